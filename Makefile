@@ -1,0 +1,50 @@
+# Everything is installed into .venv. `make demo` needs the runtime alone, no torch.
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime
+DEV     := $(VENV)/.dev
+
+.PHONY: help install dev demo test lint docs bench bundle clean
+
+help:            ## show this list
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(RUNTIME): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(DEV): pyproject.toml $(RUNTIME)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+install: $(RUNTIME) ## install hypnod into .venv
+
+dev: $(DEV) ## install what development needs too (torch, linters, tests)
+
+demo: $(RUNTIME) ## simulated mice through the real daemon, seen live
+	$(BIN)/hypnod demo
+
+test: $(DEV) ## run the tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(DEV) ## style, types, layers, generated docs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m tools.reference --check
+
+docs: $(RUNTIME) ## regenerate docs/config.md and docs/messages.md
+	$(BIN)/python -m tools.reference
+
+bench: $(RUNTIME) ## measure, and write bench.json
+	$(BIN)/hypnod bench --json bench.json
+
+bundle: $(DEV) ## retrain and re-export the shipped bundle (seeded; hours on 2 cores)
+	$(BIN)/python -m models.train --out models/bundles/sdreamer-mouse
+
+clean: ## remove .venv and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

@@ -1,0 +1,33 @@
+"""What comes out of an inlet, and what is known about the stream it comes from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDescription:
+    """What a stream (or a recording) says of itself."""
+
+    name: str
+    """Its own name, for messages to people."""
+    ch_names: tuple[str, ...]
+    """Label of each channel."""
+    units: tuple[str, ...]
+    """Unit of each channel as the source writes it; empty where it says none."""
+    sfreq: float
+    """Nominal sampling rate, Hz."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The samples of one pull."""
+
+    data: NDArray[np.float32]
+    """(n_samples, n_channels), in the stream's units."""
+    timestamps: NDArray[np.float64]
+    """(n_samples,), on the source's clock, s. Never corrected for the clock offset: the time grid
+    lives on the source's clock, so the same samples always give the same epochs."""
+    arrived: float
+    """When the chunk was pulled, on this machine's LSL clock, s."""

@@ -1,0 +1,229 @@
+"""The config file: a strict TOML, read into frozen structs.
+
+Every field's docstring is its reference; docs/config.md is generated from here. An unknown
+key is refused, with the nearest known one suggested.
+"""
+
+import difflib
+import hashlib
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from daemon.errors import ConfigError
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+
+class SubjectConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One animal or person in a stream."""
+
+    name: Name
+    """Name of the subject, unique in the file; its messages' topic is `stage.<name>`."""
+    channels: dict[str, str]
+    """The channel of each modality, by label, e.g. `{ eeg = "EEG1", emg = "EMG1-EMG2" }`; `A-B`
+    is the difference of two channels."""
+
+
+class StreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One LSL stream and the subjects in it."""
+
+    name: Name
+    """Name of the stream in messages, metrics and logs, unique in the file."""
+    match: dict[str, str]
+    """LSL properties that exactly one visible stream must have: name, type, source_id, hostname."""
+    subjects: tuple[SubjectConfig, ...]
+    """The subjects in this stream."""
+    unit: Literal["V", "mV", "µV", "uV"] | None = None
+    """Unit of all channels; default: what the stream's description says of each."""
+    n_channels: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    """Channels the stream must have; default: any number that contains the labels."""
+    sfreq: Positive | None = None
+    """Nominal sampling rate the stream must have, Hz; default: any from 100 to 4000."""
+    jitter_s: Positive = 0.02
+    """How far a timestamp may lie from where the sampling rate puts it; a sample later than that
+    comes after a gap, s."""
+
+
+class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What computes the stages."""
+
+    kind: Literal["auto", "onnxruntime", "torch"] = "auto"
+    """The engine; `auto` takes the best one that works here."""
+    bundle: str = ""
+    """Folder of the model bundle; default: the one shipped with hypnod (mouse, EEG + EMG)."""
+    threads: Annotated[int, msgspec.Meta(ge=1)] = 1
+    """Threads of one engine step. One is best below some 32 subjects."""
+
+
+class StagingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When epochs are staged and read again."""
+
+    hop_s: Positive | None = None
+    """Time between two epochs' onsets, s; the epoch length must be a multiple of it. Default: the
+    epoch length."""
+    final_lag: Annotated[int, msgspec.Meta(ge=0)] = 4
+    """Epoch lengths after which an epoch is read again as `final`, below n_context."""
+    stall_s: Positive = 2.0
+    """Without a sample for this long a stream is STALLED and its epochs are UNKNOWN, s."""
+
+
+class ModalityQuality(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a usable epoch of one modality looks like."""
+
+    min_rms_uv: NotNegative
+    """Below this standard deviation the channel is flat, µV."""
+    max_abs_uv: Positive
+    """A sample further than this from the epoch's median is out of range, µV."""
+    max_out_of_range: Fraction = 0.01
+    """Fraction of samples out of range above which the epoch is an artefact."""
+
+
+class QualityConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When an epoch of one modality cannot be used."""
+
+    max_missing: Fraction = 0.02
+    """Fraction of the epoch's samples that may be missing."""
+    max_not_finite: Fraction = 0.02
+    """Fraction of the epoch's samples that may be NaN or infinite; they are held."""
+    max_clipped: Fraction = 0.05
+    """Fraction of samples at one and the same extreme value above which it is clipped."""
+    max_mains: Fraction = 0.8
+    """Fraction of the power at the mains frequency above which it is mains hum."""
+    mains_hz: Literal[50, 60] = 50
+    """Mains frequency, Hz."""
+    eeg: ModalityQuality = ModalityQuality(min_rms_uv=0.5, max_abs_uv=3000.0)
+    """Amplitude limits of EEG."""
+    emg: ModalityQuality = ModalityQuality(min_rms_uv=0.1, max_abs_uv=5000.0)
+    """Amplitude limits of EMG."""
+    eog: ModalityQuality = ModalityQuality(min_rms_uv=0.5, max_abs_uv=3000.0)
+    """Amplitude limits of EOG."""
+
+
+class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where stages go."""
+
+    bind: str = "tcp://127.0.0.1:5570"
+    """ZeroMQ endpoint of the publisher."""
+    encoding: Literal["json", "msgpack"] = "json"
+    """Encoding of the payload."""
+    high_water_mark: Annotated[int, msgspec.Meta(gt=0)] = 10_000
+    """Messages kept for a subscriber that is slow; it loses the ones beyond."""
+    heartbeat_s: Positive = 5.0
+    """Time between heartbeats, s."""
+    lsl: bool = True
+    """Also publish each stream's live stages as an LSL stream `hypnod.<stream>`."""
+
+
+class MetricsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where Prometheus and health probes look: /metrics, /healthz, /readyz."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 9570
+    """Port to listen on; 0 takes a free one and logs it."""
+
+
+class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the daemon logs to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe level logged."""
+    format: Literal["console", "json"] = "console"
+    """For people or for machines."""
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole file."""
+
+    streams: tuple[StreamConfig, ...]
+    """The streams to stage."""
+    engine: EngineConfig = EngineConfig()
+    """What computes the stages."""
+    staging: StagingConfig = StagingConfig()
+    """When epochs are staged and read again."""
+    quality: QualityConfig = QualityConfig()
+    """When an epoch cannot be used."""
+    publish: PublishConfig = PublishConfig()
+    """Where stages go."""
+    metrics: MetricsConfig = MetricsConfig()
+    """Where Prometheus and health probes look."""
+    log: LogConfig = LogConfig()
+    """What is logged."""
+
+    @property
+    def hash(self) -> str:
+        """First 12 digits of the SHA-256 of everything configured, defaults included."""
+        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:12]
+
+
+def load_config(path: Path) -> Config:
+    """Read a config file.
+
+    Raises:
+        ConfigError: the file cannot be read, is not TOML, or a key or value is not known.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: expected a readable TOML file, found: {error}") from error
+    return parse_config(text, str(path))
+
+
+def parse_config(text: str, source: str) -> Config:
+    """Return the config in a TOML text; `source` names it in errors."""
+    try:
+        config = msgspec.convert(tomllib.loads(text), Config)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: expected TOML, found a syntax error: {error}") from error
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{source}: {_explain(str(error))}") from error
+    _check_names(config, source)
+    return config
+
+
+def _check_names(config: Config, source: str) -> None:
+    if not config.streams:
+        raise ConfigError(f"{source}: expected at least one [[streams]], found none")
+    subjects = [s.name for stream in config.streams for s in stream.subjects]
+    for what, names in (("stream", [s.name for s in config.streams]), ("subject", subjects)):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ConfigError(
+                f"{source}: expected every {what} name once, found twice: {', '.join(twice)}"
+            )
+    for stream in config.streams:
+        if not stream.subjects:
+            raise ConfigError(
+                f"{source}: stream {stream.name!r}: expected at least one subject, found none"
+            )
+
+
+def _explain(message: str) -> str:
+    """Turn msgspec's message into a sentence, with the nearest known key for an unknown one."""
+    unknown = re.search(r"unknown field `([^`]+)`", message)
+    if unknown is None:
+        return message
+    path = re.search(r"at `\$\.?(.*?)`$", message)
+    where = path.group(1) if path else ""
+    known = _section_at(where).__struct_fields__
+    near = difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
+    return f"unknown key {unknown[1]!r} in {where or 'the top level'}; {hint}"
+
+
+def _section_at(path: str) -> type[msgspec.Struct]:
+    """Follow a msgspec path such as `streams[0].subjects[...]` to its struct."""
+    section: type[msgspec.Struct] = Config
+    for part in filter(None, path.split(".")):
+        hint = get_type_hints(section).get(part.partition("[")[0])
+        candidates = [hint, *get_args(hint)] if get_origin(hint) else [hint]
+        structs = (c for c in candidates if isinstance(c, type) and issubclass(c, msgspec.Struct))
+        section = next(structs, section)
+    return section

@@ -1,0 +1,147 @@
+"""What hypnod says on the wire: multipart `[topic, payload]`, JSON or MessagePack.
+
+Topics are `stage.<subject>`, `stream.<name>` and `heartbeat`. A subscriber that wants one
+subject subscribes to `stage.m01`; ZeroMQ matches by prefix.
+"""
+
+from typing import Literal
+
+import msgspec
+
+SCHEMA = 1
+"""Version of this schema. It grows by one when a field changes its meaning or goes away."""
+
+Kind = Literal["live", "final"]
+Encoding = Literal["json", "msgpack"]
+
+
+class StageMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One estimate of one epoch of one subject; topic `stage.<subject>`."""
+
+    schema: int
+    """Version of this message's schema."""
+    session: str
+    """Identifies one run of the daemon."""
+    subject: str
+    """The animal or person, as named in the config."""
+    stream: str
+    """The stream the subject is in, as named in the config."""
+    seq: int
+    """Counts this subject's stage messages from 0 without a gap: a jump means one was missed."""
+    kind: Kind
+    """`live`: read at once from the last slot of the context window, for closed loop. `final`:
+    the same epoch read again when its right-hand context has arrived, for the record."""
+    epoch: int
+    """Counts the epochs of the stream's time grid from 0."""
+    onset: float
+    """Time of the epoch's first sample on the stream's LSL clock, s."""
+    utc: str
+    """The same in UTC, ISO 8601."""
+    epoch_s: float
+    """Length of the epoch, s."""
+    stage: str
+    """A stage of the model's set, or ART (signal there, but an artefact), or UNKNOWN (no usable
+    signal)."""
+    probabilities: dict[str, float]
+    """Probability of each stage; empty where the stage is ART or UNKNOWN."""
+    confidence: float
+    """The highest of the probabilities; 0 where there is none."""
+    pathway: str | None
+    """What was read: `mixed`, or the one usable modality; null where nothing could be."""
+    validity: dict[str, str]
+    """For each modality `ok`, or why this epoch of it could not be used: missing, not_finite,
+    flat, clipped, out_of_range, mains."""
+    reason: str | None
+    """Why the stage is ART or UNKNOWN, else null."""
+    slots_filled: int
+    """Epochs of the context window that hold a usable signal."""
+    n_context: int
+    """Epochs in the context window."""
+    latency_s: float | None
+    """From the arrival of the epoch's last sample to publishing, s; null where it never came."""
+    model: str
+    """First 12 digits of the bundle's SHA-256."""
+    engine: str
+    """Library, version and device that computed it."""
+    config: str
+    """First 12 digits of the config's SHA-256."""
+    replayed: bool = False
+    """True in a copy sent again to a late subscriber."""
+
+
+class StreamMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A stream changed its state; topic `stream.<name>`."""
+
+    schema: int
+    """Version of this message's schema."""
+    session: str
+    """Identifies one run of the daemon."""
+    stream: str
+    """The stream, as named in the config."""
+    seq: int
+    """Counts this stream's messages from 0."""
+    state: str
+    """STARTING, RESOLVING, FILLING, STAGING, STALLED, DRAINING, STOPPED or FAILED."""
+    reason: str
+    """Why, in one sentence."""
+    utc: str
+    """When, ISO 8601."""
+    subjects: tuple[str, ...]
+    """The stream's subjects."""
+    sfreq: float | None
+    """Sampling rate as measured from the timestamps, Hz; null before there are enough."""
+    replayed: bool = False
+    """True in a copy sent again to a late subscriber."""
+
+
+class Heartbeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Sent every few seconds while the daemon makes progress; topic `heartbeat`."""
+
+    schema: int
+    """Version of this message's schema."""
+    session: str
+    """Identifies one run of the daemon."""
+    seq: int
+    """Counts heartbeats from 0."""
+    utc: str
+    """When, ISO 8601."""
+    uptime_s: float
+    """Since the daemon started, s."""
+    states: dict[str, str]
+    """State of each stream."""
+    version: str
+    """Version of hypnod."""
+    replayed: bool = False
+    """True in a copy sent again to a late subscriber."""
+
+
+Message = StageMessage | StreamMessage | Heartbeat
+
+
+def topic_of(message: Message) -> str:
+    """Return the topic that a message is published under."""
+    if isinstance(message, StageMessage):
+        return f"stage.{message.subject}"
+    if isinstance(message, StreamMessage):
+        return f"stream.{message.stream}"
+    return "heartbeat"
+
+
+def encode(message: Message, encoding: Encoding = "json") -> bytes:
+    """Return the payload of a message."""
+    if encoding == "json":
+        return msgspec.json.encode(message)
+    return msgspec.msgpack.encode(message)
+
+
+def decode(topic: str, payload: bytes, encoding: Encoding = "json") -> Message:
+    """Return the message in a payload.
+
+    Raises:
+        msgspec.ValidationError: the payload is not a message of this schema.
+    """
+    kinds: dict[str, type[Message]] = {"stage": StageMessage, "stream": StreamMessage}
+    kind = kinds.get(topic.partition(".")[0], Heartbeat)
+    if encoding == "json":
+        return msgspec.json.decode(payload, type=kind)
+    return msgspec.msgpack.decode(payload, type=kind)

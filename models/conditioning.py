@@ -1,0 +1,243 @@
+"""Causal conditioning of the signal: the same code conditions training data and live data.
+
+A `Conditioner` owns, for all channels of one stream at once, the filter, the resampling of a
+cut epoch to the model's rate, and the running normalisation. Every step is causal and a
+per-sample (filter) or per-epoch (normaliser) recursion, so how the samples were chunked
+cannot change a single bit of the result.
+
+Columns are subject-major: channel = subject × n_modalities + modality.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal, sparse
+
+from models.errors import SpecError
+from models.spec import Band, ModelSpec
+
+MIN_SFREQ = 100.0
+MAX_SFREQ = 4000.0
+
+_INTERPOLATION_TAPS = 8
+_MAD_TO_SD = 1.4826  # of a normal distribution
+_MAX_LOG_STEP = 1.0  # an epoch pulls the running log amplitude at most as if e-fold away
+_MIN_AMPLITUDE = 1e-3  # µV; a flatter epoch would be divided by nothing
+
+
+class Conditioner:
+    """Filter, resample and normalise all subjects of one stream.
+
+    Args:
+        spec: the model the epochs are for.
+        sfreq: the stream's nominal sampling rate, 100 to 4000 Hz.
+        n_subjects: subjects in the stream.
+        hop_s: seconds between epochs; default: `spec.epoch_s`.
+
+    Raises:
+        SpecError: `sfreq` is out of range.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, sfreq: float, n_subjects: int, hop_s: float | None = None
+    ) -> None:
+        if not MIN_SFREQ <= sfreq <= MAX_SFREQ:
+            raise SpecError(
+                f"expected a sampling rate of {MIN_SFREQ:g} to {MAX_SFREQ:g} Hz, found {sfreq:g} Hz"
+            )
+        self.spec = spec
+        self.sfreq = sfreq
+        self.n_subjects = n_subjects
+        self.n_channels = n_subjects * spec.n_modalities
+        self.n_in = round(sfreq * spec.epoch_s)
+        self._hop_s = spec.epoch_s if hop_s is None else hop_s
+        self._sos = [design_filter(band, sfreq) for band in spec.bands]
+        self._zi = [np.zeros((len(sos), n_subjects, 2)) for sos in self._sos]
+        self._settled = np.zeros(self.n_channels, bool)
+        self._last = np.zeros(self.n_channels)
+        self._interpolate = interpolation_matrix(sfreq, spec.sfreq, self.n_in, spec.n_times)
+        self._level = np.zeros((n_subjects, spec.n_modalities))
+        self._seen_s = np.zeros((n_subjects, spec.n_modalities))
+
+    def filter(self, data: NDArray[np.floating], *, restart: bool = False) -> NDArray[np.float32]:
+        """Filter contiguous samples, going on from the previous call.
+
+        A NaN or infinite sample is filtered as the last finite one of its channel; whoever
+        cuts epochs decides whether they still count. A channel starts settled on its first
+        finite sample, so a constant offset leaves no transient.
+
+        Args:
+            data: (n_samples, n_channels), µV.
+            restart: samples are missing before these; start anew.
+
+        Returns:
+            (n_samples, n_channels) float32, µV.
+        """
+        if restart:
+            self._settled[:] = False
+        if len(data) == 0:
+            return np.zeros((0, self.n_channels), np.float32)
+        x = np.array(data.T, dtype=np.float64, order="C")  # a copy: _settle writes into it
+        start = self._settle(x)
+        out = np.empty_like(x)
+        n_modalities = self.spec.n_modalities
+        for m, sos in enumerate(self._sos):
+            columns = slice(m, None, n_modalities)
+            out[columns], zi = signal.sosfilt(sos, x[columns], zi=self._zi[m])
+            self._zi[m] = np.asarray(zi)
+        for channel in np.flatnonzero(start).tolist():
+            out[channel] = self._filter_from(channel, start[channel], x[channel])
+        return out.T.astype(np.float32)
+
+    def _settle(self, x: NDArray[np.float64]) -> NDArray[np.intp]:
+        """Hold non-finite samples in place; return the index at which each channel starts."""
+        start = np.zeros(self.n_channels, np.intp)
+        finite = np.isfinite(x)
+        for channel in np.flatnonzero(~self._settled | ~finite.all(axis=1)).tolist():
+            good = np.flatnonzero(finite[channel])
+            if not self._settled[channel]:
+                if len(good) == 0:
+                    x[channel] = 0.0
+                    start[channel] = x.shape[1]
+                    continue
+                start[channel] = good[0]
+                self._last[channel] = x[channel, good[0]]
+                self._settle_filter(channel)
+            before = np.maximum.accumulate(np.where(finite[channel], np.arange(x.shape[1]), -1))
+            held = np.where(before < 0, self._last[channel], x[channel, np.maximum(before, 0)])
+            x[channel] = held
+        settled = start < x.shape[1]
+        self._last[settled] = x[settled, -1]
+        self._settled |= settled
+        return start
+
+    def _settle_filter(self, channel: int) -> None:
+        """Put one channel's filter in the state of having seen its last value forever."""
+        subject, modality = divmod(channel, self.spec.n_modalities)
+        zi = signal.sosfilt_zi(self._sos[modality]) * self._last[channel]
+        self._zi[modality][:, subject] = zi
+
+    def _filter_from(self, channel: int, start: int, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Filter one channel whose first finite sample lies inside this chunk (rare)."""
+        out = np.zeros_like(x)
+        if start == len(x):
+            return out
+        subject, modality = divmod(channel, self.spec.n_modalities)
+        sos = self._sos[modality]
+        out[start:], zi = signal.sosfilt(sos, x[start:], zi=signal.sosfilt_zi(sos) * x[start])
+        self._zi[modality][:, subject] = zi
+        return out
+
+    def resample(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Bring the filtered samples of one epoch to the model's rate.
+
+        Args:
+            samples: (n_in, n_channels), the epoch's first sample first.
+
+        Returns:
+            (n_subjects, n_modalities, n_times) float32, µV.
+        """
+        if self._interpolate is not None:
+            samples = self._interpolate @ samples
+        shape = (self.n_subjects, self.spec.n_modalities, self.spec.n_times)
+        return np.ascontiguousarray(samples.T, dtype=np.float32).reshape(shape)
+
+    def normalise(
+        self, epochs: NDArray[np.float32], usable: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        """Divide by each channel's running amplitude, which the usable epochs update first.
+
+        The running amplitude is an exponentially forgetting Huber estimate of the mean log
+        of the epochs' robust standard deviation (1.4826 × median |x|); until
+        `spec.normaliser_s` seconds were seen, all epochs weigh the same.
+
+        Args:
+            epochs: (n_subjects, n_modalities, n_times), µV.
+            usable: (n_subjects, n_modalities); the others change nothing.
+
+        Returns:
+            float32 of the same shape, in amplitudes, limited to ± `spec.clip`.
+        """
+        amplitude = _MAD_TO_SD * np.median(np.abs(epochs), axis=-1).astype(np.float64)
+        log_amplitude = np.log(np.maximum(amplitude, _MIN_AMPLITUDE))
+        first = usable & (self._seen_s == 0)
+        self._seen_s = np.where(
+            usable, np.minimum(self._seen_s + self._hop_s, self.spec.normaliser_s), self._seen_s
+        )
+        step = np.clip(log_amplitude - self._level, -_MAX_LOG_STEP, _MAX_LOG_STEP)
+        gain = self._hop_s / np.maximum(self._seen_s, self._hop_s)
+        self._level = np.where(usable, self._level + gain * step, self._level)
+        self._level = np.where(first, log_amplitude, self._level)
+        scaled = epochs * np.exp(-self._level)[..., None].astype(np.float32)
+        return np.clip(scaled, -self.spec.clip, self.spec.clip)
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Return copies of the arrays that a restart needs to go on exactly here."""
+        filters = {f"filter_{m}": zi.copy() for m, zi in enumerate(self._zi)}
+        return filters | {
+            "settled": self._settled.copy(),
+            "last": self._last.copy(),
+            "level": self._level.copy(),
+            "seen_s": self._seen_s.copy(),
+        }
+
+    def load_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Go on from `state()` of a conditioner of the same spec, rate and subjects.
+
+        Raises:
+            SpecError: an array is missing or of another shape.
+        """
+        current = self.state()
+        for name, array in current.items():
+            found = state[name].shape if name in state else "nothing"
+            if found != array.shape:
+                raise SpecError(
+                    f"conditioner state {name!r}: expected shape {array.shape}, found {found}"
+                )
+        self._zi = [np.array(state[f"filter_{m}"], np.float64) for m in range(len(self._zi))]
+        self._settled = np.array(state["settled"], bool)
+        self._last = np.array(state["last"], np.float64)
+        self._level = np.array(state["level"], np.float64)
+        self._seen_s = np.array(state["seen_s"], np.float64)
+
+
+def design_filter(band: Band, sfreq: float) -> NDArray[np.float64]:
+    """Return the causal band-pass of one modality as second-order sections.
+
+    Butterworth high-pass (order 2), elliptic low-pass (order 6, 0.1 dB, 60 dB). Where the
+    stream is too slow to contain the low-pass edge, its own anti-alias filter is the limit.
+    """
+    sections = [signal.butter(2, band.highpass_hz, "highpass", fs=sfreq, output="sos")]
+    if band.lowpass_hz < 0.45 * sfreq:
+        sections.append(
+            signal.ellip(6, 0.1, 60.0, band.lowpass_hz, "lowpass", fs=sfreq, output="sos")
+        )
+    return np.concatenate(sections)
+
+
+def interpolation_matrix(
+    sfreq_in: float, sfreq_out: float, n_in: int, n_out: int
+) -> sparse.csr_array | None:
+    """Return the matrix that resamples one epoch, or None where the rates are equal.
+
+    Output sample j lies at the middle of its share of the epoch. Each row is a Lagrange
+    interpolation over 8 neighbouring samples of the epoch itself: the next epoch is not waited
+    for. The input must already be band-limited (`design_filter`).
+    """
+    if sfreq_in == sfreq_out:
+        return None
+    position = (np.arange(n_out) + 0.5) * (sfreq_in / sfreq_out) - 0.5
+    position = np.clip(position, 0, n_in - 1)
+    first = np.floor(position).astype(int) - _INTERPOLATION_TAPS // 2 + 1
+    first = np.clip(first, 0, n_in - _INTERPOLATION_TAPS)
+    taps = np.arange(_INTERPOLATION_TAPS)
+    offset = (position - first)[:, None]
+    weights = np.ones((n_out, _INTERPOLATION_TAPS))
+    for k in taps:
+        for other in taps[taps != k]:
+            weights[:, k] *= (offset[:, 0] - other) / (k - other)
+    rows = np.repeat(np.arange(n_out), _INTERPOLATION_TAPS)
+    columns = (first[:, None] + taps).ravel()
+    matrix = sparse.csr_array((weights.ravel(), (rows, columns)), shape=(n_out, n_in))
+    return matrix.astype(np.float32)

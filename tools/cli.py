@@ -1,0 +1,28 @@
+"""The `hypnod` command: one subcommand a module."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from models.errors import HypnodError
+
+app = typer.Typer(
+    name="hypnod",
+    help="Sleep staging of live LSL streams: streams in, stages out.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def main() -> None:
+    """Run the command line; an expected error is one sentence and its own exit code."""
+    try:
+        app()
+    except HypnodError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(
+            f"[bold red]hypnod:[/] {error}", markup=True
+        )
+        sys.exit(error.exit_code)
