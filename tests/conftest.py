@@ -1,0 +1,44 @@
+"""What every test shares. LSL is confined here, before anything loads liblsl."""
+
+import atexit
+import os
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+
+import pytest
+
+LSL_CONFIG = """\
+[lab]
+SessionID = {session}
+[multicast]
+ResolveScope = machine
+[log]
+level = -3
+"""
+
+
+def _confine_lsl() -> None:
+    """Keep this process's streams, and its children's, from every other process.
+
+    liblsl reads its config once, at its first use: hence at import, not in a fixture. Streams of
+    another session are invisible, so workers and other users of the machine do not meet.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="hypnod-lsl-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    config = folder / "lsl_api.cfg"
+    config.write_text(LSL_CONFIG.format(session=f"hypnod-{uuid.uuid4().hex}"), encoding="utf-8")
+    os.environ["LSLAPICFG"] = str(config)
+
+
+_confine_lsl()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of shared recordings beside the checkout, or skip."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs the shared recordings in {folder}")
+    return folder
