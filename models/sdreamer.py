@@ -1,0 +1,320 @@
+"""Sequence sDREAMER: mouse sleep from EEG and EMG by a hierarchical mixture of modality experts.
+
+Chen et al., "sDREAMER: Self-distilled Mixture-of-Modality-Experts Transformer for Automatic
+Sleep Staging", ICDH 2023, doi:10.1109/ICDH60066.2023.00028, arXiv:2501.16329.
+
+An epoch transformer turns each epoch of each modality into one position-free epoch token; a
+sequence transformer reads the tokens of a context window. Attention is shared by the
+modalities, the feed-forward experts are not. Three pathways are read with the same weights:
+mixed (both modalities attend to each other), EEG alone and EMG alone.
+
+B: subjects, N: epochs of the context window, M: modalities, T: samples of an epoch, L: tokens,
+D: width, S: stages. Inside, the modality comes first, `(M, B, L, D)`: an expert's rows are
+then contiguous.
+"""
+
+import msgspec
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  everybody's name for it
+
+from models.errors import SpecError
+from models.spec import MIXED, ModelSpec
+
+_MASKED = -1e4  # finite, so that a row with nothing valid stays finite; in range of fp16
+
+
+class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The hyperparameters of `ModelSpec.architecture`, with the paper's values."""
+
+    patch_size: int = 16
+    """Samples of a patch."""
+    n_heads: int = 8
+    """Attention heads."""
+    ffn_size: int = 512
+    """Hidden units of an expert."""
+    epoch_layers: int = 2
+    """Blocks of the epoch transformer."""
+    sequence_layers: int = 3
+    """Blocks of the sequence transformer."""
+    mixed_layers: int = 1
+    """How many of the last sequence blocks have a mixed expert."""
+    head_size: int = 256
+    """Hidden units of a classification head."""
+    layer_scale: float = 0.1
+    """Initial γ of the residual branches."""
+    dropout: float = 0.1
+    """Of attention and experts, in training."""
+
+
+def read_architecture(spec: ModelSpec) -> Architecture:
+    """Return the hyperparameters of `spec`.
+
+    Raises:
+        SpecError: one is unknown or does not fit the others.
+    """
+    try:
+        architecture = msgspec.convert(spec.architecture, Architecture)
+    except msgspec.ValidationError as error:
+        raise SpecError(f"sdreamer: architecture: {error}") from error
+    for size, part in (
+        (spec.n_times, architecture.patch_size),
+        (spec.token_size, architecture.n_heads),
+    ):
+        if size % part:
+            raise SpecError(f"sdreamer: expected {size} to be a multiple of {part}")
+    return architecture
+
+
+def build(spec: ModelSpec) -> "SDreamer":
+    """Return the net of `spec` with new weights drawn from torch's generator.
+
+    Raises:
+        SpecError: `spec.architecture` is not one of sDREAMER.
+    """
+    return SDreamer(spec, read_architecture(spec))
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, shared by the modalities."""
+
+    def __init__(self, width: int, n_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.proj = nn.Linear(width, width)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, shape: tuple[int, int, int], bias: Tensor | None) -> Tensor:
+        """Attend within each group of tokens.
+
+        Args:
+            x: (M·B·L, D).
+            shape: M, L and how many modalities attend to each other (1 or M).
+            bias: (groups, 1, 1, keys), added to the scores; or None.
+        """
+        M, L, joint = shape
+        d = x.shape[-1] // self.n_heads
+        # (M/joint, joint, B, L, 3, heads, d): one transposition serves all three
+        qkv = self.qkv(x).view(M // joint, joint, -1, L, 3, self.n_heads, d)
+        qkv = qkv.permute(4, 0, 2, 5, 1, 3, 6)
+        q, k, v = qkv.reshape(3, -1, self.n_heads, joint * L, d).unbind(0)
+        scores = q @ k.transpose(-2, -1) * d**-0.5
+        if bias is not None:
+            scores = scores + bias
+        y = (scores.softmax(-1) @ v).view(M // joint, -1, self.n_heads, joint, L, d)
+        y = y.permute(0, 3, 1, 4, 2, 5).reshape(-1, self.n_heads * d)
+        out: Tensor = self.drop(self.proj(y))
+        return out
+
+
+class Expert(nn.Module):
+    """LayerNorm and feed-forward of one modality, or of all mixed."""
+
+    def __init__(self, width: int, ffn_size: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, ffn_size)
+        self.down = nn.Linear(ffn_size, width)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (rows, D) to (rows, D)."""
+        hidden = self.drop(F.gelu(self.up(self.norm(x))))
+        out: Tensor = self.drop(self.down(hidden))
+        return out
+
+
+class Block(nn.Module):
+    """A pre-LayerNorm transformer block with LayerScale and an expert per pathway."""
+
+    def __init__(self, width: int, names: tuple[str, ...], architecture: Architecture) -> None:
+        super().__init__()
+        a = architecture
+        self.norm = nn.LayerNorm(width)
+        self.attention = Attention(width, a.n_heads, a.dropout)
+        self.experts = nn.ModuleDict({name: Expert(width, a.ffn_size, a.dropout) for name in names})
+        self.gamma_1 = nn.Parameter(torch.full((width,), a.layer_scale))
+        self.gamma_2 = nn.Parameter(torch.full((width,), a.layer_scale))
+
+    def forward(
+        self, x: Tensor, shape: tuple[int, int, int], bias: Tensor | None, route: tuple[str, ...]
+    ) -> Tensor:
+        """Map (M·B·L, D) to the same; `route` names the experts of equal shares of the rows."""
+        x = x + self.gamma_1 * self.attention(self.norm(x), shape, bias)
+        shares = [self.experts[name](y) for name, y in zip(route, x.chunk(len(route)), strict=True)]
+        return x + self.gamma_2 * (shares[0] if len(shares) == 1 else torch.cat(shares))
+
+
+class EpochTransformer(nn.Module):
+    """One epoch of each modality → its epoch token; nothing crosses epochs or modalities."""
+
+    def __init__(self, spec: ModelSpec, architecture: Architecture) -> None:
+        super().__init__()
+        self.modalities = spec.modalities
+        self.patch_size = architecture.patch_size
+        self.n_patches = spec.n_times // architecture.patch_size
+        M, D = spec.n_modalities, spec.token_size
+        self.patch = nn.ModuleDict(
+            {
+                m: nn.Sequential(nn.Linear(self.patch_size, D), nn.ReLU(), nn.Linear(D, D))
+                for m in spec.modalities
+            }
+        )
+        self.cls = nn.Parameter(torch.zeros(M, 1, 1, D))
+        self.position = nn.Parameter(torch.zeros(M, 1, self.n_patches + 1, D))
+        self.modality = nn.Parameter(torch.zeros(M, 1, 1, D))
+        self.blocks = nn.ModuleList(
+            Block(D, spec.modalities, architecture) for _ in range(architecture.epoch_layers)
+        )
+        self.norm = nn.LayerNorm(D)
+        self.proj = nn.ModuleDict({m: nn.Linear(D, D, bias=False) for m in spec.modalities})
+
+    def forward(self, epochs: Tensor) -> Tensor:
+        """Encode epochs (G, M, T) to epoch tokens (G, M, D) of length 1."""
+        M, L, D = len(self.modalities), self.n_patches + 1, self.cls.shape[-1]
+        patches = epochs.view(-1, M, self.n_patches, self.patch_size).permute(1, 0, 2, 3)
+        rows = patches.reshape(-1, self.patch_size).chunk(M)
+        x = torch.cat([self.patch[m](r) for m, r in zip(self.modalities, rows, strict=True)])
+        x = x.view(M, -1, self.n_patches, D)
+        x = torch.cat([self.cls.expand(-1, x.shape[1], -1, -1), x], dim=2)
+        x = (x + (self.position + self.modality)).view(-1, D)
+        for block in self.blocks:
+            x = block(x, (M, L, 1), None, self.modalities)
+        cls = self.norm(x.view(M, -1, L, D)[:, :, 0]).unbind(0)
+        tokens = [self.proj[m](c) for m, c in zip(self.modalities, cls, strict=True)]
+        return F.normalize(torch.stack(tokens, dim=1), dim=-1)
+
+
+class SequenceTransformer(nn.Module):
+    """The epoch tokens of a context window → one vector per slot and pathway."""
+
+    def __init__(self, spec: ModelSpec, architecture: Architecture) -> None:
+        super().__init__()
+        self.modalities = spec.modalities
+        self.n_unmixed = architecture.sequence_layers - architecture.mixed_layers
+        M, N, D = spec.n_modalities, spec.n_context, spec.token_size
+        self.position = nn.Parameter(torch.zeros(M, 1, N, D))
+        self.modality = nn.Parameter(torch.zeros(M, 1, 1, D))
+        self.blocks = nn.ModuleList(
+            Block(D, spec.modalities if i < self.n_unmixed else spec.pathways, architecture)
+            for i in range(architecture.sequence_layers)
+        )
+        self.norm = nn.LayerNorm(D)
+        self.pool = nn.Linear(M * D, D)
+        self.proj = nn.ModuleDict({m: nn.Linear(D, D, bias=False) for m in spec.modalities})
+
+    def embed(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        """Add position and modality to (B, N, M, D); what is masked counts as zero.
+
+        Returns:
+            (M·B·N, D).
+        """
+        if mask is not None:
+            tokens = tokens.masked_fill(~mask[..., None], 0.0)
+        x = tokens.permute(2, 0, 1, 3) + (self.position + self.modality)
+        return x.reshape(-1, tokens.shape[-1])
+
+    def mixed(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """All modalities attend to each other: (M·B·N, D) → (B·N, D)."""
+        M, N, D = len(self.modalities), self.position.shape[2], x.shape[-1]
+        bias = None if mask is None else _bias(mask.permute(0, 2, 1).reshape(-1, 1, 1, M * N))
+        for i, block in enumerate(self.blocks):
+            route = self.modalities if i < self.n_unmixed else (MIXED,)
+            x = block(x, (M, N, M), bias, route)
+        slots = self.norm(x).view(M, -1, D).permute(1, 0, 2).reshape(-1, M * D)
+        return torch.tanh(self.pool(slots))
+
+    def single(self, x: Tensor, mask: Tensor | None) -> list[Tensor]:
+        """Each modality attends to itself: (M·B·N, D) → a list of M times (B·N, D)."""
+        M, N = len(self.modalities), self.position.shape[2]
+        bias = None if mask is None else _bias(mask.permute(2, 0, 1).reshape(-1, 1, 1, N))
+        for block in self.blocks:
+            x = block(x, (M, N, 1), bias, self.modalities)
+        rows = zip(self.modalities, self.norm(x).chunk(M), strict=True)
+        return [F.normalize(self.proj[m](y), dim=-1) for m, y in rows]
+
+
+class SDreamer(nn.Module):
+    """The whole net; build it with `build(spec)`."""
+
+    def __init__(self, spec: ModelSpec, architecture: Architecture) -> None:
+        super().__init__()
+        self.spec = spec
+        self.epoch = EpochTransformer(spec, architecture)
+        self.sequence = SequenceTransformer(spec, architecture)
+        self.heads = nn.ModuleDict(
+            {
+                p: nn.Sequential(
+                    nn.Linear(spec.token_size, architecture.head_size),
+                    nn.LayerNorm(architecture.head_size),
+                    nn.GELU(),
+                    nn.Linear(architecture.head_size, len(spec.stages)),
+                )
+                for p in spec.pathways
+            }
+        )
+        self.apply(_init_weights)
+
+    def encode(self, epochs: Tensor) -> Tensor:
+        """Encode conditioned epochs (…, M, T) to epoch tokens (…, M, D)."""
+        M, T = epochs.shape[-2:]
+        tokens: Tensor = self.epoch(epochs.reshape(-1, M, T))
+        return tokens.view(*epochs.shape[:-1], -1)
+
+    def read(
+        self, tokens: Tensor, mask: Tensor | None = None, unimodal: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Read a context window.
+
+        Args:
+            tokens: (B, N, M, D), oldest first.
+            mask: (B, N, M) bool, True where the epoch is valid; None: all are. A masked key is
+                attended to by nobody and its token does not matter.
+            unimodal: also read the pathways of the single modalities.
+
+        Returns:
+            Logits of the mixed pathway (B, N, S) and of the modalities (B, M, N, S) or None.
+        """
+        x = self.sequence.embed(tokens, mask)
+        N, S = self.spec.n_context, len(self.spec.stages)
+        mixed = self.heads[MIXED](self.sequence.mixed(x, mask)).view(-1, N, S)
+        return mixed, self._read_single(x, mask) if unimodal else None
+
+    def read_single(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Read the pathways of the single modalities alone; logits (B, M, N, S)."""
+        return self._read_single(self.sequence.embed(tokens, mask), mask)
+
+    def _read_single(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        N, S = self.spec.n_context, len(self.spec.stages)
+        rows = zip(self.spec.modalities, self.sequence.single(x, mask), strict=True)
+        return torch.stack([self.heads[m](y).view(-1, N, S) for m, y in rows], dim=1)
+
+    def forward(self, epochs: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Recompute the whole window.
+
+        Args:
+            epochs: (B, N, M, T), conditioned, oldest first.
+            mask: as for `read`.
+
+        Returns:
+            Logits (B, 1 + M, N, S), pathways in the order of `spec.pathways`.
+        """
+        tokens = self.encode(epochs)
+        mixed, _ = self.read(tokens, mask)
+        return torch.cat([mixed[:, None], self.read_single(tokens, mask)], dim=1)
+
+
+def _bias(mask: Tensor) -> Tensor:
+    """Return what to add to attention scores so that only the keys of `mask` count."""
+    return torch.where(mask, 0.0, _MASKED)
+
+
+def _init_weights(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    for name, parameter in module.named_parameters(recurse=False):
+        if name in ("cls", "position", "modality"):
+            nn.init.trunc_normal_(parameter, std=0.02)
