@@ -36,8 +36,10 @@ class StreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     name: Name
     """Name of the stream in messages, metrics and logs, unique in the file."""
-    match: dict[str, str]
-    """LSL properties that exactly one visible stream must have: name, type, source_id, hostname."""
+    match: Annotated[
+        dict[Literal["name", "type", "source_id", "hostname"], str], msgspec.Meta(min_length=1)
+    ]
+    """LSL properties that exactly one visible stream must have."""
     subjects: tuple[SubjectConfig, ...]
     """The subjects in this stream."""
     unit: Literal["V", "mV", "µV", "uV"] | None = None
@@ -80,7 +82,7 @@ class ModalityQuality(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     min_rms_uv: NotNegative
     """Below this standard deviation the channel is flat, µV."""
     max_abs_uv: Positive
-    """A sample further than this from the epoch's median is out of range, µV."""
+    """A sample further than this from the epoch's mean is out of range, µV."""
     max_out_of_range: Fraction = 0.01
     """Fraction of samples out of range above which the epoch is an artefact."""
 

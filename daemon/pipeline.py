@@ -1,0 +1,153 @@
+"""One stream's way from chunks to epochs: montage, timeline, conditioning, cutting, quality.
+
+The daemon feeds it from LSL, `hypnod score` from a file: the same samples give the same epochs.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.chunk import Chunk, StreamDescription
+from daemon.config import QualityConfig, StagingConfig, StreamConfig
+from daemon.epochs import CutEpoch, EpochBuffer
+from daemon.montage import Montage
+from daemon.quality import MISSING, OK, Quality, check_unit
+from daemon.timeline import Timeline
+from models.conditioning import Conditioner
+from models.spec import ModelSpec
+
+_UNIT_CHECK_EPOCHS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class EpochBatch:
+    """One epoch of all subjects of a stream, ready for the stager."""
+
+    stream: str
+    """The stream, as named in the config."""
+    epoch: int
+    """Counts from 0 on the stream's time grid."""
+    onset: float
+    """On the source's clock, s."""
+    epochs: NDArray[np.float32]
+    """(n_subjects, n_modalities, n_times), conditioned."""
+    usable: NDArray[np.bool_]
+    """(n_subjects, n_modalities)."""
+    reasons: NDArray[np.object_]
+    """(n_subjects, n_modalities): `ok`, or why it cannot be used."""
+    arrived: float | None
+    """When its last sample arrived, local clock, s; None where it never did."""
+
+
+class Pipeline:
+    """Turns the chunks of one stream into conditioned epochs of its subjects.
+
+    Args:
+        stream: the subjects and their channels.
+        staging: hop and stall times.
+        quality: when an epoch cannot be used.
+        spec: the model the epochs are for.
+        description: what the stream says of itself.
+
+    Raises:
+        ConfigError, StreamError: the stream does not fit the config; see `Montage`.
+        SpecError: its sampling rate is out of range.
+    """
+
+    def __init__(
+        self,
+        stream: StreamConfig,
+        staging: StagingConfig,
+        quality: QualityConfig,
+        spec: ModelSpec,
+        description: StreamDescription,
+    ) -> None:
+        self.description = description
+        self._stream = stream
+        self._spec = spec
+        self._stall_s = staging.stall_s
+        sfreq, n_subjects = description.sfreq, len(stream.subjects)
+        hop_s = staging.hop_s or spec.epoch_s
+        self._montage = Montage(stream, description, spec.modalities)
+        self._timeline = Timeline(sfreq, stream.jitter_s)
+        self._conditioner = Conditioner(spec, sfreq, n_subjects, hop_s)
+        n_in, n_channels = self._conditioner.n_in, self._conditioner.n_channels
+        self._buffer = EpochBuffer(sfreq, n_in, hop_s, n_channels)
+        self._quality = Quality(quality, spec.modalities, n_subjects, sfreq)
+        self._absent = np.array(
+            [[m not in s.channels for m in spec.modalities] for s in stream.subjects]
+        )
+        self._unit_check: list[NDArray[np.float64]] | None = [] if stream.unit is None else None
+        self._latest: tuple[float, float] | None = None
+
+    @property
+    def sfreq(self) -> float:
+        """Sampling rate as the timestamps show it, Hz."""
+        return self._timeline.sfreq
+
+    @property
+    def dropped(self) -> int:
+        """Samples dropped because their timestamps lay in the past."""
+        return self._timeline.dropped
+
+    def push(self, chunk: Chunk) -> None:
+        """Take the samples of one pull."""
+        data = self._montage.apply(chunk.data)
+        for run in self._timeline.place(chunk.timestamps):
+            raw = data[run.samples]
+            filtered = self._conditioner.filter(raw, restart=run.after_gap)
+            self._buffer.append(
+                run.times, raw, filtered, after_gap=run.after_gap, arrived=chunk.arrived
+            )
+            self._latest = (float(run.times[-1]), chunk.arrived)
+
+    def pop_ready(self, now: float | None = None) -> list[EpochBatch]:
+        """Return the epochs that became ready, in order.
+
+        Args:
+            now: local clock, s. Where the source has been silent for `stall_s`, epochs that
+                ended that long ago are given up and returned with what there is of them.
+
+        Raises:
+            UnitError: the first epochs' amplitudes contradict the declared unit.
+        """
+        overdue = -np.inf
+        if now is not None and self._latest is not None:
+            time, arrived = self._latest
+            if now - arrived > self._stall_s:
+                overdue = time + (now - arrived) - self._stall_s
+        return [self._batch(cut) for cut in self._buffer.pop(overdue)]
+
+    def _batch(self, cut: CutEpoch) -> EpochBatch:
+        reasons = self._quality.assess(cut.raw, cut.missing)
+        reasons[self._absent] = MISSING
+        usable = reasons == OK
+        self._check_units(cut)
+        epochs = self._conditioner.resample(cut.filtered)
+        return EpochBatch(
+            stream=self._stream.name,
+            epoch=cut.epoch,
+            onset=cut.onset,
+            epochs=self._conditioner.normalise(epochs, usable),
+            usable=usable,
+            reasons=reasons,
+            arrived=cut.arrived,
+        )
+
+    def _check_units(self, cut: CutEpoch) -> None:
+        """Hold the first whole epochs' amplitudes against the declared unit, once."""
+        if self._unit_check is None or cut.missing:
+            return
+        rms = cut.filtered.std(axis=0, dtype=np.float64).reshape(self._absent.shape)
+        self._unit_check.append(np.where(self._absent, np.nan, rms))
+        if len(self._unit_check) < _UNIT_CHECK_EPOCHS:
+            return
+        typical = np.nanmedian(np.stack(self._unit_check), axis=0)
+        self._unit_check = None
+        for m, modality in enumerate(self._spec.modalities):
+            present = np.flatnonzero(~self._absent[:, m])
+            if len(present):
+                unit = self._montage.units[present[0] * self._spec.n_modalities + m]
+                level = float(np.median(typical[present, m]))
+                check_unit(level, unit, modality, self.description.name)

@@ -1,0 +1,110 @@
+"""Whether an epoch of a modality can be used, and if not, why."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.config import ModalityQuality, QualityConfig
+from daemon.errors import UnitError
+from daemon.montage import to_microvolts
+
+OK = "ok"
+MISSING = "missing"
+NOT_FINITE = "not_finite"
+FLAT = "flat"
+CLIPPED = "clipped"
+OUT_OF_RANGE = "out_of_range"
+MAINS = "mains"
+
+NO_SIGNAL = frozenset({MISSING, NOT_FINITE, FLAT})
+"""Reasons for UNKNOWN; the others are artefacts."""
+
+_PLAUSIBLE_RMS_UV = (5.0, 2000.0)  # of any EEG, EMG or EOG, epoch by epoch
+_UNITS = {"µV": 1.0, "mV": 1e3, "V": 1e6}
+
+
+class Quality:
+    """The checks of all channels of one stream.
+
+    Args:
+        config: the thresholds.
+        modalities: in the model's order.
+        n_subjects: subjects of the stream.
+        sfreq: sampling rate of the raw samples, Hz.
+    """
+
+    def __init__(
+        self, config: QualityConfig, modalities: Sequence[str], n_subjects: int, sfreq: float
+    ) -> None:
+        limits: list[ModalityQuality] = [getattr(config, m) for m in modalities] * n_subjects
+        self._config = config
+        self._shape = (n_subjects, len(modalities))
+        self._sfreq = sfreq
+        self._min_rms = np.array([limit.min_rms_uv for limit in limits])
+        self._max_abs = np.array([limit.max_abs_uv for limit in limits])
+        self._max_out = np.array([limit.max_out_of_range for limit in limits])
+
+    def assess(self, raw: NDArray[np.float64], missing: float) -> NDArray[np.object_]:
+        """Return `ok` or the gravest reason, for each subject and modality.
+
+        Args:
+            raw: (n_in, n_channels), µV, NaN where missing.
+            missing: fraction of the epoch's samples that never came.
+
+        Returns:
+            (n_subjects, n_modalities) of str.
+        """
+        config, n = self._config, len(raw)
+        finite = np.isfinite(raw)
+        n_finite = finite.sum(axis=0)
+        mean = np.where(finite, raw, 0.0).sum(axis=0) / np.maximum(n_finite, 1)
+        x = np.where(finite, raw - mean, 0.0)
+        power = np.square(x).sum(axis=0) / np.maximum(n_finite, 1)
+        out = (np.abs(x) > self._max_abs).mean(axis=0)
+        hum = self._mains_power(x) / np.maximum(power, 1e-12)
+        reasons = np.full(raw.shape[1], OK, dtype=object)
+        # From the least to the most telling: the later one stands.
+        reasons[hum > config.max_mains] = MAINS
+        reasons[out > self._max_out] = OUT_OF_RANGE
+        reasons[_clipped(x, finite) > config.max_clipped] = CLIPPED
+        reasons[power < np.square(self._min_rms)] = FLAT
+        reasons[1.0 - missing - n_finite / n > config.max_not_finite] = NOT_FINITE
+        reasons[n_finite == 0] = NOT_FINITE
+        if missing > config.max_missing:
+            reasons[:] = MISSING
+        return reasons.reshape(self._shape)
+
+    def _mains_power(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean power at the mains frequency; (n_channels,), µV²."""
+        phase = 2j * np.pi * self._config.mains_hz / self._sfreq * np.arange(len(x))
+        amplitude = np.abs(np.exp(phase) @ x) * 2.0 / len(x)
+        return np.asarray(np.square(amplitude) / 2.0)
+
+
+def _clipped(x: NDArray[np.float64], finite: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Fraction of samples at the highest or at the lowest value, the larger; (n_channels,)."""
+    at_top = (finite & (x == x.max(axis=0))).mean(axis=0)
+    at_bottom = (finite & (x == x.min(axis=0))).mean(axis=0)
+    return np.maximum(at_top, at_bottom)
+
+
+def check_unit(rms_uv: float, declared: str, modality: str, stream: str) -> None:
+    """Raise UnitError where the amplitude fits another unit than the declared one.
+
+    Args:
+        rms_uv: typical standard deviation of the modality's epochs, in µV as declared.
+        declared: unit in the stream's description.
+        modality: for the message.
+        stream: for the message.
+    """
+    low, high = _PLAUSIBLE_RMS_UV
+    if low / 10 <= rms_uv <= high * 10 or rms_uv == 0:
+        return
+    for unit, microvolts in _UNITS.items():
+        if low <= rms_uv / to_microvolts(declared, modality, stream) * microvolts <= high:
+            raise UnitError(
+                f"stream {stream!r}: expected {modality} of {low:g} to {high:g} µV rms, found "
+                f"{rms_uv:.3g} µV with the declared unit {declared}; the values look like {unit}: "
+                f'set unit = "{unit}" for this stream'
+            )

@@ -1,0 +1,203 @@
+"""From ready epochs to estimates: which stage, how sure, read from what, and if not, why not."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.config import StagingConfig
+from daemon.errors import ConfigError
+from daemon.messages import Kind
+from daemon.pipeline import EpochBatch
+from daemon.quality import NO_SIGNAL, OK
+from engines.base import Engine
+from engines.errors import EngineError
+from models.spec import MIXED, ModelSpec
+from models.stages import ART, UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What is known of one epoch of one subject; a `final` one is the last word."""
+
+    subject: str
+    stream: str
+    kind: Kind
+    epoch: int
+    onset: float
+    """On the source's clock, s."""
+    stage: str
+    """A stage, ART or UNKNOWN."""
+    probabilities: NDArray[np.float32] | None
+    """(n_stages,); None where the stage is ART or UNKNOWN."""
+    pathway: str | None
+    """What was read; None where the stage is ART or UNKNOWN."""
+    validity: Mapping[str, str]
+    """`ok`, or why not, of each modality."""
+    reason: str | None
+    """Why the stage is ART or UNKNOWN."""
+    slots_filled: int
+    """Usable epochs in the context window at the time of reading."""
+    arrived: float | None
+    """When the epoch's last sample arrived, local clock, s; None where it never did."""
+
+
+@dataclass(slots=True)
+class _Row:
+    """What the stager remembers of one subject."""
+
+    number: int
+    subject: str
+    pending: deque[Estimate]
+    """Live estimates whose final reading is still due, oldest first."""
+    readings: deque[NDArray[np.float32]]
+    """The engine's answers of the last epoch length, one a hop, newest last."""
+
+
+class Stager:
+    """Stages the epochs of all subjects of all streams with one engine.
+
+    Args:
+        engine: with as many rows as there are subjects.
+        subjects: names of the subjects by stream, in the streams' order of channels.
+        staging: hop and lag of the final reading.
+
+    Raises:
+        ConfigError: the final lag does not fit the context window.
+    """
+
+    def __init__(
+        self, engine: Engine, subjects: Mapping[str, Sequence[str]], staging: StagingConfig
+    ) -> None:
+        self._engine = engine
+        self._spec = engine.spec
+        if staging.final_lag >= self._spec.n_context:
+            raise ConfigError(
+                f"staging.final_lag: expected less than the context window of "
+                f"{self._spec.n_context} epochs, found {staging.final_lag}"
+            )
+        self._hops = engine.hops_per_epoch
+        self._lag = staging.final_lag * self._hops
+        self._rows: dict[str, list[_Row]] = {}
+        for stream, names in subjects.items():
+            n = sum(map(len, self._rows.values()))
+            self._rows[stream] = [
+                _Row(n + i, name, deque(), deque(maxlen=self._hops)) for i, name in enumerate(names)
+            ]
+
+    def stage(self, batches: Sequence[EpochBatch]) -> list[Estimate]:
+        """Stage ready epochs; return the live estimates and the final ones now due.
+
+        The first ready epoch of every stream goes to the engine in one call, then the second
+        of those that have one, and so on.
+
+        Args:
+            batches: any number a stream, each stream's in order.
+        """
+        estimates: list[Estimate] = []
+        for ready in _rounds(batches):
+            estimates += self._stage_round(ready)
+        return estimates
+
+    def flush(self) -> list[Estimate]:
+        """Return the final estimates still due, read with what context there is."""
+        estimates = []
+        for row in (row for rows in self._rows.values() for row in rows):
+            while row.pending:
+                age = len(row.pending) - 1
+                reading = row.readings[-1 - age % self._hops]
+                estimates.append(self._read(row.pending.popleft(), "final", reading, age))
+        return estimates
+
+    def slots_filled(self, stream: str) -> list[int]:
+        """Count the usable epochs in the context window of each subject of a stream."""
+        rows = np.array([row.number for row in self._rows[stream]], dtype=np.intp)
+        return [int(n) for n in self._engine.slots_filled(rows)]
+
+    def _stage_round(self, batches: Sequence[EpochBatch]) -> list[Estimate]:
+        """One engine call: at most one epoch of each stream."""
+        rows = [row for batch in batches for row in self._rows[batch.stream]]
+        numbers = np.array([row.number for row in rows], dtype=np.intp)
+        usable = np.concatenate([batch.usable for batch in batches])
+        for row, estimate in zip(rows, self._unread(batches), strict=True):
+            row.pending.append(estimate)
+        probabilities = self._engine.step(
+            np.concatenate([batch.epochs for batch in batches]),
+            numbers,
+            usable,
+            unimodal=any(_is_unimodal(e.validity) for row in rows for e in row.pending),
+        )
+        filled = self._engine.slots_filled(numbers)
+        estimates = []
+        for row, reading, n in zip(rows, probabilities, filled, strict=True):
+            row.readings.append(reading)
+            row.pending[-1] = replace(row.pending[-1], slots_filled=int(n))
+            estimates.append(self._read(row.pending[-1], "live", reading, age=0))
+            if len(row.pending) > self._lag:
+                due = replace(row.pending.popleft(), slots_filled=int(n))
+                estimates.append(self._read(due, "final", reading, age=self._lag))
+        return estimates
+
+    def _unread(self, batches: Sequence[EpochBatch]) -> Iterator[Estimate]:
+        """Yield what is known of each subject's epoch before the engine reads it."""
+        for batch in batches:
+            for row, reasons in zip(self._rows[batch.stream], batch.reasons, strict=True):
+                validity = dict(zip(self._spec.modalities, map(str, reasons), strict=True))
+                bad = [f"{m} {why}" for m, why in validity.items() if why != OK]
+                lost = len(bad) == len(validity)
+                dead = NO_SIGNAL.intersection(validity.values())
+                yield Estimate(
+                    subject=row.subject,
+                    stream=batch.stream,
+                    kind="live",
+                    epoch=batch.epoch,
+                    onset=batch.onset,
+                    stage=UNKNOWN if dead else ART,
+                    probabilities=None,
+                    pathway=None if lost else _pathway(validity, self._spec),
+                    validity=validity,
+                    reason=", ".join(bad) if lost else None,
+                    slots_filled=0,
+                    arrived=batch.arrived,
+                )
+
+    def _read(
+        self, estimate: Estimate, kind: Kind, reading: NDArray[np.float32], age: int
+    ) -> Estimate:
+        """Complete an estimate from the slot that its epoch has now, `age` hops after it."""
+        if estimate.pathway is None:
+            return replace(estimate, kind=kind)
+        pathway = self._spec.pathways.index(estimate.pathway)
+        probabilities = reading[pathway, -1 - age // self._hops]
+        if not np.isfinite(probabilities).all():
+            raise EngineError(
+                f"{estimate.subject}, epoch {estimate.epoch}: expected a probability of each stage "
+                f"from {self._engine.description}, found {probabilities.tolist()}"
+            )
+        stage = self._spec.stages[int(np.argmax(probabilities))]
+        return replace(estimate, kind=kind, stage=stage, probabilities=probabilities)
+
+
+def _rounds(batches: Sequence[EpochBatch]) -> Iterator[list[EpochBatch]]:
+    """Group the batches: the first one of every stream, then the second ones, and so on."""
+    seen: dict[str, int] = {}
+    numbered = []
+    for batch in batches:
+        seen[batch.stream] = seen.get(batch.stream, -1) + 1
+        numbered.append((seen[batch.stream], batch))
+    numbered.sort(key=lambda pair: pair[0])
+    for _, group in groupby(numbered, key=lambda pair: pair[0]):
+        yield [batch for _, batch in group]
+
+
+def _is_unimodal(validity: Mapping[str, str]) -> bool:
+    return sum(why == OK for why in validity.values()) == 1
+
+
+def _pathway(validity: Mapping[str, str], spec: ModelSpec) -> str:
+    """Return the one usable modality, or mixed where there are more (other keys are masked)."""
+    usable = [m for m in spec.modalities if validity[m] == OK]
+    return usable[0] if len(usable) == 1 else MIXED
