@@ -108,17 +108,21 @@ class Engine(ABC):
         self, epochs: NDArray[np.float32], rows: NDArray[np.intp], valid: NDArray[np.bool_]
     ) -> None:
         """Raise EngineError where the arrays given to `step` do not fit."""
-        spec, n = self.spec, len(rows)
-        expected = (n, spec.n_modalities, spec.n_times)
-        if epochs.shape != expected or epochs.dtype != np.float32:
+        if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer):
+            raise EngineError(f"rows: expected (n,) integers, found {rows.shape} {rows.dtype}")
+        numbers = rows.tolist()
+        if any(not 0 <= row < self.n_rows for row in numbers) or len(set(numbers)) != len(rows):
             raise EngineError(
-                f"epochs: expected {expected} float32, found {epochs.shape} {epochs.dtype}"
+                f"rows: expected different numbers below {self.n_rows}, found {numbers}"
             )
-        if valid.shape != expected[:2] or valid.dtype != np.bool_:
-            raise EngineError(f"valid: expected {expected[:2]} bool, found {valid.shape}")
-        if n and (rows.min() < 0 or rows.max() >= self.n_rows or len(np.unique(rows)) != n):
+        shape = (len(rows), self.spec.n_modalities, self.spec.n_times)
+        if epochs.shape != shape or epochs.dtype != np.float32:
             raise EngineError(
-                f"rows: expected different numbers below {self.n_rows}, found {rows.tolist()}"
+                f"epochs: expected {shape} float32, found {epochs.shape} {epochs.dtype}"
+            )
+        if valid.shape != shape[:2] or valid.dtype != np.bool_:
+            raise EngineError(
+                f"valid: expected {shape[:2]} bool, found {valid.shape} {valid.dtype}"
             )
         if not np.isfinite(epochs[valid]).all():
             raise EngineError("epochs: expected finite samples where valid, found NaN or infinity")

@@ -1,0 +1,98 @@
+"""The cached context window: the last epoch tokens of every row, in host memory."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.errors import EngineError
+from models.spec import ModelSpec
+
+
+class ContextWindow:
+    """A ring of epoch tokens and their key masks for each row; rows advance independently.
+
+    The ring is at hop resolution and holds what one window spans, its newest slot included. A
+    window reads every `hops_per_epoch`-th token. A slot that is not valid holds zeros.
+
+    Args:
+        spec: the model.
+        n_rows: rows (subjects).
+        hops_per_epoch: tokens appended per epoch length.
+    """
+
+    def __init__(self, spec: ModelSpec, n_rows: int, hops_per_epoch: int = 1) -> None:
+        self.n_slots = (spec.n_context - 1) * hops_per_epoch + 1
+        self._tokens = np.zeros(
+            (n_rows, self.n_slots, spec.n_modalities, spec.token_size), np.float32
+        )
+        self._mask = np.zeros((n_rows, self.n_slots, spec.n_modalities), bool)
+        self._next = np.zeros(n_rows, np.intp)
+        self._before = -hops_per_epoch * np.arange(spec.n_context - 1, 0, -1)
+        self._window = -1 - hops_per_epoch * np.arange(spec.n_context)
+
+    def window(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return the slots that will precede the next token of each row, oldest first.
+
+        Args:
+            rows: (n,).
+
+        Returns:
+            Tokens (n, n_context - 1, n_modalities, token_size) and their mask
+            (n, n_context - 1, n_modalities), False where a key is masked. New arrays.
+        """
+        slots = (self._next[rows][:, None] + self._before) % self.n_slots
+        return self._tokens[rows[:, None], slots], self._mask[rows[:, None], slots]
+
+    def append(
+        self, rows: NDArray[np.intp], tokens: NDArray[np.float32], valid: NDArray[np.bool_]
+    ) -> None:
+        """Append one token to each row.
+
+        Args:
+            rows: (n,), each row at most once.
+            tokens: (n, n_modalities, token_size); those not valid are stored as zeros.
+            valid: (n, n_modalities).
+        """
+        slots = self._next[rows]
+        self._tokens[rows, slots] = np.where(valid[..., None], tokens, np.float32(0))
+        self._mask[rows, slots] = valid
+        self._next[rows] = (slots + 1) % self.n_slots
+
+    def slots_filled(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Count the slots valid in any modality, the newest token's included; shape (n,)."""
+        slots = (self._next[rows][:, None] + self._window) % self.n_slots
+        filled = self._mask[rows[:, None], slots].any(axis=-1)
+        n_filled: NDArray[np.intp] = filled.sum(axis=1, dtype=np.intp)
+        return n_filled
+
+    def save(self, row: int) -> dict[str, NDArray[np.generic]]:
+        """Return copies: `tokens` (n_slots, …) and `mask` (n_slots, n_modalities), oldest first."""
+        order = self._order(row)
+        return {"tokens": self._tokens[row, order], "mask": self._mask[row, order]}
+
+    def load(self, row: int, context: Mapping[str, NDArray[np.generic]]) -> None:
+        """Put back what `save` gave, in any row of any window of the same sizes.
+
+        Raises:
+            EngineError: an array is missing, or of another shape or type.
+        """
+        for name, array in self.save(row).items():
+            found = context.get(name)
+            if found is None or found.shape != array.shape or found.dtype != array.dtype:
+                what = "nothing" if found is None else f"{found.shape} {found.dtype}"
+                raise EngineError(
+                    f"context {name!r}: expected {array.shape} {array.dtype}, found {what}"
+                )
+        self._next[row] = 0
+        self._tokens[row] = context["tokens"]
+        self._mask[row] = context["mask"]
+
+    def clear(self, row: int) -> None:
+        """Empty a row: all its slots masked."""
+        self._tokens[row] = 0
+        self._mask[row] = False
+
+    def _order(self, row: int) -> NDArray[np.intp]:
+        slots: NDArray[np.intp] = np.arange(self._next[row], self._next[row] + self.n_slots)
+        return slots % self.n_slots

@@ -1,0 +1,91 @@
+"""What engines that compute on the processor share: the context window in host memory."""
+
+from abc import abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.base import Context, Engine
+from engines.context import ContextWindow
+from engines.errors import EngineError
+from models.spec import ModelSpec
+
+
+class HostEngine(Engine):
+    """An engine whose context window is a ring in host memory; `_run` is all it lacks.
+
+    Args:
+        spec: the model.
+        n_rows: subjects to keep a context window for.
+        hops_per_epoch: outputs per epoch length.
+    """
+
+    def __init__(self, spec: ModelSpec, n_rows: int, hops_per_epoch: int = 1) -> None:
+        super().__init__(spec, n_rows, hops_per_epoch)
+        self._context = ContextWindow(spec, n_rows, hops_per_epoch)
+
+    @abstractmethod
+    def _run(
+        self,
+        epochs: NDArray[np.float32],
+        tokens: NDArray[np.float32],
+        mask: NDArray[np.bool_],
+        unimodal: bool,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Run the network.
+
+        Args:
+            epochs: (n, n_modalities, n_times), zeros where not valid.
+            tokens: (n, n_context - 1, n_modalities, token_size), oldest first.
+            mask: (n, n_context, n_modalities), newest last; no row is masked throughout.
+            unimodal: also read the single modalities.
+
+        Returns:
+            Probabilities (n, n_pathways, n_context, n_stages) and the newest epoch's tokens
+            (n, n_modalities, token_size).
+        """
+
+    def step(
+        self,
+        epochs: NDArray[np.float32],
+        rows: NDArray[np.intp],
+        valid: NDArray[np.bool_],
+        *,
+        unimodal: bool = False,
+    ) -> NDArray[np.float32]:
+        """Append the newest epoch of each given row and read its context window; see Engine."""
+        self.check_inputs(epochs, rows, valid)
+        spec, n = self.spec, len(rows)
+        tokens, before = self._context.window(rows)
+        mask = np.concatenate([before, valid[:, None]], axis=1)
+        readable: NDArray[np.bool_] = np.logical_or.reduce(mask, axis=1)  # (n, n_modalities)
+        n_pathways = len(spec.pathways) if unimodal else 1
+        shape = (n, n_pathways, spec.n_context, len(spec.stages))
+        answer = np.full(shape, np.nan, np.float32)
+        newest = np.zeros((n, spec.n_modalities, spec.token_size), np.float32)
+        run = np.flatnonzero(readable.any(axis=1))
+        if len(run):
+            epochs = np.where(valid[..., None], epochs, np.float32(0))
+            answer[run], newest[run] = self._run(epochs[run], tokens[run], mask[run], unimodal)
+            if not (np.isfinite(answer[run, 0]).all() and np.isfinite(newest[run]).all()):
+                raise EngineError(f"{self.name}: expected finite probabilities, found NaN")
+        if unimodal:
+            answer[:, 1:][~readable] = np.nan
+        self._context.append(rows, newest, valid)
+        return answer
+
+    def slots_filled(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Count the slots of each row's window that are valid in any modality; shape (n,)."""
+        return self._context.slots_filled(rows)
+
+    def save_context(self, row: int) -> dict[str, NDArray[np.generic]]:
+        """Return a copy of a row's context window."""
+        return self._context.save(row)
+
+    def load_context(self, row: int, context: Context) -> None:
+        """Put back a saved context window, exactly; raises EngineError if it does not fit."""
+        self._context.load(row, context)
+
+    def clear_context(self, row: int) -> None:
+        """Empty a row's context window: all slots masked."""
+        self._context.clear(row)

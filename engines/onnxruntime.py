@@ -1,0 +1,114 @@
+"""The ONNX Runtime engine: the default, on the processor, without torch."""
+
+from typing import ClassVar
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from engines.bundle import Bundle
+from engines.errors import BundleError, EngineError
+from engines.host import HostEngine
+
+_PROVIDER = "CPUExecutionProvider"
+_ERRORS_ONLY = 3
+_INPUTS = {"epochs", "tokens", "mask", "unimodal"}
+_OUTPUTS = {"mixed", "single", "token"}
+
+
+class OnnxRuntimeEngine(HostEngine):
+    """Runs a bundle's step.onnx with ONNX Runtime on the processor.
+
+    Threads do not spin between steps: at one step a second they would burn more time waiting
+    than computing.
+
+    Args:
+        bundle: the model.
+        n_rows: subjects to keep a context window for.
+        threads: threads of one step; one is best for few subjects.
+        hops_per_epoch: outputs per epoch length.
+
+    Raises:
+        BundleError: step.onnx is not a network that this engine can run.
+        EngineError: ONNX Runtime does not offer the processor as its device.
+    """
+
+    name: ClassVar[str] = "onnxruntime"
+
+    def __init__(
+        self, bundle: Bundle, n_rows: int, threads: int = 1, hops_per_epoch: int = 1
+    ) -> None:
+        super().__init__(bundle.spec, n_rows, hops_per_epoch)
+        self._threads = threads
+        self._session = _open_session(bundle, threads)
+
+    @property
+    def description(self) -> str:
+        """Library, version and device in one line."""
+        threads = "1 thread" if self._threads == 1 else f"{self._threads} threads"
+        return f"onnxruntime {onnxruntime.__version__} CPU {threads}"
+
+    def close(self) -> None:
+        """Release the session; the engine must not be used any more."""
+        del self._session
+
+    def _run(
+        self,
+        epochs: NDArray[np.float32],
+        tokens: NDArray[np.float32],
+        mask: NDArray[np.bool_],
+        unimodal: bool,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        feed = {"epochs": epochs, "tokens": tokens, "mask": mask, "unimodal": np.array(unimodal)}
+        names = ["token", "mixed", "single"] if unimodal else ["token", "mixed"]
+        try:
+            token, mixed, *single = self._session.run(names, feed)
+        except Exception as error:  # its exceptions have no common base of their own
+            raise EngineError(f"{self.name}: expected the step to run, found: {error}") from error
+        return np.concatenate([mixed[:, None], *single], axis=1), token
+
+
+def _open_session(bundle: Bundle, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = _ERRORS_ONLY
+    onnxruntime.disable_telemetry_events()
+    try:
+        session = onnxruntime.InferenceSession(
+            bundle.step_file, sess_options=options, providers=[_PROVIDER]
+        )
+    except Exception as error:  # its exceptions have no common base of their own
+        raise BundleError(
+            f"{bundle.step_file}: expected a network for ONNX Runtime, found: {error}"
+        ) from error
+    if session.get_providers() != [_PROVIDER]:
+        raise EngineError(f"expected ONNX Runtime on {_PROVIDER}, found {session.get_providers()}")
+    _check_signature(bundle, session)
+    return session
+
+
+def _check_signature(bundle: Bundle, session: onnxruntime.InferenceSession) -> None:
+    """Raise BundleError where the network's inputs and outputs are not those of a step."""
+    inputs = {value.name: value.shape for value in session.get_inputs()}
+    outputs = {value.name: value.shape for value in session.get_outputs()}
+    for what, expected, found in (("inputs", _INPUTS, inputs), ("outputs", _OUTPUTS, outputs)):
+        if found.keys() != expected:
+            raise BundleError(
+                f"{bundle.step_file}: expected the {what} {', '.join(sorted(expected))}, "
+                f"found {', '.join(sorted(found))}"
+            )
+    spec = bundle.spec
+    sizes = {
+        "epochs": [spec.n_modalities, spec.n_times],
+        "tokens": [spec.n_context - 1, spec.n_modalities, spec.token_size],
+        "mask": [spec.n_context, spec.n_modalities],
+    }
+    for name, expected_shape in sizes.items():
+        if inputs[name][1:] != expected_shape:
+            raise BundleError(
+                f"{bundle.step_file}: expected {name} (B, {', '.join(map(str, expected_shape))}) "
+                f"as in its spec, found {inputs[name]}"
+            )

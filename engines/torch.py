@@ -1,0 +1,57 @@
+"""The torch engine: the reference that other engines are compared with.
+
+The only module of `engines/` that imports torch; it needs the extra `train`.
+"""
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engines.bundle import Bundle
+from engines.host import HostEngine
+from models.checkpoint import load_model
+
+
+class TorchEngine(HostEngine):
+    """Runs a bundle's weights with torch's own operators on the processor.
+
+    Args:
+        bundle: the model.
+        n_rows: subjects to keep a context window for.
+        threads: threads of one step; torch has one setting for the whole process.
+        hops_per_epoch: outputs per epoch length.
+    """
+
+    name: ClassVar[str] = "torch"
+
+    def __init__(
+        self, bundle: Bundle, n_rows: int, threads: int = 1, hops_per_epoch: int = 1
+    ) -> None:
+        super().__init__(bundle.spec, n_rows, hops_per_epoch)
+        torch.set_num_threads(threads)
+        self._model = load_model(bundle.path)
+
+    @property
+    def description(self) -> str:
+        """Library, version and device in one line."""
+        return f"torch {torch.__version__} CPU"
+
+    def close(self) -> None:
+        """Release the weights; the engine must not be used any more."""
+        del self._model
+
+    def _run(
+        self,
+        epochs: NDArray[np.float32],
+        tokens: NDArray[np.float32],
+        mask: NDArray[np.bool_],
+        unimodal: bool,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        with torch.inference_mode():
+            newest = self._model.encode(torch.from_numpy(epochs))
+            window = torch.cat([torch.from_numpy(tokens), newest[:, None]], dim=1)
+            mixed, single = self._model.read(window, torch.from_numpy(mask), unimodal)
+            logits = mixed[:, None] if single is None else torch.cat([mixed[:, None], single], 1)
+            return logits.softmax(-1).numpy(), newest.numpy()
