@@ -66,6 +66,7 @@ class EpochBuffer:
         self._run = 0
         self._blocks: list[_Samples] = []
         self._n_buffered = 0
+        self._latest = -np.inf
 
     def append(
         self,
@@ -83,6 +84,7 @@ class EpochBuffer:
         run = np.full(len(times), self._run)
         self._blocks.append(_Samples(times, run, raw, filtered, np.full(len(times), arrived)))
         self._n_buffered += len(times)
+        self._latest = float(times[-1])
 
     def pop(self, overdue: float = -np.inf) -> Iterator[CutEpoch]:
         """Yield the epochs that are complete, or that end before the time `overdue`."""
@@ -93,7 +95,7 @@ class EpochBuffer:
             first = int(np.searchsorted(samples.times, self._begin))
             samples = samples.since(first)
             whole = self._is_whole(samples)
-            if not (whole or samples.times[-1:] >= self._end or self._end <= overdue):
+            if not (whole or self._end <= max(overdue, self._latest)):
                 return
             yield self._whole(samples) if whole else self._with_gaps(samples)
             self._next += 1
@@ -114,9 +116,7 @@ class EpochBuffer:
 
     def _may_be_complete(self) -> bool:
         """Cheap test that spares joining the blocks at every chunk."""
-        if not self._blocks:
-            return False
-        return self._n_buffered >= self._n_in or float(self._blocks[-1].times[-1]) >= self._end
+        return self._n_buffered >= self._n_in or self._latest >= self._end
 
     def _joined(self) -> _Samples:
         if not self._blocks:

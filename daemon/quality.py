@@ -79,7 +79,7 @@ class Quality:
         """Mean power at the mains frequency; (n_channels,), µV²."""
         phase = 2j * np.pi * self._config.mains_hz / self._sfreq * np.arange(len(x))
         amplitude = np.abs(np.exp(phase) @ x) * 2.0 / len(x)
-        return np.asarray(np.square(amplitude) / 2.0)
+        return np.asarray(np.square(amplitude) / 2.0, dtype=np.float64)
 
 
 def _clipped(x: NDArray[np.float64], finite: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -67,6 +67,11 @@ class Timeline:
         """
         return float(self._zi[0] + self._zi[1]) / (1.0 - self._gain)
 
+    @property
+    def _residual(self) -> float:
+        """Tracked distance of the last sample from the nominal grid, s."""
+        return -float(self._zi[1]) / (1.0 - self._gain)
+
     def place(self, timestamps: NDArray[np.float64]) -> list[Run]:
         """Return the runs of a chunk; samples in none of them were dropped.
 
@@ -78,6 +83,10 @@ class Timeline:
         while first < len(timestamps):
             if np.isnan(self._reference):
                 self._start(timestamps[first])
+            if self._behind and self._is_past(timestamps[first]):
+                after_gap |= self._drop(timestamps[first])
+                first += 1
+                continue
             residual, error = self._track(timestamps[first:] + self._clock_shift)
             off = np.flatnonzero(~(np.abs(error) <= self._jitter_s))
             accepted = int(off[0]) if len(off) else len(error)
@@ -86,14 +95,20 @@ class Timeline:
                 runs.append(Run(samples, self._accept(residual[:accepted]), after_gap))
                 after_gap = False
             first += accepted
-            if first < len(timestamps):
-                if error[accepted] > self._jitter_s:
-                    self._start(timestamps[first] + self._clock_shift)
-                    after_gap = True
-                else:
-                    after_gap |= self._drop(timestamps[first])
-                    first += 1
+            if accepted == len(error):
+                break
+            if error[accepted] > self._jitter_s:
+                self._start(timestamps[first] + self._clock_shift)
+                after_gap = True
+            else:
+                after_gap |= self._drop(timestamps[first])
+                first += 1
         return runs
+
+    def _is_past(self, timestamp: float) -> bool:
+        """Whether a timestamp is not later than the last accepted sample's."""
+        last = self._reference + (self._count - 1) * self._dt + self._residual
+        return not timestamp + self._clock_shift > last + 0.5 * self._dt
 
     def _start(self, timestamp: float) -> None:
         """Begin a run at a timestamp, keeping the tracked rate."""
@@ -129,8 +144,8 @@ class Timeline:
         self._behind += 1
         if self._behind < self._max_behind or not np.isfinite(timestamp):
             return False
-        residual = -float(self._zi[1]) / (1.0 - self._gain) + self._behind * self._drift
-        expected = self._reference + (self._count + self._behind) * self._dt + residual
+        residual = self._residual + self._behind * self._drift
+        expected = self._reference + (self._count - 1 + self._behind) * self._dt + residual
         self._clock_shift = expected - timestamp
-        self._start(expected)
+        self._start(expected + self._dt)
         return True

@@ -1,0 +1,127 @@
+"""Chunks in, epochs out: the grid never moves, and chunking never shows."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daemon.errors import UnitError
+from tests.support.signals import noise, pipeline, run
+
+
+def regular(n_samples, sfreq, start=1234.5):
+    return start + np.arange(n_samples) / sfreq
+
+
+def assert_same(left, right):
+    assert len(left) == len(right)
+    for a, b in zip(left, right, strict=True):
+        assert (a.epoch, a.onset) == (b.epoch, b.onset)
+        assert np.array_equal(a.epochs, b.epochs)
+        assert np.array_equal(a.reasons, b.reasons)
+
+
+@pytest.mark.parametrize("sfreq", [100.0, 128.0, 511.96, 512.0, 512.5, 1000.0, 2000.0, 4000.0])
+def test_every_second_gives_one_epoch_at_any_rate(sfreq):
+    n = int(np.ceil(20 * sfreq)) + 1
+    batches = run(pipeline(sfreq=sfreq), noise(n), regular(n, sfreq), [37])
+    assert [b.epoch for b in batches] == list(range(20))
+    assert [b.onset for b in batches] == [1234.5 + k for k in range(20)]
+    assert all(b.usable.all() and b.epochs.shape == (1, 2, 512) for b in batches)
+
+
+def test_an_epoch_is_ready_with_its_last_sample():
+    pipe = pipeline()
+    batches = run(pipe, noise(512), regular(512, 512.0), [1])
+    assert [b.epoch for b in batches] == [0]
+    assert batches[0].arrived == 511.0
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 1500), min_size=1, max_size=6),
+    sfreq=st.sampled_from([128.0, 511.96, 512.0, 1000.0]),
+    seed=st.integers(0, 99),
+    hop_s=st.sampled_from([None, 0.25]),
+)
+def test_chunking_changes_no_bit(sizes, sfreq, seed, hop_s):
+    rng = np.random.default_rng(seed)
+    n = int(8 * sfreq)
+    data, times = noise(n, 2, seed), regular(n, sfreq) + rng.normal(0, 0.0005, n)
+    data[rng.integers(n, size=5), rng.integers(4, size=5)] = np.nan
+    gap = rng.integers(n // 4, n // 2)
+    keep = np.r_[0:gap, gap + int(rng.uniform(0, 2.5) * sfreq) : n]
+    data, times = data[keep], times[keep]
+    whole = run(pipeline(2, sfreq, hop_s), data, times, [n])
+    assert_same(whole, run(pipeline(2, sfreq, hop_s), data, times, sizes))
+
+
+def test_a_gap_masks_exactly_the_epochs_it_touches():
+    n = 512 * 12
+    keep = np.r_[0 : int(4.8 * 512), int(5.05 * 512) : n]
+    batches = run(pipeline(), noise(n)[keep], regular(n, 512.0)[keep], [64])
+    assert [b.epoch for b in batches] == list(range(12))
+    assert [b.epoch for b in batches if not b.usable.any()] == [4, 5]
+    assert {r for b in batches for r in b.reasons.ravel()} == {"ok", "missing"}
+
+
+def test_epochs_after_a_long_gap_stay_on_the_grid():
+    n = 512 * 40
+    keep = np.r_[0 : 512 * 3, 512 * 33 + 200 : n]
+    batches = run(pipeline(), noise(n)[keep], regular(n, 512.0)[keep], [64])
+    assert [b.onset for b in batches] == [1234.5 + k for k in range(40)]
+    assert [b.epoch for b in batches if b.usable.all()] == [0, 1, 2, *range(34, 40)]
+
+
+def test_a_silent_source_gives_missing_epochs_and_late_data_does_not_rewrite_them():
+    pipe = pipeline()
+    data, times = noise(512 * 10), regular(512 * 10, 512.0)
+    batches = run(pipe, data[: 512 * 2 + 100], times[: 512 * 2 + 100], [64])
+    arrived = 512 * 2 + 64  # of the last chunk
+    assert pipe.pop_ready(now=arrived + 1.9) == []
+    given_up = pipe.pop_ready(now=arrived + 5.0)
+    assert [b.epoch for b in given_up] == [2, 3, 4][: len(given_up)]
+    assert all((b.reasons == "missing").all() for b in given_up)
+    rest = run(pipe, data[512 * 2 + 100 :], times[512 * 2 + 100 :], [512])
+    assert [b.epoch for b in batches + given_up + rest] == list(range(10))
+
+
+def test_one_channel_lost_leaves_the_other_modality():
+    n = 512 * 6
+    data = noise(n)
+    data[512 * 2 : 512 * 4, 1] = np.nan
+    batches = run(pipeline(), data, regular(n, 512.0), [100])
+    assert [b.reasons[0].tolist() for b in batches] == [
+        ["ok", "ok"],
+        ["ok", "ok"],
+        ["ok", "not_finite"],
+        ["ok", "not_finite"],
+        ["ok", "ok"],
+        ["ok", "ok"],
+    ]
+    assert all(np.isfinite(b.epochs).all() for b in batches)
+
+
+def test_subjects_do_not_touch_each_other():
+    n = 512 * 5
+    data = noise(n, 2)
+    other = data.copy()
+    other[:, 2:] = noise(n, 1, seed=9) * 3
+    both, changed = (run(pipeline(2), d, regular(n, 512.0), [64]) for d in (data, other))
+    for a, b in zip(both, changed, strict=True):
+        assert np.array_equal(a.epochs[0], b.epochs[0])
+        assert not np.array_equal(a.epochs[1], b.epochs[1])
+
+
+def test_millivolts_declared_as_microvolts_are_refused():
+    n = 512 * 15
+    with pytest.raises(UnitError, match="look like mV"):
+        run(pipeline(), noise(n) / 1000, regular(n, 512.0), [512])
+
+
+def test_constant_offset_leaves_no_transient():
+    n = 512 * 3
+    plain = run(pipeline(), noise(n), regular(n, 512.0), [64])
+    offset = run(pipeline(), noise(n) + np.float32(4096), regular(n, 512.0), [64])
+    for a, b in zip(plain[1:], offset[1:], strict=True):
+        np.testing.assert_allclose(a.epochs, b.epochs, atol=0.02)

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+
+from daemon.config import QualityConfig
+from daemon.errors import UnitError
+from daemon.quality import Quality, check_unit
+
+SFREQ = 512
+QUALITY = Quality(QualityConfig(), ("eeg", "emg"), 1, SFREQ)
+TIME = np.arange(SFREQ) / SFREQ
+
+
+def epoch():
+    return np.random.default_rng(0).normal(0, 60, (SFREQ, 2))
+
+
+def eeg_reason(raw, missing=0.0):
+    reasons = QUALITY.assess(raw, missing)
+    assert missing or reasons[0, 1] == "ok"
+    return reasons[0, 0]
+
+
+def test_noise_is_usable():
+    assert eeg_reason(epoch()) == "ok"
+
+
+def test_offset_alone_is_no_fault():
+    assert eeg_reason(epoch() + [250_000.0, 0.0]) == "ok"
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"), [(0.01, "ok"), (0.1, "not_finite"), (1.0, "not_finite")]
+)
+def test_not_finite(bad, reason):
+    raw = epoch()
+    raw[: int(bad * SFREQ), 0] = np.nan
+    raw[: int(bad * SFREQ) // 2, 0] = np.inf
+    assert eeg_reason(raw) == reason
+
+
+def test_flat():
+    raw = epoch()
+    raw[:, 0] = 17.0
+    assert eeg_reason(raw) == "flat"
+
+
+def test_clipped():
+    raw = epoch()
+    raw[:, 0] = np.clip(raw[:, 0], -60, 60)
+    assert eeg_reason(raw) == "clipped"
+
+
+def test_out_of_range():
+    raw = epoch()
+    raw[100:120, 0] += 20_000
+    assert eeg_reason(raw) == "out_of_range"
+
+
+def test_mains():
+    raw = epoch() * [0.1, 1.0]
+    raw[:, 0] += 100 * np.sin(2 * np.pi * 50 * TIME)
+    assert eeg_reason(raw) == "mains"
+
+
+def test_missing_masks_every_modality():
+    assert (QUALITY.assess(epoch(), 0.05) == "missing").all()
+
+
+def test_millivolts_declared_as_microvolts():
+    with pytest.raises(UnitError, match=r'found 0\.08 µV .*declared unit µV.*set unit = "mV"'):
+        check_unit(0.08, "µV", "eeg", "rig")
+
+
+def test_microvolts_declared_as_millivolts():
+    with pytest.raises(UnitError, match='set unit = "µV"'):
+        check_unit(80_000.0, "mV", "eeg", "rig")
+
+
+@pytest.mark.parametrize("rms_uv", [0.0, 0.6, 80.0, 15_000.0])
+def test_amplitudes_that_may_be_right_are_left_to_the_epoch_checks(rms_uv):
+    check_unit(rms_uv, "µV", "eeg", "rig")
