@@ -9,7 +9,7 @@ import hashlib
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -26,7 +26,7 @@ class SubjectConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     name: Name
     """Name of the subject, unique in the file; its messages' topic is `stage.<name>`."""
-    channels: dict[str, str]
+    channels: Annotated[dict[str, str], msgspec.Meta(min_length=1)]
     """The channel of each modality, by label, e.g. `{ eeg = "EEG1", emg = "EMG1-EMG2" }`; `A-B`
     is the difference of two channels."""
 
@@ -181,11 +181,13 @@ def load_config(path: Path) -> Config:
 def parse_config(text: str, source: str) -> Config:
     """Return the config in a TOML text; `source` names it in errors."""
     try:
-        config = msgspec.convert(tomllib.loads(text), Config)
+        content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source}: expected TOML, found a syntax error: {error}") from error
+    try:
+        config = msgspec.convert(content, Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {_explain(str(error))}") from error
+        raise ConfigError(f"{source}: {_explain(str(error), content)}") from error
     _check_names(config, source)
     return config
 
@@ -207,25 +209,38 @@ def _check_names(config: Config, source: str) -> None:
             )
 
 
-def _explain(message: str) -> str:
-    """Turn msgspec's message into a sentence, with the nearest known key for an unknown one."""
-    unknown = re.search(r"unknown field `([^`]+)`", message)
-    if unknown is None:
-        return message
-    path = re.search(r"at `\$\.?(.*?)`$", message)
-    where = path.group(1) if path else ""
-    known = _section_at(where).__struct_fields__
-    near = difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
-    return f"unknown key {unknown[1]!r} in {where or 'the top level'}; {hint}"
+def _explain(message: str, content: object) -> str:
+    """Turn msgspec's message into a sentence: where, what was expected, what was found."""
+    what, _, at = message.partition(" - at ")
+    path = at.rpartition("`$")[2].strip(".`")
+    where = path or "the top level"
+    hint, value = _look_up(path, content)
+    unknown = re.search(r"unknown field `([^`]+)`", what)
+    if unknown:
+        return f"unknown key {unknown[1]!r} in {where}; {_suggest(unknown[1], hint)}"
+    if invalid := re.match(r"Invalid enum value (.+)", what):
+        choices = re.findall(r"Literal\[(.*?)\]", str(hint))[0]
+        return f"{where}: expected one of {choices}, found {invalid[1]}"
+    if missing := re.search(r"missing required field `([^`]+)`", what):
+        return f"{where}: expected the key {missing[1]!r}, found none"
+    expected = what.partition(", got ")[0].replace("`object`", "table").replace("`", "")
+    return f"{where}: {expected[0].lower()}{expected[1:]}, found {value!r}"
 
 
-def _section_at(path: str) -> type[msgspec.Struct]:
-    """Follow a msgspec path such as `streams[0].subjects[...]` to its struct."""
-    section: type[msgspec.Struct] = Config
-    for part in filter(None, path.split(".")):
-        hint = get_type_hints(section).get(part.partition("[")[0])
-        candidates = [hint, *get_args(hint)] if get_origin(hint) else [hint]
-        structs = (c for c in candidates if isinstance(c, type) and issubclass(c, msgspec.Struct))
-        section = next(structs, section)
-    return section
+def _suggest(key: str, section: Any) -> str:
+    known = section.__struct_fields__
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
+
+
+def _look_up(path: str, content: Any) -> tuple[Any, Any]:
+    """Follow a msgspec path such as `streams[0].match` to its type and to its value."""
+    hint: Any = Config
+    for name, index in re.findall(r"(\w+)|\[(\d+|\.\.\.)\]", path):
+        if name:
+            hint, content = get_type_hints(hint)[name], content[name]
+        elif index.isdigit():
+            hint, content = get_args(hint)[0], content[int(index)]
+        else:  # of a table with free keys msgspec does not say which
+            hint, content = get_args(hint)[1], list(content.values())
+    return hint, content

@@ -1,0 +1,116 @@
+"""The daemon's lifecycle: one enum per stream, and the one place that changes it."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import structlog
+
+from daemon.config import StreamConfig
+from daemon.messages import SCHEMA, StreamMessage
+from daemon.metrics import Metrics
+from daemon.notify import Notifier
+from daemon.publisher import Publisher
+
+log = structlog.get_logger()
+
+
+class State(StrEnum):
+    """Where a stream is in its life."""
+
+    STARTING = "STARTING"
+    """The daemon is starting."""
+    RESOLVING = "RESOLVING"
+    """No LSL stream matches yet; it is waited for."""
+    FILLING = "FILLING"
+    """Staging, on a context window that is still mostly empty."""
+    STAGING = "STAGING"
+    """Staging."""
+    STALLED = "STALLED"
+    """No samples come; the epochs are UNKNOWN."""
+    DRAINING = "DRAINING"
+    """The daemon is stopping; the last estimates leave."""
+    STOPPED = "STOPPED"
+    """The end."""
+    FAILED = "FAILED"
+    """The stream is not as configured; the end."""
+
+
+READY = (State.FILLING, State.STAGING)
+"""The states in which stages come out."""
+
+
+class StateWriter:
+    """Changes the state of streams, and tells everyone: log, gauge, subscribers, systemd.
+
+    Args:
+        streams: the configured streams.
+        session: identifies this run of the daemon.
+        publisher: sends the StreamMessage.
+        metrics: shows the state.
+        notifier: shows it in `systemctl status`.
+    """
+
+    def __init__(
+        self,
+        streams: tuple[StreamConfig, ...],
+        session: str,
+        publisher: Publisher,
+        metrics: Metrics,
+        notifier: Notifier,
+    ) -> None:
+        self._session = session
+        self._publisher = publisher
+        self._metrics = metrics
+        self._notifier = notifier
+        self._subjects = {s.name: tuple(subject.name for subject in s.subjects) for s in streams}
+        self._now: dict[str, tuple[State, str]] = {}
+        for stream in streams:
+            self.set(stream.name, State.STARTING, "the daemon is starting")
+
+    def __getitem__(self, stream: str) -> State:
+        return self._now[stream][0]
+
+    @property
+    def all(self) -> Mapping[str, State]:
+        """The state of each stream."""
+        return {stream: state for stream, (state, _) in self._now.items()}
+
+    @property
+    def not_ready(self) -> dict[str, str]:
+        """Why, for each stream that gives no stages now."""
+        now = dict(self._now)
+        return {s: f"{state}: {why}" for s, (state, why) in now.items() if state not in READY}
+
+    def set(self, stream: str, state: State, reason: str, sfreq: float | None = None) -> None:
+        """Put a stream in a state; the same state again says nothing.
+
+        Args:
+            stream: its name.
+            state: the new one.
+            reason: why, in one sentence.
+            sfreq: measured sampling rate, Hz, where it is known.
+        """
+        if stream in self._now and self[stream] is state:
+            return
+        self._now[stream] = (state, reason)
+        failed = state is State.FAILED
+        (log.error if failed else log.info)("stream", stream=stream, state=state, reason=reason)
+        self._metrics.show_state(stream, state, tuple(State))
+        self._publisher.publish(self._message(stream, state, reason, sfreq))
+        self._notifier.status(", ".join(f"{name} {now}" for name, now in self.all.items()))
+
+    def _message(
+        self, stream: str, state: State, reason: str, sfreq: float | None
+    ) -> StreamMessage:
+        return StreamMessage(
+            schema=SCHEMA,
+            session=self._session,
+            stream=stream,
+            seq=self._publisher.next_seq(f"stream.{stream}"),
+            state=state,
+            reason=reason,
+            utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            subjects=self._subjects[stream],
+            sfreq=sfreq,
+        )

@@ -1,0 +1,99 @@
+import json
+import urllib.error
+import urllib.request
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from daemon.config import MetricsConfig
+from daemon.errors import AddressError
+from daemon.metrics import Metrics, MetricsServer
+from tests.daemon.test_publisher import stage_message
+
+
+class Probed:
+    """A listener whose probes answer what the test says."""
+
+    def __init__(self, host="127.0.0.1"):
+        self.metrics = Metrics()
+        self.unhealthy = {}
+        self.unready = {}
+        self.server = MetricsServer(
+            MetricsConfig(host=host, port=0),
+            self.metrics.registry,
+            lambda: self.unhealthy,
+            lambda: self.unready,
+        )
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.server.port}"
+
+    def get(self, path):
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def value(self, name, **labels):
+        families = text_string_to_metric_families(self.get("/metrics")[1])
+        samples = [s for family in families for s in family.samples]
+        (value,) = [s.value for s in samples if s.name == name and s.labels == labels]
+        return value
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def probed(request):
+    probed = Probed(request.param)
+    yield probed
+    probed.server.close()
+
+
+def test_a_live_estimate_is_counted(probed):
+    message = stage_message(0)
+    art = {"stage": "ART", "validity": {"eeg": "ok", "emg": "clipped"}}
+    probed.metrics.observe(message, wall=1000.5)
+    probed.metrics.observe(type(message)(**{**_fields(message), **art}), wall=1001.5)
+    where = {"stream": "cage", "subject": "m1"}
+    assert probed.value("hypnod_epochs_total", **where, stage="NREM") == 1
+    assert probed.value("hypnod_epochs_total", **where, stage="ART") == 1
+    reason = {"modality": "emg", "reason": "clipped"}
+    assert probed.value("hypnod_unusable_epochs_total", **where, **reason) == 1
+    assert probed.value("hypnod_latency_seconds_bucket", stream="cage", le="0.001") == 2
+    assert probed.value("hypnod_last_epoch_timestamp_seconds", stream="cage") == 1001.5
+    assert probed.value("hypnod_slots_filled", **where) == 16
+
+
+def test_one_state_is_1(probed):
+    states = ("RESOLVING", "STAGING", "STALLED")
+    for state in ("RESOLVING", "STAGING"):
+        probed.metrics.show_state("cage", state, states)
+    shown = [probed.value("hypnod_stream_state", stream="cage", state=s) for s in states]
+    assert shown == [0, 1, 0]
+
+
+def test_probes_say_what_is_wrong(probed):
+    assert probed.get("/healthz") == (200, '{"ok": true}')
+    assert probed.get("/readyz") == (200, '{"ok": true}')
+    probed.unready = {"cage": "RESOLVING: no stream matches"}
+    code, text = probed.get("/readyz")
+    assert code == 503
+    assert json.loads(text) == {"ok": False, "problems": probed.unready}
+    assert probed.get("/healthz")[0] == 200
+    probed.unhealthy = {"loop": "no progress"}
+    assert probed.get("/healthz")[0] == 503
+
+
+def test_another_path_is_not_found(probed):
+    code, text = probed.get("/metric")
+    assert code == 404
+    assert json.loads(text)["expected"] == ["/metrics", "/healthz", "/readyz"]
+
+
+def test_a_port_in_use_is_one_sentence(probed):
+    config = MetricsConfig(host=probed.server.host, port=probed.server.port)
+    with pytest.raises(AddressError, match=r"expected a free port .* found .*in use"):
+        MetricsServer(config, probed.metrics.registry, dict, dict)
+
+
+def _fields(message):
+    return {field: getattr(message, field) for field in message.__struct_fields__}

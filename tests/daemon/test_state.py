@@ -1,0 +1,95 @@
+import socket
+
+import pytest
+import structlog
+
+from daemon.config import PublishConfig, StreamConfig, SubjectConfig
+from daemon.messages import StreamMessage
+from daemon.metrics import Metrics
+from daemon.notify import Notifier
+from daemon.publisher import Publisher
+from daemon.state import State, StateWriter
+
+STREAMS = tuple(
+    StreamConfig(
+        name=name,
+        match={"type": "EEG"},
+        subjects=(SubjectConfig(name=f"{name}1", channels={"eeg": "E1"}),),
+    )
+    for name in ("cage", "den")
+)
+
+
+class Recorded(Publisher):
+    """A real publisher that also keeps what it sent."""
+
+    def __init__(self):
+        self.sent = []
+        super().__init__(PublishConfig(bind="tcp://127.0.0.1:*"))
+
+    def publish(self, message):
+        self.sent.append(message)
+        super().publish(message)
+
+
+@pytest.fixture
+def systemd(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(tmp_path / "notify"))
+        server.settimeout(10)
+        yield server
+
+
+@pytest.fixture
+def publisher():
+    with Recorded() as publisher:
+        yield publisher
+
+
+@pytest.fixture
+def writer(publisher, systemd):
+    metrics = Metrics()
+    notifier = Notifier({"NOTIFY_SOCKET": systemd.getsockname()})
+    writer = StateWriter(STREAMS, "session", publisher, metrics, notifier)
+    writer.metrics = metrics
+    yield writer
+    notifier.close()
+
+
+def test_a_change_is_told_to_everyone(writer, publisher, systemd):
+    with structlog.testing.capture_logs() as logs:
+        writer.set("cage", State.RESOLVING, "no stream matches")
+        writer.set("cage", State.FILLING, "samples come", sfreq=511.96)
+    assert [(log["stream"], log["state"]) for log in logs] == [
+        ("cage", "RESOLVING"),
+        ("cage", "FILLING"),
+    ]
+    said = [m for m in publisher.sent if m.stream == "cage"]
+    assert [(m.seq, m.state) for m in said] == [(0, "STARTING"), (1, "RESOLVING"), (2, "FILLING")]
+    assert all(isinstance(m, StreamMessage) for m in said)
+    assert said[2].subjects == ("cage1",)
+    assert said[2].sfreq == 511.96
+    statuses = [systemd.recv(1024) for _ in range(4)]
+    assert statuses[-1] == b"STATUS=cage FILLING, den STARTING"
+    gauge = writer.metrics.registry.get_sample_value
+    assert gauge("hypnod_stream_state", {"stream": "cage", "state": "FILLING"}) == 1
+    assert gauge("hypnod_stream_state", {"stream": "cage", "state": "RESOLVING"}) == 0
+
+
+def test_the_same_state_again_says_nothing(writer, publisher):
+    before = len(publisher.sent)
+    writer.set("cage", State.STARTING, "again")
+    assert len(publisher.sent) == before
+
+
+def test_ready_is_filling_or_staging(writer):
+    writer.set("cage", State.STAGING, "")
+    writer.set("den", State.STALLED, "no samples for 2 s")
+    assert writer.not_ready == {"den": "STALLED: no samples for 2 s"}
+    assert writer.all == {"cage": "STAGING", "den": "STALLED"}
+
+
+def test_a_failure_is_an_error_in_the_log(writer):
+    with structlog.testing.capture_logs() as logs:
+        writer.set("cage", State.FAILED, "expected the channel E1, found E2")
+    assert logs[0]["log_level"] == "error"
