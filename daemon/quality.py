@@ -84,9 +84,9 @@ class Quality:
 
 def _clipped(x: NDArray[np.float64], finite: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Fraction of samples at the highest or at the lowest value, the larger; (n_channels,)."""
-    at_top = (finite & (x == x.max(axis=0))).mean(axis=0)
-    at_bottom = (finite & (x == x.min(axis=0))).mean(axis=0)
-    return np.maximum(at_top, at_bottom)
+    at_top = np.count_nonzero(finite & (x == x.max(axis=0)), axis=0)
+    at_bottom = np.count_nonzero(finite & (x == x.min(axis=0)), axis=0)
+    return np.maximum(at_top, at_bottom) / len(x)
 
 
 def check_unit(rms_uv: float, declared: str, modality: str, stream: str) -> None:

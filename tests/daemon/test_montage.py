@@ -52,7 +52,7 @@ def test_label_that_occurs_twice_is_refused():
 
 @pytest.mark.parametrize("unit", ["", "furlong"])
 def test_unknown_unit_says_what_to_do(unit):
-    with pytest.raises(StreamError, match="in V, mV or µV, found .*set the stream's unit"):
+    with pytest.raises(StreamError, match=r"in V, mV or µV, found .*set the stream's unit"):
         montage({"eeg": "EEG1"}, units=(unit,) * 4)
 
 

@@ -25,7 +25,7 @@ def test_noise_is_usable():
 
 
 def test_offset_alone_is_no_fault():
-    assert eeg_reason(epoch() + [250_000.0, 0.0]) == "ok"
+    assert eeg_reason(epoch() + np.array([250_000.0, 0.0])) == "ok"
 
 
 @pytest.mark.parametrize(
