@@ -1,0 +1,128 @@
+import hashlib
+import json
+import pickle
+
+import pytest
+
+from engines.bundle import open_bundle
+from engines.errors import BundleError
+from models.spec import SPEC_FILE, STEP_FILE, WEIGHTS_FILE
+
+SPEC = {
+    "model": "sdreamer",
+    "stages": ["Wake", "NREM", "REM"],
+    "modalities": ["eeg", "emg"],
+    "bands": [{"highpass_hz": 0.5, "lowpass_hz": 100.0}, {"highpass_hz": 10, "lowpass_hz": 200}],
+    "sfreq": 512.0,
+    "epoch_s": 1.0,
+    "n_context": 16,
+    "token_size": 128,
+}
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    (tmp_path / STEP_FILE).write_bytes(b"a network")
+    (tmp_path / WEIGHTS_FILE).write_bytes(b"its weights")
+    write_manifest(tmp_path)
+    return tmp_path
+
+
+def write_manifest(folder, **changes):
+    files = {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in (STEP_FILE, WEIGHTS_FILE)
+    }
+    manifest = {"format": 1, "name": "test", "spec": SPEC, "files": files} | changes
+    (folder / SPEC_FILE).write_text(json.dumps(manifest))
+
+
+def test_opens_and_knows_its_hash(bundle):
+    opened = open_bundle(bundle)
+    assert opened.spec.n_context == 16
+    assert opened.manifest.name == "test"
+    assert opened.step_file.read_bytes() == b"a network"
+    assert opened.hash == hashlib.sha256((bundle / SPEC_FILE).read_bytes()).hexdigest()
+
+
+def test_hash_stands_for_the_weights(bundle):
+    before = open_bundle(bundle).hash
+    (bundle / WEIGHTS_FILE).write_bytes(b"other weights")
+    write_manifest(bundle)
+    assert open_bundle(bundle).hash != before
+
+
+@pytest.mark.parametrize("name", [STEP_FILE, WEIGHTS_FILE])
+def test_altered_byte(bundle, name):
+    content = bytearray((bundle / name).read_bytes())
+    content[-1] ^= 1
+    (bundle / name).write_bytes(content)
+    with pytest.raises(BundleError, match=rf"{name}: expected SHA-256 \w{{12}}…, found"):
+        open_bundle(bundle)
+
+
+@pytest.mark.parametrize("name", [STEP_FILE, WEIGHTS_FILE])
+def test_missing_file(bundle, name):
+    (bundle / name).unlink()
+    with pytest.raises(BundleError, match=f"expected the file {name}, found none"):
+        open_bundle(bundle)
+
+
+@pytest.mark.parametrize("name", [STEP_FILE, WEIGHTS_FILE])
+def test_file_without_a_hash(bundle, name):
+    write_manifest(bundle, files={name: "0" * 64})
+    with pytest.raises(BundleError, match=r"expected a hash of .*, found none"):
+        open_bundle(bundle)
+
+
+def test_file_outside_of_the_folder(bundle):
+    files = json.loads((bundle / SPEC_FILE).read_text())["files"]
+    write_manifest(bundle, files=files | {"../secret": "0" * 64})
+    with pytest.raises(BundleError, match=r"expected the file \.\./secret, found none"):
+        open_bundle(bundle)
+
+
+def test_unknown_file(bundle):
+    (bundle / "weights.pkl").write_bytes(pickle.dumps({}))
+    with pytest.raises(BundleError, match=r"only the files of its manifest, found weights\.pkl"):
+        open_bundle(bundle)
+
+
+def test_folder_in_place_of_a_file(bundle):
+    (bundle / STEP_FILE).unlink()
+    (bundle / STEP_FILE).mkdir()
+    with pytest.raises(BundleError, match="expected a readable file, found: Is a directory"):
+        open_bundle(bundle)
+
+
+def test_no_bundle(tmp_path):
+    with pytest.raises(BundleError, match=r"expected a bundle .* found none"):
+        open_bundle(tmp_path / "nowhere")
+    with pytest.raises(BundleError, match=r"spec\.json: expected a readable file, found: No such"):
+        open_bundle(tmp_path)
+
+
+def test_format_of_tomorrow_is_named_although_its_fields_are_unknown(bundle):
+    (bundle / SPEC_FILE).write_text('{"format": 2, "tensors": []}')
+    with pytest.raises(BundleError, match="expected bundle format 1, found 2"):
+        open_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"format": 1}',
+        b'{"format": "1"}',
+        b"\xff\xfe",
+        pickle.dumps({"format": 1}),
+        json.dumps({"format": 1, "name": "a", "spec": SPEC | {"sfreq": -1}, "files": {}}).encode(),
+        json.dumps({"format": 1, "name": "a", "spec": SPEC, "files": {}, "more": 1}).encode(),
+    ],
+)
+def test_manifest_that_is_none(bundle, content):
+    (bundle / SPEC_FILE).write_bytes(content)
+    with pytest.raises(BundleError, match=r"spec\.json: expected a bundle manifest, found: "):
+        open_bundle(bundle)
