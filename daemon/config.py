@@ -19,6 +19,7 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+LslProperty = Annotated[str, msgspec.Meta(pattern=r"^(name|type|source_id|hostname)$")]
 
 
 class SubjectConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -36,10 +37,8 @@ class StreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     name: Name
     """Name of the stream in messages, metrics and logs, unique in the file."""
-    match: Annotated[
-        dict[Literal["name", "type", "source_id", "hostname"], str], msgspec.Meta(min_length=1)
-    ]
-    """LSL properties that exactly one visible stream must have."""
+    match: Annotated[dict[LslProperty, str], msgspec.Meta(min_length=1)]
+    """LSL properties that exactly one visible stream must have: name, type, source_id, hostname."""
     subjects: tuple[SubjectConfig, ...]
     """The subjects in this stream."""
     unit: Literal["V", "mV", "µV", "uV"] | None = None

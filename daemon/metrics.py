@@ -44,6 +44,12 @@ class Metrics:
         r = self.registry
         self.info = Info("hypnod", "What is running.", registry=r)
         self.samples = Counter("hypnod_samples", "Samples received.", ["stream"], registry=r)
+        self.dropped = Counter(
+            "hypnod_dropped_samples",
+            "Samples whose timestamps lay in the past.",
+            ["stream"],
+            registry=r,
+        )
         self.epochs = Counter(
             "hypnod_epochs", "Live estimates.", ["stream", "subject", "stage"], registry=r
         )

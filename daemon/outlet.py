@@ -1,10 +1,10 @@
 """The stages as an LSL stream, so that LabRecorder stores them beside the raw data."""
 
 from collections.abc import Mapping, Sequence
-
-import pylsl
+from typing import Any
 
 from daemon.config import StreamConfig
+from daemon.lsl import load_pylsl
 from models.spec import ModelSpec
 from models.stages import ART, UNKNOWN
 
@@ -23,17 +23,18 @@ class StageOutlet:
 
     def __init__(self, stream: StreamConfig, spec: ModelSpec, model: str, config: str) -> None:
         self._subjects = tuple(subject.name for subject in stream.subjects)
+        lsl = load_pylsl()
         name = f"hypnod.{stream.name}"
-        info = pylsl.StreamInfo(
+        info = lsl.StreamInfo(
             name=name,
             type=CONTENT_TYPE,
             channel_count=len(self._subjects),
-            nominal_srate=pylsl.IRREGULAR_RATE,
-            channel_format=pylsl.cf_string,
+            nominal_srate=lsl.IRREGULAR_RATE,
+            channel_format=lsl.cf_string,
             source_id=f"{name}.{config}",
         )
         _describe(info, self._subjects, spec, model)
-        self._outlet = pylsl.StreamOutlet(info)
+        self._outlet = lsl.StreamOutlet(info)
 
     def push(self, stages: Mapping[str, str], onset: float) -> None:
         """Push the live stages of one epoch.
@@ -50,7 +51,7 @@ class StageOutlet:
         del self._outlet
 
 
-def _describe(info: pylsl.StreamInfo, subjects: Sequence[str], spec: ModelSpec, model: str) -> None:
+def _describe(info: Any, subjects: Sequence[str], spec: ModelSpec, model: str) -> None:
     desc = info.desc()
     desc.append_child_value("kind", "live")
     desc.append_child_value("stages", " ".join((*spec.stages, ART, UNKNOWN)))

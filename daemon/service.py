@@ -1,0 +1,293 @@
+"""The service: startup, main loop, shutdown. One thread reads, stages and publishes."""
+
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+
+import structlog
+
+from daemon.config import Config, load_config
+from daemon.errors import ConfigError
+from daemon.log import configure_log
+from daemon.lsl import load_pylsl
+from daemon.messages import SCHEMA, Heartbeat, StageMessage
+from daemon.metrics import Metrics, MetricsServer
+from daemon.notify import Notifier
+from daemon.outlet import StageOutlet
+from daemon.publisher import Publisher
+from daemon.stager import Estimate, Stager
+from daemon.state import StateWriter
+from daemon.stream import Stream
+from engines.base import Engine
+from engines.bundle import Bundle, open_bundle
+from engines.select import open_engine
+from models.spec import ModelSpec
+
+log = structlog.get_logger()
+
+VERSION = metadata.version("hypnod")
+FORCED_EXIT = 128 + signal.SIGINT
+
+_TICK_S = 0.003
+"""Longest sleep between two looks at the inlets, which have nothing to wait on beside ZeroMQ."""
+_HEALTHY_S = 10.0
+"""Without a completed tick for this long the process is not healthy."""
+
+
+def run_service(path: Path) -> None:
+    """Run the daemon as this config file says, until SIGTERM or SIGINT.
+
+    Raises:
+        HypnodError: it cannot start, or no stream is left to stage.
+    """
+    config = load_config(path)
+    configure_log(config.log)
+    Service(config).run()
+
+
+class Service:
+    """Everything between `hypnod run` and its exit.
+
+    Args:
+        config: what to do.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._session = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        self._started = self._progressed = time.monotonic()
+        self._beat_due = self._started
+        self._warm = False
+        self._stop_signal: signal.Signals | None = None
+        self._resources = ExitStack()
+        self._metrics = Metrics()
+        self._notifier = Notifier()
+        self._clock = load_pylsl().local_clock
+
+    def run(self) -> None:
+        """Start, stage until told to stop, and end in order.
+
+        Raises:
+            HypnodError: a part cannot start, the engine failed, or every stream failed.
+        """
+        with self._resources, _signals(self._on_signal):
+            self.startup()
+            try:
+                self.main_loop()
+            finally:
+                self.shutdown()
+
+    def startup(self) -> None:
+        """Bind the sockets, open and warm the engine, look for the streams; then READY=1."""
+        config, resources = self._config, self._resources
+        resources.callback(self._notifier.close)
+        server = MetricsServer(
+            config.metrics, self._metrics.registry, self._unhealthy, self._unready
+        )
+        resources.callback(server.close)
+        self._publisher = resources.enter_context(Publisher(config.publish))
+        log.info(
+            "listening", publish=self._publisher.endpoint, metrics=f"{server.host}:{server.port}"
+        )
+        self._states = StateWriter(
+            config.streams, self._session, self._publisher, self._metrics, self._notifier
+        )
+        self._open_engine()
+        self._open_streams()
+        self._warm = True
+        self._notifier.ready()
+        log.info("ready", version=VERSION, session=self._session, config=config.hash)
+
+    def main_loop(self) -> None:
+        """Tick until a signal comes or no stream is left.
+
+        Raises:
+            HypnodError: the error of a stream, when every stream failed.
+        """
+        while self._stop_signal is None:
+            busy = self.on_tick()
+            self._publisher.serve(0 if busy else _TICK_S)
+            errors = [stream.error for stream in self._streams if stream.error is not None]
+            if len(errors) == len(self._streams):
+                raise errors[-1]
+        log.info("stopping", signal=self._stop_signal.name)
+
+    def on_tick(self) -> bool:
+        """Read every inlet, stage at most one epoch of each stream, publish; say if one was."""
+        now = self._clock()
+        for stream in self._streams:
+            stream.poll(now)
+        busy = self._stage_round()
+        self._progressed = time.monotonic()
+        self._notifier.beat(self._progressed)
+        if self._progressed >= self._beat_due:
+            self._beat_due = self._progressed + self._config.publish.heartbeat_s
+            self._publisher.publish(self._heartbeat())
+        return busy
+
+    def shutdown(self) -> None:
+        """Stage what is ready, publish the final estimates still due, and close everything."""
+        self._notifier.stopping()
+        self._warm = False
+        for stream in self._streams:
+            stream.drain()
+        while self._stage_round():
+            pass
+        self._publish(self._stager.flush())
+        for stream in self._streams:
+            stream.stop()
+        self._resources.close()
+
+    def _open_engine(self) -> None:
+        config = self._config
+        self._bundle = open_bundle(Path(config.engine.bundle) if config.engine.bundle else None)
+        subjects = {s.name: [subject.name for subject in s.subjects] for s in config.streams}
+        self._engine = self._resources.enter_context(
+            open_engine(
+                self._bundle,
+                config.engine.kind,
+                n_rows=sum(map(len, subjects.values())),
+                threads=config.engine.threads,
+                hops_per_epoch=hops_per_epoch(config.staging.hop_s, self._bundle.spec),
+            )
+        )
+        self._stager = Stager(self._engine, subjects, config.staging)
+        self._engine.warm_up()
+        self._metrics.info.info(_describe(self._bundle, self._engine, config))
+        log.info("engine", engine=self._engine.description, model=self._bundle.manifest.name)
+
+    def _open_streams(self) -> None:
+        config, spec, model = self._config, self._bundle.spec, self._bundle.hash[:12]
+        self._streams = [
+            Stream(stream, config, spec, self._states, self._metrics) for stream in config.streams
+        ]
+        self._outlets: dict[str, StageOutlet] = {}
+        for stream in config.streams if config.publish.lsl else ():
+            outlet = StageOutlet(stream, spec, model, config.hash)
+            self._outlets[stream.name] = outlet
+            self._resources.callback(outlet.close)
+
+    def _stage_round(self) -> bool:
+        batches = [batch for stream in self._streams if (batch := stream.pop()) is not None]
+        if not batches:
+            return False
+        with self._metrics.step.time():
+            estimates = self._stager.stage(batches)
+        self._publish(estimates)
+        for stream in self._streams:
+            stream.show_filled(max(self._stager.slots_filled(stream.name)))
+        return True
+
+    def _publish(self, estimates: Sequence[Estimate]) -> None:
+        offsets = {stream.name: stream.clock_offset for stream in self._streams}
+        lived: dict[tuple[str, float], dict[str, str]] = {}
+        for estimate in estimates:
+            onset = estimate.onset + offsets[estimate.stream]
+            message = self._message(estimate, onset)
+            self._publisher.publish(message)
+            if estimate.kind == "live":
+                self._metrics.observe(message, time.time())
+                lived.setdefault((estimate.stream, onset), {})[estimate.subject] = estimate.stage
+        for (stream_name, onset), stages in lived.items():
+            if stream_name in self._outlets:
+                self._outlets[stream_name].push(stages, onset)
+
+    def _message(self, estimate: Estimate, onset: float) -> StageMessage:
+        """Compose the message of an estimate whose onset on this machine's LSL clock is given."""
+        now, spec = self._clock(), self._bundle.spec
+        found = estimate.probabilities
+        probabilities = {} if found is None else dict(zip(spec.stages, found.tolist(), strict=True))
+        return StageMessage(
+            schema=SCHEMA,
+            session=self._session,
+            subject=estimate.subject,
+            stream=estimate.stream,
+            seq=self._publisher.next_seq(f"stage.{estimate.subject}"),
+            kind=estimate.kind,
+            epoch=estimate.epoch,
+            onset=estimate.onset,
+            utc=_iso(time.time() - now + onset),
+            epoch_s=spec.epoch_s,
+            stage=estimate.stage,
+            probabilities=probabilities,
+            confidence=max(probabilities.values(), default=0.0),
+            pathway=estimate.pathway,
+            validity=dict(estimate.validity),
+            reason=estimate.reason,
+            slots_filled=estimate.slots_filled,
+            n_context=spec.n_context,
+            latency_s=None if estimate.arrived is None else now - estimate.arrived,
+            model=self._bundle.hash[:12],
+            engine=self._engine.description,
+            config=self._config.hash,
+        )
+
+    def _heartbeat(self) -> Heartbeat:
+        return Heartbeat(
+            schema=SCHEMA,
+            session=self._session,
+            seq=self._publisher.next_seq("heartbeat"),
+            utc=_iso(time.time()),
+            uptime_s=time.monotonic() - self._started,
+            states=dict(self._states.all),
+            version=VERSION,
+        )
+
+    def _unhealthy(self) -> dict[str, str]:
+        silent_s = time.monotonic() - self._progressed
+        return {"loop": f"no progress for {silent_s:.0f} s"} if silent_s > _HEALTHY_S else {}
+
+    def _unready(self) -> dict[str, str]:
+        return self._states.not_ready if self._warm else {"engine": "not running"}
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        # No logging here: the signal may have come while the log's lock is held.
+        if number == signal.SIGINT and self._stop_signal is not None:
+            os._exit(FORCED_EXIT)
+        self._stop_signal = self._stop_signal or signal.Signals(number)
+
+
+def hops_per_epoch(hop_s: float | None, spec: ModelSpec) -> int:
+    """Return how many hops an epoch has.
+
+    Raises:
+        ConfigError: not a whole number of them.
+    """
+    hops = round(spec.epoch_s / hop_s) if hop_s else 1
+    if hop_s and (hops < 1 or abs(hops * hop_s - spec.epoch_s) > 1e-9):
+        raise ConfigError(
+            f"staging.hop_s: expected a whole fraction of the epoch of {spec.epoch_s:g} s, "
+            f"found {hop_s:g} s"
+        )
+    return hops
+
+
+@contextmanager
+def _signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
+
+
+def _describe(bundle: Bundle, engine: Engine, config: Config) -> dict[str, str]:
+    return {
+        "version": VERSION,
+        "model": bundle.hash[:12],
+        "model_name": bundle.manifest.name,
+        "engine": engine.description,
+        "config": config.hash,
+    }
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

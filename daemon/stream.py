@@ -1,0 +1,183 @@
+"""One configured stream while the daemon runs: its inlet, its pipeline, and what state they are in.
+
+The pipeline is made when the stream is first found. It outlives the connection: when the same
+source returns, samples go on in the same time grid, and what was missed is masked.
+"""
+
+from collections import deque
+
+import structlog
+
+from daemon.chunk import Chunk, StreamDescription
+from daemon.config import Config, StreamConfig
+from daemon.inlet import Inlet
+from daemon.metrics import Metrics
+from daemon.pipeline import EpochBatch, Pipeline
+from daemon.state import READY, State, StateWriter
+from models.errors import HypnodError
+from models.spec import ModelSpec
+
+log = structlog.get_logger()
+
+_REMIND_S = 30.0
+"""So often the log says that a stream is still waited for."""
+_STAGING_FROM, _FILLING_BELOW = 0.75, 0.5
+"""Filled fractions of the context window: a few artefacts do not make the state flicker."""
+_STUCK_EPOCHS = 5
+
+
+class Stream:
+    """Reads one stream and cuts it into epochs; its failure is its own.
+
+    Args:
+        stream: its part of the config.
+        config: the whole of it.
+        spec: the model.
+        states: told what happens.
+        metrics: counts what happens.
+
+    Raises:
+        StreamError: liblsl is missing.
+    """
+
+    def __init__(
+        self,
+        stream: StreamConfig,
+        config: Config,
+        spec: ModelSpec,
+        states: StateWriter,
+        metrics: Metrics,
+    ) -> None:
+        self.name = stream.name
+        self.subjects = tuple(subject.name for subject in stream.subjects)
+        self.error: HypnodError | None = None
+        """Why it failed, if it did."""
+        self._stream = stream
+        self._config = config
+        self._spec = spec
+        self._states = states
+        self._metrics = metrics
+        self._inlet = Inlet(stream)
+        self._pipeline: Pipeline | None = None
+        self._ready: deque[EpochBatch] = deque()
+        self._connection = 0
+        self._dropped = 0
+        self._filled = 0.0
+        self._heard = self._cut = 0.0
+        self._reminded: float | None = None
+
+    @property
+    def clock_offset(self) -> float:
+        """To add to an onset for the time on this machine's LSL clock, s."""
+        return self._inlet.clock_offset
+
+    def poll(self, now: float) -> None:
+        """Take in what has come; never blocks. What does not fit the config fails the stream.
+
+        Args:
+            now: this machine's LSL clock, s.
+        """
+        if self.error is not None:
+            return
+        try:
+            self._take_in(self._inlet.poll(), now)
+        except HypnodError as error:
+            self.error = error
+            self._inlet.close()
+            self._states.set(self.name, State.FAILED, str(error), self._sfreq)
+        else:
+            self._update_state(now)
+
+    def pop(self) -> EpochBatch | None:
+        """Return the next ready epoch, if there is one."""
+        return self._ready.popleft() if self._ready else None
+
+    def show_filled(self, slots_filled: int) -> None:
+        """Take note of how many slots of the fullest context window hold a usable signal."""
+        self._filled = slots_filled / self._spec.n_context
+
+    def drain(self) -> None:
+        """Read no more; the ready epochs stay."""
+        if self.error is None:
+            self._inlet.close()
+            self._states.set(self.name, State.DRAINING, "the daemon is stopping", self._sfreq)
+
+    def stop(self) -> None:
+        """Say the last word."""
+        if self.error is None:
+            self._states.set(self.name, State.STOPPED, "the daemon stopped", self._sfreq)
+
+    @property
+    def _sfreq(self) -> float | None:
+        return None if self._pipeline is None else self._pipeline.sfreq
+
+    def _take_in(self, chunk: Chunk | None, now: float) -> None:
+        if self._inlet.connection > self._connection:
+            self._on_connection(now)
+        if self._pipeline is None:
+            return
+        if chunk is not None:
+            self._pipeline.push(chunk)
+            self._count(chunk, self._pipeline)
+            self._heard = now
+        batches = self._pipeline.pop_ready(now)
+        if batches:
+            self._ready += batches
+            self._cut = now
+
+    def _on_connection(self, now: float) -> None:
+        description = self._inlet.description
+        self._connection = self._inlet.connection
+        self._heard = self._cut = now
+        if self._pipeline is None and description is not None:
+            self._pipeline = self._open(description)
+        elif self._pipeline is not None:
+            self._metrics.reconnects.labels(self.name).inc()
+            log.info("reconnected", stream=self.name, clock_offset=self.clock_offset)
+
+    def _open(self, description: StreamDescription) -> Pipeline:
+        log.info(
+            "connected",
+            stream=self.name,
+            source=description.name,
+            sfreq=description.sfreq,
+            n_channels=len(description.ch_names),
+        )
+        config = self._config
+        return Pipeline(self._stream, config.staging, config.quality, self._spec, description)
+
+    def _count(self, chunk: Chunk, pipeline: Pipeline) -> None:
+        metrics, name = self._metrics, self.name
+        metrics.samples.labels(name).inc(len(chunk.timestamps))
+        metrics.dropped.labels(name).inc(pipeline.dropped - self._dropped)
+        metrics.last_sample.labels(name).set_to_current_time()
+        metrics.clock_offset.labels(name).set(self.clock_offset)
+        metrics.sampling_rate.labels(name).set(pipeline.sfreq)
+        self._dropped = pipeline.dropped
+
+    def _update_state(self, now: float) -> None:
+        state, reason = self._judge(now)
+        self._states.set(self.name, state, reason, self._sfreq)
+        if state in READY:
+            self._reminded = None
+        elif self._reminded is None:
+            self._reminded = now
+        elif now - self._reminded > _REMIND_S:
+            self._reminded = now
+            log.warning("still waiting", stream=self.name, state=state, reason=reason)
+
+    def _judge(self, now: float) -> tuple[State, str]:
+        stall_s = self._config.staging.stall_s
+        if self._pipeline is None:
+            wanted = ", ".join(f"{key}={value!r}" for key, value in self._stream.match.items())
+            return State.RESOLVING, f"expected a stream with {wanted}, found none yet"
+        if now - self._heard > stall_s:
+            if self._inlet.connected:
+                return State.STALLED, f"connected, but no sample for {stall_s:g} s"
+            return State.STALLED, f"the connection was lost {stall_s:g} s ago; looking for it"
+        if self._heard - self._cut > stall_s + _STUCK_EPOCHS * self._spec.epoch_s:
+            return State.STALLED, "samples come, but their timestamps do not advance"
+        staging = self._states[self.name] is State.STAGING
+        if self._filled >= (_FILLING_BELOW if staging else _STAGING_FROM):
+            return State.STAGING, "the context window holds enough usable epochs"
+        return State.FILLING, "the context window holds few usable epochs"
