@@ -1,0 +1,130 @@
+"""What every reader of recordings gives: a `Recording`, read piece by piece."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import RecordingError
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A text with a time."""
+
+    onset: float
+    """From the recording's first sample, s."""
+    duration: float
+    """0 where the file gives none, s."""
+    text: str
+    """What the file says, unchanged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What is known about a recording before its samples are read."""
+
+    ch_names: tuple[str, ...]
+    """Label of each channel."""
+    units: tuple[str, ...]
+    """Unit of each channel as the file writes it; empty where it says none."""
+    sfreq: float
+    """Nominal sampling rate, Hz."""
+    n_samples: int
+    """Samples of each channel."""
+    start: datetime | None = None
+    """When the first sample was taken, on the recorder's clock; None where the file hides it."""
+    annotations: tuple[Annotation, ...] = ()
+    """In order of their onsets."""
+    skipped: tuple[str, ...] = ()
+    """Labels of what cannot be read along: at other rates, or not numeric."""
+
+
+class Recording(ABC):
+    """A recorded night: what the file says of itself, and its samples on demand."""
+
+    def __init__(self, path: Path, description: Description) -> None:
+        self.path = path
+        self.ch_names = description.ch_names
+        self.units = description.units
+        self.sfreq = description.sfreq
+        self.n_samples = description.n_samples
+        self.start = description.start
+        self.annotations = description.annotations
+        self.skipped = description.skipped
+
+    @abstractmethod
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Return samples `start` to `stop`, (n_samples, n_channels), in the file's units.
+
+        Any division into pieces gives the same values.
+        """
+
+    def timestamps(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Return the times of samples `start` to `stop` since the first one, (n_samples,), s.
+
+        Where the recording was interrupted they jump: samples are never made up.
+        """
+        return np.arange(start, stop) / self.sfreq
+
+    @property
+    def duration(self) -> float:
+        """From the first sample to the end of the last one, interruptions included, s."""
+        return float(self.timestamps(self.n_samples - 1, self.n_samples)[0]) + 1 / self.sfreq
+
+    def chunks(self, n_samples: int) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
+        """Go through the recording, at most `n_samples` at a time: samples and timestamps."""
+        for start in range(0, self.n_samples, n_samples):
+            stop = min(start + n_samples, self.n_samples)
+            yield self.read(start, stop), self.timestamps(start, stop)
+
+
+class ArrayRecording(Recording):
+    """A recording whose format can only be read whole.
+
+    Args:
+        path: the file.
+        description: what it says.
+        data: (n_samples, n_channels).
+        times: (n_samples,), s since the first sample; default: evenly spaced.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        description: Description,
+        data: NDArray[np.float32],
+        times: NDArray[np.float64] | None = None,
+    ) -> None:
+        super().__init__(path, description)
+        self._data = data
+        self._times = times
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Return a copy of samples `start` to `stop`, (n_samples, n_channels)."""
+        return self._data[start:stop].copy()
+
+    def timestamps(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Return the times of samples `start` to `stop` since the first one, (n_samples,), s."""
+        if self._times is None:
+            return super().timestamps(start, stop)
+        return self._times[start:stop].copy()
+
+
+def select_channels(path: Path, labels: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Return the index of each wanted label.
+
+    Raises:
+        RecordingError: a label is missing, or several channels have it.
+    """
+    for label in wanted:
+        if labels.count(label) != 1:
+            raise RecordingError(
+                f"{path}: expected one channel {label!r}, found {labels.count(label)} "
+                f"among {', '.join(labels)}"
+            )
+    return [labels.index(label) for label in wanted]
