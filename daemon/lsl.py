@@ -1,0 +1,125 @@
+"""The LSL library, and what a stream says of itself."""
+
+import math
+import platform
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from daemon.chunk import StreamDescription
+from daemon.config import StreamConfig
+from daemon.errors import ConfigError, StreamError
+
+MIN_SFREQ, MAX_SFREQ = 100.0, 4000.0
+
+
+def load_pylsl() -> ModuleType:
+    """Return the pylsl module.
+
+    Raises:
+        StreamError: there is no liblsl that it could load; says how to get one.
+    """
+    try:
+        import pylsl  # noqa: PLC0415 - fails where liblsl is missing, which doctor must survive
+    except (ImportError, RuntimeError, OSError) as error:
+        raise StreamError(
+            "expected the liblsl library, found none that loads: pylsl's wheel carries it only for"
+            " x86_64 with glibc 2.35 or newer (here: "
+            f"{platform.machine()}, {' '.join(platform.libc_ver())}); elsewhere get liblsl 1.18 or"
+            " newer from https://github.com/sccn/liblsl/releases and set PYLSL_LIB=/path/to/"
+            "liblsl.so"
+        ) from error
+    module: ModuleType = pylsl
+    return module
+
+
+def match_predicate(match: Mapping[str, str]) -> str:
+    """Return the XPath 1.0 predicate of the streams with these properties.
+
+    Raises:
+        ConfigError: a value has a character that cannot be searched for.
+    """
+    return " and ".join(f"{key}={_quote(value)}" for key, value in match.items())
+
+
+def _quote(value: str) -> str:
+    """Quote for XPath 1.0, which has no escapes: a value with both quotes is put together."""
+    if not value.isprintable():
+        raise ConfigError(f"match: expected printable text, found {value!r}")
+    if "'" not in value:
+        return f"'{value}'"
+    if '"' not in value:
+        return f'"{value}"'
+    parts = ', "\'", '.join(f"'{part}'" for part in value.split("'"))
+    return f"concat({parts})"
+
+
+def identify(info: Any) -> str:
+    """Name a visible stream for people."""
+    return (
+        f"{info.name()!r} (source_id {info.source_id()!r}, host {info.hostname()!r}, "
+        f"uid {info.uid()})"
+    )
+
+
+def describe(info: Any) -> StreamDescription:
+    """Return what a stream's full info says of it; channels without a label are numbered.
+
+    Raises:
+        StreamError: the description lists more channels than the stream has.
+    """
+    n_channels: int = info.channel_count()
+    labels: list[str] = []
+    units: list[str] = []
+    channel = info.desc().child("channels").child("channel")
+    while not channel.empty():
+        labels.append(channel.child_value("label") or str(len(labels) + 1))
+        units.append(channel.child_value("unit"))
+        channel = channel.next_sibling("channel")
+    if len(labels) > n_channels:
+        raise StreamError(
+            f"stream {identify(info)}: expected a description of its {n_channels} channels, "
+            f"found one of {len(labels)}"
+        )
+    labels += [str(number) for number in range(len(labels) + 1, n_channels + 1)]
+    units += [""] * (n_channels - len(units))
+    return StreamDescription(info.name(), tuple(labels), tuple(units), info.nominal_srate())
+
+
+def check_stream(config: StreamConfig, info: Any) -> StreamDescription:
+    """Return the description of a stream that is as configured.
+
+    Raises:
+        StreamError: it is not; one sentence with what was expected and what was found.
+    """
+    lsl = load_pylsl()
+    found = describe(info)
+    n_channels = len(found.ch_names)
+    where = f"stream {config.name!r}: "
+    if info.channel_format() == lsl.cf_string:
+        raise StreamError(f"{where}expected numbers, found a stream of strings")
+    if config.n_channels not in (None, n_channels):
+        raise StreamError(f"{where}expected {config.n_channels} channels, found {n_channels}")
+    if not MIN_SFREQ <= found.sfreq <= MAX_SFREQ:
+        rate = f"{found.sfreq:g} Hz" if found.sfreq else "an irregular rate (0 Hz)"
+        raise StreamError(
+            f"{where}expected a sampling rate from {MIN_SFREQ:g} to {MAX_SFREQ:g} Hz, found {rate}"
+        )
+    if config.sfreq and not math.isclose(found.sfreq, config.sfreq, rel_tol=0.01):
+        raise StreamError(f"{where}expected {config.sfreq:g} Hz, found {found.sfreq:g} Hz")
+    return found
+
+
+def check_same(name: str, before: StreamDescription, after: StreamDescription) -> None:
+    """See that a stream that returns is the one that went: filters and montage depend on it.
+
+    Raises:
+        StreamError: it is not; with what it was before and what it is now.
+    """
+    for what in ("sfreq", "ch_names", "units"):
+        was, now = getattr(before, what), getattr(after, what)
+        if was != now:
+            raise StreamError(
+                f"stream {name!r}: expected the same {what} after the reconnection as before, "
+                f"{was!r}, found {now!r}"
+            )
