@@ -3,15 +3,24 @@
 The only module of `engines/` that imports torch; it needs the extra `train`.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Protocol, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from engines.bundle import Bundle
 from engines.host import HostEngine
 from models.checkpoint import load_model
+
+
+class _Net(Protocol):
+    def encode(self, epochs: Tensor) -> Tensor: ...
+
+    def read(
+        self, tokens: Tensor, mask: Tensor, unimodal: bool
+    ) -> tuple[Tensor, Tensor | None]: ...
 
 
 class TorchEngine(HostEngine):
@@ -31,7 +40,7 @@ class TorchEngine(HostEngine):
     ) -> None:
         super().__init__(bundle.spec, n_rows, hops_per_epoch)
         torch.set_num_threads(threads)
-        self._model = load_model(bundle.path)
+        self._model = cast(_Net, load_model(bundle.path))
 
     @property
     def description(self) -> str:

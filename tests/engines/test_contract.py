@@ -1,0 +1,330 @@
+"""What every engine must do; a new engine joins ENGINES."""
+
+import numpy as np
+import pytest
+import torch
+
+from engines.errors import EngineError
+from engines.parity import compare, random_epochs
+from engines.select import open_engine
+from models.checkpoint import load_model
+
+ENGINES = ["onnxruntime", "torch"]
+EXACT = 1e-6
+CACHED = 1e-5
+REFERENCE = 1e-4
+
+
+@pytest.fixture(params=ENGINES)
+def open_here(request, bundle):
+    """Open an engine of the kind under test: open_here(n_rows, hops_per_epoch)."""
+    opened = []
+
+    def open_one(n_rows=3, hops_per_epoch=1):
+        engine = open_engine(
+            bundle, request.param, n_rows=n_rows, threads=1, hops_per_epoch=hops_per_epoch
+        )
+        opened.append(engine)
+        return engine
+
+    yield open_one
+    for engine in opened:
+        engine.close()
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(7)
+
+
+def some(random, engine, n):
+    return random_epochs(random, engine, n)
+
+
+def step(engine, epochs, valid=None, rows=None, unimodal=True):
+    n = len(epochs)
+    rows = np.arange(n) if rows is None else np.array(rows, np.intp)
+    valid = np.ones((n, 2), bool) if valid is None else np.array(valid, bool)
+    return engine.step(epochs, rows, valid, unimodal=unimodal)
+
+
+def recompute(model, history, spec, hops):
+    """Read the window that ends with the newest of `history` from its raw epochs, with torch."""
+    epochs = np.zeros((1, spec.n_context, spec.n_modalities, spec.n_times), np.float32)
+    mask = np.zeros((1, spec.n_context, spec.n_modalities), bool)
+    for slot, (epoch, valid) in enumerate(history[::-1][::hops][: spec.n_context]):
+        epochs[0, -1 - slot], mask[0, -1 - slot] = epoch, valid
+    with torch.inference_mode():
+        logits = model(torch.from_numpy(epochs), torch.from_numpy(mask))
+    probabilities = logits.softmax(-1).numpy()[0]
+    readable = mask[0].any(axis=0)
+    probabilities[1:][~readable] = np.nan
+    if not readable.any():
+        probabilities[0] = np.nan
+    return probabilities
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_equals_the_torch_reference(bundle, name):
+    with (
+        open_engine(bundle, name, n_rows=4) as engine,
+        open_engine(bundle, "torch", n_rows=4) as reference,
+    ):
+        parity = compare(engine, reference, ticks=30, seed=1)
+    assert parity.n_compared > 500
+    assert parity.max_abs_difference < REFERENCE
+    assert parity.argmax_agreement == 1
+
+
+WARM_UP = np.ones((12, 2), bool)
+GAP = WARM_UP.copy()
+GAP[4:10] = False  # longer than the window
+GAP[11] = False
+NO_EMG = WARM_UP.copy()
+NO_EMG[3:, 1] = False
+NO_EEG_AT_FIRST = WARM_UP.copy()
+NO_EEG_AT_FIRST[:5, 0] = False
+FLICKER = np.random.default_rng(0).random((12, 2)) < 0.5
+
+
+@pytest.mark.parametrize("hops", [1, 2])
+@pytest.mark.parametrize(
+    "valid",
+    [WARM_UP, GAP, NO_EMG, NO_EEG_AT_FIRST, FLICKER],
+    ids=["warm-up", "gap", "no emg", "no eeg at first", "flicker"],
+)
+def test_cached_equals_recomputing_the_window(open_here, bundle, random, valid, hops):
+    engine, model, history = open_here(1, hops), load_model(bundle.path), []
+    for tick_valid in valid:
+        epochs = some(random, engine, 1)
+        history.append((epochs[0], tick_valid))
+        found = step(engine, epochs, tick_valid[None])
+        expected = recompute(model, history, bundle.spec, hops)
+        np.testing.assert_allclose(found[0], expected, rtol=0, atol=CACHED)
+
+
+def test_rows_at_different_positions_each_read_their_own_window(open_here, bundle, random):
+    engine, model = open_here(3), load_model(bundle.path)
+    histories = [[], [], []]
+    for _ in range(14):
+        rows = np.flatnonzero(random.random(3) < [0.9, 0.5, 0.2])
+        valid = random.random((len(rows), 2)) < 0.8
+        epochs = some(random, engine, len(rows))
+        found = step(engine, epochs, valid, rows)
+        assert found.shape == (len(rows), 3, bundle.spec.n_context, 3)
+        for i, row in enumerate(rows):
+            histories[row].append((epochs[i], valid[i]))
+            expected = recompute(model, histories[row], bundle.spec, 1)
+            np.testing.assert_allclose(found[i], expected, rtol=0, atol=CACHED)
+
+
+@pytest.mark.parametrize("junk", [0.0, 1e30, np.nan, np.inf])
+def test_what_an_invalid_epoch_contains_does_not_matter(open_here, random, junk):
+    clean, dirty = open_here(2), open_here(2)
+    for tick in range(8):
+        valid = random.random((2, 2)) < 0.5
+        epochs = some(random, clean, 2)
+        expected = step(clean, epochs, valid, unimodal=tick % 2 == 0)
+        epochs[~valid] = junk
+        found = step(dirty, epochs, valid, unimodal=tick % 2 == 0)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_masked_slot_is_as_if_it_had_never_been(open_here, random):
+    outage, fresh = open_here(1), open_here(1)
+    step(outage, some(random, outage, 1), [[False, False]])
+    for _ in range(3):
+        epochs = some(random, outage, 1)
+        np.testing.assert_array_equal(step(outage, epochs), step(fresh, epochs))
+
+
+def test_masked_emg_leaves_the_eeg_pathway_as_it_is(open_here, random):
+    both, eeg_only = open_here(1), open_here(1)
+    for _ in range(6):
+        epochs = some(random, both, 1)
+        with_emg, without = step(both, epochs), step(eeg_only, epochs, [[True, False]])
+    np.testing.assert_allclose(with_emg[:, 1], without[:, 1], rtol=0, atol=EXACT)
+    assert np.isnan(without[:, 2]).all()
+    assert np.abs(with_emg[:, 0] - without[:, 0]).max() > REFERENCE
+
+
+def test_nothing_valid_gives_nan_and_the_others_their_answer(open_here, random):
+    engine, alone = open_here(2), open_here(1)
+    epochs = some(random, engine, 2)
+    found = step(engine, epochs, [[False, False], [True, True]])
+    assert np.isnan(found[0]).all()
+    np.testing.assert_allclose(found[1:], step(alone, epochs[1:]), rtol=0, atol=EXACT)
+    assert np.isnan(step(engine, epochs[:1], [[False, False]])).all()
+
+
+def test_valid_slots_are_still_read_while_nothing_comes(open_here, bundle, random):
+    engine = open_here(1)
+    step(engine, some(random, engine, 1))
+    for _ in range(bundle.spec.n_context - 1):
+        assert np.isfinite(step(engine, some(random, engine, 1), [[False, False]])).all()
+    assert np.isnan(step(engine, some(random, engine, 1), [[False, False]])).all()
+
+
+def test_probabilities_sum_to_one_and_differ_between_slots(open_here, random):
+    engine = open_here(1)
+    for _ in range(4):
+        found = step(engine, some(random, engine, 1))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.sum(axis=-1), 1, atol=EXACT)
+    assert np.ptp(found[0, 0], axis=0).max() > REFERENCE
+
+
+def test_unimodal_changes_no_mixed_probability(open_here, random):
+    with_single, without = open_here(1), open_here(1)
+    for _ in range(6):
+        epochs = some(random, without, 1)
+        found = step(without, epochs, unimodal=False)
+        assert found.shape[1] == 1
+        expected = step(with_single, epochs, unimodal=True)[:, :1]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=EXACT)
+
+
+def test_rows_do_not_leak_into_each_other(open_here, random):
+    together, alone = open_here(3), [open_here(1) for _ in range(3)]
+    for _ in range(8):
+        epochs = some(random, together, 3)
+        epochs[1] *= 1000
+        valid = random.random((3, 2)) < 0.8
+        order = random.permutation(3)
+        found = step(together, epochs[order], valid[order], order)
+        for i, row in enumerate(order):
+            single = step(alone[row], epochs[[row]], valid[[row]])
+            np.testing.assert_allclose(found[i], single[0], rtol=0, atol=EXACT)
+
+
+def test_answers_are_the_callers_own(open_here, random):
+    engine, other = open_here(2), open_here(2)
+    kept, copies = [], []
+    for tick in range(5):
+        epochs, rows, valid = (
+            some(random, engine, 2),
+            np.arange(2),
+            np.array([[1, 1], [1, 0]], bool),
+        )
+        given = epochs.copy(), rows.copy(), valid.copy()
+        found = engine.step(epochs, rows, valid, unimodal=tick % 2 == 0)
+        for now, before in zip((epochs, rows, valid), given, strict=True):
+            np.testing.assert_array_equal(now, before)
+        np.testing.assert_array_equal(found, other.step(*given, unimodal=tick % 2 == 0))
+        epochs.fill(np.nan)  # the engine must not hold on to what it was given
+        kept.append(found)
+        copies.append(found.copy())
+    for found, copy in zip(kept, copies, strict=True):
+        np.testing.assert_array_equal(found, copy)
+        found.fill(0)  # nor to what it gave
+    epochs = some(random, engine, 2)
+    np.testing.assert_array_equal(step(engine, epochs), step(other, epochs))
+
+
+@pytest.mark.parametrize("hops", [1, 2])
+def test_saved_context_goes_on_exactly_in_another_row_of_another_engine(open_here, random, hops):
+    engine, other = open_here(2, hops), open_here(3, hops)
+    for _ in range(7):
+        step(engine, some(random, engine, 2), random.random((2, 2)) < 0.8)
+    step(engine, some(random, engine, 1), rows=[1])
+    saved = engine.save_context(1)
+    other.load_context(0, saved)
+    for name, array in other.save_context(0).items():
+        np.testing.assert_array_equal(array, saved[name])
+    for _ in range(9):
+        epochs, valid = some(random, engine, 1), random.random((1, 2)) < 0.8
+        found = step(other, epochs, valid, rows=[0])
+        np.testing.assert_array_equal(found, step(engine, epochs, valid, rows=[1]))
+
+
+def test_loading_puts_a_row_back_and_leaves_the_others(open_here, random):
+    engine = open_here(2)
+    step(engine, some(random, engine, 2))
+    saved, epochs = engine.save_context(0), some(random, engine, 2)
+    first = step(engine, epochs)
+    engine.load_context(0, saved)
+    again = step(engine, epochs)
+    np.testing.assert_array_equal(again[0], first[0])
+    assert np.abs(again[1] - first[1]).max() > EXACT
+
+
+def test_context_of_another_hop_is_refused(open_here):
+    with pytest.raises(EngineError, match="context 'tokens': expected"):
+        open_here(1, 2).load_context(0, open_here(1, 1).save_context(0))
+
+
+def test_cleared_row_is_as_new(open_here, random):
+    engine, fresh = open_here(2), open_here(2)
+    step(engine, some(random, engine, 2))
+    engine.clear_context(0)
+    assert engine.slots_filled(np.array([0, 1])).tolist() == [0, 1]
+    epochs = some(random, engine, 1)
+    np.testing.assert_array_equal(step(engine, epochs), step(fresh, epochs))
+
+
+def test_slots_filled_counts_what_is_valid_in_any_modality(open_here, bundle, random):
+    engine, n_context = open_here(2, 2), bundle.spec.n_context
+    rows = np.array([1, 0])
+    assert engine.slots_filled(rows).tolist() == [0, 0]
+    step(engine, some(random, engine, 2), [[True, False], [False, False]])
+    assert engine.slots_filled(rows).tolist() == [0, 1]
+    step(engine, some(random, engine, 2))
+    assert engine.slots_filled(rows).tolist() == [1, 1]  # the first is a hop, not an epoch, ago
+    for _ in range(2 * n_context):
+        step(engine, some(random, engine, 2))
+    assert engine.slots_filled(rows).tolist() == [n_context, n_context]
+
+
+def test_warm_up_leaves_the_contexts_as_they_are(open_here, random):
+    engine = open_here(2)
+    step(engine, some(random, engine, 1), rows=[1])
+    before = [engine.save_context(row) for row in range(2)]
+    engine.warm_up()
+    for row in range(2):
+        for name, array in engine.save_context(row).items():
+            np.testing.assert_array_equal(array, before[row][name])
+
+
+def test_no_rows_give_no_answers(open_here, bundle, random):
+    engine = open_here(1)
+    shape = (0, 1, bundle.spec.n_context, 3)
+    assert step(engine, some(random, engine, 0), unimodal=False).shape == shape
+
+
+EPOCHS = np.zeros((2, 2, 512), np.float32)
+ROWS = np.arange(2)
+VALID = np.ones((2, 2), bool)
+NOT_FINITE = EPOCHS.copy()
+NOT_FINITE[1, 0, 100] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("epochs", "rows", "valid", "complaint"),
+    [
+        (EPOCHS[:, :, :-1], ROWS, VALID, r"epochs: expected \(2, 2, 512\) float32, found \(2, 2"),
+        (EPOCHS[:1], ROWS, VALID, r"epochs: expected \(2, 2, 512\)"),
+        (EPOCHS[:, :1], ROWS, VALID, r"epochs: expected \(2, 2, 512\)"),
+        (EPOCHS.astype(float), ROWS, VALID, "found .* float64"),
+        (EPOCHS, ROWS, VALID[:1], r"valid: expected \(2, 2\) bool, found \(1, 2\) bool"),
+        (EPOCHS, ROWS, VALID.astype(int), "valid: .* found .* int64"),
+        (EPOCHS, np.array([0, 0]), VALID, r"rows: .* found \[0, 0\]"),
+        (EPOCHS, np.array([0, 3]), VALID, r"rows: expected different .* below 3, found \[0, 3"),
+        (EPOCHS, np.array([-1, 0]), VALID, "rows: "),
+        (EPOCHS, np.array([0.0, 1.0]), VALID, r"rows: expected \(n,\) integers, found .* float64"),
+        (EPOCHS, np.array([[0, 1]]), VALID, r"rows: expected \(n,\) integers"),
+        (NOT_FINITE, ROWS, VALID, "epochs: expected finite samples where valid"),
+    ],
+)  # fmt: skip
+def test_arrays_that_do_not_fit_are_refused_and_change_nothing(
+    open_here, epochs, rows, valid, complaint
+):
+    engine = open_here(3)
+    with pytest.raises(EngineError, match=complaint):
+        engine.step(epochs, rows, valid)
+    assert engine.slots_filled(np.arange(3)).tolist() == [0, 0, 0]
+
+
+def test_describes_library_version_and_device(open_here):
+    engine = open_here(1)
+    assert engine.description.startswith(engine.name)
+    assert "CPU" in engine.description
