@@ -3,6 +3,7 @@
     HypnodError                     1
     ├── RecordingError              6   a recording or a hypnogram cannot be used
     ├── SpecError                   4   a model's description contradicts itself
+    ├── WeightsError                4   a model's weights are missing or do not fit it
     ├── engines.errors.EngineError  4
     │   └── BundleError             4
     └── daemon.errors.…             (drawn there)
@@ -25,5 +26,11 @@ class RecordingError(HypnodError):
 
 class SpecError(HypnodError):
     """A model specification contradicts itself."""
+
+    exit_code = 4
+
+
+class WeightsError(HypnodError):
+    """A model's weights cannot be read or are not those of its specification."""
 
     exit_code = 4

@@ -98,7 +98,8 @@ class Attention(nn.Module):
         # (M/joint, joint, B, L, 3, heads, d): one transposition serves all three
         qkv = self.qkv(x).view(M // joint, joint, -1, L, 3, self.n_heads, d)
         qkv = qkv.permute(4, 0, 2, 5, 1, 3, 6)
-        q, k, v = qkv.reshape(3, -1, self.n_heads, joint * L, d).unbind(0)
+        qkv = qkv.reshape(3, -1, self.n_heads, joint * L, d)
+        q, k, v = qkv[0], qkv[1], qkv[2]
         scores = q @ k.transpose(-2, -1) * d**-0.5
         if bias is not None:
             scores = scores + bias
@@ -142,8 +143,14 @@ class Block(nn.Module):
     ) -> Tensor:
         """Map (M·B·L, D) to the same; `route` names the experts of equal shares of the rows."""
         x = x + self.gamma_1 * self.attention(self.norm(x), shape, bias)
-        shares = [self.experts[name](y) for name, y in zip(route, x.chunk(len(route)), strict=True)]
-        return x + self.gamma_2 * (shares[0] if len(shares) == 1 else torch.cat(shares))
+        return x + self.gamma_2 * self._experts(x, route)
+
+    def _experts(self, x: Tensor, route: tuple[str, ...]) -> Tensor:
+        if len(route) == 1:
+            y: Tensor = self.experts[route[0]](x)
+            return y
+        shares = x.view(len(route), -1, x.shape[-1])
+        return torch.cat([self.experts[name](shares[i]) for i, name in enumerate(route)])
 
 
 class EpochTransformer(nn.Module):
@@ -174,15 +181,15 @@ class EpochTransformer(nn.Module):
         """Encode epochs (G, M, T) to epoch tokens (G, M, D) of length 1."""
         M, L, D = len(self.modalities), self.n_patches + 1, self.cls.shape[-1]
         patches = epochs.view(-1, M, self.n_patches, self.patch_size).permute(1, 0, 2, 3)
-        rows = patches.reshape(-1, self.patch_size).chunk(M)
-        x = torch.cat([self.patch[m](r) for m, r in zip(self.modalities, rows, strict=True)])
+        rows = patches.reshape(M, -1, self.patch_size)
+        x = torch.cat([self.patch[m](rows[i]) for i, m in enumerate(self.modalities)])
         x = x.view(M, -1, self.n_patches, D)
         x = torch.cat([self.cls.expand(-1, x.shape[1], -1, -1), x], dim=2)
         x = (x + (self.position + self.modality)).view(-1, D)
         for block in self.blocks:
             x = block(x, (M, L, 1), None, self.modalities)
-        cls = self.norm(x.view(M, -1, L, D)[:, :, 0]).unbind(0)
-        tokens = [self.proj[m](c) for m, c in zip(self.modalities, cls, strict=True)]
+        cls = self.norm(x.view(M, -1, L, D)[:, :, 0])
+        tokens = [self.proj[m](cls[i]) for i, m in enumerate(self.modalities)]
         return F.normalize(torch.stack(tokens, dim=1), dim=-1)
 
 
@@ -231,8 +238,8 @@ class SequenceTransformer(nn.Module):
         bias = None if mask is None else _bias(mask.permute(2, 0, 1).reshape(-1, 1, 1, N))
         for block in self.blocks:
             x = block(x, (M, N, 1), bias, self.modalities)
-        rows = zip(self.modalities, self.norm(x).chunk(M), strict=True)
-        return [F.normalize(self.proj[m](y), dim=-1) for m, y in rows]
+        y = self.norm(x).view(M, -1, x.shape[-1])
+        return [F.normalize(self.proj[m](y[i]), dim=-1) for i, m in enumerate(self.modalities)]
 
 
 class SDreamer(nn.Module):

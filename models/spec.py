@@ -100,5 +100,6 @@ class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 BUNDLE_FORMAT = 1
 STEP_FILE = "step.onnx"
+FULL_FILE = "full.onnx"
 WEIGHTS_FILE = "weights.safetensors"
 SPEC_FILE = "spec.json"

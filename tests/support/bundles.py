@@ -1,0 +1,86 @@
+"""Bundles of small nets with random weights, for tests of engines and of the daemon."""
+
+import hashlib
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from models import sdreamer
+from models.export import export_bundle
+from models.spec import Band, ModelSpec
+from models.stages import MOUSE
+
+_ROOT = Path(__file__).parents[2]
+
+TINY = {
+    "token_size": 16,
+    "n_heads": 2,
+    "ffn_size": 32,
+    "head_size": 16,
+    "epoch_layers": 1,
+    "sequence_layers": 2,
+}
+
+
+def mouse_spec(n_context: int = 16, token_size: int = 128, **architecture: int) -> ModelSpec:
+    """Return the spec of the shipped bundle, or of one of another size."""
+    return ModelSpec(
+        model="sdreamer",
+        stages=MOUSE,
+        modalities=("eeg", "emg"),
+        bands=(Band(0.5, 100.0), Band(10.0, 200.0)),
+        sfreq=512.0,
+        epoch_s=1.0,
+        n_context=n_context,
+        token_size=token_size,
+        architecture=architecture,
+    )
+
+
+def random_model(spec: ModelSpec, seed: int) -> nn.Module:
+    """Return a net whose weights are large enough that everything influences the result."""
+    torch.manual_seed(seed)
+    model = sdreamer.build(spec).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def make_bundle(folder: Path, n_context: int = 16, seed: int = 0, **architecture: int) -> Path:
+    """Copy into `folder` the bundle of a net with random weights, and return where it is.
+
+    Tracing a net takes seconds, so a bundle is made once per source and kept in the folder
+    that pytest clears with --cache-clear.
+
+    Args:
+        folder: where to put it.
+        n_context: epochs in the context window.
+        seed: of the weights.
+        architecture: `token_size` and hyperparameters of `models.sdreamer.Architecture`;
+            `**TINY` is small; default: those of the shipped bundle.
+    """
+    bundle = folder / f"bundle-{n_context}-{seed}"
+    return shutil.copytree(_make_once(n_context, seed, tuple(sorted(architecture.items()))), bundle)
+
+
+@cache
+def _make_once(n_context: int, seed: int, architecture: tuple[tuple[str, int], ...]) -> Path:
+    key = hashlib.sha256(repr((n_context, seed, architecture, torch.__version__)).encode())
+    for name in ("sdreamer", "checkpoint", "export", "spec"):
+        key.update((_ROOT / "models" / f"{name}.py").read_bytes())
+    key.update(Path(__file__).read_bytes())
+    bundle = _ROOT / ".pytest_cache" / "bundles" / key.hexdigest()[:16]
+    if not bundle.exists():
+        spec = mouse_spec(n_context, **dict(architecture))
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=bundle.parent) as scratch:
+            made = Path(scratch) / "bundle"
+            export_bundle(random_model(spec, seed), spec, made, "random", {"seed": str(seed)})
+            if not bundle.exists():  # another test process may have been faster
+                made.rename(bundle)
+    return bundle
