@@ -51,7 +51,7 @@ class _Opening:
     info: Any
     stop: threading.Event = field(default_factory=threading.Event)
     source: _Source | None = None
-    error: Exception | None = None
+    timed_out: bool = False
     thread: threading.Thread = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,14 +60,17 @@ class _Opening:
 
     def _run(self) -> None:
         lsl = load_pylsl()
+        inlet = lsl.StreamInlet(self.info, max_buflen=BUFFER_S, recover=False)
         try:
-            inlet = lsl.StreamInlet(self.info, max_buflen=BUFFER_S, recover=False)
             self._insist(inlet.open_stream)
             info = self._insist(inlet.info)
-            progress = _progress_of(info)
-            self.source = _Source(inlet, info, self._insist(inlet.time_correction), progress)
-        except (lsl.util.LostError, lsl.util.TimeoutError) as error:
-            self.error = error
+            offset = self._insist(inlet.time_correction)
+            self.source = _Source(inlet, info, offset, _progress_of(info))
+        except lsl.util.LostError:
+            inlet.close_stream()
+        except lsl.util.TimeoutError:
+            inlet.close_stream()
+            self.timed_out = True
 
     def _insist(self, call: Callable[[float], Any]) -> Any:
         """Wait in short steps, so that closing is prompt."""
@@ -200,7 +203,7 @@ class Inlet:
 
     def _count_failure(self, opening: _Opening) -> None:
         """Let a source that went away again be, but not one that can never be reached."""
-        self._failures += isinstance(opening.error, self._lsl.util.TimeoutError)
+        self._failures += opening.timed_out
         if self._failures >= OPEN_ATTEMPTS:
             self._failures = 0
             raise StreamError(
