@@ -86,7 +86,8 @@ def _clipped(x: NDArray[np.float64], finite: NDArray[np.bool_]) -> NDArray[np.fl
     """Fraction of samples at the highest or at the lowest value, the larger; (n_channels,)."""
     at_top = np.count_nonzero(finite & (x == x.max(axis=0)), axis=0)
     at_bottom = np.count_nonzero(finite & (x == x.min(axis=0)), axis=0)
-    return np.maximum(at_top, at_bottom) / len(x)
+    fraction: NDArray[np.float64] = np.maximum(at_top, at_bottom) / len(x)
+    return fraction
 
 
 def check_unit(rms_uv: float, declared: str, modality: str, stream: str) -> None:
