@@ -1,0 +1,129 @@
+"""What the stager says, held against the engine stepped by hand."""
+
+import numpy as np
+import pytest
+
+from daemon.config import StagingConfig
+from daemon.errors import ConfigError
+from daemon.pipeline import EpochBatch
+from daemon.stager import Stager
+from engines.bundle import open_bundle
+from engines.select import open_engine
+from tests.support.bundles import TINY, make_bundle
+
+N_CONTEXT = 8
+LAG = 3
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return open_bundle(make_bundle(tmp_path_factory.mktemp("bundle"), N_CONTEXT, **TINY))
+
+
+def engine(bundle, n_rows, hops=1):
+    return open_engine(bundle, "onnxruntime", n_rows=n_rows, hops_per_epoch=hops)
+
+
+def batch(epoch, reasons, stream="a", hop_s=1.0):
+    """An epoch of noise; `reasons` (n_subjects, n_modalities)."""
+    reasons = np.array(reasons, dtype=object)
+    rng = np.random.default_rng(epoch + 1000 * len(stream))
+    epochs = rng.normal(size=(*reasons.shape, 512)).astype(np.float32)
+    return EpochBatch(stream, epoch, epoch * hop_s, epochs, reasons == "ok", reasons, float(epoch))
+
+
+GOOD = [["ok", "ok"]]
+
+
+def test_live_is_the_last_slot_and_final_the_same_epoch_read_later(bundle):
+    batches = [batch(k, GOOD) for k in range(20)]
+    stager = Stager(engine(bundle, 1), {"a": ["m1"]}, StagingConfig(final_lag=LAG))
+    estimates = [e for b in batches for e in stager.stage([b])] + stager.flush()
+    by_hand = engine(bundle, 1)
+    row = np.array([0])
+    readings = [by_hand.step(b.epochs, row, b.usable)[0, 0] for b in batches]
+    live = [e for e in estimates if e.kind == "live"]
+    final = [e for e in estimates if e.kind == "final"]
+    assert [e.epoch for e in live] == [e.epoch for e in final] == list(range(20))
+    for k in range(20):
+        later = min(k + LAG, 19)
+        np.testing.assert_array_equal(live[k].probabilities, readings[k][-1])
+        np.testing.assert_array_equal(final[k].probabilities, readings[later][-1 - (later - k)])
+        assert live[k].stage == bundle.spec.stages[readings[k][-1].argmax()]
+    assert [e.slots_filled for e in live] == [min(k + 1, N_CONTEXT) for k in range(20)]
+
+
+def test_finals_of_a_hop_shorter_than_the_epoch_come_from_their_own_phase(bundle):
+    batches = [batch(k, GOOD, hop_s=0.5) for k in range(12)]
+    stager = Stager(engine(bundle, 1, hops=2), {"a": ["m1"]}, StagingConfig(hop_s=0.5, final_lag=2))
+    final = [e for e in stager.stage(batches) + stager.flush() if e.kind == "final"]
+    by_hand = engine(bundle, 1, hops=2)
+    readings = [by_hand.step(b.epochs, np.array([0]), b.usable)[0, 0] for b in batches]
+    assert [e.epoch for e in final] == list(range(12))
+    for k, estimate in enumerate(final):
+        hops = max(h for h in (0, 2, 4) if k + h < 12)
+        np.testing.assert_array_equal(estimate.probabilities, readings[k + hops][-1 - hops // 2])
+
+
+@pytest.mark.parametrize(
+    ("reasons", "pathway", "stage"),
+    [
+        (["ok", "flat"], "eeg", None),
+        (["out_of_range", "ok"], "emg", None),
+        (["missing", "missing"], None, "UNKNOWN"),
+        (["flat", "not_finite"], None, "UNKNOWN"),
+        (["clipped", "out_of_range"], None, "ART"),
+        (["clipped", "flat"], None, "UNKNOWN"),
+    ],
+)
+def test_an_unusable_modality_falls_back_and_none_is_said(bundle, reasons, pathway, stage):
+    stager = Stager(engine(bundle, 1), {"a": ["m1"]}, StagingConfig(final_lag=LAG))
+    stager.stage([batch(k, GOOD) for k in range(5)])
+    live = next(e for e in stager.stage([batch(5, [reasons])]) if e.epoch == 5)
+    final = next(e for e in stager.flush() if e.epoch == 5)
+    for estimate in (live, final):
+        assert estimate.pathway == pathway
+        assert estimate.validity == dict(zip(("eeg", "emg"), reasons, strict=True))
+        if pathway is None:
+            assert estimate.stage == stage
+            assert estimate.probabilities is None
+            assert estimate.reason == f"eeg {reasons[0]}, emg {reasons[1]}"
+        else:
+            assert estimate.stage in bundle.spec.stages
+            assert estimate.reason is None
+            assert estimate.probabilities.sum() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_unimodal_estimates_are_the_engine_s_unimodal_pathway(bundle):
+    reasons = [GOOD, GOOD, [["ok", "flat"]], GOOD, GOOD, GOOD]
+    batches = [batch(k, r) for k, r in enumerate(reasons)]
+    stager = Stager(engine(bundle, 1), {"a": ["m1"]}, StagingConfig(final_lag=LAG))
+    estimates = stager.stage(batches)
+    by_hand = engine(bundle, 1)
+    readings = [by_hand.step(b.epochs, np.array([0]), b.usable, unimodal=True)[0] for b in batches]
+    live, final = (
+        next(e for e in estimates if (e.epoch, e.kind) == (2, k)) for k in ("live", "final")
+    )
+    np.testing.assert_array_equal(live.probabilities, readings[2][1, -1])
+    np.testing.assert_array_equal(final.probabilities, readings[5][1, -1 - LAG])
+
+
+def test_streams_are_batched_and_stay_apart(bundle):
+    subjects = {"a": ["m1", "m2"], "b": ["m3"]}
+    two = [GOOD[0], GOOD[0]]
+    together = [batch(0, two), batch(0, GOOD, "b"), batch(1, two), batch(2, two)]
+    stager = Stager(engine(bundle, 3), subjects, StagingConfig(final_lag=0))
+    live = [e for e in stager.stage(together) if e.kind == "live"]
+    assert [(e.stream, e.subject, e.epoch) for e in live] == [
+        ("a", "m1", 0), ("a", "m2", 0), ("b", "m3", 0),
+        ("a", "m1", 1), ("a", "m2", 1), ("a", "m1", 2), ("a", "m2", 2),
+    ]  # fmt: skip
+    alone = Stager(engine(bundle, 2), {"a": subjects["a"]}, StagingConfig(final_lag=0))
+    single = [e for e in alone.stage([b for b in together if b.stream == "a"]) if e.kind == "live"]
+    for one, both in zip(single, [e for e in live if e.stream == "a"], strict=True):
+        np.testing.assert_allclose(one.probabilities, both.probabilities, atol=1e-6)
+
+
+def test_lag_beyond_the_window_is_refused(bundle):
+    with pytest.raises(ConfigError, match="less than the context window of 8 epochs, found 8"):
+        Stager(engine(bundle, 1), {"a": ["m1"]}, StagingConfig(final_lag=8))
