@@ -63,11 +63,12 @@ class HostEngine(Engine):
         shape = (n, n_pathways, spec.n_context, len(spec.stages))
         answer = np.full(shape, np.nan, np.float32)
         newest = np.zeros((n, spec.n_modalities, spec.token_size), np.float32)
-        run = np.flatnonzero(readable.any(axis=1))
-        if len(run):
-            epochs = np.where(valid[..., None], epochs, np.float32(0))
-            answer[run], newest[run] = self._run(epochs[run], tokens[run], mask[run], unimodal)
-            if not (np.isfinite(answer[run, 0]).all() and np.isfinite(newest[run]).all()):
+        run = readable.any(axis=1)
+        if run.any():
+            some = slice(None) if run.all() else run  # a view where nothing need be left out
+            epochs = np.where(valid[..., None], epochs, np.float32(0))[some]
+            answer[some], newest[some] = self._run(epochs, tokens[some], mask[some], unimodal)
+            if not (np.isfinite(answer[some, 0]).all() and np.isfinite(newest).all()):
                 raise EngineError(f"{self.name}: expected finite probabilities, found NaN")
         if unimodal:
             answer[:, 1:][~readable] = np.nan

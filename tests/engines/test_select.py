@@ -1,0 +1,65 @@
+import subprocess
+import sys
+
+import pytest
+
+from engines import select
+from engines.errors import EngineError
+from engines.select import available_engines, open_engine
+
+STEP_WITHOUT_TRAINING_LIBRARIES = """
+import sys
+from pathlib import Path
+import numpy as np
+from engines.bundle import open_bundle
+from engines.select import available_engines, open_engine
+
+with open_engine(open_bundle(Path(sys.argv[1])), n_rows=1) as engine:
+    engine.warm_up()
+    epochs = np.ones((1, 2, 512), np.float32)
+    answer = engine.step(epochs, np.array([0]), np.ones((1, 2), bool), unimodal=True)
+available_engines()
+assert np.isfinite(answer).all()
+print(engine.name, *{"torch", "onnx", "onnxscript", "safetensors", "sklearn"} & set(sys.modules))
+"""
+
+
+def test_auto_runs_onnxruntime_and_imports_no_training_library(bundle):
+    command = [sys.executable, "-c", STEP_WITHOUT_TRAINING_LIBRARIES, bundle.path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("onnxruntime\n", "")
+
+
+@pytest.mark.parametrize("kind", ["onnxruntime", "torch"])
+def test_engine_by_name(bundle, kind):
+    with open_engine(bundle, kind, n_rows=2, hops_per_epoch=3) as engine:
+        assert (engine.name, engine.n_rows, engine.hops_per_epoch) == (kind, 2, 3)
+        assert engine.spec == bundle.spec
+
+
+def test_unknown_engine_names_the_known(bundle):
+    with pytest.raises(EngineError, match="one of the engines onnxruntime, torch, found 'cuda'"):
+        open_engine(bundle, "cuda", n_rows=1)
+
+
+@pytest.fixture
+def not_installed(monkeypatch):
+    entry = select._Entry("for this test", ("no-such-library",), "pip install it", None)
+    monkeypatch.setitem(select._ENGINES, "imaginary", entry)
+
+
+@pytest.mark.usefixtures("not_installed")
+def test_engine_without_its_library_says_what_to_install(bundle):
+    complaint = r"'imaginary': expected no-such-library .*pip install it.* here: onnxruntime, torch"
+    with pytest.raises(EngineError, match=complaint):
+        open_engine(bundle, "imaginary", n_rows=1)
+
+
+@pytest.mark.usefixtures("not_installed")
+def test_available_engines_tell_version_or_reason():
+    engines = available_engines()
+    assert list(engines) == ["onnxruntime", "torch", "imaginary"]
+    assert engines["onnxruntime"].startswith("onnxruntime 1.")
+    assert engines["imaginary"] == (
+        "not available: no-such-library is not installed; pip install it"
+    )
