@@ -29,6 +29,7 @@ from daemon.errors import AddressError
 from daemon.messages import StageMessage
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_POLL_S = 0.1  # a shutdown waits at most this long for the listener
 
 Problems = Callable[[], dict[str, str]]
 """Asked by a probe, from another thread: what is wrong, by name; empty when all is well."""
@@ -174,7 +175,7 @@ class MetricsServer:
         self.port: int = self._server.server_port
         """The port listened on; of port 0, the one that was taken."""
         self._thread = threading.Thread(
-            target=self._server.serve_forever, name="metrics", daemon=True
+            target=self._server.serve_forever, args=(_POLL_S,), name="metrics", daemon=True
         )
         self._thread.start()
 

@@ -117,7 +117,6 @@ class Service:
             errors = [stream.error for stream in self._streams if stream.error is not None]
             if len(errors) == len(self._streams):
                 raise errors[-1]
-        log.info("stopping", signal=self._stop_signal.name)
 
     def on_tick(self) -> bool:
         """Read every inlet, stage at most one epoch of each stream, publish; say if one was."""
@@ -136,6 +135,7 @@ class Service:
         """Stage what is ready, publish the final estimates still due, and close everything."""
         self._notifier.stopping()
         self._warm = False
+        log.info("stopping", signal=self._stop_signal.name if self._stop_signal else None)
         for stream in self._streams:
             stream.drain()
         while self._stage_round():

@@ -1,0 +1,341 @@
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections import Counter
+
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from daemon.messages import Heartbeat, StageMessage, StreamMessage
+from tests.support.bundles import TINY, make_bundle
+from tests.support.daemon_process import Daemon, Subscriber, start, write_config
+from tests.support.lsl import ROOT, Source
+
+SFREQ = 512
+FINAL_LAG = 4
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory):
+    return make_bundle(tmp_path_factory.mktemp("bundle"), n_context=5, **TINY)
+
+
+@pytest.fixture
+def name():
+    return f"service-{uuid.uuid4().hex}"
+
+
+def toml(name, stream="cage", subject="m1", eeg="EEG", **more):
+    lines = [f"{key} = {json.dumps(value)}" for key, value in more.items()]
+    return f"""
+[[streams]]
+name = "{stream}"
+match = {{ name = "{name}" }}
+subjects = [{{ name = "{subject}", channels = {{ eeg = "{eeg}", emg = "EMG" }} }}]
+{chr(10).join(lines)}
+"""
+
+
+def noise(n_epochs, n_channels=2):
+    return np.random.default_rng(0).normal(0, 50, (n_epochs * SFREQ, n_channels)).round(1)
+
+
+def push(source, n_epochs):
+    """Push whole epochs at once: LSL carries any timestamps, so a test need not take that long."""
+    return source.push(n_epochs * SFREQ, data=noise(n_epochs))
+
+
+def is_live(epoch):
+    return lambda m: isinstance(m, StageMessage) and m.kind == "live" and m.epoch == epoch
+
+
+def stages_of(messages, kind=None):
+    return [m for m in messages if isinstance(m, StageMessage) and kind in (None, m.kind)]
+
+
+@pytest.fixture
+def source(name):
+    with Source(name, sfreq=SFREQ) as source:
+        yield source
+
+
+@pytest.fixture
+def daemon(name, source, bundle, tmp_path):
+    """A daemon connected to a source, nothing pushed yet."""
+    with Daemon(tmp_path, toml(name), bundle) as daemon:
+        daemon.listen()
+        daemon.event("ready")
+        source.wait_for_consumers()
+        daemon.event("stream", state="FILLING")
+        yield daemon
+
+
+@pytest.fixture
+def subscriber(daemon):
+    """One who heard the daemon's first words again, so that nothing later escapes it."""
+    with Subscriber(daemon.endpoint) as subscriber:
+        subscriber.until(lambda m: isinstance(m, StreamMessage))
+        yield subscriber
+
+
+def test_every_epoch_is_published_once_in_order(source, daemon, subscriber):
+    times = push(source, 10)
+    subscriber.until(is_live(9))
+    heard = [m for m in stages_of(subscriber.heard) if not m.replayed]
+    assert [m.seq for m in heard] == list(range(len(heard)))
+    assert [m.epoch for m in stages_of(heard, "live")] == list(range(10))
+    assert [m.epoch for m in stages_of(heard, "final")] == list(range(10 - FINAL_LAG - 1))
+    first = heard[0]
+    assert first.onset == pytest.approx(times[0], abs=1 / SFREQ)
+    assert first.stage in first.probabilities
+    assert sum(first.probabilities.values()) == pytest.approx(1)
+    assert first.confidence == max(first.probabilities.values())
+    assert first.latency_s > 0
+    assert first.pathway == "mixed"
+    assert first.validity == {"eeg": "ok", "emg": "ok"}
+    assert [m.slots_filled for m in stages_of(heard, "live")] == [1, 2, 3, 4, 5, 5, 5, 5, 5, 5]
+
+
+def test_a_late_subscriber_gets_the_last_of_everything(source, daemon, subscriber):
+    push(source, 10)
+    last = subscriber.until(is_live(9))
+    subscriber.until(lambda m: isinstance(m, Heartbeat) and m.states == {"cage": "STAGING"})
+    with Subscriber(daemon.endpoint) as late:
+        beat = late.until(lambda m: isinstance(m, Heartbeat))
+        live, state = (
+            late.until(lambda m, t=t: isinstance(m, t)) for t in (StageMessage, StreamMessage)
+        )
+        assert beat.states == {"cage": "STAGING"}
+        assert (live.seq, live.kind, live.replayed) == (last.seq, "live", True)
+        assert (state.state, state.replayed) == ("STAGING", True)
+
+
+def test_sigterm_publishes_the_finals_and_ends_in_order(source, daemon, subscriber):
+    push(source, 10)
+    subscriber.until(is_live(9))
+    daemon.signal(signal.SIGTERM)
+    subscriber.until(lambda m: isinstance(m, StreamMessage) and m.state == "STOPPED")
+    assert daemon.end()[0] == 0
+    live, final = (stages_of(subscriber.heard, kind) for kind in ("live", "final"))
+    assert [m.epoch for m in final] == [m.epoch for m in live]
+    states = [m.state for m in subscriber.heard if isinstance(m, StreamMessage)]
+    assert states[-2:] == ["DRAINING", "STOPPED"]
+    assert [m.seq for m in stages_of(subscriber.heard)] == list(range(len(live) + len(final)))
+
+
+def test_sigint_ends_as_well(daemon):
+    daemon.signal(signal.SIGINT)
+    assert daemon.end()[0] == 0
+
+
+def test_a_second_sigint_forces_the_exit(name, bundle, tmp_path):
+    config = write_config(tmp_path, toml(name), bundle)
+    log, stderr = os.pipe()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd, os.fdopen(log) as lines:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(30)
+        with start(config, {"NOTIFY_SOCKET": str(tmp_path / "notify")}, stderr) as process:
+            while "RESOLVING" not in next(lines):
+                pass
+            fill(stderr)  # the shutdown waits for someone to read its log
+            process.send_signal(signal.SIGINT)
+            while systemd.recv(1024) != b"STOPPING=1":
+                pass
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
+    os.close(stderr)
+
+
+def fill(pipe):
+    """Write into a pipe until it takes no more, without making its other writers non-blocking."""
+    full = os.open(f"/proc/self/fd/{pipe}", os.O_WRONLY | os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(full, b"x")
+    os.close(full)
+
+
+def test_metrics_and_probes(source, daemon, subscriber):
+    push(source, 10)
+    subscriber.until(is_live(9))
+    assert daemon.get("/healthz")[0] == 200
+    assert daemon.get("/readyz") == (200, '{"ok": true}')
+    families = text_string_to_metric_families(daemon.get("/metrics")[1])
+    samples = [s for family in families for s in family.samples]
+    values = {(s.name, *sorted(s.labels.values())): s.value for s in samples}
+    assert values["hypnod_samples_total", "cage"] == 10 * SFREQ
+    assert values["hypnod_stream_state", "STAGING", "cage"] == 1
+    assert values["hypnod_slots_filled", "cage", "m1"] == 5
+    assert values["hypnod_sampling_rate_hertz", "cage"] == pytest.approx(SFREQ, rel=1e-3)
+    live = Counter(m.stage for m in stages_of(subscriber.heard, "live"))
+    for stage, count in live.items():
+        assert values["hypnod_epochs_total", stage, "cage", "m1"] == count
+    assert values["hypnod_latency_seconds_count", "cage"] == live.total()
+    (info,) = [s.labels for s in samples if s.name == "hypnod_info"]
+    first = stages_of(subscriber.heard)[0]
+    assert (info["model"], info["engine"], info["config"]) == (
+        first.model,
+        first.engine,
+        first.config,
+    )
+
+
+def test_the_source_goes_and_the_same_comes_back(source, daemon, subscriber):
+    times = push(source, 6)
+    subscriber.until(is_live(5))
+    source.restart()
+    daemon.event("reconnected", stream="cage")
+    source.wait_for_consumers()
+    after = times[-1] + 20 + np.arange(1, 6 * SFREQ + 1) / SFREQ  # 20 s were missed
+    source.push(6 * SFREQ, timestamps=after, data=noise(6))
+    subscriber.until(is_live(31))
+    live = stages_of(subscriber.heard, "live")
+    assert [m.epoch for m in live] == list(range(32))
+    assert np.diff([m.onset for m in live]) == pytest.approx(np.ones(31))
+    assert [m.epoch for m in live if m.stage == "UNKNOWN"] == list(range(6, 26))
+    assert {m.reason for m in live if m.stage == "UNKNOWN"} == {"eeg missing, emg missing"}
+
+
+def test_a_source_that_comes_back_as_another_fails(source, daemon, subscriber):
+    push(source, 3)
+    subscriber.until(is_live(2))
+    source.restart(sfreq=256)
+    code, written = daemon.end()
+    assert code == 5
+    assert "expected the same sfreq after the reconnection" in written.splitlines()[-1]
+
+
+def test_a_silent_source_is_stalled_and_not_ready(source, daemon, subscriber):
+    push(source, 10)
+    subscriber.until(lambda m: isinstance(m, StreamMessage) and m.state == "STALLED")
+    code, text = daemon.get("/readyz")
+    assert code == 503
+    assert json.loads(text)["problems"]["cage"].startswith("STALLED: connected, but no sample")
+    assert daemon.get("/healthz")[0] == 200
+    message = subscriber.until(lambda m: isinstance(m, StageMessage) and m.stage == "UNKNOWN")
+    assert message.latency_s is None
+    assert message.probabilities == {}
+
+
+def test_an_absent_source_is_waited_for(name, bundle, tmp_path):
+    with Daemon(tmp_path, toml(name), bundle) as daemon:
+        daemon.listen()
+        daemon.event("ready")
+        assert name in daemon.event("stream", state="RESOLVING")["reason"]
+        assert daemon.get("/readyz")[0] == 503
+        with Source(name, sfreq=SFREQ) as source, Subscriber(daemon.endpoint) as subscriber:
+            source.wait_for_consumers()
+            subscriber.until(lambda m: isinstance(m, StreamMessage))
+            push(source, 3)
+            subscriber.until(is_live(2))
+
+
+def test_one_stream_fails_and_the_other_goes_on(name, source, bundle, tmp_path):
+    streams = toml(name) + toml(name, stream="den", subject="m2", eeg="E7")
+    with Daemon(tmp_path, streams, bundle) as daemon:
+        daemon.listen()
+        failed = daemon.event("stream", state="FAILED")
+        assert failed["stream"] == "den"
+        assert "E7" in failed["reason"]
+        with Subscriber(daemon.endpoint) as subscriber:
+            state = subscriber.until(lambda m: isinstance(m, StreamMessage) and m.stream == "den")
+            assert (state.state, state.reason) == ("FAILED", failed["reason"])
+            push(source, 3)
+            subscriber.until(is_live(2))
+            problems = json.loads(daemon.get("/readyz")[1])["problems"]
+            assert problems == {"den": f"FAILED: {failed['reason']}"}
+            daemon.signal(signal.SIGTERM)
+            assert daemon.end()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "sentence"),
+    [
+        ({"eeg": "E7"}, 5, "E7"),
+        ({"n_channels": 8}, 5, "expected 8 channels, found 2"),
+        ({"sfreq": 1000.0}, 5, "expected 1000 Hz, found 512 Hz"),
+    ],
+)
+def test_a_stream_unlike_the_config_ends_the_daemon(
+    name, source, bundle, tmp_path, more, code, sentence
+):
+    with Daemon(tmp_path, toml(name, **more), bundle) as daemon:
+        daemon.event("stream", state="FAILED")
+        found, written = daemon.end()
+        assert found == code
+        assert sentence in written.splitlines()[-1]
+        assert written.splitlines()[-1].startswith("hypnod: ")
+
+
+def test_two_matching_streams_end_the_daemon(name, source, bundle, tmp_path):
+    with Source(name, sfreq=SFREQ), Daemon(tmp_path, toml(name), bundle) as daemon:
+        daemon.event("stream", state="FAILED")
+        code, written = daemon.end()
+        assert code == 5
+        assert "expected exactly one visible stream" in written.splitlines()[-1]
+
+
+def test_wrong_units_end_the_daemon(name, source, bundle, tmp_path):
+    with Daemon(tmp_path, toml(name), bundle) as daemon:
+        daemon.event("stream", state="FILLING")
+        source.push(12 * SFREQ, data=noise(12) / 1000)  # mV, said to be µV
+        code, written = daemon.end()
+        assert code == 5
+        assert "mV" in written.splitlines()[-1]
+
+
+def test_a_bad_config_is_one_sentence_and_exit_3(name, bundle, tmp_path):
+    streams = toml(name).replace("match", "mtach")
+    with Daemon(tmp_path, streams, bundle) as daemon:
+        code, written = daemon.end()
+    assert code == 3
+    assert "did you mean 'match'?" in written
+    assert written.count("\n") == 1
+
+
+def test_a_missing_bundle_is_one_sentence_and_exit_4(name, tmp_path):
+    with Daemon(tmp_path, toml(name), tmp_path / "nowhere") as daemon:
+        daemon.listen()
+        code, written = daemon.end()
+    assert code == 4
+    assert "expected a bundle" in written.splitlines()[-1]
+
+
+@pytest.mark.parametrize("which", ["publish", "metrics"])
+def test_a_port_in_use_is_one_sentence_and_exit_7(name, bundle, tmp_path, which):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        taken = {"bind": f"tcp://127.0.0.1:{port}"} if which == "publish" else {"port": port}
+        with Daemon(tmp_path, toml(name), bundle, **taken) as daemon:
+            code, written = daemon.end()
+    assert code == 7
+    assert f"127.0.0.1:{port}" in written
+    assert "in use" in written
+
+
+def test_systemd_is_told_when_it_is_ready_and_fed_while_it_works(name, source, bundle, tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(30)
+        environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
+        with Daemon(tmp_path, toml(name), bundle, environ=environ) as daemon:
+            said = [systemd.recv(1024).decode()]
+            while said.count("WATCHDOG=1") < 3:
+                said.append(systemd.recv(1024).decode())
+            daemon.signal(signal.SIGTERM)
+            while said[-1] != "STATUS=cage STOPPED":
+                said.append(systemd.recv(1024).decode())
+            assert daemon.end()[0] == 0
+    assert said[0] == "STATUS=cage STARTING"
+    assert said.index("READY=1") < said.index("WATCHDOG=1") < said.index("STOPPING=1")
+
+
+def test_the_daemon_imports_no_torch():
+    code = "import sys, daemon.__main__; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
