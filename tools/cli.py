@@ -6,6 +6,10 @@ import typer
 from rich.console import Console
 
 from models.errors import HypnodError
+from tools.replay import replay
+from tools.run import run
+from tools.simulate import simulate
+from tools.watch import watch
 
 app = typer.Typer(
     name="hypnod",
@@ -15,6 +19,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.command()(replay)
+app.command()(run)
+app.command()(simulate)
+app.command()(watch)
+
+
+@app.callback()
+def _hypnod() -> None:
+    """Keep `hypnod` a group of commands even while it has only one."""
 
 
 def main() -> None:

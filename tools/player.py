@@ -1,0 +1,230 @@
+"""A recording as a live LSL stream: what `hypnod replay` plays."""
+
+import math
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.lsl import load_pylsl
+from daemon.progress import KEY, ProgressReceiver
+from models.errors import RecordingError
+from models.recording import Recording
+
+AHEAD_S = 60.0
+"""Recording time that may be on its way to the slowest reader; an inlet keeps six times that."""
+HELLO_S = 5.0
+"""Longest wait, once, for a first reader to tell its progress."""
+STUCK_S = 30.0
+"""A reader that tells nothing for this long while it is waited for is no longer waited for."""
+UNTOLD_SPEED = 100.0
+"""Speed where no reader tells its progress: all one can do is to be not too fast."""
+LINGER_S = 1.5
+"""From the last sample to the stream's end: what a reader has not pulled by then is lost."""
+CHUNK_S = 0.03
+KINDS = ("EEG", "EMG", "EOG", "ECG")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Playback:
+    """How recordings are played."""
+
+    speed: float
+    """Recording time per time; inf: as fast as the readers read."""
+    start_s: float
+    """Where in the recording to start, s."""
+    loop: bool
+    """Start over at the end, for ever."""
+    markers: bool
+    """Send annotations as a marker stream."""
+    chunk: int | None
+    """Samples sent at once; default: some 30 ms, up to 1 s of recording at high speeds."""
+
+    def chunk_of(self, sfreq: float) -> int:
+        """Return how many samples are sent at once."""
+        span = min(1.0, CHUNK_S * self.speed)
+        return self.chunk or max(1, round(max(CHUNK_S, span) * sfreq))
+
+
+class Player:
+    """One recording as one LSL stream, and its annotations as another.
+
+    Args:
+        recording: What to play.
+        name: The stream's name.
+        playback: How.
+
+    Raises:
+        RecordingError: it ends before the start asked for.
+        StreamError: liblsl is missing.
+    """
+
+    def __init__(self, recording: Recording, name: str, playback: Playback) -> None:
+        self.name = name
+        self.sent = 0
+        self.markers_sent = 0
+        self._recording = recording
+        self._playback = playback
+        self._first = _find(recording, playback.start_s)
+        self._origin = float(recording.timestamps(self._first, self._first + 1)[0])
+        self._progress = ProgressReceiver()
+        self._lsl = load_pylsl()
+        self._outlet = _open_outlet(recording, name, self._progress.port)
+        self._markers = _open_markers(name) if playback.markers and recording.annotations else None
+        self._chunks = self._iterate()
+        self._next: tuple[NDArray[np.float32], NDArray[np.float64]] | None = next(self._chunks)
+        self._sent_at = 0.0  # time of the newest sample sent, s since the first one
+        self._hello_waited = False
+        played = [a for a in recording.annotations if a.onset >= self._origin]
+        self._onsets = np.array([a.onset for a in played]) - self._origin
+        self._texts = [a.text for a in played]
+        self._annotated = 0.0
+
+    @property
+    def duration(self) -> float:
+        """Length of one pass, s."""
+        return self._recording.duration - self._origin
+
+    @property
+    def position(self) -> float:
+        """Recording time sent, s."""
+        return self._sent_at
+
+    @property
+    def due(self) -> float:
+        """When the next chunk is complete, s of recording time since the start; inf: at the end."""
+        if self._next is None:
+            return math.inf
+        return float(self._next[1][-1]) + 1 / self._recording.sfreq
+
+    def wait_for_reader(self, stop: threading.Event) -> None:
+        """Wait until somebody reads the stream."""
+        while not stop.is_set() and not self._outlet.wait_for_consumers(0.2):
+            pass
+
+    def push(self, t0: float) -> None:
+        """Send the next chunk, stamped t0 + time since the start."""
+        if self._next is None:
+            return
+        data, times = self._next
+        self._outlet.push_chunk(data, (t0 + times).tolist())
+        self._push_markers(t0, self.due)
+        self.sent += len(times)
+        self._sent_at = float(times[-1])
+        self._next = next(self._chunks, None)
+
+    def hold_back(self, t0: float, stop: threading.Event) -> None:
+        """Wait until the readers have come near enough to what was sent."""
+        newest = t0 + self._sent_at
+        self._progress.update(newest)
+        waited = 0.0
+        while not stop.is_set() and self._is_ahead(t0):
+            limit = STUCK_S if self._progress.readers else HELLO_S
+            waited = 0.0 if self._progress.update(newest, 0.1) else waited + 0.1
+            if waited > limit:
+                self._progress.forget()
+                self._hello_waited = True
+        if self._hello_waited and not self._progress.readers:
+            excess = 1 / UNTOLD_SPEED - 1 / self._playback.speed
+            stop.wait(max(0.0, excess) * (self.due - self._sent_at))
+
+    def finish(self, t0: float, stop: threading.Event) -> None:
+        """Wait until what was sent has been read."""
+        newest = t0 + self._sent_at
+        waited = 0.0
+        self._progress.update(newest)
+        while self._progress.slowest() < newest and waited < STUCK_S and not stop.is_set():
+            waited = 0.0 if self._progress.update(newest, 0.1) else waited + 0.1
+        if self._outlet.have_consumers():
+            stop.wait(LINGER_S)
+
+    def close(self) -> None:
+        """End the streams."""
+        self._outlet = self._markers = None
+        self._progress.close()
+
+    def _is_ahead(self, t0: float) -> bool:
+        if self._next is None:
+            return False
+        if self._progress.readers:
+            read = self._progress.slowest()
+            return read < t0 + self._sent_at and t0 + self.due - read > AHEAD_S
+        return not self._hello_waited and self.due > AHEAD_S
+
+    def _iterate(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
+        """Go through the recording: samples, and their times since the start."""
+        n = self._playback.chunk_of(self._recording.sfreq)
+        passed = -self._origin
+        while True:
+            for at in range(self._first, self._recording.n_samples, n):
+                stop = min(at + n, self._recording.n_samples)
+                times = self._recording.timestamps(at, stop)
+                yield self._recording.read(at, stop), passed + times
+            if not self._playback.loop:
+                return
+            passed += self.duration
+
+    def _push_markers(self, t0: float, until: float) -> None:
+        """Send the annotations whose onsets lie before `until` and were not sent yet."""
+        if self._markers is None:
+            return
+        since, self._annotated = self._annotated, until
+        passes = range(int(since // self.duration), int(until // self.duration) + 1)
+        for k in passes if self._playback.loop else range(1):
+            moved = k * self.duration
+            for at in range(*np.searchsorted(self._onsets, [since - moved, until - moved])):
+                self._markers.push_sample([self._texts[at]], t0 + moved + self._onsets[at])
+                self.markers_sent += 1
+
+
+def _find(recording: Recording, start_s: float) -> int:
+    """Return the first sample at or after a time, by bisection: a night's times are many."""
+    low, high = 0, recording.n_samples
+    while low < high:
+        middle = (low + high) // 2
+        if recording.timestamps(middle, middle + 1)[0] < start_s:
+            low = middle + 1
+        else:
+            high = middle
+    if low == recording.n_samples:
+        raise RecordingError(
+            f"{recording.path}: expected samples from {start_s:g} s on, found "
+            f"{recording.duration:g} s in all"
+        )
+    return low
+
+
+def _open_outlet(recording: Recording, name: str, progress_port: int) -> Any:
+    lsl = load_pylsl()
+    info = lsl.StreamInfo(
+        name, "EEG", len(recording.ch_names), recording.sfreq, "float32", f"hypnod-replay-{name}"
+    )
+    info.set_channel_labels(list(recording.ch_names))
+    info.set_channel_units(list(recording.units))
+    info.set_channel_types([_kind(label) for label in recording.ch_names])
+    source = info.desc().append_child("recording")
+    source.append_child_value("file", recording.path.name)
+    source.append_child_value("start", recording.start.isoformat() if recording.start else "")
+    info.desc().append_child("replay").append_child_value(KEY, str(progress_port))
+    return lsl.StreamOutlet(info)
+
+
+def _open_markers(name: str) -> Any:
+    lsl = load_pylsl()
+    info = lsl.StreamInfo(
+        f"{name}-markers",
+        "Markers",
+        1,
+        lsl.IRREGULAR_RATE,
+        "string",
+        f"hypnod-replay-{name}-markers",
+    )
+    return lsl.StreamOutlet(info)
+
+
+def _kind(label: str) -> str:
+    """Return the type of a channel by its label, as XDF's metadata names it."""
+    return next((kind for kind in KINDS if kind in label.upper()), "Misc")
