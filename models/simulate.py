@@ -133,15 +133,17 @@ def iterate_subjects(
     Raises:
         RecordingError: an argument is out of range.
     """
-    if not MIN_SFREQ <= sfreq <= MAX_SFREQ:
-        raise RecordingError(
-            f"expected a sampling rate of {MIN_SFREQ:g} to {MAX_SFREQ:g} Hz, found {sfreq:g} Hz"
-        )
-    if duration_s < 1 or n_subjects < 1 or artefacts_per_hour < 0 or time_scale <= 0:
-        raise RecordingError(
-            "expected at least 1 s, 1 subject, 0 artefacts per hour and a time scale above 0, "
-            f"found {duration_s:g} s, {n_subjects}, {artefacts_per_hour:g} and {time_scale:g}"
-        )
+    limits = (
+        ("a sampling rate", sfreq, MIN_SFREQ, MAX_SFREQ, " Hz"),
+        ("a length", duration_s, 1, math.inf, " s"),
+        ("a number of subjects", n_subjects, 1, math.inf, ""),
+        ("a rate of artefacts", artefacts_per_hour, 0, math.inf, " per hour"),
+        ("a time scale", time_scale, 0.01, math.inf, ""),
+    )
+    for name, value, least, most, unit in limits:
+        if not least <= value <= most:
+            between = f"of at least {least:g}" if most == math.inf else f"of {least:g} to {most:g}"
+            raise RecordingError(f"expected {name} {between}{unit}, found {value:g}")
     return (
         _simulate_subject(s, duration_s, sfreq, artefacts_per_hour, time_scale, every_stage)
         for s in np.random.SeedSequence(seed).spawn(n_subjects)
@@ -177,7 +179,9 @@ def _draw_artefacts(
 ) -> tuple[Artefact, ...]:
     artefacts = []
     for modality in MODALITIES:
-        for onset_s in rng.uniform(0, duration_s, rng.poisson(per_hour * duration_s / 3600)):
+        for onset_s in rng.uniform(
+            0, duration_s, rng.poisson(per_hour * duration_s / 3600)
+        ).tolist():
             length_s = min(1.0 + rng.exponential(2.0), duration_s - onset_s)
             artefacts.append(Artefact(round(onset_s, 3), round(length_s, 3), modality))
     return tuple(sorted(artefacts, key=lambda artefact: artefact.onset_s))
@@ -192,7 +196,7 @@ def _add_artefact(
 ) -> None:
     """Add an electrode pop (a jump that decays) or a gross movement (large slow swings)."""
     column = MODALITIES.index(artefact.modality)
-    amplitude = rng.uniform(15, 40) * (animal.eeg_uv, animal.emg_uv * animal.emg_snr)[column]
+    amplitude = rng.uniform(8, 25) * (animal.eeg_uv, animal.emg_uv * animal.emg_snr)[column]
     start = round(artefact.onset_s * sfreq)
     samples = data[start : start + round(artefact.duration_s * sfreq), column]
     t = np.arange(len(samples)) / sfreq
