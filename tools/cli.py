@@ -25,11 +25,6 @@ app.command()(simulate)
 app.command()(watch)
 
 
-@app.callback()
-def _hypnod() -> None:
-    """Keep `hypnod` a group of commands even while it has only one."""
-
-
 def main() -> None:
     """Run the command line; an expected error is one sentence and its own exit code."""
     try:
