@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics
+
+from models.stages import ART, MOUSE, UNKNOWN
+from tools.agreement import compare
+
+HYPNOGRAM = st.lists(
+    st.tuples(st.sampled_from((*MOUSE, ART, UNKNOWN)), st.sampled_from((*MOUSE, ART, UNKNOWN))),
+    max_size=50,
+)
+
+
+@given(HYPNOGRAM)
+def test_every_figure_is_that_of_scikit_learn_and_no_epoch_is_hidden(pairs):
+    truth, found = [t for t, _ in pairs], [f for _, f in pairs]
+    agreement = compare(truth, found, MOUSE)
+    scored = [(t, f) for t, f in pairs if t in MOUSE and f in MOUSE]
+    assert agreement.n_epochs == len(scored)
+    assert agreement.n_epochs + agreement.n_unscored == len(pairs)
+    if not scored:
+        assert (agreement.accuracy, agreement.kappa) == (None, None)
+        return
+    t, f = zip(*scored, strict=True)
+    assert agreement.accuracy == pytest.approx(metrics.accuracy_score(t, f))
+    matrix = metrics.confusion_matrix(t, f, labels=MOUSE)
+    assert np.array_equal(agreement.confusion, matrix)
+    if len({*t, *f}) > 1:
+        assert agreement.kappa == pytest.approx(metrics.cohen_kappa_score(t, f, labels=MOUSE))
+    else:
+        assert agreement.kappa is None
+    for stage in {*t, *f}:
+        expected = metrics.f1_score(t, f, labels=[stage], average="micro")
+        assert agreement.f1[stage] == pytest.approx(expected)
+
+
+def test_hypnograms_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="expected as many stages as in truth, 1, found 2"):
+        compare(["Wake"], ["Wake", "REM"], MOUSE)
+    with pytest.raises(ValueError, match="found N2"):
+        compare(["N2"], ["Wake"], MOUSE)

@@ -1,0 +1,258 @@
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from daemon.config import PublishConfig
+from daemon.errors import AddressError
+from daemon.messages import SCHEMA, Heartbeat, StageMessage, StreamMessage, topic_of
+from daemon.publisher import Publisher
+from models.stages import ART
+from tests.support.lsl import ROOT
+from tools.live_view import LiveView, bar, draw_stages
+from tools.subscriber import Received, Subscriber
+
+HYPNOD = "from tools.cli import main; main()"
+TIMEOUT_S = 20.0
+UTC = "2026-01-01T00:00:00.000+00:00"
+
+
+def stage_message(seq, subject="m1", kind="live", **changes):
+    message = StageMessage(
+        schema=SCHEMA,
+        session="s",
+        subject=subject,
+        stream="cage",
+        seq=seq,
+        kind=kind,
+        epoch=seq,
+        onset=float(seq),
+        utc=UTC,
+        epoch_s=1.0,
+        stage="NREM",
+        probabilities={"Wake": 0.25, "NREM": 0.75, "REM": 0.0},
+        confidence=0.75,
+        pathway="mixed",
+        validity={"eeg": "ok", "emg": "ok"},
+        reason=None,
+        slots_filled=12,
+        n_context=16,
+        latency_s=0.0034,
+        model="0" * 12,
+        engine="onnxruntime",
+        config="1" * 12,
+    )
+    return msgspec.structs.replace(message, **changes)
+
+
+def stream_message(state="STAGING", seq=0):
+    return StreamMessage(
+        schema=SCHEMA,
+        session="s",
+        stream="cage",
+        seq=seq,
+        state=state,
+        reason="the context window holds enough usable epochs",
+        utc=UTC,
+        subjects=("m1",),
+        sfreq=511.96,
+    )
+
+
+def heartbeat(seq=0):
+    return Heartbeat(
+        schema=SCHEMA,
+        session="s",
+        seq=seq,
+        utc=UTC,
+        uptime_s=61.0,
+        states={"cage": "STAGING"},
+        version="0.1.0",
+    )
+
+
+@pytest.fixture(params=["json", "msgpack"])
+def publisher(request):
+    config = PublishConfig(bind="tcp://127.0.0.1:*", encoding=request.param)
+    with Publisher(config) as publisher:
+        yield publisher
+
+
+@pytest.fixture
+def daemon_like():
+    """A publisher for the tests whose subscriber is a process: one encoding will do."""
+    with Publisher(PublishConfig(bind="tcp://127.0.0.1:*")) as publisher:
+        yield publisher
+
+
+def hear(publisher, subscriber, n):
+    """Serve the subscription and return the next n messages that are no copies."""
+    heard = []
+    deadline = time.monotonic() + TIMEOUT_S
+    while len(heard) < n:
+        assert time.monotonic() < deadline, f"heard {heard}"
+        publisher.serve(0)
+        heard += [received.message for received in subscriber.receive(0.05)]
+    return heard
+
+
+def show(view, width=120):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(view)
+    return console.file.getvalue()
+
+
+def view_of(*messages, ago_s=0.0, truth=None):
+    with Subscriber("tcp://127.0.0.1:9", prefixes=()) as subscriber:
+        view = LiveView(subscriber, truth)
+        for message in messages:
+            view.update(Received(topic_of(message), message, 0.0, time.monotonic() - ago_s))
+        return view
+
+
+def test_a_late_subscriber_gets_the_last_values_and_counts_gaps_from_there(publisher):
+    for seq in range(4):
+        publisher.publish(stage_message(seq))
+    publisher.publish(stage_message(4, kind="final"))
+    publisher.publish(stage_message(9, kind="final"))
+    with Subscriber(publisher.endpoint) as subscriber:
+        assert [m.seq for m in hear(publisher, subscriber, 2)] == [3, 9]
+        publisher.publish(stage_message(10))
+        publisher.publish(stage_message(13))
+        publisher.publish(stage_message(0, "m2"))
+        assert [m.seq for m in hear(publisher, subscriber, 3)] == [10, 13, 0]
+        assert subscriber.missed == {"stage.m1": 2, "stage.m2": 0}
+        publisher.publish(stage_message(0, session="restarted"))
+        publisher.publish(stage_message(2, session="restarted"))
+        hear(publisher, subscriber, 2)
+        assert subscriber.n_missed == 3
+
+
+def test_copies_for_others_are_dropped(publisher):
+    with Subscriber(publisher.endpoint) as early:
+        publisher.serve(TIMEOUT_S)
+        publisher.publish(stage_message(0))
+        with Subscriber(publisher.endpoint) as late:
+            assert [m.replayed for m in hear(publisher, late, 1)] == [True]
+        publisher.publish(stage_message(1))
+        heard = hear(publisher, early, 2)
+        assert [(m.seq, m.replayed) for m in heard] == [(0, False), (1, False)]
+
+
+def test_messages_of_another_schema_are_counted_not_fatal(publisher):
+    class Foreign(msgspec.Struct):
+        subject: str = "m1"
+
+    with Subscriber(publisher.endpoint) as subscriber:
+        publisher.serve(TIMEOUT_S)
+        publisher._send("stage.m1", Foreign())
+        publisher.publish(stage_message(0))
+        assert [m.seq for m in hear(publisher, subscriber, 1)] == [0]
+        assert subscriber.unread == 1
+
+
+def test_an_endpoint_that_is_none_is_one_sentence():
+    with pytest.raises(
+        AddressError, match=r"expected a ZeroMQ endpoint such as .* found 'nowhere'"
+    ):
+        Subscriber("nowhere")
+
+
+def test_the_view_shows_what_was_said():
+    epochs = [stage_message(k, stage="REM" if k % 2 else "NREM") for k in range(8)]
+    shown = show(view_of(heartbeat(), stream_message(), *epochs))
+    for text in ("STAGING", "511.96 Hz", "up 0:01:01", "0 missed", "12/16", "3.4 ms", "mixed"):
+        assert text in shown
+    assert "▂▅▂▅▂▅▂▅" in shown
+
+
+def test_the_view_shows_what_is_wrong():
+    bad = stage_message(
+        0,
+        stage=ART,
+        probabilities={},
+        pathway=None,
+        validity={"eeg": "clipped", "emg": "out_of_range"},
+        latency_s=None,
+    )
+    shown = show(view_of(heartbeat(), stream_message("STALLED"), stage_message(0, "m2"), bad))
+    for text in ("STALLED", "ART", "clipped", "out of range", "none", "×", "–"):
+        assert text in shown
+    assert "the daemon is silent for 20 s" in show(view_of(heartbeat(), ago_s=20.0))
+    assert "waiting for a daemon" in show(view_of())
+
+
+def test_the_view_fits_any_terminal():
+    view = view_of(heartbeat(), stream_message(), stage_message(0), truth={"m1": ("REM",)})
+    for width in (80, 100, 200):
+        lines = show(view, width).splitlines()
+        assert max(map(len, lines)) <= width
+        assert not any("…" in line for line in lines[3:])
+
+
+def test_missed_epochs_are_blank_in_the_strip():
+    assert draw_stages({0: "Wake", 2: "REM"}, newest=2, cells=5).plain == "  ▇ ▅"
+
+
+def test_bars_are_full_at_one_and_empty_at_zero():
+    assert [bar(p, "red", 2).plain for p in (0.0, 0.5, 0.53, 1.0)] == ["  ", "█ ", "█ ", "██"]
+    assert bar(0.6, "red", 2).plain == "█▎"
+
+
+def watch(daemon_like, *options):
+    return subprocess.Popen(
+        [sys.executable, "-c", HYPNOD, "watch", "--connect", daemon_like.endpoint, *options],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"COLUMNS": "120"},
+    )
+
+
+def test_once_prints_the_last_values_and_ends(daemon_like):
+    daemon_like.publish(stream_message())
+    daemon_like.publish(stage_message(7))
+    with watch(daemon_like, "--once", "--json") as process:
+        daemon_like.serve(TIMEOUT_S)
+        out, err = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, err) == (0, "")
+    first, second = map(json.loads, out.splitlines())
+    assert (first["topic"], second["topic"]) == ("stage.m1", "stream.cage")
+    assert (first["seq"], first["replayed"], second["state"]) == (7, True, "STAGING")
+
+
+def test_once_draws_the_view_where_nobody_asks_for_json(daemon_like):
+    daemon_like.publish(stage_message(7))
+    with watch(daemon_like, "--once") as process:
+        daemon_like.serve(TIMEOUT_S)
+        out, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0
+    assert "12/16" in out
+
+
+def test_once_without_a_daemon_fails_in_one_sentence(daemon_like):
+    with watch(daemon_like, "--once", "--timeout", "0.1") as process:
+        out, err = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, out) == (1, "")
+    assert "no daemon answered at" in err
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_ctrl_c_ends_it_quietly(daemon_like, options):
+    daemon_like.publish(stage_message(0))
+    with watch(daemon_like, *options) as process:
+        daemon_like.serve(TIMEOUT_S)
+        assert process.stdout is not None
+        if options:
+            assert json.loads(process.stdout.readline())["seq"] == 0
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, err) == (0, "")

@@ -1,0 +1,121 @@
+"""A subscriber: receives the daemon's messages, decodes them, and counts those that it missed."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import msgspec
+import zmq
+
+from daemon.errors import AddressError
+from daemon.messages import Encoding, Message, decode
+
+DEFAULT_ENDPOINT = "tcp://127.0.0.1:5570"
+
+_BURST = 10_000  # a caller gets its turn, however fast messages come
+_JSON_BEGIN = b"{"  # a message in MessagePack begins with another byte
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message and when it came."""
+
+    topic: str
+    message: Message
+    wall: float
+    """Wall clock when it was received, s since 1970-01-01 UTC."""
+    monotonic: float
+    """The same on this machine's monotonic clock (on Linux also that of LSL), s."""
+
+
+class Subscriber:
+    """Receives what a daemon publishes, in either encoding.
+
+    Late joiners get each topic's last message again, marked `replayed`; a copy of a message that
+    already came is dropped.
+
+    Args:
+        endpoint: ZeroMQ endpoint of the daemon; it need not run yet.
+        prefixes: topics to receive, by their beginning; default: all.
+
+    Attributes:
+        missed: messages that never came, by topic, as the jumps of `seq` tell.
+        unread: payloads that are no messages of this version of the schema.
+
+    Raises:
+        AddressError: `endpoint` is no ZeroMQ endpoint.
+    """
+
+    def __init__(self, endpoint: str = DEFAULT_ENDPOINT, prefixes: Iterable[str] = ("",)) -> None:
+        self.endpoint = endpoint
+        self.missed: dict[str, int] = {}
+        self.unread = 0
+        self._last: dict[str, Message] = {}
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.SUB)
+        self._socket.setsockopt(zmq.RCVHWM, 0)  # who watches a whole night in one go may be late
+        self._socket.setsockopt(zmq.LINGER, 0)
+        for prefix in prefixes:
+            self._socket.setsockopt_string(zmq.SUBSCRIBE, prefix)
+        try:
+            self._socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            self.close()
+            raise AddressError(
+                f"expected a ZeroMQ endpoint such as {DEFAULT_ENDPOINT}, found {endpoint!r}"
+            ) from error
+
+    def receive(self, timeout_s: float) -> Iterator[Received]:
+        """Yield the messages that are there; wait for the first one at most this long."""
+        timeout_ms = max(0, round(timeout_s * 1000))
+        for _ in range(_BURST):
+            if not self._socket.poll(timeout_ms):
+                return
+            topic, payload = self._socket.recv_multipart()
+            wall, monotonic = time.time(), time.monotonic()
+            message = self._decode(topic.decode(errors="replace"), payload)
+            if message is not None:
+                yield Received(topic.decode(), message, wall, monotonic)
+            timeout_ms = 0
+
+    @property
+    def n_missed(self) -> int:
+        """Messages that never came, of all topics."""
+        return sum(self.missed.values())
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+        self._context.term()
+
+    def _decode(self, topic: str, payload: bytes) -> Message | None:
+        """Return the message, or None where it is a copy, or of another version of hypnod."""
+        encoding: Encoding = "json" if payload[:1] == _JSON_BEGIN else "msgpack"
+        try:
+            message = decode(topic, payload, encoding)
+        except (msgspec.ValidationError, msgspec.DecodeError):
+            self.unread += 1
+            return None
+        return message if self._is_new(topic, message) else None
+
+    def _is_new(self, topic: str, message: Message) -> bool:
+        """Count what is missing before this message; a new session of the daemon starts anew."""
+        last = self._last.get(topic)
+        if last is None or last.session != message.session:
+            self._last[topic] = message
+            self.missed.setdefault(topic, 0)
+            return True
+        if message.seq <= last.seq:
+            return False
+        # The last values of a late joiner, one live and one final, need not be neighbours.
+        if not (last.replayed and message.replayed):
+            self.missed[topic] += message.seq - last.seq - 1
+        self._last[topic] = message
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

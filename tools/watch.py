@@ -1,0 +1,111 @@
+"""`hypnod watch`: what the daemon says, live in a terminal."""
+
+import json
+import time
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from tools.live_view import LiveView
+from tools.subscriber import DEFAULT_ENDPOINT, Received, Subscriber
+
+_REDRAW_S = 0.1
+_QUIET_S = 0.5
+"""The last values come in one burst: after a pause of this length they are complete."""
+
+SILENT_EXIT = 1
+
+
+def watch(
+    connect: Annotated[
+        str, typer.Option(help="The daemon's publisher.", metavar="ENDPOINT")
+    ] = DEFAULT_ENDPOINT,
+    once: Annotated[
+        bool, typer.Option("--once", help="Show what was said last, and exit.")
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option(min=0, help="With --once: longest wait for a daemon, s.")
+    ] = 6.0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print every message as a line of JSON.")
+    ] = False,
+) -> None:
+    """Show **every stream and subject live**: stage, probabilities, the last epochs, quality.
+
+    One cell of the strip is one epoch, the newest on the right: ▇ Wake, ▅ REM, ▂ NREM, × artefact,
+    · unknown, blank where a message was missed. *latency* is from the arrival of the epoch's last
+    sample to publishing, *age* how long ago the stage came. The daemon need not run yet, and may
+    be restarted. Ctrl-C ends.
+
+        hypnod watch --connect tcp://127.0.0.1:5570
+
+        hypnod watch --json | jq -r 'select(.kind == "live") | [.subject, .epoch, .stage] | @tsv'
+
+    With --once the exit code is 1 where no daemon answers.
+    """
+    try:
+        with Subscriber(connect) as subscriber:
+            if once:
+                _show_once(subscriber, timeout, as_json=as_json)
+            elif as_json:
+                _print_json(subscriber)
+            else:
+                _show_live(subscriber)
+    except KeyboardInterrupt:
+        return
+
+
+def to_json_line(received: Received) -> str:
+    """Return a message as one line of JSON: its topic, then its fields."""
+    fields = msgspec.to_builtins(received.message)
+    return json.dumps({"topic": received.topic, **fields}, ensure_ascii=False)
+
+
+def _print_json(subscriber: Subscriber) -> None:
+    while True:
+        for received in subscriber.receive(timeout_s=1.0):
+            typer.echo(to_json_line(received))
+
+
+def _show_live(subscriber: Subscriber) -> None:
+    view = LiveView(subscriber)
+    with Live(view, auto_refresh=False, vertical_overflow="crop") as live:
+        drawn = 0.0
+        while True:
+            for received in subscriber.receive(timeout_s=_REDRAW_S):
+                view.update(received)
+            if time.monotonic() - drawn >= _REDRAW_S:
+                live.refresh()
+                drawn = time.monotonic()
+
+
+def _show_once(subscriber: Subscriber, timeout_s: float, *, as_json: bool) -> None:
+    """Show the last values; they come as soon as the subscription has arrived."""
+    said = _receive_burst(subscriber, timeout_s)
+    if not said:
+        Console(stderr=True, soft_wrap=True).print(
+            f"no daemon answered at {subscriber.endpoint} within {timeout_s:g} s; "
+            "is it running, and is this its publish.bind?"
+        )
+        raise typer.Exit(SILENT_EXIT)
+    view = LiveView(subscriber)
+    for received in said:
+        view.update(received)
+        if as_json:
+            typer.echo(to_json_line(received))
+    if not as_json:
+        Console().print(view)
+
+
+def _receive_burst(subscriber: Subscriber, timeout_s: float) -> list[Received]:
+    said = list(subscriber.receive(timeout_s))
+    end = time.monotonic() + timeout_s
+    while said and time.monotonic() < end:
+        more = list(subscriber.receive(_QUIET_S))
+        if not more:
+            break
+        said += more
+    return said
