@@ -63,7 +63,7 @@ class Animal:
             atonia=rng.uniform(0.55, 0.95),
             activity=rng.normal(0.3, 0.4),
             twitches=rng.uniform(0.05, 0.3),
-            heart_uv=emg_uv * rng.uniform(0.2, 2.5),
+            heart_uv=emg_uv * math.exp(rng.uniform(math.log(0.2), math.log(6.0))),
             heart_hz=rng.uniform(7.8, 9.5),
             floor_uv=0.03 * eeg_uv * _spread(rng, 0.5),
             mains_uv=0.5 * _spread(rng, 0.8),
