@@ -97,6 +97,7 @@ _EXAMPLE = StageMessage(
     slots_filled=16,
     n_context=16,
     latency_s=0.0041,
+    published_utc="2026-01-31T22:07:15.486813+00:00",
     model="0f4e1b7c92d3",
     engine="onnxruntime 1.23.2 CPU 1 thread",
     config="8a41c09be7f2",
@@ -147,12 +148,14 @@ def _sections(
         lines.append(_row(f"`{field.name}`", _type(field.type), default, docs[field.name]))
     yield _section(struct, heading, lines)
     for field in _fields(struct):
-        inner = field.type.item_type if _is_array(field.type) else field.type
-        if isinstance(inner, msgspec.inspect.StructType):
-            name = f"{path}.{field.name}".lstrip(".")
-            header = f"[[{name}]]" if _is_array(field.type) else f"[{name}]"
-            default = field.default if isinstance(field.default, msgspec.Struct) else None
-            yield from _sections(inner.cls, name, f"`{header}`", default)
+        name = f"{path}.{field.name}".lstrip(".")
+        if isinstance(field.type, msgspec.inspect.StructType):
+            inner = field.default if isinstance(field.default, msgspec.Struct) else None
+            yield from _sections(field.type.cls, name, f"`[{name}]`", inner)
+        elif isinstance(field.type, msgspec.inspect.VarTupleType):
+            item = field.type.item_type
+            if isinstance(item, msgspec.inspect.StructType):
+                yield from _sections(item.cls, name, f"`[[{name}]]`")
 
 
 def _message_section(struct: type[msgspec.Struct]) -> str:
@@ -175,10 +178,6 @@ def _row(*cells: str) -> str:
 def _fields(struct: type[msgspec.Struct]) -> Sequence[msgspec.inspect.Field]:
     info = msgspec.inspect.type_info(struct)
     return info.fields if isinstance(info, msgspec.inspect.StructType) else ()
-
-
-def _is_array(info: Any) -> bool:
-    return isinstance(info, msgspec.inspect.VarTupleType)
 
 
 def _default(field: msgspec.inspect.Field, usual: object) -> str:
