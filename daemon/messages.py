@@ -59,6 +59,8 @@ class StageMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Epochs in the context window."""
     latency_s: float | None
     """From the arrival of the epoch's last sample to publishing, s; null where it never came."""
+    published_utc: str
+    """When it was published, in UTC, ISO 8601, to the µs: how old a message is, on this machine."""
     model: str
     """First 12 digits of the bundle's SHA-256."""
     engine: str

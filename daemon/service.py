@@ -201,7 +201,7 @@ class Service:
 
     def _message(self, estimate: Estimate, onset: float) -> StageMessage:
         """Compose the message of an estimate whose onset on this machine's LSL clock is given."""
-        now, spec = self._clock(), self._bundle.spec
+        now, wall, spec = self._clock(), time.time(), self._bundle.spec
         found = estimate.probabilities
         probabilities = {} if found is None else dict(zip(spec.stages, found.tolist(), strict=True))
         return StageMessage(
@@ -213,7 +213,7 @@ class Service:
             kind=estimate.kind,
             epoch=estimate.epoch,
             onset=estimate.onset,
-            utc=_iso(time.time() - now + onset),
+            utc=_iso(wall - now + onset),
             epoch_s=spec.epoch_s,
             stage=estimate.stage,
             probabilities=probabilities,
@@ -224,6 +224,7 @@ class Service:
             slots_filled=estimate.slots_filled,
             n_context=spec.n_context,
             latency_s=None if estimate.arrived is None else now - estimate.arrived,
+            published_utc=_iso(wall, "microseconds"),
             model=self._bundle.hash[:12],
             engine=self._engine.description,
             config=self._config.hash,
@@ -289,5 +290,5 @@ def _describe(bundle: Bundle, engine: Engine, config: Config) -> dict[str, str]:
     }
 
 
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+def _iso(seconds: float, timespec: str = "milliseconds") -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=timespec)

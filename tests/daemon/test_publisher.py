@@ -29,6 +29,7 @@ def stage_message(seq, subject="m1", kind="live"):
         slots_filled=16,
         n_context=16,
         latency_s=0.001,
+        published_utc="2026-01-01T00:00:01.001000+00:00",
         model="0" * 12,
         engine="onnxruntime",
         config="1" * 12,

@@ -45,6 +45,7 @@ def stage_message(seq, subject="m1", kind="live", **changes):
         slots_filled=12,
         n_context=16,
         latency_s=0.0034,
+        published_utc=UTC,
         model="0" * 12,
         engine="onnxruntime",
         config="1" * 12,
