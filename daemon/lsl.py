@@ -1,8 +1,11 @@
 """The LSL library, and what a stream says of itself."""
 
 import math
+import os
 import platform
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -10,9 +13,12 @@ from daemon.chunk import StreamDescription
 from daemon.config import StreamConfig
 from daemon.errors import ConfigError, StreamError
 
+LIBLSL_NEEDED = 118
+"""1.18; older ones find only one of several streams on this machine."""
 MIN_SFREQ, MAX_SFREQ = 100.0, 4000.0
 
 
+@cache
 def load_pylsl() -> ModuleType:
     """Return the pylsl module.
 
@@ -29,8 +35,17 @@ def load_pylsl() -> ModuleType:
             " newer from https://github.com/sccn/liblsl/releases and set PYLSL_LIB=/path/to/"
             "liblsl.so"
         ) from error
+    if pylsl.library_version() >= LIBLSL_NEEDED and not _has_config_file():
+        pylsl.set_config_content("[log]\nlevel = -3\n")  # what it calls errors is reported here
     module: ModuleType = pylsl
     return module
+
+
+def _has_config_file() -> bool:
+    """Tell whether liblsl would find a config file, which content set here would replace."""
+    home = Path(os.environ.get("HOME", "/")) / "lsl_api/lsl_api.cfg"
+    files = ("lsl_api.cfg", home, "/etc/lsl_api/lsl_api.cfg")
+    return "LSLAPICFG" in os.environ or any(os.access(file, os.R_OK) for file in files)
 
 
 def match_predicate(match: Mapping[str, str]) -> str:

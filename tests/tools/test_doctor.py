@@ -1,0 +1,139 @@
+"""`hypnod doctor` as its own process, beside real streams."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pylsl
+
+from tests.support.lsl import Source
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = "from tools.cli import main; main()"
+
+
+def examine(
+    *arguments: object, env: dict[str, str] | None = None
+) -> tuple[int, dict[str, Any], dict[str, Any]]:
+    """Run doctor; return its exit code, its findings by check, and its visible streams by name."""
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, "doctor", "--json", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ | (env or {}),
+    )
+    assert done.stdout, done.stderr
+    report = json.loads(done.stdout)
+    findings = {finding["check"]: finding for finding in report["findings"]}
+    assert report["ok"] == (done.returncode == 0)
+    return done.returncode, findings, {s["name"]: s for s in report["streams"]}
+
+
+def write_config(folder: Path, stream: str, eeg: str = "EEG", unit: str = "") -> Path:
+    path = folder / "hypnod.toml"
+    path.write_text(
+        f'[[streams]]\nname = "cage"\nmatch = {{ name = "{stream}" }}\n{unit}\n'
+        f'subjects = [{{ name = "m01", channels = {{ eeg = "{eeg}", emg = "EMG" }} }}]\n'
+    )
+    return path
+
+
+def test_streams_are_listed_and_the_config_fits(tmp_path: Path) -> None:
+    with Source("doctored", units=("uV", "mV"), source_id="amp-7"):
+        code, findings, streams = examine("--config", write_config(tmp_path, "doctored"))
+    assert streams["doctored"]["ch_names"] == ["EEG", "EMG"]
+    assert streams["doctored"]["units"] == ["uV", "mV"]
+    assert streams["doctored"]["sfreq"] == 500
+    assert streams["doctored"]["source_id"] == "amp-7"
+    assert findings["stream cage"]["level"] == "ok"
+    assert findings["liblsl"]["found"].startswith(f"1.{pylsl.library_version() % 100}, ")
+    assert "libzmq" in findings["zeromq"]["found"]
+    assert "onnxruntime" in findings["engines"]["found"]
+    assert code == (findings["shipped bundle"]["level"] == "error")
+
+
+def test_a_missing_label_is_named_with_the_nearest(tmp_path: Path) -> None:
+    with Source("labels"):
+        code, findings, _ = examine("--config", write_config(tmp_path, "labels", eeg="EEG9"))
+    assert code == 1
+    assert "expected a channel 'EEG9', found EEG, EMG" in findings["stream cage"]["found"]
+    assert findings["stream cage"]["do"]
+
+
+def test_two_matching_streams_are_both_named(tmp_path: Path) -> None:
+    with Source("twin", source_id="A"), Source("twin", source_id="B"):
+        code, findings, _ = examine("--config", write_config(tmp_path, "twin"))
+    assert code == 1
+    assert "source_id 'A'" in findings["stream cage"]["found"]
+    assert "source_id 'B'" in findings["stream cage"]["found"]
+    assert "source_id" in findings["stream cage"]["do"]
+
+
+def test_nothing_visible_is_a_warning_and_for_a_config_an_error(tmp_path: Path) -> None:
+    _, findings, streams = examine("--timeout", 0.5)
+    assert not streams
+    assert findings["streams"]["level"] == "warning"
+    assert "KnownPeers" in findings["streams"]["do"]
+    code, findings, _ = examine("--timeout", 0.5, "--config", write_config(tmp_path, "absent"))
+    assert code == 1
+    assert "found none among 0 visible" in findings["stream cage"]["found"]
+
+
+def test_a_broken_config_is_a_finding(tmp_path: Path) -> None:
+    path = write_config(tmp_path, "any", unit="n_chanels = 2")
+    code, findings, _ = examine("--timeout", 0.5, "--config", path)
+    assert code == 1
+    assert "did you mean 'n_channels'" in findings["config"]["found"]
+
+
+def test_without_liblsl_it_says_how_to_get_one(tmp_path: Path) -> None:
+    """The package as it comes where its wheel carries no library."""
+    package = Path(pylsl.__file__).parent
+    ignore = shutil.ignore_patterns("*.so*", "__pycache__")
+    shutil.copytree(package, tmp_path / "pylsl", ignore=ignore)
+    code, findings, _ = examine(env={"PYTHONPATH": str(tmp_path)})
+    assert code == 1
+    assert findings["liblsl"]["level"] == "error"
+    assert "set PYLSL_LIB=" in findings["liblsl"]["found"]
+    assert "glibc 2.35" in findings["liblsl"]["found"]
+
+
+def test_people_get_a_table() -> None:
+    with Source("shown"):
+        done = subprocess.run(
+            [sys.executable, "-c", COMMAND, "doctor"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env=os.environ | {"COLUMNS": "200"},
+        )
+    assert "visible LSL streams" in done.stdout
+    assert "EEG (microvolts), EMG (microvolts)" in done.stdout
+
+
+def test_liblsl_reads_the_example(tmp_path: Path) -> None:
+    text = (ROOT / "systemd" / "lsl_api.cfg").read_text()
+    config = tmp_path / "lsl_api.cfg"
+    config.write_text(text.replace("= default", "= of-this-test").replace("= site", "= machine"))
+    code = (
+        "import pylsl; info = pylsl.StreamInfo('x', 'EEG', 1, 100, 'float32', 'x');"
+        "print(pylsl.StreamOutlet(info).get_info().session_id())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"LSLAPICFG": str(config)},
+    )
+    assert done.stdout == "of-this-test\n"
+    assert not done.stderr

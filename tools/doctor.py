@@ -1,0 +1,259 @@
+"""`hypnod doctor`: is everything there that a night needs, and if not, what to do."""
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import typer
+import zmq
+from rich.console import Console
+from rich.table import Table
+
+from daemon.config import Config, StreamConfig, load_config
+from daemon.errors import StreamError
+from daemon.lsl import LIBLSL_NEEDED, check_stream, describe, identify, load_pylsl
+from daemon.montage import Montage
+from engines.bundle import Bundle, open_bundle
+from engines.select import available_engines
+from models.errors import HypnodError
+
+INFO_S = 3.0
+"""Longest wait for the full description of a visible stream."""
+STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What one check found."""
+
+    check: str
+    """What was looked at."""
+    level: Literal["ok", "warning", "error"]
+    """ok: fine. warning: hypnod runs, but look at it. error: something needed is broken."""
+    found: str
+    """What was found."""
+    do: str = ""
+    """What to do; empty where there is nothing to do."""
+
+
+class VisibleStream(msgspec.Struct, frozen=True, kw_only=True):
+    """An LSL stream that answered."""
+
+    name: str
+    """Its name."""
+    type: str
+    """Its content type."""
+    source_id: str
+    """Identifies its source over restarts; empty where it has none."""
+    hostname: str
+    """The machine it comes from."""
+    sfreq: float
+    """Nominal sampling rate, Hz; 0 where irregular."""
+    ch_names: tuple[str, ...]
+    """Label of each channel."""
+    units: tuple[str, ...]
+    """Unit of each channel."""
+
+
+def doctor(
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="Check this config file as well.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0.5, help="Search streams for this long, s.")] = 2.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Say **what works here, what does not, and what to do** about it.
+
+    Looks at liblsl, ZeroMQ, the engines, the model bundle and the LSL streams that are visible,
+    with their channels, rates and units. With a config: does exactly one visible stream match
+    each of its streams, is that as configured, and has it all the labels?
+
+    The exit code is 0 where all is well (warnings included), 1 where something needed is broken.
+
+        hypnod doctor --config hypnod.toml
+    """
+    bundle_finding, bundle = _check_bundle(None)
+    findings = [_check_python(), _check_zmq(), _check_engines(), bundle_finding]
+    infos, liblsl = _search(timeout)
+    findings.append(liblsl)
+    streams = [_inspect(info) for info in infos]
+    if liblsl.level != "error" and not streams:
+        findings.append(_nothing_visible(timeout))
+    if config is not None:
+        findings += _check_config(config, infos, bundle)
+    if as_json:
+        report = {"ok": _all_well(findings), "findings": findings, "streams": streams}
+        typer.echo(msgspec.json.encode(report))
+    else:
+        _show(findings, streams)
+    if not _all_well(findings):
+        raise typer.Exit(1)
+
+
+def _all_well(findings: Sequence[Finding]) -> bool:
+    return all(finding.level != "error" for finding in findings)
+
+
+def _check_python() -> Finding:
+    found = f"Python {platform.python_version()}, hypnod {metadata.version('hypnod')}"
+    return Finding(check="python", level="ok", found=f"{found}, {platform.platform()}")
+
+
+def _check_zmq() -> Finding:
+    found = f"pyzmq {zmq.pyzmq_version()}, libzmq {zmq.zmq_version()}"
+    return Finding(check="zeromq", level="ok", found=found)
+
+
+def _check_engines() -> Finding:
+    engines = available_engines()
+    found = "; ".join(f"{name}: {what}" for name, what in engines.items())
+    if all(what.startswith("not available") for what in engines.values()):
+        return Finding(
+            check="engines", level="error", found=found, do="run: pip install onnxruntime"
+        )
+    return Finding(check="engines", level="ok", found=found)
+
+
+def _check_bundle(path: Path | None) -> tuple[Finding, Bundle | None]:
+    check = f"bundle {path}" if path else "shipped bundle"
+    try:
+        bundle = open_bundle(path)
+    except HypnodError as error:
+        do = "correct engine.bundle in the config" if path else "install hypnod again"
+        return Finding(check=check, level="error", found=str(error), do=do), None
+    spec = bundle.spec
+    found = (
+        f"{bundle.hash[:12]}, all files as they should be: {', '.join(spec.modalities)} in epochs "
+        f"of {spec.epoch_s:g} s, {spec.n_context} at once, to {', '.join(spec.stages)}"
+    )
+    return Finding(check=check, level="ok", found=found), bundle
+
+
+def _search(timeout: float) -> tuple[list[Any], Finding]:
+    """Return the visible streams, and what is to say about liblsl."""
+    try:
+        lsl = load_pylsl()
+    except StreamError as error:
+        do = "install liblsl as said, then run hypnod doctor again"
+        return [], Finding(check="liblsl", level="error", found=str(error), do=do)
+    version = lsl.library_version()
+    own = os.environ.get("LSLAPICFG")
+    found = f"{version // 100}.{version % 100}, {lsl.lib.lib._name}"  # noqa: SLF001 - no other way
+    found += f", configured by LSLAPICFG={own}" if own else ""
+    infos = sorted(lsl.resolve_streams(timeout), key=lambda info: (info.name(), info.uid()))
+    if version < LIBLSL_NEEDED:
+        do = "get liblsl 1.18 or newer: older ones find only one of several local streams"
+        return infos, Finding(check="liblsl", level="warning", found=found, do=do)
+    return infos, Finding(check="liblsl", level="ok", found=found)
+
+
+def _nothing_visible(timeout: float) -> Finding:
+    return Finding(
+        check="streams",
+        level="warning",
+        found=f"no LSL stream is visible within {timeout:g} s",
+        do="start the acquisition's LSL output (or: hypnod replay FILE); from another machine, "
+        "open UDP 16571-16604 and TCP 16572-16604 in both firewalls, or list the other machine "
+        "under KnownPeers (see systemd/lsl_api.cfg); both must have the same SessionID",
+    )
+
+
+def _full(info: Any) -> Any:
+    """Return a visible stream's full description; what is known already where none comes."""
+    lsl = load_pylsl()
+    try:
+        return lsl.StreamInlet(info, recover=False).info(INFO_S)
+    except (lsl.util.TimeoutError, lsl.util.LostError):
+        return info
+
+
+def _inspect(info: Any) -> VisibleStream:
+    full = _full(info)
+    try:
+        found = describe(full)
+    except StreamError:  # its description contradicts itself; what was broadcast has none
+        found = describe(info)
+    return VisibleStream(
+        name=full.name(),
+        type=full.type(),
+        source_id=full.source_id(),
+        hostname=full.hostname(),
+        sfreq=found.sfreq,
+        ch_names=found.ch_names,
+        units=found.units,
+    )
+
+
+def _check_config(path: Path, infos: Sequence[Any], shipped: Bundle | None) -> list[Finding]:
+    """Check a config file, its bundle, and each of its streams against what is visible."""
+    try:
+        config = load_config(path)
+    except HypnodError as error:
+        return [Finding(check="config", level="error", found=str(error), do="correct the file")]
+    names = ", ".join(s.name for stream in config.streams for s in stream.subjects)
+    findings = [Finding(check="config", level="ok", found=f"{path}: subjects {names}")]
+    bundle = shipped
+    if config.engine.bundle:
+        finding, bundle = _check_bundle(Path(config.engine.bundle))
+        findings.append(finding)
+    modalities = bundle.spec.modalities if bundle else _modalities(config)
+    return findings + [_check_match(stream, infos, modalities) for stream in config.streams]
+
+
+def _modalities(config: Config) -> tuple[str, ...]:
+    """Return what the config speaks of, where no bundle says what the model reads."""
+    subjects = (subject for stream in config.streams for subject in stream.subjects)
+    return tuple(sorted({modality for subject in subjects for modality in subject.channels}))
+
+
+def _check_match(stream: StreamConfig, infos: Sequence[Any], modalities: Sequence[str]) -> Finding:
+    """See whether exactly one visible stream matches, is as configured and has the labels."""
+    check = f"stream {stream.name}"
+    matching = [info for info in infos if _matches(info, stream)]
+    wanted = ", ".join(f"{key}={value!r}" for key, value in stream.match.items())
+    if len(matching) != 1:
+        seen = " and ".join(map(identify, matching)) or f"none among {len(infos)} visible"
+        do = "make match stricter, e.g. with source_id" if matching else "start it, or mend match"
+        found = f"expected exactly one visible stream with {wanted}, found {seen}"
+        return Finding(check=check, level="error", found=found, do=do)
+    try:
+        description = check_stream(stream, _full(matching[0]))
+        Montage(stream, description, modalities)
+    except HypnodError as error:
+        do = "make the config say what the stream is, or the stream be what the config says"
+        return Finding(check=check, level="error", found=str(error), do=do)
+    found = f"{identify(matching[0])}, all channels found, {description.sfreq:g} Hz"
+    return Finding(check=check, level="ok", found=found)
+
+
+def _matches(info: Any, stream: StreamConfig) -> bool:
+    def value_of(key: str) -> str:
+        read: Callable[[], str] = getattr(info, key)
+        return read()
+
+    return all(value_of(key) == value for key, value in stream.match.items())
+
+
+def _show(findings: Sequence[Finding], streams: Sequence[VisibleStream]) -> None:
+    console = Console(soft_wrap=True, highlight=False)
+    for finding in findings:
+        level = f"[{STYLES[finding.level]}]{finding.level:7}[/]"
+        console.print(f"{level} [bold]{finding.check}[/]: ", end="")
+        console.print(finding.found, markup=False)
+        if finding.do:
+            console.print(f"        → {finding.do}", markup=False)
+    if streams:
+        Console().print(_table(streams))
+
+
+def _table(streams: Sequence[VisibleStream]) -> Table:
+    columns = ("name", "type", "source_id", "host", "Hz", "channels (unit)")
+    table = Table(*columns, title="visible LSL streams")
+    for s in streams:
+        pairs = zip(s.ch_names, s.units, strict=True)
+        channels = ", ".join(f"{name} ({unit or 'no unit'})" for name, unit in pairs)
+        table.add_row(s.name, s.type, s.source_id, s.hostname, f"{s.sfreq:g}", channels)
+    return table
