@@ -6,8 +6,10 @@ import typer
 from rich.console import Console
 
 from models.errors import HypnodError
+from tools.doctor import doctor
 from tools.replay import replay
 from tools.run import run
+from tools.score import score
 from tools.simulate import simulate
 from tools.watch import watch
 
@@ -19,8 +21,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.command()(doctor)
 app.command()(replay)
 app.command()(run)
+app.command()(score)
 app.command()(simulate)
 app.command()(watch)
 
