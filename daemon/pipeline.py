@@ -143,7 +143,7 @@ class Pipeline:
         self._unit_check.append(np.where(self._absent, np.nan, rms))
         if len(self._unit_check) < _UNIT_CHECK_EPOCHS:
             return
-        typical = np.nanmedian(np.stack(self._unit_check), axis=0)
+        typical = np.median(np.stack(self._unit_check), axis=0)  # NaN where absent
         self._unit_check = None
         for m, modality in enumerate(self._spec.modalities):
             present = np.flatnonzero(~self._absent[:, m])
