@@ -318,10 +318,7 @@ def _bias(mask: Tensor) -> Tensor:
 
 
 def _init_weights(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
+    """Draw the embeddings; the rest keeps torch's start, from which it learns much sooner."""
     for name, parameter in module.named_parameters(recurse=False):
         if name in ("cls", "position", "modality"):
             nn.init.trunc_normal_(parameter, std=0.02)

@@ -1,0 +1,145 @@
+"""Recordings → conditioned epochs → context windows, exactly as a live stream would give them."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.conditioning import Conditioner
+from models.simulate import simulate_recording
+from models.spec import ModelSpec
+from models.stages import to_indices
+
+# The daemon cuts on this very grid; tests/models/test_dataset.py holds them together.
+_TIE_BREAK = 0.382
+
+SFREQS = (512.0, 512.0, 1000.0, 512.0, 256.0, 512.0, 128.0)
+"""Sampling rates of simulated mice, by turns."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One subject's recording, conditioned."""
+
+    name: str
+    epochs: NDArray[np.float32]
+    """(n_epochs, M, T), in amplitudes."""
+    stages: NDArray[np.int64]
+    """(n_epochs,) index into the stage set, or `models.stages.UNSCORED`."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A batch of context windows."""
+
+    epochs: Tensor
+    """(B, N, M, T) float32."""
+    stages: Tensor
+    """(B, N) int64."""
+    mask: Tensor
+    """(B, N, M) bool."""
+
+
+def condition(spec: ModelSpec, data: NDArray[np.floating], sfreq: float) -> NDArray[np.float32]:
+    """Filter, cut, resample and normalise a whole recording as the daemon does live.
+
+    Args:
+        spec: the model the epochs are for.
+        data: (n_samples, n_subjects × M) µV, without gaps.
+        sfreq: sampling rate, Hz; need not be whole: epochs are cut by time.
+
+    Returns:
+        (n_subjects, n_epochs, M, T) float32; only whole epochs.
+    """
+    n_subjects = data.shape[1] // spec.n_modalities
+    conditioner = Conditioner(spec, sfreq, n_subjects)
+    filtered = conditioner.filter(data)
+    starts = epoch_starts(len(data), sfreq, spec.epoch_s, conditioner.n_in)
+    usable = np.ones((n_subjects, spec.n_modalities), bool)
+    out = np.empty((n_subjects, len(starts), spec.n_modalities, spec.n_times), np.float32)
+    for k, start in enumerate(starts.tolist()):
+        epoch = conditioner.resample(filtered[start : start + conditioner.n_in])
+        out[:, k] = conditioner.normalise(epoch, usable)
+    return out
+
+
+def epoch_starts(n_samples: int, sfreq: float, epoch_s: float, n_in: int) -> NDArray[np.intp]:
+    """Return the first sample of every whole epoch; shape (n_epochs,)."""
+    n = max(0, math.floor(n_samples / sfreq / epoch_s) + 1)
+    starts = np.ceil(np.arange(n) * (epoch_s * sfreq) - _TIE_BREAK).astype(np.intp)
+    whole: NDArray[np.intp] = starts[starts + n_in <= n_samples]
+    return whole
+
+
+def simulate_subjects(
+    spec: ModelSpec, seeds: Sequence[int], hours: float, artefacts_per_hour: float = 6.0
+) -> Iterator[Subject]:
+    """Simulate one mouse per seed, at varied sampling rates, and condition it."""
+    for seed in seeds:
+        recording = simulate_recording(
+            seed=seed,
+            duration_s=hours * 3600,
+            sfreq=SFREQS[seed % len(SFREQS)],
+            artefacts_per_hour=artefacts_per_hour,
+        )
+        (epochs,) = condition(spec, recording.data, recording.sfreq)
+        stages = to_indices(recording.hypnograms[0], spec.stages)[: len(epochs)]
+        yield Subject(f"simulated-{seed}", epochs, stages.astype(np.int64))
+
+
+def n_windows(subjects: Sequence[Subject], n_context: int) -> int:
+    """Count the windows of one pass."""
+    return sum(max(0, len(subject.epochs) // n_context - 1) for subject in subjects)
+
+
+def iterate_windows(
+    spec: ModelSpec, subjects: Sequence[Subject], batch_size: int, rng: np.random.Generator
+) -> Iterator[Windows]:
+    """Go through all subjects once, in shuffled batches of windows with random masks.
+
+    Windows of a subject touch but do not overlap and start at a random offset, so that every
+    epoch is encoded once a pass and seen at another slot in each.
+    """
+    N = spec.n_context
+    places = [
+        (s, offset + N * w)
+        for s, offset in enumerate(rng.integers(N, size=len(subjects)).tolist())
+        for w in range(len(subjects[s].epochs) // N - 1)
+    ]
+    order = rng.permutation(len(places))
+    for first in range(0, len(places), batch_size):
+        chosen = [places[i] for i in order[first : first + batch_size]]
+        yield Windows(
+            torch.from_numpy(np.stack([subjects[s].epochs[k : k + N] for s, k in chosen])),
+            torch.from_numpy(np.stack([subjects[s].stages[k : k + N] for s, k in chosen])),
+            torch.from_numpy(draw_masks(len(chosen), N, spec.n_modalities, rng)),
+        )
+
+
+def draw_masks(
+    n_windows: int, n_context: int, n_modalities: int, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Mask what a live stream may lack: warm-up, a lost modality, single gaps.
+
+    Returns:
+        (n_windows, n_context, n_modalities), True where valid. About half of the windows lack
+        something; the newest slot of a warming-up window is never masked by the warm-up.
+    """
+    slots = np.arange(n_context)
+    u = rng.random((3, n_windows, 1, 1))
+    filled = rng.integers(1, n_context + 1, (n_windows, 1, 1))
+    warming_up = (u[0] < 0.2) & (slots[:, None] < n_context - filled)
+
+    edges = np.sort(rng.integers(0, n_context + 1, (2, n_windows, 1, 1)), axis=0)
+    whole = rng.random((n_windows, 1, 1)) < 0.5
+    inside = whole | ((slots[:, None] >= edges[0]) & (slots[:, None] < edges[1]))
+    which = rng.integers(n_modalities, size=(n_windows, 1, 1)) == np.arange(n_modalities)
+    lost = (u[1] < 0.2) & inside & which
+
+    gaps = (u[2] < 0.2) & (rng.random((n_windows, n_context, 1)) < 0.15)
+    masks: NDArray[np.bool_] = ~(warming_up | lost | gaps)
+    return masks
