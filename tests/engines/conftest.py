@@ -1,9 +1,12 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from engines.bundle import Bundle, open_bundle
+from engines.select import open_engine
 from tests.support.bundles import make_bundle
+from tests.support.engines import ENGINES
 
 N_CONTEXT = 5
 
@@ -13,3 +16,25 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A small net with random weights."""
     folder: Path = make_bundle(tmp_path_factory.mktemp("bundle"), n_context=N_CONTEXT)
     return open_bundle(folder)
+
+
+@pytest.fixture(params=ENGINES)
+def open_here(request, bundle):
+    """Open an engine of the kind under test: open_here(n_rows, hops_per_epoch)."""
+    opened = []
+
+    def open_one(n_rows=3, hops_per_epoch=1):
+        engine = open_engine(
+            bundle, request.param, n_rows=n_rows, threads=1, hops_per_epoch=hops_per_epoch
+        )
+        opened.append(engine)
+        return engine
+
+    yield open_one
+    for engine in opened:
+        engine.close()
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(7)

@@ -1,51 +1,17 @@
-"""What every engine must do; a new engine joins ENGINES."""
+"""What every engine must do; a new engine joins tests.support.engines.ENGINES."""
 
 import numpy as np
 import pytest
 import torch
 
-from engines.errors import EngineError
-from engines.parity import compare, random_epochs
+from engines.parity import compare
 from engines.select import open_engine
 from models.checkpoint import load_model
+from tests.support.engines import ENGINES, some, step
 
-ENGINES = ["onnxruntime", "torch"]
 EXACT = 1e-6
 CACHED = 1e-5
 REFERENCE = 1e-4
-
-
-@pytest.fixture(params=ENGINES)
-def open_here(request, bundle):
-    """Open an engine of the kind under test: open_here(n_rows, hops_per_epoch)."""
-    opened = []
-
-    def open_one(n_rows=3, hops_per_epoch=1):
-        engine = open_engine(
-            bundle, request.param, n_rows=n_rows, threads=1, hops_per_epoch=hops_per_epoch
-        )
-        opened.append(engine)
-        return engine
-
-    yield open_one
-    for engine in opened:
-        engine.close()
-
-
-@pytest.fixture
-def random():
-    return np.random.default_rng(7)
-
-
-def some(random, engine, n):
-    return random_epochs(random, engine, n)
-
-
-def step(engine, epochs, valid=None, rows=None, unimodal=True):
-    n = len(epochs)
-    rows = np.arange(n) if rows is None else np.array(rows, np.intp)
-    valid = np.ones((n, 2), bool) if valid is None else np.array(valid, bool)
-    return engine.step(epochs, rows, valid, unimodal=unimodal)
 
 
 def recompute(model, history, spec, hops):
@@ -219,112 +185,3 @@ def test_answers_are_the_callers_own(open_here, random):
         found.fill(0)  # nor to what it gave
     epochs = some(random, engine, 2)
     np.testing.assert_array_equal(step(engine, epochs), step(other, epochs))
-
-
-@pytest.mark.parametrize("hops", [1, 2])
-def test_saved_context_goes_on_exactly_in_another_row_of_another_engine(open_here, random, hops):
-    engine, other = open_here(2, hops), open_here(3, hops)
-    for _ in range(7):
-        step(engine, some(random, engine, 2), random.random((2, 2)) < 0.8)
-    step(engine, some(random, engine, 1), rows=[1])
-    saved = engine.save_context(1)
-    other.load_context(0, saved)
-    for name, array in other.save_context(0).items():
-        np.testing.assert_array_equal(array, saved[name])
-    for _ in range(9):
-        epochs, valid = some(random, engine, 1), random.random((1, 2)) < 0.8
-        found = step(other, epochs, valid, rows=[0])
-        np.testing.assert_array_equal(found, step(engine, epochs, valid, rows=[1]))
-
-
-def test_loading_puts_a_row_back_and_leaves_the_others(open_here, random):
-    engine = open_here(2)
-    step(engine, some(random, engine, 2))
-    saved, epochs = engine.save_context(0), some(random, engine, 2)
-    first = step(engine, epochs)
-    engine.load_context(0, saved)
-    again = step(engine, epochs)
-    np.testing.assert_array_equal(again[0], first[0])
-    assert np.abs(again[1] - first[1]).max() > EXACT
-
-
-def test_context_of_another_hop_is_refused(open_here):
-    with pytest.raises(EngineError, match="context 'tokens': expected"):
-        open_here(1, 2).load_context(0, open_here(1, 1).save_context(0))
-
-
-def test_cleared_row_is_as_new(open_here, random):
-    engine, fresh = open_here(2), open_here(2)
-    step(engine, some(random, engine, 2))
-    engine.clear_context(0)
-    assert engine.slots_filled(np.array([0, 1])).tolist() == [0, 1]
-    epochs = some(random, engine, 1)
-    np.testing.assert_array_equal(step(engine, epochs), step(fresh, epochs))
-
-
-def test_slots_filled_counts_what_is_valid_in_any_modality(open_here, bundle, random):
-    engine, n_context = open_here(2, 2), bundle.spec.n_context
-    rows = np.array([1, 0])
-    assert engine.slots_filled(rows).tolist() == [0, 0]
-    step(engine, some(random, engine, 2), [[True, False], [False, False]])
-    assert engine.slots_filled(rows).tolist() == [0, 1]
-    step(engine, some(random, engine, 2))
-    assert engine.slots_filled(rows).tolist() == [1, 1]  # the first is a hop, not an epoch, ago
-    for _ in range(2 * n_context):
-        step(engine, some(random, engine, 2))
-    assert engine.slots_filled(rows).tolist() == [n_context, n_context]
-
-
-def test_warm_up_leaves_the_contexts_as_they_are(open_here, random):
-    engine = open_here(2)
-    step(engine, some(random, engine, 1), rows=[1])
-    before = [engine.save_context(row) for row in range(2)]
-    engine.warm_up()
-    for row in range(2):
-        for name, array in engine.save_context(row).items():
-            np.testing.assert_array_equal(array, before[row][name])
-
-
-def test_no_rows_give_no_answers(open_here, bundle, random):
-    engine = open_here(1)
-    shape = (0, 1, bundle.spec.n_context, 3)
-    assert step(engine, some(random, engine, 0), unimodal=False).shape == shape
-
-
-EPOCHS = np.zeros((2, 2, 512), np.float32)
-ROWS = np.arange(2)
-VALID = np.ones((2, 2), bool)
-NOT_FINITE = EPOCHS.copy()
-NOT_FINITE[1, 0, 100] = np.nan
-
-
-@pytest.mark.parametrize(
-    ("epochs", "rows", "valid", "complaint"),
-    [
-        (EPOCHS[:, :, :-1], ROWS, VALID, r"epochs: expected \(2, 2, 512\) float32, found \(2, 2"),
-        (EPOCHS[:1], ROWS, VALID, r"epochs: expected \(2, 2, 512\)"),
-        (EPOCHS[:, :1], ROWS, VALID, r"epochs: expected \(2, 2, 512\)"),
-        (EPOCHS.astype(float), ROWS, VALID, "found .* float64"),
-        (EPOCHS, ROWS, VALID[:1], r"valid: expected \(2, 2\) bool, found \(1, 2\) bool"),
-        (EPOCHS, ROWS, VALID.astype(int), "valid: .* found .* int64"),
-        (EPOCHS, np.array([0, 0]), VALID, r"rows: .* found \[0, 0\]"),
-        (EPOCHS, np.array([0, 3]), VALID, r"rows: expected different .* below 3, found \[0, 3"),
-        (EPOCHS, np.array([-1, 0]), VALID, "rows: "),
-        (EPOCHS, np.array([0.0, 1.0]), VALID, r"rows: expected \(n,\) integers, found .* float64"),
-        (EPOCHS, np.array([[0, 1]]), VALID, r"rows: expected \(n,\) integers"),
-        (NOT_FINITE, ROWS, VALID, "epochs: expected finite samples where valid"),
-    ],
-)  # fmt: skip
-def test_arrays_that_do_not_fit_are_refused_and_change_nothing(
-    open_here, epochs, rows, valid, complaint
-):
-    engine = open_here(3)
-    with pytest.raises(EngineError, match=complaint):
-        engine.step(epochs, rows, valid)
-    assert engine.slots_filled(np.arange(3)).tolist() == [0, 0, 0]
-
-
-def test_describes_library_version_and_device(open_here):
-    engine = open_here(1)
-    assert engine.description.startswith(engine.name)
-    assert "CPU" in engine.description
