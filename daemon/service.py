@@ -27,6 +27,7 @@ from daemon.state import StateWriter
 from daemon.stream import Stream
 from engines.base import Engine
 from engines.bundle import Bundle, open_bundle
+from engines.errors import EngineError
 from engines.select import open_engine
 from models.spec import ModelSpec
 
@@ -81,6 +82,9 @@ class Service:
             self.startup()
             try:
                 self.main_loop()
+            except EngineError as error:
+                self._fail(error)
+                raise
             finally:
                 self.shutdown()
 
@@ -173,6 +177,13 @@ class Service:
             outlet = StageOutlet(stream, spec, model, config.hash)
             self._outlets[stream.name] = outlet
             self._resources.callback(outlet.close)
+
+    def _fail(self, error: EngineError) -> None:
+        """Without an engine nothing can be staged, now or later."""
+        for stream in self._streams:
+            stream.fail(error)
+            while stream.pop() is not None:
+                pass
 
     def _stage_round(self) -> bool:
         batches = [batch for stream in self._streams if (batch := stream.pop()) is not None]

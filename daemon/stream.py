@@ -82,11 +82,15 @@ class Stream:
         try:
             self._take_in(self._inlet.poll(), now)
         except HypnodError as error:
-            self.error = error
-            self._inlet.close()
-            self._states.set(self.name, State.FAILED, str(error), self._sfreq)
+            self.fail(error)
         else:
             self._update_state(now)
+
+    def fail(self, error: HypnodError) -> None:
+        """Read no more, and never again."""
+        self.error = error
+        self._inlet.close()
+        self._states.set(self.name, State.FAILED, str(error), self._sfreq)
 
     def pop(self) -> EpochBatch | None:
         """Return the next ready epoch, if there is one."""

@@ -3,19 +3,21 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import uuid
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
+import pylsl
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from daemon.config import parse_config
 from daemon.messages import Heartbeat, StageMessage, StreamMessage
+from daemon.service import Service
 from tests.support.bundles import TINY, make_bundle
 from tests.support.daemon_process import Daemon, Subscriber, start, write_config
-from tests.support.lsl import ROOT, Source
+from tests.support.lsl import Source
 
 SFREQ = 512
 FINAL_LAG = 4
@@ -99,7 +101,49 @@ def test_every_epoch_is_published_once_in_order(source, daemon, subscriber):
     assert first.latency_s > 0
     assert first.pathway == "mixed"
     assert first.validity == {"eeg": "ok", "emg": "ok"}
+    maps = Path(f"/proc/{daemon.process.pid}/maps").read_text("utf-8")
+    assert "onnxruntime" in maps
+    assert "libtorch" not in maps
     assert [m.slots_filled for m in stages_of(heard, "live")] == [1, 2, 3, 4, 5, 5, 5, 5, 5, 5]
+
+
+def test_a_recorder_gets_the_live_stages_at_their_onsets(source, daemon, subscriber):
+    (found,) = pylsl.resolve_byprop("name", "hypnod.cage", timeout=20)
+    inlet = pylsl.StreamInlet(found)
+    inlet.open_stream(timeout=20)
+    push(source, 5)
+    recorded = [inlet.pull_sample(timeout=20) for _ in range(5)]
+    subscriber.until(is_live(4))
+    live = stages_of(subscriber.heard, "live")
+    assert [stages for stages, _ in recorded] == [[m.stage] for m in live]
+    assert [t for _, t in recorded] == pytest.approx([m.onset for m in live], abs=1e-3)
+    inlet.close_stream()
+
+
+def test_streams_are_staged_side_by_side(name, source, bundle, tmp_path):
+    with (
+        Source(f"{name}-2", sfreq=256) as other,
+        Daemon(tmp_path, toml(name) + toml(f"{name}-2", "den", "m2"), bundle) as daemon,
+    ):
+        daemon.listen()
+        source.wait_for_consumers()
+        other.wait_for_consumers()
+        with Subscriber(daemon.endpoint) as subscriber:
+            beat = {"cage": "FILLING", "den": "FILLING"}
+            subscriber.until(lambda m: isinstance(m, Heartbeat) and m.states == beat)
+            push(source, 6)
+            other.push(6 * 256, data=noise(3))
+            for subject in ("m1", "m2"):
+                with Subscriber(daemon.endpoint, f"stage.{subject}") as again:
+                    again.until(is_live(5))  # the last of each, whoever was first
+            daemon.signal(signal.SIGTERM)
+            subscriber.until(lambda m: isinstance(m, StreamMessage) and m.state == "STOPPED")
+            subscriber.until(lambda m: isinstance(m, StreamMessage) and m.state == "STOPPED")
+    for subject in ("m1", "m2"):
+        of = [m for m in stages_of(subscriber.heard) if m.subject == subject and not m.replayed]
+        assert [m.seq for m in of] == list(range(len(of)))
+        for kind in ("live", "final"):
+            assert [m.epoch for m in of if m.kind == kind] == list(range(6))
 
 
 def test_a_late_subscriber_gets_the_last_of_everything(source, daemon, subscriber):
@@ -299,6 +343,23 @@ def test_a_bad_config_is_one_sentence_and_exit_3(name, bundle, tmp_path):
     assert written.count("\n") == 1
 
 
+def test_a_hop_that_does_not_fit_is_one_sentence_and_exit_3(name, bundle, tmp_path):
+    with Daemon(tmp_path, toml(name), bundle, more="[staging]\nhop_s = 0.3") as daemon:
+        daemon.listen()
+        code, written = daemon.end()
+    assert code == 3
+    assert "expected a whole fraction of the epoch of 1 s, found 0.3 s" in written
+
+
+def test_without_progress_the_process_is_not_healthy(name):
+    service = Service(parse_config(toml(name), "test"))
+    assert service._unhealthy() == {}
+    service._progressed -= 11
+    assert service._unhealthy() == {"loop": "no progress for 11 s"}
+    assert service._unready() == {"engine": "not running"}
+    service._notifier.close()
+
+
 def test_a_missing_bundle_is_one_sentence_and_exit_4(name, tmp_path):
     with Daemon(tmp_path, toml(name), tmp_path / "nowhere") as daemon:
         daemon.listen()
@@ -334,8 +395,3 @@ def test_systemd_is_told_when_it_is_ready_and_fed_while_it_works(name, source, b
             assert daemon.end()[0] == 0
     assert said[0] == "STATUS=cage STARTING"
     assert said.index("READY=1") < said.index("WATCHDOG=1") < said.index("STOPPING=1")
-
-
-def test_the_daemon_imports_no_torch():
-    code = "import sys, daemon.__main__; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
