@@ -117,7 +117,7 @@ class Player:
         self._next = next(self._chunks, None)
 
     def hold_back(self, t0: float, stop: threading.Event) -> None:
-        """Wait until the readers have come near enough to what was sent."""
+        """Above real time, wait until the readers have come near enough to what was sent."""
         newest = t0 + self._sent_at
         self._progress.update(newest)
         waited = 0.0
@@ -147,8 +147,8 @@ class Player:
         self._progress.close()
 
     def _is_ahead(self, t0: float) -> bool:
-        if self._next is None:
-            return False
+        if self._next is None or self._playback.speed <= 1:
+            return False  # a real source waits for nobody
         if self._progress.readers:
             read = self._progress.slowest()
             return read < t0 + self._sent_at and t0 + self.due - read > AHEAD_S

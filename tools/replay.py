@@ -131,8 +131,7 @@ def _play(
             player = min(players, key=lambda player: player.due)
             if player.due == math.inf:
                 break
-            if playback.speed > 1:
-                player.hold_back(t0, stop)
+            player.hold_back(t0, stop)
             stop.wait(max(0.0, began + player.due / playback.speed - clock()))
             if stop.is_set():
                 break

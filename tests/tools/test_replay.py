@@ -86,6 +86,26 @@ def test_every_sample_arrives_with_its_recording_time(tmp_path: Path, speed: str
     assert inlet.description.units == ("uV", "mV")
 
 
+def test_a_real_recording_arrives_bit_for_bit(shared_data: Path) -> None:
+    recording = open_recording(shared_data / "mouse_raw" / "mouse_eeg_emg_29min.edf")
+    at = 0
+    with (
+        closing(Inlet(stream_config("mouse_eeg_emg_29min"))) as inlet,
+        replaying(recording.path, "--speed", "max", "--t0", 1),
+    ):
+
+        def all_read() -> bool:
+            nonlocal at
+            chunk = inlet.poll()
+            if chunk is not None:
+                start, at = at, at + len(chunk.timestamps)
+                np.testing.assert_array_equal(chunk.data, recording.read(start, at))
+                np.testing.assert_array_equal(chunk.timestamps, 1 + recording.timestamps(start, at))
+            return at == recording.n_samples
+
+        wait_until(all_read, "all samples", timeout=60)
+
+
 def test_max_waits_for_a_slow_reader(tmp_path: Path) -> None:
     """Ten minutes overflow an inlet's six; a reader that dawdles still gets every sample."""
     recording = open_recording(write_edf(tmp_path / "slow.edf", seconds=600))
