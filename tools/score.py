@@ -59,6 +59,10 @@ def score(
         Path | None,
         typer.Option(help="Compare with this one: EDF+, CSV, events.tsv, .mat or .txt."),
     ] = None,
+    hypnogram_epoch: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Length of its epochs, s, if it has one stage a line."),
+    ] = None,
     csv: Annotated[
         Path | None, typer.Option(help="Write every estimate with its probabilities.")
     ] = None,
@@ -95,7 +99,7 @@ def score(
     console = Console(stderr=True)
     if guessed:
         _say_guess(console, chosen)
-    references = read_references(hypnogram, chosen, opened.spec.stages, recording)
+    references = read_references(hypnogram, hypnogram_epoch, chosen, opened.spec.stages, recording)
     with open_engine(
         opened,
         engine or base.engine.kind,
@@ -132,7 +136,11 @@ def check_outputs(inputs: Sequence[Path | None], outputs: Sequence[Path | None])
 
 
 def read_references(
-    path: Path | None, stream: StreamConfig, stages: tuple[str, ...], recording: Recording
+    path: Path | None,
+    epoch_s: float | None,
+    stream: StreamConfig,
+    stages: tuple[str, ...],
+    recording: Recording,
 ) -> dict[str, Hypnogram]:
     """Return the hypnogram to compare each subject with; without a file, none.
 
@@ -145,20 +153,15 @@ def read_references(
     if path is None:
         return references
     for subject in stream.subjects:
-        names = [subject.name, None] if len(stream.subjects) == 1 else [subject.name]
-        references[subject.name] = _read_first(path, stages, names)
-        check_length(references[subject.name], recording)
+        try:
+            found = read_hypnogram(path, stages, subject=subject.name, epoch_s=epoch_s)
+        except RecordingError:
+            if len(stream.subjects) > 1:
+                raise
+            found = read_hypnogram(path, stages, epoch_s=epoch_s)
+        check_length(found, recording)
+        references[subject.name] = found
     return references
-
-
-def _read_first(path: Path, stages: tuple[str, ...], subjects: Sequence[str | None]) -> Hypnogram:
-    """Return the first of these subjects' hypnograms that the file holds."""
-    try:
-        return read_hypnogram(path, stages, subject=subjects[0])
-    except RecordingError:
-        if len(subjects) == 1:
-            raise
-    return _read_first(path, stages, subjects[1:])
 
 
 def _stage(

@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -78,10 +79,17 @@ class Scored:
     references: Mapping[str, Hypnogram]
     reference_name: str
 
+    @cached_property
+    def _nights(self) -> dict[str, list[Estimate]]:
+        nights: dict[str, list[Estimate]] = {s.name: [] for s in self.stream.subjects}
+        for estimate in self.estimates:
+            if estimate.kind == self.kind:
+                nights[estimate.subject].append(estimate)
+        return nights
+
     def epochs(self, subject: str) -> list[Estimate]:
         """Return one subject's estimates of the chosen kind, by epoch."""
-        mine = [e for e in self.estimates if e.subject == subject and e.kind == self.kind]
-        return sorted(mine, key=lambda e: e.epoch)
+        return self._nights[subject]
 
     def hypnogram(self, subject: str) -> list[str]:
         """Return the stage of each epoch of one subject."""

@@ -157,6 +157,10 @@ def test_a_hypnogram_is_compared_epoch_by_epoch(tmp_path, bundle):
     ]
     assert (agreement["n_epochs"], agreement["n_unscored"]) == (36, 4)
     assert [sum(row) for row in agreement["confusion"]] == [16, 20, 0]
+    Path("expert.txt").write_text("Wake\n" * 4 + "NREM\n" * 5 + "?\n")
+    options = ["--hypnogram", "expert.txt", "--hypnogram-epoch", 4, "--json"]
+    subject = json.loads(score(night, "--bundle", bundle, *options))["subjects"]["m1"]
+    assert subject["agreement"] == agreement
     text = score(night, "--bundle", bundle, "--hypnogram", "expert.csv")
     assert "agreement with expert.csv: accuracy" in text
 
