@@ -162,21 +162,10 @@ def train(
     run = Progressing(model, _optimizer(model, config))
     if state is not None and state.exists():
         run.load(state)
-    per_pass = math.ceil(dataset.n_windows(training, spec.n_context) / config.batch_size)
     while run.done < config.passes and run.done - run.best_pass <= config.patience:
-        rng = np.random.default_rng([config.seed, run.done])
-        torch.manual_seed(int(rng.integers(2**31)))
-        batches = dataset.iterate_windows(spec, training, config.batch_size, rng)
-        task = None if progress is None else progress.add_task(f"pass {run.done}", total=per_pass)
-        losses = []
-        model.train()
-        for i, batch in enumerate(batches):
-            step = run.done * per_pass + i
-            rate = learning_rate(step, config.passes * per_pass, config)
-            losses.append(_step(run, batch, rate, config))
-            if progress is not None and task is not None:
-                progress.update(task, advance=1, description=f"pass {run.done} {losses[-1]:.3f}")
-        _validate(run, validation, float(np.mean(losses)), report)
+        loss = _run_pass(run, training, config, progress)
+        report(f"pass {run.done}: loss {loss:.3f}, validation κ live: {_validate(run, validation)}")
+        run.done += 1
         if state is not None:
             run.save(state)
     if run.best_weights is not None:
@@ -195,6 +184,28 @@ def _optimizer(model: SDreamer, config: TrainConfig) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=config.learning_rate)
 
 
+def _run_pass(
+    run: Progressing, training: Sequence[Subject], config: TrainConfig, progress: Progress | None
+) -> float:
+    """Learn from every subject once and return the mean loss."""
+    rng = np.random.default_rng([config.seed, run.done])
+    torch.manual_seed(int(rng.integers(2**31)))
+    spec = run.model.spec
+    n_steps = math.ceil(dataset.n_windows(training, spec.n_context) / config.batch_size)
+    task = None if progress is None else progress.add_task("", total=n_steps)
+    losses: list[float] = []
+    run.model.train()
+    for batch in dataset.iterate_windows(spec, training, config.batch_size, rng):
+        step = run.done * n_steps + len(losses)
+        losses.append(
+            _step(run, batch, learning_rate(step, config.passes * n_steps, config), config)
+        )
+        if progress is not None and task is not None:
+            text = f"pass {run.done}, loss {np.mean(losses[-50:]):.3f}"
+            progress.update(task, advance=1, description=text)
+    return float(np.mean(losses))
+
+
 def _step(run: Progressing, batch: Windows, rate: float, config: TrainConfig) -> float:
     """Take one optimiser step and return the loss."""
     for group in run.optimizer.param_groups:
@@ -209,18 +220,13 @@ def _step(run: Progressing, batch: Windows, rate: float, config: TrainConfig) ->
     return loss.item()
 
 
-def _validate(
-    run: Progressing, validation: Sequence[Subject], loss: float, report: Callable[[str], None]
-) -> None:
-    """End a pass: keep the weights if they are the best so far."""
+def _validate(run: Progressing, validation: Sequence[Subject]) -> str:
+    """Keep the weights if they are the best so far, and say how good each pathway is."""
     scores = evaluate(run.model, validation)
-    kappa = scores[MIXED, 0].kappa
-    if kappa > run.best:
-        run.best, run.best_pass = kappa, run.done
+    if scores[MIXED, 0].kappa > run.best:
+        run.best, run.best_pass = scores[MIXED, 0].kappa, run.done
         run.best_weights = {k: v.clone() for k, v in run.model.state_dict().items()}
-    kappas = ", ".join(f"{pathway} {s.kappa:.3f}" for (pathway, _), s in scores.items())
-    report(f"pass {run.done}: loss {loss:.3f}, validation κ live: {kappas}")
-    run.done += 1
+    return ", ".join(f"{pathway} {s.kappa:.3f}" for (pathway, _), s in scores.items())
 
 
 def split_seeds(n_subjects: int, seed: int) -> tuple[list[int], list[int], list[int]]:
@@ -261,39 +267,27 @@ def main(
         list(dataset.simulate_subjects(spec, seeds, hours)) for seeds in split_seeds(subjects, seed)
     )
     console.print(f"{len(training)} mice to learn from, {len(validation)} + {len(test)} held out")
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
         model = train(
-            spec,
-            training,
-            validation,
-            config,
-            state=state,
-            report=console.print,
-            progress=progress,
+            spec, training, validation, config, state=state, report=console.print, progress=bar
         )
     scores = evaluate(model, test, (0, FINAL_LAG))
-    for name, line in describe(scores).items():
-        console.print(f"test, {name}: {line}")
+    figures = {f"test, {name}": line for name, line in describe(scores).items()}
+    for name, line in figures.items():
+        console.print(f"{name}: {line}")
     console.print(f"confusion (rows true, {', '.join(spec.stages)}):\n{scores[MIXED, 0].confusion}")
     provenance = {
-        "data": f"{subjects} simulated mice of {hours:g} h ({len(training)} to learn from, "
-        f"{len(validation)} to stop by, {len(test)} to test)",
+        "data": f"{subjects} simulated mice of {hours:g} h: {len(training)} to learn from, "
+        f"{len(validation)} to stop by, {len(test)} to test",
         "command": f"python -m models.train --subjects {subjects} --hours {hours:g} "
         f"--passes {passes} --seed {seed} --dropout {dropout:g}",
         "config": msgspec.json.encode(config).decode(),
         "date": datetime.now(UTC).date().isoformat(),
         "torch": str(torch.__version__),
-        "training_minutes": f"{(time.monotonic() - started) / 60:.0f}",
+        "minutes": f"{(time.monotonic() - started) / 60:.0f}",
     }
-    test_figures = {f"test, {name}": line for name, line in describe(scores).items()}
-    export_bundle(model, spec, out, out.name, provenance | test_figures)
+    export_bundle(model, spec, out, out.name, provenance | figures)
     console.print(f"wrote {out}")
 
 
