@@ -184,16 +184,20 @@ def test_a_second_sigint_forces_the_exit(name, bundle, tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd, os.fdopen(log) as lines:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(30)
-        with start(config, {"NOTIFY_SOCKET": str(tmp_path / "notify")}, stderr) as process:
+        process = start(config, {"NOTIFY_SOCKET": str(tmp_path / "notify")}, stderr)
+        os.close(stderr)
+        try:
             while "RESOLVING" not in next(lines):
                 pass
-            fill(stderr)  # the shutdown waits for someone to read its log
+            fill(log)  # the shutdown waits for someone to read its log
             process.send_signal(signal.SIGINT)
             while systemd.recv(1024) != b"STOPPING=1":
                 pass
             process.send_signal(signal.SIGINT)
             assert process.wait(30) == 130
-    os.close(stderr)
+        finally:
+            process.kill()
+            process.wait()
 
 
 def fill(pipe):
