@@ -200,6 +200,15 @@ def test_an_expert_hypnogram_does_not_fit_an_excerpt(shared_data):
         check_length(night, open_recording(folder / "short_psg.edf"))
 
 
+def test_who_reads_the_old_file_goes_on_reading_it(tmp_path):
+    path = tmp_path / "h.csv"
+    path.write_text("old")
+    with path.open() as reader:
+        write_csv(path, NIGHT)
+        assert reader.read() == "old"
+    assert path.read_text().startswith("onset,duration,stage\n0.0,4.0,Wake\n")
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     path = tmp_path / "h.csv"
     path.write_text("old")

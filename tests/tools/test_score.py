@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import edfio
@@ -15,7 +16,7 @@ from daemon.stager import Stager
 from engines.bundle import open_bundle
 from engines.select import open_engine
 from models.errors import RecordingError
-from models.hypnogram import read_hypnogram
+from models.hypnogram import Hypnogram, read_hypnogram
 from models.recording import open_recording
 from models.stages import ART, MOUSE, UNKNOWN
 from tests.support import signals
@@ -23,6 +24,7 @@ from tests.support.bundles import TINY, make_bundle
 from tools.channels import guess_subjects, named_subjects
 from tools.cli import app
 from tools.offline import stage_recording
+from tools.score_report import Scored, summarise
 
 SECONDS, SFREQ = 40, 256
 FLAT = slice(20 * SFREQ, 23 * SFREQ)
@@ -134,14 +136,28 @@ def test_the_estimates_are_those_of_the_live_way_in_any_chunks(tmp_path, bundle,
         assert np.array_equal(one.probabilities, other.probabilities)
 
 
-def test_live_and_final_differ_in_what_they_know(tmp_path, bundle):
-    night = write_night(tmp_path / "night.edf")
-    tables = {}
-    for kind in ("live", "final"):
-        summary = score(night, "--bundle", bundle, "--kind", kind, "--json", "--csv", "o.csv")
-        assert json.loads(summary)["kind"] == kind
-        tables[kind] = Path("o.csv").read_text()
-    assert tables["live"] == tables["final"]
+@pytest.mark.parametrize("kind", ["live", "final"])
+def test_the_hypnogram_is_of_the_kind_asked_for(tmp_path, bundle, kind):
+    recording = open_recording(write_night(tmp_path / "night.edf"))
+    opened, stream = open_bundle(bundle), signals.stream_config(2)
+    with open_engine(opened, n_rows=2) as engine:
+        found = [e for _, new in stage_recording(recording, stream, engine) for e in new]
+    marked = [replace(e, stage="REM" if e.kind == "live" else "Wake") for e in found]
+    scored = Scored(
+        recording=recording,
+        stream=stream,
+        bundle=opened,
+        engine="",
+        kind=kind,
+        hop_s=1.0,
+        estimates=marked,
+        references={"m2": Hypnogram.from_epochs(["REM"] * SECONDS, 1.0)},
+        reference_name="",
+    )
+    assert scored.hypnogram("m1") == ["REM" if kind == "live" else "Wake"] * SECONDS
+    assert scored.agreement("m1") is None
+    assert scored.agreement("m2").accuracy == (1.0 if kind == "live" else 0.0)
+    assert summarise(scored).subjects["m1"].seconds["REM"] == (SECONDS if kind == "live" else 0)
 
 
 def test_a_hypnogram_is_compared_epoch_by_epoch(tmp_path, bundle):
