@@ -13,6 +13,7 @@ from scipy import io
 
 from models.errors import RecordingError
 from models.recording import Annotation, open_recording
+from tests.support.edf import write_interrupted_edf
 
 
 def edf_signal(data, sfreq, label, unit="uV"):
@@ -27,24 +28,6 @@ def write_edf(path, seconds=10, sfreq=100, annotations=(), **kwargs):
     signals = [edf_signal(noise(seconds * sfreq, i), sfreq, name) for i, name in enumerate("AB")]
     edfio.Edf(signals, annotations=annotations or None, **kwargs).write(path)
     return path
-
-
-def write_interrupted_edf(path, onsets, offset=0.0):
-    """An EDF+D with one record of 1 s at each of `onsets`."""
-    signal = edf_signal(noise(len(onsets) * 100), 100, "EEG")
-    marks = [edfio.EdfAnnotation(onset + 0.25, None, f"mark {onset:g}") for onset in onsets]
-    edfio.Edf([signal], annotations=[edfio.EdfAnnotation(0, None, "")]).write(path)
-    n_text = 64
-    header = bytearray(path.read_bytes()[: 256 * 3])
-    header[192:197] = b"EDF+D"
-    header[-64 - 8 : -64] = f"{n_text // 2:<8}".encode()
-    body = b""
-    for i, (onset, mark) in enumerate(zip(onsets, marks, strict=True)):
-        text = f"+{onset + offset:g}\x14\x14\0+{mark.onset + offset:g}\x14{mark.text}\x14\0"
-        samples = signal.digital[i * 100 : (i + 1) * 100].astype("<i2").tobytes()
-        body += samples + text.encode().ljust(n_text, b"\0")
-    path.write_bytes(bytes(header) + body)
-    return signal.data
 
 
 def set_header(path, first, text):

@@ -21,6 +21,7 @@ from models.recording import open_recording
 from models.stages import ART, MOUSE, UNKNOWN
 from tests.support import signals
 from tests.support.bundles import TINY, make_bundle
+from tests.support.edf import write_interrupted_edf
 from tools.channels import guess_subjects, named_subjects
 from tools.cli import app
 from tools.offline import stage_recording
@@ -112,6 +113,16 @@ def test_a_flat_eeg_is_told_and_the_emg_read_alone(tmp_path, bundle):
         probabilities = [float(row[f"p_{stage}"]) for stage in MOUSE]
         assert sum(probabilities) == pytest.approx(1.0, abs=1e-6)
         assert row["stage"] == MOUSE[int(np.argmax(probabilities))]
+
+
+def test_an_interruption_takes_its_epochs_and_shifts_none(tmp_path, bundle):
+    write_interrupted_edf(tmp_path / "d.edf", [*range(12), *range(15, 30)])
+    score("d.edf", "--bundle", bundle, "--csv", "o.csv")
+    final = [row for row in rows(Path("o.csv")) if row["kind"] == "final"]
+    assert [float(row["onset"]) for row in final] == list(range(30))
+    lost = [int(row["epoch"]) for row in final if row["stage"] == UNKNOWN]
+    assert lost == [12, 13, 14]
+    assert {final[i]["reason"] for i in lost} == {"eeg missing, emg missing"}
 
 
 @pytest.mark.parametrize("sizes", [[100], [1, 7, 1000]])

@@ -1,0 +1,23 @@
+"""EDF files of kinds that edfio cannot write."""
+
+import edfio
+import numpy as np
+
+
+def write_interrupted_edf(path, onsets, offset=0.0):
+    """Write an EDF+D: at each of `onsets` 1 s of EEG noise, 100 Hz, µV; return its samples."""
+    samples = np.random.default_rng(0).normal(0, 50, len(onsets) * 100)
+    signal = edfio.EdfSignal(samples, 100, label="EEG", physical_dimension="uV")
+    marks = [edfio.EdfAnnotation(onset + 0.25, None, f"mark {onset:g}") for onset in onsets]
+    edfio.Edf([signal], annotations=[edfio.EdfAnnotation(0, None, "")]).write(path)
+    n_text = 64
+    header = bytearray(path.read_bytes()[: 256 * 3])
+    header[192:197] = b"EDF+D"
+    header[-64 - 8 : -64] = f"{n_text // 2:<8}".encode()
+    body = b""
+    for i, (onset, mark) in enumerate(zip(onsets, marks, strict=True)):
+        text = f"+{onset + offset:g}\x14\x14\0+{mark.onset + offset:g}\x14{mark.text}\x14\0"
+        record = signal.digital[i * 100 : (i + 1) * 100].astype("<i2").tobytes()
+        body += record + text.encode().ljust(n_text, b"\0")
+    path.write_bytes(bytes(header) + body)
+    return signal.data
