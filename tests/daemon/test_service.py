@@ -212,6 +212,7 @@ def fill(pipe):
 def test_metrics_and_probes(source, daemon, subscriber):
     push(source, 10)
     subscriber.until(is_live(9))
+    subscriber.until(lambda m: isinstance(m, Heartbeat) and m.states == {"cage": "STAGING"})
     assert daemon.get("/healthz")[0] == 200
     assert daemon.get("/readyz") == (200, '{"ok": true}')
     families = text_string_to_metric_families(daemon.get("/metrics")[1])
