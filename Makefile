@@ -43,7 +43,7 @@ docs: $(RUNTIME) ## regenerate docs/config.md and docs/messages.md
 bench: $(RUNTIME) ## measure, and write bench.json
 	$(BIN)/hypnod bench --json bench.json
 
-bundle: $(DEV) ## retrain and re-export the shipped bundle (seeded; hours on 2 cores)
+bundle: $(DEV) ## retrain and re-export the shipped bundle (seeded; half an hour on one core)
 	$(BIN)/python -m models.train --out models/bundles/sdreamer-mouse
 
 clean: ## remove .venv and caches

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -250,9 +251,11 @@ def main(
     out: Annotated[Path, typer.Option(help="The bundle's folder.")],
     subjects: Annotated[int, typer.Option(min=3, help="Simulated mice, 80/10/10 %.")] = 80,
     hours: Annotated[float, typer.Option(min=0.02, help="Of each mouse.")] = 1.0,
-    passes: Annotated[int, typer.Option(min=1, help="At most, through the data.")] = 4,
+    passes: Annotated[int, typer.Option(min=1, help="At most, through the data.")] = 2,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
-    dropout: Annotated[float, typer.Option(min=0, max=0.9, help="In training.")] = 0.1,
+    dropout: Annotated[
+        float, typer.Option(min=0, max=0.9, help="The paper's is 0.1; simulated mice need none.")
+    ] = 0.0,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 1,
     state: Annotated[
         Path | None, typer.Option(help="Keep the run here, and go on from here if it exists.")
@@ -260,7 +263,7 @@ def main(
 ) -> None:
     """Train sDREAMER on simulated mice and export the bundle."""
     torch.set_num_threads(threads)
-    spec = mouse_spec() if dropout == 0.1 else mouse_spec(dropout=dropout)
+    spec = mouse_spec(dropout=dropout)
     config = TrainConfig(passes=passes, seed=seed)
     started = time.monotonic()
     training, validation, test = (
@@ -282,13 +285,21 @@ def main(
         f"{len(validation)} to stop by, {len(test)} to test",
         "command": f"python -m models.train --subjects {subjects} --hours {hours:g} "
         f"--passes {passes} --seed {seed} --dropout {dropout:g}",
-        "config": msgspec.json.encode(config).decode(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "torch": str(torch.__version__),
         "minutes": f"{(time.monotonic() - started) / 60:.0f}",
     }
-    export_bundle(model, spec, out, out.name, provenance | figures)
+    export_bundle(model, spec, out, out.name, provenance | _versions(config) | figures)
     console.print(f"wrote {out}")
+
+
+def _versions(config: TrainConfig) -> dict[str, str]:
+    """Return what else the weights follow from."""
+    return {
+        "config": msgspec.json.encode(config).decode(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "hypnod": metadata.version("hypnod"),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+    }
 
 
 if __name__ == "__main__":

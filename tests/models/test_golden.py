@@ -7,25 +7,11 @@ import pytest
 import torch
 
 from models import sdreamer
-from models.spec import Band, ModelSpec
-from models.stages import MOUSE
+from tests.support.bundles import mouse_spec
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "data" / "golden" / "sdreamer_hmome_n16.npz"
 
 EPOCH, SEQUENCE = "ep_moe_transformer", "moe_transformer"
-
-
-def _spec(n_context: int = 16) -> ModelSpec:
-    return ModelSpec(
-        model="sdreamer",
-        stages=MOUSE,
-        modalities=("eeg", "emg"),
-        bands=(Band(0.5, 100.0), Band(10.0, 200.0)),
-        sfreq=512.0,
-        epoch_s=1.0,
-        n_context=n_context,
-        token_size=128,
-    )
 
 
 def _reference_name(name: str) -> str:
@@ -81,7 +67,7 @@ def test_reference_weights_give_the_reference_logits() -> None:
     with np.load(GOLDEN) as file:
         golden = {name: torch.from_numpy(file[name]) for name in file.files}
     weights = {k.removeprefix("weights/"): v for k, v in golden.items() if k.startswith("weights/")}
-    model = sdreamer.build(_spec()).eval()
+    model = sdreamer.build(mouse_spec()).eval()
     used = _load(model, weights)
     assert {n for n in weights if n not in used} == {
         f"{EPOCH}.pool.pool_head.0.weight",
@@ -97,5 +83,5 @@ def test_reference_weights_give_the_reference_logits() -> None:
 
 @pytest.mark.parametrize(("n_context", "expected"), [(16, 2_035_081), (64, 2_047_369)])
 def test_size_is_the_papers(n_context: int, expected: int) -> None:
-    model = sdreamer.build(_spec(n_context))
+    model = sdreamer.build(mouse_spec(n_context))
     assert sum(p.numel() for p in model.parameters()) == expected
