@@ -1,0 +1,106 @@
+"""The real mouse, from its file through LSL and the daemon to a subscriber, and offline."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import uuid
+
+import numpy as np
+import pytest
+
+from daemon.messages import StageMessage
+from engines.bundle import open_bundle
+from tests.support.daemon_process import Daemon, Subscriber
+from tests.support.lsl import ROOT, Source
+
+FINAL_LAG = 4
+STREAM = """
+[[streams]]
+name = "cage"
+match = {{ name = "{name}" }}
+subjects = [{{ name = "m1", channels = {{ eeg = "EEG", emg = "EMG" }} }}]
+"""
+
+
+def hypnod(*arguments):
+    command = [sys.executable, "-c", "from tools.cli import main; main()", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def scored(shared_data, tmp_path_factory):
+    """Stage the recording offline; return every row of the table, by kind and epoch."""
+    recording = shared_data / "mouse_raw" / "mouse_eeg_emg_29min.edf"
+    table = tmp_path_factory.mktemp("score") / "stages.csv"
+    process = hypnod("score", recording, "--csv", table, "--json")
+    summary, _ = process.communicate()
+    assert process.returncode == 0
+    with table.open(newline="", encoding="utf-8") as lines:
+        rows = {(row["kind"], int(row["epoch"])): row for row in csv.DictReader(lines)}
+    n_epochs = json.loads(summary)["subjects"]["m1"]["epochs"]
+    assert n_epochs == 1742
+    return recording, n_epochs, rows
+
+
+def test_live_and_offline_are_the_same(scored, tmp_path):
+    recording, n_epochs, rows = scored
+    name = f"mouse-{uuid.uuid4().hex}"
+    with Daemon(tmp_path, STREAM.format(name=name), open_bundle().path) as daemon:
+        daemon.listen()
+        with Subscriber(daemon.endpoint, "stage.m1") as subscriber:
+            daemon.event("ready")
+            replay = hypnod("replay", recording, "--name", name, "--speed", "max", "--quiet")
+            subscriber.until(lambda m: (m.kind, m.epoch) == ("live", n_epochs - 1))
+            daemon.signal(signal.SIGTERM)
+            subscriber.until(lambda m: (m.kind, m.epoch) == ("final", n_epochs - 1))
+            assert daemon.end()[0] == 0
+            assert replay.wait() == 0
+            replay.stdout.close()
+    heard = [m for m in subscriber.heard if m.epoch < n_epochs]
+    assert [m.seq for m in subscriber.heard] == list(range(len(subscriber.heard)))
+    for kind in ("live", "final"):
+        messages = [m for m in heard if m.kind == kind]
+        assert [m.epoch for m in messages] == list(range(n_epochs))
+        onsets = np.array([m.onset for m in messages])
+        np.testing.assert_allclose(np.diff(onsets), 1.0, atol=1e-9)
+        same_context = messages if kind == "live" else messages[:-FINAL_LAG]
+        for message in same_context:
+            assert_same(message, rows[kind, message.epoch])
+
+
+def assert_same(message: StageMessage, row):
+    """A message says what the table says, probabilities to 1e-6."""
+    assert message.stage == row["stage"]
+    assert (message.pathway or "") == row["pathway"]
+    assert (message.reason or "") == row["reason"]
+    assert message.slots_filled == int(row["slots_filled"])
+    for stage, probability in message.probabilities.items():
+        assert probability == pytest.approx(float(row[f"p_{stage}"]), abs=1e-6)
+
+
+def test_the_gap_masks_exactly_the_epochs_it_touches(shared_data, tmp_path):
+    first_s, n_epochs = 1700, 42
+    with np.load(shared_data / "mouse_raw" / "mouse_eeg_emg_29min_gap.npz") as file:
+        times = file["sample_index"] / float(file["sfreq"])
+        data = np.stack([file["eeg"], file["emg"]], axis=1) * float(file["microvolt_per_bit"])
+    kept = (times >= first_s) & (times < first_s + n_epochs)
+    times, data = times[kept], data[kept]
+    lost = np.flatnonzero(np.diff(times) > 0.0015)
+    touched = {int(t - first_s) for i in lost for t in (times[i] + 0.001, times[i + 1] - 0.001)}
+    assert touched
+    name = f"gap-{uuid.uuid4().hex}"
+    source = Source(name, sfreq=1000.0, labels=["EEG", "EMG"], units=["uV", "uV"])
+    with source, Daemon(tmp_path, STREAM.format(name=name), open_bundle().path) as daemon:
+        daemon.listen()
+        with Subscriber(daemon.endpoint, "stage.m1") as subscriber:
+            daemon.event("connected")
+            source.push(len(data), data=data, timestamps=times)
+            subscriber.until(lambda m: (m.kind, m.epoch) == ("live", n_epochs - 1))
+    live = [m for m in subscriber.heard if m.kind == "live"]
+    assert [m.epoch for m in live] == list(range(n_epochs))
+    assert {m.epoch for m in live if m.stage == "UNKNOWN"} == touched
+    for message in live:
+        why = "missing" if message.epoch in touched else "ok"
+        assert message.validity == {"eeg": why, "emg": why}
