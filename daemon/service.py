@@ -18,7 +18,8 @@ from daemon.errors import ConfigError
 from daemon.log import configure_log
 from daemon.lsl import load_pylsl
 from daemon.messages import SCHEMA, Heartbeat, StageMessage
-from daemon.metrics import Metrics, MetricsServer
+from daemon.metrics import Metrics
+from daemon.metrics_server import MetricsServer
 from daemon.notify import Notifier
 from daemon.outlet import StageOutlet
 from daemon.publisher import Publisher
@@ -36,7 +37,7 @@ log = structlog.get_logger()
 VERSION = metadata.version("hypnod")
 FORCED_EXIT = 128 + signal.SIGINT
 
-_TICK_S = 0.003
+TICK_S = 0.003
 """Longest sleep between two looks at the inlets, which have nothing to wait on beside ZeroMQ."""
 _HEALTHY_S = 10.0
 """Without a completed tick for this long the process is not healthy."""
@@ -117,7 +118,7 @@ class Service:
         """
         while self._stop_signal is None:
             busy = self.on_tick()
-            self._publisher.serve(0 if busy else _TICK_S)
+            self._publisher.serve(0 if busy else TICK_S)
             errors = [stream.error for stream in self._streams if stream.error is not None]
             if len(errors) == len(self._streams):
                 raise errors[-1]
@@ -129,6 +130,7 @@ class Service:
             stream.poll(now)
         busy = self._stage_round()
         self._progressed = time.monotonic()
+        self._metrics.last_tick.set_to_current_time()
         self._notifier.beat(self._progressed)
         if self._progressed >= self._beat_due:
             self._beat_due = self._progressed + self._config.publish.heartbeat_s

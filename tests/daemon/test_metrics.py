@@ -7,7 +7,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.config import MetricsConfig
 from daemon.errors import AddressError
-from daemon.metrics import Metrics, MetricsServer
+from daemon.metrics import Metrics
+from daemon.metrics_server import MetricsServer
 from tests.daemon.test_publisher import stage_message
 
 
