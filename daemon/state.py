@@ -64,7 +64,7 @@ class StateWriter:
         self._metrics = metrics
         self._notifier = notifier
         self._subjects = {s.name: tuple(subject.name for subject in s.subjects) for s in streams}
-        self._now: dict[str, tuple[State, str]] = {}
+        self._now: dict[str, tuple[State, str, datetime]] = {}
         for stream in streams:
             self.set(stream.name, State.STARTING, "the daemon is starting")
 
@@ -74,13 +74,13 @@ class StateWriter:
     @property
     def all(self) -> Mapping[str, State]:
         """The state of each stream."""
-        return {stream: state for stream, (state, _) in self._now.items()}
+        return {stream: state for stream, (state, _, _) in self._now.items()}
 
     @property
     def not_ready(self) -> dict[str, str]:
         """Why, for each stream that gives no stages now."""
         now = dict(self._now)
-        return {s: f"{state}: {why}" for s, (state, why) in now.items() if state not in READY}
+        return {s: f"{state}: {why}" for s, (state, why, _) in now.items() if state not in READY}
 
     def set(self, stream: str, state: State, reason: str, sfreq: float | None = None) -> None:
         """Put a stream in a state; the same state again says nothing.
@@ -93,12 +93,27 @@ class StateWriter:
         """
         if stream in self._now and self[stream] is state:
             return
-        self._now[stream] = (state, reason)
+        self._now[stream] = (state, reason, datetime.now(UTC))
         failed = state is State.FAILED
         (log.error if failed else log.info)("stream", stream=stream, state=state, reason=reason)
         self._metrics.show_state(stream, state, tuple(State))
         self._publisher.publish(self._message(stream, state, reason, sfreq))
-        self._notifier.status(", ".join(f"{name} {now}" for name, now in self.all.items()))
+        self._notifier.status(self._describe())
+
+    def _describe(self) -> str:
+        """Put everything in one line for a person."""
+        ready = [stream for stream, state in self.all.items() if state in READY]
+        n_ready = sum(len(self._subjects[stream]) for stream in ready)
+        n_subjects = sum(map(len, self._subjects.values()))
+        staging = (
+            f"staging {len(ready)} of {len(self._now)} streams, {n_ready} of {n_subjects} subjects"
+        )
+        others = [
+            f"{stream}: {_explain(state, reason, since)}"
+            for stream, (state, reason, since) in self._now.items()
+            if state not in READY
+        ]
+        return "; ".join([staging] * bool(ready) + others)
 
     def _message(
         self, stream: str, state: State, reason: str, sfreq: float | None
@@ -114,3 +129,12 @@ class StateWriter:
             subjects=self._subjects[stream],
             sfreq=sfreq,
         )
+
+
+def _explain(state: State, reason: str, since: datetime) -> str:
+    """Say why a stream gives no stages."""
+    if state is State.FAILED:
+        return f"failed at {since:%H:%M} UTC: {reason}"
+    if state in (State.RESOLVING, State.STALLED):
+        return f"{reason} since {since:%H:%M} UTC"
+    return state.lower()

@@ -174,11 +174,11 @@ class Stream:
         stall_s = self._config.staging.stall_s
         if self._pipeline is None:
             wanted = ", ".join(f"{key}={value!r}" for key, value in self._stream.match.items())
-            return State.RESOLVING, f"expected a stream with {wanted}, found none yet"
+            return State.RESOLVING, f"no stream with {wanted} is visible"
         if now - self._heard > stall_s:
             if self._inlet.connected:
-                return State.STALLED, f"connected, but no sample for {stall_s:g} s"
-            return State.STALLED, f"the connection was lost {stall_s:g} s ago; looking for it"
+                return State.STALLED, "connected, but no samples"
+            return State.STALLED, "the connection was lost, no samples"
         if self._heard - self._cut > stall_s + _STUCK_EPOCHS * self._spec.epoch_s:
             return State.STALLED, "samples come, but their timestamps do not advance"
         staging = self._states[self.name] is State.STAGING

@@ -395,8 +395,8 @@ def test_systemd_is_told_when_it_is_ready_and_fed_while_it_works(name, source, b
             while said.count("WATCHDOG=1") < 3:
                 said.append(systemd.recv(1024).decode())
             daemon.signal(signal.SIGTERM)
-            while said[-1] != "STATUS=cage STOPPED":
+            while said[-1] != "STATUS=cage: stopped":
                 said.append(systemd.recv(1024).decode())
             assert daemon.end()[0] == 0
-    assert said[0] == "STATUS=cage STARTING"
+    assert said[0] == "STATUS=cage: starting"
     assert said.index("READY=1") < said.index("WATCHDOG=1") < said.index("STOPPING=1")

@@ -1,3 +1,5 @@
+import contextlib
+import re
 import socket
 
 import pytest
@@ -70,10 +72,43 @@ def test_a_change_is_told_to_everyone(writer, publisher, systemd):
     assert said[2].subjects == ("cage1",)
     assert said[2].sfreq == 511.96
     statuses = [systemd.recv(1024) for _ in range(4)]
-    assert statuses[-1] == b"STATUS=cage FILLING, den STARTING"
+    assert statuses[-1] == b"STATUS=staging 1 of 2 streams, 1 of 2 subjects; den: starting"
     gauge = writer.metrics.registry.get_sample_value
     assert gauge("hypnod_stream_state", {"stream": "cage", "state": "FILLING"}) == 1
     assert gauge("hypnod_stream_state", {"stream": "cage", "state": "RESOLVING"}) == 0
+
+
+@pytest.mark.parametrize(
+    ("states", "status"),
+    [
+        ("STARTING STARTING", r"cage: starting; den: starting"),
+        ("FILLING STAGING", r"staging 2 of 2 streams, 2 of 2 subjects"),
+        (
+            "STAGING STALLED",
+            r"staging 1 of 2 streams, 1 of 2 subjects; den: it is silent since \d\d:\d\d UTC",
+        ),
+        (
+            "RESOLVING FAILED",
+            r"cage: it is silent since \d\d:\d\d UTC; den: failed at \d\d:\d\d UTC: it is silent",
+        ),
+        ("DRAINING STOPPED", r"cage: draining; den: stopped"),
+    ],
+)
+def test_the_status_is_for_people(writer, systemd, states, status):
+    for stream, state in zip(("cage", "den"), states.split(), strict=True):
+        writer.set(stream, State(state), "it is silent")
+    said = last_of(systemd)
+    assert re.fullmatch(f"STATUS={status}", said), said
+
+
+def last_of(systemd):
+    """Return what was said last; nothing that was said is still on its way."""
+    systemd.setblocking(False)
+    said = b""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            said = systemd.recv(4096)
+    return said.decode()
 
 
 def test_the_same_state_again_says_nothing(writer, publisher):
