@@ -98,6 +98,15 @@ class Metrics:
             registry=r,
         )
 
+        self.journal_failing = Gauge(
+            "hypnod_journal_failing", "1 while the journal cannot be written.", registry=r
+        )
+        self.journal_pending = Gauge(
+            "hypnod_journal_pending_messages",
+            "Published messages that wait to be written to the journal.",
+            registry=r,
+        )
+
     def show_state(self, stream: str, state: str, states: Iterable[str]) -> None:
         """Set the gauge of a stream's state to 1 and those of the other states to 0."""
         for each in states:
