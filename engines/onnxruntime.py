@@ -1,5 +1,6 @@
 """The ONNX Runtime engine: the default, on the processor, without torch."""
 
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -40,7 +41,8 @@ class OnnxRuntimeEngine(HostEngine):
     ) -> None:
         super().__init__(bundle.spec, n_rows, hops_per_epoch)
         self._threads = threads
-        self._session = _open_session(bundle, threads)
+        self._session = open_session(bundle.step_file, threads)
+        _check_signature(bundle, self._session)
 
     @property
     def description(self) -> str:
@@ -68,7 +70,17 @@ class OnnxRuntimeEngine(HostEngine):
         return np.concatenate([mixed[:, None], *single], axis=1), token
 
 
-def _open_session(bundle: Bundle, threads: int) -> onnxruntime.InferenceSession:
+def open_session(file: Path, threads: int) -> onnxruntime.InferenceSession:
+    """Open a network the way this engine runs it.
+
+    Args:
+        file: the network; its weights lie beside it.
+        threads: of one run; they do not spin between runs.
+
+    Raises:
+        BundleError: ONNX Runtime cannot load it.
+        EngineError: ONNX Runtime does not offer the processor as its device.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -77,16 +89,11 @@ def _open_session(bundle: Bundle, threads: int) -> onnxruntime.InferenceSession:
     options.log_severity_level = _ERRORS_ONLY
     onnxruntime.disable_telemetry_events()
     try:
-        session = onnxruntime.InferenceSession(
-            bundle.step_file, sess_options=options, providers=[_PROVIDER]
-        )
+        session = onnxruntime.InferenceSession(file, sess_options=options, providers=[_PROVIDER])
     except Exception as error:  # its exceptions have no common base of their own
-        raise BundleError(
-            f"{bundle.step_file}: expected a network for ONNX Runtime, found: {error}"
-        ) from error
+        raise BundleError(f"{file}: expected a network for ONNX Runtime, found: {error}") from error
     if session.get_providers() != [_PROVIDER]:
         raise EngineError(f"expected ONNX Runtime on {_PROVIDER}, found {session.get_providers()}")
-    _check_signature(bundle, session)
     return session
 
 

@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 
 from models.errors import HypnodError
+from tools.bench import bench
 from tools.demo import demo
 from tools.doctor import doctor
 from tools.replay import replay
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.command()(bench)
 app.command()(demo)
 app.command()(doctor)
 app.command()(replay)

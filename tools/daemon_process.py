@@ -25,7 +25,7 @@ SessionID = {session}
 [multicast]
 ResolveScope = machine
 [log]
-level = -2
+level = -3
 """
 _READY_S = 60.0
 _STOP_S = 20.0

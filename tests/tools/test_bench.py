@@ -1,0 +1,129 @@
+import json
+import math
+import os
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+
+from engines.bundle import open_bundle
+from engines.select import open_engine
+from models.spec import FULL_FILE, STEP_FILE
+from tests.support import bundles
+from tools.bench_bundle import GRAPHS, N_CONTEXT, make_bundle
+from tools.bench_engine import has_full_graph, time_cached_and_full, time_in_turns
+from tools.bench_report import judge
+from tools.measure import Percentiles, percentiles
+
+HYPNOD = "from tools.cli import main; main()"
+PERCENTILES = ("end_to_end_ms", "floor_ms", "latency_64_subjects_ms")
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """A quick bench of a small net: its output and its figures."""
+    folder = tmp_path_factory.mktemp("bench")
+    bundle = bundles.make_bundle(folder, n_context=5, **bundles.TINY)
+    command = [sys.executable, "-c", HYPNOD, "bench", "--quick"]
+    process = subprocess.run(
+        [*command, "--bundle", str(bundle), "--json", str(folder / "bench.json")],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+        env=os.environ | {"COLUMNS": "140"},
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process, json.loads((folder / "bench.json").read_bytes())
+
+
+def numbers_in(value):
+    if isinstance(value, dict):
+        return [number for each in value.values() for number in numbers_in(each)]
+    return [value] if isinstance(value, float) else []
+
+
+def test_every_figure_is_there_finite_and_consistent(shown):
+    _, report = shown
+    numbers = numbers_in(report)
+    assert len(numbers) > 20
+    assert all(math.isfinite(number) for number in numbers)
+    for n, speedup in report["cached_speedup"].items():
+        assert speedup == pytest.approx(report["full_ms"][n] / report["cached_ms"][n])
+    assert set(report["step_ms"]) == {"1", "8", "64"}
+    for name in PERCENTILES:
+        times = report[name]
+        assert 0 < times["p50"] <= times["p95"] <= times["p99"]
+    for p, above in report["above_floor_ms"].items():
+        assert above == pytest.approx(report["end_to_end_ms"][p] - report["floor_ms"][p])
+    assert report["n_latencies"] > 0
+    assert report["subjects_per_core"] == pytest.approx(64 / report["cpu_64_subjects"])
+    assert report["missed_64_subjects"] == 0
+    for name in ("rss_mb", "rss_64_subjects_mb", "startup_s", "took_s"):
+        assert report[name] > 0
+
+
+def test_what_the_bundle_cannot_show_is_skipped_and_said(shown):
+    process, report = shown
+    assert set(report["cached_ms"]) == {"64"}  # this bundle's window has 5 epochs
+    assert report["skipped"] == {"context of 16 epochs": "the bundle's has 5"}
+    assert "skipped: context of 16 epochs: the bundle's has 5" in process.stdout
+    assert "quick: not figures to tell" in process.stdout
+    assert len(report["goals"]) == 2
+
+
+def test_the_shipped_bundle_has_all_that_the_bench_needs():
+    bundle = open_bundle()
+    assert bundle.spec.n_context == 16
+    assert has_full_graph(bundle)
+
+
+def test_the_long_graphs_are_those_that_the_net_exports_now(tmp_path):
+    exported = bundles.make_bundle(tmp_path, n_context=N_CONTEXT)
+    for name in (STEP_FILE, FULL_FILE):
+        packaged, fresh = (_outline(folder / name) for folder in (GRAPHS, exported))
+        assert packaged == fresh, f"run python -m tools.bench_graphs: {name} is stale"
+
+
+def _outline(path):
+    graph = onnx.load(path, load_external_data=False).graph
+    places = {t.name: {e.key: e.value for e in t.external_data} for t in graph.initializer}
+    return [node.op_type for node in graph.node], places
+
+
+def test_the_long_bundle_computes_the_same_cached_and_full(tmp_path):
+    bundle = make_bundle(tmp_path / "long")
+    assert bundle.spec.n_context == N_CONTEXT
+    cached, full = time_cached_and_full(bundle, 1)
+    assert cached > 0
+    assert full > 0
+    with open_engine(bundle, "onnxruntime", n_rows=1) as engine:
+        epochs = np.zeros((1, 2, bundle.spec.n_times), np.float32)
+        answer = engine.step(epochs, np.arange(1), np.ones((1, 2), bool))
+    assert np.isfinite(answer).all()
+
+
+def test_turns_time_each_call_as_often():
+    calls = [0, 0]
+
+    def count(i):
+        calls[i] += 1
+
+    times = time_in_turns((lambda: count(0), lambda: count(1)), 13)
+    assert times.shape == (2, 13)
+    assert (times > 0).all()
+    assert calls[0] == calls[1] >= 13
+
+
+def test_goals_are_judged():
+    near, far = Percentiles(1.0, 2.0, 9.9), Percentiles(1.0, 2.0, 10.1)
+    assert list(judge({"16": 8.0}, near, 0.49).values()) == [True, True, True]
+    assert list(judge({"16": 7.9}, far, 0.5).values()) == [False, False, False]
+    assert len(judge({}, near, 0.1)) == 2
+
+
+def test_percentiles_are_in_ms():
+    assert percentiles([0.001] * 5) == Percentiles(1.0, 1.0, 1.0)
+    assert percentiles([]) is None

@@ -1,0 +1,75 @@
+"""How long the engine computes: the cached step against the full window, and by batch size."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.bundle import Bundle
+from engines.onnxruntime import open_session
+from engines.parity import random_epochs
+from engines.select import open_engine
+from models.spec import FULL_FILE
+
+Call = Callable[[], object]
+
+_TURN = 10
+
+
+def has_full_graph(bundle: Bundle) -> bool:
+    """Return whether the bundle holds the full-window graph."""
+    return FULL_FILE in bundle.manifest.files
+
+
+def time_cached_and_full(bundle: Bundle, n: int) -> tuple[float, float]:
+    """Return the median times of a cached step and of the full window, in turns, s.
+
+    One subject, mixed pathway, ONNX Runtime on one thread. The cached step is the engine's
+    `step()` with all that it does around the network; the full window is the network alone.
+
+    Args:
+        bundle: with a full-window graph.
+        n: how often each is timed.
+    """
+    with open_engine(bundle, "onnxruntime", n_rows=1) as engine:
+        random, spec = np.random.default_rng(0), bundle.spec
+        epochs = [random_epochs(random, engine, 1) for _ in range(spec.n_context)]
+        rows, valid = np.arange(1), np.ones((1, spec.n_modalities), bool)
+        for epoch in epochs:  # a full context window
+            engine.step(epoch, rows, valid)
+        session = open_session(bundle.path / FULL_FILE, threads=1)
+        feed = {
+            "epochs": np.stack(epochs, axis=1),
+            "mask": np.ones((1, spec.n_context, spec.n_modalities), bool),
+        }
+        cached, full = time_in_turns(
+            (lambda: engine.step(epochs[0], rows, valid), lambda: session.run(None, feed)), n
+        )
+    return float(np.median(cached)), float(np.median(full))
+
+
+def time_step(bundle: Bundle, kind: str, n_rows: int, n: int) -> float:
+    """Return the median time of one step of so many subjects, s."""
+    with open_engine(bundle, kind, n_rows=n_rows) as engine:
+        engine.warm_up()
+        epochs = random_epochs(np.random.default_rng(0), engine, n_rows)
+        rows, valid = np.arange(n_rows), np.ones((n_rows, bundle.spec.n_modalities), bool)
+        (times,) = time_in_turns((lambda: engine.step(epochs, rows, valid),), n)
+    return float(np.median(times))
+
+
+def time_in_turns(calls: Sequence[Call], n: int) -> NDArray[np.float64]:
+    """Return the times of each call, (n_calls, n) s: what disturbs one disturbs the others too.
+
+    Turns are of some calls, the first of which is not timed: each runs on a warm cache.
+    """
+    times = np.empty((len(calls), n))
+    for first in range(0, n, _TURN):
+        for i, call in enumerate(calls):
+            call()
+            for k in range(first, min(first + _TURN, n)):
+                began = time.perf_counter()
+                call()
+                times[i, k] = time.perf_counter() - began
+    return times
