@@ -4,7 +4,8 @@ HypnodError
 ├── ConfigError     3   the config file, or a value in it
 ├── StreamError     5   a stream that is missing, ambiguous or not as configured
 │   └── UnitError   5   its amplitudes contradict the declared unit
-└── AddressError    7   a socket cannot be bound
+├── AddressError    7   a socket cannot be bound
+└── JournalError    8   the journal is in use, or of another format
 """
 
 from models.errors import HypnodError
@@ -30,3 +31,9 @@ class AddressError(HypnodError):
     """A socket cannot be bound to its configured address."""
 
     exit_code = 7
+
+
+class JournalError(HypnodError):
+    """The journal is another daemon's, or not one that this version can read or write."""
+
+    exit_code = 8
