@@ -6,9 +6,14 @@ sd_notify(3). Without that variable (no systemd) nothing is sent.
 
 import os
 import socket
+from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 
 _MICRO = 1e-6
+_UNSENT = 32  # lines kept while the service manager is too busy to take them
+_GONE = (ConnectionError, FileNotFoundError, PermissionError)
+"""The service manager is not there: nobody to tell now, but it may come back."""
 
 
 class Notifier:
@@ -24,6 +29,7 @@ class Notifier:
             self._address = "\0" + self._address[1:]
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._socket.setblocking(False)  # a deaf service manager must not stop the staging
+        self._unsent: deque[str] = deque(maxlen=_UNSENT)
         watched = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         self._watchdog_s = float(environ.get("WATCHDOG_USEC", "0")) * _MICRO if watched else 0.0
         self._fed = float("-inf")
@@ -42,6 +48,7 @@ class Notifier:
         Args:
             now: a monotonic clock, s.
         """
+        self._flush()
         if self._watchdog_s and now - self._fed >= self._watchdog_s / 4:
             self._fed = now
             self._send("WATCHDOG=1")
@@ -56,7 +63,13 @@ class Notifier:
 
     def _send(self, line: str) -> None:
         if self._address:
-            try:
-                self._socket.sendto(line.encode(), self._address)
-            except OSError:  # the service manager went away: nobody is left to tell
-                self._address = ""
+            self._unsent.append(line)
+            self._flush()
+
+    def _flush(self) -> None:
+        """Send what waits, until the service manager has no room; it reads when it can."""
+        with suppress(BlockingIOError):
+            while self._unsent:
+                with suppress(*_GONE):
+                    self._socket.sendto(self._unsent[0].encode(), self._address)
+                self._unsent.popleft()

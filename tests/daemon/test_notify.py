@@ -1,3 +1,4 @@
+import contextlib
 import os
 import socket
 
@@ -51,4 +52,21 @@ def test_without_systemd_nothing_happens(environ):
     notifier = Notifier(environ)
     notifier.ready()
     notifier.beat(0.0)
+    notifier.close()
+
+
+def test_a_busy_service_manager_is_told_when_it_listens_again(systemd):
+    server, environ = systemd
+    notifier = Notifier(environ | {"WATCHDOG_USEC": "8000000"})
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                other.sendto(b"from another service", server.getsockname())
+    notifier.ready()
+    notifier.beat(100.0)
+    while server.recv(1024, socket.MSG_PEEK) == b"from another service":
+        server.recv(1024)
+        notifier.beat(100.1)
+    assert [server.recv(1024) for _ in range(2)] == [b"READY=1", b"WATCHDOG=1"]
     notifier.close()
