@@ -1,0 +1,174 @@
+"""The unit file, as systemd's own tools read it, and what the daemon tells systemd."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from daemon.errors import AddressError, ConfigError, StreamError
+from engines.errors import EngineError
+from tests.daemon.test_service import fill
+from tests.support.bundles import TINY, make_bundle
+from tests.support.daemon_process import TIMEOUT_S, Daemon, start, write_config
+from tests.support.lsl import ROOT, Source
+from tests.support.signals import noise
+
+UNIT = ROOT / "systemd" / "hypnod.service"
+INSTALLED = "/opt/hypnod/.venv/bin/hypnod"
+MAX_EXPOSURE = 1.5
+
+
+@pytest.fixture
+def analyze(tmp_path):
+    """Run systemd-analyze on the unit, with a program that exists here."""
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze, of Debian's package systemd")
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text("utf-8").replace(INSTALLED, sys.executable), "utf-8")
+    return lambda *arguments: subprocess.run(
+        ["systemd-analyze", *arguments, str(unit)],
+        capture_output=True,
+        check=False,
+        text=True,
+        env={**os.environ, "SYSTEMD_COLORS": "0", "SYSTEMD_PAGER": ""},
+    )
+
+
+def settings(section):
+    """Return the unit's settings of a section, in order; a key may come often."""
+    text = UNIT.read_text("utf-8").partition(f"[{section}]\n")[2].partition("\n[")[0]
+    return [tuple(line.split("=", 1)) for line in text.splitlines() if re.match(r"\w+=", line)]
+
+
+def test_the_unit_is_understood(analyze):
+    found = analyze("verify", "--man=no")
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+
+
+def test_the_unit_exposes_little(analyze):
+    found = analyze("security", "--offline=true", "--no-pager")
+    assert found.returncode == 0
+    exposure = re.search(r"Overall exposure level for hypnod\.service: (\d+\.\d)", found.stdout)
+    assert float(exposure[1]) <= MAX_EXPOSURE, found.stdout
+
+
+def test_a_gpu_and_the_network_interfaces_stay_visible():
+    service = dict(settings("Service"))
+    assert "PrivateDevices" not in service
+    assert "ProcSubset" not in service
+    assert "MemoryDenyWriteExecute" not in service
+    assert service["DeviceAllow"] == "char-nvidia* rw"
+    assert "AF_NETLINK" in service["RestrictAddressFamilies"].split()
+
+
+def test_only_what_no_restart_mends_is_not_tried_again():
+    service = dict(settings("Service"))
+    prevented = set(map(int, service["RestartPreventExitStatus"].split()))
+    assert ConfigError.exit_code in prevented
+    tried_again = {1, EngineError.exit_code, StreamError.exit_code, AddressError.exit_code}
+    assert not prevented & tried_again
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory):
+    return make_bundle(tmp_path_factory.mktemp("bundle"), n_context=5, **TINY)
+
+
+@pytest.fixture
+def systemd(tmp_path):
+    """The service manager's end of the notify socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(tmp_path / "notify"))
+        server.settimeout(TIMEOUT_S)
+        yield server
+
+
+@pytest.fixture
+def name():
+    return f"systemd-{uuid.uuid4().hex}"
+
+
+def stream(name, lsl_name):
+    return (
+        f'[[streams]]\nname = "{name}"\nmatch = {{ name = "{lsl_name}" }}\n'
+        f'subjects = [{{ name = "{name}1", channels = {{ eeg = "EEG", emg = "EMG" }} }}]\n'
+    )
+
+
+def environ(systemd):
+    """What systemd sets in the environment of the service."""
+    return {"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "400000"}
+
+
+def until(systemd, pattern):
+    """Wait until systemd is told something."""
+    while not re.fullmatch(pattern, said := systemd.recv(4096).decode()):
+        pass
+    return said
+
+
+def test_the_status_says_what_is_staged_and_what_is_not(name, systemd, bundle, tmp_path):
+    streams = stream("cage", f"{name}-cage") + stream("den", f"{name}-den")
+    with (
+        Source(f"{name}-cage", sfreq=512) as cage,
+        Daemon(
+            tmp_path, streams, bundle, environ=environ(systemd), more="[staging]\nstall_s = 0.5"
+        ),
+    ):
+        missing = rf"den: no stream with name='{name}-den' is visible since \d\d:\d\d UTC"
+        until(systemd, rf"STATUS=staging 1 of 2 streams, 1 of 2 subjects; {missing}")
+        cage.push(512, data=noise(512))
+        silent = r"cage: connected, but no samples since \d\d:\d\d UTC"
+        until(systemd, rf"STATUS={silent}; {missing}")
+        with Source(f"{name}-den", sfreq=512):
+            until(systemd, rf"STATUS=staging 1 of 2 streams, 1 of 2 subjects; {silent}")
+
+
+def test_a_hung_main_loop_does_not_feed_the_watchdog(name, systemd, bundle, tmp_path):
+    config = write_config(tmp_path, stream("cage", name), bundle)
+    log, stderr = os.pipe()
+    with os.fdopen(log) as lines:
+        process = start(config, environ(systemd), stderr)
+        os.close(stderr)
+        try:
+            url = next(json.loads(line)["metrics"] for line in lines if '"listening"' in line)
+            until(systemd, "WATCHDOG=1")
+            fill(log)  # nobody reads the log, so the main loop hangs in its next line
+            with Source(name, sfreq=512):
+                while tick_age(url) < 1.0:
+                    pass
+                assert "WATCHDOG=1" in unread(systemd)
+                while tick_age(url) < 2.0:
+                    pass
+                assert unread(systemd) == []
+        finally:
+            process.kill()
+            process.wait()
+
+
+def tick_age(url):
+    """How long ago the last tick was, s; the listener of the metrics answers in any case."""
+    with urllib.request.urlopen(f"http://{url}/metrics", timeout=TIMEOUT_S) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+        samples = {s.name: s.value for family in families for s in family.samples}
+    return time.time() - samples["hypnod_last_tick_timestamp_seconds"]
+
+
+def unread(systemd):
+    """Return what was said and not read yet."""
+    said = []
+    systemd.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            said.append(systemd.recv(4096).decode())
+    return said
