@@ -122,6 +122,18 @@ class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Also publish each stream's live stages as an LSL stream `hypnod.<stream>`."""
 
 
+class SecurityConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who may connect to the ZeroMQ sockets; docs/security.md says how to set it up."""
+
+    clients: str = ""
+    """Folder of the allowed clients' public keys, `*.key`, read again on SIGHUP; with it every
+    ZeroMQ socket speaks CURVE. Default: none, and no socket listens to other machines."""
+    secret_key: str = ""
+    """File of the server's secret key; default: the credential `hypnod.key_secret` of systemd."""
+    open_to_network: bool = False
+    """Without keys listen to other machines all the same: everyone there can read all stages."""
+
+
 class MetricsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where Prometheus and health probes look: /metrics, /healthz, /readyz."""
 
@@ -129,6 +141,8 @@ class MetricsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Address to listen on."""
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 9570
     """Port to listen on; 0 takes a free one and logs it."""
+    open_to_network: bool = False
+    """Let `host` be an address that other machines reach: everyone there can read all metrics."""
 
 
 class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -153,6 +167,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """When an epoch cannot be used."""
     publish: PublishConfig = PublishConfig()
     """Where stages go."""
+    security: SecurityConfig = SecurityConfig()
+    """Who may connect to the ZeroMQ sockets."""
     metrics: MetricsConfig = MetricsConfig()
     """Where Prometheus and health probes look."""
     log: LogConfig = LogConfig()

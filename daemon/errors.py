@@ -2,6 +2,7 @@
 
 HypnodError
 ├── ConfigError     3   the config file, or a value in it
+│   └── KeyFileError 3  a file of keys
 ├── StreamError     5   a stream that is missing, ambiguous or not as configured
 │   └── UnitError   5   its amplitudes contradict the declared unit
 ├── AddressError    7   a socket cannot be bound
@@ -15,6 +16,10 @@ class ConfigError(HypnodError):
     """The config file, or one value in it, cannot be used."""
 
     exit_code = 3
+
+
+class KeyFileError(ConfigError):
+    """A file of keys cannot be read, written or trusted."""
 
 
 class StreamError(HypnodError):

@@ -85,6 +85,21 @@ class Metrics:
         self.reconnects = Counter(
             "hypnod_reconnects", "Times a lost stream was found again.", ["stream"], registry=r
         )
+        self.timestamp_gaps = Counter(
+            "hypnod_timestamp_gaps",
+            "Gaps of less than 1 s: lost samples, or bunches wider than jitter_s.",
+            ["stream"],
+            registry=r,
+        )
+        self.clock_sets = Counter(
+            "hypnod_clock_sets", "Times a source's clock was set.", ["stream"], registry=r
+        )
+        self.refused = Counter(
+            "hypnod_refused_clients",
+            "Connections refused; a client that keeps trying is counted each time.",
+            ["reason"],
+            registry=r,
+        )
         self.clock_offset = Gauge(
             "hypnod_clock_offset_seconds",
             "To add to the stream's clock for this machine's LSL clock.",

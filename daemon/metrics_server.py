@@ -19,7 +19,8 @@ import structlog
 from prometheus_client import CollectorRegistry, exposition
 
 from daemon.config import MetricsConfig
-from daemon.errors import AddressError
+from daemon.errors import AddressError, ConfigError
+from daemon.gate import is_loopback
 
 log = structlog.get_logger()
 
@@ -35,6 +36,7 @@ Problems = Callable[[], dict[str, str]]
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    request_queue_size = MAX_CONNECTIONS
 
     def __init__(self, *args: Any) -> None:
         self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
@@ -81,6 +83,7 @@ class MetricsServer:
         unready: what /readyz asks.
 
     Raises:
+        ConfigError: other machines reach the address, and the config does not say that they may.
         AddressError: the port is in use, or the address is none of this machine.
     """
 
@@ -91,6 +94,7 @@ class MetricsServer:
         unhealthy: Problems,
         unready: Problems,
     ) -> None:
+        _check(config)
         self._exposition = exposition.make_wsgi_app(registry)
         self._probes = {"/healthz": unhealthy, "/readyz": unready}
         server_class = _Server6 if ":" in config.host else _Server
@@ -130,6 +134,14 @@ class MetricsServer:
             bad = {"ok": False, "problems": problems}
             return _answer_json(start, HTTPStatus.SERVICE_UNAVAILABLE, bad)
         return _answer_json(start, HTTPStatus.OK, {"ok": True})
+
+
+def _check(config: MetricsConfig) -> None:
+    if not (config.open_to_network or is_loopback(config.host)):
+        raise ConfigError(
+            "metrics.host: expected an address of this machine alone such as 127.0.0.1, found "
+            f"{config.host!r}; set metrics.open_to_network = true to let everyone read the metrics"
+        )
 
 
 def _hang_up(connection: socket.socket) -> None:

@@ -5,16 +5,17 @@ again to a late subscriber, with `replayed` true. The other subscribers of that 
 copy too; `seq` tells them that they had it.
 """
 
-import errno
 from collections import Counter
+from contextlib import ExitStack
 from typing import Self
 
 import msgspec
 import zmq
 
-from daemon.config import PublishConfig
-from daemon.errors import AddressError
+from daemon.config import PublishConfig, SecurityConfig
+from daemon.gate import Gate
 from daemon.messages import Message, StageMessage, encode, topic_of
+from models.errors import HypnodError
 
 _LINGER_MS = 1000  # at the end, this long for subscribers to take what is still queued
 _SUBSCRIBE = b"\x01"
@@ -25,26 +26,29 @@ class Publisher:
 
     Args:
         config: where to bind, how to encode, how much to keep for a slow subscriber.
+        gate: who may listen; default: whoever is on this machine.
 
     Raises:
+        ConfigError: the gate does not let a socket listen there.
         AddressError: the endpoint is in use, or is none of this machine.
     """
 
-    def __init__(self, config: PublishConfig) -> None:
+    def __init__(self, config: PublishConfig, gate: Gate | None = None) -> None:
         self._encoding = config.encoding
         self._seq: Counter[str] = Counter()
         self._last: dict[tuple[str, str], Message] = {}
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.XPUB)
+        self._resources = ExitStack()
+        gate = gate or self._resources.enter_context(Gate(SecurityConfig()))
+        self._socket = gate.context.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # every subscriber gets its last value
         self._socket.setsockopt(zmq.SNDHWM, config.high_water_mark)
         self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
         try:
-            self._socket.bind(config.bind)
-        except zmq.ZMQError as error:
+            endpoint = gate.bind(self._socket, config.bind, "publish.bind")
+        except HypnodError:
             self.close()
-            raise AddressError(_explain(config.bind, error)) from error
-        self.endpoint: str = self._socket.get_string(zmq.LAST_ENDPOINT)
+            raise
+        self.endpoint = endpoint
         """Where it is bound; of a wildcard, the port that was taken."""
 
     def next_seq(self, topic: str) -> int:
@@ -72,7 +76,7 @@ class Publisher:
     def close(self) -> None:
         """Close the socket; queued messages have a second to leave."""
         self._socket.close()
-        self._context.term()
+        self._resources.close()
 
     def _replay(self, prefix: str) -> None:
         matching = [(t, m) for (t, _), m in self._last.items() if t.startswith(prefix)]
@@ -87,9 +91,3 @@ class Publisher:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def _explain(bind: str, error: zmq.ZMQError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"publish.bind: expected a free address, found {bind} already in use"
-    return f"publish.bind: expected an endpoint of this machine, found {bind}: {error.strerror}"

@@ -15,6 +15,7 @@ import structlog
 
 from daemon.config import Config, load_config
 from daemon.errors import ConfigError
+from daemon.gate import Gate
 from daemon.log import configure_log
 from daemon.lsl import load_pylsl
 from daemon.messages import SCHEMA, Heartbeat, StageMessage
@@ -68,6 +69,7 @@ class Service:
         self._beat_due = self._started
         self._warm = False
         self._stop_signal: signal.Signals | None = None
+        self._reload = False
         self._resources = ExitStack()
         self._metrics = Metrics()
         self._notifier = Notifier()
@@ -97,7 +99,10 @@ class Service:
             config.metrics, self._metrics.registry, self._unhealthy, self._unready
         )
         resources.callback(server.close)
-        self._publisher = resources.enter_context(Publisher(config.publish))
+        self._gate = resources.enter_context(
+            Gate(config.security, lambda reason: self._metrics.refused.labels(reason).inc())
+        )
+        self._publisher = resources.enter_context(Publisher(config.publish, self._gate))
         log.info(
             "listening", publish=self._publisher.endpoint, metrics=f"{server.host}:{server.port}"
         )
@@ -119,6 +124,10 @@ class Service:
         while self._stop_signal is None:
             busy = self.on_tick()
             self._publisher.serve(0 if busy else TICK_S)
+            self._gate.serve()
+            if self._reload:
+                self._reload = False
+                self._gate.reload()
             errors = [stream.error for stream in self._streams if stream.error is not None]
             if len(errors) == len(self._streams):
                 raise errors[-1]
@@ -263,6 +272,9 @@ class Service:
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         # No logging here: the signal may have come while the log's lock is held.
+        if number == signal.SIGHUP:
+            self._reload = True
+            return
         if number == signal.SIGINT and self._stop_signal is not None:
             os._exit(FORCED_EXIT)
         self._stop_signal = self._stop_signal or signal.Signals(number)
@@ -285,7 +297,8 @@ def hops_per_epoch(hop_s: float | None, spec: ModelSpec) -> int:
 
 @contextmanager
 def _signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:

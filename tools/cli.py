@@ -9,6 +9,7 @@ from models.errors import HypnodError
 from tools.bench import bench
 from tools.demo import demo
 from tools.doctor import doctor
+from tools.keygen import keygen
 from tools.replay import replay
 from tools.run import run
 from tools.score import score
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command()(bench)
 app.command()(demo)
 app.command()(doctor)
+app.command()(keygen)
 app.command()(replay)
 app.command()(run)
 app.command()(score)

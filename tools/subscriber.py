@@ -9,6 +9,7 @@ import msgspec
 import zmq
 
 from daemon.errors import AddressError
+from daemon.keys import ClientKeys
 from daemon.messages import Encoding, Message, decode
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5570"
@@ -38,6 +39,7 @@ class Subscriber:
     Args:
         endpoint: ZeroMQ endpoint of the daemon; it need not run yet.
         prefixes: topics to receive, by their beginning; default: all.
+        keys: for a daemon with `[security] clients`.
 
     Attributes:
         missed: messages that never came, by topic, as the jumps of `seq` tell.
@@ -47,7 +49,12 @@ class Subscriber:
         AddressError: `endpoint` is no ZeroMQ endpoint.
     """
 
-    def __init__(self, endpoint: str = DEFAULT_ENDPOINT, prefixes: Iterable[str] = ("",)) -> None:
+    def __init__(
+        self,
+        endpoint: str = DEFAULT_ENDPOINT,
+        prefixes: Iterable[str] = ("",),
+        keys: ClientKeys | None = None,
+    ) -> None:
         self.endpoint = endpoint
         self.missed: dict[str, int] = {}
         self.unread = 0
@@ -56,6 +63,8 @@ class Subscriber:
         self._socket = self._context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.RCVHWM, 0)  # who watches a whole night in one go may be late
         self._socket.setsockopt(zmq.LINGER, 0)
+        if keys is not None:
+            keys.secure(self._socket)
         for prefix in prefixes:
             self._socket.setsockopt_string(zmq.SUBSCRIBE, prefix)
         try:

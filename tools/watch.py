@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -9,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
+from daemon.keys import ClientKeys
 from tools.live_view import LiveView
 from tools.subscriber import DEFAULT_ENDPOINT, Received, Subscriber
 
@@ -23,6 +25,12 @@ def watch(
     connect: Annotated[
         str, typer.Option(help="The daemon's publisher.", metavar="ENDPOINT")
     ] = DEFAULT_ENDPOINT,
+    server_key: Annotated[
+        Path | None, typer.Option(help="The daemon's public key, hypnod.key.", metavar="FILE")
+    ] = None,
+    client_key: Annotated[
+        Path | None, typer.Option(help="Your own secret key, NAME.key_secret.", metavar="FILE")
+    ] = None,
     once: Annotated[
         bool, typer.Option("--once", help="Show what was said last, and exit.")
     ] = False,
@@ -44,10 +52,14 @@ def watch(
 
         hypnod watch --json | jq -r 'select(.kind == "live") | [.subject, .epoch, .stage] | @tsv'
 
+    A daemon with keys needs --server-key and --client-key, which `hypnod keygen` makes; to the
+    wrong ones it is silent.
+
     With --once the exit code is 1 where no daemon answers.
     """
+    keys = _read_keys(server_key, client_key)
     try:
-        with Subscriber(connect) as subscriber:
+        with Subscriber(connect, keys=keys) as subscriber:
             if once:
                 _show_once(subscriber, timeout, as_json=as_json)
             elif as_json:
@@ -56,6 +68,14 @@ def watch(
                 _show_live(subscriber)
     except KeyboardInterrupt:
         return
+
+
+def _read_keys(server_key: Path | None, client_key: Path | None) -> ClientKeys | None:
+    if server_key is None and client_key is None:
+        return None
+    if server_key is None or client_key is None:
+        raise typer.BadParameter("expected --server-key and --client-key together")
+    return ClientKeys.read(server_key, client_key)
 
 
 def to_json_line(received: Received) -> str:
@@ -88,7 +108,7 @@ def _show_once(subscriber: Subscriber, timeout_s: float, *, as_json: bool) -> No
     if not said:
         Console(stderr=True, soft_wrap=True).print(
             f"no daemon answered at {subscriber.endpoint} within {timeout_s:g} s; "
-            "is it running, and is this its publish.bind?"
+            "is it running, is this its publish.bind, and does it know your key, if it wants one?"
         )
         raise typer.Exit(SILENT_EXIT)
     view = LiveView(subscriber)

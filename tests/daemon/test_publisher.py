@@ -130,6 +130,6 @@ def test_a_port_in_use_is_one_sentence(publisher):
 
 def test_a_foreign_address_is_one_sentence():
     with pytest.raises(
-        AddressError, match=r"expected an endpoint of this machine, found tcp://nohost"
+        AddressError, match=r"expected an endpoint of this machine, found ipc:///nowhere"
     ):
-        Publisher(PublishConfig(bind="tcp://nohost.invalid:5570"))
+        Publisher(PublishConfig(bind="ipc:///nowhere/hypnod"))
