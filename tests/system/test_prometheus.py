@@ -1,0 +1,169 @@
+"""The alert rules and the dashboard: as promtool reads them, and in a real Prometheus server."""
+
+import contextlib
+import json
+import re
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+import uuid
+
+import pytest
+
+from daemon.metrics import Metrics
+from tests.support.bundles import TINY, make_bundle
+from tests.support.daemon_process import TIMEOUT_S, Daemon
+from tests.support.lsl import ROOT, Source
+from tests.support.signals import noise
+
+RULES = ROOT / "systemd" / "prometheus-alerts.yml"
+DASHBOARD = ROOT / "systemd" / "grafana-dashboard.json"
+SFREQ = 512
+
+
+def program(name):
+    return shutil.which(name) or pytest.skip(f"needs {name}, of Debian's package prometheus")
+
+
+def promtool(*arguments):
+    command = [program("promtool"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, check=False, text=True)
+
+
+def expressions_of_dashboard():
+    panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
+    return [target["expr"] for panel in panels for target in panel["targets"]]
+
+
+def exposed_metrics():
+    """Return every name that a scrape can bring."""
+    suffixes = {
+        "counter": ["_total"],
+        "histogram": ["_bucket", "_sum", "_count"],
+        "info": ["_info"],
+    }
+    families = list(Metrics().registry.collect())
+    return {f.name + suffix for f in families for suffix in suffixes.get(f.type, [""])}
+
+
+def test_the_rules_are_understood():
+    found = promtool("check", "rules", RULES)
+    assert found.returncode == 0, found.stderr
+
+
+def test_each_alert_fires_when_it_should_and_not_otherwise():
+    found = promtool("test", "rules", ROOT / "tests" / "system" / "prometheus_alerts_test.yml")
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_the_dashboard_s_queries_are_understood(tmp_path):
+    queries = [e.replace("$", "") for e in expressions_of_dashboard()]
+    rules = [{"record": f"panel:{i}", "expr": expr} for i, expr in enumerate(queries)]
+    file = tmp_path / "queries.yml"
+    file.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}), "utf-8")
+    found = promtool("check", "rules", file)
+    assert found.returncode == 0, found.stderr
+
+
+def test_rules_and_dashboard_name_only_metrics_that_exist():
+    text = "\n".join([RULES.read_text("utf-8"), *expressions_of_dashboard()])
+    named = set(re.findall(r"\b((?:hypnod|process)_\w+)[{\[) ]", text))
+    assert len(named) > 15
+    assert named <= exposed_metrics()
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory):
+    return make_bundle(tmp_path_factory.mktemp("bundle"), n_context=5, **TINY)
+
+
+@contextlib.contextmanager
+def prometheus(folder, target):
+    """Run a Prometheus that scrapes one target and judges the rules several times a second."""
+    rules = re.sub(r"for: \w+", "for: 1s", RULES.read_text("utf-8"))
+    (folder / "rules.yml").write_text(rules, "utf-8")
+    scraped = {"job_name": "hypnod", "static_configs": [{"targets": [target]}]}
+    every = {"scrape_interval": "200ms", "scrape_timeout": "200ms", "evaluation_interval": "200ms"}
+    config = {"global": every, "rule_files": ["rules.yml"], "scrape_configs": [scraped]}
+    (folder / "prometheus.yml").write_text(json.dumps(config), "utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    arguments = {
+        "config.file": folder / "prometheus.yml",
+        "storage.tsdb.path": folder / "data",
+        "web.listen-address": address,
+    }
+    with (folder / "prometheus.log").open("w", encoding="utf-8") as log:
+        command = [program("prometheus"), *(f"--{key}={value}" for key, value in arguments.items())]
+        process = subprocess.Popen(command, stderr=log, env={"GOMAXPROCS": "1"})
+        try:
+            yield Server(process, f"http://{address}/api/v1")
+        finally:
+            process.terminate()
+            process.wait(TIMEOUT_S)
+
+
+class Server:
+    """A Prometheus server's HTTP API."""
+
+    def __init__(self, process, url):
+        self._process = process
+        self._url = url
+
+    def wait_for(self, what, wanted):
+        """Ask again and again, until the answer is as wanted."""
+        data = None
+        deadline = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < deadline:
+            assert self._process.poll() is None, "Prometheus ended"
+            with contextlib.suppress(urllib.error.URLError):  # it is starting
+                with urllib.request.urlopen(f"{self._url}/{what}", timeout=TIMEOUT_S) as answer:
+                    data = json.load(answer)["data"]
+                if (found := wanted(data)) is not None:
+                    return found
+            time.sleep(0.05)
+        raise AssertionError(f"not in {TIMEOUT_S:g} s; the last answer: {data}")
+
+
+def alert(name, state):
+    """Return what finds an alert in the answer to `alerts`."""
+
+    def find(data):
+        for each in data["alerts"]:
+            if each["labels"]["alertname"] == name and each["state"] == state:
+                return each
+        return None
+
+    return find
+
+
+def healthy(data):
+    return True if [t["health"] for t in data["activeTargets"]] == ["up"] else None
+
+
+def test_a_stalled_stream_and_a_killed_daemon_raise_an_alert(bundle, tmp_path):
+    name = f"prometheus-{uuid.uuid4().hex}"
+    toml = (
+        f'[[streams]]\nname = "cage"\nmatch = {{ name = "{name}" }}\n'
+        'subjects = [{ name = "m1", channels = { eeg = "EEG", emg = "EMG" } }]\n'
+    )
+    program("prometheus")
+    with (
+        Source(name, sfreq=SFREQ) as source,
+        Daemon(tmp_path, toml, bundle, more="[staging]\nstall_s = 1.0") as daemon,
+    ):
+        daemon.listen()
+        daemon.event("stream", state="FILLING")
+        with prometheus(tmp_path, daemon.url.removeprefix("http://")) as server:
+            source.push(5 * SFREQ, data=noise(5 * SFREQ))
+            server.wait_for("targets", healthy)
+            firing = server.wait_for("alerts", alert("HypnodStreamStalled", "firing"))
+            assert firing["labels"]["stream"] == "cage"
+            assert firing["labels"]["state"] == "STALLED"
+            assert firing["annotations"]["summary"] == "stream cage is STALLED"
+            daemon.process.kill()
+            firing = server.wait_for("alerts", alert("HypnodAbsent", "firing"))
+            assert "does not answer" in firing["annotations"]["summary"]
