@@ -68,6 +68,21 @@ class EpochBuffer:
         self._n_buffered = 0
         self._latest = -np.inf
 
+    def resume(self, origin: float, epoch: int) -> None:
+        """Take up a grid in the middle: `epoch` is the next one to be cut; forget all samples."""
+        self._origin, self._next = origin, epoch
+        self._blocks, self._n_buffered, self._latest = [], 0, -np.inf
+
+    @property
+    def origin(self) -> float:
+        """Time of the onset of epoch 0, s; NaN before the first sample."""
+        return self._origin
+
+    @property
+    def next_epoch(self) -> int:
+        """The epoch that is cut next."""
+        return self._next
+
     def append(
         self,
         times: NDArray[np.float64],
@@ -87,7 +102,11 @@ class EpochBuffer:
         self._latest = float(times[-1])
 
     def pop(self, overdue: float = -np.inf) -> Iterator[CutEpoch]:
-        """Yield the epochs that are complete, or that end before the time `overdue`."""
+        """Yield the epochs that are complete, or that end before the time `overdue`.
+
+        An epoch that was yielded is done with: samples that come for it later are not used, and
+        whoever stops halfway finds the rest at the next call.
+        """
         while not np.isnan(self._origin):
             if not (self._may_be_complete() or self._end <= overdue):
                 return
@@ -97,9 +116,10 @@ class EpochBuffer:
             whole = self._is_whole(samples)
             if not (whole or self._end <= max(overdue, self._latest)):
                 return
-            yield self._whole(samples) if whole else self._with_gaps(samples)
+            cut = self._whole(samples) if whole else self._with_gaps(samples)
             self._next += 1
             self._drop_before(samples)
+            yield cut
 
     @property
     def _onset(self) -> float:

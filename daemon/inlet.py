@@ -16,8 +16,9 @@ import numpy as np
 from daemon.chunk import Chunk, StreamDescription
 from daemon.config import StreamConfig
 from daemon.errors import StreamError
-from daemon.lsl import check_same, check_stream, identify, load_pylsl, match_predicate
+from daemon.lsl import check_stream, identify, load_pylsl, match_predicate
 from daemon.progress import KEY, ProgressSender
+from models.errors import HypnodError
 
 BUFFER_S = 360
 """Samples kept for a late poll, s at the nominal rate. LSL drops the oldest beyond."""
@@ -117,6 +118,7 @@ class Inlet:
         self._opening: _Opening | None = None
         self._source: _Source | None = None
         self._failures = 0
+        self._refused: tuple[str, HypnodError] | None = None  # the uid of what did not fit, and why
         self._resolving_since = self._ambiguous_since = self._heard = 0.0
         self._shift = 0.0  # added to timestamps since the source's clock was reset
         self._offset_read = 0.0
@@ -138,8 +140,8 @@ class Inlet:
         follow, so that time goes on.
 
         Raises:
-            StreamError: the stream is ambiguous, not as configured, or not what it was before.
-                The next poll looks for it again.
+            StreamError: the stream is ambiguous or not as configured. The next poll looks again.
+            HypnodError: what `refuse` was told, while the refused stream is the visible one.
         """
         if self._opening is not None:
             self._finish_opening()
@@ -151,6 +153,13 @@ class Inlet:
         if chunk is None:
             self._look_behind_silence()
         return chunk
+
+    def refuse(self, reason: HypnodError) -> None:
+        """Leave the connected stream, if any, as it does not fit, and wait for another."""
+        if self._source is not None:
+            self._refused = (self._source.info.uid(), reason)
+            self._disconnect()
+            self._resolve()
 
     def close(self) -> None:
         """Disconnect."""
@@ -174,6 +183,8 @@ class Inlet:
             self._refuse_ambiguity(found)
             return
         self._ambiguous_since = 0.0
+        if found and self._refused is not None and found[0].uid() == self._refused[0]:
+            raise self._refused[1]
         if found:
             self._opening = _Opening(found[0])
 
@@ -183,9 +194,10 @@ class Inlet:
         self._ambiguous_since = self._ambiguous_since or now
         if now - self._ambiguous_since > 1.5 * FORGET_S:
             wanted = ", ".join(f"{key}={value!r}" for key, value in self._config.match.items())
+            names = sorted(identify(info) for info in found)
             raise StreamError(
                 f"stream {self._config.name!r}: expected exactly one visible stream with {wanted},"
-                f" found {len(found)}: {' and '.join(identify(info) for info in found)}"
+                f" found {len(found)}: {' and '.join(names)}"
             )
 
     def _finish_opening(self) -> None:
@@ -215,11 +227,9 @@ class Inlet:
     def _connect(self, source: _Source) -> None:
         try:
             found = check_stream(self._config, source.info)
-            if self.description is not None:
-                check_same(self._config.name, self.description, found)
-        except StreamError:
-            _drop(source)
-            self._resolve()
+        except StreamError as error:
+            self._source = source
+            self.refuse(error)
             raise
         if self.connection and abs(source.offset - self._shift - self.clock_offset) > CLOCK_RESET_S:
             self._shift = source.offset - self.clock_offset

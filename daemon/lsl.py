@@ -131,18 +131,3 @@ def check_stream(config: StreamConfig, info: Any) -> StreamDescription:
     if config.sfreq and not math.isclose(found.sfreq, config.sfreq, rel_tol=0.01):
         raise StreamError(f"{where}expected {config.sfreq:g} Hz, found {found.sfreq:g} Hz")
     return found
-
-
-def check_same(name: str, before: StreamDescription, after: StreamDescription) -> None:
-    """See that a stream that returns is the one that went: filters and montage depend on it.
-
-    Raises:
-        StreamError: it is not; with what it was before and what it is now.
-    """
-    for what in ("sfreq", "ch_names", "units"):
-        was, now = getattr(before, what), getattr(after, what)
-        if was != now:
-            raise StreamError(
-                f"stream {name!r}: expected the same {what} after the reconnection as before, "
-                f"{was!r}, found {now!r}"
-            )

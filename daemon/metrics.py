@@ -121,6 +121,11 @@ class Metrics:
             "Published messages that wait to be written to the journal.",
             registry=r,
         )
+        self.journal_lost = Counter(
+            "hypnod_journal_lost_messages",
+            "Published messages that the journal will never hold.",
+            registry=r,
+        )
 
     def show_state(self, stream: str, state: str, states: Iterable[str]) -> None:
         """Set the gauge of a stream's state to 1 and those of the other states to 0."""

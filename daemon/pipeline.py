@@ -4,6 +4,7 @@ The daemon feeds it from LSL, `hypnod score` from a file: the same samples give 
 """
 
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,7 @@ class Pipeline:
     ) -> None:
         self.description = description
         self._stream = stream
+        self._config = (staging, quality)
         self._spec = spec
         self._stall_s = staging.stall_s
         sfreq, n_subjects = description.sfreq, len(stream.subjects)
@@ -91,10 +93,35 @@ class Pipeline:
         """Samples dropped because their timestamps lay in the past."""
         return self._timeline.dropped
 
+    @property
+    def timeline(self) -> Timeline:
+        """What became of the timestamps."""
+        return self._timeline
+
+    def succeed(self, description: StreamDescription) -> "Pipeline":
+        """Return the pipeline that goes on in the same time grid with a source that has changed.
+
+        The filters start anew and what there is of the present epoch is lost; each channel's
+        level stays.
+
+        Raises:
+            ConfigError, StreamError, SpecError: the source does not fit; see the class.
+        """
+        heir = Pipeline(self._stream, *self._config, self._spec, description)
+        heir._timeline.resume(self._timeline)
+        if self._latest is not None:
+            heir._buffer.resume(self._buffer.origin, self._buffer.next_epoch)
+            heir._latest = self._latest
+        levels = {key: self._conditioner.state()[key] for key in ("level", "seen_s")}
+        heir._conditioner.load_state(heir._conditioner.state() | levels)
+        if self._unit_check is None:
+            heir._unit_check = None
+        return heir
+
     def push(self, chunk: Chunk) -> None:
         """Take the samples of one pull."""
         data = self._montage.apply(chunk.data)
-        for run in self._timeline.place(chunk.timestamps):
+        for run in self._timeline.place(chunk.timestamps, chunk.arrived):
             raw = data[run.samples]
             filtered = self._conditioner.filter(raw, restart=run.after_gap)
             self._buffer.append(
@@ -102,12 +129,13 @@ class Pipeline:
             )
             self._latest = (float(run.times[-1]), chunk.arrived)
 
-    def pop_ready(self, now: float | None = None) -> list[EpochBatch]:
+    def pop_ready(self, now: float | None = None, most: int | None = None) -> list[EpochBatch]:
         """Return the epochs that became ready, in order.
 
         Args:
             now: local clock, s. Where the source has been silent for `stall_s`, epochs that
                 ended that long ago are given up and returned with what there is of them.
+            most: return no more than so many; the next call returns the others.
 
         Raises:
             UnitError: the first epochs' amplitudes contradict the declared unit.
@@ -117,7 +145,7 @@ class Pipeline:
             time, arrived = self._latest
             if now - arrived > self._stall_s:
                 overdue = time + (now - arrived) - self._stall_s
-        return [self._batch(cut) for cut in self._buffer.pop(overdue)]
+        return [self._batch(cut) for cut in islice(self._buffer.pop(overdue), most)]
 
     def _batch(self, cut: CutEpoch) -> EpochBatch:
         reasons = self._quality.assess(cut.raw, cut.missing)

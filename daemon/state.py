@@ -83,7 +83,7 @@ class StateWriter:
         return {s: f"{state}: {why}" for s, (state, why, _) in now.items() if state not in READY}
 
     def set(self, stream: str, state: State, reason: str, sfreq: float | None = None) -> None:
-        """Put a stream in a state; the same state again says nothing.
+        """Put a stream in a state; the same state for the same reason again says nothing.
 
         Args:
             stream: its name.
@@ -91,9 +91,10 @@ class StateWriter:
             reason: why, in one sentence.
             sfreq: measured sampling rate, Hz, where it is known.
         """
-        if stream in self._now and self[stream] is state:
+        before, why, since = self._now.get(stream, (None, "", datetime.now(UTC)))
+        if (before, why) == (state, reason):
             return
-        self._now[stream] = (state, reason, datetime.now(UTC))
+        self._now[stream] = (state, reason, since if before is state else datetime.now(UTC))
         failed = state is State.FAILED
         (log.error if failed else log.info)("stream", stream=stream, state=state, reason=reason)
         self._metrics.show_state(stream, state, tuple(State))

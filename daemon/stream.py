@@ -1,7 +1,10 @@
 """One configured stream while the daemon runs: its inlet, its pipeline, and what state they are in.
 
-The pipeline is made when the stream is first found. It outlives the connection: when the same
-source returns, samples go on in the same time grid, and what was missed is masked.
+The pipeline is made when the stream is first found. It outlives the connection: when a source
+returns, samples go on in the same time grid, and what was missed is masked. A source that returns
+with another rate or other channels gets a new pipeline in the same grid, as long as the labels in
+the config are there. A misfit fails a stream only at the first connection, when somebody is
+there to see it; later the stream waits, STALLED, for a source that fits.
 """
 
 from collections import deque
@@ -14,6 +17,7 @@ from daemon.inlet import Inlet
 from daemon.metrics import Metrics
 from daemon.pipeline import EpochBatch, Pipeline
 from daemon.state import READY, State, StateWriter
+from daemon.timestamps import TimestampWatch
 from models.errors import HypnodError
 from models.spec import ModelSpec
 
@@ -24,6 +28,10 @@ _REMIND_S = 30.0
 _STAGING_FROM, _FILLING_BELOW = 0.75, 0.5
 """Filled fractions of the context window: a few artefacts do not make the state flicker."""
 _STUCK_EPOCHS = 5
+_FORGET_TROUBLE_S = 3.0
+"""A source that does not fit says so again until it goes."""
+_MAX_READY = 64
+"""Epochs cut ahead of the staging; a stream that has more of them is not read on."""
 
 
 class Stream:
@@ -61,9 +69,11 @@ class Stream:
         self._pipeline: Pipeline | None = None
         self._ready: deque[EpochBatch] = deque()
         self._connection = 0
-        self._dropped = 0
+        self._watch = TimestampWatch(stream.name, stream.jitter_s, metrics)
+        self._has_more = False
+        self._trouble = ("", 0.0)
         self._filled = 0.0
-        self._heard = self._cut = 0.0
+        self._heard = self._cut_at = 0.0
         self._reminded: float | None = None
 
     @property
@@ -80,7 +90,11 @@ class Stream:
         if self.error is not None:
             return
         try:
-            self._take_in(self._inlet.poll(), now)
+            if self._has_more:
+                self._heard = self._cut_at = now
+                self._cut()
+            if not self._has_more:
+                self._take_in(self._read(now), now)
         except HypnodError as error:
             self.fail(error)
         else:
@@ -94,6 +108,8 @@ class Stream:
 
     def pop(self) -> EpochBatch | None:
         """Return the next ready epoch, if there is one."""
+        if self._has_more and not self._ready:
+            self._cut()
         return self._ready.popleft() if self._ready else None
 
     def show_filled(self, slots_filled: int) -> None:
@@ -115,49 +131,81 @@ class Stream:
     def _sfreq(self) -> float | None:
         return None if self._pipeline is None else self._pipeline.sfreq
 
+    def _read(self, now: float) -> Chunk | None:
+        """Return what has come, if it is of a source that fits.
+
+        Raises:
+            HypnodError: the first source found does not fit.
+        """
+        try:
+            chunk = self._inlet.poll()
+            if self._inlet.connection > self._connection:
+                self._on_connection(now)
+        except HypnodError as error:
+            if self._pipeline is None:
+                raise
+            self._inlet.refuse(error)
+            self._trouble = (str(error), now)
+            return None
+        return chunk
+
     def _take_in(self, chunk: Chunk | None, now: float) -> None:
-        if self._inlet.connection > self._connection:
-            self._on_connection(now)
         if self._pipeline is None:
             return
         if chunk is not None:
             self._pipeline.push(chunk)
             self._count(chunk, self._pipeline)
             self._heard = now
-        batches = self._pipeline.pop_ready(now)
-        if batches:
-            self._ready += batches
-            self._cut = now
+        if self._cut(now):
+            self._cut_at = now
+
+    def _cut(self, now: float | None = None) -> bool:
+        """Cut ready epochs, but no more than may wait, and tell whether there were any.
+
+        Args:
+            now: where all samples have been read: those that are overdue will not come.
+        """
+        if self._pipeline is None:
+            return False
+        room = _MAX_READY - len(self._ready)
+        batches = self._pipeline.pop_ready(now, room)
+        self._has_more = len(batches) == room
+        self._ready += batches
+        return bool(batches)
 
     def _on_connection(self, now: float) -> None:
         description = self._inlet.description
         self._connection = self._inlet.connection
-        self._heard = self._cut = now
-        if self._pipeline is None and description is not None:
+        if description is None:
+            return
+        if self._pipeline is None:
             self._pipeline = self._open(description)
-        elif self._pipeline is not None:
+        else:
+            if self._pipeline.description != description:
+                self._pipeline = self._succeed(self._pipeline, description)
             self._metrics.reconnects.labels(self.name).inc()
             log.info("reconnected", stream=self.name, clock_offset=self.clock_offset)
+        self._heard = self._cut_at = now
+        self._trouble = ("", now)
 
     def _open(self, description: StreamDescription) -> Pipeline:
-        log.info(
-            "connected",
-            stream=self.name,
-            source=description.name,
-            sfreq=description.sfreq,
-            n_channels=len(description.ch_names),
-        )
+        log.info("connected", stream=self.name, **_summary(description))
         config = self._config
         return Pipeline(self._stream, config.staging, config.quality, self._spec, description)
+
+    def _succeed(self, before: Pipeline, description: StreamDescription) -> Pipeline:
+        pipeline = before.succeed(description)
+        was = {f"former_{key}": value for key, value in _summary(before.description).items()}
+        log.warning("the source has changed", stream=self.name, **_summary(description), **was)
+        return pipeline
 
     def _count(self, chunk: Chunk, pipeline: Pipeline) -> None:
         metrics, name = self._metrics, self.name
         metrics.samples.labels(name).inc(len(chunk.timestamps))
-        metrics.dropped.labels(name).inc(pipeline.dropped - self._dropped)
         metrics.last_sample.labels(name).set_to_current_time()
         metrics.clock_offset.labels(name).set(self.clock_offset)
         metrics.sampling_rate.labels(name).set(pipeline.sfreq)
-        self._dropped = pipeline.dropped
+        self._watch.look(pipeline.timeline, len(chunk.timestamps))
 
     def _update_state(self, now: float) -> None:
         state, reason = self._judge(now)
@@ -172,6 +220,9 @@ class Stream:
 
     def _judge(self, now: float) -> tuple[State, str]:
         stall_s = self._config.staging.stall_s
+        trouble, since = self._trouble
+        if trouble and now - since < _FORGET_TROUBLE_S:
+            return State.STALLED, trouble
         if self._pipeline is None:
             wanted = ", ".join(f"{key}={value!r}" for key, value in self._stream.match.items())
             return State.RESOLVING, f"no stream with {wanted} is visible"
@@ -179,9 +230,17 @@ class Stream:
             if self._inlet.connected:
                 return State.STALLED, "connected, but no samples"
             return State.STALLED, "the connection was lost, no samples"
-        if self._heard - self._cut > stall_s + _STUCK_EPOCHS * self._spec.epoch_s:
+        if self._heard - self._cut_at > stall_s + _STUCK_EPOCHS * self._spec.epoch_s:
             return State.STALLED, "samples come, but their timestamps do not advance"
         staging = self._states[self.name] is State.STAGING
         if self._filled >= (_FILLING_BELOW if staging else _STAGING_FROM):
             return State.STAGING, "the context window holds enough usable epochs"
         return State.FILLING, "the context window holds few usable epochs"
+
+
+def _summary(description: StreamDescription) -> dict[str, object]:
+    return {
+        "source": description.name,
+        "sfreq": description.sfreq,
+        "n_channels": len(description.ch_names),
+    }

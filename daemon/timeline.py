@@ -5,6 +5,12 @@ second-order tracker (phase and rate) of the timestamps. A sample that comes lat
 tracker allows starts a new run after a gap; one that comes earlier (a duplicate, a reordered
 chunk, a clock set back) is dropped. Everything is a recursion over samples: how they were
 chunked changes nothing.
+
+A clock that was set is told from missing or repeated samples by their arrival, where the source
+runs in real time (daemon/pace.py): a sample from the future means a clock set forward, samples
+that stay late one set back. Then the times go on, by this machine's clock, and the timestamps
+that follow are moved by what the clock was. Elsewhere a gap of any length up to a day is
+believed, and two seconds of samples in a row from the past are a clock set back.
 """
 
 from dataclasses import dataclass
@@ -13,8 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
+from daemon.pace import Pace
+
 _TRACKING_S = 10.0  # time constant of the tracker
 _CLOCK_RESET_S = 2.0  # this much data in a row from the past means that the clock was set back
+_LATE_S = 0.5  # so does this much, over as long a time, where it can be told by their arrival
+_LONGEST_GAP_S = 86_400.0  # a longer one is a clock that was set
+_SEAM_S = 1.0  # without a longer silence, no sample is missing where a clock was set
+_BUNCH_S = 1.0  # a timestamp off by less than this may be one of a bunch
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +62,40 @@ class Timeline:
         self._zi = np.zeros(2)
         self._clock_shift = 0.0
         self._behind = 0
+        self._behind_since = np.nan
+        self._after_gap = False
         self._max_behind = round(_CLOCK_RESET_S * sfreq)
+        self.pace = Pace()
+        """How timestamps and arrivals go together."""
+        self._arrived = self._newest = np.nan
         self.dropped = 0
         """Samples dropped so far because they came from the past."""
+        self.gaps = 0
+        """Short gaps found so far: the samples after them were less than 1 s too late."""
+        self.widest_gap = 0.0
+        """The longest such gap, s."""
 
     @property
     def sfreq(self) -> float:
         """Sampling rate as tracked, Hz; nominal until there are samples."""
         return 1.0 / (self._dt + self._drift)
+
+    @property
+    def clock_shift(self) -> float:
+        """What is added to timestamps, as the source's clock was set, s."""
+        return self._clock_shift
+
+    @property
+    def last(self) -> float:
+        """Time of the last accepted sample, s; NaN before the first."""
+        return self._reference + (self._count - 1) * self._dt + self._residual
+
+    def resume(self, before: "Timeline") -> None:
+        """Go on where another timeline, of a source that has come back changed, ended."""
+        self._clock_shift, self.pace = before.clock_shift, before.pace
+        self.dropped, self.gaps, self.widest_gap = before.dropped, before.gaps, before.widest_gap
+        if not np.isnan(before.last):
+            self._start(before.last + self._dt)
 
     @property
     def _drift(self) -> float:
@@ -72,43 +110,74 @@ class Timeline:
         """Tracked distance of the last sample from the nominal grid, s."""
         return -float(self._zi[1]) / (1.0 - self._gain)
 
-    def place(self, timestamps: NDArray[np.float64]) -> list[Run]:
+    def place(self, timestamps: NDArray[np.float64], arrived: float) -> list[Run]:
         """Return the runs of a chunk; samples in none of them were dropped.
 
         Args:
             timestamps: (n_samples,), on the source's clock, s.
+            arrived: when they came, on this machine's clock, s.
         """
         runs: list[Run] = []
-        first, after_gap = 0, False
+        first = 0
+        self._arrived = arrived
+        bad = np.flatnonzero(~np.isfinite(timestamps))
+        self._newest = float(np.delete(timestamps, bad)[-1]) if len(bad) < len(timestamps) else 0.0
         while first < len(timestamps):
-            if np.isnan(self._reference):
-                self._start(timestamps[first])
-            if self._behind and self._is_past(timestamps[first]):
-                after_gap |= self._drop(timestamps[first])
+            if self._is_unusable(timestamps[first]):
+                self._after_gap |= self._drop(timestamps[first])
                 first += 1
                 continue
-            residual, error = self._track(timestamps[first:] + self._clock_shift)
-            off = np.flatnonzero(~(np.abs(error) <= self._jitter_s))
+            if np.isnan(self._reference):
+                self._start(timestamps[first])
+            until = int(next(iter(bad[bad > first]), len(timestamps)))
+            residual, error = self._track(timestamps[first:until] + self._clock_shift)
+            off = np.flatnonzero(np.abs(error) > self._jitter_s)
             accepted = int(off[0]) if len(off) else len(error)
             if accepted:
                 samples = slice(first, first + accepted)
-                runs.append(Run(samples, self._accept(residual[:accepted]), after_gap))
-                after_gap = False
+                runs.append(Run(samples, self._accept(residual[:accepted]), self._after_gap))
+                self._after_gap = False
             first += accepted
-            if accepted == len(error):
-                break
-            if error[accepted] > self._jitter_s:
-                self._start(timestamps[first] + self._clock_shift)
-                after_gap = True
-            else:
-                after_gap |= self._drop(timestamps[first])
+            if accepted < len(error) and error[accepted] > 0:
+                self._after_gap |= self._skip(timestamps[first], float(error[accepted]))
+            elif accepted < len(error):
+                self._after_gap |= self._drop(timestamps[first])
                 first += 1
+        if runs:
+            self.pace.observe(self.last, arrived)
         return runs
 
-    def _is_past(self, timestamp: float) -> bool:
-        """Whether a timestamp is not later than the last accepted sample's."""
-        last = self._reference + (self._count - 1) * self._dt + self._residual
-        return not timestamp + self._clock_shift > last + 0.5 * self._dt
+    def _is_unusable(self, timestamp: float) -> bool:
+        """Whether it is no time, or not later than the last sample after others that were not."""
+        if not np.isfinite(timestamp):
+            return True
+        return self._behind > 0 and not timestamp + self._clock_shift > self.last + 0.5 * self._dt
+
+    def _lead(self) -> float:
+        """Return how far the chunk is ahead of its time, s; see Pace.
+
+        Its newest sample tells: the others have waited for it.
+        """
+        return self.pace.lead(self._newest + self._clock_shift, self._arrived)
+
+    def _skip(self, timestamp: float, late: float) -> bool:
+        """Go to a sample that is `late`; return whether samples are missing before it.
+
+        They are not where it is further ahead than time has passed: its clock was set forward.
+        """
+        gap, lead = timestamp + self._clock_shift - self.last, self._lead()
+        if gap > _LONGEST_GAP_S and lead <= 0:
+            lead = gap
+        if lead > 0 and gap - lead < _SEAM_S:
+            self._clock_shift -= late
+            return False
+        if lead > 0:
+            self._clock_shift -= lead
+        elif late < _BUNCH_S:
+            self.gaps += 1
+            self.widest_gap = max(self.widest_gap, late)
+        self._start(timestamp + self._clock_shift)
+        return True
 
     def _start(self, timestamp: float) -> None:
         """Begin a run at a timestamp, keeping the tracked rate."""
@@ -137,15 +206,27 @@ class Timeline:
     def _drop(self, timestamp: float) -> bool:
         """Drop a sample from the past; return whether the clock was found to be set back.
 
-        If it was, samples are taken to have come without a pause, and later timestamps are
-        moved by what the clock lost: the time grid goes on.
+        If it was, samples are taken to have come without a pause unless their arrival says
+        otherwise, and later timestamps are moved by what the clock lost: the time grid goes on.
         """
         self.dropped += 1
-        self._behind += 1
-        if self._behind < self._max_behind or not np.isfinite(timestamp):
+        if not np.isfinite(timestamp):
             return False
-        residual = self._residual + self._behind * self._drift
-        expected = self._reference + (self._count - 1 + self._behind) * self._dt + residual
-        self._clock_shift = expected - timestamp
-        self._start(expected + self._dt)
+        if self._behind == 0:
+            self._behind_since = self._arrived
+        self._behind += 1
+        expected = self.last + self._behind * (self._dt + self._drift)
+        back = expected - timestamp - self._clock_shift
+        late = -self._lead()
+        if not self._is_set_back(back, late):
+            return False
+        self._clock_shift += late if late - back > _SEAM_S else back
+        self._start(timestamp + self._clock_shift + self._dt)
         return True
+
+    def _is_set_back(self, back: float, late: float) -> bool:
+        """Tell a clock set back from repeated samples: those come at once, not as time passes."""
+        if not self.pace.is_real:
+            return self._behind >= self._max_behind
+        lasted = min(self._behind * self._dt, self._arrived - self._behind_since + self._dt)
+        return lasted >= _LATE_S and late > 0.5 * back

@@ -113,8 +113,15 @@ def last_of(systemd):
 
 def test_the_same_state_again_says_nothing(writer, publisher):
     before = len(publisher.sent)
-    writer.set("cage", State.STARTING, "again")
+    writer.set("cage", State.STARTING, "the daemon is starting")
     assert len(publisher.sent) == before
+
+
+def test_the_same_state_for_another_reason_is_told(writer, publisher):
+    writer.set("cage", State.STALLED, "no samples")
+    writer.set("cage", State.STALLED, "two streams match")
+    said = [(m.state, m.reason) for m in publisher.sent[-2:]]
+    assert said == [("STALLED", "no samples"), ("STALLED", "two streams match")]
 
 
 def test_ready_is_filling_or_staging(writer):
