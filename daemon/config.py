@@ -134,6 +134,18 @@ class SecurityConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Without keys listen to other machines all the same: everyone there can read all stages."""
 
 
+class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where everything that is published is kept."""
+
+    path: str = ""
+    """The SQLite file; default: `journal.sqlite` in systemd's STATE_DIRECTORY, else in
+    `~/.local/state/hypnod`."""
+    fsync: Literal["periodic", "each"] = "periodic"
+    """When it is on the disk for good. `periodic`: 5 s later at the latest. `each`: before it is
+    published, which costs as much as the disk takes. The end of the process alone, even by
+    SIGKILL, loses nothing either way; `periodic` may lose 5 s to the end of the power."""
+
+
 class MetricsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where Prometheus and health probes look: /metrics, /healthz, /readyz."""
 
@@ -169,6 +181,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Where stages go."""
     security: SecurityConfig = SecurityConfig()
     """Who may connect to the ZeroMQ sockets."""
+    journal: JournalConfig = JournalConfig()
+    """Where everything that is published is kept."""
     metrics: MetricsConfig = MetricsConfig()
     """Where Prometheus and health probes look."""
     log: LogConfig = LogConfig()

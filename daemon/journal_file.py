@@ -5,13 +5,15 @@
 format's version is `PRAGMA user_version`.
 """
 
+import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
 from daemon.errors import JournalError
 
+FILE = "journal.sqlite"
 FORMAT = 1
 """It grows by one when a table changes."""
 _APPLICATION = 0x4859504E  # "HYPN", for file(1)
@@ -54,6 +56,21 @@ CREATE TABLE slot (
 """
 
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def journal_path(configured: str = "", environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where the journal is.
+
+    Args:
+        configured: `journal.path` of the config; empty: the default.
+        environ: tells systemd's state directory, or the user's.
+    """
+    if configured:
+        return Path(configured).expanduser()
+    if state := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
+        return Path(state) / FILE
+    home = environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "hypnod" / FILE
 
 
 def connect(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:

@@ -78,6 +78,18 @@ class Engine(ABC):
         """Count the slots of each row's window that are valid in any modality; shape (n,)."""
 
     @abstractmethod
+    def newest(self, rows: NDArray[np.intp]) -> dict[str, NDArray[np.generic]]:
+        """Return a copy of what the last step appended to each row's context window.
+
+        Args:
+            rows: (n,).
+
+        Returns:
+            For each array of `save_context` its last entry, stacked: (n, …). Those of as many
+            steps as the array is long make up the array.
+        """
+
+    @abstractmethod
     def save_context(self, row: int) -> dict[str, NDArray[np.generic]]:
         """Return a copy of a row's context window."""
 

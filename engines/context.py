@@ -66,6 +66,11 @@ class ContextWindow:
         n_filled: NDArray[np.intp] = filled.sum(axis=1, dtype=np.intp)
         return n_filled
 
+    def newest(self, rows: NDArray[np.intp]) -> dict[str, NDArray[np.generic]]:
+        """Return copies of the rows' last slots: `tokens` (n, …) and `mask` (n, n_modalities)."""
+        slots = (self._next[rows] - 1) % self.n_slots
+        return {"tokens": self._tokens[rows, slots], "mask": self._mask[rows, slots]}
+
     def save(self, row: int) -> dict[str, NDArray[np.generic]]:
         """Return copies: `tokens` (n_slots, …) and `mask` (n_slots, n_modalities), oldest first."""
         order = self._order(row)

@@ -79,6 +79,10 @@ class HostEngine(Engine):
         """Count the slots of each row's window that are valid in any modality; shape (n,)."""
         return self._context.slots_filled(rows)
 
+    def newest(self, rows: NDArray[np.intp]) -> dict[str, NDArray[np.generic]]:
+        """Return a copy of what the last step appended to each row's context window."""
+        return self._context.newest(rows)
+
     def save_context(self, row: int) -> dict[str, NDArray[np.generic]]:
         """Return a copy of a row's context window."""
         return self._context.save(row)

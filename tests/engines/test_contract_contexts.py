@@ -23,6 +23,24 @@ def test_saved_context_goes_on_exactly_in_another_row_of_another_engine(open_her
         np.testing.assert_array_equal(found, step(engine, epochs, valid, rows=[1]))
 
 
+@pytest.mark.parametrize("hops", [1, 2])
+def test_a_window_can_be_put_together_from_the_newest_of_every_step(open_here, random, hops):
+    engine, other = open_here(2, hops), open_here(2, hops)
+    rows = np.array([1, 0])
+    steps = []
+    n_slots = len(engine.save_context(0)["mask"])
+    for _ in range(n_slots + 3):
+        step(engine, some(random, engine, 2), random.random((2, 2)) < 0.8, rows=rows)
+        steps.append(engine.newest(rows))
+    for i, row in enumerate(rows.tolist()):
+        context = {
+            name: np.stack([newest[name][i] for newest in steps[-n_slots:]]) for name in steps[0]
+        }
+        other.load_context(row, context)
+        for name, array in engine.save_context(row).items():
+            np.testing.assert_array_equal(other.save_context(row)[name], array)
+
+
 def test_loading_puts_a_row_back_and_leaves_the_others(open_here, random):
     engine = open_here(2)
     step(engine, some(random, engine, 2))

@@ -1,0 +1,247 @@
+"""What a restart goes on from: each stream's time grid and levels, each epoch's tokens.
+
+One row holds a stream's state and is written over at every epoch; the tokens of an epoch are
+written once, to the slot of its number modulo the slots of the context window, so a tick writes
+no more than it computed. The live estimates whose final reading is due are no part of it: the
+journal has them.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.chunk import StreamDescription
+from daemon.config import StreamConfig
+
+Arrays = Mapping[str, NDArray[np.generic]]
+
+_SAME_CLOCK_S = 0.1
+"""The clock offset of one and the same pair of clocks, measured twice."""
+_SAME_TIME_S = 0.5
+"""Two machines' ideas of the time of day."""
+_BACK_S = 0.5
+"""So far a first sample may lie before the grid point that comes next."""
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineState:
+    """Where a pipeline stands after an epoch; its filters always start anew."""
+
+    origin: float
+    """Onset of epoch 0, on the source's clock, s."""
+    next_epoch: int
+    """The epoch that is cut next."""
+    drift: float
+    """Tracked correction of the sampling interval, s."""
+    clock_shift: float
+    """What is added to timestamps, as the source's clock was set, s."""
+    level: NDArray[np.float64]
+    """(n_subjects, n_modalities), running log amplitude."""
+    seen_s: NDArray[np.float64]
+    """(n_subjects, n_modalities), usable signal that it was learnt from, s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """How a stream's clock relates to this machine's, at one moment."""
+
+    offset: float
+    """To add to the stream's clock for this machine's LSL clock, s."""
+    utc_offset: float
+    """To add to the stream's clock for Unix time, s."""
+
+
+class StreamState(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known of a stream after an epoch."""
+
+    fingerprint: str
+    """Bundle, hop, subjects and channels: of others, tokens and levels mean nothing."""
+    source: StreamDescription
+    """What the stream said of itself."""
+    boot: str
+    """This machine's clocks go on until it reboots."""
+    offset: float
+    """See `Clocks`."""
+    utc_offset: float
+    """See `Clocks`."""
+    hop_s: float
+    """Distance of grid points, s."""
+    origin: float
+    """See `PipelineState`, likewise the following."""
+    next_epoch: int
+    drift: float
+    clock_shift: float
+    level: list[list[float]]
+    seen_s: list[list[float]]
+
+    @property
+    def pipeline(self) -> PipelineState:
+        """The part that the pipeline goes on from."""
+        return PipelineState(
+            self.origin,
+            self.next_epoch,
+            self.drift,
+            self.clock_shift,
+            np.array(self.level),
+            np.array(self.seen_s),
+        )
+
+    @property
+    def next_utc(self) -> float:
+        """When the next epoch began or begins, Unix time, s."""
+        return self.origin + self.next_epoch * self.hop_s + self.utc_offset
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What one epoch of one stream adds to the journal, for a restart."""
+
+    stream: str
+    """As named in the config."""
+    epoch: int
+    """The epoch that was staged."""
+    slot: int
+    """Where its arrays go."""
+    state: bytes
+    """Of the stream, after it."""
+    arrays: bytes
+    """What it left in the subjects' context windows."""
+
+
+def fingerprint(bundle_hash: str, hop_s: float, stream: StreamConfig) -> str:
+    """Return what must not change for tokens and levels to keep their meaning."""
+    what = (bundle_hash, hop_s, stream.subjects, stream.unit)
+    return hashlib.sha256(msgspec.json.encode(what, order="deterministic")).hexdigest()[:16]
+
+
+def boot_id() -> str:
+    """Return what tells this machine's runs apart, from one boot to the next."""
+    return _BOOT.read_text("ascii").strip()
+
+
+def encode_state(
+    mark: str,
+    source: StreamDescription,
+    clocks: Clocks,
+    hop_s: float,
+    state: PipelineState,
+) -> bytes:
+    """Return the bytes of a stream's state.
+
+    Args:
+        mark: its `fingerprint`.
+        source: what the stream says of itself.
+        clocks: now.
+        hop_s: distance of grid points, s.
+        state: of its pipeline.
+    """
+    return msgspec.msgpack.encode(
+        StreamState(
+            fingerprint=mark,
+            source=source,
+            boot=boot_id(),
+            offset=clocks.offset,
+            utc_offset=clocks.utc_offset,
+            hop_s=hop_s,
+            origin=state.origin,
+            next_epoch=state.next_epoch,
+            drift=state.drift,
+            clock_shift=state.clock_shift,
+            level=state.level.tolist(),
+            seen_s=state.seen_s.tolist(),
+        )
+    )
+
+
+def decode_state(data: bytes) -> StreamState:
+    """Return the state in `encode_state`'s bytes; raises msgspec.MsgspecError if it is none."""
+    return msgspec.msgpack.decode(data, type=StreamState)
+
+
+def encode_arrays(arrays: Arrays) -> bytes:
+    """Return the bytes of arrays by name."""
+    parts = {name: (a.dtype.str, a.shape, a.tobytes()) for name, a in arrays.items()}
+    return msgspec.msgpack.encode(parts)
+
+
+def decode_arrays(data: bytes) -> dict[str, NDArray[np.generic]]:
+    """Return the arrays in `encode_arrays`'s bytes; raises msgspec.MsgspecError if there are none.
+
+    Raises:
+        msgspec.MsgspecError, ValueError, TypeError: there are none.
+    """
+    parts = msgspec.msgpack.decode(data, type=dict[str, tuple[str, tuple[int, ...], bytes]])
+    return {
+        name: np.frombuffer(content, np.dtype(kind)).reshape(shape)
+        for name, (kind, shape, content) in parts.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a restarted daemon goes on with a stream's former time grid."""
+
+    state: PipelineState | None
+    """What to go on from; None to start anew."""
+    shift: float
+    """To add to a time on the source's former clock for one on its present clock, s."""
+    reason: str
+    """For people: how long it was away, or why not."""
+
+
+def judge(
+    before: StreamState, source: StreamDescription, clocks: Clocks, first: float, span_s: float
+) -> Verdict:
+    """Decide whether a stream goes on where it was.
+
+    The clocks tell whether the source's clock is the one of before. Another (its machine was
+    rebooted) is brought in line through the time of day.
+
+    Args:
+        before: the state in the journal.
+        source: what the stream says of itself now.
+        clocks: now.
+        first: timestamp of the first sample, on the source's clock, s.
+        span_s: what the context window spans, s.
+    """
+    if (before.source.sfreq, before.source.ch_names, before.source.units) != (
+        source.sfreq,
+        source.ch_names,
+        source.units,
+    ):
+        return Verdict(None, 0.0, "the source has another rate, other channels or other units")
+    shift, clock_shift = before.utc_offset - clocks.utc_offset, 0.0
+    if _same_clock(before, clocks):
+        shift, clock_shift = 0.0, before.clock_shift
+    away_s = first + clock_shift - (before.origin + before.next_epoch * before.hop_s + shift)
+    if away_s > span_s:
+        return Verdict(
+            None, shift, f"{away_s:.1f} s are missing, more than the context window spans"
+        )
+    if away_s < -_BACK_S:
+        return Verdict(None, shift, f"the source's time went back by {-away_s:.1f} s")
+    state = PipelineState(
+        before.origin + shift,
+        before.next_epoch,
+        before.drift,
+        clock_shift,
+        np.array(before.level),
+        np.array(before.seen_s),
+    )
+    return Verdict(state, shift, f"{max(away_s, 0.0):.1f} s after its last epoch")
+
+
+def _same_clock(before: StreamState, clocks: Clocks) -> bool:
+    """Whether the source's clock is the one of before.
+
+    Until this machine boots its own LSL clock goes on, whatever becomes of its time of day.
+    """
+    if before.boot == boot_id():
+        return abs(before.offset - clocks.offset) < _SAME_CLOCK_S
+    return abs(before.utc_offset - clocks.utc_offset) < _SAME_TIME_S
