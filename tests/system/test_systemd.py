@@ -15,7 +15,7 @@ import uuid
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.errors import AddressError, ConfigError, StreamError
+from daemon.errors import AddressError, ConfigError, KeyFileError, StreamError
 from engines.errors import EngineError
 from tests.daemon.test_service import fill
 from tests.support.bundles import TINY, make_bundle
@@ -74,7 +74,7 @@ def test_a_gpu_and_the_network_interfaces_stay_visible():
 def test_only_what_no_restart_mends_is_not_tried_again():
     service = dict(settings("Service"))
     prevented = set(map(int, service["RestartPreventExitStatus"].split()))
-    assert ConfigError.exit_code in prevented
+    assert prevented >= {ConfigError.exit_code, KeyFileError.exit_code}
     tried_again = {1, EngineError.exit_code, StreamError.exit_code, AddressError.exit_code}
     assert not prevented & tried_again
 
