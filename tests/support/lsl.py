@@ -41,7 +41,9 @@ class Source:
         source_id: str | None = None,
         kind: str = "EEG",
         dtype: str = "float32",
+        within: Sequence[str] = (),
     ) -> None:
+        """Start it, `within` a command that runs the rest of its arguments."""
         self.spec: dict[str, Any] = {
             "name": name,
             "type": kind,
@@ -52,13 +54,17 @@ class Source:
             "labels": None if labels is None else list(labels),
             "units": units if units is None or isinstance(units, str) else list(units),
         }
+        self._within = list(within)
         self.sent = 0
         self._t0: float | None = None
         self._start()
 
     def _start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.outlet_process", json.dumps(self.spec)],
+            [
+                *self._within,
+                *(sys.executable, "-m", "tests.support.outlet_process", json.dumps(self.spec)),
+            ],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
