@@ -112,6 +112,8 @@ class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     bind: str = "tcp://127.0.0.1:5570"
     """ZeroMQ endpoint of the publisher."""
+    catchup_bind: str = "tcp://127.0.0.1:5571"
+    """ZeroMQ endpoint that answers who missed messages, out of the journal."""
     encoding: Literal["json", "msgpack"] = "json"
     """Encoding of the payload."""
     high_water_mark: Annotated[int, msgspec.Meta(gt=0)] = 10_000

@@ -1,10 +1,11 @@
 """What hypnod says on the wire: multipart `[topic, payload]`, JSON or MessagePack.
 
 Topics are `stage.<subject>`, `stream.<name>` and `heartbeat`. A subscriber that wants one
-subject subscribes to `stage.m01`; ZeroMQ matches by prefix.
+subject subscribes to `stage.m01`; ZeroMQ matches by prefix. Who missed some asks a second socket.
 """
 
-from typing import Literal
+from datetime import datetime
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -13,6 +14,7 @@ SCHEMA = 1
 
 Kind = Literal["live", "final"]
 Encoding = Literal["json", "msgpack"]
+Seq = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class StageMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -113,8 +115,40 @@ class Heartbeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """State of each stream."""
     version: str
     """Version of hypnod."""
+    newest: dict[str, int] = {}
+    """Number of the newest message of each other topic: who has heard a lower one missed some."""
     replayed: bool = False
     """True in a copy sent again to a late subscriber."""
+
+
+class CatchUpRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Asks for messages that were missed: one frame, JSON."""
+
+    topic: Annotated[str, msgspec.Meta(max_length=256)]
+    """The whole topic, `stage.<subject>` or `stream.<name>`."""
+    first: Seq = 0
+    """Number of the first message wanted."""
+    last: Seq | None = None
+    """Number of the last message wanted; null: the newest one there is."""
+    since: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    """Begin with the first message whose `utc` is not before this, ISO 8601 with a time zone."""
+
+
+class CatchUpReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Says what is sent: the first frame of the reply; the messages are the frames after it."""
+
+    schema: int
+    """Version of this message's schema."""
+    topic: str
+    """As asked; empty where the request could not be read."""
+    n_messages: int
+    """Frames that follow: messages in the order of `seq`, in JSON, as they were published."""
+    next: int | None
+    """`first` of the next request for the rest of what was asked for; null: that was all."""
+    newest: int | None
+    """Number of the newest message of the topic in the journal; null where it has none."""
+    error: str | None = None
+    """Why there is no answer, in one sentence."""
 
 
 Message = StageMessage | StreamMessage | Heartbeat

@@ -57,6 +57,11 @@ class Publisher:
         self._seq[topic] += 1
         return seq
 
+    @property
+    def newest(self) -> dict[str, int]:
+        """Number of the newest message of each topic but `heartbeat`."""
+        return {topic: seq - 1 for topic, seq in self._seq.items() if seq and topic != "heartbeat"}
+
     def publish(self, message: Message) -> None:
         """Send a message to its topic; never blocks: who is too slow loses it."""
         topic = topic_of(message)

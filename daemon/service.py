@@ -13,9 +13,11 @@ from types import FrameType
 
 import structlog
 
+from daemon.catchup import CatchUp
 from daemon.config import Config, load_config
 from daemon.errors import ConfigError
 from daemon.gate import Gate
+from daemon.journal_file import journal_path
 from daemon.log import configure_log
 from daemon.lsl import load_pylsl
 from daemon.messages import SCHEMA, Heartbeat, StageMessage
@@ -103,8 +105,14 @@ class Service:
             Gate(config.security, lambda reason: self._metrics.refused.labels(reason).inc())
         )
         self._publisher = resources.enter_context(Publisher(config.publish, self._gate))
+        catch_up = resources.enter_context(
+            CatchUp(config.publish, journal_path(config.journal.path), self._gate)
+        )
         log.info(
-            "listening", publish=self._publisher.endpoint, metrics=f"{server.host}:{server.port}"
+            "listening",
+            publish=self._publisher.endpoint,
+            catch_up=catch_up.endpoint,
+            metrics=f"{server.host}:{server.port}",
         )
         self._states = StateWriter(
             config.streams, self._session, self._publisher, self._metrics, self._notifier
@@ -261,6 +269,7 @@ class Service:
             uptime_s=time.monotonic() - self._started,
             states=dict(self._states.all),
             version=VERSION,
+            newest=self._publisher.newest,
         )
 
     def _unhealthy(self) -> dict[str, str]:

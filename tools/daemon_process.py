@@ -61,17 +61,19 @@ class DaemonProcess:
 
     Attributes:
         endpoint: where it publishes, once it is ready.
+        catch_up: where it answers who missed messages, once it is ready.
         metrics_url: where Prometheus looks, once it is ready.
         startup_s: from its start until it was ready, s, once it is.
     """
 
     def __init__(self, config: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) -> None:
-        self.endpoint = self.metrics_url = ""
+        self.endpoint = self.catch_up = self.metrics_url = ""
         self.startup_s = 0.0
         self._log = folder / "daemon.log"
         self._notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._notified.bind(str(folder / "notify"))
-        publish = {**config.get("publish", {}), "bind": "tcp://127.0.0.1:*"}
+        anywhere = dict.fromkeys(("bind", "catchup_bind"), "tcp://127.0.0.1:*")
+        publish = {**config.get("publish", {}), **anywhere}
         own = {"publish": publish, "metrics": {"port": 0}, "log": {"format": "json"}}
         file = folder / "hypnod.toml"
         file.write_text(to_toml({**config, **own}), encoding="utf-8")
@@ -98,6 +100,7 @@ class DaemonProcess:
         self.startup_s = time.monotonic() - self._started
         listening = next(entry for entry in self._entries() if entry["event"] == "listening")
         self.endpoint = listening["publish"]
+        self.catch_up = listening["catch_up"]
         self.metrics_url = f"http://{listening['metrics']}/metrics"
 
     def check_alive(self) -> None:

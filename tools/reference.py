@@ -15,7 +15,14 @@ from typing import Any
 import msgspec
 
 from daemon.config import Config
-from daemon.messages import SCHEMA, Heartbeat, StageMessage, StreamMessage
+from daemon.messages import (
+    SCHEMA,
+    CatchUpReply,
+    CatchUpRequest,
+    Heartbeat,
+    StageMessage,
+    StreamMessage,
+)
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -63,9 +70,10 @@ and `stage.m1` gives m1 but also m10. Who wants one subject compares the whole t
 **Live or final.** Every epoch comes twice: `live` at once, and `final` when its right-hand context
 has arrived. Closed loop acts on `live`, the record keeps `final`; do not mix them.
 
-**Nothing is lost in silence.** `seq` counts the messages of each topic from 0 without a gap: a
-jump means that this subscriber missed some, because it was too slow or came late. A new
-`session` means that the daemon was restarted; its numbers start at 0.
+**Nothing is lost.** `seq` counts the messages of each topic from 0 without a gap: a jump means
+that this subscriber missed some, because it was too slow or came late. A second socket has them
+all: [catching up](catchup.md). A new `session` means that the daemon was restarted; the numbers go
+on, unless the journal is another one: then they start at 0.
 
 **A late subscriber** gets the last message of each topic it subscribes to (of a subject, the last
 live and the last final one) at once, with `replayed` true. Earlier subscribers of the topic see
@@ -112,7 +120,7 @@ def config_page() -> str:
 def messages_page() -> str:
     """Return the text of docs/messages.md."""
     parts = [_MESSAGES]
-    for struct in (StageMessage, StreamMessage, Heartbeat):
+    for struct in (StageMessage, StreamMessage, Heartbeat, CatchUpRequest, CatchUpReply):
         parts += [_message_section(struct)]
         if struct is StageMessage:
             example = msgspec.json.format(msgspec.json.encode(_EXAMPLE)).decode()

@@ -44,7 +44,8 @@ def write_config(
     config = folder / "hypnod.toml"
     config.write_text(
         f'{streams}\n[engine]\nkind = "onnxruntime"\nbundle = "{bundle}"\n'
-        f'[publish]\nbind = "{bind}"\nheartbeat_s = {heartbeat_s}\n'
+        f'[publish]\nbind = "{bind}"\ncatchup_bind = "tcp://127.0.0.1:*"\n'
+        f"heartbeat_s = {heartbeat_s}\n"
         f'[metrics]\nport = {port}\n[log]\nformat = "json"\n{more}\n',
         encoding="utf-8",
     )
@@ -112,6 +113,7 @@ class Daemon:
         """Wait until the sockets are bound."""
         listening = self.event("listening")
         self.endpoint = listening["publish"]
+        self.catch_up = listening["catch_up"]
         self.url = f"http://{listening['metrics']}"
 
     def get(self, path: str) -> tuple[int, str]:
