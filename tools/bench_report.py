@@ -134,15 +134,16 @@ def _draw_way(report: BenchReport) -> Table:
 
 
 def _draw_lines(report: BenchReport) -> Iterator[Text]:
-    yield Text(
-        f"{SUBJECTS} subjects in real time    {100 * report.cpu_64_subjects:.1f} % of one core "
-        f"({report.subjects_per_core:.0f} subjects per core), {report.rss_64_subjects_mb:.0f} MB, "
+    yield Text.assemble(
+        (f"{SUBJECTS} subjects in real time  ", "dim"),
+        f"{100 * report.cpu_64_subjects:.1f} % of one core, {report.rss_64_subjects_mb:.0f} MB, "
         f"published p99 {report.latency_64_subjects_ms.p99:.0f} ms after arrival, "
-        f"{report.missed_64_subjects} missed"
+        f"{report.missed_64_subjects} missed",
     )
-    yield Text(
-        f"1 subject                 {report.rss_mb:.0f} MB, ready {report.startup_s:.2f} s after "
-        "its start"
+    yield Text.assemble(("subjects per core         ", "dim"), f"{report.subjects_per_core:.0f}")
+    yield Text.assemble(
+        ("one subject               ", "dim"),
+        f"{report.rss_mb:.0f} MB, ready {report.startup_s:.2f} s after its start",
     )
     for what, why in report.skipped.items():
         yield Text(f"skipped: {what}: {why}", "yellow")
