@@ -71,6 +71,12 @@ def test_a_gpu_and_the_network_interfaces_stay_visible():
     assert "AF_NETLINK" in service["RestrictAddressFamilies"].split()
 
 
+def test_zeromq_may_set_the_scheduling_of_its_threads():
+    """Without, libzmq aborts the process: its thread.cpp asserts that sched_setscheduler works."""
+    filters = [value for key, value in settings("Service") if key == "SystemCallFilter"]
+    assert filters == ["@system-service", "~@privileged"]
+
+
 def test_only_what_no_restart_mends_is_not_tried_again():
     service = dict(settings("Service"))
     prevented = set(map(int, service["RestartPreventExitStatus"].split()))
