@@ -24,6 +24,8 @@ log = structlog.get_logger()
 
 LONGEST_REQUEST = 65536
 """A client that sends more than this in one frame is cut off, bytes."""
+HANDSHAKE_MS = 5000
+"""Who has not shown a key by then is cut off."""
 
 _AT_ONCE = 64  # connections decided in one call: a crowd at the gate must not hold up staging
 _MAX_TOLD = 1000  # refusals told apart in the log
@@ -33,7 +35,11 @@ _FAILURES = (
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
-REASONS = ("unknown_key", "wrong_server_key", "no_curve", "other")
+REASONS = {
+    "unknown_key": "its key is not among the allowed ones",
+    "wrong_server_key": "it takes this server for one with another key",
+    "no_handshake": "it spoke no CURVE, or hung up before it had shown a key",
+}
 """Why a connection was refused."""
 
 
@@ -79,6 +85,7 @@ class Gate:
         """
         self._check(endpoint, key)
         socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_REQUEST)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         if self._own is not None:
             self._secure(socket, self._own)
         try:
@@ -102,6 +109,8 @@ class Gate:
 
     def reload(self) -> None:
         """Read the allowed keys again; who is connected stays, whatever became of its key.
+
+        A client that was refused for its key has given up: libzmq makes it connect anew.
 
         Where they cannot be read the former ones stay allowed.
         """
@@ -171,11 +180,11 @@ class Gate:
 
     def _count(self, reason: str) -> None:
         self._refused(reason)
-        if reason in ("wrong_server_key", "no_curve"):
-            self._tell(reason)
+        if reason != "unknown_key":  # of which one was told when it was asked for
+            self._tell(REASONS[reason])
 
     def _tell(self, why: str) -> None:
-        """Log a refusal, once: who is refused tries again, ten times a second."""
+        """Log a refusal, once: many clients try again, ten times a second."""
         if why not in self._told and len(self._told) < _MAX_TOLD:
             self._told.add(why)
             log.warning("refused a client", reason=why)
@@ -222,12 +231,10 @@ def _secret_path(config: SecurityConfig) -> Path:
 def _reason(event: int, value: int) -> str:
     if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
         return "unknown_key"
-    if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
-        if value == zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC:
-            return "wrong_server_key"
-        if value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
-            return "no_curve"
-    return "other"
+    wrong = event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    if wrong and value == zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC:
+        return "wrong_server_key"
+    return "no_handshake"
 
 
 def _explain(key: str, endpoint: str, error: zmq.ZMQError) -> str:

@@ -110,14 +110,13 @@ def write_pair(folder: Path, name: str) -> tuple[Path, Path]:
     public_path, secret_path = folder / f"{name}{PUBLIC_SUFFIX}", folder / f"{name}{SECRET_SUFFIX}"
     public, secret = (key.decode() for key in zmq.curve_keypair())
     text = f'metadata\n    name = {name}\ncurve\n    public-key = "{public}"\n'
+    for path in (public_path, secret_path):
+        if path.exists():
+            raise KeyFileError(f"{path}: expected no such file yet, found one, which stays")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_new(public_path, text, 0o644)
         _write_new(secret_path, f'{text}    secret-key = "{secret}"\n', 0o600)
-    except FileExistsError as error:
-        raise KeyFileError(
-            f"{error.filename}: expected no such file yet, found one, which stays as it is"
-        ) from error
     except OSError as error:
         raise KeyFileError(f"{folder}: expected a folder to write to, found: {error}") from error
     return public_path, secret_path
@@ -126,7 +125,7 @@ def write_pair(folder: Path, name: str) -> tuple[Path, Path]:
 def _load(path: Path) -> tuple[bytes, bytes | None]:
     try:
         public, secret = zmq.auth.load_certificate(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, IndexError) as error:
         raise KeyFileError(f"{path}: expected a readable file of CURVE keys, found none") from error
     if not _is_key(public) or (secret is not None and not _is_key(secret)):
         raise KeyFileError(f"{path}: expected keys of {_N_DIGITS} digits in Z85, found others")
