@@ -1,0 +1,113 @@
+"""The signal itself goes wrong, as it does in the animal lab: what the daemon publishes."""
+
+import uuid
+
+import numpy as np
+import pytest
+
+from daemon.messages import StageMessage
+from tests.support.bundles import TINY, make_bundle
+from tests.support.daemon_process import Daemon, Subscriber
+from tests.support.lsl import Source
+
+SFREQ = 512
+N_EPOCHS, FIRST, LAST = 9, 3, 6
+"""Epochs pushed, and those with the fault: from FIRST to before LAST."""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return make_bundle(tmp_path_factory.mktemp("bundle"), n_context=5, **TINY)
+
+
+@pytest.fixture
+def hypnod(tmp_path, bundle):
+    """A source, and the subscriber to a daemon that reads it."""
+    name = f"fault-{uuid.uuid4().hex}"
+    streams = f"""
+[[streams]]
+name = "cage"
+match = {{ name = "{name}" }}
+subjects = [{{ name = "m1", channels = {{ eeg = "EEG", emg = "EMG" }} }}]
+"""
+    with Source(name, sfreq=SFREQ) as source, Daemon(tmp_path, streams, bundle) as daemon:
+        daemon.listen()
+        source.wait_for_consumers()
+        with Subscriber(daemon.endpoint, "stage.") as subscriber:
+            yield source, subscriber
+
+
+def noise(n_epochs, seed=0):
+    return np.random.default_rng(seed).normal(0, 50, (n_epochs * SFREQ, 2)).round(1)
+
+
+def live_until(subscriber, epoch):
+    subscriber.until(lambda m: m.kind == "live" and m.epoch == epoch)
+    live = [m for m in subscriber.heard if isinstance(m, StageMessage) and m.kind == "live"]
+    assert [m.epoch for m in live] == list(range(epoch + 1))
+    assert np.diff([m.onset for m in live]) == pytest.approx(np.ones(epoch))
+    return live
+
+
+def mains(x):
+    return 2000 * np.sin(2 * np.pi * 50 * np.arange(len(x)) / SFREQ)
+
+
+FAULTS = {
+    "not_finite": lambda x: np.full_like(x, np.nan),
+    "not_finite inf": lambda x: np.full_like(x, np.inf),
+    "flat": np.zeros_like,
+    "clipped": lambda x: np.clip(x, -60, 60),
+    "mains": mains,
+    "out_of_range": lambda x: x * 500,
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_bad_emg_is_left_out_and_the_eeg_is_read(hypnod, fault):
+    source, subscriber = hypnod
+    data = noise(N_EPOCHS)
+    part = slice(FIRST * SFREQ, LAST * SFREQ)
+    data[part, 1] = FAULTS[fault](data[part, 1])
+    source.push(len(data), data=data)
+    reason = fault.split()[0]
+    bad = range(FIRST, LAST)
+    for message in live_until(subscriber, N_EPOCHS - 1):
+        assert message.validity["eeg"] == "ok"
+        if message.epoch != LAST:  # where the filter may still ring
+            assert message.validity["emg"] == (reason if message.epoch in bad else "ok")
+            assert message.pathway == ("eeg" if message.epoch in bad else "mixed")
+        assert message.stage in message.probabilities
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_all_channels_bad_is_unknown_or_an_artefact_and_says_why(hypnod, fault):
+    source, subscriber = hypnod
+    data = noise(N_EPOCHS)
+    part = slice(FIRST * SFREQ, LAST * SFREQ)
+    for channel in range(2):
+        data[part, channel] = FAULTS[fault](data[part, channel])
+    source.push(len(data), data=data)
+    reason = fault.split()[0]
+    for message in live_until(subscriber, N_EPOCHS - 1)[FIRST:LAST]:
+        assert message.stage == ("UNKNOWN" if reason in ("flat", "not_finite") else "ART")
+        assert message.reason == f"eeg {reason}, emg {reason}"
+        assert (message.pathway, message.probabilities) == (None, {})
+
+
+def test_the_emg_electrode_is_off_for_ten_minutes(hypnod):
+    """The EEG is read alone from the first epoch without EMG to the last, and nothing is lost."""
+    source, subscriber = hypnod
+    block_s, blocks = 60, 12
+    for block in range(blocks):
+        data = noise(block_s, seed=block)
+        if 1 <= block < 11:
+            data[:, 1] = mains(data) + data[:, 1] / 100
+        source.push(len(data), data=data)
+        live = live_until(subscriber, (block + 1) * block_s - 1)
+    pathways = [m.pathway for m in live]
+    assert pathways == ["mixed"] * 60 + ["eeg"] * 600 + ["mixed"] * 60
+    assert {m.validity["emg"] for m in live[60:660]} == {"mains"}
+    assert all(m.stage in m.probabilities for m in live)
+    final = {m.epoch: m.pathway for m in subscriber.heard if m.kind == "final"}
+    assert all(final[epoch] == pathways[epoch] for epoch in final)
