@@ -55,7 +55,7 @@ class DaemonProcess:
     """`python -m daemon` on a config.
 
     Args:
-        config: the content of its config file; `publish.bind`, `metrics.port` and `log` are set.
+        config: the content of its config file; addresses, journal and log are set here.
         folder: where its files go; it must be empty of those of another daemon.
         environ: on top of this process's environment.
 
@@ -72,9 +72,13 @@ class DaemonProcess:
         self._log = folder / "daemon.log"
         self._notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._notified.bind(str(folder / "notify"))
-        anywhere = dict.fromkeys(("bind", "catchup_bind"), "tcp://127.0.0.1:*")
-        publish = {**config.get("publish", {}), **anywhere}
-        own = {"publish": publish, "metrics": {"port": 0}, "log": {"format": "json"}}
+        free = "tcp://127.0.0.1:*"
+        own = {
+            "publish": {**config.get("publish", {}), "bind": free, "catchup_bind": free},
+            "journal": {"path": str(folder / "journal.sqlite"), **config.get("journal", {})},
+            "metrics": {"port": 0},
+            "log": {"format": "json"},
+        }
         file = folder / "hypnod.toml"
         file.write_text(to_toml({**config, **own}), encoding="utf-8")
         self._started = time.monotonic()

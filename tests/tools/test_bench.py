@@ -18,6 +18,7 @@ from tools.bench_report import judge
 from tools.measure import Percentiles, percentiles
 
 HYPNOD = "from tools.cli import main; main()"
+pytestmark = pytest.mark.timeout(300)  # a start of six processes; an export where none is kept
 PERCENTILES = ("end_to_end_ms", "floor_ms", "latency_64_subjects_ms")
 
 
@@ -31,7 +32,7 @@ def shown(tmp_path_factory):
         [*command, "--bundle", str(bundle), "--json", str(folder / "bench.json")],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=240,
         check=False,
         env=os.environ | {"COLUMNS": "140"},
     )

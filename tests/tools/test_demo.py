@@ -33,6 +33,7 @@ def bundle(tmp_path_factory):
 def shown(tmp_path_factory, bundle):
     """A small demo: its process, its figures, and the folder that it wrote to."""
     folder = tmp_path_factory.mktemp("demo")
+    home = tmp_path_factory.mktemp("home")
     options = "--minutes 0.5 --subjects 2 --speed 10 --seed 3 --json demo.json --png demo.png"
     process = subprocess.run(
         [sys.executable, "-c", HYPNOD, "demo", "--bundle", str(bundle), *options.split()],
@@ -41,9 +42,10 @@ def shown(tmp_path_factory, bundle):
         text=True,
         timeout=90,
         check=False,
-        env=os.environ | {"COLUMNS": "140"},
+        env=os.environ | {"COLUMNS": "140", "HOME": str(home)},
     )
     assert process.returncode == 0, process.stdout + process.stderr
+    assert not list(home.rglob("*hypnod*"))  # its journal is no one else's
     return process, json.loads((folder / "demo.json").read_bytes()), folder
 
 
