@@ -40,6 +40,7 @@ class Subscriber:
         endpoint: ZeroMQ endpoint of the daemon; it need not run yet.
         prefixes: topics to receive, by their beginning; default: all.
         keys: for a daemon with `[security] clients`.
+        high_water_mark: messages kept while nobody calls `receive`; 0: all that come.
 
     Attributes:
         missed: messages that never came, by topic, as the jumps of `seq` tell.
@@ -54,6 +55,7 @@ class Subscriber:
         endpoint: str = DEFAULT_ENDPOINT,
         prefixes: Iterable[str] = ("",),
         keys: ClientKeys | None = None,
+        high_water_mark: int = 0,
     ) -> None:
         self.endpoint = endpoint
         self.missed: dict[str, int] = {}
@@ -61,7 +63,7 @@ class Subscriber:
         self._last: dict[str, Message] = {}
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
-        self._socket.setsockopt(zmq.RCVHWM, 0)  # who watches a whole night in one go may be late
+        self._socket.setsockopt(zmq.RCVHWM, high_water_mark)
         self._socket.setsockopt(zmq.LINGER, 0)
         if keys is not None:
             keys.secure(self._socket)
@@ -83,9 +85,10 @@ class Subscriber:
                 return
             topic, payload = self._socket.recv_multipart()
             wall, monotonic = time.time(), time.monotonic()
-            message = self._decode(topic.decode(errors="replace"), payload)
+            name = topic.decode(errors="replace")
+            message = self._decode(name, payload)
             if message is not None:
-                yield Received(topic.decode(), message, wall, monotonic)
+                yield from self._take(Received(name, message, wall, monotonic))
             timeout_ms = 0
 
     @property
@@ -99,14 +102,18 @@ class Subscriber:
         self._context.term()
 
     def _decode(self, topic: str, payload: bytes) -> Message | None:
-        """Return the message, or None where it is a copy, or of another version of hypnod."""
+        """Return the message, or None where it is of another version of hypnod."""
         encoding: Encoding = "json" if payload[:1] == _JSON_BEGIN else "msgpack"
         try:
-            message = decode(topic, payload, encoding)
+            return decode(topic, payload, encoding)
         except (msgspec.ValidationError, msgspec.DecodeError):
             self.unread += 1
             return None
-        return message if self._is_new(topic, message) else None
+
+    def _take(self, received: Received) -> Iterator[Received]:
+        """Yield what a message that has come brings: itself, unless it is a copy."""
+        if self._is_new(received.topic, received.message):
+            yield received
 
     def _is_new(self, topic: str, message: Message) -> bool:
         """Count what is missing before this message; a new session of the daemon starts anew."""
