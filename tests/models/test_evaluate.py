@@ -7,11 +7,11 @@ import torch
 from engines.bundle import open_bundle
 from engines.torch import TorchEngine
 from models.checkpoint import load_model
-from models.dataset import Subject
+from models.dataset import Subject, simulate_subjects
 from models.evaluate import evaluate, read_all, score
 from models.sdreamer import SDreamer
 from models.stages import UNSCORED
-from tests.support.bundles import TINY, make_bundle
+from tests.support.bundles import TINY, make_bundle, mouse_spec
 
 N_EPOCHS = 150  # more than a batch
 
@@ -68,3 +68,13 @@ def test_lag_reads_the_same_epochs_later(bundle: Path, epochs: np.ndarray) -> No
     assert by_live["mixed", 0].accuracy == by_late["mixed", 3].accuracy == 1.0
     assert by_live["mixed", 3].confusion.sum() == N_EPOCHS - 3
     assert set(by_live) == {(p, lag) for p in ("mixed", "eeg", "emg") for lag in (0, 3)}
+
+
+def test_shipped_bundle_stages_mice_it_never_saw() -> None:
+    bundle = open_bundle()
+    subjects = list(simulate_subjects(bundle.spec, [900_000, 900_002], 0.25))
+    scores = evaluate(load_model(bundle.path), subjects)
+    assert bundle.spec == mouse_spec(dropout=0.0)
+    assert sum(file.stat().st_size for file in bundle.path.iterdir()) < 20e6
+    assert scores["mixed", 0].kappa >= 0.85
+    assert min(scores["eeg", 0].kappa, scores["emg", 0].kappa) > 0.5
