@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from daemon import metrics_server
 from daemon.config import MetricsConfig
+from daemon.errors import ConfigError
 from daemon.metrics import Metrics
 from daemon.metrics_server import MetricsServer
 
@@ -20,6 +21,19 @@ from daemon.metrics_server import MetricsServer
 def server():
     server = MetricsServer(MetricsConfig(port=0), Metrics().registry, dict, dict)
     yield server
+    server.close()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.168.1.20", "rig.example"])
+def test_other_machines_are_kept_out_unless_allowed(host):
+    with pytest.raises(ConfigError, match=r"^metrics\.host: expected an address of this machine"):
+        MetricsServer(MetricsConfig(host=host, port=0), Metrics().registry, dict, dict)
+
+
+def test_other_machines_are_let_in_where_the_config_says_so():
+    config = MetricsConfig(host="0.0.0.0", port=0, open_to_network=True)
+    server = MetricsServer(config, Metrics().registry, dict, dict)
+    assert "hypnod" in scrape(server)
     server.close()
 
 

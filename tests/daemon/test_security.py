@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -150,6 +151,17 @@ def test_the_config_that_is_kept_and_hashed_holds_paths_alone(keys, stream):
     kept = msgspec.json.encode(parse_config(text, "f.toml")).decode()
     assert str(secret) in kept
     assert not [each for each in secret_texts(keys) if each in kept]
+
+
+def test_the_client_in_the_docs_hears(daemon, keys):
+    page = (ROOT / "docs" / "security.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    code = code.replace("tcp://rig:5570", daemon.endpoint).replace("dashboard", "good")
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", code], cwd=keys, stdout=subprocess.PIPE, text=True
+    ) as client:
+        assert any(line.startswith("heartbeat") for line in client.stdout)
+        client.kill()
 
 
 @pytest.mark.parametrize(
