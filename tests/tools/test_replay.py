@@ -195,7 +195,7 @@ def test_several_files_keep_step(tmp_path: Path) -> None:
         replaying(*paths, "--speed", "max", "--json") as process,
     ):
         wait_until(
-            lambda: [left.poll(), right.poll()] and left.connected and right.connected, "both"
+            lambda: [left.poll(), right.poll()] and left.connection and right.connection, "both"
         )
         found = summary(process)
     assert [s["samples"] for s in found["streams"]] == [5 * SFREQ] * 2
