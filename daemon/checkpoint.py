@@ -15,8 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.chunk import StreamDescription
-from daemon.config import StreamConfig
+from daemon.config import StagingConfig, StreamConfig
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -61,9 +60,11 @@ class StreamState(msgspec.Struct, frozen=True, kw_only=True):
     """All that is known of a stream after an epoch."""
 
     fingerprint: str
-    """Bundle, hop, subjects and channels: of others, tokens and levels mean nothing."""
-    source: StreamDescription
-    """What the stream said of itself."""
+    """Of what must not change for the rest to keep its meaning; see `fingerprint`."""
+    sfreq: float
+    """The stream's nominal sampling rate, Hz."""
+    grid_epoch: int
+    """The first epoch of this grid and of the context windows."""
     boot: str
     """This machine's clocks go on until it reboots."""
     offset: float
@@ -79,23 +80,6 @@ class StreamState(msgspec.Struct, frozen=True, kw_only=True):
     clock_shift: float
     level: list[list[float]]
     seen_s: list[list[float]]
-
-    @property
-    def pipeline(self) -> PipelineState:
-        """The part that the pipeline goes on from."""
-        return PipelineState(
-            self.origin,
-            self.next_epoch,
-            self.drift,
-            self.clock_shift,
-            np.array(self.level),
-            np.array(self.seen_s),
-        )
-
-    @property
-    def next_utc(self) -> float:
-        """When the next epoch began or begins, Unix time, s."""
-        return self.origin + self.next_epoch * self.hop_s + self.utc_offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +98,9 @@ class Checkpoint:
     """What it left in the subjects' context windows."""
 
 
-def fingerprint(bundle_hash: str, hop_s: float, stream: StreamConfig) -> str:
-    """Return what must not change for tokens and levels to keep their meaning."""
-    what = (bundle_hash, hop_s, stream.subjects, stream.unit)
+def fingerprint(bundle_hash: str, staging: StagingConfig, stream: StreamConfig) -> str:
+    """Return what must not change for tokens, levels and estimates due to keep their meaning."""
+    what = (bundle_hash, staging.hop_s, staging.final_lag, stream.subjects, stream.unit)
     return hashlib.sha256(msgspec.json.encode(what, order="deterministic")).hexdigest()[:16]
 
 
@@ -126,17 +110,14 @@ def boot_id() -> str:
 
 
 def encode_state(
-    mark: str,
-    source: StreamDescription,
-    clocks: Clocks,
-    hop_s: float,
-    state: PipelineState,
+    mark: str, sfreq: float, grid_epoch: int, clocks: Clocks, hop_s: float, state: PipelineState
 ) -> bytes:
     """Return the bytes of a stream's state.
 
     Args:
         mark: its `fingerprint`.
-        source: what the stream says of itself.
+        sfreq: its nominal sampling rate, Hz.
+        grid_epoch: the first epoch of its grid.
         clocks: now.
         hop_s: distance of grid points, s.
         state: of its pipeline.
@@ -144,7 +125,8 @@ def encode_state(
     return msgspec.msgpack.encode(
         StreamState(
             fingerprint=mark,
-            source=source,
+            sfreq=sfreq,
+            grid_epoch=grid_epoch,
             boot=boot_id(),
             offset=clocks.offset,
             utc_offset=clocks.utc_offset,
@@ -171,7 +153,7 @@ def encode_arrays(arrays: Arrays) -> bytes:
 
 
 def decode_arrays(data: bytes) -> dict[str, NDArray[np.generic]]:
-    """Return the arrays in `encode_arrays`'s bytes; raises msgspec.MsgspecError if there are none.
+    """Return the arrays in `encode_arrays`'s bytes.
 
     Raises:
         msgspec.MsgspecError, ValueError, TypeError: there are none.
@@ -196,7 +178,7 @@ class Verdict:
 
 
 def judge(
-    before: StreamState, source: StreamDescription, clocks: Clocks, first: float, span_s: float
+    before: StreamState, sfreq: float, clocks: Clocks, first: float, span_s: float
 ) -> Verdict:
     """Decide whether a stream goes on where it was.
 
@@ -205,36 +187,34 @@ def judge(
 
     Args:
         before: the state in the journal.
-        source: what the stream says of itself now.
+        sfreq: the stream's nominal sampling rate, Hz.
         clocks: now.
         first: timestamp of the first sample, on the source's clock, s.
         span_s: what the context window spans, s.
     """
-    if (before.source.sfreq, before.source.ch_names, before.source.units) != (
-        source.sfreq,
-        source.ch_names,
-        source.units,
-    ):
-        return Verdict(None, 0.0, "the source has another rate, other channels or other units")
     shift, clock_shift = before.utc_offset - clocks.utc_offset, 0.0
     if _same_clock(before, clocks):
         shift, clock_shift = 0.0, before.clock_shift
-    away_s = first + clock_shift - (before.origin + before.next_epoch * before.hop_s + shift)
+    next_onset = before.origin + shift + before.next_epoch * before.hop_s
+    away_s = first + clock_shift - next_onset
     if away_s > span_s:
-        return Verdict(
-            None, shift, f"{away_s:.1f} s are missing, more than the context window spans"
-        )
+        return cold(f"{away_s:.1f} s are missing, more than the context window spans")
     if away_s < -_BACK_S:
-        return Verdict(None, shift, f"the source's time went back by {-away_s:.1f} s")
+        return cold(f"the source's time went back by {-away_s:.1f} s")
     state = PipelineState(
-        before.origin + shift,
-        before.next_epoch,
-        before.drift,
-        clock_shift,
-        np.array(before.level),
-        np.array(before.seen_s),
+        origin=before.origin + shift,
+        next_epoch=before.next_epoch,
+        drift=before.drift if before.sfreq == sfreq else 0.0,
+        clock_shift=clock_shift,
+        level=np.array(before.level),
+        seen_s=np.array(before.seen_s),
     )
-    return Verdict(state, shift, f"{max(away_s, 0.0):.1f} s after its last epoch")
+    return Verdict(state, shift, f"resumed warm: {max(away_s, 0.0):.1f} s are missing")
+
+
+def cold(why: str) -> Verdict:
+    """Return the verdict that a stream starts anew."""
+    return Verdict(None, 0.0, f"started cold: {why}")
 
 
 def _same_clock(before: StreamState, clocks: Clocks) -> bool:

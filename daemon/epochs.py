@@ -69,7 +69,12 @@ class EpochBuffer:
         self._latest = -np.inf
 
     def resume(self, origin: float, epoch: int) -> None:
-        """Take up a grid in the middle: `epoch` is the next one to be cut; forget all samples."""
+        """Take up a grid in the middle; forget all samples.
+
+        Args:
+            origin: onset of epoch 0, s; NaN begins a new grid, at the first sample.
+            epoch: the next one to be cut.
+        """
         self._origin, self._next = origin, epoch
         self._blocks, self._n_buffered, self._latest = [], 0, -np.inf
 
@@ -94,7 +99,7 @@ class EpochBuffer:
     ) -> None:
         """Add the samples of one run; `times` (n,), `raw` and `filtered` (n, n_channels)."""
         if np.isnan(self._origin):
-            self._origin = float(times[0])
+            self._origin = float(times[0]) - self._next * self._hop_s
         self._run += after_gap
         run = np.full(len(times), self._run)
         self._blocks.append(_Samples(times, run, raw, filtered, np.full(len(times), arrived)))

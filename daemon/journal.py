@@ -21,6 +21,7 @@ import structlog
 from daemon.checkpoint import Checkpoint
 from daemon.config import JournalConfig
 from daemon.errors import JournalError
+from daemon.history import NO_HISTORY, History, read_history
 from daemon.journal_file import (
     check_format,
     companions,
@@ -85,7 +86,7 @@ class Journal:
         self._syncer = Syncer(self.path)
         self._warned: str | None = None
         self._losing = False
-        self._set_aside_once = False
+        self._new_again = False
         try:
             self._try_open()
         except JournalError:
@@ -103,6 +104,22 @@ class Journal:
         Never fails: what cannot be written now is written later, in order.
         """
         self._add(_Tick(messages, checkpoints, None))
+
+    def history(self) -> tuple[History, int]:
+        """Return what former runs left, and the first number of topics that they leave open.
+
+        Where it is not known which numbers were used, those of the time of day were not.
+        """
+        known = self._db is not None and not self._new_again
+        try:
+            history = read_history(self.path)
+        except JournalError as error:
+            history, known = NO_HISTORY, False
+            cause = error.__cause__
+            log.error("journal cannot be read", path=str(self.path), reason=str(error))
+            if isinstance(cause, sqlite3.Error):
+                self._on_error(cause)
+        return history, 0 if known else time.time_ns() // 1_000_000
 
     def retry(self) -> None:
         """Write what could not be written so far, if there is any and it is time; call it often."""
@@ -254,6 +271,7 @@ class Journal:
         except OSError as rename_error:
             log.error("broken journal stays", path=str(self.path), reason=str(rename_error))
             return False
+        self._new_again = True
         log.error("journal set aside", path=str(self.path), moved_to=str(aside), reason=str(error))
         return True
 

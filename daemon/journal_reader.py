@@ -164,6 +164,14 @@ class JournalReader:
         rows = self._query("SELECT max(utc) FROM message")
         return rows[0][0] if rows else None
 
+    def checkpoints(self) -> dict[str, bytes]:
+        """Return the last state of each stream; see daemon/checkpoint.py."""
+        return dict(self._query("SELECT stream, state FROM checkpoint"))
+
+    def slots(self, stream: str) -> dict[int, bytes]:
+        """Return what a stream's last epochs left in the context windows, by epoch."""
+        return dict(self._query("SELECT epoch, arrays FROM slot WHERE stream = ?", stream))
+
     def _first_seq_of(self, topic: str, wanted: int, rank: dict[str, int]) -> int:
         """Bisect a topic's messages, whose sessions follow one another."""
         low, high = self.first_seq(topic) or 0, (self.last_seq(topic) or 0) + 1

@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.checkpoint import PipelineState
 from daemon.chunk import Chunk, StreamDescription
 from daemon.config import QualityConfig, StagingConfig, StreamConfig
 from daemon.epochs import CutEpoch, EpochBuffer
@@ -39,6 +40,8 @@ class EpochBatch:
     """(n_subjects, n_modalities): `ok`, or why it cannot be used."""
     arrived: float | None
     """When its last sample arrived, local clock, s; None where it never did."""
+    after: PipelineState
+    """What a restart needs to go on with the next epoch."""
 
 
 class Pipeline:
@@ -118,6 +121,20 @@ class Pipeline:
             heir._unit_check = None
         return heir
 
+    def recall(self, state: PipelineState) -> None:
+        """Go on after the last epoch of another process, before the first sample.
+
+        What is missing since then comes out as epochs with gaps.
+        """
+        self._timeline.recall(state.drift, state.clock_shift)
+        self._buffer.resume(state.origin, state.next_epoch)
+        levels = {"level": state.level, "seen_s": state.seen_s}
+        self._conditioner.load_state(self._conditioner.state() | levels)
+
+    def count_from(self, epoch: int) -> None:
+        """Give this number to the epoch that begins with the first sample."""
+        self._buffer.resume(np.nan, epoch)
+
     def push(self, chunk: Chunk) -> None:
         """Take the samples of one pull."""
         data = self._montage.apply(chunk.data)
@@ -153,14 +170,27 @@ class Pipeline:
         usable = reasons == OK
         self._check_units(cut)
         epochs = self._conditioner.resample(cut.filtered)
+        normalised = self._conditioner.normalise(epochs, usable)
         return EpochBatch(
             stream=self._stream.name,
             epoch=cut.epoch,
             onset=cut.onset,
-            epochs=self._conditioner.normalise(epochs, usable),
+            epochs=normalised,
             usable=usable,
             reasons=reasons,
             arrived=cut.arrived,
+            after=self._state(),
+        )
+
+    def _state(self) -> PipelineState:
+        levels = self._conditioner.state()
+        return PipelineState(
+            origin=self._buffer.origin,
+            next_epoch=self._buffer.next_epoch,
+            drift=self._timeline.drift,
+            clock_shift=self._timeline.clock_shift,
+            level=np.asarray(levels["level"], np.float64),
+            seen_s=np.asarray(levels["seen_s"], np.float64),
         )
 
     def _check_units(self, cut: CutEpoch) -> None:

@@ -6,6 +6,7 @@ copy too; `seq` tells them that they had it.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Self
 
@@ -36,6 +37,7 @@ class Publisher:
     def __init__(self, config: PublishConfig, gate: Gate | None = None) -> None:
         self._encoding = config.encoding
         self._seq: Counter[str] = Counter()
+        self._first_seq = 0
         self._last: dict[tuple[str, str], Message] = {}
         self._resources = ExitStack()
         gate = gate or self._resources.enter_context(Gate(SecurityConfig()))
@@ -51,10 +53,19 @@ class Publisher:
         self.endpoint = endpoint
         """Where it is bound; of a wildcard, the port that was taken."""
 
+    def number_from(self, next_seq: Mapping[str, int], first_seq: int) -> None:
+        """Go on after the messages of former runs.
+
+        Args:
+            next_seq: number of the next message of some topics.
+            first_seq: number of the first message of the others.
+        """
+        self._seq, self._first_seq = Counter(next_seq), first_seq
+
     def next_seq(self, topic: str) -> int:
         """Return the number of the topic's next message; they count from 0."""
-        seq = self._seq[topic]
-        self._seq[topic] += 1
+        seq = self._seq.get(topic, self._first_seq)
+        self._seq[topic] = seq + 1
         return seq
 
     @property

@@ -11,21 +11,28 @@ from importlib import metadata
 from pathlib import Path
 from types import FrameType
 
+import msgspec
 import structlog
 
 from daemon.catchup import CatchUp
+from daemon.checkpoint import Checkpoint
+from daemon.compose import Composer, iso
 from daemon.config import Config, load_config
 from daemon.errors import ConfigError
 from daemon.gate import Gate
-from daemon.journal_file import journal_path
+from daemon.journal import Journal
+from daemon.journal_reader import Session
 from daemon.log import configure_log
 from daemon.lsl import load_pylsl
 from daemon.messages import SCHEMA, Heartbeat, StageMessage
 from daemon.metrics import Metrics
 from daemon.metrics_server import MetricsServer
 from daemon.notify import Notifier
+from daemon.outbox import Outbox
 from daemon.outlet import StageOutlet
+from daemon.pipeline import EpochBatch
 from daemon.publisher import Publisher
+from daemon.recall import Recall
 from daemon.stager import Estimate, Stager
 from daemon.state import StateWriter
 from daemon.stream import Stream
@@ -67,12 +74,14 @@ class Service:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._session = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        self._began = time.time()
         self._started = self._progressed = time.monotonic()
         self._beat_due = self._started
         self._warm = False
         self._stop_signal: signal.Signals | None = None
         self._reload = False
         self._resources = ExitStack()
+        self._journal_problem: str | None = None
         self._metrics = Metrics()
         self._notifier = Notifier()
         self._clock = load_pylsl().local_clock
@@ -101,23 +110,28 @@ class Service:
             config.metrics, self._metrics.registry, self._unhealthy, self._unready
         )
         resources.callback(server.close)
+        self._journal = resources.enter_context(Journal(config.journal, self._metrics))
         self._gate = resources.enter_context(
             Gate(config.security, lambda reason: self._metrics.refused.labels(reason).inc())
         )
         self._publisher = resources.enter_context(Publisher(config.publish, self._gate))
-        catch_up = resources.enter_context(
-            CatchUp(config.publish, journal_path(config.journal.path), self._gate)
-        )
+        catch_up = resources.enter_context(CatchUp(config.publish, self._journal.path, self._gate))
         log.info(
             "listening",
             publish=self._publisher.endpoint,
             catch_up=catch_up.endpoint,
             metrics=f"{server.host}:{server.port}",
         )
+        history, first_seq = self._journal.history()
+        self._publisher.number_from(history.next_seq, first_seq)
+        self._outbox = Outbox(self._journal, self._publisher)
+        self._begin("", "", "")
         self._states = StateWriter(
-            config.streams, self._session, self._publisher, self._metrics, self._notifier
+            config.streams, self._session, self._outbox, self._metrics, self._notifier
         )
         self._open_engine()
+        self._recall = Recall(history, self._stager, config, self._bundle)
+        self._send_last_words(self._recall.orphans())
         self._open_streams()
         self._warm = True
         self._notifier.ready()
@@ -145,6 +159,8 @@ class Service:
         now = self._clock()
         for stream in self._streams:
             stream.poll(now)
+            self._settle(stream)
+        self._watch_journal()
         busy = self._stage_round()
         self._progressed = time.monotonic()
         self._metrics.last_tick.set_to_current_time()
@@ -161,6 +177,8 @@ class Service:
         log.info("stopping", signal=self._stop_signal.name if self._stop_signal else None)
         for stream in self._streams:
             stream.drain()
+            stream.past.give_up("the daemon stopped before it was found")
+            self._settle(stream)
         while self._stage_round():
             pass
         self._publish(self._stager.flush())
@@ -183,13 +201,33 @@ class Service:
         )
         self._stager = Stager(self._engine, subjects, config.staging)
         self._engine.warm_up()
-        self._metrics.info.info(_describe(self._bundle, self._engine, config))
-        log.info("engine", engine=self._engine.description, model=self._bundle.manifest.name)
+        name, model, engine = self._bundle.manifest.name, self._bundle.hash[:12], self._engine
+        self._metrics.info.info(_describe(self._bundle, engine, config))
+        log.info("engine", engine=engine.description, model=name)
+        self._begin(model, name, engine.description)
+        self._compose = Composer(
+            self._session,
+            self._bundle.spec,
+            model=model,
+            engine=engine.description,
+            config=config.hash,
+            next_seq=self._outbox.next_seq,
+        )
+
+    def _begin(self, model: str, model_name: str, engine: str) -> None:
+        """Describe this run in the journal; what is not known yet is empty."""
+        content, config = msgspec.json.encode(self._config).decode(), self._config.hash
+        self._journal.begin(
+            Session(self._session, self._began, VERSION, model, model_name, engine, config, content)
+        )
 
     def _open_streams(self) -> None:
         config, spec, model = self._config, self._bundle.spec, self._bundle.hash[:12]
         self._streams = [
-            Stream(stream, config, spec, self._states, self._metrics) for stream in config.streams
+            Stream(
+                stream, config, spec, self._states, self._metrics, self._recall.pasts[stream.name]
+            )
+            for stream in config.streams
         ]
         self._outlets: dict[str, StageOutlet] = {}
         for stream in config.streams if config.publish.lsl else ():
@@ -210,62 +248,58 @@ class Service:
             return False
         with self._metrics.step.time():
             estimates = self._stager.stage(batches)
-        self._publish(estimates)
+        self._publish(estimates, [self._checkpoint(batch) for batch in batches])
         for stream in self._streams:
             stream.show_filled(max(self._stager.slots_filled(stream.name)))
         return True
 
-    def _publish(self, estimates: Sequence[Estimate]) -> None:
+    def _checkpoint(self, batch: EpochBatch) -> Checkpoint:
+        (stream,) = (stream for stream in self._streams if stream.name == batch.stream)
+        return self._recall.checkpoint(batch, stream.nominal_sfreq, stream.clocks)
+
+    def _settle(self, stream: Stream) -> None:
+        """Act on what a restart is to a stream, as soon as that is known."""
+        verdict = stream.past.verdict
+        if verdict is None or not self._recall.is_news(stream.name):
+            return
+        self._send_last_words(self._recall.settle(stream.name))
+        stream.show_filled(max(self._stager.slots_filled(stream.name)))
+        self._states.note(stream.name, verdict.reason)
+
+    def _send_last_words(self, lives: Sequence[StageMessage]) -> None:
+        self._outbox.send([self._compose.last_word(live) for live in lives])
+
+    def _watch_journal(self) -> None:
+        self._journal.retry()
+        if self._journal.problem != self._journal_problem:
+            self._journal_problem = self._journal.problem
+            self._states.trouble("journal", self._journal_problem)
+
+    def _publish(
+        self, estimates: Sequence[Estimate], checkpoints: Sequence[Checkpoint] = ()
+    ) -> None:
         offsets = {stream.name: stream.clock_offset for stream in self._streams}
         lived: dict[tuple[str, float], dict[str, str]] = {}
+        messages: list[StageMessage] = []
         for estimate in estimates:
             onset = estimate.onset + offsets[estimate.stream]
-            message = self._message(estimate, onset)
-            self._publisher.publish(message)
+            messages.append(self._compose.stage(estimate, onset))
             if estimate.kind == "live":
-                self._metrics.observe(message, time.time())
                 lived.setdefault((estimate.stream, onset), {})[estimate.subject] = estimate.stage
+        self._outbox.send(messages, checkpoints)
+        for message in messages:
+            if message.kind == "live":
+                self._metrics.observe(message, time.time())
         for (stream_name, onset), stages in lived.items():
             if stream_name in self._outlets:
                 self._outlets[stream_name].push(stages, onset)
-
-    def _message(self, estimate: Estimate, onset: float) -> StageMessage:
-        """Compose the message of an estimate whose onset on this machine's LSL clock is given."""
-        now, wall, spec = self._clock(), time.time(), self._bundle.spec
-        found = estimate.probabilities
-        probabilities = {} if found is None else dict(zip(spec.stages, found.tolist(), strict=True))
-        return StageMessage(
-            schema=SCHEMA,
-            session=self._session,
-            subject=estimate.subject,
-            stream=estimate.stream,
-            seq=self._publisher.next_seq(f"stage.{estimate.subject}"),
-            kind=estimate.kind,
-            epoch=estimate.epoch,
-            onset=estimate.onset,
-            utc=_iso(wall - now + onset),
-            epoch_s=spec.epoch_s,
-            stage=estimate.stage,
-            probabilities=probabilities,
-            confidence=max(probabilities.values(), default=0.0),
-            pathway=estimate.pathway,
-            validity=dict(estimate.validity),
-            reason=estimate.reason,
-            slots_filled=estimate.slots_filled,
-            n_context=spec.n_context,
-            latency_s=None if estimate.arrived is None else now - estimate.arrived,
-            published_utc=_iso(wall, "microseconds"),
-            model=self._bundle.hash[:12],
-            engine=self._engine.description,
-            config=self._config.hash,
-        )
 
     def _heartbeat(self) -> Heartbeat:
         return Heartbeat(
             schema=SCHEMA,
             session=self._session,
             seq=self._publisher.next_seq("heartbeat"),
-            utc=_iso(time.time()),
+            utc=iso(time.time()),
             uptime_s=time.monotonic() - self._started,
             states=dict(self._states.all),
             version=VERSION,
@@ -323,7 +357,3 @@ def _describe(bundle: Bundle, engine: Engine, config: Config) -> dict[str, str]:
         "engine": engine.description,
         "config": config.hash,
     }
-
-
-def _iso(seconds: float, timespec: str = "milliseconds") -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=timespec)

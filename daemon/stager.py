@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,13 +79,16 @@ class Stager:
                 f"staging.final_lag: expected less than the context window of "
                 f"{self._spec.n_context} epochs, found {staging.final_lag}"
             )
-        self._hops = engine.hops_per_epoch
-        self._lag = staging.final_lag * self._hops
+        self.hops_per_epoch = engine.hops_per_epoch
+        self._lag = staging.final_lag * self.hops_per_epoch
+        self.n_slots = (self._spec.n_context - 1) * self.hops_per_epoch + 1
+        """Epochs that the context window spans, its first and last included."""
         self._rows: dict[str, list[_Row]] = {}
         for stream, names in subjects.items():
             n = sum(map(len, self._rows.values()))
             self._rows[stream] = [
-                _Row(n + i, name, deque(), deque(maxlen=self._hops)) for i, name in enumerate(names)
+                _Row(n + i, name, deque(), deque(maxlen=self.hops_per_epoch))
+                for i, name in enumerate(names)
             ]
 
     def stage(self, batches: Sequence[EpochBatch]) -> list[Estimate]:
@@ -108,7 +111,7 @@ class Stager:
         for row in (row for rows in self._rows.values() for row in rows):
             while row.pending:
                 age = len(row.pending) - 1
-                reading = row.readings[-1 - age % self._hops]
+                reading = row.readings[-1 - age % self.hops_per_epoch]
                 estimates.append(self._read(row.pending.popleft(), "final", reading, age))
         return estimates
 
@@ -116,6 +119,53 @@ class Stager:
         """Count the usable epochs in the context window of each subject of a stream."""
         rows = np.array([row.number for row in self._rows[stream]], dtype=np.intp)
         return [int(n) for n in self._engine.slots_filled(rows)]
+
+    def newest(self, stream: str) -> dict[str, NDArray[np.generic]]:
+        """Return what the last epoch of a stream left here; see `recall`.
+
+        Returns:
+            What the engine calls its `newest`, of the stream's rows, and `reading`
+            (n_subjects, n_pathways, final_lag + 1, n_stages): what the estimates due are read from.
+        """
+        rows = self._rows[stream]
+        newest = self._engine.newest(np.array([row.number for row in rows], dtype=np.intp))
+        n_read = self._lag // self.hops_per_epoch + 1
+        readings = np.full(
+            (len(rows), len(self._spec.pathways), n_read, len(self._spec.stages)),
+            np.nan,
+            np.float32,
+        )
+        for reading, row in zip(readings, rows, strict=True):
+            last = row.readings[-1][:, -n_read:]
+            reading[: len(last)] = last
+        return {**newest, "reading": readings}
+
+    def recall(
+        self,
+        stream: str,
+        slots: Mapping[int, Mapping[str, NDArray[np.generic]]],
+        due: Sequence[Estimate],
+    ) -> None:
+        """Put back what `newest` gave after each of a stream's last epochs.
+
+        Args:
+            stream: as named in the config.
+            slots: by how many epochs ago it was, 1 to `n_slots`; the missing ones are masked.
+            due: live estimates whose final reading is still due, oldest first.
+
+        Raises:
+            EngineError: the arrays do not fit.
+        """
+        for i, row in enumerate(self._rows[stream]):
+            empty = self._engine.save_context(row.number).items()
+            context = {name: np.zeros_like(array) for name, array in empty}
+            for ago, (name, array) in product(slots, context.items()):
+                array[-ago] = slots[ago][name][i]
+            self._engine.load_context(row.number, context)
+            row.pending = deque(e for e in due if e.subject == row.subject)
+            agos = [ago for ago in range(self.hops_per_epoch, 0, -1) if ago in slots]
+            readings = (np.asarray(slots[ago]["reading"][i], np.float32) for ago in agos)
+            row.readings = deque(readings, maxlen=self.hops_per_epoch)
 
     def _stage_round(self, batches: Sequence[EpochBatch]) -> list[Estimate]:
         """One engine call: at most one epoch of each stream."""
@@ -171,7 +221,7 @@ class Stager:
         if estimate.pathway is None:
             return replace(estimate, kind=kind)
         pathway = self._spec.pathways.index(estimate.pathway)
-        probabilities = reading[pathway, -1 - age // self._hops]
+        probabilities = reading[pathway, -1 - age // self.hops_per_epoch]
         if not np.isfinite(probabilities).all():
             raise EngineError(
                 f"{estimate.subject}, epoch {estimate.epoch}: expected a probability of each stage "

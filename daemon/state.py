@@ -10,7 +10,7 @@ from daemon.config import StreamConfig
 from daemon.messages import SCHEMA, StreamMessage
 from daemon.metrics import Metrics
 from daemon.notify import Notifier
-from daemon.publisher import Publisher
+from daemon.outbox import Outbox
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ class StateWriter:
     Args:
         streams: the configured streams.
         session: identifies this run of the daemon.
-        publisher: sends the StreamMessage.
+        outbox: sends the StreamMessage.
         metrics: shows the state.
         notifier: shows it in `systemctl status`.
     """
@@ -55,12 +55,13 @@ class StateWriter:
         self,
         streams: tuple[StreamConfig, ...],
         session: str,
-        publisher: Publisher,
+        outbox: Outbox,
         metrics: Metrics,
         notifier: Notifier,
     ) -> None:
         self._session = session
-        self._publisher = publisher
+        self._outbox = outbox
+        self._troubles: dict[str, str] = {}
         self._metrics = metrics
         self._notifier = notifier
         self._subjects = {s.name: tuple(subject.name for subject in s.subjects) for s in streams}
@@ -78,9 +79,10 @@ class StateWriter:
 
     @property
     def not_ready(self) -> dict[str, str]:
-        """Why, for each stream that gives no stages now."""
+        """Why, for each stream that gives no stages now, and for each other trouble."""
         now = dict(self._now)
-        return {s: f"{state}: {why}" for s, (state, why, _) in now.items() if state not in READY}
+        streams = {s: f"{state}: {why}" for s, (state, why, _) in now.items() if state not in READY}
+        return streams | self._troubles
 
     def set(self, stream: str, state: State, reason: str, sfreq: float | None = None) -> None:
         """Put a stream in a state; the same state for the same reason again says nothing.
@@ -98,7 +100,17 @@ class StateWriter:
         failed = state is State.FAILED
         (log.error if failed else log.info)("stream", stream=stream, state=state, reason=reason)
         self._metrics.show_state(stream, state, tuple(State))
-        self._publisher.publish(self._message(stream, state, reason, sfreq))
+        self._outbox.send([self._message(stream, state, reason, sfreq)])
+        self._notifier.status(self._describe())
+
+    def note(self, stream: str, reason: str, sfreq: float | None = None) -> None:
+        """Tell subscribers and the journal what happened to a stream that stays in its state."""
+        self._outbox.send([self._message(stream, self[stream], reason, sfreq)])
+
+    def trouble(self, what: str, reason: str | None) -> None:
+        """Show what is wrong beside the streams, or with None that it no longer is."""
+        troubles = {**self._troubles, what: reason}
+        self._troubles = {name: why for name, why in troubles.items() if why is not None}
         self._notifier.status(self._describe())
 
     def _describe(self) -> str:
@@ -114,7 +126,8 @@ class StateWriter:
             for stream, (state, reason, since) in self._now.items()
             if state not in READY
         ]
-        return "; ".join([staging] * bool(ready) + others)
+        troubles = [f"{what}: {reason}" for what, reason in self._troubles.items()]
+        return "; ".join([staging] * bool(ready) + others + troubles)
 
     def _message(
         self, stream: str, state: State, reason: str, sfreq: float | None
@@ -123,7 +136,7 @@ class StateWriter:
             schema=SCHEMA,
             session=self._session,
             stream=stream,
-            seq=self._publisher.next_seq(f"stream.{stream}"),
+            seq=self._outbox.next_seq(f"stream.{stream}"),
             state=state,
             reason=reason,
             utc=datetime.now(UTC).isoformat(timespec="milliseconds"),

@@ -7,15 +7,19 @@ the config are there. A misfit fails a stream only at the first connection, when
 there to see it; later the stream waits, STALLED, for a source that fits.
 """
 
+import time
 from collections import deque
 
 import structlog
 
+from daemon.checkpoint import Clocks
 from daemon.chunk import Chunk, StreamDescription
 from daemon.config import Config, StreamConfig
 from daemon.inlet import Inlet
+from daemon.lsl import load_pylsl
 from daemon.metrics import Metrics
 from daemon.pipeline import EpochBatch, Pipeline
+from daemon.recall import Past
 from daemon.state import READY, State, StateWriter
 from daemon.timestamps import TimestampWatch
 from models.errors import HypnodError
@@ -43,6 +47,7 @@ class Stream:
         spec: the model.
         states: told what happens.
         metrics: counts what happens.
+        past: what a restart goes on from.
 
     Raises:
         StreamError: liblsl is missing.
@@ -55,7 +60,10 @@ class Stream:
         spec: ModelSpec,
         states: StateWriter,
         metrics: Metrics,
+        past: Past,
     ) -> None:
+        self.past = past
+        """What a restart goes on from."""
         self.name = stream.name
         self.subjects = tuple(subject.name for subject in stream.subjects)
         self.error: HypnodError | None = None
@@ -80,6 +88,17 @@ class Stream:
     def clock_offset(self) -> float:
         """To add to an onset for the time on this machine's LSL clock, s."""
         return self._inlet.clock_offset
+
+    @property
+    def clocks(self) -> Clocks:
+        """How its clock relates to this machine's now."""
+        offset = self.clock_offset
+        return Clocks(offset, time.time() - load_pylsl().local_clock() + offset)
+
+    @property
+    def nominal_sfreq(self) -> float:
+        """Sampling rate that the source states, Hz; 0 before it was found."""
+        return 0.0 if self._pipeline is None else self._pipeline.description.sfreq
 
     def poll(self, now: float) -> None:
         """Take in what has come; never blocks. What does not fit the config fails the stream.
@@ -150,9 +169,11 @@ class Stream:
         return chunk
 
     def _take_in(self, chunk: Chunk | None, now: float) -> None:
+        self.past.wait(now)
         if self._pipeline is None:
             return
         if chunk is not None:
+            self.past.meet(self._pipeline, chunk.timestamps, self.clocks)
             self._pipeline.push(chunk)
             self._count(chunk, self._pipeline)
             self._heard = now

@@ -78,7 +78,7 @@ class Timeline:
     @property
     def sfreq(self) -> float:
         """Sampling rate as tracked, Hz; nominal until there are samples."""
-        return 1.0 / (self._dt + self._drift)
+        return 1.0 / (self._dt + self.drift)
 
     @property
     def clock_shift(self) -> float:
@@ -97,8 +97,14 @@ class Timeline:
         if not np.isnan(before.last):
             self._start(before.last + self._dt)
 
+    def recall(self, drift: float, clock_shift: float) -> None:
+        """Begin with what another process had learnt of the same source; see `PipelineState`."""
+        # s = -d: the next sample is predicted where a run begins, the ones after it at the rate.
+        self._zi = np.array([0.0, drift * (1.0 - self._gain)])
+        self._clock_shift = clock_shift
+
     @property
-    def _drift(self) -> float:
+    def drift(self) -> float:
         """Tracked correction of the sampling interval, s, out of the filter's state.
 
         The state after a sample is z0 = (1 - gain)·(s + d) and z1 = -(1 - gain)·s.
@@ -128,7 +134,7 @@ class Timeline:
                 first += 1
                 continue
             if np.isnan(self._reference):
-                self._start(timestamps[first])
+                self._start(timestamps[first] + self._clock_shift)
             until = int(next(iter(bad[bad > first]), len(timestamps)))
             residual, error = self._track(timestamps[first:until] + self._clock_shift)
             off = np.flatnonzero(np.abs(error) > self._jitter_s)
@@ -181,10 +187,8 @@ class Timeline:
 
     def _start(self, timestamp: float) -> None:
         """Begin a run at a timestamp, keeping the tracked rate."""
-        drift = 0.0 if np.isnan(self._reference) else self._drift
+        self.recall(self.drift, self._clock_shift)  # predicts `timestamp` for the next sample
         self._reference, self._count, self._behind = timestamp, 0, 0
-        # Predict exactly `timestamp` for the next sample: s = -d before it.
-        self._zi = np.array([0.0, drift * (1.0 - self._gain)])
 
     def _track(
         self, timestamps: NDArray[np.float64]
@@ -215,7 +219,7 @@ class Timeline:
         if self._behind == 0:
             self._behind_since = self._arrived
         self._behind += 1
-        expected = self.last + self._behind * (self._dt + self._drift)
+        expected = self.last + self._behind * (self._dt + self.drift)
         back = expected - timestamp - self._clock_shift
         late = -self._lead()
         if not self._is_set_back(back, late):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from daemon.checkpoint import PipelineState
 from daemon.config import StagingConfig
 from daemon.errors import ConfigError
 from daemon.pipeline import EpochBatch
@@ -29,7 +30,10 @@ def batch(epoch, reasons, stream="a", hop_s=1.0):
     reasons = np.array(reasons, dtype=object)
     rng = np.random.default_rng(epoch + 1000 * len(stream))
     epochs = rng.normal(size=(*reasons.shape, 512)).astype(np.float32)
-    return EpochBatch(stream, epoch, epoch * hop_s, epochs, reasons == "ok", reasons, float(epoch))
+    levels = np.zeros(reasons.shape), np.zeros(reasons.shape)
+    after = PipelineState(0.0, epoch + 1, 0.0, 0.0, *levels)
+    onset, usable = epoch * hop_s, reasons == "ok"
+    return EpochBatch(stream, epoch, onset, epochs, usable, reasons, float(epoch), after)
 
 
 GOOD = [["ok", "ok"]]

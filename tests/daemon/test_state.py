@@ -5,10 +5,12 @@ import socket
 import pytest
 import structlog
 
-from daemon.config import PublishConfig, StreamConfig, SubjectConfig
+from daemon.config import JournalConfig, PublishConfig, StreamConfig, SubjectConfig
+from daemon.journal import Journal
 from daemon.messages import StreamMessage
 from daemon.metrics import Metrics
 from daemon.notify import Notifier
+from daemon.outbox import Outbox
 from daemon.publisher import Publisher
 from daemon.state import State, StateWriter
 
@@ -22,16 +24,16 @@ STREAMS = tuple(
 )
 
 
-class Recorded(Publisher):
-    """A real publisher that also keeps what it sent."""
+class Recorded(Outbox):
+    """A real outbox that also keeps what it sent."""
 
-    def __init__(self):
+    def __init__(self, journal, publisher):
         self.sent = []
-        super().__init__(PublishConfig(bind="tcp://127.0.0.1:*"))
+        super().__init__(journal, publisher)
 
-    def publish(self, message):
-        self.sent.append(message)
-        super().publish(message)
+    def send(self, messages, checkpoints=()):
+        self.sent += messages
+        super().send(messages, checkpoints)
 
 
 @pytest.fixture
@@ -43,22 +45,26 @@ def systemd(tmp_path):
 
 
 @pytest.fixture
-def publisher():
-    with Recorded() as publisher:
-        yield publisher
+def outbox(tmp_path):
+    config = JournalConfig(path=str(tmp_path / "journal.sqlite"))
+    with (
+        Journal(config, Metrics()) as journal,
+        Publisher(PublishConfig(bind="tcp://127.0.0.1:*")) as publisher,
+    ):
+        yield Recorded(journal, publisher)
 
 
 @pytest.fixture
-def writer(publisher, systemd):
+def writer(outbox, systemd):
     metrics = Metrics()
     notifier = Notifier({"NOTIFY_SOCKET": systemd.getsockname()})
-    writer = StateWriter(STREAMS, "session", publisher, metrics, notifier)
+    writer = StateWriter(STREAMS, "session", outbox, metrics, notifier)
     writer.metrics = metrics
     yield writer
     notifier.close()
 
 
-def test_a_change_is_told_to_everyone(writer, publisher, systemd):
+def test_a_change_is_told_to_everyone(writer, outbox, systemd):
     with structlog.testing.capture_logs() as logs:
         writer.set("cage", State.RESOLVING, "no stream matches")
         writer.set("cage", State.FILLING, "samples come", sfreq=511.96)
@@ -66,7 +72,7 @@ def test_a_change_is_told_to_everyone(writer, publisher, systemd):
         ("cage", "RESOLVING"),
         ("cage", "FILLING"),
     ]
-    said = [m for m in publisher.sent if m.stream == "cage"]
+    said = [m for m in outbox.sent if m.stream == "cage"]
     assert [(m.seq, m.state) for m in said] == [(0, "STARTING"), (1, "RESOLVING"), (2, "FILLING")]
     assert all(isinstance(m, StreamMessage) for m in said)
     assert said[2].subjects == ("cage1",)
@@ -111,16 +117,16 @@ def last_of(systemd):
     return said.decode()
 
 
-def test_the_same_state_again_says_nothing(writer, publisher):
-    before = len(publisher.sent)
+def test_the_same_state_again_says_nothing(writer, outbox):
+    before = len(outbox.sent)
     writer.set("cage", State.STARTING, "the daemon is starting")
-    assert len(publisher.sent) == before
+    assert len(outbox.sent) == before
 
 
-def test_the_same_state_for_another_reason_is_told(writer, publisher):
+def test_the_same_state_for_another_reason_is_told(writer, outbox):
     writer.set("cage", State.STALLED, "no samples")
     writer.set("cage", State.STALLED, "two streams match")
-    said = [(m.state, m.reason) for m in publisher.sent[-2:]]
+    said = [(m.state, m.reason) for m in outbox.sent[-2:]]
     assert said == [("STALLED", "no samples"), ("STALLED", "two streams match")]
 
 

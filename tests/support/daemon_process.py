@@ -30,6 +30,7 @@ def write_config(
     bind: str = "tcp://127.0.0.1:*",
     port: int = 0,
     heartbeat_s: float = 0.2,
+    journal: str = "",
     more: str = "",
 ) -> Path:
     """Write a config file with free ports and JSON logs.
@@ -39,6 +40,7 @@ def write_config(
         streams: TOML of the [[streams]].
         bundle: folder of the model bundle.
         bind, port, heartbeat_s: of [publish] and [metrics].
+        journal: TOML of [journal] beside its path, which is in the folder.
         more: TOML of other sections.
     """
     config = folder / "hypnod.toml"
@@ -46,6 +48,7 @@ def write_config(
         f'{streams}\n[engine]\nkind = "onnxruntime"\nbundle = "{bundle}"\n'
         f'[publish]\nbind = "{bind}"\ncatchup_bind = "tcp://127.0.0.1:*"\n'
         f"heartbeat_s = {heartbeat_s}\n"
+        f'[journal]\npath = "{folder / "journal.sqlite"}"\n{journal}\n'
         f'[metrics]\nport = {port}\n[log]\nformat = "json"\n{more}\n',
         encoding="utf-8",
     )
