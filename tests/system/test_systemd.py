@@ -80,7 +80,7 @@ def test_zeromq_may_set_the_scheduling_of_its_threads():
 def test_only_what_no_restart_mends_is_not_tried_again():
     service = dict(settings("Service"))
     prevented = set(map(int, service["RestartPreventExitStatus"].split()))
-    assert prevented >= {ConfigError.exit_code, KeyFileError.exit_code}
+    assert prevented == {2, ConfigError.exit_code, KeyFileError.exit_code}
     tried_again = {1, EngineError.exit_code, StreamError.exit_code, AddressError.exit_code}
     assert not prevented & tried_again
 
