@@ -85,7 +85,7 @@ class LiveView:
 
     def _take_stage(self, message: StageMessage, monotonic: float) -> None:
         former = self._live.get(message.subject)
-        if former is None or former[0].session != message.session:
+        if former is None or message.epoch <= former[0].epoch:  # another journal: counts anew
             self._history[message.subject] = deque(maxlen=_HISTORY)
         self._live[message.subject] = (message, monotonic)
         self._history[message.subject].append((message.epoch, message.stage))

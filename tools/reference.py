@@ -70,10 +70,11 @@ and `stage.m1` gives m1 but also m10. Who wants one subject compares the whole t
 **Live or final.** Every epoch comes twice: `live` at once, and `final` when its right-hand context
 has arrived. Closed loop acts on `live`, the record keeps `final`; do not mix them.
 
-**Nothing is lost.** `seq` counts the messages of each topic from 0 without a gap: a jump means
-that this subscriber missed some, because it was too slow or came late. A second socket has them
-all: [catching up](catchup.md). A new `session` means that the daemon was restarted; the numbers go
-on, unless the journal is another one: then they start at 0.
+**Nothing is lost.** `seq` counts the messages of each topic without a gap: a jump means that this
+subscriber missed some, because it was too slow or came late. A second socket has them all:
+[catching up](catchup.md). A new `session` means that the daemon was restarted; the numbers go on.
+With another journal they start at 0, or, where the used ones are not known, at the time of day in
+ms.
 
 **A late subscriber** gets the last message of each topic it subscribes to (of a subject, the last
 live and the last final one) at once, with `replayed` true. Earlier subscribers of the topic see

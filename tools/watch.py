@@ -11,12 +11,17 @@ from rich.console import Console
 from rich.live import Live
 
 from daemon.keys import ClientKeys
+from tools.follower import Follower, Start
 from tools.live_view import LiveView
 from tools.subscriber import DEFAULT_ENDPOINT, Received, Subscriber
+from tools.times import Since, parse_time
 
 _REDRAW_S = 0.1
 _QUIET_S = 0.5
 """The last values come in one burst: after a pause of this length they are complete."""
+_STRIP = 400
+"""Messages of each topic that fill the widest strip: every epoch has a live and a final one."""
+_PATIENCE_S = 1.0
 
 SILENT_EXIT = 1
 
@@ -25,6 +30,14 @@ def watch(
     connect: Annotated[
         str, typer.Option(help="The daemon's publisher.", metavar="ENDPOINT")
     ] = DEFAULT_ENDPOINT,
+    catch_up: Annotated[
+        str,
+        typer.Option(
+            help="Where the daemon answers who missed messages; default: the port after.",
+            metavar="ENDPOINT",
+        ),
+    ] = "",
+    since: Since = "",
     server_key: Annotated[
         Path | None, typer.Option(help="The daemon's public key, hypnod.key.", metavar="FILE")
     ] = None,
@@ -44,13 +57,16 @@ def watch(
     """Show **every stream and subject live**: stage, probabilities, the last epochs, quality.
 
     One cell of the strip is one epoch, the newest on the right: ▇ Wake, ▅ REM, ▂ NREM, × artefact,
-    · unknown, blank where a message was missed. *latency* is from the arrival of the epoch's last
-    sample to publishing, *age* how long ago the stage came. The daemon need not run yet, and may
-    be restarted. Ctrl-C ends.
+    · unknown, blank where there is none. *latency* is from the arrival of the epoch's last sample
+    to publishing, *age* how long ago the stage came. The daemon need not run yet, and may be
+    restarted. What was said before, or was missed, is fetched from the daemon's journal. Ctrl-C
+    ends.
 
         hypnod watch --connect tcp://127.0.0.1:5570
 
         hypnod watch --json | jq -r 'select(.kind == "live") | [.subject, .epoch, .stage] | @tsv'
+
+        hypnod watch --json --since 18:00 >> night.jsonl    # from then on, and then live
 
     A daemon with keys needs --server-key and --client-key, which `hypnod keygen` makes; to the
     wrong ones it is silent.
@@ -58,14 +74,19 @@ def watch(
     With --once the exit code is 1 where no daemon answers.
     """
     keys = _read_keys(server_key, client_key)
+    start = Start(since=parse_time(since)) if since else Start(first=None if as_json else -_STRIP)
     try:
-        with Subscriber(connect, keys=keys) as subscriber:
-            if once:
+        if once:
+            with Subscriber(connect, keys=keys) as subscriber:
                 _show_once(subscriber, timeout, as_json=as_json)
-            elif as_json:
-                _print_json(subscriber)
+            return
+        with Follower(
+            connect, catch_up=catch_up or None, start=start, patience_s=_PATIENCE_S, keys=keys
+        ) as follower:
+            if as_json:
+                _print_json(follower)
             else:
-                _show_live(subscriber)
+                _show_live(follower)
     except KeyboardInterrupt:
         return
 

@@ -1,8 +1,15 @@
+import io
+import json
+import signal
+import subprocess
+import sys
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from itertools import islice
 
 import pytest
+from rich.console import Console
 
 from daemon.catchup import PIECE, CatchUp
 from daemon.config import JournalConfig, PublishConfig, SecurityConfig
@@ -13,8 +20,10 @@ from daemon.messages import SCHEMA, Heartbeat, topic_of
 from daemon.metrics import Metrics
 from daemon.publisher import Publisher
 from tests.support.journal import EVENING, iso, session, stage, state
+from tests.support.lsl import ROOT
 from tools.catchup import CatchUpClient, CatchUpError, catch_up_endpoint
 from tools.follower import Follower, Start
+from tools.live_view import LiveView
 
 TIMEOUT_S = 20.0
 NOBODY = "tcp://127.0.0.1:9"
@@ -296,3 +305,53 @@ def test_it_asks_at_the_publishers_next_port():
         catch_up_endpoint("ipc:///run/hypnod")
     with pytest.raises(AddressError, match="found 'nowhere'"):
         Follower(catch_up="nowhere")
+
+
+def test_the_documented_example_gets_every_message_once(speaker):
+    page = (ROOT / "docs" / "catchup.md").read_text("utf-8")
+    code = page.split("```python\n")[1].split("for message in follow(")[0]
+    for port, endpoint in zip((5570, 5571), speaker.binds, strict=True):
+        code = code.replace(f"tcp://127.0.0.1:{port}", endpoint)
+    speaker.say(*speaker.stages(0, PIECE + 10))
+    example = {}
+    exec(code, example)
+    with example["context"], example["live"], example["past"]:
+        speaker.publisher.serve(TIMEOUT_S)
+        following = example["follow"]("stage.m1")
+        heard = list(islice(following, PIECE + 10))
+        speaker.say(*speaker.stages(PIECE + 10, PIECE + 12), aloud=False)
+        speaker.say(*speaker.stages(PIECE + 12, PIECE + 13))
+        heard += islice(following, 3)
+    assert [message["seq"] for message in heard] == list(range(PIECE + 13))
+
+
+def test_the_view_of_a_late_joiner_shows_the_epochs_before(speaker):
+    stages = ["Wake", "NREM", "REM"] * 10
+    speaker.say(*(stage(seq, stage=name) for seq, name in enumerate(stages)))
+    with follow(speaker, start=Start(first=-400)) as follower:
+        view = LiveView(follower)
+        for message in hear(speaker, follower, is_seq(29)):
+            view._take_stage(message, 0.0)
+        console = Console(file=io.StringIO(), width=140)
+        console.print(view)
+    assert "▇▂▅" * 10 in console.file.getvalue()
+
+
+def test_watch_prints_what_was_said_since_and_goes_on_live(speaker):
+    speaker.say(*speaker.stages(0, 20))
+    options = ["--json", "--since", iso(EVENING + 5), "--connect", speaker.binds[0]]
+    command = ["watch", *options, "--catch-up", speaker.binds[1]]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from tools.cli import main; main()", *command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        speaker.publisher.serve(TIMEOUT_S)
+        seqs = [json.loads(process.stdout.readline())["seq"] for _ in range(15)]
+        speaker.say(*speaker.stages(20, 22))
+        seqs += [json.loads(process.stdout.readline())["seq"] for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+    assert seqs == list(range(5, 22))
+    assert process.returncode == 0

@@ -1,0 +1,46 @@
+"""Times as people write them on a command line."""
+
+import re
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import typer
+
+_UNITS = {"d": "days", "h": "hours", "min": "minutes", "s": "seconds"}
+
+
+def parse_time(text: str, now: datetime | None = None) -> datetime:
+    """Return the moment that a text names, with a time zone.
+
+    Args:
+        text: ISO 8601, in local time where it has no time zone; `18:30`, the last such time; or
+            `8h`, so long ago (d, h, min, s).
+        now: a moment with a time zone; default: now.
+
+    Raises:
+        typer.BadParameter: it names none.
+    """
+    try:
+        return _parse(text, now or datetime.now().astimezone())
+    except (ValueError, OverflowError, OSError) as error:
+        raise typer.BadParameter(
+            f"expected a time such as 2026-01-31T18:00, 18:00 or 8h, found {text!r}"
+        ) from error
+
+
+def _parse(text: str, now: datetime) -> datetime:
+    if ago := re.fullmatch(r"(\d+(?:\.\d+)?) ?(d|h|min|s)", text):
+        return now - timedelta(**{_UNITS[ago[2]]: float(ago[1])})
+    if re.fullmatch(r"\d\d:\d\d", text):
+        then = datetime.fromisoformat(f"{now:%Y-%m-%d}T{text}").astimezone()
+        return then if then <= now else then - timedelta(days=1)
+    return datetime.fromisoformat(text).astimezone()
+
+
+Since = Annotated[
+    str,
+    typer.Option(
+        help="Begin at this time: 2026-01-31T18:00, 18:00, or 8h for so long ago.", metavar="TIME"
+    ),
+]
+"""The option of every command that begins at a time."""
