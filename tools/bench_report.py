@@ -115,17 +115,17 @@ def _draw_cache(report: BenchReport) -> Table:
 
 
 def _draw_steps(report: BenchReport) -> Table:
-    table = _table("one step by subjects, one thread", *report.step_ms)
+    table = _table("step by subjects, 1 thread", *report.step_ms)
     table.add_row("together", *(f"{step:.2f} ms" for step in report.step_ms.values()))
     table.add_row("each", *(f"{step / int(n):.2f} ms" for n, step in report.step_ms.items()))
     return table
 
 
 def _draw_way(report: BenchReport) -> Table:
-    table = _table("last sample pushed → message received", "p50", "p95", "p99")
+    table = _table("last sample pushed → received", "p50", "p95", "p99")
     rows = {
         f"LSL → daemon → ZeroMQ, {report.n_latencies} epochs": report.end_to_end_ms,
-        "the same without computing (floor)": report.floor_ms,
+        "the same, not computing (floor)": report.floor_ms,
         "above the floor": report.above_floor_ms,
     }
     for name, row in rows.items():
@@ -153,7 +153,7 @@ def _draw_lines(report: BenchReport) -> Iterator[Text]:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", pad_edge=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
     for i, name in enumerate(columns):
         table.add_column(name, justify="right" if i else "left", no_wrap=True)
     return table
