@@ -13,6 +13,8 @@ from daemon.lsl import load_pylsl
 from daemon.progress import KEY, ProgressReceiver
 from models.errors import RecordingError
 from models.recording import Recording
+from tools.fault_plan import Fault, Plan
+from tools.faults import Cable, Injector, Samples
 
 AHEAD_S = 60.0
 """Recording time that may be on its way to the slowest reader; an inlet keeps six times that."""
@@ -42,6 +44,8 @@ class Playback:
     """Send annotations as a marker stream."""
     chunk: int | None
     """Samples sent at once; default: some 30 ms, up to 1 s of recording at high speeds."""
+    plan: Plan
+    """What shall go wrong."""
 
     def chunk_of(self, sfreq: float) -> int:
         """Return how many samples are sent at once."""
@@ -59,6 +63,7 @@ class Player:
 
     Raises:
         RecordingError: it ends before the start asked for.
+        FaultError: a fault is for a channel that it does not have.
         StreamError: liblsl is missing.
     """
 
@@ -71,12 +76,14 @@ class Player:
         self._first = _find(recording, playback.start_s)
         self._origin = float(recording.timestamps(self._first, self._first + 1)[0])
         self._progress = ProgressReceiver()
-        self._lsl = load_pylsl()
-        self._outlet = _open_outlet(recording, name, self._progress.port)
+        self._injector = Injector(playback.plan, recording.ch_names, recording.units)
+        self._outlet: Any = None
+        self._connect(connected=True)
         self._markers = _open_markers(name) if playback.markers and recording.annotations else None
         self._chunks = self._iterate()
         self._next: tuple[NDArray[np.float32], NDArray[np.float64]] | None = next(self._chunks)
-        self._sent_at = 0.0  # time of the newest sample sent, s since the first one
+        self._sent_at = 0.0  # recording time that is over, s since the first sample
+        self._stamp = 0.0  # timestamp of the newest sample sent, s since the first one
         self._hello_waited = False
         played = [a for a in recording.annotations if a.onset >= self._origin]
         self._onsets = np.array([a.onset for a in played]) - self._origin
@@ -100,25 +107,29 @@ class Player:
             return math.inf
         return float(self._next[1][-1]) + 1 / self._recording.sfreq
 
+    @property
+    def injected(self) -> list[Fault]:
+        """What has gone wrong so far."""
+        return self._injector.injected
+
     def wait_for_reader(self, stop: threading.Event) -> None:
         """Wait until somebody reads the stream."""
         while not stop.is_set() and not self._outlet.wait_for_consumers(0.2):
             pass
 
-    def push(self, t0: float) -> None:
-        """Send the next chunk, stamped t0 + time since the start."""
+    def push(self, t0: float, stop: threading.Event) -> None:
+        """Send the next chunk, stamped t0 + time since the start, with what goes wrong in it."""
         if self._next is None:
             return
         data, times = self._next
-        self._outlet.push_chunk(data, (t0 + times).tolist())
+        self._deliver(self._injector.push(data, times), t0, stop)
         self._push_markers(t0, self.due)
-        self.sent += len(times)
         self._sent_at = float(times[-1])
         self._next = next(self._chunks, None)
 
     def hold_back(self, t0: float, stop: threading.Event) -> None:
         """Above real time, wait until the readers have come near enough to what was sent."""
-        newest = t0 + self._sent_at
+        newest = t0 + self._stamp
         self._progress.update(newest)
         waited = 0.0
         while not stop.is_set() and self._is_ahead(t0):
@@ -133,12 +144,9 @@ class Player:
 
     def finish(self, t0: float, stop: threading.Event) -> None:
         """Wait until what was sent has been read."""
-        newest = t0 + self._sent_at
-        waited = 0.0
-        self._progress.update(newest)
-        while self._progress.slowest() < newest and waited < STUCK_S and not stop.is_set():
-            waited = 0.0 if self._progress.update(newest, 0.1) else waited + 0.1
-        if self._outlet.have_consumers():
+        self._deliver(self._injector.finish(), t0, stop)
+        self._wait_read(t0, stop)
+        if self._outlet is not None and self._outlet.have_consumers():
             stop.wait(LINGER_S)
 
     def close(self) -> None:
@@ -150,9 +158,43 @@ class Player:
         if self._next is None or self._playback.speed <= 1:
             return False  # a real source waits for nobody
         if self._progress.readers:
-            read = self._progress.slowest()
-            return read < t0 + self._sent_at and t0 + self.due - read > AHEAD_S
+            return t0 + self._stamp - self._progress.slowest() > AHEAD_S
         return not self._hello_waited and self.due > AHEAD_S
+
+    def _deliver(self, what: Iterator[Samples | Cable], t0: float, stop: threading.Event) -> None:
+        for each in what:
+            if isinstance(each, Cable):
+                if self._playback.speed > 1 and not each.connected:
+                    # What is on its way would be lost, and above real time it is much.
+                    self._wait_told(t0, stop)
+                    self._wait_read(t0, stop)
+                self._connect(connected=each.connected)
+                if self._playback.speed > 1 and each.connected:
+                    self._wait_told(t0 + self._stamp, stop)
+            else:
+                self._outlet.push_chunk(each.data, (t0 + each.stamps).tolist())
+                self.sent += len(each.stamps)
+                self._stamp = float(each.stamps[-1])
+
+    def _connect(self, *, connected: bool) -> None:
+        self._progress.forget()
+        self._outlet = None  # ends the stream before another of its name begins
+        if connected:
+            self._outlet = _open_outlet(self._recording, self.name, self._progress.port)
+
+    def _wait_read(self, t0: float, stop: threading.Event) -> None:
+        """Wait until what was sent has been read, as far as that is told."""
+        newest = t0 + self._stamp
+        waited = 0.0
+        self._progress.update(newest)
+        while self._progress.slowest() < newest and waited < STUCK_S and not stop.is_set():
+            waited = 0.0 if self._progress.update(newest, 0.1) else waited + 0.1
+
+    def _wait_told(self, begun: float, stop: threading.Event) -> None:
+        """Wait until a reader tells its progress; one that has read nothing is at `begun`."""
+        waited = 0.0
+        while not stop.is_set() and waited < HELLO_S and not self._progress.readers:
+            waited += 0.0 if self._progress.update(begun, 0.1) else 0.1
 
     def _iterate(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
         """Go through the recording: samples, and their times since the start."""

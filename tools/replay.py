@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from daemon.lsl import load_pylsl
 from models.recording import open_recording
+from tools.fault_plan import KINDS, parse_plan
 from tools.player import Playback, Player
 
 SHOW_EVERY_S = 0.2
@@ -39,6 +40,10 @@ def replay(
         float | None,
         typer.Option(min=1, help="Timestamp of the first sample, s; default: LSL's clock now."),
     ] = None,
+    faults: Annotated[
+        list[str] | None, typer.Option("--fault", help="What goes wrong, see below; repeatable.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of what chance decides.")] = 0,
     no_markers: Annotated[bool, typer.Option("--no-markers", help="Send no annotations.")] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Start at once, read or not.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
@@ -58,9 +63,25 @@ def replay(
         hypnod replay night.edf --speed 20
 
         hypnod replay a.edf b.edf --loop --start 3600
+
+    **Faults** rehearse what a night brings: `--fault KIND[=AMOUNT][@START[+DURATION]][:CHANNEL]`,
+    times in seconds of recording time, a channel by its label or part of it:
+
+    KINDS
+
+        hypnod replay night.edf --fault gap@600+12 --fault electrode-off@900+600:EMG
+
+        hypnod replay night.edf --fault clock-jump=-2@60 --fault drop@300+20 --fault jitter=0.004
+
+        hypnod replay night.edf --speed 20 --fault storm=20/h --seed 7 --json
     """
     playback = Playback(
-        speed=_parse_speed(speed), start_s=start, loop=loop, markers=not no_markers, chunk=chunk
+        speed=_parse_speed(speed),
+        start_s=start,
+        loop=loop,
+        markers=not no_markers,
+        chunk=chunk,
+        plan=parse_plan(faults or (), seed),
     )
     with ExitStack() as stack:
         stop = stack.enter_context(_stop_on_signals())
@@ -74,6 +95,13 @@ def replay(
         _play(players, playback, began if t0 is None else t0, stop, quiet=quiet)
         if as_json:
             typer.echo(json.dumps(_summary(players, began if t0 is None else t0, began, stop)))
+
+
+replay.__doc__ = (replay.__doc__ or "").replace(
+    "KINDS",
+    "; ".join(f"`{name}` {kind.about}" for name, kind in KINDS.items())
+    + "; `storm=20/h` any of these, so many an hour.",
+)
 
 
 def _parse_speed(text: str) -> float:
@@ -135,7 +163,7 @@ def _play(
             stop.wait(max(0.0, began + player.due / playback.speed - clock()))
             if stop.is_set():
                 break
-            player.push(t0)
+            player.push(t0, stop)
             if clock() - shown > SHOW_EVERY_S:
                 shown = clock()
                 _show(progress, tasks, players)
@@ -179,6 +207,7 @@ def _summary(
                 "samples": player.sent,
                 "markers": player.markers_sent,
                 "recording_s": player.position,
+                "faults": [fault.as_json() for fault in player.injected],
             }
             for player in players
         ],

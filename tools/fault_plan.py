@@ -1,0 +1,163 @@
+"""What shall go wrong in a played stream, so that users can rehearse their rig.
+
+A fault is `KIND[=AMOUNT][@START[+DURATION]][:CHANNEL]`, times in seconds of recording time:
+`gap@600+12`, `electrode-off@600+600:EMG`, `clock-jump=-2@3600`, `drift=200`; `storm=20/h` draws
+so many an hour. Everything is a function of the samples' times and the seed: the same arguments
+give the same stream.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import HypnodError
+
+
+class FaultError(HypnodError):
+    """A fault that cannot be read, or a channel that is not there."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What can go wrong."""
+
+    about: str
+    """For the help."""
+    duration: float = math.inf
+    """Unless told otherwise, s."""
+    amount: float = 0.0
+    """Unless told otherwise."""
+
+
+KINDS = {
+    "gap": Kind("no samples", 5.0),
+    "drop": Kind("the stream ends and comes back", 10.0),
+    "freeze": Kind("no samples, then all of them at once", 5.0),
+    "duplicate": Kind("sent twice", 1.0),
+    "reorder": Kind("second half sent before the first", 1.0),
+    "bunch": Kind("timestamps in bunches of =0.1 s", 60.0, 0.1),
+    "jitter": Kind("timestamps off by =0.005 s (SD)", 60.0, 0.005),
+    "clock-jump": Kind("timestamps jump by =2 s", amount=2.0),
+    "drift": Kind("the clock gains =200 ppm", amount=200.0),
+    "nan": Kind("samples are NaN", 5.0),
+    "inf": Kind("samples are infinite", 5.0),
+    "flat": Kind("samples are 0", 30.0),
+    "clip": Kind("samples end at ±=30 µV", 30.0, 30.0),
+    "mains": Kind("=1000 µV of 50 Hz on top", 30.0, 1000.0),
+    "electrode-off": Kind("=300 µV of 50 Hz and nothing else", 600.0, 300.0),
+}
+# What a fault acts on: the values; when samples are sent.
+SIGNAL = ("nan", "inf", "flat", "clip", "mains", "electrode-off")
+HELD = ("freeze", "duplicate", "reorder")
+DELIVERY = ("gap", "drop", *HELD)
+_SPEC = re.compile(
+    r"(?P<kind>[a-z-]+)(?:=(?P<amount>[-+.\de]+))?"
+    r"(?:@(?P<start>[.\de]+)(?:\+(?P<duration>[.\de]+))?)?(?::(?P<channel>.+))?"
+)
+_STORM = re.compile(r"storm=(?P<rate>[.\d]+)/h")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that goes wrong."""
+
+    kind: str
+    """A key of KINDS."""
+    start: float
+    """Recording time since the start, s."""
+    duration: float
+    """s."""
+    amount: float
+    """In the kind's unit."""
+    channel: str = ""
+    """Label, or part of it; empty: all channels."""
+
+    @property
+    def end(self) -> float:
+        """When it is over, s."""
+        return self.start + self.duration
+
+    def covers(self, times: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell for each time whether it lasts then."""
+        return np.asarray((times >= self.start) & (times < self.end), np.bool_)
+
+    def as_json(self) -> dict[str, object]:
+        """Return it for a summary; a fault without end has no duration."""
+        endless = math.isinf(self.duration)
+        return {**asdict(self), "duration": None if endless else self.duration}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that shall go wrong."""
+
+    faults: tuple[Fault, ...] = ()
+    storm_per_h: float = 0.0
+    seed: int = 0
+
+
+def parse_plan(specs: Sequence[str], seed: int) -> Plan:
+    """Return the plan in the arguments of `--fault`.
+
+    Raises:
+        FaultError: one of them is no fault.
+    """
+    storms = [match for spec in specs if (match := _STORM.fullmatch(spec))]
+    faults = [parse_fault(spec) for spec in specs if not _STORM.fullmatch(spec)]
+    return Plan(tuple(faults), sum(_number(match["rate"], match[0]) for match in storms), seed)
+
+
+def parse_fault(spec: str) -> Fault:
+    """Return the fault in a text such as `flat@600+30:EMG`; raises FaultError."""
+    match = _SPEC.fullmatch(spec)
+    if match is None or match["kind"] not in KINDS:
+        raise FaultError(
+            f"--fault: expected KIND[=AMOUNT][@START[+DURATION]][:CHANNEL] with one of "
+            f"{', '.join(KINDS)}, or storm=N/h, found {spec!r}"
+        )
+    kind = KINDS[match["kind"]]
+    if match["channel"] and match["kind"] not in SIGNAL:
+        raise FaultError(f"--fault: expected no channel for a {match['kind']}, found {spec!r}")
+    fault = Fault(
+        match["kind"],
+        _number(match["start"] or "0", spec),
+        _number(match["duration"], spec) if match["duration"] else kind.duration,
+        _number(match["amount"], spec) if match["amount"] else kind.amount,
+        match["channel"] or "",
+    )
+    if fault.kind == "bunch" and fault.amount <= 0:
+        raise FaultError(f"--fault: expected bunches of more than 0 s, found {spec!r}")
+    return fault
+
+
+def _number(text: str, spec: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise FaultError(f"--fault: expected a number, found {text!r} in {spec!r}")
+    return number
+
+
+def draw_storm(plan: Plan, hour: int, ch_names: Sequence[str]) -> list[Fault]:
+    """Return the faults of a storm in one hour: as many, as long and where chance has it."""
+    rng = np.random.default_rng([plan.seed, hour])
+    faults = []
+    for _ in range(rng.poisson(plan.storm_per_h)):
+        name = str(rng.choice(list(KINDS)))
+        kind = KINDS[name]
+        long = min(kind.duration, 60.0) * float(rng.uniform(0.2, 2.0))
+        fault = Fault(name, 3600.0 * (hour + float(rng.random())), long, kind.amount)
+        if name == "clock-jump":
+            fault = replace(fault, amount=float(rng.choice([-2.0, 2.0])))
+        elif name in SIGNAL:
+            fault = replace(fault, channel=str(rng.choice(list(ch_names))))
+        faults.append(fault)
+    return faults
