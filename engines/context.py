@@ -22,6 +22,7 @@ class ContextWindow:
     """
 
     def __init__(self, spec: ModelSpec, n_rows: int, hops_per_epoch: int = 1) -> None:
+        self.n_rows = n_rows
         self.n_slots = (spec.n_context - 1) * hops_per_epoch + 1
         self._tokens = np.zeros(
             (n_rows, self.n_slots, spec.n_modalities, spec.token_size), np.float32
@@ -31,18 +32,29 @@ class ContextWindow:
         self._before = -hops_per_epoch * np.arange(spec.n_context - 1, 0, -1)
         self._window = -1 - hops_per_epoch * np.arange(spec.n_context)
 
-    def window(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def before(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return the slots that will precede the next token of each row, oldest first.
 
         Args:
             rows: (n,).
 
         Returns:
-            Tokens (n, n_context - 1, n_modalities, token_size) and their mask
-            (n, n_context - 1, n_modalities), False where a key is masked. New arrays.
+            Places in each row's ring (n, n_context - 1).
         """
-        slots = (self._next[rows][:, None] + self._before) % self.n_slots
-        return self._tokens[rows[:, None], slots], self._mask[rows[:, None], slots]
+        slots: NDArray[np.intp] = (self._next[rows][:, None] + self._before) % self.n_slots
+        return slots
+
+    def next_slot(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the place in each row's ring that its next token will take, (n,); a copy."""
+        return self._next[rows]
+
+    def tokens(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return the tokens `before` the next, (n, n_context - 1, n_modalities, token_size)."""
+        return self._tokens[rows[:, None], self.before(rows)]
+
+    def mask(self, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Return their mask (n, n_context - 1, n_modalities), False where a key is masked."""
+        return self._mask[rows[:, None], self.before(rows)]
 
     def append(
         self, rows: NDArray[np.intp], tokens: NDArray[np.float32], valid: NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""What engines that compute on the processor share: the context window in host memory."""
+"""What engines share: the context window in host memory, and one step of it."""
 
 from abc import abstractmethod
 
@@ -11,8 +11,8 @@ from engines.errors import EngineError
 from models.spec import ModelSpec
 
 
-class HostEngine(Engine):
-    """An engine whose context window is a ring in host memory; `_run` is all it lacks.
+class ContextEngine(Engine):
+    """An engine whose context window is a ring in host memory; `_read` is all it lacks.
 
     Args:
         spec: the model.
@@ -25,18 +25,18 @@ class HostEngine(Engine):
         self._context = ContextWindow(spec, n_rows, hops_per_epoch)
 
     @abstractmethod
-    def _run(
+    def _read(
         self,
         epochs: NDArray[np.float32],
-        tokens: NDArray[np.float32],
+        rows: NDArray[np.intp],
         mask: NDArray[np.bool_],
         unimodal: bool,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Run the network.
+        """Run the network on the newest epochs of some rows and their windows.
 
         Args:
             epochs: (n, n_modalities, n_times), zeros where not valid.
-            tokens: (n, n_context - 1, n_modalities, token_size), oldest first.
+            rows: (n,).
             mask: (n, n_context, n_modalities), newest last; no row is masked throughout.
             unimodal: also read the single modalities.
 
@@ -56,8 +56,7 @@ class HostEngine(Engine):
         """Append the newest epoch of each given row and read its context window; see Engine."""
         self.check_inputs(epochs, rows, valid)
         spec, n = self.spec, len(rows)
-        tokens, before = self._context.window(rows)
-        mask = np.concatenate([before, valid[:, None]], axis=1)
+        mask = np.concatenate([self._context.mask(rows), valid[:, None]], axis=1)
         readable: NDArray[np.bool_] = np.logical_or.reduce(mask, axis=1)  # (n, n_modalities)
         n_pathways = len(spec.pathways) if unimodal else 1
         shape = (n, n_pathways, spec.n_context, len(spec.stages))
@@ -67,7 +66,7 @@ class HostEngine(Engine):
         if run.any():
             some = slice(None) if run.all() else run  # a view where nothing need be left out
             epochs = np.where(valid[..., None], epochs, np.float32(0))[some]
-            answer[some], newest[some] = self._run(epochs, tokens[some], mask[some], unimodal)
+            answer[some], newest[some] = self._read(epochs, rows[some], mask[some], unimodal)
             if not (np.isfinite(answer[some, 0]).all() and np.isfinite(newest).all()):
                 raise EngineError(f"{self.name}: expected finite probabilities, found NaN")
         if unimodal:
@@ -94,3 +93,43 @@ class HostEngine(Engine):
     def clear_context(self, row: int) -> None:
         """Empty a row's context window: all slots masked."""
         self._context.clear(row)
+
+
+class HostEngine(ContextEngine):
+    """An engine that computes on the processor, so the window is at hand; `_run` is all it lacks.
+
+    Args:
+        spec: the model.
+        n_rows: subjects to keep a context window for.
+        hops_per_epoch: outputs per epoch length.
+    """
+
+    @abstractmethod
+    def _run(
+        self,
+        epochs: NDArray[np.float32],
+        tokens: NDArray[np.float32],
+        mask: NDArray[np.bool_],
+        unimodal: bool,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Run the network.
+
+        Args:
+            epochs: (n, n_modalities, n_times), zeros where not valid.
+            tokens: (n, n_context - 1, n_modalities, token_size), oldest first.
+            mask: (n, n_context, n_modalities), newest last; no row is masked throughout.
+            unimodal: also read the single modalities.
+
+        Returns:
+            Probabilities (n, n_pathways, n_context, n_stages) and the newest epoch's tokens
+            (n, n_modalities, token_size).
+        """
+
+    def _read(
+        self,
+        epochs: NDArray[np.float32],
+        rows: NDArray[np.intp],
+        mask: NDArray[np.bool_],
+        unimodal: bool,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return self._run(epochs, self._context.tokens(rows), mask, unimodal)

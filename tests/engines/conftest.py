@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from engines.bundle import Bundle, open_bundle
-from engines.select import open_engine
 from tests.support.bundles import make_bundle
-from tests.support.engines import ENGINES
+from tests.support.engines import ENGINES, open_kind
 
 N_CONTEXT = 5
 
@@ -24,9 +23,7 @@ def open_here(request, bundle):
     opened = []
 
     def open_one(n_rows=3, hops_per_epoch=1):
-        engine = open_engine(
-            bundle, request.param, n_rows=n_rows, threads=1, hops_per_epoch=hops_per_epoch
-        )
+        engine = open_kind(bundle, request.param, n_rows, hops_per_epoch)
         opened.append(engine)
         return engine
 

@@ -63,7 +63,7 @@ class ContextMachine(RuleBasedStateMachine):
     @invariant()
     def reads_what_was_appended(self):
         rows = [2, 0]
-        tokens, mask = self.window.window(np.array(rows))
+        tokens, mask = self.window.tokens(np.array(rows)), self.window.mask(np.array(rows))
         assert tokens.shape == (2, self.n_context - 1, 2, SIZE)
         assert tokens.dtype == np.float32
         distances = [k * self.hops for k in range(self.n_context - 1, 0, -1)]

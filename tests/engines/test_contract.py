@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from engines.parity import compare
-from engines.select import open_engine
 from models.checkpoint import load_model
-from tests.support.engines import ENGINES, some, step
+from tests.support.engines import ENGINES, open_kind, some, step
 
 EXACT = 1e-6
 CACHED = 1e-5
@@ -33,8 +32,8 @@ def recompute(model, history, spec, hops):
 @pytest.mark.parametrize("name", ENGINES)
 def test_equals_the_torch_reference(bundle, name):
     with (
-        open_engine(bundle, name, n_rows=4) as engine,
-        open_engine(bundle, "torch", n_rows=4) as reference,
+        open_kind(bundle, name, 4) as engine,
+        open_kind(bundle, "torch", 4) as reference,
     ):
         parity = compare(engine, reference, ticks=30, seed=1)
     assert parity.n_compared > 500

@@ -81,9 +81,7 @@ def test_parser_sees_the_inputs_and_outputs_of_the_engine(tiny):
 
 @needs_rtx
 def test_what_the_parser_refuses_is_told_in_its_words(tiny):
-    with pytest.raises(
-        EngineError, match=r"network that TensorRT can parse, found: .*pars"
-    ):
+    with pytest.raises(EngineError, match=r"network that TensorRT can parse, found: .*pars"):
         build_plan(b"no network", key_of(tiny))
 
 

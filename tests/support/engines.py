@@ -1,10 +1,29 @@
 """Short ways to call an engine in tests."""
 
 import numpy as np
+import pytest
 
 from engines.parity import random_epochs
+from engines.select import open_engine
+from tests.support.gpu import require_device
+from tests.support.ring import RingOnProcessor
 
-ENGINES = ["onnxruntime", "torch"]
+ENGINES = [
+    "onnxruntime",
+    "torch",
+    "ring",
+    *(pytest.param(kind, marks=pytest.mark.gpu) for kind in ("tensorrt", "tensorrt-rtx")),
+]
+"""All that keep the contract; `ring` is the GPU engine without a GPU."""
+
+
+def open_kind(bundle, kind, n_rows, hops_per_epoch=1):
+    """Open an engine of ENGINES, or skip the test where it needs a GPU that is not there."""
+    if kind == "ring":
+        return RingOnProcessor(bundle, n_rows, hops_per_epoch)
+    if kind.startswith("tensorrt"):
+        require_device()
+    return open_engine(bundle, kind, n_rows=n_rows, hops_per_epoch=hops_per_epoch)
 
 
 def some(random, engine, n):

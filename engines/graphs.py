@@ -1,0 +1,105 @@
+"""The bookkeeping of a GPU's ticks: batch sizes, buffers and places in the ring. No CUDA here.
+
+A CUDA graph replays copies and kernels with the addresses and shapes of its recording. So there
+is one graph per batch size, of which there are few (buckets; a smaller batch is padded), and
+all buckets use the same buffers: every buffer's first axis is the batch, so that a smaller
+bucket's content is a prefix. The ring of tokens is one array of slots; where a row's slots lie
+is said by indices, which are data, so that rows advance independently under one graph.
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from engines.context import ContextWindow
+from models.spec import ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """One input or output of a tick."""
+
+    shape: tuple[int, ...]
+    """Of one subject."""
+    dtype: DTypeLike
+    """Of its numbers."""
+
+    def n_bytes(self, batch: int) -> int:
+        """Return its size for so many subjects."""
+        return batch * prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+def input_buffers(spec: ModelSpec) -> dict[str, Buffer]:
+    """Return what is copied to the GPU in each tick, by the network's names."""
+    return {
+        "epochs": Buffer((spec.n_modalities, spec.n_times), np.float32),
+        "mask": Buffer((spec.n_context, spec.n_modalities), np.bool_),
+        "before": Buffer((spec.n_context - 1,), np.int64),
+        "newest": Buffer((1,), np.int64),
+    }
+
+
+def output_buffers(spec: ModelSpec) -> dict[str, Buffer]:
+    """Return what is copied from the GPU in each tick, by the network's names."""
+    shape = (len(spec.pathways), spec.n_context, len(spec.stages))
+    return {
+        "probabilities": Buffer(shape, np.float32),
+        "token": Buffer((spec.n_modalities, spec.token_size), np.float32),
+    }
+
+
+def token_bytes(spec: ModelSpec) -> int:
+    """Return the size of one slot of the ring."""
+    return output_buffers(spec)["token"].n_bytes(1)
+
+
+def bucket_sizes(n_rows: int) -> tuple[int, ...]:
+    """Return the batch sizes to record: powers of two, and all rows."""
+    powers = (1 << i for i in range((n_rows - 1).bit_length()))
+    return (*powers, n_rows)
+
+
+def bucket_for(n: int, sizes: tuple[int, ...]) -> int:
+    """Return the smallest of the sizes, in order, that n rows fit into."""
+    return sizes[bisect_left(sizes, n)]
+
+
+def ring_slots(n_rows: int, n_slots: int) -> int:
+    """Return the slots of a ring: those of every row, and a spare one that padding writes to."""
+    return n_rows * n_slots + 1
+
+
+def fill_inputs(
+    buffers: Mapping[str, NDArray[np.generic]],
+    bucket: int,
+    rows: NDArray[np.intp],
+    epochs: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    context: ContextWindow,
+) -> None:
+    """Write the inputs of a tick for n rows into the first `bucket` places of the buffers.
+
+    What pads the batch is masked throughout, and reads and writes the spare slot.
+
+    Args:
+        buffers: of at least `bucket` places, by the names of `input_buffers`.
+        bucket: at least n.
+        rows: (n,).
+        epochs: (n, n_modalities, n_times).
+        mask: (n, n_context, n_modalities).
+        context: says which slots the rows are at.
+    """
+    n, spare = len(rows), ring_slots(context.n_rows, context.n_slots) - 1
+    first = rows * context.n_slots
+    for name, content, padding in (
+        ("epochs", epochs, 0),
+        ("mask", mask, False),
+        ("before", first[:, None] + context.before(rows), spare),
+        ("newest", (first + context.next_slot(rows))[:, None], spare),
+    ):
+        buffers[name][:n] = content
+        buffers[name][n:bucket] = padding
