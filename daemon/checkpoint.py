@@ -175,6 +175,8 @@ class Verdict:
     """To add to a time on the source's former clock for one on its present clock, s."""
     reason: str
     """For people: how long it was away, or why not."""
+    away_s: float | None = None
+    """From the onset of the next epoch to the first sample, s, where it goes on."""
 
 
 def judge(
@@ -209,7 +211,7 @@ def judge(
         level=np.array(before.level),
         seen_s=np.array(before.seen_s),
     )
-    return Verdict(state, shift, f"resumed warm: {max(away_s, 0.0):.1f} s are missing")
+    return Verdict(state, shift, f"resumed warm: {max(away_s, 0.0):.1f} s are missing", away_s)
 
 
 def cold(why: str) -> Verdict:

@@ -139,9 +139,10 @@ class Recall:
         self._settled.add(stream)
         verdict, state = self.pasts[stream].verdict, self._history.states.get(stream)
         due, slots = self._take(self._subjects[stream]), self._slots(stream)
-        log.info("restart", stream=stream, verdict=verdict.reason if verdict else "")
-        if verdict is not None and verdict.state is not None:
-            self._stager.recall(stream, slots, [_estimate(m, verdict.shift) for m in due])
+        if verdict is None:
+            return due
+        log.info("restart", stream=stream, verdict=verdict.reason, away_s=verdict.away_s)
+        if verdict.state is not None:
             return []
         if state is None or state.fingerprint != self._marks[stream]:
             return due

@@ -1,0 +1,25 @@
+"""SIGKILL at random moments: nothing that was published is lost, and staging goes on."""
+
+import os
+
+import pytest
+
+from engines.bundle import open_bundle
+from tests.support.bundles import TINY, make_bundle
+from tools.kills import KillRun
+
+
+@pytest.fixture
+def run(tmp_path):
+    bundle = open_bundle(make_bundle(tmp_path, n_context=16, **TINY))
+    return KillRun(tmp_path, bundle, {"LSLAPICFG": os.environ["LSLAPICFG"]}, seed=3)
+
+
+def test_a_killed_daemon_loses_nothing_and_goes_on(run):
+    report = run.run(5)
+    assert report.problems == []
+    assert report.worst_difference < 1e-5
+    assert report.warm >= 2
+    assert report.epochs == report.finals > 50
+    assert report.compared == report.epochs + report.finals
+    assert report.heard > 100
