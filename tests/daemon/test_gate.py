@@ -250,6 +250,14 @@ def test_nonsense_on_the_port_disturbs_nobody(site, good, secured):
         assert site.hear(listener, 1) == [site.n_published - 1]
 
 
+def test_who_shows_no_key_is_cut_off(site, good):
+    address = site.publisher.endpoint.removeprefix("tcp://").split(":")
+    with socket.create_connection(address, timeout=TIMEOUT_S) as raw:
+        while raw.recv(4096):  # the server's greeting, then the end
+            pass
+    site.serve_until(lambda: site.refused["no_handshake"])
+
+
 def test_a_crowd_at_the_gate_while_nobody_serves_it_keeps_nobody_out(site, good):
     address = site.publisher.endpoint.removeprefix("tcp://").split(":")
     for _ in range(3000):  # more than a monitor's default queue

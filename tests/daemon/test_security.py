@@ -17,6 +17,7 @@ from daemon.messages import Heartbeat
 from tests.support.bundles import TINY, make_bundle
 from tests.support.daemon_process import TIMEOUT_S, Daemon, start, write_config
 from tests.support.lsl import ROOT
+from tools.catchup import CatchUpClient, NoAnswerError
 from tools.subscriber import Subscriber
 
 HYPNOD = "from tools.cli import main; main()"
@@ -131,6 +132,16 @@ def hypnod(*arguments):
         env={**os.environ, "PYTHONWARNINGS": "error"},
         check=False,
     )
+
+
+def test_what_was_missed_is_for_whom_it_knows_too(daemon, keys):
+    with CatchUpClient(daemon.catch_up, client(keys, "good")) as good:
+        assert next(m.state for m in good.fetch("stream.cage")) == "STARTING"
+    for stranger in (client(keys, "stranger"), None):
+        with CatchUpClient(daemon.catch_up, stranger) as other, pytest.raises(NoAnswerError):
+            list(other.fetch("stream.cage"))
+    assert refused(daemon, "unknown_key")
+    assert refused(daemon, "no_handshake")
 
 
 def test_watch_with_keys_hears_and_without_says_so(daemon, keys):
