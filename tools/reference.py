@@ -64,6 +64,8 @@ while True:
     print(topic.decode(), message["kind"], message["onset"], message["stage"])
 ```
 
+A daemon with keys answers only clients that it knows: [security.md](security.md).
+
 **Subscribe by prefix.** ZeroMQ compares the beginning of the topic: `stage.` gives all subjects,
 and `stage.m1` gives m1 but also m10. Who wants one subject compares the whole topic.
 
