@@ -222,9 +222,12 @@ def _latencies(
 
 
 def _is_live(message: Message, subject: str) -> TypeGuard[StageMessage]:
-    """Return whether a message is a live stage of the subject."""
+    """Return whether a message is a live stage of the subject, whose last sample came."""
     return (
-        isinstance(message, StageMessage) and message.kind == "live" and message.subject == subject
+        isinstance(message, StageMessage)
+        and message.kind == "live"
+        and message.subject == subject
+        and message.latency_s is not None
     )
 
 
