@@ -1,88 +1,15 @@
 import random
 import socket
-import time
-from collections import Counter
 from contextlib import ExitStack
 
 import pytest
 import structlog
 import zmq
 
-from daemon.config import PublishConfig, SecurityConfig
-from daemon.errors import AddressError, ConfigError, KeyFileError
-from daemon.gate import LONGEST_REQUEST, Gate
-from daemon.keys import ClientKeys, write_pair
-from daemon.messages import SCHEMA, Heartbeat
+from daemon.gate import LONGEST_REQUEST
+from daemon.keys import ClientKeys
 from daemon.publisher import Publisher
-from tools.subscriber import Subscriber
-
-TIMEOUT_S = 20.0
-LOCAL = PublishConfig(bind="tcp://127.0.0.1:*")
-
-
-def heartbeat(seq):
-    return Heartbeat(
-        schema=SCHEMA,
-        session="s",
-        seq=seq,
-        utc="2026-01-01T00:00:00.000+00:00",
-        uptime_s=1.0,
-        states={},
-        version="0",
-    )
-
-
-class Site:
-    """A secured publisher in this process, and everybody who comes to it."""
-
-    def __init__(self, folder, stack):
-        self.keys, self.clients, self._stack = folder / "keys", folder / "clients", stack
-        self.clients.mkdir()
-        _, self.secret = write_pair(self.keys, "hypnod")
-        self.allow("good")
-        self.config = SecurityConfig(clients=str(self.clients), secret_key=str(self.secret))
-        self.refused = Counter()
-        self.gate = stack.enter_context(Gate(self.config, self.count))
-        self.publisher = stack.enter_context(Publisher(LOCAL, self.gate))
-        self.n_published = 0
-
-    def count(self, reason):
-        self.refused[reason] += 1
-
-    def make(self, name):
-        if not (self.keys / f"{name}.key").exists():
-            write_pair(self.keys, name)
-        return ClientKeys.read(self.keys / "hypnod.key", self.keys / f"{name}.key_secret")
-
-    def allow(self, name):
-        self.make(name)
-        (self.clients / f"{name}.key").write_bytes((self.keys / f"{name}.key").read_bytes())
-
-    def connect(self, keys):
-        return self._stack.enter_context(Subscriber(self.publisher.endpoint, keys=keys))
-
-    def serve_until(self, done):
-        deadline = time.monotonic() + TIMEOUT_S
-        while not done():
-            assert time.monotonic() < deadline, f"refused {self.refused}"
-            self.publisher.serve(0.005)
-            self.gate.serve()
-
-    def publish(self, n):
-        for _ in range(n):
-            self.publisher.publish(heartbeat(self.n_published))
-            self.n_published += 1
-
-    def hear(self, subscriber, n):
-        """Serve until a subscriber heard n more messages; return their numbers."""
-        heard = []
-
-        def listen():
-            heard.extend(received.message.seq for received in subscriber.receive(0))
-            return len(heard) >= n
-
-        self.serve_until(listen)
-        return heard
+from tests.support.site import LOCAL, TIMEOUT_S, Site
 
 
 @pytest.fixture
@@ -266,79 +193,3 @@ def test_a_crowd_at_the_gate_while_nobody_serves_it_keeps_nobody_out(site, good)
     site.publish(1)
     assert site.hear(good, 1) == [1]
     site.serve_until(lambda: site.refused.total() >= 3000)
-
-
-@pytest.mark.parametrize(
-    "endpoint",
-    ["tcp://*:*", "tcp://0.0.0.0:*", "tcp://eth0:*", "tcp://[::]:*", "tcp://192.168.1.20:*"],
-)
-def test_without_keys_other_machines_are_kept_out(endpoint):
-    with pytest.raises(ConfigError, match=r"^publish\.bind: without keys expected .* found tcp:"):
-        Publisher(PublishConfig(bind=endpoint))
-
-
-@pytest.mark.parametrize("endpoint", ["udp://127.0.0.1:5570", "inproc://x", "nowhere", ""])
-def test_other_transports_are_refused(endpoint):
-    with pytest.raises(ConfigError, match=r"^publish\.bind: expected tcp://address:port or ipc:"):
-        Publisher(PublishConfig(bind=endpoint))
-
-
-@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:*", "tcp://127.1.2.3:*", "tcp://lo:*"])
-def test_without_keys_this_machine_may_listen(endpoint):
-    with Publisher(PublishConfig(bind=endpoint)) as publisher:
-        assert publisher.endpoint.startswith("tcp://127.")
-
-
-def test_a_file_is_of_this_machine(tmp_path):
-    with Publisher(PublishConfig(bind=f"ipc://{tmp_path}/stages")) as publisher:
-        publisher.publish(heartbeat(0))
-        with Subscriber(publisher.endpoint) as subscriber:
-            publisher.serve(TIMEOUT_S)
-            assert [r.message.seq for r in subscriber.receive(TIMEOUT_S)] == [0]
-
-
-def test_forced_open_it_listens_to_everyone_and_says_so():
-    everywhere = PublishConfig(bind="tcp://*:*")
-    with structlog.testing.capture_logs() as logs, Gate(SecurityConfig(open_to_network=True)) as g:
-        Publisher(everywhere, g).close()
-    assert [entry["event"] for entry in logs] == ["open to the network"]
-
-
-def test_with_keys_it_listens_to_other_machines(site):
-    with Publisher(PublishConfig(bind="tcp://*:*"), site.gate) as publisher:
-        assert publisher.endpoint.startswith("tcp://0.0.0.0:")
-
-
-def test_a_port_in_use_is_named_by_its_key(site):
-    with pytest.raises(AddressError, match=r"^publish\.bind: expected a free address"):
-        Publisher(PublishConfig(bind=site.publisher.endpoint), site.gate)
-
-
-def test_keys_without_clients_are_a_mistake(site):
-    with pytest.raises(ConfigError, match=r"^security\.clients: expected the folder"):
-        Gate(SecurityConfig(secret_key=str(site.secret)))
-
-
-def test_clients_without_the_servers_key_are_a_mistake(site, monkeypatch):
-    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
-    config = SecurityConfig(clients=str(site.clients))
-    with pytest.raises(ConfigError, match=r"^security\.secret_key: expected the file"):
-        Gate(config)
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(site.clients))
-    with pytest.raises(KeyFileError, match=r"clients/hypnod\.key_secret: expected a readable"):
-        Gate(config)
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(site.keys))
-    Gate(config).close()
-
-
-def test_an_empty_folder_lets_nobody_in_and_says_so(site):
-    (site.clients / "good.key").unlink()
-    with structlog.testing.capture_logs() as logs:
-        Gate(site.config).close()
-    assert logs[0]["event"] == "nobody may connect"
-
-
-def test_without_keys_there_is_nothing_to_reload():
-    with structlog.testing.capture_logs() as logs, Gate(SecurityConfig()) as gate:
-        gate.reload()
-    assert [entry["event"] for entry in logs] == ["nothing to reload"]
