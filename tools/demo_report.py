@@ -212,7 +212,7 @@ def draw_report(report: DemoReport) -> RenderableType:
         ],
         padding=(1, 6, 0, 0),
     )
-    parts = [_draw_subjects(report), confusions, *_draw_lines(report)]
+    parts: list[RenderableType] = [_draw_subjects(report), confusions, *_draw_lines(report)]
     return Group(Text(), parts[0], Text(), parts[1], Text(), *parts[2:])
 
 
