@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -112,10 +113,12 @@ def test_many_clients_take_no_more_than_their_share(server):
 
 
 def test_a_client_that_goes_away_is_no_news(server, capsys):
-    for sent in [b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\n\r\n"] * 5:
-        client = connect(server)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        client.sendall(sent)
-        client.close()  # with a reset
-    assert "hypnod_step_seconds" in scrape(server)
-    assert capsys.readouterr() == ("", "")
+    with structlog.testing.capture_logs() as logs:
+        for sent in [b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\n\r\n"] * 5:
+            client = connect(server)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            client.sendall(sent)
+            client.close()  # with a reset
+        assert "hypnod_step_seconds" in scrape(server)
+        assert capsys.readouterr() == ("", "")
+    assert {entry["log_level"] for entry in logs} <= {"debug"}
