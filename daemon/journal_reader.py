@@ -159,6 +159,17 @@ class JournalReader:
             if not kinds or entry.kind in kinds:
                 yield entry
 
+    def span_of(self, topic: str, session: str) -> tuple[Entry, Entry] | None:
+        """Return a topic's first and last message of one run of the daemon, None without any."""
+        rank = {each.id: i for i, each in enumerate(self.sessions())}
+        if session not in rank or self.last_seq(topic) is None:
+            return None
+        first = self._first_seq_of(topic, rank[session], rank)
+        after = self._first_seq_of(topic, rank[session] + 1, rank)
+        begin = self.messages(topic, first, after - 1, 1)
+        end = self._entries("topic = ? AND seq < ? ORDER BY seq DESC LIMIT 1", topic, after)
+        return (begin[0], end[0]) if begin else None
+
     def last_utc(self) -> float | None:
         """Return the latest `utc` of any message, Unix time, s; None where there is none."""
         rows = self._query("SELECT max(utc) FROM message")

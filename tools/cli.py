@@ -10,6 +10,7 @@ from tools.bench import bench
 from tools.demo import demo
 from tools.doctor import doctor
 from tools.keygen import keygen
+from tools.night import night
 from tools.replay import replay
 from tools.run import run
 from tools.score import score
@@ -28,6 +29,7 @@ app.command()(bench)
 app.command()(demo)
 app.command()(doctor)
 app.command()(keygen)
+app.command()(night)
 app.command()(replay)
 app.command()(run)
 app.command()(score)

@@ -1,6 +1,6 @@
 """The picture of a night: hypnogram, hypnodensity, spectrogram and EMG on one time axis."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from models.hypnogram import Hypnogram
 from models.stages import ART, UNKNOWN
 from models.writers import replacing
 from tools.overview import Overview
+from tools.panels import INK, draw_emg, draw_quality, draw_spectrogram
 
 STAGE_COLOURS = {
     "Wake": "#E69F00",
@@ -30,8 +30,7 @@ STAGE_COLOURS = {
 }
 """Told apart with any colour vision."""
 
-_INK, _FAINT = "#333333", "#D9D9D9"
-_TOP_HZ = 30.0
+_FAINT = "#D9D9D9"
 _MAX_COLUMNS = 3000  # more would be thinner than a pixel
 _MINUTES_UP_TO_S = 3 * 3600.0
 
@@ -54,6 +53,8 @@ class Night:
     """(n_epochs, n_stages); NaN where there are none."""
     overview: Overview | None = None
     """The signals."""
+    quality: Mapping[str, Sequence[str]] | None = None
+    """For each modality what could be used of each epoch: `ok`, why not, or "" without a record."""
     reference: Sequence[str] | None = None
     """The stage of each epoch according to someone else."""
     reference_name: str = "expert"
@@ -76,6 +77,8 @@ def draw_night(night: Night) -> Figure:
     heights = {"hypnogram": 1.5, "hypnodensity": 1.2}
     if night.reference is not None:
         heights = {"reference": 0.22} | heights
+    if night.quality is not None:
+        heights |= {"quality": 0.3 * len(night.quality)}
     if night.overview is not None:
         heights |= {"spectrogram": 1.6}
     if night.overview is not None and night.overview.has_emg:
@@ -88,13 +91,15 @@ def draw_night(night: Night) -> Figure:
     _draw_hypnodensity(axes["hypnodensity"], night, unit_s)
     if night.reference is not None:
         _draw_strip(axes["reference"], night.reference, night, unit_s)
+    if night.quality is not None:
+        draw_quality(axes["quality"], night.quality, night.hop_s, unit_s)
     if night.overview is not None:
-        _draw_spectrogram(axes["spectrogram"], night.overview, unit_s)
+        draw_spectrogram(axes["spectrogram"], night.overview, unit_s)
     if night.overview is not None and night.overview.has_emg:
-        _draw_emg(axes["emg"], night.overview, unit_s)
+        draw_emg(axes["emg"], night.overview, unit_s)
     bottom = list(axes.values())[-1]
     bottom.set_xlim(0, len(night.hypnogram) * night.hop_s / unit_s)
-    bottom.set_xlabel(f"time from the first sample ({unit})", color=_INK)
+    bottom.set_xlabel(f"time from the first sample ({unit})", color=INK)
     bottom.tick_params(labelbottom=True)
     _write_titles(figure, night)
     return figure
@@ -118,15 +123,15 @@ def _lay_out(figure: Figure, heights: dict[str, float]) -> dict[str, Axes]:
         shared = next(iter(axes.values()), None)
         axis = figure.add_subplot(grid[row], sharex=shared)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.spines[["left", "bottom"]].set_color(_INK)
-        axis.tick_params(colors=_INK, labelsize=9, labelbottom=False)
+        axis.spines[["left", "bottom"]].set_color(INK)
+        axis.tick_params(colors=INK, labelsize=9, labelbottom=False)
         axes[name] = axis
     return axes
 
 
 def _write_titles(figure: Figure, night: Night) -> None:
     inch = figure.get_figheight()
-    figure.text(0.075, 1 - 0.3 / inch, night.title, size=13, weight="bold", color=_INK, va="center")
+    figure.text(0.075, 1 - 0.3 / inch, night.title, size=13, weight="bold", color=INK, va="center")
     figure.text(0.075, 1 - 0.57 / inch, night.subtitle, size=9.5, color="#666666", va="center")
 
 
@@ -170,7 +175,7 @@ def _write_shares(axis: Axes, night: Night) -> None:
         time = f"{minutes / 60:.1f} h" if minutes >= 180 else f"{minutes:.1f} min"
         rows = (
             (1.012, stage, STAGE_COLOURS[stage], "bold", "left"),
-            (1.138, f"{100 * count / n:.1f} %", _INK, "normal", "right"),
+            (1.138, f"{100 * count / n:.1f} %", INK, "normal", "right"),
             (1.212, time, "#666666", "normal", "right"),
         )
         for x, text, colour, weight, side in rows:
@@ -241,7 +246,7 @@ def _draw_hypnodensity(axis: Axes, night: Night, unit_s: float) -> None:
     _hatch_unscored(axis, bouts, unit_s, (0, 1))
     axis.set_ylim(0, 1)
     axis.set_yticks([0, 0.5, 1], ["0", "½", "1"])
-    axis.set_ylabel("probability", size=9, color=_INK)
+    axis.set_ylabel("probability", size=9, color=INK)
 
 
 def _thin_out(values: NDArray[np.float64], hop_s: float) -> tuple[NDArray[np.float64], float]:
@@ -254,48 +259,6 @@ def _thin_out(values: NDArray[np.float64], hop_s: float) -> tuple[NDArray[np.flo
     count = np.isfinite(groups).sum(axis=1)
     mean = np.nansum(groups, axis=1) / np.where(count, count, 1)
     return np.where(count, mean, np.nan), hop_s * factor
-
-
-def _draw_spectrogram(axis: Axes, overview: Overview, unit_s: float) -> None:
-    frequencies, decibels = overview.spectrogram(_TOP_HZ)
-    known = decibels[np.isfinite(decibels)]
-    low, high = np.percentile(known, [5, 99.5]) if len(known) else (0.0, 1.0)
-    half_hz = (frequencies[1] - frequencies[0]) / 2
-    axis.set_facecolor("#F1F1F1")
-    image = axis.imshow(
-        decibels.T,
-        origin="lower",
-        aspect="auto",
-        extent=(0, overview.span_s / unit_s, frequencies[0] - half_hz, frequencies[-1] + half_hz),
-        vmin=low,
-        vmax=high,
-        cmap="magma",
-        interpolation="bilinear",
-    )
-    axis.set_ylabel("EEG (Hz)", size=9, color=_INK)
-    axis.yaxis.set_major_locator(MaxNLocator(6, integer=True))
-    bar = axis.inset_axes((1.012, 0.05, 0.011, 0.9))
-    figure = axis.get_figure(root=True)
-    colours = figure.colorbar(image, cax=bar) if figure is not None else None
-    if colours is not None:
-        colours.set_label("dB re 1 µV²/Hz", size=8.5, color=_INK)
-        colours.outline.set_visible(False)
-        bar.tick_params(labelsize=8, colors=_INK)
-
-
-def _draw_emg(axis: Axes, overview: Overview, unit_s: float) -> None:
-    edges, rms = overview.emg_rms()
-    known = rms[rms > 0]
-    low, high = np.percentile(known, [1, 99.8]) if len(known) else (1.0, 10.0)
-    low, high = 0.7 * low, 1.3 * high
-    axis.set_yscale("log")
-    steps = np.append(rms, rms[-1:])
-    axis.fill_between(edges / unit_s, low, steps, step="post", color="#5B5B5B", linewidth=0)
-    axis.set_ylim(low, high)
-    axis.yaxis.set_major_locator(LogLocator(10, subs=(1, 2, 5), numticks=6))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.yaxis.set_minor_formatter(NullFormatter())
-    axis.set_ylabel("EMG rms (µV)", size=9, color=_INK)
 
 
 def _vertical_order(stages: Sequence[str]) -> list[str]:
