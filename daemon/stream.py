@@ -77,7 +77,7 @@ class Stream:
         self._pipeline: Pipeline | None = None
         self._ready: deque[EpochBatch] = deque()
         self._connection = 0
-        self._watch = TimestampWatch(stream.name, stream.jitter_s, metrics)
+        self._watch = TimestampWatch(stream.name, stream.jitter_s, metrics, self._note)
         self._has_more = False
         self._trouble = ("", 0.0)
         self._filled = 0.0
@@ -150,6 +150,9 @@ class Stream:
     def _sfreq(self) -> float | None:
         return None if self._pipeline is None else self._pipeline.sfreq
 
+    def _note(self, what: str) -> None:
+        self._states.note(self.name, what, self._sfreq)
+
     def _read(self, now: float) -> Chunk | None:
         """Return what has come, if it is of a source that fits.
 
@@ -206,6 +209,10 @@ class Stream:
                 self._pipeline = self._succeed(self._pipeline, description)
             self._metrics.reconnects.labels(self.name).inc()
             log.info("reconnected", stream=self.name, clock_offset=self.clock_offset)
+            self._note(
+                f"reconnected to {description.name} with {description.sfreq:g} Hz and "
+                f"{len(description.ch_names)} channels"
+            )
         self._heard = self._cut_at = now
         self._trouble = ("", now)
 

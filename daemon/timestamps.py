@@ -1,6 +1,7 @@
 """Says what is wrong with a source's timestamps: nobody sees it in the epochs."""
 
 import math
+from collections.abc import Callable
 
 import structlog
 
@@ -25,12 +26,16 @@ class TimestampWatch:
         stream: its name.
         jitter_s: as configured.
         metrics: counts.
+        note: tells subscribers and the journal.
     """
 
-    def __init__(self, stream: str, jitter_s: float, metrics: Metrics) -> None:
+    def __init__(
+        self, stream: str, jitter_s: float, metrics: Metrics, note: Callable[[str], None]
+    ) -> None:
         self._stream = stream
         self._jitter_s = jitter_s
         self._metrics = metrics
+        self._note = note
         self._dropped = 0
         self._gaps = 0
         self._shift = 0.0
@@ -48,6 +53,7 @@ class TimestampWatch:
         if abs(by_s) > _SET_S:
             metrics.clock_sets.labels(stream).inc()
             log.warning("the source's clock was set; the time grid goes on", stream=stream, by=by_s)
+            self._note(f"the source's clock was set by {by_s:+.3f} s; the time grid goes on")
         self._shift = timeline.clock_shift
         self._look_for_bunches(timeline)
 
@@ -64,10 +70,15 @@ class TimestampWatch:
         complete = self._samples - samples >= _COMPLETE * lasted * timeline.sfreq
         if gaps >= _MANY and complete and timeline.last - self._reminded > _REMIND_S:
             self._reminded = timeline.last
+            needed_s = math.ceil(timeline.widest_gap * 125) / 100
             log.warning(
                 "samples come in bunches wider than jitter_s, and are masked",
                 stream=self._stream,
                 jitter_s=self._jitter_s,
-                needed_s=math.ceil(timeline.widest_gap * 125) / 100,
+                needed_s=needed_s,
+            )
+            self._note(
+                f"samples come in bunches wider than jitter_s = {self._jitter_s:g} s and are masked; "
+                f"jitter_s = {needed_s:g} would do"
             )
         self._gaps, self._window = timeline.gaps, (timeline.last, self._samples)

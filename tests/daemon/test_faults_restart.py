@@ -45,6 +45,9 @@ def restart_in_an_epoch(rig, source, **changes):
     rig.check_grid()
     assert rig.reasons() == rig.reasons(1) == [OK] * 4 + [MISSING] * 4 + [OK] * 4
     assert rig.count("hypnod_reconnects_total") == 1
+    spec = source.spec
+    told = f"{spec['sfreq']:g} Hz and {spec['n_channels']} channels"
+    assert [m.reason for m in rig.said if "reconnected" in m.reason and told in m.reason]
 
 
 @pytest.mark.parametrize("source_id", ["amplifier-1", ""])

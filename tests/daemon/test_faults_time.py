@@ -120,6 +120,7 @@ def test_wider_bunches_are_masked_and_the_log_says_what_to_set(rig, source):
     (warning,) = warnings(logs)
     assert warning["jitter_s"] == 0.02
     assert 0.1 < warning["needed_s"] <= 0.2
+    assert [m for m in rig.said if f"jitter_s = {warning['needed_s']:g} would do" in m.reason]
     rig.until_epoch(60)
     assert MISSING in rig.reasons()
     assert [b.epoch for b in rig.batches] == list(range(len(rig.batches)))
@@ -158,6 +159,7 @@ def test_a_clock_that_is_set(rig, source, monkeypatch, jump_s):
     (entry,) = [e for e in logs if "clock was set" in e["event"]]
     assert entry["by"] == pytest.approx(jump_s, abs=0.1)
     assert rig.count("hypnod_clock_sets_total") == 1
+    assert [m for m in rig.said if "the source's clock was set by" in m.reason]
 
 
 @pytest.mark.parametrize("jump_s", [30 * 365 * 86400.0, -30 * 365 * 86400.0])

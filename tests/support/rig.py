@@ -5,8 +5,11 @@ resembles the undisturbed signal's epoch of the same number holds the samples of
 """
 
 import subprocess
+import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import cache
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -15,13 +18,17 @@ import pylsl
 import pytest
 from numpy.typing import NDArray
 
+from daemon.checkpoint import Checkpoint
 from daemon.chunk import Chunk
-from daemon.config import Config, PublishConfig, StagingConfig
+from daemon.config import Config, JournalConfig, PublishConfig, StagingConfig
+from daemon.journal import Journal
 from daemon.messages import Message, StreamMessage
 from daemon.metrics import Metrics
 from daemon.notify import Notifier
+from daemon.outbox import Outbox
 from daemon.pipeline import EpochBatch
 from daemon.publisher import Publisher
+from daemon.recall import Past
 from daemon.state import StateWriter
 from daemon.stream import Stream
 from tests.support.lsl import Source, stream_config, wait_until
@@ -68,16 +75,16 @@ def _possible(command: list[str]) -> list[str]:
     return command
 
 
-class _Recorded(Publisher):
-    """A real publisher that also keeps what it sent."""
+class _Recorded(Outbox):
+    """A real outbox that also keeps what it sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Journal, publisher: Publisher) -> None:
         self.sent: list[Message] = []
-        super().__init__(PublishConfig(bind="tcp://127.0.0.1:*"))
+        super().__init__(journal, publisher)
 
-    def publish(self, message: Message) -> None:
-        self.sent.append(message)
-        super().publish(message)
+    def send(self, messages: Sequence[Message], checkpoints: Sequence[Checkpoint] = ()) -> None:
+        self.sent += messages
+        super().send(messages, checkpoints)
 
 
 class Rig:
@@ -93,18 +100,24 @@ class Rig:
         self.origin = 0.0
         self.config = stream_config(name, **settings)
         self.metrics = Metrics()
-        self._publisher = _Recorded()
-        self._notifier = Notifier({})
-        states = StateWriter(
-            (self.config,), "session", self._publisher, self.metrics, self._notifier
+        self._resources = ExitStack()
+        folder = Path(self._resources.enter_context(tempfile.TemporaryDirectory()))
+        journal = Journal(JournalConfig(path=str(folder / "journal.sqlite")), self.metrics)
+        publisher = Publisher(PublishConfig(bind="tcp://127.0.0.1:*"))
+        self._outbox = _Recorded(
+            self._resources.enter_context(journal), self._resources.enter_context(publisher)
         )
+        notifier = Notifier({})
+        self._resources.callback(notifier.close)
+        states = StateWriter((self.config,), "session", self._outbox, self.metrics, notifier)
         config = Config(streams=(self.config,), staging=staging or StagingConfig())
-        self.stream = Stream(self.config, config, SPEC, states, self.metrics)
+        past = Past(None, 0, SPEC.n_context * SPEC.epoch_s)
+        self.stream = Stream(self.config, config, SPEC, states, self.metrics, past)
 
     @property
     def said(self) -> list[StreamMessage]:
         """What was published of the stream."""
-        return [m for m in self._publisher.sent if isinstance(m, StreamMessage)]
+        return [m for m in self._outbox.sent if isinstance(m, StreamMessage)]
 
     def poll(self) -> None:
         self.stream.poll(pylsl.local_clock())
@@ -193,5 +206,4 @@ class Rig:
         trace: TracebackType | None,
     ) -> None:
         self.stream.drain()
-        self._publisher.close()
-        self._notifier.close()
+        self._resources.close()
