@@ -36,6 +36,9 @@ class Engine(ABC):
     name: ClassVar[str]
     """What the config calls this engine."""
 
+    why: str = ""
+    """Why this engine runs, where there was a choice."""
+
     def __init__(self, spec: ModelSpec, n_rows: int, hops_per_epoch: int = 1) -> None:
         self.spec = spec
         self.n_rows = n_rows

@@ -4,17 +4,41 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 
+import structlog
+
 from engines.base import Engine
 from engines.bundle import Bundle
+from engines.cuda import probe
 from engines.errors import EngineError
+from engines.flavour import INSTALL, Flavour
 
 AUTO = "auto"
 
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    bundle: Bundle
+    n_rows: int
+    threads: int
+    hops_per_epoch: int
+    precision: str
+
 
 def open_engine(
-    bundle: Bundle, kind: str = AUTO, *, n_rows: int, threads: int = 1, hops_per_epoch: int = 1
+    bundle: Bundle,
+    kind: str = AUTO,
+    *,
+    n_rows: int,
+    threads: int = 1,
+    hops_per_epoch: int = 1,
+    precision: str = "fp32",
 ) -> Engine:
     """Open an engine for a bundle.
+
+    `auto` takes TensorRT where it is installed, finds a GPU and passes the parity gate, and
+    ONNX Runtime otherwise; the engine's `why` says which and why.
 
     Args:
         bundle: the model.
@@ -22,22 +46,25 @@ def open_engine(
         n_rows: subjects to keep a context window for.
         threads: threads of one step.
         hops_per_epoch: outputs per epoch length.
+        precision: in which a GPU computes; the processor always computes in fp32.
 
     Raises:
         EngineError: there is no such engine, or it is not available here.
         BundleError: the bundle does not suit it.
     """
-    name = _best() if kind == AUTO else kind
-    if name not in _ENGINES:
+    wanted = _Wanted(bundle, n_rows, threads, hops_per_epoch, precision)
+    if kind == AUTO:
+        return _open_best(wanted)
+    if kind not in _ENGINES:
         raise EngineError(f"expected one of the engines {', '.join(_ENGINES)}, found {kind!r}")
-    entry = _ENGINES[name]
+    entry = _ENGINES[kind]
     if missing := entry.missing():
         usable = [other for other in _ENGINES if not _ENGINES[other].missing()]
         raise EngineError(
-            f"engine {name!r}: expected {missing} to be installed ({entry.install}), found none; "
+            f"engine {kind!r}: expected {missing} to be installed ({entry.install}), found none; "
             f"available here: {', '.join(usable) or 'none'}"
         )
-    return entry.open(bundle, n_rows, threads, hops_per_epoch)
+    return entry.open(wanted)
 
 
 def available_engines() -> dict[str, str]:
@@ -45,22 +72,76 @@ def available_engines() -> dict[str, str]:
     return {name: entry.describe() for name, entry in _ENGINES.items()}
 
 
-def _best() -> str:
-    return next((name for name, entry in _ENGINES.items() if not entry.missing()), "onnxruntime")
+def explain_auto() -> str:
+    """Return which engine `auto` would take here, and why, without opening any."""
+    refused = _why_no_gpu()
+    if refused:
+        return f"onnxruntime, because {refused}"
+    return f"{_installed_gpu_kinds()[0]} if it passes the parity gate, otherwise onnxruntime"
 
 
-def _open_onnxruntime(bundle: Bundle, n_rows: int, threads: int, hops_per_epoch: int) -> Engine:
+def _open_best(wanted: _Wanted) -> Engine:
+    """Open TensorRT if anything speaks for it, ONNX Runtime otherwise; say why."""
+    why = _why_no_gpu()
+    if not why:
+        kind = _installed_gpu_kinds()[0]
+        try:
+            return _ENGINES[kind].open(wanted)
+        except EngineError as error:  # a refused plan is a reason, not an end
+            why = f"{kind} cannot be used: {error}"
+            log.warning("GPU not used", reason=str(error))
+    engine = _ENGINES["onnxruntime"].open(wanted)
+    engine.why = why
+    return engine
+
+
+def _installed_gpu_kinds() -> list[str]:
+    return [kind for kind in _GPU_KINDS if not _ENGINES[kind].missing()]
+
+
+def _why_no_gpu() -> str:
+    """Return what speaks against a GPU, or nothing."""
+    if not _installed_gpu_kinds():
+        return "no TensorRT is installed"
+    try:
+        probe()
+    except EngineError as error:
+        return f"there is no GPU to use: {error}"
+    return ""
+
+
+def _open_onnxruntime(wanted: _Wanted) -> Engine:
     # Here, not above: a computer may have another engine's library only.
     from engines.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415
 
-    return OnnxRuntimeEngine(bundle, n_rows, threads, hops_per_epoch)
+    w = wanted
+    return OnnxRuntimeEngine(w.bundle, w.n_rows, w.threads, w.hops_per_epoch)
 
 
-def _open_torch(bundle: Bundle, n_rows: int, threads: int, hops_per_epoch: int) -> Engine:
+def _open_torch(wanted: _Wanted) -> Engine:
     # Here, not above: importing torch takes seconds and 300 MB, and the runtime does without.
     from engines.torch import TorchEngine  # noqa: PLC0415
 
-    return TorchEngine(bundle, n_rows, threads, hops_per_epoch)
+    w = wanted
+    return TorchEngine(w.bundle, w.n_rows, w.threads, w.hops_per_epoch)
+
+
+def _open_gpu(flavour: Flavour) -> "Callable[[_Wanted], Engine]":
+    def open_flavour(wanted: _Wanted) -> Engine:
+        probe()  # before anything of TensorRT is touched
+        # Here, not above: it needs the package onnx, which only computers with a GPU have.
+        from engines.gpu import open_gpu  # noqa: PLC0415
+        from engines.network import PRECISIONS  # noqa: PLC0415
+
+        w = wanted
+        for precision in PRECISIONS:
+            if precision == w.precision:
+                return open_gpu(w.bundle, flavour, w.n_rows, w.threads, w.hops_per_epoch, precision)
+        raise EngineError(
+            f"expected one of the precisions {', '.join(PRECISIONS)}, found {w.precision!r}"
+        )
+
+    return open_flavour
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +149,8 @@ class _Entry:
     what: str
     requires: tuple[str, ...]
     install: str
-    open: Callable[[Bundle, int, int, int], Engine]
+    open: Callable[[_Wanted], Engine]
+    gpu: bool = False
 
     def missing(self) -> str:
         """Return the packages that are not installed, separated by commas."""
@@ -77,7 +159,14 @@ class _Entry:
     def describe(self) -> str:
         if missing := self.missing():
             return f"not available: {missing} is not installed; {self.install}"
-        return f"{self.requires[0]} {_version(self.requires[0])}: {self.what}"
+        where = ""
+        if self.gpu:
+            try:
+                device = probe()
+            except EngineError as error:
+                return f"not available: {error}"
+            where = f" ({device.name}, driver {device.driver})"
+        return f"{self.requires[0]} {_version(self.requires[0])}: {self.what}{where}"
 
 
 def _version(package: str) -> str:
@@ -87,7 +176,23 @@ def _version(package: str) -> str:
         return ""
 
 
+_GPU_KINDS = ("tensorrt", "tensorrt-rtx")
+
 _ENGINES = {  # the best first
+    "tensorrt": _Entry(
+        "GPU",
+        ("tensorrt", "cuda-bindings", "onnx"),
+        INSTALL["tensorrt"],
+        _open_gpu("tensorrt"),
+        gpu=True,
+    ),
+    "tensorrt-rtx": _Entry(
+        "GPU, compiled in seconds",
+        ("tensorrt-rtx", "cuda-bindings", "onnx"),
+        INSTALL["rtx"],
+        _open_gpu("rtx"),
+        gpu=True,
+    ),
     "onnxruntime": _Entry(
         "processor, the default", ("onnxruntime",), "pip install onnxruntime", _open_onnxruntime
     ),

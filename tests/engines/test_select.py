@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -5,7 +6,8 @@ import pytest
 
 from engines import select
 from engines.errors import EngineError
-from engines.select import available_engines, open_engine
+from engines.select import available_engines, explain_auto, open_engine
+from tests.support.gpu import has_driver
 
 STEP_WITHOUT_TRAINING_LIBRARIES = """
 import sys
@@ -38,7 +40,7 @@ def test_engine_by_name(bundle, kind):
 
 
 def test_unknown_engine_names_the_known(bundle):
-    with pytest.raises(EngineError, match="one of the engines onnxruntime, torch, found 'cuda'"):
+    with pytest.raises(EngineError, match=r"engines tensorrt, .*onnxruntime, torch, found 'cuda'"):
         open_engine(bundle, "cuda", n_rows=1)
 
 
@@ -50,7 +52,7 @@ def not_installed(monkeypatch):
 
 @pytest.mark.usefixtures("not_installed")
 def test_engine_without_its_library_says_what_to_install(bundle):
-    complaint = r"'imaginary': expected no-such-library .*pip install it.* here: onnxruntime, torch"
+    complaint = r"'imaginary': expected no-such-library .*pip install it.* .*onnxruntime, torch"
     with pytest.raises(EngineError, match=complaint):
         open_engine(bundle, "imaginary", n_rows=1)
 
@@ -58,8 +60,50 @@ def test_engine_without_its_library_says_what_to_install(bundle):
 @pytest.mark.usefixtures("not_installed")
 def test_available_engines_tell_version_or_reason():
     engines = available_engines()
-    assert list(engines) == ["onnxruntime", "torch", "imaginary"]
+    assert list(engines) == ["tensorrt", "tensorrt-rtx", "onnxruntime", "torch", "imaginary"]
     assert engines["onnxruntime"].startswith("onnxruntime 1.")
     assert engines["imaginary"] == (
         "not available: no-such-library is not installed; pip install it"
     )
+
+
+without_gpu = pytest.mark.skipif(has_driver(), reason="this computer has an NVIDIA driver")
+NO_DRIVER = r"expected an NVIDIA driver \(libcuda\.so\.1\), found none"
+
+
+@without_gpu
+def test_auto_without_a_driver_takes_onnxruntime_and_says_why(bundle):
+    pytest.importorskip("tensorrt_rtx")
+    with open_engine(bundle, n_rows=1) as engine:
+        assert engine.name == "onnxruntime"
+        assert re.match(f"there is no GPU to use: {NO_DRIVER}", engine.why)
+    assert explain_auto() == f"onnxruntime, because {engine.why}"
+
+
+@without_gpu
+def test_auto_without_tensorrt_says_so(bundle, monkeypatch):
+    for kind in ("tensorrt", "tensorrt-rtx"):
+        entry = select._Entry("GPU", ("no-such-library",), "pip install it", None)
+        monkeypatch.setitem(select._ENGINES, kind, entry)
+    with open_engine(bundle, n_rows=1) as engine:
+        assert engine.why == "no TensorRT is installed"
+
+
+@without_gpu
+def test_a_gpu_by_name_without_a_driver_is_an_error(bundle):
+    pytest.importorskip("tensorrt_rtx")
+    with pytest.raises(EngineError, match=NO_DRIVER):
+        open_engine(bundle, "tensorrt-rtx", n_rows=1)
+    assert re.match(f"not available: {NO_DRIVER}", available_engines()["tensorrt-rtx"])
+
+
+def test_auto_takes_onnxruntime_where_the_plan_is_refused(bundle, monkeypatch):
+    def refuse(wanted):
+        raise EngineError("parity gate: expected this, found that")
+
+    monkeypatch.setattr(select, "_why_no_gpu", lambda: "")
+    entry = select._Entry("GPU", ("numpy",), "", refuse)
+    monkeypatch.setitem(select._ENGINES, "tensorrt", entry)
+    with open_engine(bundle, n_rows=1) as engine:
+        assert engine.name == "onnxruntime"
+        assert engine.why == "tensorrt cannot be used: parity gate: expected this, found that"
