@@ -78,7 +78,7 @@ class TimestampWatch:
                 needed_s=needed_s,
             )
             self._note(
-                f"samples come in bunches wider than jitter_s = {self._jitter_s:g} s and are masked; "
-                f"jitter_s = {needed_s:g} would do"
+                f"samples come in bunches wider than jitter_s = {self._jitter_s:g} s and are "
+                f"masked; jitter_s = {needed_s:g} would do"
             )
         self._gaps, self._window = timeline.gaps, (timeline.last, self._samples)
