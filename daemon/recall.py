@@ -143,6 +143,7 @@ class Recall:
             return due
         log.info("restart", stream=stream, verdict=verdict.reason, away_s=verdict.away_s)
         if verdict.state is not None:
+            self._stager.recall(stream, slots, [_estimate(m, verdict.shift) for m in due])
             return []
         if state is None or state.fingerprint != self._marks[stream]:
             return due
