@@ -1,15 +1,20 @@
 """The ONNX Runtime engine: the default, on the processor, without torch."""
 
+import os
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from engines.bundle import Bundle
 from engines.errors import BundleError, EngineError
 from engines.host import HostEngine
+
+# ONNX Runtime reports its use to its makers unless told not to before it is loaded.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import onnxruntime
 
 _PROVIDER = "CPUExecutionProvider"
 _ERRORS_ONLY = 3

@@ -1,4 +1,7 @@
+import os
 import shutil
+import subprocess
+import sys
 
 import msgspec
 import onnx
@@ -8,6 +11,7 @@ from engines.bundle import Bundle
 from engines.errors import BundleError
 from engines.onnxruntime import OnnxRuntimeEngine
 from models.spec import STEP_FILE, WEIGHTS_FILE
+from tests.support.lsl import ROOT
 
 
 @pytest.fixture
@@ -83,3 +87,12 @@ def test_network_with_other_outputs(altered):
 def test_network_of_another_spec(altered, change, complaint):
     with pytest.raises(BundleError, match=complaint):
         OnnxRuntimeEngine(altered(**change), n_rows=1)
+
+
+def test_nothing_is_reported_to_anyone(tmp_path):
+    """ONNX Runtime keeps its telemetry in the user's cache before it sends it."""
+    environ = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    environ.pop("ORT_DISABLE_TELEMETRY", None)
+    code = "import engines.onnxruntime"
+    subprocess.run([sys.executable, "-c", code], check=True, env=environ, cwd=ROOT)
+    assert list(tmp_path.iterdir()) == []
