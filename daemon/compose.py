@@ -19,7 +19,7 @@ class Composer:
         session: identifies the run.
         spec: the model.
         model: first 12 digits of the bundle's SHA-256.
-        engine: library, version and device that compute.
+        engine: library, version and device that compute; to be set anew where that changes.
         config: first 12 digits of the config's SHA-256.
         next_seq: numbers the messages of a topic.
     """
@@ -37,7 +37,7 @@ class Composer:
         self._session = session
         self._spec = spec
         self._model = model
-        self._engine = engine
+        self.engine = engine
         self._config = config
         self._next_seq = next_seq
         self._clock = load_pylsl().local_clock
@@ -69,7 +69,7 @@ class Composer:
             latency_s=None if estimate.arrived is None else now - estimate.arrived,
             published_utc=iso(wall, "microseconds"),
             model=self._model,
-            engine=self._engine,
+            engine=self.engine,
             config=self._config,
         )
 

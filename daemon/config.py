@@ -55,8 +55,11 @@ class StreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What computes the stages."""
 
-    kind: Literal["auto", "onnxruntime", "torch"] = "auto"
-    """The engine; `auto` takes the best one that works here."""
+    kind: Literal["auto", "onnxruntime", "tensorrt", "tensorrt-rtx", "torch"] = "auto"
+    """The engine; `auto` takes TensorRT where it is installed, finds a GPU and agrees there with
+    ONNX Runtime, and ONNX Runtime otherwise."""
+    precision: Literal["fp32", "tf32", "fp16", "bf16"] = "fp32"
+    """In which a GPU computes. The processor always computes in fp32."""
     bundle: str = ""
     """Folder of the model bundle; default: the one shipped with hypnod (mouse, EEG + EMG)."""
     threads: Annotated[int, msgspec.Meta(ge=1)] = 1

@@ -30,6 +30,11 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         r = self.registry
         self.info = Info("hypnod", "What is running.", registry=r)
+        self.engine_losses = Counter(
+            "hypnod_engine_losses",
+            "Times the GPU was lost and the processor went on; hypnod_info says what runs now.",
+            registry=r,
+        )
         self.samples = Counter("hypnod_samples", "Samples received.", ["stream"], registry=r)
         self.dropped = Counter(
             "hypnod_dropped_samples",

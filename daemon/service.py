@@ -196,6 +196,7 @@ class Service:
                 config.engine.kind,
                 n_rows=sum(map(len, subjects.values())),
                 threads=config.engine.threads,
+                precision=config.engine.precision,
                 hops_per_epoch=hops_per_epoch(config.staging.hop_s, self._bundle.spec),
             )
         )
@@ -203,7 +204,7 @@ class Service:
         self._engine.warm_up()
         name, model, engine = self._bundle.manifest.name, self._bundle.hash[:12], self._engine
         self._metrics.info.info(_describe(self._bundle, engine, config))
-        log.info("engine", engine=engine.description, model=name)
+        log.info("engine", engine=engine.description, why=engine.why or "asked for", model=name)
         self._begin(model, name, engine.description)
         self._compose = Composer(
             self._session,
@@ -248,10 +249,18 @@ class Service:
             return False
         with self._metrics.step.time():
             estimates = self._stager.stage(batches)
+        if self._engine.description != self._compose.engine:
+            self._announce_engine()
         self._publish(estimates, [self._checkpoint(batch) for batch in batches])
         for stream in self._streams:
             stream.show_filled(max(self._stager.slots_filled(stream.name)))
         return True
+
+    def _announce_engine(self) -> None:
+        """Say which engine runs since the one before was lost."""
+        self._compose.engine = self._engine.description
+        self._metrics.engine_losses.inc()
+        self._metrics.info.info(_describe(self._bundle, self._engine, self._config))
 
     def _checkpoint(self, batch: EpochBatch) -> Checkpoint:
         (stream,) = (stream for stream in self._streams if stream.name == batch.stream)
@@ -355,5 +364,6 @@ def _describe(bundle: Bundle, engine: Engine, config: Config) -> dict[str, str]:
         "model": bundle.hash[:12],
         "model_name": bundle.manifest.name,
         "engine": engine.description,
+        "engine_why": engine.why,
         "config": config.hash,
     }

@@ -18,7 +18,7 @@ from daemon.errors import StreamError
 from daemon.lsl import LIBLSL_NEEDED, check_stream, describe, identify, load_pylsl
 from daemon.montage import Montage
 from engines.bundle import Bundle, open_bundle
-from engines.select import available_engines
+from engines.select import available_engines, explain_auto
 from models.errors import HypnodError
 
 INFO_S = 3.0
@@ -114,7 +114,7 @@ def _check_engines() -> Finding:
         return Finding(
             check="engines", level="error", found=found, do="run: pip install onnxruntime"
         )
-    return Finding(check="engines", level="ok", found=found)
+    return Finding(check="engines", level="ok", found=f"{found}; auto takes {explain_auto()}")
 
 
 def _check_bundle(path: Path | None) -> tuple[Finding, Bundle | None]:

@@ -105,6 +105,7 @@ def score(
         engine or base.engine.kind,
         n_rows=len(chosen.subjects),
         threads=base.engine.threads,
+        precision=base.engine.precision,
         hops_per_epoch=hops_per_epoch(base.staging.hop_s, opened.spec),
     ) as running:
         estimates = _stage(recording, chosen, base, running, console)
