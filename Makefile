@@ -4,11 +4,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV     := $(VENV)/.dev
+# TensorRT's signatures, for mypy, where they lie beside the checkout
+TYPING  := $(wildcard ../shared/typing)
 
-.PHONY: help install dev demo test lint docs bench bundle clean
+.PHONY: help install dev demo test lint docs bench gpu-check bundle clean
 
 help:            ## show this list
-	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 $(RUNTIME): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -33,7 +35,7 @@ test: $(DEV) ## run the tests
 lint: $(DEV) ## style, types, layers, generated docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	MYPYPATH=$(TYPING) $(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.reference --check
 
@@ -42,6 +44,9 @@ docs: $(RUNTIME) ## regenerate docs/config.md and docs/messages.md
 
 bench: $(RUNTIME) ## measure, and write bench.json
 	$(BIN)/hypnod bench --json bench.json
+
+gpu-check: $(DEV) ## test and measure TensorRT on this computer's GPU, and write gpu-check.json
+	$(BIN)/python -m tools.gpu_check --out gpu-check.json
 
 bundle: $(DEV) ## retrain and re-export the shipped bundle (seeded; half an hour on one core)
 	$(BIN)/python -m models.train --out models/bundles/sdreamer-mouse

@@ -4,9 +4,11 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from models.errors import HypnodError
 from tools.bench import bench
+from tools.compile import compile_plan
 from tools.demo import demo
 from tools.doctor import doctor
 from tools.keygen import keygen
@@ -26,6 +28,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(bench)
+app.command("compile")(compile_plan)
 app.command()(demo)
 app.command()(doctor)
 app.command()(keygen)
@@ -43,6 +46,6 @@ def main() -> None:
         app()
     except HypnodError as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"[bold red]hypnod:[/] {error}", markup=True
+            f"[bold red]hypnod:[/] {escape(str(error))}", markup=True
         )
         sys.exit(error.exit_code)

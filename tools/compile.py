@@ -1,0 +1,107 @@
+"""`hypnod compile`: make TensorRT plans before the night, also for a GPU in another computer."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from engines.bundle import open_bundle
+from engines.cuda import probe
+from engines.errors import EngineError
+from engines.flavour import INSTALL
+
+
+class Flavour(StrEnum):
+    """Which TensorRT."""
+
+    tensorrt = "tensorrt"
+    rtx = "rtx"
+
+
+class Precision(StrEnum):
+    """In which a GPU computes."""
+
+    fp32 = "fp32"
+    tf32 = "tf32"
+    fp16 = "fp16"
+    bf16 = "bf16"
+
+
+def compile_plan(
+    flavour: Annotated[
+        Flavour, typer.Option(help="tensorrt: for the GPU in this computer; rtx: for any RTX GPU.")
+    ] = Flavour.rtx,
+    precision: Annotated[Precision, typer.Option(help="In which it computes.")] = Precision.fp32,
+    compute_capability: Annotated[
+        str, typer.Option(help="Of the GPU it is for, e.g. 8.9; default: that of this computer's.")
+    ] = "",
+    bundle: Annotated[
+        Path | None, typer.Option(help="Model bundle; default: the one shipped.")
+    ] = None,
+    subjects: Annotated[int, typer.Option(min=1, help="Most subjects in one step.")] = 64,
+    hops: Annotated[int, typer.Option(min=1, help="Outputs per epoch length.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where; default: where the daemon looks.")
+    ] = None,
+) -> None:
+    """Compile a model for a **GPU**, so that the daemon starts at once.
+
+    Without it the daemon compiles when it starts, which takes seconds (TensorRT-RTX) to minutes
+    (TensorRT). TensorRT-RTX needs no GPU to compile: give the compute capability of the computer
+    that will run the plan, and copy the files of DIR into its plan folder. Wherever it was
+    compiled, a plan is compared with ONNX Runtime on its GPU before it stages anything.
+
+        hypnod compile --flavour rtx --precision fp16 --compute-capability 8.9 --out plans
+    """
+    try:  # here, not above: only computers that compile have the package onnx
+        from engines.plan_cache import PlanRequest, get_plan, plan_folder  # noqa: PLC0415
+    except ImportError as error:
+        raise EngineError(
+            f"expected {INSTALL[flavour.value]} to have been run, found: {error}"
+        ) from error
+    console, opened = Console(stderr=True), open_bundle(bundle)
+    capability, driver = compute_capability, ""
+    if not capability or flavour is Flavour.tensorrt:
+        device = probe()
+        capability, driver = capability or device.compute_capability, device.driver
+    request = PlanRequest(
+        bundle=opened,
+        flavour=flavour.value,
+        precision=precision.value,
+        compute_capability=capability,
+        n_rows=subjects,
+        n_slots=(opened.spec.n_context - 1) * hops + 1,
+        driver=driver,
+    )
+    with _Bars(console) as bars:
+        plan = get_plan(request, out or plan_folder(), bars.report)
+    size = plan.path.stat().st_size / 1e6
+    console.print(f"{size:.1f} MB for 1 to {plan.key.max_rows} subjects", highlight=False)
+    typer.echo(plan.path)
+
+
+class _Bars:
+    """A bar for each phase of a build that is under way."""
+
+    def __init__(self, console: Console) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        self._progress = Progress(*columns, console=console, transient=True)
+        self._tasks: dict[str, TaskID] = {}
+
+    def report(self, phase: str, done: int, total: int) -> None:
+        """Show how far a phase is."""
+        if phase not in self._tasks:
+            self._tasks[phase] = self._progress.add_task(phase, total=total)
+        self._progress.update(self._tasks[phase], completed=done)
+        if done == total:
+            self._progress.remove_task(self._tasks.pop(phase))
+
+    def __enter__(self) -> "_Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._progress.stop()
