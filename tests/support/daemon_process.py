@@ -30,6 +30,7 @@ def write_config(
     bind: str = "tcp://127.0.0.1:*",
     port: int = 0,
     heartbeat_s: float = 0.2,
+    high_water_mark: int = 10_000,
     journal: str = "",
     more: str = "",
 ) -> Path:
@@ -39,7 +40,7 @@ def write_config(
         folder: where to.
         streams: TOML of the [[streams]].
         bundle: folder of the model bundle.
-        bind, port, heartbeat_s: of [publish] and [metrics].
+        bind, port, heartbeat_s, high_water_mark: of [publish] and [metrics].
         journal: TOML of [journal] beside its path, which is in the folder.
         more: TOML of other sections.
     """
@@ -47,7 +48,7 @@ def write_config(
     config.write_text(
         f'{streams}\n[engine]\nkind = "onnxruntime"\nbundle = "{bundle}"\n'
         f'[publish]\nbind = "{bind}"\ncatchup_bind = "tcp://127.0.0.1:*"\n'
-        f"heartbeat_s = {heartbeat_s}\n"
+        f"heartbeat_s = {heartbeat_s}\nhigh_water_mark = {high_water_mark}\n"
         f'[journal]\npath = "{folder / "journal.sqlite"}"\n{journal}\n'
         f'[metrics]\nport = {port}\n[log]\nformat = "json"\n{more}\n',
         encoding="utf-8",
