@@ -7,7 +7,7 @@ DEV     := $(VENV)/.dev
 # TensorRT's signatures, for mypy, where they lie beside the checkout
 TYPING  := $(wildcard ../shared/typing)
 
-.PHONY: help install dev demo test lint docs bench gpu-check bundle clean
+.PHONY: help install dev demo test lint docs bench chaos gpu-check bundle clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -44,6 +44,9 @@ docs: $(RUNTIME) ## regenerate docs/config.md and docs/messages.md
 
 bench: $(RUNTIME) ## measure, and write bench.json
 	$(BIN)/hypnod bench --json bench.json
+
+chaos: $(RUNTIME) ## every fault of docs/faults.md against a real daemon (7 minutes)
+	$(BIN)/python -m tools.chaos
 
 gpu-check: $(DEV) ## test and measure TensorRT on this computer's GPU, and write gpu-check.json
 	$(BIN)/python -m tools.gpu_check --out gpu-check.json

@@ -34,7 +34,7 @@ _STAGING_FROM, _FILLING_BELOW = 0.75, 0.5
 _STUCK_EPOCHS = 5
 _FORGET_TROUBLE_S = 3.0
 """A source that does not fit says so again until it goes."""
-_MAX_READY = 64
+_MAX_READY = 4
 """Epochs cut ahead of the staging; a stream that has more of them is not read on."""
 
 
@@ -78,6 +78,7 @@ class Stream:
         self._ready: deque[EpochBatch] = deque()
         self._connection = 0
         self._watch = TimestampWatch(stream.name, stream.jitter_s, metrics, self._note)
+        self._notes: list[str] = []
         self._has_more = False
         self._trouble = ("", 0.0)
         self._filled = 0.0
@@ -151,7 +152,8 @@ class Stream:
         return None if self._pipeline is None else self._pipeline.sfreq
 
     def _note(self, what: str) -> None:
-        self._states.note(self.name, what, self._sfreq)
+        """Have something told, once the state is up to date."""
+        self._notes.append(what)
 
     def _read(self, now: float) -> Chunk | None:
         """Return what has come, if it is of a source that fits.
@@ -238,6 +240,8 @@ class Stream:
     def _update_state(self, now: float) -> None:
         state, reason = self._judge(now)
         self._states.set(self.name, state, reason, self._sfreq)
+        while self._notes:
+            self._states.note(self.name, self._notes.pop(0), self._sfreq)
         if state in READY:
             self._reminded = None
         elif self._reminded is None:

@@ -1,0 +1,91 @@
+"""A source for `make chaos`: a simulated mouse, in real time, in a process of its own.
+
+`python -m tools.chaos_source SPEC` pushes what a JSON `SourceSpec` says until it is killed, and
+first prints when it began.
+"""
+
+import json
+import sys
+import threading
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from daemon.lsl import load_pylsl
+from models.simulate import simulate_recording
+from tools.fault_plan import parse_plan
+from tools.faults import Cable, Injector, Samples
+
+_SIMULATED_S = 16
+_CHUNK_S = 0.03
+_CHANNELS = ("EEG", "EMG")
+
+
+class SourceSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What to push."""
+
+    name: str
+    """Of the stream."""
+    source_id: str
+    """Of the stream; empty: none."""
+    sfreq: float = 512.0
+    """Hz."""
+    labels: tuple[str, ...] = _CHANNELS
+    """Of the channels; what is neither EEG nor EMG is noise."""
+    faults: tuple[str, ...] = ()
+    """As of `hypnod replay --fault`."""
+
+
+class _Source:
+    def __init__(self, spec: SourceSpec) -> None:
+        self._spec = spec
+        self._lsl = load_pylsl()
+        mouse = simulate_recording(
+            seed=1, duration_s=_SIMULATED_S, sfreq=spec.sfreq, n_subjects=1
+        ).data
+        noise = np.random.default_rng(2).normal(0.0, 20.0, len(mouse))
+        known = dict(zip(_CHANNELS, mouse.T, strict=True))
+        columns = [known.get(label, noise) for label in spec.labels]
+        self._data = np.stack(columns, axis=1).astype(np.float32)
+        units = ["microvolts"] * len(spec.labels)
+        self._injector = Injector(parse_plan(spec.faults, seed=0), spec.labels, units)
+        self._outlet: Any = self._open()
+
+    def run(self) -> None:
+        """Push every chunk when its last sample is due, stamped with its time, for ever."""
+        n, sfreq, clock = (
+            round(_CHUNK_S * self._spec.sfreq),
+            self._spec.sfreq,
+            self._lsl.local_clock,
+        )
+        began = clock()
+        sys.stdout.write(json.dumps(began) + "\n")
+        sys.stdout.flush()
+        wait, at = threading.Event(), 0
+        while True:
+            wait.wait(max(0.0, began + (at + n) / sfreq - clock()))
+            rows = np.arange(at, at + n)
+            for each in self._injector.push(self._data[rows % len(self._data)], rows / sfreq):
+                self._deliver(each, began)
+            at += n
+
+    def _deliver(self, each: Samples | Cable, began: float) -> None:
+        if isinstance(each, Samples):
+            self._outlet.push_chunk(each.data, (began + each.stamps).tolist())
+        else:
+            self._outlet = None
+            self._outlet = self._open() if each.connected else None
+
+    def _open(self) -> Any:
+        spec, lsl = self._spec, self._lsl
+        info = lsl.StreamInfo(
+            spec.name, "EEG", len(spec.labels), spec.sfreq, "float32", spec.source_id
+        )
+        info.set_channel_labels(list(spec.labels))
+        info.set_channel_units(["microvolts"] * len(spec.labels))
+        return lsl.StreamOutlet(info)
+
+
+if __name__ == "__main__":
+    _Source(msgspec.json.decode(sys.argv[1], type=SourceSpec)).run()
