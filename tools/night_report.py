@@ -116,14 +116,13 @@ def print_sessions(reader: JournalReader, *, as_json: bool) -> None:
     if as_json:
         _print_json(sessions)
         return
-    table = Table("session", "started", "last epoch", "subjects", "model", title=str(reader.path))
+    table = _table("session", "started", "last epoch", "subjects", "model")
     for each in sessions:
-        until = "–" if each.until is None else _local(each.until)
+        until = "–" if each.until is None else _short(each.until)
         names = _shorten(each.subjects)
-        table.add_row(
-            each.id, _local(each.started), until, names, f"{each.model_name} {each.model}"
-        )
+        table.add_row(each.id, _short(each.started), until, names, each.model_name)
     console = Console(highlight=False)
+    console.print(str(reader.path), soft_wrap=True, style="bold")
     console.print(table)
     console.print("more: hypnod night --session last, or --since 18:00 for all since then")
 
@@ -198,17 +197,18 @@ def print_summary(summary: NightSummary, stages: Sequence[str], *, as_json: bool
         _print_json(summary)
         return
     console = Console(highlight=False)
-    table = Table("subject", "from", "to", title=f"{summary.journal}, {summary.selection}")
+    console.print(f"{summary.journal}, {summary.selection}", soft_wrap=True, style="bold")
+    table = _table("subject", "from", "to")
     for stage in (*stages, ART, UNKNOWN):
-        table.add_column(stage, justify="right", style=STAGE_STYLES[stage])
+        table.add_column(stage, justify="right", style=STAGE_STYLES[stage], no_wrap=True)
     for name, each in summary.subjects.items():
         times = [_span(each.seconds.get(stage, 0.0)) for stage in (*stages, ART, UNKNOWN)]
-        table.add_row(name, _local(each.start), _local(each.end), *times)
+        table.add_row(name, _short(each.start), _short(each.end), *times)
     console.print(table)
     for name, each in summary.subjects.items():
         _print_details(console, name, each)
     for restart in summary.restarts:
-        line = f"restart  {_local(restart['utc'])} {restart['stream']}: {restart['reason']}"
+        line = f"restart  {_short(restart['utc'])} {restart['stream']}: {restart['reason']}"
         console.print(line, soft_wrap=True)
 
 
@@ -241,6 +241,14 @@ def _print_json(value: object) -> None:
     )
 
 
+def _table(*columns: str) -> Table:
+    """Return a table narrow enough for a terminal of 80 characters."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    return table
+
+
 def _shorten(names: Sequence[str]) -> str:
     few = ", ".join(names[:4])
     return few if len(names) <= 4 else f"{few} and {len(names) - 4} more"
@@ -254,5 +262,6 @@ def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(float(seconds), UTC).isoformat(timespec="milliseconds")
 
 
-def _local(iso: str) -> str:
-    return datetime.fromisoformat(iso).astimezone().isoformat(" ", "seconds")[:19]
+def _short(iso: str) -> str:
+    """Return a time as fits in a table: local, without the year."""
+    return f"{datetime.fromisoformat(iso).astimezone():%m-%d %H:%M}"
