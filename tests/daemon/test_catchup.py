@@ -1,4 +1,6 @@
 import json
+import random
+import socket
 import sqlite3
 
 import msgspec
@@ -12,7 +14,7 @@ from daemon.config import PublishConfig, SecurityConfig
 from daemon.errors import AddressError
 from daemon.gate import LONGEST_REQUEST, Gate
 from daemon.messages import CatchUpReply, CatchUpRequest, decode, encode
-from tests.support.journal import EVENING, iso, open_journal, stage, write_journal
+from tests.support.nights import EVENING, iso, open_journal, stage, write_journal
 
 TIMEOUT_MS = 20_000
 ANYWHERE = PublishConfig(catchup_bind="tcp://127.0.0.1:*")
@@ -42,30 +44,30 @@ def connect():
     sockets = []
 
     def connect(endpoint, kind=zmq.DEALER):
-        socket = context.socket(kind)
-        socket.setsockopt(zmq.RCVTIMEO, TIMEOUT_MS)
-        socket.setsockopt(zmq.LINGER, 0)
-        socket.connect(endpoint)
-        sockets.append(socket)
-        return socket
+        client = context.socket(kind)
+        client.setsockopt(zmq.RCVTIMEO, TIMEOUT_MS)
+        client.setsockopt(zmq.LINGER, 0)
+        client.connect(endpoint)
+        sockets.append(client)
+        return client
 
     yield connect
-    for socket in sockets:
-        socket.close()
+    for each in sockets:
+        each.close()
     context.term()
 
 
-def ask(socket, **request):
-    socket.send(json.dumps(request).encode())
-    head, *payloads = socket.recv_multipart()
+def ask(client, **request):
+    client.send(json.dumps(request).encode())
+    head, *payloads = client.recv_multipart()
     return msgspec.json.decode(head, type=CatchUpReply), payloads
 
 
-def fetch(socket, **request):
+def fetch(client, **request):
     """Ask until nothing is left; return all replies and messages."""
     replies, payloads = [], []
     while True:
-        reply, more = ask(socket, **request)
+        reply, more = ask(client, **request)
         replies.append(reply)
         payloads += more
         if reply.next is None:
@@ -262,3 +264,13 @@ def test_a_message_is_read_as_the_live_one(server, path, connect):
     write_journal(path, [message])
     (payload,) = ask(connect(server.endpoint), topic="stage.m1")[1]
     assert decode("stage.m1", payload) == message
+
+
+@pytest.mark.parametrize("greeting", [b"", b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f"])
+def test_bytes_that_are_not_zeromq_disturb_nobody(stocked, connect, greeting):
+    client = connect(stocked.endpoint)
+    address, _, port = stocked.endpoint.removeprefix("tcp://").rpartition(":")
+    for seed in range(20):
+        with socket.create_connection((address, int(port))) as stranger:
+            stranger.sendall(greeting + random.Random(seed).randbytes(5000))
+        assert seqs(ask(client, topic="stage.m1")[1]) == [0]

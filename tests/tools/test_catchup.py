@@ -19,8 +19,8 @@ from daemon.journal import Journal
 from daemon.messages import SCHEMA, Heartbeat, topic_of
 from daemon.metrics import Metrics
 from daemon.publisher import Publisher
-from tests.support.journal import EVENING, iso, session, stage, state
 from tests.support.lsl import ROOT
+from tests.support.nights import EVENING, iso, session, stage, state
 from tools.catchup import CatchUpClient, CatchUpError, catch_up_endpoint
 from tools.follower import Follower, Start
 from tools.live_view import LiveView

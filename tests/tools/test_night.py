@@ -15,7 +15,7 @@ from daemon.journal_reader import JournalReader
 from models.errors import RecordingError
 from models.hypnogram import read_hypnogram
 from models.stages import MOUSE
-from tests.support.journal import (
+from tests.support.nights import (
     EVENING,
     iso,
     open_journal,
