@@ -1,86 +1,54 @@
-"""Messages of made-up nights, and journals that hold them."""
+"""Messages for a journal."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
-from daemon.config import JournalConfig
-from daemon.journal import Journal
 from daemon.journal_reader import Session
-from daemon.messages import SCHEMA, Message, StageMessage, StreamMessage
-from daemon.metrics import Metrics
+from daemon.messages import SCHEMA, StageMessage, StreamMessage
 
-EVENING = datetime(2026, 1, 31, 18, tzinfo=UTC).timestamp()
-"""When made-up nights begin, Unix time, s."""
+SESSION = Session("s1", 1.0, "0.1", "m" * 12, "model", "engine", "c" * 12, "{}")
 
 
-def iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-
-
-def session(name: str = "s", started: float = EVENING, config: str = "{}") -> Session:
-    return Session(name, started, "0.1.0", "0" * 12, "sdreamer-mouse", "onnxruntime", "c", config)
-
-
-def stage(seq: int, subject: str = "m1", **changes: Any) -> StageMessage:
-    """The live estimate of epoch `seq`, unless told otherwise."""
-    epoch = changes.get("epoch", seq)
-    name = changes.get("stage", "NREM")
-    found = {} if name in ("ART", "UNKNOWN") else dict.fromkeys(("Wake", "NREM", "REM"), 0.1)
-    fields: dict[str, Any] = {
+def stage(seq: int, *, epoch: int | None = None, kind: str = "live", **fields: object):
+    """A stage message of subject m1, an epoch of 1 s a number, from 1970 on."""
+    epoch = seq if epoch is None else epoch
+    content = {
         "schema": SCHEMA,
-        "session": "s",
-        "subject": subject,
+        "session": "s1",
+        "subject": "m1",
         "stream": "cage",
         "seq": seq,
-        "kind": "live",
+        "kind": kind,
         "epoch": epoch,
-        "onset": 1000.0 + epoch,
-        "utc": iso(EVENING + epoch),
+        "onset": 100.0 + epoch,
+        "utc": datetime.fromtimestamp(epoch, UTC).isoformat(timespec="milliseconds"),
         "epoch_s": 1.0,
-        "stage": name,
-        "probabilities": found | ({name: 0.8} if found else {}),
-        "confidence": 0.8 if found else 0.0,
-        "pathway": "mixed" if found else None,
+        "stage": "REM",
+        "probabilities": {"Wake": 0.25, "NREM": 0.25, "REM": 0.5},
+        "confidence": 0.5,
+        "pathway": "mixed",
         "validity": {"eeg": "ok", "emg": "ok"},
         "reason": None,
-        "slots_filled": 16,
+        "slots_filled": 1,
         "n_context": 16,
-        "latency_s": 0.004,
-        "published_utc": iso(EVENING + epoch + 1),
-        "model": "0" * 12,
-        "engine": "onnxruntime",
-        "config": "c",
+        "latency_s": 0.01,
+        "published_utc": "1970-01-01T00:00:00.000000+00:00",
+        "model": "m" * 12,
+        "engine": "engine",
+        "config": "c" * 12,
     }
-    return StageMessage(**(fields | changes))
+    return StageMessage(**{**content, **fields})
 
 
-def state(seq: int, name: str = "STAGING", **changes: Any) -> StreamMessage:
-    fields: dict[str, Any] = {
-        "schema": SCHEMA,
-        "session": "s",
-        "stream": "cage",
-        "seq": seq,
-        "state": name,
-        "reason": "as it is",
-        "utc": iso(EVENING),
-        "subjects": ("m1",),
-        "sfreq": 512.0,
-    }
-    return StreamMessage(**(fields | changes))
-
-
-@contextmanager
-def open_journal(path: Path, run: Session | None = None) -> Iterator[Journal]:
-    with Journal(JournalConfig(path=str(path)), Metrics()) as journal:
-        journal.begin(run or session())
-        yield journal
-
-
-def write_journal(path: Path, messages: Iterable[Message], run: Session | None = None) -> Path:
-    """Write a run of the daemon into a journal, a new one or one that is there."""
-    with open_journal(path, run) as journal:
-        journal.write(list(messages))
-    return path
+def state(seq: int, name: str = "STAGING") -> StreamMessage:
+    """A state of the stream cage."""
+    return StreamMessage(
+        schema=SCHEMA,
+        session="s1",
+        stream="cage",
+        seq=seq,
+        state=name,
+        reason="because",
+        utc=datetime.fromtimestamp(seq, UTC).isoformat(timespec="milliseconds"),
+        subjects=("m1",),
+        sfreq=512.0,
+    )
