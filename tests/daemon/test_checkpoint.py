@@ -1,0 +1,130 @@
+"""When a restart goes on, and from what."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from daemon import checkpoint
+from daemon.checkpoint import (
+    Clocks,
+    PipelineState,
+    decode_arrays,
+    decode_state,
+    encode_arrays,
+    encode_state,
+    fingerprint,
+    judge,
+)
+from daemon.config import StagingConfig
+from tests.support.signals import noise, pipeline, run, stream_config
+
+SPAN_S = 16.0
+STATE = PipelineState(100.0, 50, 1e-7, 2.0, np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]]))
+BEFORE = decode_state(encode_state("mark", 512.0, 10, Clocks(0.25, 1e9), 1.0, STATE))
+NEXT = 150.0 - STATE.clock_shift  # onset of epoch 50, as the source's timestamps say it
+
+
+def test_state_and_arrays_come_back_as_they_were():
+    assert (BEFORE.fingerprint, BEFORE.sfreq, BEFORE.grid_epoch) == ("mark", 512.0, 10)
+    assert (BEFORE.origin, BEFORE.next_epoch, BEFORE.drift) == (100.0, 50, 1e-7)
+    arrays = {
+        "tokens": np.random.default_rng(0).normal(size=(2, 2, 5)).astype(np.float32),
+        "mask": np.array([[True, False]]),
+    }
+    again = decode_arrays(encode_arrays(arrays))
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(again[name], array)
+        assert again[name].dtype == array.dtype
+    for broken in (b"", b"\xff", b"\x81\xa1a\x01"):
+        with pytest.raises(msgspec.MsgspecError):
+            decode_state(broken)
+        with pytest.raises((msgspec.MsgspecError, ValueError, TypeError)):
+            decode_arrays(broken)
+
+
+@pytest.mark.parametrize("away_s", [0.0, 3.4, 15.9, -0.3])
+def test_within_the_span_of_the_window_it_goes_on_in_the_same_grid(away_s):
+    verdict = judge(BEFORE, 512.0, Clocks(0.25, 1e9), NEXT + away_s, SPAN_S)
+    assert verdict.shift == 0.0
+    assert verdict.away_s == pytest.approx(away_s)
+    assert verdict.reason == f"resumed warm: {max(away_s, 0.0):.1f} s are missing"
+    for name in ("origin", "next_epoch", "drift", "clock_shift"):
+        assert getattr(verdict.state, name) == getattr(STATE, name)
+    np.testing.assert_array_equal(verdict.state.level, STATE.level)
+    np.testing.assert_array_equal(verdict.state.seen_s, STATE.seen_s)
+
+
+@pytest.mark.parametrize(
+    ("away_s", "why"), [(16.1, "16.1 s are missing, more than"), (-0.6, "went back by 0.6 s")]
+)
+def test_later_or_earlier_it_starts_cold(away_s, why):
+    verdict = judge(BEFORE, 512.0, Clocks(0.25, 1e9), NEXT + away_s, SPAN_S)
+    assert verdict.state is None
+    assert why in verdict.reason
+
+
+def test_the_time_of_day_may_be_set_while_it_was_away():
+    verdict = judge(BEFORE, 512.0, Clocks(0.25, 1e9 + 3600), NEXT + 1, SPAN_S)
+    assert (verdict.shift, verdict.away_s) == (0.0, pytest.approx(1.0))
+
+
+def test_a_source_whose_clock_restarted_is_brought_in_line_by_the_time_of_day():
+    clocks = Clocks(offset=80.25, utc_offset=1e9 + 140.0)  # its clock now is 140 s behind
+    first = 150.0 - 140.0 + 5.0
+    verdict = judge(BEFORE, 512.0, clocks, first, SPAN_S)
+    assert verdict.shift == -140.0
+    assert verdict.away_s == pytest.approx(5.0)
+    assert (verdict.state.origin, verdict.state.clock_shift) == (-40.0, 0.0)
+
+
+def test_after_this_machine_booted_the_source_s_clock_may_be_the_same(monkeypatch):
+    monkeypatch.setattr(checkpoint, "boot_id", lambda: "another")
+    same = judge(BEFORE, 512.0, Clocks(-4e4, 1e9 + 0.2), NEXT + 5, SPAN_S)
+    assert (same.shift, same.away_s) == (0.0, pytest.approx(5.0))
+    both = judge(BEFORE, 512.0, Clocks(0.25, 1e9 + 140.0), 150.0 - 140.0 + 5.0, SPAN_S)
+    assert (both.shift, both.away_s) == (-140.0, pytest.approx(5.0))
+
+
+def test_another_rate_begins_without_the_tracked_one():
+    assert judge(BEFORE, 500.0, Clocks(0.25, 1e9), NEXT, SPAN_S).state.drift == 0.0
+
+
+def test_the_fingerprint_is_of_all_that_gives_meaning():
+    stream, staging = stream_config(2), StagingConfig()
+    mark = fingerprint("bundle", staging, stream)
+    assert mark == fingerprint("bundle", StagingConfig(stall_s=9.0), stream)
+    others = [
+        fingerprint("other", staging, stream),
+        fingerprint("bundle", StagingConfig(hop_s=0.5), stream),
+        fingerprint("bundle", StagingConfig(final_lag=1), stream),
+        fingerprint("bundle", staging, stream_config(1)),
+        fingerprint("bundle", staging, msgspec.structs.replace(stream, unit="mV")),
+    ]
+    assert len({mark, *others}) == 6
+
+
+def test_a_pipeline_goes_on_as_if_only_the_samples_were_missing():
+    """Held against one pipeline that got the same samples, without a restart."""
+    sfreq, cut, back = 512, 7 * 512, 9 * 512 + 100
+    data, times = noise(20 * sfreq), 1000.0 + np.arange(20 * sfreq) / (sfreq * 1.0001)
+    kept = np.r_[0:cut, back : len(data)]
+    whole = run(pipeline(), data[kept], times[kept], [300])
+    before = run(pipeline(), data[:cut], times[:cut], [300])
+    state = before[-1].after
+    assert state.next_epoch == len(before)
+    after = pipeline()
+    after.recall(state)
+    batches = before + run(after, data[back:], times[back:], [300])
+    assert [b.epoch for b in batches] == [b.epoch for b in whole]
+    for found, wanted in zip(batches, whole, strict=True):
+        assert found.onset == wanted.onset
+        np.testing.assert_array_equal(found.reasons, wanted.reasons)
+        np.testing.assert_array_equal(found.epochs[found.usable], wanted.epochs[wanted.usable])
+
+
+def test_a_new_grid_is_numbered_on():
+    pipe = pipeline()
+    pipe.count_from(33)
+    batches = run(pipe, noise(3 * 512), 500.0 + np.arange(3 * 512) / 512, [512])
+    assert [b.epoch for b in batches] == [33, 34, 35]
+    assert batches[0].onset == pytest.approx(500.0, abs=1e-9)
