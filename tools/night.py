@@ -1,7 +1,7 @@
 """`hypnod night`: what happened, out of the journal."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from daemon.journal_file import journal_path
 from daemon.journal_reader import JournalReader
 from models.writers import write_edf, write_events, write_table
 from tools.night_report import check_journal, print_sessions, print_summary, summarise
-from tools.record import Record, Selection, find_session, read_records
+from tools.record import Record, Selection, find_session, read_records, to_iso
 from tools.score import check_outputs
 from tools.times import Since, parse_time
 
@@ -109,28 +109,30 @@ def write_files(
         write_events(tsv, hypnograms)
 
 
-def _table(records: Sequence[Record]) -> tuple[list[str], list[list[object]]]:
+def _table(records: Sequence[Record]) -> tuple[list[str], Iterator[list[object]]]:
     """Return columns and rows of all epochs, named like those of `hypnod score`."""
     stages = list(dict.fromkeys(stage for record in records for stage in record.stages))
     modalities = list(dict.fromkeys(name for record in records for name in record.modalities))
     columns = ["subject", "kind", "epoch", "onset", "duration", "stage"]
     columns += [f"p_{stage}" for stage in stages] + ["pathway", "slots_filled", "reason"]
     columns += [f"{modality}_quality" for modality in modalities] + ["utc", "session"]
-    rows: list[list[object]] = []
-    for record in records:
-        times = zip(record.onsets.tolist(), record.durations.tolist(), strict=True)
-        for message, (onset, duration) in zip(record.epochs, times, strict=True):
-            rows.append(
-                [
-                    *(message.subject, message.kind, message.epoch),
-                    *(f"{onset:.3f}", f"{duration:.3f}", message.stage),
-                    *(message.probabilities.get(stage, "") for stage in stages),
-                    *(message.pathway or "", message.slots_filled, message.reason or ""),
-                    *(message.validity.get(modality, "") for modality in modalities),
-                    *(message.utc, message.session),
-                ]
-            )
+    rows = (row for record in records for row in _rows(record, stages, modalities))
     return columns, rows
+
+
+def _rows(
+    record: Record, stages: Sequence[str], modalities: Sequence[str]
+) -> Iterator[list[object]]:
+    spans = zip(record.times, record.onsets, record.durations, strict=True)
+    for message, (time, onset, duration) in zip(record.epochs, spans, strict=True):
+        yield [
+            *(record.subject, message.kind, message.epoch),
+            *(f"{onset:.3f}", f"{duration:.3f}", message.stage),
+            *(message.probabilities.get(stage, "") for stage in stages),
+            *(message.pathway or "", message.slots_filled, message.reason or ""),
+            *(message.validity.get(modality, "") for modality in modalities),
+            *(to_iso(time), message.session),
+        ]
 
 
 def write_pictures(records: Sequence[Record], png: Path, journal: Path) -> None:

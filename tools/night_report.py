@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 import numpy as np
@@ -14,7 +14,7 @@ from daemon.errors import JournalError
 from daemon.journal_reader import JournalReader, Session
 from models.stages import ART, UNKNOWN
 from tools.live_view import STAGE_STYLES
-from tools.record import Record, Selection, read_restarts
+from tools.record import Record, Selection, read_restarts, to_iso
 
 
 class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,8 +95,8 @@ def _summarise_session(reader: JournalReader, session: Session) -> SessionSummar
     ends = [last.utc for span in spans if span is not None for last in span[1:]]
     return SessionSummary(
         id=session.id,
-        started=_iso(session.started),
-        until=_iso(max(ends)) if ends else None,
+        started=to_iso(session.started),
+        until=to_iso(max(ends)) if ends else None,
         subjects=tuple(name for names in subjects for name in names),
         version=session.version,
         model_name=session.model_name,
@@ -148,8 +148,8 @@ def _summarise(record: Record) -> SubjectSummary:
         seconds[message.stage] += duration
     centiles = (50, 95, 99) if len(record.latencies) else ()
     return SubjectSummary(
-        start=_iso(record.times[0]),
-        end=_iso(record.times[-1] + record.durations[-1]),
+        start=to_iso(record.times[0]),
+        end=to_iso(record.times[-1] + record.durations[-1]),
         epochs=len(record.epochs),
         hop_s=record.hop_s,
         live_only=record.n_live,
@@ -256,10 +256,6 @@ def _shorten(names: Sequence[str]) -> str:
 
 def _span(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(float(seconds), UTC).isoformat(timespec="milliseconds")
 
 
 def _short(iso: str) -> str:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.errors import JournalError
 from daemon.journal_reader import Entry, JournalReader, Session
-from daemon.messages import StageMessage, StreamMessage
+from daemon.messages import Kind, StreamMessage
 from models.hypnogram import Hypnogram
 from models.stages import ART, MOUSE, STAGE_SETS, UNKNOWN
 
@@ -20,6 +21,23 @@ _SAME_STEP = 0.1
 """Epochs whose distance is a hop to this fraction of it follow one another: clocks are steered."""
 _RESTARTED = ("resumed", "started")
 """How the reason of a stream's message begins that tells what a restart was to it."""
+
+
+class Epoch(msgspec.Struct, frozen=True, gc=False):
+    """What a StageMessage says of an epoch, as far as it matters here: nights have many."""
+
+    session: str
+    kind: Kind
+    epoch: int
+    epoch_s: float
+    stage: str
+    probabilities: dict[str, float]
+    pathway: str | None
+    validity: dict[str, str]
+    reason: str | None
+    slots_filled: int
+    latency_s: float | None
+    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +69,7 @@ class Record:
     """What is known of a subject: its final estimates, live ones where no final one came yet."""
 
     subject: str
-    epochs: Sequence[StageMessage]
+    epochs: Sequence[Epoch]
     """One for each epoch, in the order of time; at least one."""
     times: NDArray[np.float64]
     """(n_epochs,) onsets, Unix time, s."""
@@ -114,7 +132,7 @@ class Record:
         steps = max(1, round(span_s / self.hop_s))
         return Hypnogram(onsets, self.durations, self.hypnogram.stages).to_epochs(self.hop_s, steps)
 
-    def grid_epochs(self) -> Iterator[tuple[int, StageMessage]]:
+    def grid_epochs(self) -> Iterator[tuple[int, Epoch]]:
         """Yield each epoch, and where in `grid` it is."""
         at = np.round((self.times - self.times[0]) / self.hop_s).astype(int)
         return zip(np.minimum(at, len(self.grid) - 1).tolist(), self.epochs, strict=True)
@@ -193,18 +211,20 @@ def read_restarts(reader: JournalReader, selection: Selection) -> list[StreamMes
     return sorted((m for m in streams if m.reason.startswith(_RESTARTED)), key=lambda m: m.utc)
 
 
+_DECODER = msgspec.json.Decoder(Epoch)
+
+
 def _merge(
     entries: Iterable[Entry],
-) -> tuple[list[float], list[StageMessage], list[float]]:
+) -> tuple[list[float], list[Epoch], list[float]]:
     """Return onsets and messages of each epoch, the final one if there is one, and latencies."""
     times: list[float] = []
-    epochs: list[StageMessage] = []
+    epochs: list[Epoch] = []
     latencies: list[float] = []
     at: dict[int, int] = {}
+    share = _Shared()
     for entry in entries:
-        message = entry.message
-        if not isinstance(message, StageMessage):
-            continue
+        message = share(_DECODER.decode(entry.payload))
         if message.kind == "live" and message.latency_s is not None:
             latencies.append(message.latency_s)
         i = at.get(message.epoch)
@@ -219,9 +239,32 @@ def _merge(
     return [times[i] for i in order], [epochs[i] for i in order], latencies
 
 
+class _Shared:
+    """Keeps one of equal texts and tables: every message brings its own."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str | None, str | None] = {}
+        self._validity: dict[tuple[str, ...], dict[str, str]] = {}
+
+    def __call__(self, message: Epoch) -> Epoch:
+        texts = {
+            name: self._texts.setdefault(text, text)
+            for name in ("session", "stage", "pathway", "reason", "model")
+            if (text := getattr(message, name)) is not None
+        }
+        items = tuple(text for item in message.validity.items() for text in item)
+        validity = self._validity.setdefault(items, message.validity)
+        return msgspec.structs.replace(message, **texts, validity=validity)
+
+
 def _hop_of(session: Session) -> float | None:
     hop_s = json.loads(session.config).get("staging", {}).get("hop_s")
     return None if hop_s is None else float(hop_s)
+
+
+def to_iso(seconds: float) -> str:
+    """Return a Unix time in UTC, ISO 8601, to the ms."""
+    return datetime.fromtimestamp(float(seconds), UTC).isoformat(timespec="milliseconds")
 
 
 def _local(seconds: float) -> str:
