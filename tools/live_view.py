@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from itertools import groupby
 
+import numpy as np
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
@@ -57,13 +58,19 @@ class LiveView:
     Args:
         subscriber: whose messages these are: its endpoint and what it missed are shown.
         truth: true stages by subject, where they are known (a simulation): drawn below each strip.
+        whole: the strip shows all epochs there are, several in a cell, not the last ones.
     """
 
     def __init__(
-        self, subscriber: Subscriber, truth: Mapping[str, Sequence[str]] | None = None
+        self,
+        subscriber: Subscriber,
+        truth: Mapping[str, Sequence[str]] | None = None,
+        *,
+        whole: bool = False,
     ) -> None:
         self._subscriber = subscriber
         self._truth = truth or {}
+        self._whole = whole
         self._heartbeat: Received | None = None
         self._heard: float | None = None
         self._n_messages = 0
@@ -86,7 +93,7 @@ class LiveView:
     def _take_stage(self, message: StageMessage, monotonic: float) -> None:
         former = self._live.get(message.subject)
         if former is None or message.epoch <= former[0].epoch:  # another journal: counts anew
-            self._history[message.subject] = deque(maxlen=_HISTORY)
+            self._history[message.subject] = deque(maxlen=None if self._whole else _HISTORY)
         self._live[message.subject] = (message, monotonic)
         self._history[message.subject].append((message.epoch, message.stage))
 
@@ -135,6 +142,7 @@ class LiveView:
             header = Text(stage, style=STAGE_STYLES[stage])
             table.add_column(header, width=layout.bar_cells, no_wrap=True)
         strip = "live, truth below" if self._truth else "live stages, newest right"
+        strip = "all stages so far" if self._whole else strip
         table.add_column(strip, width=layout.strip_cells, no_wrap=True)
         for modality in layout.modalities:
             table.add_column(modality.upper(), max_width=layout.quality_cells, no_wrap=True)
@@ -165,7 +173,11 @@ class LiveView:
 
     def _strip(self, message: StageMessage, cells: int) -> Text:
         """Draw the last epochs, one cell each; blank where no message came."""
-        strip = draw_stages(dict(self._history[message.subject]), message.epoch, cells)
+        history = dict(self._history[message.subject])
+        if self._whole:
+            history = squeeze(history, cells)
+            return draw_stages(history, min(history) + cells - 1, cells)
+        strip = draw_stages(history, message.epoch, cells)
         if truth := self._truth.get(message.subject):
             below = draw_stages(dict(enumerate(truth)), message.epoch, cells)
             below.stylize("dim")
@@ -198,6 +210,28 @@ class _Layout:
     def _quality(self, name: str, messages: Sequence[StageMessage]) -> int:
         widest = max(len(name), *(len(m.validity.get(name, "")) for m in messages))
         return min(widest, self.quality_cells)
+
+
+def squeeze(stages: Mapping[int, str], cells: int) -> dict[int, str]:
+    """Return the commonest stage of as many epochs a cell as let all of them fit.
+
+    Args:
+        stages: by epoch; at least one.
+        cells: how many there are at most.
+
+    Returns:
+        The stages by cell; 0 is the first one, and one without an epoch is left out.
+    """
+    names = list(dict.fromkeys(stages.values()))
+    codes = {name: i for i, name in enumerate(names)}
+    epochs = np.fromiter(stages, np.int64, len(stages))
+    found = np.fromiter(map(codes.__getitem__, stages.values()), np.int64, len(stages))
+    epochs -= epochs.min()
+    per_cell = -(-(int(epochs.max()) + 1) // cells)
+    votes = np.bincount(epochs // per_cell * len(names) + found, minlength=cells * len(names))
+    table = votes.reshape(cells, len(names))
+    voted = np.flatnonzero(table.any(axis=1)).tolist()
+    return {cell: names[table[cell].argmax()] for cell in voted}
 
 
 def draw_stages(stages: Mapping[int, str], newest: int, cells: int) -> Text:

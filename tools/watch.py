@@ -17,6 +17,7 @@ from tools.subscriber import DEFAULT_ENDPOINT, Received, Subscriber
 from tools.times import Since, parse_time
 
 _REDRAW_S = 0.1
+_REDRAW_WHOLE_S = 1.0
 _QUIET_S = 0.5
 """The last values come in one burst: after a pause of this length they are complete."""
 _STRIP = 400
@@ -59,8 +60,8 @@ def watch(
     One cell of the strip is one epoch, the newest on the right: ▇ Wake, ▅ REM, ▂ NREM, × artefact,
     · unknown, blank where there is none. *latency* is from the arrival of the epoch's last sample
     to publishing, *age* how long ago the stage came. The daemon need not run yet, and may be
-    restarted. What was said before, or was missed, is fetched from the daemon's journal. Ctrl-C
-    ends.
+    restarted. What was said before, or was missed, is fetched from the daemon's journal; with
+    --since the strip shows all of it, the commonest stage in each cell. Ctrl-C ends.
 
         hypnod watch --connect tcp://127.0.0.1:5570
 
@@ -86,7 +87,7 @@ def watch(
             if as_json:
                 _print_json(follower)
             else:
-                _show_live(follower)
+                _show_live(follower, whole=bool(since))
     except KeyboardInterrupt:
         return
 
@@ -111,16 +112,25 @@ def _print_json(subscriber: Subscriber) -> None:
             typer.echo(to_json_line(received))
 
 
-def _show_live(subscriber: Subscriber) -> None:
-    view = LiveView(subscriber)
+def _show_live(subscriber: Subscriber, *, whole: bool) -> None:
+    view = LiveView(subscriber, whole=whole)
+    redraw_s = _REDRAW_WHOLE_S if whole else _REDRAW_S
     with Live(view, auto_refresh=False, vertical_overflow="crop") as live:
         drawn = 0.0
         while True:
             for received in subscriber.receive(timeout_s=_REDRAW_S):
                 view.update(received)
-            if time.monotonic() - drawn >= _REDRAW_S:
-                live.refresh()
-                drawn = time.monotonic()
+                drawn = _redraw(live, drawn, redraw_s)  # a night comes in one go, and takes a while
+            drawn = _redraw(live, drawn, redraw_s)
+
+
+def _redraw(live: Live, drawn: float, every_s: float) -> float:
+    """Draw when it is time; return when that was the last time."""
+    now = time.monotonic()
+    if now - drawn < every_s:
+        return drawn
+    live.refresh()
+    return now
 
 
 def _show_once(subscriber: Subscriber, timeout_s: float, *, as_json: bool) -> None:

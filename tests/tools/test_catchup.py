@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from tests.support.lsl import ROOT
 from tests.support.nights import EVENING, iso, session, stage, state
 from tools.catchup import CatchUpClient, CatchUpError, catch_up_endpoint
 from tools.follower import Follower, Start
-from tools.live_view import LiveView
+from tools.live_view import LiveView, squeeze
 
 TIMEOUT_S = 20.0
 NOBODY = "tcp://127.0.0.1:9"
@@ -335,6 +336,27 @@ def test_the_view_of_a_late_joiner_shows_the_epochs_before(speaker):
         console = Console(file=io.StringIO(), width=140)
         console.print(view)
     assert "▇▂▅" * 10 in console.file.getvalue()
+
+
+def test_the_view_of_a_whole_night_fits_into_the_strip(speaker):
+    stages = ["Wake"] * 500 + ["NREM"] * 1000 + ["REM"] * 500
+    speaker.say(*(stage(seq, stage=name) for seq, name in enumerate(stages)))
+    since = datetime.fromtimestamp(EVENING, UTC)
+    with follow(speaker, start=Start(since=since)) as follower:
+        view = LiveView(follower, whole=True)
+        for message in hear(speaker, follower, is_seq(1999)):
+            view._take_stage(message, 0.0)
+        console = Console(file=io.StringIO(), width=140)
+        console.print(view)
+    strip = re.search("▇+▂+▅+", console.file.getvalue())[0]
+    assert strip.count("▂") == pytest.approx(len(strip) / 2, abs=1)
+    assert len(strip) > 20
+
+
+def test_a_cell_shows_the_commonest_stage_of_its_epochs():
+    stages = {10: "Wake", 11: "NREM", 12: "NREM", 13: "REM", 14: "REM", 15: "REM", 22: "Wake"}
+    assert squeeze(stages, 5) == {0: "NREM", 1: "REM", 4: "Wake"}
+    assert squeeze(stages, 100) == {epoch - 10: name for epoch, name in stages.items()}
 
 
 def test_watch_prints_what_was_said_since_and_goes_on_live(speaker):
