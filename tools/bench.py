@@ -27,6 +27,7 @@ from tools.bench_daemon import (
     measure_startup,
 )
 from tools.bench_engine import has_full_graph, time_cached_and_full, time_step
+from tools.bench_journal import measure_journal
 from tools.bench_report import SUBJECTS, WORK_RATIO, BenchReport, draw_report, judge
 from tools.daemon_process import ChildError
 from tools.measure import Percentiles, describe_machine, percentiles
@@ -43,10 +44,12 @@ class _Effort:
     latency_s: float
     load_s: float
     starts: int
+    ticks: int
+    """Epochs written to a journal."""
 
 
-_FULL = _Effort({"16": 300, "64": 100}, {"1": 300, "8": 100, "64": 20}, 75.0, 30.0, 5)
-_QUICK = _Effort({"16": 4, "64": 2}, {"1": 3, "8": 2, "64": 1}, 3.0, 2.0, 1)
+_FULL = _Effort({"16": 300, "64": 100}, {"1": 300, "8": 100, "64": 20}, 75.0, 30.0, 5, 400)
+_QUICK = _Effort({"16": 4, "64": 2}, {"1": 3, "8": 2, "64": 1}, 3.0, 2.0, 1, 8)
 
 
 def bench(
@@ -67,6 +70,7 @@ def bench(
     - one step by number of subjects
     - the way of one subject in real time: LSL outlet in one process, daemon in another, ZeroMQ
       subscriber in a third, against the same way without computing (the floor), at the same time
+    - the journal, committed before an epoch is published, on the disk of the temporary folder
     - 64 subjects in real time, and how soon a daemon is ready
 
     Takes about three minutes. LSL is confined to the bench, and ports are free ones.
@@ -122,6 +126,10 @@ def _measure(
     times, skipped = _time_caches(bundle, effort, scratch, steps)
     with steps.step("steps of 1, 8 and 64 subjects"):
         step_ms = {k: 1e3 * time_step(bundle, engine, int(k), n) for k, n in effort.steps.items()}
+    with steps.step("journal"):
+        journal = {
+            str(n): measure_journal(bundle.spec, n, effort.ticks, scratch) for n in (1, SUBJECTS)
+        }
     latencies, load, startup_s = _watch_daemons(bundle, engine, effort, scratch, steps)
     end_to_end, floor = _percentiles(latencies.daemon), _percentiles(latencies.floor)
     above = Percentiles(
@@ -147,6 +155,7 @@ def _measure(
         rss_mb=latencies.rss_bytes / 1e6,
         rss_64_subjects_mb=load.rss_bytes / 1e6,
         startup_s=startup_s,
+        journal=journal,
         skipped=skipped,
         goals=judge(speedup, above, load.cpu),
         engine=description,

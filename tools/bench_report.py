@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tools.bench_journal import JournalCost
 from tools.measure import Machine, Percentiles
 
 WORK_RATIO = {"16": 9.7, "64": 15.8}
@@ -56,6 +57,8 @@ class BenchReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """With 64 subjects, MB."""
     startup_s: float
     """From the daemon's start until it is ready, s."""
+    journal: dict[str, JournalCost]
+    """What the journal costs by subjects."""
     skipped: dict[str, str]
     """What was not measured, and why."""
     goals: dict[str, bool]
@@ -94,7 +97,7 @@ def draw_report(report: BenchReport) -> RenderableType:
         f"{r.engine}, model {r.model}" + (", quick: not figures to tell" if r.quick else ""),
         style="dim",
     )
-    tables = (_draw_cache(r), _draw_steps(r), _draw_way(r))
+    tables = (_draw_cache(r), _draw_steps(r), _draw_way(r), _draw_journal(r))
     parts: list[RenderableType] = [about, *tables, Group(*_draw_lines(r))]
     return Group(*(line for part in parts for line in (Text(), part)))
 
@@ -130,6 +133,20 @@ def _draw_way(report: BenchReport) -> Table:
     }
     for name, row in rows.items():
         table.add_row(name, *(f"{x:.2f} ms" for x in (row.p50, row.p95, row.p99)))
+    return table
+
+
+def _draw_journal(report: BenchReport) -> Table:
+    table = _table("journal: one epoch of all subjects", *report.journal)
+    costs = report.journal.values()
+    rows = {
+        "committed, fsync periodic: p50": [f"{cost.commit_ms.p50:.2f} ms" for cost in costs],
+        "committed, fsync each: p50": [f"{cost.commit_fsync_ms.p50:.2f} ms" for cost in costs],
+        "committed, fsync each: p99": [f"{cost.commit_fsync_ms.p99:.2f} ms" for cost in costs],
+        "kept in the journal": [f"{cost.kept_kb:.1f} kB" for cost in costs],
+    }
+    for name, row in rows.items():
+        table.add_row(name, *row)
     return table
 
 
