@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from engines.flavour import version_of
 from engines.parity import random_epochs
 from engines.select import open_engine
 from tests.support.gpu import require_device
@@ -23,6 +24,13 @@ def open_kind(bundle, kind, n_rows, hops_per_epoch=1):
         return RingOnProcessor(bundle, n_rows, hops_per_epoch)
     if kind.startswith("tensorrt"):
         require_device()
+        # Here, not above: it needs the package onnx. Without gate and spare: the GPU itself.
+        from engines.gpu import open_plan  # noqa: PLC0415
+
+        flavour = "rtx" if kind == "tensorrt-rtx" else "tensorrt"
+        if not version_of(flavour):
+            pytest.skip(f"{kind} is not installed")
+        return open_plan(bundle, flavour, n_rows, hops_per_epoch, "fp32")[0]
     return open_engine(bundle, kind, n_rows=n_rows, hops_per_epoch=hops_per_epoch)
 
 
