@@ -1,45 +1,38 @@
 """Puts what is known into messages: numbered, dated, and with what computed it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from importlib import metadata
 
 import msgspec
 
+from daemon.config import Config
+from daemon.journal_reader import Session
 from daemon.lsl import load_pylsl
-from daemon.messages import SCHEMA, StageMessage
+from daemon.messages import SCHEMA, Heartbeat, StageMessage
+from daemon.publisher import Publisher
 from daemon.stager import Estimate
+from engines.bundle import Bundle
 from models.spec import ModelSpec
+
+VERSION = metadata.version("hypnod")
 
 
 class Composer:
-    """Composes the stage messages of one run of the daemon.
+    """Composes the messages of one run of the daemon.
 
     Args:
-        session: identifies the run.
+        run: what it runs with.
         spec: the model.
-        model: first 12 digits of the bundle's SHA-256.
-        engine: library, version and device that compute; to be set anew where that changes.
-        config: first 12 digits of the config's SHA-256.
-        next_seq: numbers the messages of a topic.
+        publisher: numbers the messages.
     """
 
-    def __init__(
-        self,
-        session: str,
-        spec: ModelSpec,
-        *,
-        model: str,
-        engine: str,
-        config: str,
-        next_seq: Callable[[str], int],
-    ) -> None:
-        self._session = session
+    def __init__(self, run: Session, spec: ModelSpec, publisher: Publisher) -> None:
+        self.run = run
+        """What it runs with; to be set anew where that changes."""
         self._spec = spec
-        self._model = model
-        self.engine = engine
-        self._config = config
-        self._next_seq = next_seq
+        self._publisher = publisher
         self._clock = load_pylsl().local_clock
 
     def stage(self, estimate: Estimate, onset: float) -> StageMessage:
@@ -49,10 +42,10 @@ class Composer:
         probabilities = {} if found is None else dict(zip(spec.stages, found.tolist(), strict=True))
         return StageMessage(
             schema=SCHEMA,
-            session=self._session,
+            session=self.run.id,
             subject=estimate.subject,
             stream=estimate.stream,
-            seq=self._next_seq(f"stage.{estimate.subject}"),
+            seq=self._publisher.next_seq(f"stage.{estimate.subject}"),
             kind=estimate.kind,
             epoch=estimate.epoch,
             onset=estimate.onset,
@@ -68,9 +61,9 @@ class Composer:
             n_context=spec.n_context,
             latency_s=None if estimate.arrived is None else now - estimate.arrived,
             published_utc=iso(wall, "microseconds"),
-            model=self._model,
-            engine=self.engine,
-            config=self._config,
+            model=self.run.model,
+            engine=self.run.engine,
+            config=self.run.config_hash,
         )
 
     def last_word(self, live: StageMessage) -> StageMessage:
@@ -80,12 +73,49 @@ class Composer:
         """
         return msgspec.structs.replace(
             live,
-            session=self._session,
-            seq=self._next_seq(f"stage.{live.subject}"),
+            session=self.run.id,
+            seq=self._publisher.next_seq(f"stage.{live.subject}"),
             kind="final",
             latency_s=None,
             published_utc=iso(time.time(), "microseconds"),
         )
+
+    def heartbeat(self, uptime_s: float, states: Mapping[str, str]) -> Heartbeat:
+        """Compose a heartbeat: the daemon has run for so long, its streams are in these states."""
+        return Heartbeat(
+            schema=SCHEMA,
+            session=self.run.id,
+            seq=self._publisher.next_seq("heartbeat"),
+            utc=iso(time.time()),
+            uptime_s=uptime_s,
+            states=dict(states),
+            version=VERSION,
+            newest=self._publisher.newest,
+        )
+
+
+def describe_run(
+    session: str, began: float, config: Config, bundle: Bundle | None = None, engine: str = ""
+) -> Session:
+    """Describe a run of the daemon for the journal; what is not known yet is empty.
+
+    Args:
+        session: identifies it.
+        began: Unix time, s.
+        config: what it was told.
+        bundle: the model.
+        engine: library, version and device that compute.
+    """
+    return Session(
+        id=session,
+        started=began,
+        version=VERSION,
+        model=bundle.hash[:12] if bundle else "",
+        model_name=bundle.manifest.name if bundle else "",
+        engine=engine,
+        config_hash=config.hash,
+        config=msgspec.json.encode(config).decode(),
+    )
 
 
 def iso(seconds: float, timespec: str = "milliseconds") -> str:

@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
 
@@ -33,7 +32,8 @@ from daemon.journal_file import (
 )
 from daemon.journal_reader import Session
 from daemon.journal_sync import Syncer
-from daemon.messages import Message, StageMessage, StreamMessage, encode, topic_of
+from daemon.journal_tick import Tick, commit
+from daemon.messages import Message
 from daemon.metrics import Metrics
 
 log = structlog.get_logger()
@@ -43,20 +43,6 @@ MAX_PENDING = 100_000
 _RETRY_S = 2.0
 _AT_ONCE = 2000  # messages written in one transaction, so that catching up delays no epoch
 _LOCK_WAIT_S = 0.01  # a lock held for longer is a problem, and staging goes on
-
-_MESSAGE = "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_SESSION = "INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_STATE = "INSERT OR REPLACE INTO checkpoint VALUES (?, ?)"
-_SLOT = "INSERT OR REPLACE INTO slot VALUES (?, ?, ?, ?)"
-
-
-@dataclass(frozen=True, slots=True)
-class _Tick:
-    """What is committed together."""
-
-    messages: Sequence[Message]
-    checkpoints: Sequence[Checkpoint]
-    session: Session | None
 
 
 class Journal:
@@ -77,7 +63,7 @@ class Journal:
         """Why it cannot be written, if it cannot."""
         self._synchronous = "FULL" if config.fsync == "each" else "NORMAL"
         self._metrics = metrics
-        self._ticks: deque[_Tick] = deque()
+        self._ticks: deque[Tick] = deque()
         self._pending = 0
         self._retry_at = 0.0
         self._session: Session | None = None
@@ -96,14 +82,14 @@ class Journal:
     def begin(self, session: Session) -> None:
         """Describe the run of the daemon that the messages from now on are of."""
         self._session = session
-        self._add(_Tick((), (), session))
+        self._add(Tick((), (), session))
 
     def write(self, messages: Sequence[Message], checkpoints: Sequence[Checkpoint] = ()) -> None:
         """Commit messages, in one transaction with what they leave for a restart.
 
         Never fails: what cannot be written now is written later, in order.
         """
-        self._add(_Tick(messages, checkpoints, None))
+        self._add(Tick(messages, checkpoints, None))
 
     def history(self) -> tuple[History, int]:
         """Return what former runs left, and the first number of topics that they leave open.
@@ -143,7 +129,7 @@ class Journal:
             os.close(self._lock)
             self._lock = None
 
-    def _add(self, tick: _Tick) -> None:
+    def _add(self, tick: Tick) -> None:
         self._ticks.append(tick)
         self._pending += len(tick.messages)
         lost = 0
@@ -166,7 +152,7 @@ class Journal:
             if n >= _AT_ONCE:
                 break
         try:
-            self._commit(self._db or self._open(), part)
+            commit(self._db or self._open(), part)
         except (sqlite3.Error, OSError, JournalError) as error:
             self._on_error(error)
             return False
@@ -176,23 +162,6 @@ class Journal:
         self._syncer.written()
         self._on_success()
         return True
-
-    def _commit(self, db: sqlite3.Connection, ticks: Sequence[_Tick]) -> None:
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            for tick in ticks:
-                if tick.session is not None:
-                    db.execute(_SESSION, tick.session)
-                db.executemany(_MESSAGE, map(_row, tick.messages))
-                for point in tick.checkpoints:
-                    db.execute(_STATE, (point.stream, point.state))
-                    db.execute(_SLOT, (point.stream, point.slot, point.epoch, point.arrays))
-            db.execute("COMMIT")
-        except sqlite3.Error:
-            if db.in_transaction:
-                with suppress(sqlite3.Error):
-                    db.execute("ROLLBACK")
-            raise
 
     def _try_open(self) -> None:
         """Open it at the start; what may get better is no reason not to stage.
@@ -249,7 +218,7 @@ class Journal:
         if isinstance(error, sqlite3.Error) and is_corrupt(error) and self._set_aside(error):
             self._retry_at = 0.0
             if self._session is not None:
-                self._ticks.appendleft(_Tick((), (), self._session))
+                self._ticks.appendleft(Tick((), (), self._session))
             return
         self._retry_at = time.monotonic() + _RETRY_S
         reason = str(error)
@@ -303,17 +272,3 @@ class Journal:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def _row(message: Message) -> tuple[object, ...]:
-    """Return a message as the table has it."""
-    what: tuple[object, ...]
-    if isinstance(message, StageMessage):
-        what, stage = (message.kind, message.epoch, message.onset), message.stage
-    elif isinstance(message, StreamMessage):
-        what, stage = ("state", None, None), message.state
-    else:
-        raise TypeError(f"expected a message that is kept, found {type(message).__name__}")
-    utc = datetime.fromisoformat(message.utc).timestamp()
-    topic = topic_of(message)
-    return topic, message.seq, message.session, *what, utc, stage, encode(message)

@@ -4,27 +4,24 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from types import FrameType
 
-import msgspec
 import structlog
 
 from daemon.catchup import CatchUp
 from daemon.checkpoint import Checkpoint
-from daemon.compose import Composer, iso
+from daemon.compose import VERSION, Composer, describe_run
 from daemon.config import Config, load_config
-from daemon.errors import ConfigError
 from daemon.gate import Gate
 from daemon.journal import Journal
 from daemon.journal_reader import Session
 from daemon.log import configure_log
 from daemon.lsl import load_pylsl
-from daemon.messages import SCHEMA, Heartbeat, StageMessage
+from daemon.messages import StageMessage
 from daemon.metrics import Metrics
 from daemon.metrics_server import MetricsServer
 from daemon.notify import Notifier
@@ -33,18 +30,16 @@ from daemon.outlet import StageOutlet
 from daemon.pipeline import EpochBatch
 from daemon.publisher import Publisher
 from daemon.recall import Recall
-from daemon.stager import Estimate, Stager
+from daemon.signals import handling
+from daemon.stager import Estimate, Stager, hops_per_epoch
 from daemon.state import StateWriter
 from daemon.stream import Stream
-from engines.base import Engine
-from engines.bundle import Bundle, open_bundle
+from engines.bundle import open_bundle
 from engines.errors import EngineError
 from engines.select import open_engine
-from models.spec import ModelSpec
 
 log = structlog.get_logger()
 
-VERSION = metadata.version("hypnod")
 FORCED_EXIT = 128 + signal.SIGINT
 
 TICK_S = 0.003
@@ -92,7 +87,7 @@ class Service:
         Raises:
             HypnodError: a part cannot start, the engine failed, or every stream failed.
         """
-        with self._resources, _signals(self._on_signal):
+        with self._resources, handling(self._on_signal):
             self.startup()
             try:
                 self.main_loop()
@@ -125,7 +120,7 @@ class Service:
         history, first_seq = self._journal.history()
         self._publisher.number_from(history.next_seq, first_seq)
         self._outbox = Outbox(self._journal, self._publisher)
-        self._begin("", "", "")
+        self._journal.begin(describe_run(self._session, self._began, config))
         self._states = StateWriter(
             config.streams, self._session, self._outbox, self._metrics, self._notifier
         )
@@ -167,7 +162,8 @@ class Service:
         self._notifier.beat(self._progressed)
         if self._progressed >= self._beat_due:
             self._beat_due = self._progressed + self._config.publish.heartbeat_s
-            self._publisher.publish(self._heartbeat())
+            uptime_s, states = time.monotonic() - self._started, self._states.all
+            self._publisher.publish(self._compose.heartbeat(uptime_s, states))
         return busy
 
     def shutdown(self) -> None:
@@ -202,25 +198,25 @@ class Service:
         )
         self._stager = Stager(self._engine, subjects, config.staging)
         self._engine.warm_up()
-        name, model, engine = self._bundle.manifest.name, self._bundle.hash[:12], self._engine
-        self._metrics.info.info(_describe(self._bundle, engine, config))
-        log.info("engine", engine=engine.description, why=engine.why or "asked for", model=name)
-        self._begin(model, name, engine.description)
-        self._compose = Composer(
-            self._session,
-            self._bundle.spec,
-            model=model,
-            engine=engine.description,
-            config=config.hash,
-            next_seq=self._outbox.next_seq,
-        )
+        self._compose = Composer(self._describe(), self._bundle.spec, self._publisher)
 
-    def _begin(self, model: str, model_name: str, engine: str) -> None:
-        """Describe this run in the journal; what is not known yet is empty."""
-        content, config = msgspec.json.encode(self._config).decode(), self._config.hash
-        self._journal.begin(
-            Session(self._session, self._began, VERSION, model, model_name, engine, config, content)
+    def _describe(self) -> Session:
+        """Tell the journal, the metrics and the log what this run computes with."""
+        run = describe_run(
+            self._session, self._began, self._config, self._bundle, self._engine.description
         )
+        self._journal.begin(run)
+        self._metrics.info.info(
+            {
+                "version": run.version,
+                "model": run.model,
+                "model_name": run.model_name,
+                "engine": run.engine,
+                "config": run.config_hash,
+            }
+        )
+        log.info("engine", engine=run.engine, model=run.model_name)
+        return run
 
     def _open_streams(self) -> None:
         config, spec, model = self._config, self._bundle.spec, self._bundle.hash[:12]
@@ -249,7 +245,7 @@ class Service:
             return False
         with self._metrics.step.time():
             estimates = self._stager.stage(batches)
-        if self._engine.description != self._compose.engine:
+        if self._engine.description != self._compose.run.engine:
             self._announce_engine()
         self._publish(estimates, [self._checkpoint(batch) for batch in batches])
         for stream in self._streams:
@@ -258,9 +254,8 @@ class Service:
 
     def _announce_engine(self) -> None:
         """Say which engine runs since the one before was lost."""
-        self._compose.engine = self._engine.description
+        self._compose.run = self._describe()
         self._metrics.engine_losses.inc()
-        self._metrics.info.info(_describe(self._bundle, self._engine, self._config))
 
     def _checkpoint(self, batch: EpochBatch) -> Checkpoint:
         (stream,) = (stream for stream in self._streams if stream.name == batch.stream)
@@ -303,18 +298,6 @@ class Service:
             if stream_name in self._outlets:
                 self._outlets[stream_name].push(stages, onset)
 
-    def _heartbeat(self) -> Heartbeat:
-        return Heartbeat(
-            schema=SCHEMA,
-            session=self._session,
-            seq=self._publisher.next_seq("heartbeat"),
-            utc=iso(time.time()),
-            uptime_s=time.monotonic() - self._started,
-            states=dict(self._states.all),
-            version=VERSION,
-            newest=self._publisher.newest,
-        )
-
     def _unhealthy(self) -> dict[str, str]:
         silent_s = time.monotonic() - self._progressed
         return {"loop": f"no progress for {silent_s:.0f} s"} if silent_s > _HEALTHY_S else {}
@@ -330,40 +313,3 @@ class Service:
         if number == signal.SIGINT and self._stop_signal is not None:
             os._exit(FORCED_EXIT)
         self._stop_signal = self._stop_signal or signal.Signals(number)
-
-
-def hops_per_epoch(hop_s: float | None, spec: ModelSpec) -> int:
-    """Return how many hops an epoch has.
-
-    Raises:
-        ConfigError: not a whole number of them.
-    """
-    hops = round(spec.epoch_s / hop_s) if hop_s else 1
-    if hop_s and (hops < 1 or abs(hops * hop_s - spec.epoch_s) > 1e-9):
-        raise ConfigError(
-            f"staging.hop_s: expected a whole fraction of the epoch of {spec.epoch_s:g} s, "
-            f"found {hop_s:g} s"
-        )
-    return hops
-
-
-@contextmanager
-def _signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    before = {number: signal.signal(number, handler) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, former in before.items():
-            signal.signal(number, former)
-
-
-def _describe(bundle: Bundle, engine: Engine, config: Config) -> dict[str, str]:
-    return {
-        "version": VERSION,
-        "model": bundle.hash[:12],
-        "model_name": bundle.manifest.name,
-        "engine": engine.description,
-        "engine_why": engine.why,
-        "config": config.hash,
-    }

@@ -231,6 +231,21 @@ class Stager:
         return replace(estimate, kind=kind, stage=stage, probabilities=probabilities)
 
 
+def hops_per_epoch(hop_s: float | None, spec: ModelSpec) -> int:
+    """Return how many hops an epoch has.
+
+    Raises:
+        ConfigError: not a whole number of them.
+    """
+    hops = round(spec.epoch_s / hop_s) if hop_s else 1
+    if hop_s and (hops < 1 or abs(hops * hop_s - spec.epoch_s) > 1e-9):
+        raise ConfigError(
+            f"staging.hop_s: expected a whole fraction of the epoch of {spec.epoch_s:g} s, "
+            f"found {hop_s:g} s"
+        )
+    return hops
+
+
 def _rounds(batches: Sequence[EpochBatch]) -> Iterator[list[EpochBatch]]:
     """Group the batches: the first one of every stream, then the second ones, and so on."""
     seen: dict[str, int] = {}

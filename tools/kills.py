@@ -326,7 +326,8 @@ class KillRun:
                 n_epochs = life.last_epoch + 1 - lives[0].first_epoch
                 end = origin + n_epochs * spec.epoch_s
                 numbers = np.arange(life.first, round((end - self._source.t0) * SFREQ))
-                for part in np.array_split(numbers, len(numbers) // 500 + 1):
+                parts = np.array_split(numbers, len(numbers) // 500 + 1)
+                for part in filter(len, parts):  # none where it staged but what was missing
                     times = self._source.t0 + part / SFREQ
                     values = self._source.values(part)
                     pipeline.push(Chunk(values, times, float(times[-1])))

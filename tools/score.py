@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from daemon.config import Config, StreamConfig, load_config
-from daemon.service import hops_per_epoch
-from daemon.stager import Estimate
+from daemon.stager import Estimate, hops_per_epoch
 from engines.base import Engine
 from engines.bundle import open_bundle
 from engines.select import open_engine
