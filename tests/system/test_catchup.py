@@ -73,7 +73,7 @@ def by_topic(messages, until):
 
 def test_sleeper_and_late_joiner_end_with_the_record_of_one_that_was_there(daemon, tmp_path):
     daemon, source = daemon
-    options = {"prefixes": ["stage."], "catch_up": daemon.catch_up}
+    options = {"prefixes": ["stage."], "catch_up": daemon.catch_up, "patience_s": TIMEOUT_S}
     with (
         Subscriber(daemon.endpoint, ["stage."]) as witness,
         Follower(daemon.endpoint, **options, high_water_mark=2, start=Start(first=0)) as sleeper,

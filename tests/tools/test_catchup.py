@@ -49,6 +49,7 @@ class Speaker:
         self.said = []
 
     def say(self, *messages, journal=True, aloud=True):
+        self.journal.retry()
         if journal:
             self.journal.write(messages)
         for message in messages:
@@ -170,7 +171,7 @@ def test_a_sleeper_ends_with_the_same_record(path, high_water_mark):
     """Whether its own queue or the daemon's for it runs over, on waking it has everything."""
     with (
         Speaker(path, high_water_mark=5) as speaker,
-        follow(speaker, high_water_mark=high_water_mark) as sleeper,
+        follow(speaker, high_water_mark=high_water_mark, patience_s=TIMEOUT_S) as sleeper,
     ):
         speaker.say(speaker.stages(0, 1)[0], stage(0, "m2"), state(0))
         heard = hear(speaker, sleeper, is_seq(0, "stream.cage"))
@@ -192,9 +193,11 @@ def _wake(speaker, sleeper):
     heard, deadline = [], time.monotonic() + TIMEOUT_S
     newest = speaker.publisher.newest
     while any(sleeper._next.get(topic, 0) <= seq for topic, seq in newest.items()):
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, speaker.journal.problem
         heard += [received.message for received in sleeper.receive(0.05)]
+        speaker.journal.retry()
         speaker.beat()
+    assert sleeper.problem is None
     return heard
 
 
