@@ -7,7 +7,7 @@ DEV     := $(VENV)/.dev
 # TensorRT's signatures, for mypy, where they lie beside the checkout
 TYPING  := $(wildcard ../shared/typing)
 
-.PHONY: help install dev demo test lint docs bench chaos gpu-check bundle clean
+.PHONY: help install dev demo test lint docs bench chaos kill gpu-check bundle clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -47,6 +47,9 @@ bench: $(RUNTIME) ## measure, and write bench.json
 
 chaos: $(RUNTIME) ## every fault of docs/faults.md against a real daemon (7 minutes)
 	$(BIN)/python -m tools.chaos
+
+kill: $(RUNTIME) ## kill the daemon 100 times and see that nothing is lost (6 minutes)
+	$(BIN)/python -m tools.kills --kills 100
 
 gpu-check: $(DEV) ## test and measure TensorRT on this computer's GPU, and write gpu-check.json
 	$(BIN)/python -m tools.gpu_check --out gpu-check.json

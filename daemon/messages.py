@@ -29,12 +29,13 @@ class StageMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     stream: str
     """The stream the subject is in, as named in the config."""
     seq: int
-    """Counts this subject's stage messages from 0 without a gap: a jump means one was missed."""
+    """Counts this subject's stage messages from 0 without a gap, over restarts too: a jump means
+    that one was missed."""
     kind: Kind
     """`live`: read at once from the last slot of the context window, for closed loop. `final`:
     the same epoch read again when its right-hand context has arrived, for the record."""
     epoch: int
-    """Counts the epochs of the stream's time grid from 0."""
+    """Counts the stream's epochs from 0, over restarts too; a new time grid goes on counting."""
     onset: float
     """Time of the epoch's first sample on the stream's LSL clock, s."""
     utc: str
@@ -60,7 +61,8 @@ class StageMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     n_context: int
     """Epochs in the context window."""
     latency_s: float | None
-    """From the arrival of the epoch's last sample to publishing, s; null where it never came."""
+    """From the arrival of the epoch's last sample until the message goes to the journal and, once
+    it is there, out, s; null where the sample never came, or came before a restart."""
     published_utc: str
     """When it was published, in UTC, ISO 8601, to the µs: how old a message is, on this machine."""
     model: str
@@ -83,7 +85,7 @@ class StreamMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     stream: str
     """The stream, as named in the config."""
     seq: int
-    """Counts this stream's messages from 0."""
+    """Counts this stream's messages from 0, over restarts too."""
     state: str
     """STARTING, RESOLVING, FILLING, STAGING, STALLED, DRAINING, STOPPED or FAILED."""
     reason: str
