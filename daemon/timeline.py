@@ -130,11 +130,11 @@ class Timeline:
         self._newest = float(np.delete(timestamps, bad)[-1]) if len(bad) < len(timestamps) else 0.0
         while first < len(timestamps):
             if self._is_unusable(timestamps[first]):
-                self._after_gap |= self._drop(timestamps[first])
+                self._after_gap |= self._drop(float(timestamps[first]))
                 first += 1
                 continue
             if np.isnan(self._reference):
-                self._start(timestamps[first] + self._clock_shift)
+                self._start(float(timestamps[first]) + self._clock_shift)
             until = int(next(iter(bad[bad > first]), len(timestamps)))
             residual, error = self._track(timestamps[first:until] + self._clock_shift)
             off = np.flatnonzero(np.abs(error) > self._jitter_s)
@@ -145,9 +145,9 @@ class Timeline:
                 self._after_gap = False
             first += accepted
             if accepted < len(error) and error[accepted] > 0:
-                self._after_gap |= self._skip(timestamps[first], float(error[accepted]))
+                self._after_gap |= self._skip(float(timestamps[first]), float(error[accepted]))
             elif accepted < len(error):
-                self._after_gap |= self._drop(timestamps[first])
+                self._after_gap |= self._drop(float(timestamps[first]))
                 first += 1
         if runs:
             self.pace.observe(self.last, arrived)

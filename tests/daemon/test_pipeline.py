@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daemon.checkpoint import Clocks, decode_state, encode_state
 from daemon.errors import UnitError
 from tests.support.signals import noise, pipeline, run
 
@@ -125,3 +126,12 @@ def test_constant_offset_leaves_no_transient():
     offset = run(pipeline(), noise(n) + np.float32(4096), regular(n, 512.0), [64])
     for a, b in zip(plain[1:], offset[1:], strict=True):
         np.testing.assert_allclose(a.epochs, b.epochs, atol=0.02)
+
+
+@pytest.mark.parametrize("jump", [2.0, -2.0, -30.0, 200_000.0])
+def test_what_a_restart_needs_can_be_written_after_the_clock_was_set(jump):
+    timestamps = regular(20 * 512, 512.0)
+    timestamps[5 * 512 :] += jump
+    after = run(pipeline(), noise(len(timestamps)), timestamps, [100])[-1].after
+    state = decode_state(encode_state("", 512.0, 0, Clocks(0.0, 0.0), 1.0, after))
+    assert (state.clock_shift, state.next_epoch) == (after.clock_shift, after.next_epoch)
