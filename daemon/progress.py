@@ -11,6 +11,7 @@ import uuid
 
 import msgspec
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 KEY = "progress_port"
 """The child of desc/replay that holds the port."""
@@ -56,7 +57,11 @@ class ProgressReceiver:
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PULL)
         self._socket.setsockopt(zmq.LINGER, 0)
         self.port: int = self._socket.bind_to_random_port("tcp://127.0.0.1")
-        self._read: dict[str, float] = {}
+        self._events: zmq.Socket[bytes] = self._socket.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+        )
+        self._connected = 0
+        self._read: dict[str, float] = {}  # who told last is at the end
 
     @property
     def readers(self) -> int:
@@ -68,7 +73,7 @@ class ProgressReceiver:
         return min(self._read.values(), default=math.inf)
 
     def update(self, sent: float, timeout_s: float = 0.0) -> bool:
-        """Take in what the readers told, waiting up to `timeout_s` for it.
+        """Take in what the readers told, waiting up to `timeout_s` for it, and who has gone.
 
         Args:
             sent: Timestamp of the newest sample sent, s: where a reader that joins now starts.
@@ -81,8 +86,10 @@ class ProgressReceiver:
         while self._socket.poll(0 if told else int(timeout_s * 1000)):
             progress = msgspec.json.decode(self._socket.recv(), type=Progress)
             newest = sent if progress.timestamp is None else progress.timestamp
+            self._read.pop(progress.reader, None)
             self._read[progress.reader] = newest
             told = True
+        self._forget_gone()
         return told
 
     def forget(self) -> None:
@@ -91,4 +98,17 @@ class ProgressReceiver:
 
     def close(self) -> None:
         """Close the socket."""
+        self._socket.disable_monitor()
+        self._events.close()
         self._socket.close()
+
+    def _forget_gone(self) -> None:
+        """Forget as many readers as are no longer connected: those that told nothing for longest.
+
+        A reader that was killed cannot say so.
+        """
+        while self._events.poll(0):
+            event = recv_monitor_message(self._events)["event"]
+            self._connected += 1 if event == zmq.EVENT_HANDSHAKE_SUCCEEDED else -1
+        for reader in list(self._read)[: max(0, len(self._read) - self._connected)]:
+            del self._read[reader]

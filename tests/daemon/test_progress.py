@@ -1,12 +1,17 @@
 """What readers tell a replay."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from daemon.progress import ProgressReceiver, ProgressSender
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -52,3 +57,23 @@ def test_telling_a_replay_that_has_gone_does_not_block() -> None:
     with closing(ProgressSender(port)) as sender:
         for timestamp in range(5000):
             sender.send(timestamp)
+
+
+def test_a_reader_that_was_killed_is_forgotten_and_no_other(receiver: ProgressReceiver) -> None:
+    script = (
+        "import sys; from daemon.progress import ProgressSender\n"
+        f"sender = ProgressSender({receiver.port}); sender.send(1.0); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT) as killed,
+        closing(ProgressSender(receiver.port)) as other,
+    ):
+        while receiver.slowest() != 1.0 or receiver.readers < 2:
+            receiver.update(10.0, 5.0)
+        killed.kill()
+        killed.wait()
+        while receiver.readers > 1:
+            other.send(20.0)
+            receiver.update(10.0, 0.1)
+        assert receiver.slowest() == 20.0
