@@ -85,6 +85,9 @@ def connect(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:
         sqlite3.Error: it cannot be opened.
     """
     uri = f"file:{quote(str(path.absolute()))}?mode={mode}"
+    _, log, _ = companions(path)
+    if mode == "ro" and not log.exists() and not os.access(path.parent, os.W_OK):
+        uri += "&immutable=1"  # SQLite could not make the file by which readers see writers
     return sqlite3.connect(uri, timeout_s, isolation_level=None, uri=True)
 
 

@@ -1,7 +1,11 @@
 import csv
 import json
 import sqlite3
+import subprocess
+import sys
+import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
 
 import edfio
 import numpy as np
@@ -15,6 +19,7 @@ from daemon.journal_reader import JournalReader
 from models.errors import RecordingError
 from models.hypnogram import read_hypnogram
 from models.stages import MOUSE
+from tests.support.lsl import ROOT
 from tests.support.nights import (
     EVENING,
     iso,
@@ -225,6 +230,23 @@ def test_it_reads_while_the_daemon_writes(tmp_path):
         for k in range(10):
             journal.write([stage(k)])
             assert read(path, "--session", "last")["subjects"]["m1"]["epochs"] == k + 1
+
+
+def test_a_journal_that_one_may_only_read_is_read():
+    """As a backup on a read-only disk is, and as a member of the group reads one of yesterday."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        folder = Path(name)
+        path = write_journal(folder / "journal.sqlite", [stage(0), stage(1)], session("s"))
+        path.chmod(0o444)
+        folder.chmod(0o555)
+        code = (
+            "import os, sys; from pathlib import Path; from daemon.journal_reader import *\n"
+            "if os.getuid() == 0: os.setuid(65534)\n"
+            "print(JournalReader(Path(sys.argv[1])).last_seq('stage.m1'))"
+        )
+        command = [sys.executable, "-c", code, str(path)]
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert (found.stdout, found.stderr) == ("1\n", "")
 
 
 def test_the_default_is_the_daemons_journal(tmp_path, monkeypatch):
