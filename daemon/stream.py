@@ -18,6 +18,7 @@ from daemon.config import Config, StreamConfig
 from daemon.inlet import Inlet
 from daemon.lsl import load_pylsl
 from daemon.metrics import Metrics
+from daemon.montage import check_modalities
 from daemon.pipeline import EpochBatch, Pipeline
 from daemon.recall import Past
 from daemon.state import READY, State, StateWriter
@@ -50,6 +51,7 @@ class Stream:
         past: what a restart goes on from.
 
     Raises:
+        ConfigError: a subject's channels are of modalities that the model does not read.
         StreamError: liblsl is missing.
     """
 
@@ -62,6 +64,8 @@ class Stream:
         metrics: Metrics,
         past: Past,
     ) -> None:
+        for subject in stream.subjects:
+            check_modalities(subject, spec.modalities)
         self.past = past
         """What a restart goes on from."""
         self.name = stream.name

@@ -347,6 +347,15 @@ def test_a_hop_that_does_not_fit_is_one_sentence_and_exit_3(name, bundle, tmp_pa
     assert "expected a whole fraction of the epoch of 1 s, found 0.3 s" in written
 
 
+def test_a_modality_that_the_model_does_not_read_ends_the_start(name, bundle, tmp_path):
+    streams = toml(name).replace("emg =", "ecg =")
+    with Daemon(tmp_path, streams, bundle) as daemon:
+        daemon.listen()
+        code, written = daemon.end()
+    assert code == 3
+    assert "expected channels for eeg and emg, found eeg, ecg" in written
+
+
 def test_without_progress_the_process_is_not_healthy(name):
     service = Service(parse_config(toml(name), "test"))
     assert service._unhealthy() == {}
