@@ -55,7 +55,8 @@ class DaemonProcess:
     """`python -m daemon` on a config.
 
     Args:
-        config: the content of its config file; addresses, journal and log are set here.
+        config: the content of its config file; addresses and the journal are set here where it
+            does not set them, the log always.
         folder: where its files go; it must be empty of those of another daemon.
         environ: on top of this process's environment.
 
@@ -74,7 +75,7 @@ class DaemonProcess:
         self._notified.bind(str(folder / "notify"))
         free = "tcp://127.0.0.1:*"
         own = {
-            "publish": {**config.get("publish", {}), "bind": free, "catchup_bind": free},
+            "publish": {"bind": free, "catchup_bind": free, **config.get("publish", {})},
             "journal": {"path": str(folder / "journal.sqlite"), **config.get("journal", {})},
             "metrics": {"port": 0},
             "log": {"format": "json"},

@@ -21,7 +21,8 @@ AHEAD_S = 60.0
 HELLO_S = 5.0
 """Longest wait, once, for a first reader to tell its progress."""
 STUCK_S = 30.0
-"""A reader that tells nothing for this long while it is waited for is no longer waited for."""
+"""A reader that tells nothing for this long while it is waited for is no longer waited for; nor is
+one that ended and is not started again."""
 UNTOLD_SPEED = 100.0
 """Speed where no reader tells its progress: all one can do is to be not too fast."""
 LINGER_S = 1.5
@@ -38,8 +39,12 @@ class Playback:
     """Recording time per time; inf: as fast as the readers read."""
     start_s: float
     """Where in the recording to start, s."""
+    duration_s: float
+    """How much to play, s; inf: all there is."""
     loop: bool
     """Start over at the end, for ever."""
+    ahead_s: float
+    """Above real time: what may be on its way to the slowest reader, s of recording time."""
     markers: bool
     """Send annotations as a marker stream."""
     chunk: int | None
@@ -85,6 +90,7 @@ class Player:
         self._sent_at = 0.0  # recording time that is over, s since the first sample
         self._stamp = 0.0  # timestamp of the newest sample sent, s since the first one
         self._hello_waited = False
+        self._patience_s = HELLO_S
         played = [a for a in recording.annotations if a.onset >= self._origin]
         self._onsets = np.array([a.onset for a in played]) - self._origin
         self._texts = [a.text for a in played]
@@ -94,6 +100,11 @@ class Player:
     def duration(self) -> float:
         """Length of one pass, s."""
         return self._recording.duration - self._origin
+
+    @property
+    def total(self) -> float:
+        """What will be played, s; inf without an end."""
+        return min(self._playback.duration_s, math.inf if self._playback.loop else self.duration)
 
     @property
     def position(self) -> float:
@@ -133,9 +144,10 @@ class Player:
         self._progress.update(newest)
         waited = 0.0
         while not stop.is_set() and self._is_ahead(t0):
-            limit = STUCK_S if self._progress.readers else HELLO_S
+            if self._progress.readers:  # one that ends may be started again
+                self._hello_waited, self._patience_s = False, STUCK_S
             waited = 0.0 if self._progress.update(newest, 0.1) else waited + 0.1
-            if waited > limit:
+            if waited > self._patience_s:
                 self._progress.forget()
                 self._hello_waited = True
         if self._hello_waited and not self._progress.readers:
@@ -155,11 +167,11 @@ class Player:
         self._progress.close()
 
     def _is_ahead(self, t0: float) -> bool:
-        if self._next is None or self._playback.speed <= 1:
+        if self._next is None or self._outlet is None or self._playback.speed <= 1:
             return False  # a real source waits for nobody
         if self._progress.readers:
-            return t0 + self._stamp - self._progress.slowest() > AHEAD_S
-        return not self._hello_waited and self.due > AHEAD_S
+            return t0 + self._stamp - self._progress.slowest() > self._playback.ahead_s
+        return not self._hello_waited and self.due > self._playback.ahead_s
 
     def _deliver(self, what: Iterator[Samples | Cable], t0: float, stop: threading.Event) -> None:
         for each in what:
@@ -203,8 +215,12 @@ class Player:
         while True:
             for at in range(self._first, self._recording.n_samples, n):
                 stop = min(at + n, self._recording.n_samples)
-                times = self._recording.timestamps(at, stop)
-                yield self._recording.read(at, stop), passed + times
+                times = passed + self._recording.timestamps(at, stop)
+                kept = int(np.searchsorted(times, self._playback.duration_s))
+                if kept:
+                    yield self._recording.read(at, at + kept), times[:kept]
+                if at + kept < stop:
+                    return
             if not self._playback.loop:
                 return
             passed += self.duration

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +16,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from daemon.lsl import load_pylsl
 from models.recording import open_recording
-from tools.fault_plan import KINDS, parse_plan
-from tools.player import Playback, Player
+from tools.fault_plan import KINDS, Plan, parse_plan
+from tools.player import AHEAD_S, Playback, Player
 
 SHOW_EVERY_S = 0.2
 
@@ -32,7 +33,13 @@ def replay(
         str, typer.Option(help="1 is real time; N times that; or max.", metavar="N|max")
     ] = "1",
     start: Annotated[float, typer.Option(min=0, help="Start this far in, s.")] = 0.0,
+    duration: Annotated[
+        float | None, typer.Option(min=0.001, help="Play so much of it, s; default: all.")
+    ] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Start over at the end, for ever.")] = False,
+    ahead: Annotated[
+        float, typer.Option(min=1, help="Above real time, wait when so far behind, s.")
+    ] = AHEAD_S,
     chunk: Annotated[
         int | None, typer.Option(min=1, help="Samples sent at once; default: some 30 ms.")
     ] = None,
@@ -57,15 +64,17 @@ def replay(
 
     Timestamps are t0 + recording time **at any speed**, so hypnod stages the same at any speed.
     Above real time, a hypnod on this machine is never overrun: the replay waits whenever it is
-    60 s of recording behind. `--speed max` is as fast as that. Other programs cannot tell how far
-    they have read; where only they read, max is 100 and they must keep up with it.
+    60 s of recording behind (`--ahead`), and for one that is started again. `--speed max` is as
+    fast as that. Other programs cannot tell how far they have read; where only they read, max is
+    100 and they must keep up with it.
 
         hypnod replay night.edf --speed 20
 
         hypnod replay a.edf b.edf --loop --start 3600
 
     **Faults** rehearse what a night brings: `--fault KIND[=AMOUNT][@START[+DURATION]][:CHANNEL]`,
-    times in seconds of recording time, a channel by its label or part of it:
+    times in seconds of recording time, a channel by its label or part of it, for one stream of
+    several as `NAME/KIND…`:
 
     KINDS
 
@@ -78,16 +87,22 @@ def replay(
     playback = Playback(
         speed=_parse_speed(speed),
         start_s=start,
+        duration_s=math.inf if duration is None else duration,
         loop=loop,
+        ahead_s=ahead,
         markers=not no_markers,
         chunk=chunk,
-        plan=parse_plan(faults or (), seed),
+        plan=Plan(),
     )
+    names = _stream_names(files, name)
+    plans = [parse_plan(_faults_of(stream, names, faults or ()), seed) for stream in names]
     with ExitStack() as stack:
         stop = stack.enter_context(_stop_on_signals())
         players = [
-            stack.enter_context(closing(Player(open_recording(file), stream, playback)))
-            for file, stream in zip(files, _stream_names(files, name), strict=True)
+            stack.enter_context(
+                closing(Player(open_recording(file), stream, replace(playback, plan=plan)))
+            )
+            for file, stream, plan in zip(files, names, plans, strict=True)
         ]
         if not no_wait:
             _wait_for_readers(players, stop, quiet=quiet)
@@ -126,6 +141,14 @@ def _stream_names(files: Sequence[Path], name: str) -> list[str]:
     return names
 
 
+def _faults_of(stream: str, names: Sequence[str], specs: Sequence[str]) -> list[str]:
+    """Return what is for one stream, or for all of them."""
+    split = [
+        spec.partition("/") if spec.partition("/")[0] in names else ("", "", spec) for spec in specs
+    ]
+    return [spec for name, _, spec in split if name in ("", stream)]
+
+
 @contextmanager
 def _stop_on_signals() -> Iterator[threading.Event]:
     """Set an event at SIGINT and SIGTERM, so that streams end as they should."""
@@ -154,7 +177,7 @@ def _play(
     clock = load_pylsl().local_clock
     began = shown = clock()
     with _progress(quiet=quiet) as progress:
-        tasks = [progress.add_task(p.name, total=_total(p, playback)) for p in players]
+        tasks = [progress.add_task(p.name, total=_total(p)) for p in players]
         while not stop.is_set():
             player = min(players, key=lambda player: player.due)
             if player.due == math.inf:
@@ -172,8 +195,8 @@ def _play(
         _show(progress, tasks, players)
 
 
-def _total(player: Player, playback: Playback) -> float | None:
-    return None if playback.loop else player.duration
+def _total(player: Player) -> float | None:
+    return None if math.isinf(player.total) else player.total
 
 
 def _progress(*, quiet: bool) -> Progress:

@@ -226,3 +226,24 @@ def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
         _, err = process.communicate(timeout=60)
         assert process.returncode == 6
         assert "broken.edf: expected" in err
+
+
+def test_as_much_as_asked_for_is_played_round_and_round(tmp_path: Path) -> None:
+    path = write_edf(tmp_path / "night.edf", 4)
+    options = ("--loop", "--duration", 9.5, "--speed", "max", "--t0", 1, "--json")
+    with closing(Inlet(stream_config("night", sfreq=SFREQ))) as inlet, replaying(path, *options):
+        chunk = collect(inlet, round(9.5 * SFREQ))
+    np.testing.assert_allclose(chunk.timestamps, 1 + np.arange(1900) / SFREQ, rtol=1e-12)
+    np.testing.assert_array_equal(
+        chunk.data, np.tile(open_recording(path).read(0, 800), (3, 1))[:1900]
+    )
+
+
+def test_a_reader_that_ended_is_waited_for_until_it_is_back(tmp_path: Path) -> None:
+    path = write_edf(tmp_path / "night.edf", 600)
+    with replaying(path, "--speed", "max", "--ahead", 5, "--t0", 1):
+        with closing(Inlet(stream_config("night", sfreq=SFREQ))) as inlet:
+            read_until = collect(inlet, round(20 * SFREQ)).timestamps[-1]
+        with closing(Inlet(stream_config("night", sfreq=SFREQ))) as inlet:
+            goes_on = collect(inlet, 1).timestamps[0]
+    assert goes_on - read_until < 10

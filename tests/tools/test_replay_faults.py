@@ -231,3 +231,14 @@ def test_a_storm_is_played_to_its_end(tmp_path: Path) -> None:
         (stream,) = summary(process)["streams"]
     assert len(stream["faults"]) > 20
     assert stream["recording_s"] == pytest.approx(600, abs=0.1)
+
+
+def test_a_fault_can_be_for_one_of_several_streams(tmp_path: Path) -> None:
+    paths = [write_edf(tmp_path / f"{name}.edf", 4) for name in ("left", "right")]
+    with replaying(
+        *paths, "--fault", "left/gap@1+2", "--no-wait", "--speed", 50, "--json"
+    ) as process:
+        left, right = summary(process)["streams"]
+    assert [fault["kind"] for fault in left["faults"]] == ["gap"]
+    assert right["faults"] == []
+    assert (left["samples"], right["samples"]) == (2 * SFREQ, 4 * SFREQ)
