@@ -7,7 +7,7 @@ DEV     := $(VENV)/.dev
 # TensorRT's signatures, for mypy, where they lie beside the checkout
 TYPING  := $(wildcard ../shared/typing)
 
-.PHONY: help install dev demo test lint docs bench chaos kill gpu-check bundle clean
+.PHONY: help install dev demo test lint docs bench chaos kill soak fuzz gpu-check bundle clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -53,6 +53,9 @@ kill: $(RUNTIME) ## kill the daemon 100 times and see that nothing is lost (6 mi
 
 gpu-check: $(DEV) ## test and measure TensorRT on this computer's GPU, and write gpu-check.json
 	$(BIN)/python -m tools.gpu_check --out gpu-check.json
+
+soak: $(RUNTIME) ## a night in fast motion with faults and kills (HOURS, SUBJECTS, SEED, KILLS, OUT)
+	$(BIN)/python -m tools.soak
 
 bundle: $(DEV) ## retrain and re-export the shipped bundle (seeded; half an hour on one core)
 	$(BIN)/python -m models.train --out models/bundles/sdreamer-mouse
