@@ -32,11 +32,12 @@ class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 BOUNDS: dict[Precision, Bound] = {
     "fp32": Bound(1e-4, 0.999),
-    "tf32": Bound(1e-2, 0.99),
-    "fp16": Bound(1e-2, 0.99),
-    "bf16": Bound(8e-2, 0.95),
+    "tf32": Bound(0.1, 0.999),
+    "fp16": Bound(0.1, 0.999),
+    "bf16": Bound(0.5, 0.995),
 }
-"""docs/engines.md says what the networks of fp16 and bf16 differ by when run on a processor."""
+"""About twice what rounding alone does to the shipped model on a processor (docs/engines.md): a
+trained model is steep between two stages, so a rare estimate moves far without changing stage."""
 
 
 class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

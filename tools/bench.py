@@ -1,5 +1,6 @@
 """`hypnod bench`: how fast it is here, and how that stands to the goals."""
 
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from engines.bundle import Bundle, open_bundle
-from engines.select import open_engine
+from engines.select import available_engines, open_engine
 from models.spec import FULL_FILE
 from models.writers import replacing
 from tools.bench_bundle import N_CONTEXT, make_bundle
@@ -29,6 +30,7 @@ from tools.bench_daemon import (
 from tools.bench_engine import has_full_graph, time_cached_and_full, time_step
 from tools.bench_journal import measure_journal
 from tools.bench_report import SUBJECTS, WORK_RATIO, BenchReport, draw_report, judge
+from tools.bench_steps import draw, time_steps
 from tools.daemon_process import ChildError
 from tools.measure import Percentiles, describe_machine, percentiles
 
@@ -63,6 +65,9 @@ def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="See that it runs; the figures mean little.")
     ] = False,
+    roofline: Annotated[
+        bool, typer.Option("--roofline", help="Only the engines' steps, against the processor.")
+    ] = False,
 ) -> None:
     """Measure **latency, speed and appetite** on this computer, which should be idle.
 
@@ -73,20 +78,40 @@ def bench(
     - the journal, committed before an epoch is published, on the disk of the temporary folder
     - 64 subjects in real time, and how soon a daemon is ready
 
-    Takes about three minutes. LSL is confined to the bench, and ports are free ones.
+    Takes about three minutes. LSL is confined to the bench, and ports are free ones. With
+    `--roofline` it measures instead the step of every engine for 1 to 256 subjects, and how near
+    that is to what the processor's arithmetic and memory allow.
 
         hypnod bench --json bench.json
     """
     console = Console()
     began = time.monotonic()
     opened = open_bundle(bundle)
+    if roofline:
+        _bench_steps(opened, engine, json_file, console)
+        return
     effort = _QUICK if quick else _FULL
     with tempfile.TemporaryDirectory(prefix="hypnod-bench-") as scratch, _Steps(console) as steps:
         report = _measure(opened, engine, effort, Path(scratch), steps, quick=quick, began=began)
     console.print(draw_report(report))
     if json_file is not None:
-        with replacing(json_file) as draft:
-            draft.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+        _write(json_file, report)
+
+
+def _bench_steps(bundle: Bundle, engine: str, json_file: Path | None, console: Console) -> None:
+    """Time the step of one engine, or of all that work here."""
+    engines = available_engines().items()
+    here = tuple(kind for kind, what in engines if not what.startswith("not available"))
+    threads = tuple(sorted({1, os.cpu_count() or 1}))
+    report = time_steps(bundle, here if engine == "auto" else (engine,), threads)
+    console.print(draw(report))
+    if json_file is not None:
+        _write(json_file, report)
+
+
+def _write(file: Path, report: msgspec.Struct) -> None:
+    with replacing(file) as draft:
+        draft.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
 
 
 class _Steps:
