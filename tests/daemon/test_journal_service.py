@@ -1,0 +1,154 @@
+"""The daemon and its journal: loud when it fails, and what a restart makes of it."""
+
+import contextlib
+import json
+import signal
+import socket
+import sqlite3
+import uuid
+
+import pytest
+
+from daemon.journal_reader import JournalReader
+from daemon.messages import StageMessage, encode
+from tests.support.bundles import TINY, make_bundle
+from tests.support.daemon_process import Daemon, Subscriber
+from tests.support.lsl import Source, wait_until
+from tests.support.signals import noise
+
+SFREQ = 512
+STAGE = "stage.m1"
+
+
+@pytest.fixture
+def name():
+    return f"journal-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def source(name):
+    with Source(name, sfreq=SFREQ) as source:
+        yield source
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return make_bundle(tmp_path, n_context=5, **TINY)
+
+
+def toml(name):
+    channels = '{ eeg = "EEG", emg = "EMG" }'
+    subjects = f'[{{ name = "m1", channels = {channels} }}]'
+    return f'[[streams]]\nname = "cage"\nmatch = {{ name = "{name}" }}\nsubjects = {subjects}\n'
+
+
+@contextlib.contextmanager
+def running(folder, name, source, bundle, **environ):
+    """A daemon that reads the source, and one who heard it from its first word on."""
+    with Daemon(folder, toml(name), bundle, environ=environ) as daemon:
+        daemon.listen()
+        with Subscriber(daemon.endpoint) as subscriber:
+            daemon.event("stream", state="FILLING")
+            source.wait_for_consumers()
+            yield daemon, subscriber
+
+
+def push(source, subscriber, n_epochs, epoch):
+    """Push whole epochs and wait for the live estimate of the last one."""
+    source.push(n_epochs * SFREQ, data=noise(n_epochs * SFREQ, seed=source.sent))
+    subscriber.until(lambda m: isinstance(m, StageMessage) and (m.kind, m.epoch) == ("live", epoch))
+
+
+def entries(folder, topic=STAGE):
+    return JournalReader(folder / "journal.sqlite").latest(topic)
+
+
+def test_what_is_heard_is_in_the_journal(tmp_path, name, source, bundle):
+    with running(tmp_path, name, source, bundle) as (_, subscriber):
+        push(source, subscriber, 8, epoch=7)
+        heard = [m for m in subscriber.heard if isinstance(m, StageMessage) and not m.replayed]
+        kept = {e.payload for e in entries(tmp_path)}
+        assert {encode(m) for m in heard} <= kept
+    (session,) = JournalReader(tmp_path / "journal.sqlite").sessions()
+    assert session.id == heard[0].session
+    assert (session.model, session.engine, session.config_hash) == (
+        heard[0].model,
+        heard[0].engine,
+        heard[0].config,
+    )
+    assert json.loads(session.config)["streams"][0]["name"] == "cage"
+
+
+def test_staging_goes_on_loudly_while_the_journal_is_locked(tmp_path, name, source, bundle):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "systemd"))
+        systemd.settimeout(30)
+        environ = {"NOTIFY_SOCKET": str(tmp_path / "systemd")}
+        with running(tmp_path, name, source, bundle, **environ) as (daemon, subscriber):
+            push(source, subscriber, 2, epoch=1)
+            path = tmp_path / "journal.sqlite"
+            with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+                other.execute("BEGIN EXCLUSIVE")
+                push(source, subscriber, 3, epoch=4)
+                assert daemon.event("journal failing")["reason"] == "database is locked"
+                wait_until(lambda: "journal" in daemon.get("/readyz")[1], "503")
+                assert daemon.get("/readyz")[0] == 503
+                assert "hypnod_journal_failing 1.0" in daemon.get("/metrics")[1]
+                while b"journal: database is locked" not in systemd.recv(4096):
+                    pass
+                other.execute("ROLLBACK")
+            daemon.event("journal goes on")
+            seqs = [e.seq for e in entries(tmp_path)]
+            assert seqs == list(range(len(seqs)))
+            assert {e.epoch for e in entries(tmp_path)} >= set(range(5))
+            assert "hypnod_journal_failing 0.0" in daemon.get("/metrics")[1]
+
+
+def test_after_too_long_it_starts_cold_and_every_live_estimate_gets_its_final_one(
+    tmp_path, name, source, bundle
+):
+    with running(tmp_path, name, source, bundle) as (daemon, subscriber):
+        push(source, subscriber, 6, epoch=5)
+        daemon.process.kill()
+    before = entries(tmp_path)
+    source.push(9 * SFREQ)  # more than the window of 5 s: nobody hears it
+    with running(tmp_path, name, source, bundle) as (daemon, subscriber):
+        push(source, subscriber, 2, epoch=7)
+        daemon.signal(signal.SIGTERM)
+        assert daemon.end()[0] == 0
+    after = entries(tmp_path)[len(before) :]
+    assert [e.seq for e in after] == list(range(len(before), len(before) + len(after)))
+    due = {e.epoch for e in before if e.kind == "live"}
+    due -= {e.epoch for e in before if e.kind == "final"}
+    assert [(e.kind, e.epoch) for e in after[: len(due)]] == [("final", k) for k in sorted(due)]
+    for epoch in (6, 7):
+        assert [e.kind for e in after if e.epoch == epoch] == ["live", "final"]
+    reasons = [e.message.reason for e in entries(tmp_path, "stream.cage")]
+    assert [r for r in reasons if r.startswith("started cold: 9.0 s are missing")]
+
+
+def test_another_model_starts_cold(tmp_path, name, source, bundle):
+    with running(tmp_path, name, source, bundle) as (daemon, subscriber):
+        push(source, subscriber, 3, epoch=2)
+        daemon.process.kill()
+    other = make_bundle(tmp_path, n_context=5, seed=1, **TINY)
+    with running(tmp_path, name, source, other) as (daemon, subscriber):
+        push(source, subscriber, 2, epoch=4)
+    finals = [e for e in entries(tmp_path) if e.kind == "final"]
+    assert [e.epoch for e in finals] == [0, 1, 2]
+    lives = {e.epoch: e.message for e in entries(tmp_path) if e.kind == "live"}
+    for entry in finals:  # in the words of the model that read it
+        assert entry.message.model == lives[entry.epoch].model
+        assert entry.message.stage == lives[entry.epoch].stage
+    assert lives[4].model != lives[2].model
+    assert lives[4].slots_filled == 2
+
+
+def test_a_second_daemon_on_one_journal_ends_in_one_sentence(tmp_path, name, source, bundle):
+    with running(tmp_path, name, source, bundle) as (first, subscriber):
+        with Daemon(tmp_path, toml(name), bundle) as second:
+            code, written = second.end()
+        assert code == 8
+        assert "found that another daemon writes it" in written.splitlines()[-1]
+        push(source, subscriber, 2, epoch=1)
+        assert first.process.poll() is None
