@@ -19,25 +19,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 import zmq
-from numpy.typing import NDArray
 
-from daemon.chunk import Chunk, StreamDescription
-from daemon.config import QualityConfig, StagingConfig, StreamConfig, SubjectConfig
+from daemon.config import StreamConfig, SubjectConfig
 from daemon.journal_reader import Entry, JournalReader
-from daemon.lsl import load_pylsl
 from daemon.messages import StageMessage
-from daemon.pipeline import Pipeline
-from daemon.stager import Estimate, Stager
+from daemon.stager import Estimate
 from engines.bundle import Bundle, open_bundle
-from engines.select import open_engine
 from tools.daemon_process import DaemonProcess, confined_lsl
+from tools.kill_reference import Life, reference
+from tools.kill_source import SFREQ, SUBJECTS, KillSource
 
-SFREQ = 512.0
-SUBJECTS = ("m1", "m2")
-_LABELS = tuple(f"{m}{i}" for i in range(1, len(SUBJECTS) + 1) for m in ("EEG", "EMG"))
 _STREAM = "kills"
 _PATIENT_S = 600.0  # the source is no real-time one: its silence says nothing
 _CONNECT_S = 30.0
@@ -62,48 +55,6 @@ class Report:
     problems: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Life:
-    """What one process of the daemon staged."""
-
-    first: int
-    """The first sample that it received."""
-    first_epoch: int
-    last_epoch: int
-    warm: bool
-
-
-class _Source:
-    """An outlet that can send any of its samples, whose values follow from their number."""
-
-    def __init__(self, name: str, seed: int) -> None:
-        lsl = load_pylsl()
-        info = lsl.StreamInfo(name, "EEG", len(_LABELS), SFREQ, "float32", name)
-        info.set_channel_labels(list(_LABELS))
-        info.set_channel_units(["microvolts"] * len(_LABELS))
-        self._outlet = lsl.StreamOutlet(info)
-        self._seed = seed
-        self.t0 = lsl.local_clock()
-        self.sent = 0
-
-    def push(self, n: int) -> None:
-        """Send the next n samples."""
-        numbers = np.arange(self.sent, self.sent + n)
-        self._outlet.push_chunk(self.values(numbers), (self.t0 + numbers / SFREQ).tolist())
-        self.sent += n
-
-    def values(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return samples (n, n_channels), µV: noise whose amplitude changes every second."""
-        block = round(SFREQ)
-        out = np.empty((len(numbers), len(_LABELS)), np.float32)
-        for second in np.unique(numbers // block):
-            rng = np.random.default_rng([self._seed, int(second)])
-            noise = rng.normal(0, rng.uniform(20, 80, len(_LABELS)), (block, len(_LABELS)))
-            here = numbers // block == second
-            out[here] = noise[numbers[here] % block]
-        return out
-
-
 class KillRun:
     """A daemon, its source and its listener.
 
@@ -120,9 +71,9 @@ class KillRun:
         self._environ = environ
         self._random = random.Random(seed)  # noqa: S311  not for secrets
         self._name = f"hypnod-kills-{os.getpid()}-{seed}"
-        self._source = _Source(self._name, seed)
+        self._source = KillSource(self._name, seed)
         self._heard: list[tuple[str, bytes]] = []
-        self._lives: list[_Life] = []
+        self._lives: list[Life] = []
         self._report = Report()
         self.reader = JournalReader(folder / "journal.sqlite")
 
@@ -225,7 +176,7 @@ class KillRun:
         number = round((first - self._source.t0) * SFREQ)
         self._report.warm += warm
         self._report.cold += staged >= 0 and not warm
-        self._lives.append(_Life(number, staged + 1, last, warm))
+        self._lives.append(Life(number, staged + 1, last, warm))
 
     def _config(self) -> dict[str, Any]:
         subjects = [{"name": s.name, "channels": s.channels} for s in self._stream.subjects]
@@ -251,7 +202,8 @@ class KillRun:
             if [e.seq for e in entries] != list(range(len(entries))):
                 self._report.problems.append(f"{topic}: a number is missing")
         expected: dict[tuple[str, str, int], Estimate] = {
-            (e.kind, e.subject, e.epoch): e for e in self._reference()
+            (e.kind, e.subject, e.epoch): e
+            for e in reference(self._lives, self._source, self._stream, self._bundle)
         }
         for subject in SUBJECTS:
             self._check_subject(subject, kept[f"stage.{subject}"], expected)
@@ -304,35 +256,6 @@ class KillRun:
 
     def _entries(self, topic: str) -> list[Entry]:
         return self.reader.messages(topic, 0, sys.maxsize, sys.maxsize)
-
-    def _reference(self) -> Iterator[Estimate]:
-        """Stage, without an interruption, what the daemon received, as often as it started anew."""
-        lives = list(self._lives)
-        while lives:
-            warm = next((i for i, life in enumerate(lives[1:], 1) if not life.warm), len(lives))
-            yield from self._stage(lives[:warm])
-            lives = lives[warm:]
-
-    def _stage(self, lives: list[_Life]) -> Iterator[Estimate]:
-        """Stage lives that went on from one another."""
-        spec, staging = self._bundle.spec, StagingConfig()
-        description = StreamDescription(_STREAM, _LABELS, ("uV",) * len(_LABELS), SFREQ)
-        pipeline = Pipeline(self._stream, staging, QualityConfig(), spec, description)
-        pipeline.count_from(lives[0].first_epoch)
-        origin = self._source.t0 + lives[0].first / SFREQ
-        with open_engine(self._bundle, "onnxruntime", n_rows=len(SUBJECTS)) as engine:
-            stager = Stager(engine, {_STREAM: list(SUBJECTS)}, staging)
-            for life in lives:
-                n_epochs = life.last_epoch + 1 - lives[0].first_epoch
-                end = origin + n_epochs * spec.epoch_s
-                numbers = np.arange(life.first, round((end - self._source.t0) * SFREQ))
-                parts = np.array_split(numbers, len(numbers) // 500 + 1)
-                for part in filter(len, parts):  # none where it staged but what was missing
-                    times = self._source.t0 + part / SFREQ
-                    values = self._source.values(part)
-                    pipeline.push(Chunk(values, times, float(times[-1])))
-                    yield from stager.stage(pipeline.pop_ready())
-            yield from stager.flush()
 
 
 def main(
