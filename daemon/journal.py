@@ -186,7 +186,7 @@ class Journal:
         """
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._take_lock()
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o640))  # its group may read it
         db = connect(self.path, "rw", _LOCK_WAIT_S)
         try:
             if is_new(db):

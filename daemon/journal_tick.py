@@ -41,11 +41,10 @@ def commit(db: sqlite3.Connection, ticks: Sequence[Tick]) -> None:
                 db.execute(_STATE, (point.stream, point.state))
                 db.execute(_SLOT, (point.stream, point.slot, point.epoch, point.arrays))
         db.execute("COMMIT")
-    except sqlite3.Error:
+    finally:
         if db.in_transaction:
             with suppress(sqlite3.Error):
                 db.execute("ROLLBACK")
-        raise
 
 
 def _row(message: Message) -> tuple[object, ...]:

@@ -81,10 +81,11 @@ def test_a_journal_that_is_not_there_yet_is_empty(path):
     assert not path.exists()
 
 
-def test_only_its_owner_may_read_it(journal, path):
+def test_its_group_may_read_it_where_the_folder_lets_it_in(journal, path):
     journal.write([stage(0)])
-    for file in path.parent.iterdir():
-        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+    for file in path.parent.glob("*.sqlite*"):
+        expected = 0o600 if file.suffix == ".lock" else 0o640
+        assert stat.S_IMODE(file.stat().st_mode) == expected, file
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
