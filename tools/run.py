@@ -39,7 +39,7 @@ def run(config: Config) -> None:
     Ctrl-C or SIGTERM stops in order: the last estimates are published. A second Ctrl-C stops
     at once.
 
-    Exit codes: 0 stopped in order, 3 config, 4 model or engine, 5 every stream failed, 7 a port
-    is in use, 130 stopped at once.
+    Exit codes: 0 stopped in order, 3 config or keys, 4 model or engine, 5 every stream failed,
+    7 a port is in use, 8 the journal is in use or of another format, 130 stopped at once.
     """
     run_service(config)
