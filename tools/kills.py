@@ -232,7 +232,11 @@ class KillRun:
             if [m.epoch for m in messages] != list(range(len(messages))):
                 report.problems.append(f"{subject}: a {kind} epoch is missing or came twice")
             for message in messages:
-                self._compare(message, expected[kind, subject, message.epoch])
+                estimate = expected.get((kind, subject, message.epoch))
+                if estimate is None:
+                    report.problems.append(f"{subject}: {kind} {message.epoch} is one too many")
+                else:
+                    self._compare(message, estimate)
             if kind == "live":
                 report.epochs += len(messages)
             else:
