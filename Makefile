@@ -57,6 +57,15 @@ gpu-check: $(DEV) ## test and measure TensorRT on this computer's GPU, and write
 soak: $(RUNTIME) ## a night in fast motion with faults and kills (HOURS, SUBJECTS, SEED, KILLS, OUT)
 	$(BIN)/python -m tools.soak
 
+FUZZ_TARGETS ?= config edf bdf mat xdf hypnogram request key manifest network
+FUZZ_SECONDS ?= 60
+
+fuzz: $(DEV) ## fuzz every parser with coverage, FUZZ_SECONDS each (needs the extra fuzz)
+	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
+	for name in $(FUZZ_TARGETS); do \
+		$(BIN)/python -m tests.fuzz.atheris_target $$name -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
+
 bundle: $(DEV) ## retrain and re-export the shipped bundle (seeded; half an hour on one core)
 	$(BIN)/python -m models.train --out models/bundles/sdreamer-mouse
 

@@ -175,7 +175,7 @@ def _start(file: EdfFile) -> datetime | None:
     try:
         with _ignore_oddities():
             return file.decode(signals, 0, 1).startdatetime
-    except (ValueError, OverflowError):
+    except Exception:  # a broken header breaks edfio in ways it does not name
         return None
 
 

@@ -217,6 +217,15 @@ def test_annotations_alone_are_not_a_recording(tmp_path):
         open_recording(tmp_path / "h.edf")
 
 
+def test_a_first_record_without_its_time_is_refused(tmp_path):
+    path = tmp_path / "night.edf"
+    write_edf(path, seconds=2, annotations=[edfio.EdfAnnotation(1, 2, "W")])
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"+0\x14\x14\0", b"\0\0\0\0\0"))
+    with pytest.raises(RecordingError, match="expected a valid EDF or BDF file"):
+        open_recording(path)
+
+
 @pytest.fixture(scope="module", params=["edf", "bdf", "interrupted"])
 def seed_file(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("seed") / ("a.bdf" if request.param == "bdf" else "a.edf")
