@@ -6,7 +6,6 @@ loaded.
 """
 
 import importlib
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -115,8 +114,3 @@ def _make_logger(library: Library, log: Log) -> "tensorrt.ILogger":
 
     logger: tensorrt.ILogger = Logger()
     return logger
-
-
-def is_loaded(flavour: Flavour) -> bool:
-    """Return whether a flavour was imported in this process."""
-    return _MODULES[flavour] in sys.modules
