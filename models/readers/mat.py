@@ -12,6 +12,7 @@ from scipy import io
 
 from models.errors import RecordingError
 from models.readers.base import ArrayRecording, Description, select_channels
+from models.readers.mat_file import check_arrays
 
 _SIGNALS = ("eeg", "emg")
 _HDF5 = b"\x89HDF"
@@ -63,6 +64,7 @@ def _load(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.generic]]:
                 f"{path}: expected a MATLAB file of version 7 or older, found version 7.3 (HDF5); "
                 "save it again with save(..., '-v7')"
             )
+        check_arrays(path, names)
         content: dict[str, NDArray[np.generic]] = io.loadmat(path, variable_names=names)
     except RecordingError:
         raise

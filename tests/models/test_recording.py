@@ -1,6 +1,7 @@
 """Real recordings where they are, and files written here: every reader, and every broken file."""
 
 import resource
+import struct
 from datetime import date, datetime, time
 from itertools import pairwise
 
@@ -299,6 +300,17 @@ def test_a_mat_of_the_sdreamer_lab(tmp_path):
 def test_a_mat_that_is_not_of_that_lab(tmp_path, changes, sentence):
     with pytest.raises(RecordingError, match=sentence):
         open_recording(write_mat(tmp_path / "m.mat", **changes))
+
+
+@pytest.mark.parametrize("kind", [0, 8, 14, 33, 0x2056])
+def test_a_mat_of_unknown_numbers_is_refused(tmp_path, kind):
+    path = tmp_path / "night.mat"
+    write_mat(path)
+    content = path.read_bytes()
+    at = content.index(b"\1\0\3\0eeg\0") + 8
+    path.write_bytes(content[:at] + struct.pack("<I", kind) + content[at + 4 :])
+    with pytest.raises(RecordingError, match=f"in 'eeg', found an unknown type {kind}"):
+        open_recording(path)
 
 
 def test_a_mat_of_version_7_3_says_how_to_save_it(tmp_path):
