@@ -60,7 +60,7 @@ class ProgressReceiver:
         self._events: zmq.Socket[bytes] = self._socket.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         )
-        self._connected = 0
+        self._connected = self._gone = 0
         self._read: dict[str, float] = {}  # who told last is at the end
 
     @property
@@ -109,6 +109,10 @@ class ProgressReceiver:
         """
         while self._events.poll(0):
             event = recv_monitor_message(self._events)["event"]
-            self._connected += 1 if event == zmq.EVENT_HANDSHAKE_SUCCEEDED else -1
-        for reader in list(self._read)[: max(0, len(self._read) - self._connected)]:
-            del self._read[reader]
+            come = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            self._connected += 1 if come else -1
+            self._gone += not come
+        # That somebody came may be heard later than what he told: only who left is forgotten.
+        while self._gone and len(self._read) > self._connected:
+            del self._read[next(iter(self._read))]
+            self._gone -= 1
