@@ -47,7 +47,12 @@ def _stage(
     origin = source.t0 + lives[0].first / SFREQ
     with open_engine(bundle, "onnxruntime", n_rows=len(SUBJECTS)) as engine:
         stager = Stager(engine, {stream.name: list(SUBJECTS)}, staging)
+        end, after = origin, None
         for life in lives:
+            if after is not None and life.first / SFREQ + source.t0 - end < stream.jitter_s:
+                # Too few samples are missing to be a gap, but a restart starts the filters anew.
+                pipeline = Pipeline(stream, staging, QualityConfig(), spec, description)
+                pipeline.recall(after)
             n_epochs = life.last_epoch + 1 - lives[0].first_epoch
             end = origin + n_epochs * spec.epoch_s
             numbers = np.arange(life.first, round((end - source.t0) * SFREQ))
@@ -56,7 +61,11 @@ def _stage(
                 times = source.t0 + part / SFREQ
                 values = source.values(part)
                 pipeline.push(Chunk(values, times, float(times[-1])))
-                yield from stager.stage(pipeline.pop_ready())
+                batches = pipeline.pop_ready()
+                after = batches[-1].after if batches else after
+                yield from stager.stage(batches)
             # As long after the end as it takes to give up what is missing before it.
-            yield from stager.stage(pipeline.pop_ready(end + staging.stall_s))
+            batches = pipeline.pop_ready(end + staging.stall_s)
+            after = batches[-1].after if batches else after
+            yield from stager.stage(batches)
         yield from stager.flush()
