@@ -157,6 +157,8 @@ class Player:
     def finish(self, t0: float, stop: threading.Event) -> None:
         """Wait until what was sent has been read."""
         self._deliver(self._injector.finish(), t0, stop)
+        if self._playback.speed > 1 and not self._hello_waited and self._outlet is not None:
+            self._wait_told(t0, stop)  # a short one may be over before its reader has begun
         self._wait_read(t0, stop)
         if self._outlet is not None and self._outlet.have_consumers():
             stop.wait(LINGER_S)
