@@ -88,7 +88,7 @@ class Source:
         """The LSL clock of the source's process."""
         return float(self._ask("clock"))
 
-    def wait_for_consumers(self, timeout: float = 20.0) -> None:
+    def wait_for_consumers(self, timeout: float = 60.0) -> None:
         assert self._ask("wait_for_consumers", timeout=timeout), "nobody connected"
 
     def have_consumers(self) -> bool:
@@ -150,7 +150,7 @@ class Source:
         self.close()
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout: float = 20.0) -> None:
+def wait_until(condition: Callable[[], object], what: str, timeout: float = 60.0) -> None:
     """Return as soon as the condition holds; fail when it never does."""
     deadline = time.monotonic() + timeout
     idle = threading.Event()
