@@ -170,13 +170,15 @@ def _annotations(file: EdfFile) -> tuple[Annotation, ...]:
 
 
 def _start(file: EdfFile) -> datetime | None:
-    """Return when the recording started, None where it was anonymised or is unreadable."""
+    """Return when the recording started, None where the header has no date or no real one."""
     signals = file.annotation_signals[:1] or [0]
     try:
         with _ignore_oddities():
             return file.decode(signals, 0, 1).startdatetime
-    except Exception:  # a broken header breaks edfio in ways it does not name
+    except ValueError:  # edfio says so of dates that are anonymised or none
         return None
+    except Exception as error:  # a broken header breaks edfio in ways it does not name
+        raise _broken(file.path, error) from error
 
 
 def _is_numeric(signal: _Signal) -> bool:
