@@ -24,7 +24,7 @@ _SAME_CLOCK_S = 0.1
 _SAME_TIME_S = 0.5
 """Two machines' ideas of the time of day."""
 _BACK_S = 0.5
-"""So far a first sample may lie before the grid point that comes next."""
+"""So far a first sample may lie before the newest one of before."""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -36,6 +36,8 @@ class PipelineState:
     """Onset of epoch 0, on the source's clock, s."""
     next_epoch: int
     """The epoch that is cut next."""
+    newest: float
+    """Time of the newest sample, on the source's clock as shifted, s."""
     drift: float
     """Tracked correction of the sampling interval, s."""
     clock_shift: float
@@ -76,6 +78,7 @@ class StreamState(msgspec.Struct, frozen=True, kw_only=True):
     origin: float
     """See `PipelineState`, likewise the following."""
     next_epoch: int
+    newest: float
     drift: float
     clock_shift: float
     level: list[list[float]]
@@ -133,6 +136,7 @@ def encode_state(
             hop_s=hop_s,
             origin=state.origin,
             next_epoch=state.next_epoch,
+            newest=state.newest,
             drift=state.drift,
             clock_shift=state.clock_shift,
             level=state.level.tolist(),
@@ -176,7 +180,8 @@ class Verdict:
     reason: str
     """For people: how long it was away, or why not."""
     away_s: float | None = None
-    """From the onset of the next epoch to the first sample, s, where it goes on."""
+    """From the onset of the next epoch to the first sample, s, where it goes on; below 0 where
+    that epoch had been given up before its samples came."""
 
 
 def judge(
@@ -201,11 +206,15 @@ def judge(
     away_s = first + clock_shift - next_onset
     if away_s > span_s:
         return cold(f"{away_s:.1f} s are missing, more than the context window spans")
-    if away_s < -_BACK_S:
-        return cold(f"the source's time went back by {-away_s:.1f} s")
+    back_s = before.newest + shift - first - clock_shift
+    if back_s > _BACK_S:
+        return cold(f"the source's time went back by {back_s:.1f} s")
+    if -away_s > span_s:
+        return cold(f"its samples are {-away_s:.1f} s late, more than the context window spans")
     state = PipelineState(
         origin=before.origin + shift,
         next_epoch=before.next_epoch,
+        newest=before.newest + shift,
         drift=before.drift if before.sfreq == sfreq else 0.0,
         clock_shift=clock_shift,
         level=np.array(before.level),

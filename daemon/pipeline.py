@@ -187,6 +187,7 @@ class Pipeline:
         return PipelineState(
             origin=self._buffer.origin,
             next_epoch=self._buffer.next_epoch,
+            newest=self._timeline.last,
             drift=self._timeline.drift,
             clock_shift=self._timeline.clock_shift,
             level=np.asarray(levels["level"], np.float64),

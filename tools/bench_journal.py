@@ -93,7 +93,7 @@ def _compose(
     ]
     shape = (n_subjects, spec.n_modalities)
     levels = np.full(shape, 3.21)
-    state = PipelineState(1e5 + 0.123, tick + 1, 1e-9, 0.0, levels, levels)
+    state = PipelineState(1e5 + 0.123, tick + 1, 1e5 + tick, 1e-9, 0.0, levels, levels)
     arrays = {
         "tokens": np.random.default_rng(tick).random((*shape, spec.token_size), np.float32),
         "mask": np.ones(shape, bool),

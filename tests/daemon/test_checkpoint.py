@@ -19,7 +19,7 @@ from daemon.config import StagingConfig
 from tests.support.signals import noise, pipeline, run, stream_config
 
 SPAN_S = 16.0
-STATE = PipelineState(100.0, 50, 1e-7, 2.0, np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]]))
+STATE = PipelineState(100.0, 50, 150.1, 1e-7, 2.0, np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]]))
 BEFORE = decode_state(encode_state("mark", 512.0, 10, Clocks(0.25, 1e9), 1.0, STATE))
 NEXT = 150.0 - STATE.clock_shift  # onset of epoch 50, as the source's timestamps say it
 
@@ -55,12 +55,26 @@ def test_within_the_span_of_the_window_it_goes_on_in_the_same_grid(away_s):
 
 
 @pytest.mark.parametrize(
-    ("away_s", "why"), [(16.1, "16.1 s are missing, more than"), (-0.6, "went back by 0.6 s")]
+    ("away_s", "why"), [(16.1, "16.1 s are missing, more than"), (-0.6, "went back by 0.7 s")]
 )
 def test_later_or_earlier_it_starts_cold(away_s, why):
     verdict = judge(BEFORE, 512.0, Clocks(0.25, 1e9), NEXT + away_s, SPAN_S)
     assert verdict.state is None
     assert why in verdict.reason
+
+
+def test_epochs_that_were_given_up_do_not_count_as_time_gone_back():
+    """A source that was silent: its next samples are older than the epochs not waited for."""
+    silent = msgspec.structs.replace(BEFORE, newest=150.1 - 6.0)
+    verdict = judge(silent, 512.0, Clocks(0.25, 1e9), NEXT - 5.5, SPAN_S)
+    assert (verdict.state.next_epoch, verdict.shift) == (50, 0.0)
+    assert verdict.away_s == pytest.approx(-5.5)
+    assert verdict.reason == "resumed warm: 0.0 s are missing"
+    back = judge(silent, 512.0, Clocks(0.25, 1e9), NEXT - 6.6, SPAN_S)
+    assert "went back by 0.7 s" in back.reason
+    longer = msgspec.structs.replace(BEFORE, newest=100.0)
+    late = judge(longer, 512.0, Clocks(0.25, 1e9), NEXT - 16.1, SPAN_S)
+    assert "16.1 s late, more than the context window spans" in late.reason
 
 
 def test_the_time_of_day_may_be_set_while_it_was_away():
@@ -120,6 +134,26 @@ def test_a_pipeline_goes_on_as_if_only_the_samples_were_missing():
         assert found.onset == wanted.onset
         np.testing.assert_array_equal(found.reasons, wanted.reasons)
         np.testing.assert_array_equal(found.epochs[found.usable], wanted.epochs[wanted.usable])
+
+
+def test_a_restart_after_epochs_were_given_up_stays_in_the_grid():
+    """The source falls silent, epochs are given up, then the process ends; the samples come."""
+    sfreq, cut = 512, 7 * 512
+    data, times = noise(20 * sfreq), 1000.0 + np.arange(20 * sfreq) / sfreq
+    first = pipeline()
+    before = run(first, data[:cut], times[:cut], [512])
+    arrived = before[-1].arrived
+    before += first.pop_ready(now=arrived + 6.0)
+    state = before[-1].after
+    assert len(before) > 9
+    mark = encode_state("mark", 512.0, 0, Clocks(0.0, 1e9), 1.0, state)
+    verdict = judge(decode_state(mark), 512.0, Clocks(0.0, 1e9), float(times[cut]), SPAN_S)
+    after = pipeline()
+    after.recall(verdict.state)
+    batches = run(after, data[cut:], times[cut:], [300])
+    assert [b.epoch for b in batches] == list(range(len(before), 20))
+    assert [b.onset for b in batches] == [1000.0 + b.epoch for b in batches]
+    assert all(b.usable.all() for b in batches[1:])
 
 
 def test_a_new_grid_is_numbered_on():

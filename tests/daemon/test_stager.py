@@ -31,7 +31,7 @@ def batch(epoch, reasons, stream="a", hop_s=1.0):
     rng = np.random.default_rng(epoch + 1000 * len(stream))
     epochs = rng.normal(size=(*reasons.shape, 512)).astype(np.float32)
     levels = np.zeros(reasons.shape), np.zeros(reasons.shape)
-    after = PipelineState(0.0, epoch + 1, 0.0, 0.0, *levels)
+    after = PipelineState(0.0, epoch + 1, epoch + 1.0, 0.0, 0.0, *levels)
     onset, usable = epoch * hop_s, reasons == "ok"
     return EpochBatch(stream, epoch, onset, epochs, usable, reasons, float(epoch), after)
 
