@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.messages import Kind, StageMessage
+from models.agreement import Agreement, compare
 from models.stages import UNKNOWN
-from tools.agreement import Agreement, compare
 from tools.live_view import STAGE_STYLES
 from tools.measure import Machine, Percentiles, describe_machine, percentiles
 from tools.subscriber import Received

@@ -18,11 +18,11 @@ from daemon.messages import Kind
 from daemon.montage import Montage
 from daemon.stager import Estimate
 from engines.bundle import Bundle
+from models.agreement import Agreement, compare
 from models.hypnogram import Hypnogram
 from models.recording import Recording
 from models.stages import ART, UNKNOWN
 from models.writers import write_edf, write_events, write_table
-from tools.agreement import Agreement, compare
 from tools.live_view import STAGE_STYLES
 from tools.offline import CHUNK_S, describe
 from tools.overview import Overview

@@ -12,10 +12,10 @@ from rich.console import Console
 
 from daemon.config import parse_config
 from daemon.messages import topic_of
+from models.agreement import compare
 from models.stages import MOUSE
 from tests.support.bundles import TINY, make_bundle
 from tests.tools.test_watch import stage_message
-from tools.agreement import compare
 from tools.daemon_process import ChildError, DaemonProcess, confined_lsl, to_toml
 from tools.demo_report import Collector, DemoReport, draw_report, make_report
 from tools.subscriber import Received

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
+from models.agreement import compare
 from models.stages import ART, MOUSE, UNKNOWN
-from tools.agreement import compare
 
 HYPNOGRAM = st.lists(
     st.tuples(st.sampled_from((*MOUSE, ART, UNKNOWN)), st.sampled_from((*MOUSE, ART, UNKNOWN))),
@@ -27,6 +27,7 @@ def test_every_figure_is_that_of_scikit_learn_and_no_epoch_is_hidden(pairs):
     assert agreement.accuracy == pytest.approx(metrics.accuracy_score(t, f))
     matrix = metrics.confusion_matrix(t, f, labels=MOUSE)
     assert np.array_equal(agreement.confusion, matrix)
+    assert agreement.macro_f1 == pytest.approx(metrics.f1_score(t, f, average="macro"))
     if len({*t, *f}) > 1:
         assert agreement.kappa == pytest.approx(metrics.cohen_kappa_score(t, f, labels=MOUSE))
     else:
