@@ -55,6 +55,12 @@ def read_mat_scores(path: Path) -> NDArray[np.int64]:
     return np.where(np.isnan(scores), -1, scores).astype(np.int64)
 
 
+def has_mat_scores(path: Path) -> bool:
+    """Return whether there are `sleep_scores` in a .mat; raises RecordingError if it is broken."""
+    found = _load(path, ("sleep_scores",)).get("sleep_scores")
+    return found is not None and found.size > 0
+
+
 def _load(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.generic]]:
     try:
         with path.open("rb") as stream:

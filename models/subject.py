@@ -1,0 +1,22 @@
+"""A subject's scored recording, as a model sees it; torch-free."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One recording of one subject, conditioned.
+
+    Several recordings of a subject have the same name: whoever splits subjects splits by name.
+    """
+
+    name: str
+    epochs: NDArray[np.float32]
+    """(n, M, T), conditioned, in amplitudes."""
+    stages: NDArray[np.int64]
+    """(n,) index into the stage set, or `models.stages.UNSCORED`."""
+    usable: NDArray[np.bool_]
+    """(n, M), as the daemon finds it; where False, the samples do not matter."""

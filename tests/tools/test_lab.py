@@ -1,0 +1,163 @@
+"""Finding a lab's recordings with their hypnograms, and reading them as the daemon would."""
+
+import numpy as np
+import pytest
+from scipy import io
+
+from models.dataset import condition
+from models.errors import RecordingError
+from models.hypnogram import Hypnogram
+from models.simulate import iterate_subjects, simulate_recording
+from models.stages import MOUSE, UNSCORED, to_indices
+from models.writers import write_csv, write_edf, write_events
+from tests.support.edf import write_interrupted_edf
+from tests.support.signals import SPEC
+from tools.lab import Reading, find_recordings, open_lab, read_subjects
+from tools.simulate import write_edf as write_simulated
+
+SECONDS = 30
+SIMULATION = {"duration_s": SECONDS, "sfreq": 256.0, "time_scale": 20, "every_stage": True}
+
+
+def simulate(path, seed=1, n_subjects=1):
+    """Write simulated mice with their hypnograms inside."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mice = iterate_subjects(seed=seed, n_subjects=n_subjects, **SIMULATION)
+    write_simulated(path, mice, SIMULATION["sfreq"], n_subjects)
+    return path
+
+
+def hypnogram(epoch_s=1.0, n=SECONDS):
+    stages = [MOUSE[i % 3] for i in range(int(n / epoch_s))]
+    return Hypnogram.from_epochs(stages, epoch_s)
+
+
+@pytest.mark.parametrize(
+    ("recording", "beside", "subject"),
+    [
+        ("night.edf", "night.csv", "night"),
+        ("mouse7/night.edf", "mouse7/night_events.tsv", "mouse7"),
+        ("mouse7/day 2/night.BDF", "mouse7/day 2/night_Hypnogram.edf", "mouse7"),
+        ("sub-a1/ses-1/eeg/sub-a1_ses-1_eeg.edf", "sub-a1_ses-1_events.tsv", "sub-a1"),
+        ("night.xdf", "night_hypnogram.mat", "night"),
+        ("night.xdf", None, "night"),
+        ("night.mat", "night.mat", "night"),
+        ("night.edf", "night.edf", "night"),
+    ],
+)
+def test_a_recording_is_paired_and_named(tmp_path, recording, beside, subject):
+    path = tmp_path / recording
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    expected = None if beside is None else path.parent / beside.rpartition("/")[2]
+    if expected is not None:
+        expected.touch()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "other.edf").touch()
+    (path.parent / "notes.txt").touch()
+    assert find_recordings([tmp_path]) == [(subject, path, expected)]
+    assert find_recordings([path, tmp_path])[0].recording == path
+
+
+def test_two_hypnograms_beside_a_recording_are_named(tmp_path):
+    for name in ("night.edf", "night.csv", "night_events.tsv"):
+        (tmp_path / name).touch()
+    with pytest.raises(RecordingError, match=r"expected one .* found night.csv and night_events"):
+        find_recordings([tmp_path])
+
+
+def test_what_holds_no_recording_is_named(tmp_path):
+    with pytest.raises(RecordingError, match="found an empty folder"):
+        find_recordings([tmp_path])
+    with pytest.raises(RecordingError, match=r"nowhere: expected recordings .* found nothing"):
+        find_recordings([tmp_path / "nowhere"])
+
+
+def test_a_recording_without_a_hypnogram_is_named_or_left_out_when_told(tmp_path):
+    simulate(tmp_path / "scored.edf")
+    write_interrupted_edf(tmp_path / "plain.edf", range(5))  # its annotations are no stages
+    with pytest.raises(RecordingError, match=r"plain\.edf: expected a hypnogram, .*plain\.csv"):
+        open_lab([tmp_path], SPEC)
+    scored, unscored = open_lab([tmp_path], SPEC, Reading(skip_unscored=True))
+    assert [lab.name for lab in scored] == [str(tmp_path / "scored.edf")]
+    assert unscored == [tmp_path / "plain.edf"]
+    with pytest.raises(RecordingError, match="expected a hypnogram"):
+        open_lab([tmp_path / "plain.edf"], SPEC, Reading(skip_unscored=True))
+
+
+def test_subjects_are_what_training_on_the_same_samples_would_see(tmp_path):
+    simulate(tmp_path / "mouse7" / "night.edf")
+    (subject,) = read_subjects(open_lab([tmp_path], SPEC)[0], SPEC)
+    truth = simulate_recording(seed=1, **SIMULATION)
+    assert subject.name == "mouse7"
+    assert np.array_equal(subject.stages, to_indices(truth.hypnograms[0], MOUSE))
+    assert subject.usable.all()
+    expected = condition(SPEC, truth.data, truth.sfreq)[0]
+    assert subject.epochs.shape == expected.shape == (SECONDS, 2, 512)
+    assert np.median(np.abs(subject.epochs - expected)) < 2e-3  # the EDF has 16 bits
+
+
+def test_each_of_several_subjects_has_its_own_name_and_hypnogram(tmp_path):
+    simulate(tmp_path / "cage" / "night.edf", n_subjects=2)
+    subjects = list(read_subjects(open_lab([tmp_path], SPEC)[0], SPEC))
+    assert [subject.name for subject in subjects] == ["cage/m1", "cage/m2"]
+    truth = simulate_recording(seed=1, n_subjects=2, **SIMULATION)
+    for subject, stages in zip(subjects, truth.hypnograms, strict=True):
+        assert np.array_equal(subject.stages, to_indices(stages, MOUSE))
+
+
+@pytest.mark.parametrize("epoch_s", [4.0, 10.0])
+def test_an_experts_longer_epochs_are_spread_and_artefacts_unscored(tmp_path, epoch_s):
+    simulate(tmp_path / "night.edf")
+    stages = ["Wake", "ART", "REM", "?", *["NREM"] * 4]
+    scored = Hypnogram.from_epochs(stages[: int(SECONDS / epoch_s)], epoch_s)
+    write_csv(tmp_path / "night.csv", scored)
+    (subject,) = read_subjects(open_lab([tmp_path], SPEC)[0], SPEC)
+    expected = [0, UNSCORED, 2, UNSCORED, *[1] * 4]
+    for k, stage in enumerate(subject.stages.tolist()):
+        epoch = int(k // epoch_s)
+        assert stage == (expected[epoch] if epoch < len(scored.stages) else UNSCORED)
+
+
+def test_every_kind_of_hypnogram_says_the_same(tmp_path):
+    simulate(tmp_path / "0" / "night.edf")
+    for i in range(1, 5):
+        (tmp_path / str(i)).mkdir()
+        (tmp_path / str(i) / "night.edf").write_bytes((tmp_path / "0" / "night.edf").read_bytes())
+    write_csv(tmp_path / "0" / "night.csv", hypnogram())
+    write_events(tmp_path / "1" / "night_events.tsv", {"m1": hypnogram()})
+    write_edf(tmp_path / "2" / "night_hypnogram.edf", {"m1": hypnogram()})
+    (tmp_path / "3" / "night.txt").write_text("\n".join(hypnogram().stages))
+    numbers = to_indices(hypnogram().stages, MOUSE)
+    io.savemat(tmp_path / "4" / "night_hypnogram.mat", {"sleep_scores": numbers})
+    recordings, _ = open_lab([tmp_path], SPEC, Reading(hypnogram_epoch=1.0))
+    for subject in read_subjects(recordings, SPEC):
+        assert np.array_equal(subject.stages, numbers), subject.name
+
+
+def test_a_mat_holds_its_own_scores_and_needs_a_unit(tmp_path):
+    data = simulate_recording(seed=1, **SIMULATION).data
+    signals = {"eeg": data[:, 0], "emg": data[:, 1], "eeg_frequency": SIMULATION["sfreq"]}
+    io.savemat(tmp_path / "a.mat", signals)
+    with pytest.raises(RecordingError, match=r"a\.mat: expected a hypnogram"):
+        open_lab([tmp_path], SPEC)
+    io.savemat(tmp_path / "a.mat", signals | {"sleep_scores": np.full(SECONDS, 2.0)})
+    (subject,) = read_subjects(open_lab([tmp_path], SPEC, Reading(unit="µV"))[0], SPEC)
+    assert subject.stages.tolist() == [2] * SECONDS
+
+
+def test_epochs_in_a_gap_are_not_usable_and_hold_no_nan(tmp_path):
+    write_interrupted_edf(tmp_path / "gap.edf", [*range(12), *range(15, 30)])
+    write_csv(tmp_path / "gap.csv", hypnogram())
+    (subject,) = read_subjects(open_lab([tmp_path], SPEC)[0], SPEC)
+    assert np.flatnonzero(~subject.usable[:, 0]).tolist() == [12, 13, 14]
+    assert not subject.usable[:, 1].any()  # it has no EMG
+    assert np.isfinite(subject.epochs).all()
+    assert not subject.epochs[~subject.usable].any()
+
+
+def test_a_hypnogram_of_another_recording_is_refused(tmp_path):
+    simulate(tmp_path / "night.edf")
+    write_csv(tmp_path / "night.csv", hypnogram(n=20))
+    with pytest.raises(RecordingError, match=r"night\.edf: expected .* 30 s, found one of 20 s"):
+        open_lab([tmp_path], SPEC)
