@@ -6,64 +6,23 @@ Sleep Staging", ICDH 2023, doi:10.1109/ICDH60066.2023.00028, arXiv:2501.16329.
 An epoch transformer turns each epoch of each modality into one position-free epoch token; a
 sequence transformer reads the tokens of a context window. Attention is shared by the
 modalities, the feed-forward experts are not. Three pathways are read with the same weights:
-mixed (both modalities attend to each other), EEG alone and EMG alone.
+mixed (both modalities attend to each other), EEG alone and EMG alone. The variant that the
+authors' scoring app ships weights for (github.com/yzhaoinuw/sleep_scoring) is a configuration:
+`Architecture.separate_epochs`.
 
 B: subjects, N: epochs of the context window, M: modalities, T: samples of an epoch, L: tokens,
 D: width, S: stages. Inside, the modality comes first, `(M, B, L, D)`: an expert's rows are
 then contiguous.
 """
 
-import msgspec
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  everybody's name for it
 
-from models.errors import SpecError
+from models.sdreamer_block import Architecture, Block, read_architecture
 from models.spec import MIXED, ModelSpec
 
 _MASKED = -1e4  # finite, so that a row with nothing valid stays finite; in range of fp16
-
-
-class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The hyperparameters of `ModelSpec.architecture`, with the paper's values."""
-
-    patch_size: int = 16
-    """Samples of a patch."""
-    n_heads: int = 8
-    """Attention heads."""
-    ffn_size: int = 512
-    """Hidden units of an expert."""
-    epoch_layers: int = 2
-    """Blocks of the epoch transformer."""
-    sequence_layers: int = 3
-    """Blocks of the sequence transformer."""
-    mixed_layers: int = 1
-    """How many of the last sequence blocks have a mixed expert."""
-    head_size: int = 256
-    """Hidden units of a classification head."""
-    layer_scale: float = 0.1
-    """Initial γ of the residual branches."""
-    dropout: float = 0.1
-    """Of attention and experts, in training."""
-
-
-def read_architecture(spec: ModelSpec) -> Architecture:
-    """Return the hyperparameters of `spec`.
-
-    Raises:
-        SpecError: one is unknown or does not fit the others.
-    """
-    try:
-        architecture = msgspec.convert(spec.architecture, Architecture)
-    except msgspec.ValidationError as error:
-        raise SpecError(f"sdreamer: architecture: {error}") from error
-    for size, part in (
-        (spec.n_times, architecture.patch_size),
-        (spec.token_size, architecture.n_heads),
-    ):
-        if size % part:
-            raise SpecError(f"sdreamer: expected {size} to be a multiple of {part}")
-    return architecture
 
 
 def build(spec: ModelSpec) -> "SDreamer":
@@ -75,84 +34,6 @@ def build(spec: ModelSpec) -> "SDreamer":
     return SDreamer(spec, read_architecture(spec))
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention, shared by the modalities."""
-
-    def __init__(self, width: int, n_heads: int, dropout: float) -> None:
-        super().__init__()
-        self.n_heads = n_heads
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.proj = nn.Linear(width, width)
-        self.drop = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor, shape: tuple[int, int, int], bias: Tensor | None) -> Tensor:
-        """Attend within each group of tokens.
-
-        Args:
-            x: (M·B·L, D).
-            shape: M, L and how many modalities attend to each other (1 or M).
-            bias: (groups, 1, 1, keys), added to the scores; or None.
-        """
-        M, L, joint = shape
-        d = x.shape[-1] // self.n_heads
-        # (M/joint, joint, B, L, 3, heads, d): one transposition serves all three
-        qkv = self.qkv(x).view(M // joint, joint, -1, L, 3, self.n_heads, d)
-        qkv = qkv.permute(4, 0, 2, 5, 1, 3, 6)
-        qkv = qkv.reshape(3, -1, self.n_heads, joint * L, d)
-        q, k, v = qkv[0], qkv[1], qkv[2]
-        scores = q @ k.transpose(-2, -1) * d**-0.5
-        if bias is not None:
-            scores = scores + bias
-        y = (scores.softmax(-1) @ v).view(M // joint, -1, self.n_heads, joint, L, d)
-        y = y.permute(0, 3, 1, 4, 2, 5).reshape(-1, self.n_heads * d)
-        out: Tensor = self.drop(self.proj(y))
-        return out
-
-
-class Expert(nn.Module):
-    """LayerNorm and feed-forward of one modality, or of all mixed."""
-
-    def __init__(self, width: int, ffn_size: int, dropout: float) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.up = nn.Linear(width, ffn_size)
-        self.down = nn.Linear(ffn_size, width)
-        self.drop = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (rows, D) to (rows, D)."""
-        hidden = self.drop(F.gelu(self.up(self.norm(x))))
-        out: Tensor = self.drop(self.down(hidden))
-        return out
-
-
-class Block(nn.Module):
-    """A pre-LayerNorm transformer block with LayerScale and an expert per pathway."""
-
-    def __init__(self, width: int, names: tuple[str, ...], architecture: Architecture) -> None:
-        super().__init__()
-        a = architecture
-        self.norm = nn.LayerNorm(width)
-        self.attention = Attention(width, a.n_heads, a.dropout)
-        self.experts = nn.ModuleDict({name: Expert(width, a.ffn_size, a.dropout) for name in names})
-        self.gamma_1 = nn.Parameter(torch.full((width,), a.layer_scale))
-        self.gamma_2 = nn.Parameter(torch.full((width,), a.layer_scale))
-
-    def forward(
-        self, x: Tensor, shape: tuple[int, int, int], bias: Tensor | None, route: tuple[str, ...]
-    ) -> Tensor:
-        """Map (M·B·L, D) to the same; `route` names the experts of equal shares of the rows."""
-        x = x + self.gamma_1 * self.attention(self.norm(x), shape, bias)
-        return x + self.gamma_2 * self._experts(x, route)
-
-    def _experts(self, x: Tensor, route: tuple[str, ...]) -> Tensor:
-        if len(route) == 1:
-            y: Tensor = self.experts[route[0]](x)
-            return y
-        shares = x.view(len(route), -1, x.shape[-1])
-        return torch.cat([self.experts[name](shares[i]) for i, name in enumerate(route)])
-
-
 class EpochTransformer(nn.Module):
     """One epoch of each modality → its epoch token; nothing crosses epochs or modalities."""
 
@@ -162,12 +43,7 @@ class EpochTransformer(nn.Module):
         self.patch_size = architecture.patch_size
         self.n_patches = spec.n_times // architecture.patch_size
         M, D = spec.n_modalities, spec.token_size
-        self.patch = nn.ModuleDict(
-            {
-                m: nn.Sequential(nn.Linear(self.patch_size, D), nn.ReLU(), nn.Linear(D, D))
-                for m in spec.modalities
-            }
-        )
+        self.patch = nn.ModuleDict({m: _embed_patches(self.patch_size, D) for m in spec.modalities})
         self.cls = nn.Parameter(torch.zeros(M, 1, 1, D))
         self.position = nn.Parameter(torch.zeros(M, 1, self.n_patches + 1, D))
         self.modality = nn.Parameter(torch.zeros(M, 1, 1, D))
@@ -193,6 +69,50 @@ class EpochTransformer(nn.Module):
         return F.normalize(torch.stack(tokens, dim=1), dim=-1)
 
 
+class SeparateEpochTransformers(nn.Module):
+    """The epoch stage of the authors' scoring app: a transformer for each modality."""
+
+    def __init__(self, spec: ModelSpec, architecture: Architecture) -> None:
+        super().__init__()
+        self.modalities = nn.ModuleDict(
+            {m: ModalityTransformer(spec, m, architecture) for m in spec.modalities}
+        )
+
+    def forward(self, epochs: Tensor) -> Tensor:
+        """Encode epochs (G, M, T) to epoch tokens (G, M, D) of any length."""
+        tokens = [encode(epochs[:, i]) for i, encode in enumerate(self.modalities.values())]
+        return torch.stack(tokens, dim=1)
+
+
+class ModalityTransformer(nn.Module):
+    """One epoch of one modality → its epoch token: what the last of its tokens has become."""
+
+    def __init__(self, spec: ModelSpec, modality: str, architecture: Architecture) -> None:
+        super().__init__()
+        self.route = (modality,)
+        self.patch_size = architecture.patch_size
+        self.n_patches = spec.n_times // architecture.patch_size
+        D = spec.token_size
+        self.patch = _embed_patches(self.patch_size, D)
+        self.cls = nn.Parameter(torch.zeros(1, 1, D))
+        self.position = nn.Parameter(torch.zeros(1, self.n_patches + 1, D))
+        self.blocks = nn.ModuleList(
+            Block(D, (modality,), architecture, gated=True)
+            for _ in range(architecture.epoch_layers)
+        )
+
+    def forward(self, epochs: Tensor) -> Tensor:
+        """Encode epochs (G, T) to epoch tokens (G, D)."""
+        L, D = self.n_patches + 1, self.cls.shape[-1]
+        x = self.patch(epochs.reshape(-1, self.n_patches, self.patch_size))
+        x = torch.cat([x, self.cls.expand(x.shape[0], -1, -1)], dim=1)
+        x = (x + self.position).view(-1, D)
+        for block in self.blocks:
+            x = block(x, (1, L, 1), None, self.route)
+        token: Tensor = x.view(-1, L, D)[:, -1]
+        return token
+
+
 class SequenceTransformer(nn.Module):
     """The epoch tokens of a context window → one vector per slot and pathway."""
 
@@ -204,7 +124,7 @@ class SequenceTransformer(nn.Module):
         self.position = nn.Parameter(torch.zeros(M, 1, N, D))
         self.modality = nn.Parameter(torch.zeros(M, 1, 1, D))
         self.blocks = nn.ModuleList(
-            Block(D, spec.modalities if i < self.n_unmixed else spec.pathways, architecture)
+            Block(D, spec.modalities, architecture, mixed=i >= self.n_unmixed)
             for i in range(architecture.sequence_layers)
         )
         self.norm = nn.LayerNorm(D)
@@ -248,7 +168,8 @@ class SDreamer(nn.Module):
     def __init__(self, spec: ModelSpec, architecture: Architecture) -> None:
         super().__init__()
         self.spec = spec
-        self.epoch = EpochTransformer(spec, architecture)
+        epoch = SeparateEpochTransformers if architecture.separate_epochs else EpochTransformer
+        self.epoch = epoch(spec, architecture)
         self.sequence = SequenceTransformer(spec, architecture)
         self.heads = nn.ModuleDict(
             {
@@ -310,6 +231,10 @@ class SDreamer(nn.Module):
         tokens = self.encode(epochs)
         mixed, _ = self.read(tokens, mask)
         return torch.cat([mixed[:, None], self.read_single(tokens, mask)], dim=1)
+
+
+def _embed_patches(patch_size: int, width: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(patch_size, width), nn.ReLU(), nn.Linear(width, width))
 
 
 def _bias(mask: Tensor) -> Tensor:

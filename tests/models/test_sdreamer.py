@@ -1,5 +1,7 @@
 """Masks, caching and configuration of the net; its numbers are in test_golden.py."""
 
+import re
+
 import msgspec
 import pytest
 import torch
@@ -23,10 +25,17 @@ TINY = ModelSpec(
 )
 
 
-@pytest.fixture
-def model() -> nn.Module:
+VARIANTS: list[dict[str, bool]] = [{}, {"separate_epochs": True}, {"shared_attention": False}]
+
+
+def variant(**options: bool) -> ModelSpec:
+    return msgspec.structs.replace(TINY, architecture=TINY.architecture | options)
+
+
+@pytest.fixture(params=VARIANTS, ids=lambda options: next(iter(options), "paper"))
+def model(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(0)
-    model = sdreamer.build(TINY).eval()
+    model = sdreamer.build(variant(**request.param)).eval()
     with torch.no_grad():  # large enough that what attends to what is visible
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -53,7 +62,29 @@ def test_tokens_are_position_free_and_do_not_cross_epochs_or_modalities(model: n
     torch.testing.assert_close(model.encode(epochs[1, 3]), tokens[1, 3])
     epochs[:, :, 1] = 0.0
     torch.testing.assert_close(model.encode(epochs)[:, :, 0], tokens[:, :, 0])
-    torch.testing.assert_close(tokens.norm(dim=-1), torch.ones(2, 5, 2))
+
+
+@torch.no_grad()
+def test_tokens_have_length_1_but_in_the_app() -> None:
+    for options in VARIANTS:
+        length = (
+            sdreamer.build(variant(**options)).eval().encode(torch.randn(5, 2, 64)).norm(dim=-1)
+        )
+        assert torch.allclose(length, torch.ones(5, 2)) != ("separate_epochs" in options)
+
+
+@torch.no_grad()
+def test_unshared_attention_with_equal_weights_is_shared_attention() -> None:
+    shared, unshared = (sdreamer.build(variant(shared_attention=x)).eval() for x in (True, False))
+    weights = shared.state_dict()
+    copies = {
+        name: re.sub(r"(blocks\.\d\.(?:norm|attention\.\w+))\.\w+\.(\w+)$", r"\1.\2", name)
+        for name in unshared.state_dict()
+    }
+    assert len(copies) > len(weights) == len(set(copies.values()))
+    unshared.load_state_dict({name: weights[source] for name, source in copies.items()})
+    epochs, mask = torch.randn(2, 5, 2, 64), torch.rand(2, 5, 2) < 0.8
+    torch.testing.assert_close(unshared(epochs, mask), shared(epochs, mask))
 
 
 @torch.no_grad()
@@ -119,7 +150,8 @@ def test_architecture_that_does_not_fit_is_refused(
         sdreamer.build(msgspec.structs.replace(TINY, architecture=architecture))
 
 
-def test_every_parameter_is_trained() -> None:
-    model = sdreamer.build(TINY)
+@pytest.mark.parametrize("options", VARIANTS)
+def test_every_parameter_is_trained(options: dict[str, bool]) -> None:
+    model = sdreamer.build(variant(**options))
     model(torch.randn(2, 5, 2, 64)).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())

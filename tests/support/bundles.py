@@ -71,7 +71,7 @@ def make_bundle(folder: Path, n_context: int = 16, seed: int = 0, **architecture
 @cache
 def _make_once(n_context: int, seed: int, architecture: tuple[tuple[str, int], ...]) -> Path:
     key = hashlib.sha256(repr((n_context, seed, architecture, torch.__version__)).encode())
-    for name in ("sdreamer", "checkpoint", "export", "spec"):
+    for name in ("sdreamer", "sdreamer_block", "checkpoint", "export", "spec"):
         key.update((_ROOT / "models" / f"{name}.py").read_bytes())
     key.update(Path(__file__).read_bytes())
     bundle = _ROOT / ".pytest_cache" / "bundles" / key.hexdigest()[:16]
