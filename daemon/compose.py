@@ -13,7 +13,6 @@ from daemon.lsl import load_pylsl
 from daemon.messages import SCHEMA, Heartbeat, StageMessage
 from daemon.publisher import Publisher
 from daemon.stager import Estimate
-from engines.bundle import Bundle
 from models.spec import ModelSpec
 
 VERSION = metadata.version("hypnod")
@@ -94,25 +93,21 @@ class Composer:
         )
 
 
-def describe_run(
-    session: str, began: float, config: Config, bundle: Bundle | None = None, engine: str = ""
-) -> Session:
-    """Describe a run of the daemon for the journal; what is not known yet is empty.
+def describe_run(session: str, began: float, config: Config) -> Session:
+    """Describe a run of the daemon for the journal, before it is known what computes it.
 
     Args:
         session: identifies it.
         began: Unix time, s.
         config: what it was told.
-        bundle: the model.
-        engine: library, version and device that compute.
     """
     return Session(
         id=session,
         started=began,
         version=VERSION,
-        model=bundle.hash[:12] if bundle else "",
-        model_name=bundle.manifest.name if bundle else "",
-        engine=engine,
+        model="",
+        model_name="",
+        engine="",
         config_hash=config.hash,
         config=msgspec.json.encode(config).decode(),
     )

@@ -4,7 +4,6 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,25 +12,24 @@ from types import FrameType
 import structlog
 
 from daemon.catchup import CatchUp
-from daemon.checkpoint import Checkpoint
 from daemon.compose import VERSION, Composer, describe_run
 from daemon.config import Config, load_config
+from daemon.engine_watch import EngineWatch
 from daemon.gate import Gate
 from daemon.journal import Journal
 from daemon.journal_reader import Session
 from daemon.log import configure_log
 from daemon.lsl import load_pylsl
-from daemon.messages import StageMessage
 from daemon.metrics import Metrics
 from daemon.metrics_server import MetricsServer
 from daemon.notify import Notifier
 from daemon.outbox import Outbox
 from daemon.outlet import StageOutlet
-from daemon.pipeline import EpochBatch
 from daemon.publisher import Publisher
 from daemon.recall import Recall
+from daemon.rounds import Rounds
 from daemon.signals import handling
-from daemon.stager import Estimate, Stager, hops_per_epoch
+from daemon.stager import Stager, hops_per_epoch
 from daemon.state import StateWriter
 from daemon.stream import Stream
 from engines.bundle import open_bundle
@@ -120,14 +118,13 @@ class Service:
         history, first_seq = self._journal.history()
         self._publisher.number_from(history.next_seq, first_seq)
         self._outbox = Outbox(self._journal, self._publisher)
-        self._journal.begin(describe_run(self._session, self._began, config))
+        run = describe_run(self._session, self._began, config)
+        self._journal.begin(run)
         self._states = StateWriter(
             config.streams, self._session, self._outbox, self._metrics, self._notifier
         )
-        self._open_engine()
-        self._recall = Recall(history, self._stager, config, self._bundle)
-        self._send_last_words(self._recall.orphans())
-        self._open_streams()
+        self._open_engine(run)
+        self._open_streams(Recall(history, self._stager, config, self._bundle))
         self._warm = True
         self._notifier.ready()
         log.info("ready", version=VERSION, session=self._session, config=config.hash)
@@ -154,9 +151,9 @@ class Service:
         now = self._clock()
         for stream in self._streams:
             stream.poll(now)
-            self._settle(stream)
+            self._rounds.settle(stream)
         self._watch_journal()
-        busy = self._stage_round()
+        busy = self._rounds.go()
         self._progressed = time.monotonic()
         self._metrics.last_tick.set_to_current_time()
         self._notifier.beat(self._progressed)
@@ -174,19 +171,17 @@ class Service:
         for stream in self._streams:
             stream.drain()
             stream.past.give_up("the daemon stopped before it was found")
-            self._settle(stream)
-        while self._stage_round():
-            pass
-        self._publish(self._stager.flush())
+            self._rounds.settle(stream)
+        self._rounds.finish()
         for stream in self._streams:
             stream.stop()
         self._resources.close()
 
-    def _open_engine(self) -> None:
+    def _open_engine(self, run: Session) -> None:
         config = self._config
         self._bundle = open_bundle(Path(config.engine.bundle) if config.engine.bundle else None)
         subjects = {s.name: [subject.name for subject in s.subjects] for s in config.streams}
-        self._engine = self._resources.enter_context(
+        engine = self._resources.enter_context(
             open_engine(
                 self._bundle,
                 config.engine.kind,
@@ -196,41 +191,35 @@ class Service:
                 hops_per_epoch=hops_per_epoch(config.staging.hop_s, self._bundle.spec),
             )
         )
-        self._stager = Stager(self._engine, subjects, config.staging)
-        self._engine.warm_up()
-        self._compose = Composer(self._describe(), self._bundle.spec, self._publisher)
-
-    def _describe(self) -> Session:
-        """Tell the journal, the metrics and the log what this run computes with."""
-        run = describe_run(
-            self._session, self._began, self._config, self._bundle, self._engine.description
+        self._stager = Stager(engine, subjects, config.staging)
+        engine.warm_up()
+        self._engine = EngineWatch(
+            engine, self._bundle, run, self._journal, self._metrics, self._states
         )
-        self._journal.begin(run)
-        self._metrics.info.info(
-            {
-                "version": run.version,
-                "model": run.model,
-                "model_name": run.model_name,
-                "engine": run.engine,
-                "config": run.config_hash,
-            }
-        )
-        log.info("engine", engine=run.engine, model=run.model_name)
-        return run
+        self._compose = Composer(self._engine.run, self._bundle.spec, self._publisher)
 
-    def _open_streams(self) -> None:
+    def _open_streams(self, recall: Recall) -> None:
         config, spec, model = self._config, self._bundle.spec, self._bundle.hash[:12]
         self._streams = [
-            Stream(
-                stream, config, spec, self._states, self._metrics, self._recall.pasts[stream.name]
-            )
+            Stream(stream, config, spec, self._states, self._metrics, recall.pasts[stream.name])
             for stream in config.streams
         ]
-        self._outlets: dict[str, StageOutlet] = {}
+        outlets: dict[str, StageOutlet] = {}
         for stream in config.streams if config.publish.lsl else ():
-            outlet = StageOutlet(stream, spec, model, config.hash)
-            self._outlets[stream.name] = outlet
+            outlet = outlets[stream.name] = StageOutlet(stream, spec, model, config.hash)
             self._resources.callback(outlet.close)
+        self._rounds = Rounds(
+            self._streams,
+            self._stager,
+            self._engine,
+            recall,
+            self._compose,
+            self._outbox,
+            outlets,
+            self._states,
+            self._metrics,
+        )
+        self._rounds.send_last_words(recall.orphans())
 
     def _fail(self, error: EngineError) -> None:
         """Without an engine nothing can be staged, now or later."""
@@ -239,64 +228,11 @@ class Service:
             while stream.pop() is not None:
                 pass
 
-    def _stage_round(self) -> bool:
-        batches = [batch for stream in self._streams if (batch := stream.pop()) is not None]
-        if not batches:
-            return False
-        with self._metrics.step.time():
-            estimates = self._stager.stage(batches)
-        if self._engine.description != self._compose.run.engine:
-            self._announce_engine()
-        self._publish(estimates, [self._checkpoint(batch) for batch in batches])
-        for stream in self._streams:
-            stream.show_filled(max(self._stager.slots_filled(stream.name)))
-        return True
-
-    def _announce_engine(self) -> None:
-        """Say which engine runs since the one before was lost."""
-        self._compose.run = self._describe()
-        self._metrics.engine_losses.inc()
-
-    def _checkpoint(self, batch: EpochBatch) -> Checkpoint:
-        (stream,) = (stream for stream in self._streams if stream.name == batch.stream)
-        return self._recall.checkpoint(batch, stream.nominal_sfreq, stream.clocks)
-
-    def _settle(self, stream: Stream) -> None:
-        """Act on what a restart is to a stream, as soon as that is known."""
-        verdict = stream.past.verdict
-        if verdict is None or not self._recall.is_news(stream.name):
-            return
-        self._send_last_words(self._recall.settle(stream.name))
-        stream.show_filled(max(self._stager.slots_filled(stream.name)))
-        self._states.note(stream.name, verdict.reason)
-
-    def _send_last_words(self, lives: Sequence[StageMessage]) -> None:
-        self._outbox.send([self._compose.last_word(live) for live in lives])
-
     def _watch_journal(self) -> None:
         self._journal.retry()
         if self._journal.problem != self._journal_problem:
             self._journal_problem = self._journal.problem
             self._states.trouble("journal", self._journal_problem)
-
-    def _publish(
-        self, estimates: Sequence[Estimate], checkpoints: Sequence[Checkpoint] = ()
-    ) -> None:
-        offsets = {stream.name: stream.clock_offset for stream in self._streams}
-        lived: dict[tuple[str, float], dict[str, str]] = {}
-        messages: list[StageMessage] = []
-        for estimate in estimates:
-            onset = estimate.onset + offsets[estimate.stream]
-            messages.append(self._compose.stage(estimate, onset))
-            if estimate.kind == "live":
-                lived.setdefault((estimate.stream, onset), {})[estimate.subject] = estimate.stage
-        self._outbox.send(messages, checkpoints)
-        for message in messages:
-            if message.kind == "live":
-                self._metrics.observe(message, time.time())
-        for (stream_name, onset), stages in lived.items():
-            if stream_name in self._outlets:
-                self._outlets[stream_name].push(stages, onset)
 
     def _unhealthy(self) -> dict[str, str]:
         silent_s = time.monotonic() - self._progressed

@@ -62,6 +62,7 @@ class StateWriter:
         self._session = session
         self._outbox = outbox
         self._troubles: dict[str, str] = {}
+        self._remarks: dict[str, str] = {}
         self._metrics = metrics
         self._notifier = notifier
         self._subjects = {s.name: tuple(subject.name for subject in s.subjects) for s in streams}
@@ -113,6 +114,11 @@ class StateWriter:
         self._troubles = {name: why for name, why in troubles.items() if why is not None}
         self._notifier.status(self._describe())
 
+    def remark(self, what: str, text: str) -> None:
+        """Show in `systemctl status` what a person should know, though stages come out."""
+        self._remarks[what] = text
+        self._notifier.status(self._describe())
+
     def _describe(self) -> str:
         """Put everything in one line for a person."""
         ready = [stream for stream, state in self.all.items() if state in READY]
@@ -126,8 +132,8 @@ class StateWriter:
             for stream, (state, reason, since) in self._now.items()
             if state not in READY
         ]
-        troubles = [f"{what}: {reason}" for what, reason in self._troubles.items()]
-        return "; ".join([staging] * bool(ready) + others + troubles)
+        rest = [f"{what}: {text}" for what, text in (self._troubles | self._remarks).items()]
+        return "; ".join([staging] * bool(ready) + others + rest)
 
     def _message(
         self, stream: str, state: State, reason: str, sfreq: float | None
