@@ -33,6 +33,7 @@ from models.spec import (
     WEIGHTS_FILE,
     BundleManifest,
     ModelSpec,
+    Reference,
 )
 
 STEP_INPUTS = ("epochs", "tokens", "mask", "unimodal")
@@ -92,6 +93,7 @@ def export_bundle(
     provenance: Mapping[str, str],
     *,
     full: bool = True,
+    reference: Reference | None = None,
 ) -> None:
     """Write the bundle `out_dir`, whole or not at all; one that is there is replaced.
 
@@ -104,6 +106,7 @@ def export_bundle(
         name: the bundle's name.
         provenance: how the weights were made.
         full: also write the full-window graph.
+        reference: what the animals look like that it was trained on (`models.drift`).
     """
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=f".{out_dir.name}-") as scratch:
@@ -119,6 +122,7 @@ def export_bundle(
             spec=spec,
             files={path.name: _sha256(path) for path in sorted(folder.iterdir())},
             provenance=dict(provenance),
+            reference=reference,
         )
         (folder / SPEC_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
         if out_dir.exists():

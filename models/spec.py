@@ -1,6 +1,8 @@
 """What a model expects and gives: the contract between training, engines and daemon."""
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from models.errors import SpecError
 from models.stages import STAGE_SETS
@@ -83,6 +85,53 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         return (MIXED, *self.modalities)
 
 
+class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the animals that a model was trained on look like; `models.drift` makes and reads it.
+
+    All by modality, in the model's order. A feature is a slow average over an animal's epochs:
+    the log share of the power in each band, the log peakedness of the amplitudes, and the log SD
+    of the epochs' log amplitude.
+    """
+
+    n_animals: int
+    """How many it was made of."""
+    edges_hz: tuple[tuple[float, ...], ...]
+    """Edges of the bands, one more than there are bands, rising, Hz."""
+    mean: tuple[tuple[float, ...], ...]
+    """(n_modalities, n_features), of the animals."""
+    covariance: tuple[tuple[tuple[float, ...], ...], ...]
+    """(n_modalities, n_features, n_features), of the animals, shrunk."""
+    limit: tuple[float, ...]
+    """(n_modalities,), the Mahalanobis distance that 99 % of unknown animals keep."""
+
+    def __post_init__(self) -> None:
+        if not self.edges_hz or len(self.edges_hz[0]) < 2:
+            raise SpecError("reference.edges_hz: expected at least one band, found none")
+        n_modalities, n_features = len(self.edges_hz), len(self.edges_hz[0]) + 1
+        edges = self._array("edges_hz", (n_modalities, n_features - 1))
+        self._array("mean", (n_modalities, n_features))
+        covariance = self._array("covariance", (n_modalities, n_features, n_features))
+        limit = self._array("limit", (n_modalities,))
+        if not (np.diff(edges) > 0).all():
+            raise SpecError("reference.edges_hz: expected rising ones, found others")
+        if not np.linalg.eigvalsh(covariance).min() > 0:
+            raise SpecError("reference.covariance: expected a positive definite one, found another")
+        if not limit.min() > 0:
+            raise SpecError(f"reference.limit: expected more than 0, found {limit.min()}")
+
+    def _array(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """Return a field as an array of this shape; raises SpecError where it is none."""
+        try:
+            found = np.array(getattr(self, name), np.float64)
+        except ValueError as error:
+            raise SpecError(f"reference.{name}: expected shape {shape}, found {error}") from error
+        if found.shape != shape or not np.isfinite(found).all():
+            raise SpecError(
+                f"reference.{name}: expected finite numbers of shape {shape}, found {found.shape}"
+            )
+        return found
+
+
 class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The content of a bundle's `spec.json`."""
 
@@ -96,6 +145,15 @@ class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """SHA-256 of every other file of the bundle, by its name."""
     provenance: dict[str, str] = {}
     """How it was made: data, seed, versions, date. Free text by key."""
+    reference: Reference | None = None
+    """What the animals that it was trained on look like; null: there is no drift measure."""
+
+    def __post_init__(self) -> None:
+        if self.reference is not None and len(self.reference.limit) != self.spec.n_modalities:
+            raise SpecError(
+                f"reference: expected {self.spec.n_modalities} modalities, "
+                f"found {len(self.reference.limit)}"
+            )
 
 
 BUNDLE_FORMAT = 1
