@@ -22,7 +22,8 @@ _EXTENSIONS = (".edf", ".bdf", ".rec", ".csv", ".tsv", ".txt", ".mat")
 _STAGE_COLUMNS = ("stage", "trial_type", "value")
 _MICROAROUSAL = 3  # a fourth class of that lab's app; short wakefulness
 _TOLERANCE_S = 1e-3  # onsets are written with milliseconds
-_MAX_RESOLUTION_S = 30.0  # no scorer uses longer epochs
+_EPOCH_S = (0.25, 30.0)  # no scorer uses shorter or longer epochs
+_ENOUGH_BOUTS = 10  # for their common divisor not to be chance
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,18 @@ class Hypnogram:
         """When the last stage other than UNKNOWN ends, s; 0 without one."""
         scored = [i for i, stage in enumerate(self.stages) if stage != UNKNOWN]
         return float(self.onsets[scored[-1]] + self.durations[scored[-1]]) if scored else 0.0
+
+    @property
+    def epoch_s(self) -> float | None:
+        """Length of the epochs it was scored in, s; None where it does not tell.
+
+        Told by stages of one length, the last one apart, or by the common divisor of ten or more.
+        """
+        lengths = self.durations[:-1]
+        if len(lengths) == 0 or (len(lengths) < _ENOUGH_BOUTS and np.ptp(lengths) > _TOLERANCE_S):
+            return None
+        found = _common_divisor(np.concatenate([lengths, np.diff(self.onsets)]))
+        return found if _EPOCH_S[0] <= found <= _EPOCH_S[1] else None
 
     def to_epochs(self, epoch_s: float, n_epochs: int) -> list[str]:
         """Return the stage that fills most of each epoch, UNKNOWN where most is unscored.
@@ -140,9 +153,8 @@ def check_length(hypnogram: Hypnogram, recording: Recording) -> None:
 
     Less than one scored epoch may be missing at the end; what follows as UNKNOWN is ignored.
     """
-    times = np.concatenate([hypnogram.onsets, hypnogram.durations])
-    steps = np.gcd.reduce(np.round(times * 1000).astype(np.int64)) / 1000 if len(times) else 0.0
-    epoch_s = min(max(float(steps), 2 * _TOLERANCE_S), _MAX_RESOLUTION_S)
+    step = _common_divisor(np.concatenate([hypnogram.onsets, hypnogram.durations]))
+    epoch_s = min(max(step, 2 * _TOLERANCE_S), _EPOCH_S[1])
     too_short = hypnogram.end <= recording.duration - epoch_s
     too_long = hypnogram.scored_end >= recording.duration + epoch_s
     if too_short or too_long:
@@ -151,6 +163,11 @@ def check_length(hypnogram: Hypnogram, recording: Recording) -> None:
             f"{recording.path}: expected a hypnogram of the recording's {recording.duration:g} s, "
             f"found one of {found:g} s"
         )
+
+
+def _common_divisor(times: NDArray[np.float64]) -> float:
+    """Return the longest time of which all are multiples, to the ms; 0 without times, s."""
+    return float(np.gcd.reduce(np.round(times * 1000).astype(np.int64))) / 1000
 
 
 def _from_annotations(

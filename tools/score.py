@@ -11,15 +11,16 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from daemon.config import Config, StreamConfig, load_config
 from daemon.stager import Estimate, hops_per_epoch
-from engines.base import Engine
-from engines.bundle import open_bundle
+from engines.bundle import Bundle, open_bundle
 from engines.select import open_engine
 from models.errors import RecordingError
-from models.hypnogram import Hypnogram, check_length, read_hypnogram
 from models.recording import Recording
+from tools.aggregate import check_epoch
 from tools.channels import choose
+from tools.lab import read_hypnograms
 from tools.offline import stage_recording
-from tools.score_report import Scored, print_report, write_files, write_pictures
+from tools.score_report import print_report, write_files, write_pictures
+from tools.scored import Scored
 
 Unit = Literal["V", "mV", "µV", "uV"]
 
@@ -62,6 +63,10 @@ def score(
         float | None,
         typer.Option(min=0.001, help="Length of its epochs, s, if it has one stage a line."),
     ] = None,
+    epoch_s: Annotated[
+        float | None,
+        typer.Option(help="Give out epochs of this length, s: mean of the probabilities."),
+    ] = None,
     csv: Annotated[
         Path | None, typer.Option(help="Write every estimate with its probabilities.")
     ] = None,
@@ -84,6 +89,8 @@ def score(
 
         hypnod score night.edf --eeg EEG2 --emg EMG2a-EMG2b --hypnogram expert.csv
 
+        hypnod score night.edf --epoch-s 4 --tsv night_events.tsv
+
         hypnod score night.xdf --config hypnod.toml --json
     """
     check_outputs([file, config, hypnogram], [csv, edf, tsv, png])
@@ -98,28 +105,31 @@ def score(
     console = Console(stderr=True)
     if guessed:
         _say_guess(console, chosen)
-    references = read_references(hypnogram, hypnogram_epoch, chosen, opened.spec.stages, recording)
-    with open_engine(
-        opened,
-        engine or base.engine.kind,
-        n_rows=len(chosen.subjects),
-        threads=base.engine.threads,
-        precision=base.engine.precision,
-        hops_per_epoch=hops_per_epoch(base.staging.hop_s, opened.spec),
-    ) as running:
-        estimates = _stage(recording, chosen, base, running, console)
-        description = running.description
+    hop_s = base.staging.hop_s or opened.spec.epoch_s
+    check_epoch(epoch_s or hop_s, hop_s)
+    names = [s.name for s in chosen.subjects]
+    references = {}
+    if hypnogram is not None:
+        stages = opened.spec.stages
+        references = read_hypnograms(hypnogram, names, stages, recording, hypnogram_epoch)
+    estimates, description = _stage(opened, engine, recording, chosen, base, console)
     scored = Scored(
         recording=recording,
         stream=chosen,
         bundle=opened,
         engine=description,
         kind=kind,
-        hop_s=base.staging.hop_s or opened.spec.epoch_s,
+        hop_s=hop_s,
+        epoch_s=epoch_s,
         estimates=estimates,
         references=references,
         reference_name=hypnogram.name if hypnogram else "",
     )
+    if not scored.epochs(names[0]):
+        raise RecordingError(
+            f"{recording.path}: expected at least one epoch of "
+            f"{epoch_s or opened.spec.epoch_s:g} s, found {recording.duration:g} s"
+        )
     write_files(scored, csv, edf, tsv)
     if png is not None:
         write_pictures(scored, png)
@@ -135,53 +145,32 @@ def check_outputs(inputs: Sequence[Path | None], outputs: Sequence[Path | None])
         taken.add(path.resolve())
 
 
-def read_references(
-    path: Path | None,
-    epoch_s: float | None,
-    stream: StreamConfig,
-    stages: tuple[str, ...],
-    recording: Recording,
-) -> dict[str, Hypnogram]:
-    """Return the hypnogram to compare each subject with; without a file, none.
-
-    The only subject of a recording takes the stages that a file ascribes to nobody.
-
-    Raises:
-        RecordingError: the file cannot be used, or is of another length than the recording.
-    """
-    references: dict[str, Hypnogram] = {}
-    if path is None:
-        return references
-    for subject in stream.subjects:
-        try:
-            found = read_hypnogram(path, stages, subject=subject.name, epoch_s=epoch_s)
-        except RecordingError:
-            if len(stream.subjects) > 1:
-                raise
-            found = read_hypnogram(path, stages, epoch_s=epoch_s)
-        check_length(found, recording)
-        references[subject.name] = found
-    return references
-
-
 def _stage(
-    recording: Recording, stream: StreamConfig, config: Config, engine: Engine, console: Console
-) -> list[Estimate]:
-    """Stage the recording behind a progress bar."""
+    bundle: Bundle,
+    kind: str | None,
+    recording: Recording,
+    stream: StreamConfig,
+    config: Config,
+    console: Console,
+) -> tuple[list[Estimate], str]:
+    """Stage the recording behind a progress bar; return also what the engine says of itself."""
     estimates: list[Estimate] = []
     columns = (SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    engine = open_engine(
+        bundle,
+        kind or config.engine.kind,
+        n_rows=len(stream.subjects),
+        threads=config.engine.threads,
+        precision=config.engine.precision,
+        hops_per_epoch=hops_per_epoch(config.staging.hop_s, bundle.spec),
+    )
+    with engine, Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("staging", total=recording.n_samples)
         staged = stage_recording(recording, stream, engine, config.staging, config.quality)
         for n_read, new in staged:
             estimates += new
             progress.update(task, completed=n_read)
-    if not estimates:
-        raise RecordingError(
-            f"{recording.path}: expected at least one epoch of {engine.spec.epoch_s:g} s, "
-            f"found {recording.duration:g} s"
-        )
-    return estimates
+        return estimates, engine.description
 
 
 def _say_guess(console: Console, stream: StreamConfig) -> None:

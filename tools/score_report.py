@@ -2,10 +2,10 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import numpy as np
@@ -13,19 +13,18 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from daemon.config import StreamConfig, SubjectConfig
+from daemon.config import SubjectConfig
 from daemon.messages import Kind
 from daemon.montage import Montage
 from daemon.stager import Estimate
-from engines.bundle import Bundle
-from models.agreement import Agreement, compare
+from models.agreement import Agreement
 from models.hypnogram import Hypnogram
-from models.recording import Recording
 from models.stages import ART, UNKNOWN
 from models.writers import write_edf, write_events, write_table
 from tools.live_view import STAGE_STYLES
 from tools.offline import CHUNK_S, describe
 from tools.overview import Overview
+from tools.scored import Scored
 
 
 class SubjectSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +42,8 @@ class SubjectSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Epochs by what was read."""
     agreement: Agreement | None
     """With the hypnogram to compare with."""
+    agreement_epoch_s: float | None
+    """Length of the epochs compared: those of that hypnogram where they are longer, s."""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,56 +58,14 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     """Which estimates the hypnogram is of."""
     epoch_s: float
+    """Length of an epoch of the hypnogram, s."""
     hop_s: float
+    """From one of its epochs to the next, s."""
     duration_s: float
     """Of the recording, interruptions included, s."""
     skipped: tuple[str, ...]
     """Channels of the file at other rates, or not numeric."""
     subjects: dict[str, SubjectSummary]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scored:
-    """A staged recording, with all that the outputs need."""
-
-    recording: Recording
-    stream: StreamConfig
-    bundle: Bundle
-    engine: str
-    kind: Kind
-    hop_s: float
-    estimates: Sequence[Estimate]
-    references: Mapping[str, Hypnogram]
-    reference_name: str
-
-    @cached_property
-    def _nights(self) -> dict[str, list[Estimate]]:
-        nights: dict[str, list[Estimate]] = {s.name: [] for s in self.stream.subjects}
-        for estimate in self.estimates:
-            if estimate.kind == self.kind:
-                nights[estimate.subject].append(estimate)
-        return nights
-
-    def epochs(self, subject: str) -> list[Estimate]:
-        """Return one subject's estimates of the chosen kind, by epoch."""
-        return self._nights[subject]
-
-    def hypnogram(self, subject: str) -> list[str]:
-        """Return the stage of each epoch of one subject."""
-        return [e.stage for e in self.epochs(subject)]
-
-    def reference(self, subject: str) -> list[str] | None:
-        """Return what the other hypnogram says of each epoch."""
-        if subject not in self.references:
-            return None
-        return self.references[subject].to_epochs(self.hop_s, len(self.epochs(subject)))
-
-    def agreement(self, subject: str) -> Agreement | None:
-        """Return how far the two agree."""
-        truth = self.reference(subject)
-        if truth is None:
-            return None
-        return compare(truth, self.hypnogram(subject), self.bundle.spec.stages)
 
 
 def write_files(scored: Scored, csv: Path | None, edf: Path | None, tsv: Path | None) -> None:
@@ -116,7 +75,7 @@ def write_files(scored: Scored, csv: Path | None, edf: Path | None, tsv: Path | 
         RecordingError: a place cannot be written to.
     """
     names = [subject.name for subject in scored.stream.subjects]
-    nights = {name: Hypnogram.from_epochs(scored.hypnogram(name), scored.hop_s) for name in names}
+    nights = {name: Hypnogram.from_epochs(scored.hypnogram(name), scored.step_s) for name in names}
     if csv is not None:
         write_table(csv, *estimates_table(scored))
     if edf is not None:
@@ -134,7 +93,9 @@ def estimates_table(scored: Scored) -> tuple[list[str], Iterator[list[object]]]:
     columns = ["subject", "kind", "epoch", "onset", "duration", "stage"]
     columns += [f"p_{stage}" for stage in spec.stages] + ["pathway", "slots_filled", "reason"]
     columns += [f"{modality}_quality" for modality in spec.modalities]
-    ordered = sorted(scored.estimates, key=lambda e: (e.subject, e.epoch, e.kind == "final"))
+    names = [subject.name for subject in scored.stream.subjects]
+    nights = (scored.epochs(name, kind) for name in names for kind in get_args(Kind))
+    ordered = sorted(chain(*nights), key=lambda e: (e.subject, e.epoch, e.kind == "final"))
     rows = (_row(e, scored) for e in ordered)
     return columns, rows
 
@@ -143,7 +104,7 @@ def _row(estimate: Estimate, scored: Scored) -> list[object]:
     e, spec = estimate, scored.bundle.spec
     probabilities = [""] * len(spec.stages) if e.probabilities is None else e.probabilities
     return [
-        *(e.subject, e.kind, e.epoch, f"{e.onset:.6f}", f"{scored.hop_s:g}", e.stage),
+        *(e.subject, e.kind, e.epoch, f"{e.onset:.6f}", f"{scored.step_s:g}", e.stage),
         *(f"{p:.9g}" if p != "" else "" for p in probabilities),
         *(e.pathway or "", e.slots_filled, e.reason or ""),
         *(e.validity[modality] for modality in spec.modalities),
@@ -162,15 +123,16 @@ def write_pictures(scored: Scored, png: Path) -> None:
     overviews = _overviews(scored)
     manifest = scored.bundle.manifest
     for subject in scored.stream.subjects:
-        agreement = scored.agreement(subject.name)
         facts = [f"{manifest.name} {scored.bundle.hash[:12]}", f"{scored.kind} estimates"]
-        if agreement is not None and agreement.kappa is not None:
-            facts.append(f"agreement with {scored.reference_name}: {_in_words(agreement)}")
+        if subject.name in scored.references:
+            facts.append(
+                f"agreement with {scored.reference_name}: {_in_words(scored, subject.name)}"
+            )
         night = Night(
             title=f"{subject.name} · {scored.recording.path.name}",
             subtitle="  ·  ".join(facts),
             stages=scored.bundle.spec.stages,
-            hop_s=scored.hop_s,
+            hop_s=scored.step_s,
             hypnogram=scored.hypnogram(subject.name),
             probabilities=_hypnodensity(scored, subject.name),
             overview=overviews[subject.name],
@@ -216,8 +178,8 @@ def summarise(scored: Scored) -> Summary:
         model=scored.bundle.hash[:12],
         engine=scored.engine,
         kind=scored.kind,
-        epoch_s=spec.epoch_s,
-        hop_s=scored.hop_s,
+        epoch_s=scored.epoch_s or spec.epoch_s,
+        hop_s=scored.step_s,
         duration_s=scored.recording.duration,
         skipped=scored.recording.skipped,
         subjects={s.name: _summarise(scored, s) for s in scored.stream.subjects},
@@ -231,10 +193,11 @@ def _summarise(scored: Scored, subject: SubjectConfig) -> SubjectSummary:
     return SubjectSummary(
         channels=subject.channels,
         epochs=len(epochs),
-        seconds={stage: counts[stage] * scored.hop_s for stage in stages},
+        seconds={stage: counts[stage] * scored.step_s for stage in stages},
         unscored=dict(Counter(e.reason for e in epochs if e.reason is not None)),
         pathways=dict(Counter(e.pathway for e in epochs if e.pathway is not None)),
         agreement=scored.agreement(subject.name),
+        agreement_epoch_s=scored.compared_epoch_s(subject.name),
     )
 
 
@@ -257,11 +220,16 @@ def print_report(scored: Scored, *, as_json: bool) -> None:
         for reason, count in subject.unscored.items():
             console.print(f"{name}: no stage for {count} × {reason}")
         if subject.agreement is not None:
-            words = _in_words(subject.agreement)
+            words = _in_words(scored, name)
             console.print(f"{name}: agreement with {scored.reference_name}: {words}")
 
 
-def _in_words(agreement: Agreement) -> str:
+def _in_words(scored: Scored, subject: str) -> str:
+    agreement, epoch_s = scored.agreement(subject), scored.compared_epoch_s(subject)
+    if agreement is None or agreement.accuracy is None:
+        return "no epoch to compare"
     kappa = "none" if agreement.kappa is None else f"{agreement.kappa:.3f}"
-    accuracy = "none" if agreement.accuracy is None else f"{100 * agreement.accuracy:.1f} %"
-    return f"accuracy {accuracy}, κ {kappa} over {agreement.n_epochs} epochs"
+    return (
+        f"accuracy {100 * agreement.accuracy:.1f} %, κ {kappa} over {agreement.n_epochs} epochs "
+        f"of {epoch_s:g} s"
+    )

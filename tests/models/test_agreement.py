@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from models.agreement import compare
-from models.stages import ART, MOUSE, UNKNOWN
+from models.stages import ART, HUMAN, MOUSE, UNKNOWN, from_indices
 
 HYPNOGRAM = st.lists(
     st.tuples(st.sampled_from((*MOUSE, ART, UNKNOWN)), st.sampled_from((*MOUSE, ART, UNKNOWN))),
@@ -42,3 +42,17 @@ def test_hypnograms_that_do_not_fit_are_refused():
         compare(["Wake"], ["Wake", "REM"], MOUSE)
     with pytest.raises(ValueError, match="found N2"):
         compare(["N2"], ["Wake"], MOUSE)
+
+
+def test_two_experts_of_real_nights_agree_as_scikit_learn_says(shared_data):
+    with np.load(shared_data / "human_hypnograms" / "dodh_scorers.npz") as nights:
+        recordings = {name.partition("__")[0] for name in nights.files}
+        pairs = [(nights[f"{r}__scorer_1"], nights[f"{r}__scorer_2"]) for r in sorted(recordings)]
+    one, other = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    agreement = compare(from_indices(one, HUMAN), from_indices(other, HUMAN), HUMAN)
+    scored = (one >= 0) & (other >= 0)
+    one, other = one[scored], other[scored]
+    assert agreement.n_epochs == len(one)
+    assert agreement.kappa == pytest.approx(metrics.cohen_kappa_score(one, other))
+    assert agreement.macro_f1 == pytest.approx(metrics.f1_score(one, other, average="macro"))
+    assert 0.6 < agreement.kappa < 0.9  # as people do

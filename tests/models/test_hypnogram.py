@@ -34,6 +34,7 @@ def same(a, b):
 def test_an_expert_hypnogram_of_a_real_night(shared_data):
     night = read_hypnogram(shared_data / "human_raw" / "SC4001EC-Hypnogram.edf", HUMAN)
     assert (night.end, night.scored_end) == (86_400.0, 79_500.0)
+    assert night.epoch_s == 30.0
     epochs = night.to_epochs(30, 2650)
     assert epochs[:1021] == ["W"] * 1021
     assert epochs[1021:1025] == ["N1"] * 4
@@ -225,3 +226,30 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
         write_csv(tmp_path / "none" / "h.csv", NIGHT)
     with pytest.raises(RecordingError, match="expected stages to write, found none"):
         write_edf(tmp_path / "h.edf", {"m1": Hypnogram.from_epochs([], 1)})
+
+
+def test_the_epochs_that_mice_were_scored_in_are_told_by_their_bouts(shared_data):
+    with np.load(shared_data / "mouse_hypnograms" / "mssv_stages.npz") as nights:
+        codes = nights["sub-001_task-sleep_run-1"][:900]
+    names = [{1: "Wake", 2: "NREM", 3: "REM"}.get(code, UNKNOWN) for code in codes.tolist()]
+    scored = Hypnogram.from_epochs(names, 4.0)
+    assert (scored.epoch_s, scored.merged().epoch_s) == (4.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("durations", "expected"),
+    [
+        ([], None),
+        ([4.0], None),  # a single bout may be of any epochs
+        ([4.0, 4.0], 4.0),
+        ([2.5, 2.5, 2.5, 1.0], 2.5),  # the recording ended
+        ([8.0, 12.0, 20.0], None),  # too few to be sure
+        ([8.0, 12.0, 20.0] * 4, 4.0),
+        ([600.0, 600.0, 600.0], None),  # bouts, no epochs
+        ([1.001, 2.37, 5.903] * 4, None),  # of no epochs at all
+    ],
+)
+def test_the_length_of_its_epochs_is_told_where_it_can_be(durations, expected):
+    onsets = np.cumsum([0.0, *durations[:-1]]) if durations else np.zeros(0)
+    hypnogram = Hypnogram(onsets, np.array(durations), ("Wake",) * len(durations))
+    assert hypnogram.epoch_s == expected

@@ -25,7 +25,8 @@ from tests.support.edf import write_interrupted_edf
 from tools.channels import guess_subjects, named_subjects
 from tools.cli import app
 from tools.offline import stage_recording
-from tools.score_report import Scored, summarise
+from tools.score_report import summarise
+from tools.scored import Scored
 
 SECONDS, SFREQ = 40, 256
 FLAT = slice(20 * SFREQ, 23 * SFREQ)
@@ -182,14 +183,53 @@ def test_a_hypnogram_is_compared_epoch_by_epoch(tmp_path, bundle):
     agreement = json.loads(score(night, "--bundle", bundle, *options))["subjects"]["m1"][
         "agreement"
     ]
-    assert (agreement["n_epochs"], agreement["n_unscored"]) == (36, 4)
-    assert [sum(row) for row in agreement["confusion"]] == [16, 20, 0]
+    assert (agreement["n_epochs"], agreement["n_unscored"]) == (9, 1)  # the expert's
+    assert [sum(row) for row in agreement["confusion"]] == [4, 5, 0]
     Path("expert.txt").write_text("Wake\n" * 4 + "NREM\n" * 5 + "?\n")
     options = ["--hypnogram", "expert.txt", "--hypnogram-epoch", 4, "--json"]
     subject = json.loads(score(night, "--bundle", bundle, *options))["subjects"]["m1"]
     assert subject["agreement"] == agreement
     text = score(night, "--bundle", bundle, "--hypnogram", "expert.csv")
     assert "agreement with expert.csv: accuracy" in text
+    assert "over 9 epochs of 4 s" in text
+
+
+def test_longer_epochs_are_the_mean_everywhere(tmp_path, bundle):
+    night = write_night(tmp_path / "night.edf")
+    score(night, "--bundle", bundle, "--csv", "short.csv")
+    outputs = ["--csv", "o.csv", "--edf", "o.edf", "--tsv", "o.tsv"]
+    summary = json.loads(score(night, "--bundle", bundle, "--epoch-s", 4, "--json", *outputs))
+    assert (summary["epoch_s"], summary["hop_s"]) == (4, 4)
+    short, long = rows(Path("short.csv")), rows(Path("o.csv"))
+    assert len(long) == len(short) // 4 == 2 * 2 * SECONDS // 4
+    for name, subject in summary["subjects"].items():
+        for kind in ("live", "final"):
+            fine, mine = (
+                [r for r in table if (r["subject"], r["kind"]) == (name, kind)]
+                for table in (short, long)
+            )
+            for k, row in enumerate(mine):
+                assert (row["epoch"], float(row["onset"])) == (str(k), 4.0 * k)
+                for stage in MOUSE:
+                    mean = np.mean([float(r[f"p_{stage}"]) for r in fine[4 * k : 4 * k + 4]])
+                    assert float(row[f"p_{stage}"]) == pytest.approx(mean, abs=1e-6)
+        stages = [r["stage"] for r in mine]
+        assert sum(subject["seconds"].values()) == SECONDS
+        for output in ("o.csv", "o.edf", "o.tsv"):
+            read = read_hypnogram(Path(output), MOUSE, subject=name)
+            assert read.to_epochs(4.0, SECONDS // 4) == stages
+
+
+def test_a_longer_epoch_that_is_mostly_lost_has_no_stage(tmp_path, bundle):
+    write_interrupted_edf(tmp_path / "d.edf", [*range(12), *range(15, 30)])
+    summary = json.loads(score("d.edf", "--bundle", bundle, "--epoch-s", 4, "--json"))
+    mouse = summary["subjects"]["m1"]
+    assert (mouse["epochs"], mouse["seconds"][UNKNOWN]) == (7, 4)
+    assert mouse["unscored"] == {"eeg missing, emg missing (no stage for 3 s of it)": 1}
+    with pytest.raises(ConfigError, match=r"at least the 1 s between two stages, found 0\.5 s"):
+        score("d.edf", "--bundle", bundle, "--epoch-s", 0.5)
+    with pytest.raises(RecordingError, match="at least one epoch of 60 s, found 30 s"):
+        score("d.edf", "--bundle", bundle, "--epoch-s", 60)
 
 
 def test_a_hypnogram_of_another_length_is_refused(tmp_path, bundle):
