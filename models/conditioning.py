@@ -23,6 +23,7 @@ MAX_SFREQ = 4000.0
 _INTERPOLATION_TAPS = 8
 _MAD_TO_SD = 1.4826  # of a normal distribution
 _MAX_LOG_STEP = 1.0  # an epoch pulls the running log amplitude at most as if e-fold away
+_MAX_AMPLITUDE_RATIO = 20.0  # an epoch pulls the running standard deviation at most as if so large
 _MIN_AMPLITUDE = 1e-3  # µV; a flatter epoch would be divided by nothing
 
 
@@ -149,8 +150,9 @@ class Conditioner:
         """Divide by each channel's running amplitude, which the usable epochs update first.
 
         The running amplitude is an exponentially forgetting Huber estimate of the mean log
-        of the epochs' robust standard deviation (1.4826 × median |x|); until
-        `spec.normaliser_s` seconds were seen, all epochs weigh the same.
+        of the epochs' robust standard deviation (1.4826 × median |x|), or the root of such a
+        mean of their x², as `spec.amplitude` says; until `spec.normaliser_s` seconds were seen,
+        all epochs weigh the same.
 
         Args:
             epochs: (n_subjects, n_modalities, n_times), µV.
@@ -159,18 +161,35 @@ class Conditioner:
         Returns:
             float32 of the same shape, in amplitudes, limited to ± `spec.clip`.
         """
-        amplitude = _MAD_TO_SD * np.median(np.abs(epochs), axis=-1).astype(np.float64)
-        log_amplitude = np.log(np.maximum(amplitude, _MIN_AMPLITUDE))
         first = usable & (self._seen_s == 0)
         self._seen_s = np.where(
             usable, np.minimum(self._seen_s + self._hop_s, self.spec.normaliser_s), self._seen_s
         )
-        step = np.clip(log_amplitude - self._level, -_MAX_LOG_STEP, _MAX_LOG_STEP)
         gain = self._hop_s / np.maximum(self._seen_s, self._hop_s)
-        self._level = np.where(usable, self._level + gain * step, self._level)
-        self._level = np.where(first, log_amplitude, self._level)
+        follow = self._follow_sd if self.spec.amplitude == "sd" else self._follow_robust
+        self._level = np.where(usable, follow(epochs, gain, first), self._level)
         scaled = epochs * np.exp(-self._level)[..., None].astype(np.float32)
         return np.clip(scaled, -self.spec.clip, self.spec.clip)
+
+    def _follow_robust(
+        self, epochs: NDArray[np.float32], gain: NDArray[np.float64], first: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Return each channel's log amplitude after these epochs (n_subjects, n_modalities)."""
+        amplitude = _MAD_TO_SD * np.median(np.abs(epochs), axis=-1).astype(np.float64)
+        log_amplitude = np.log(np.maximum(amplitude, _MIN_AMPLITUDE))
+        step = np.clip(log_amplitude - self._level, -_MAX_LOG_STEP, _MAX_LOG_STEP)
+        return np.where(first, log_amplitude, self._level + gain * step)
+
+    def _follow_sd(
+        self, epochs: NDArray[np.float32], gain: NDArray[np.float64], first: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Return the same where the amplitude is the standard deviation."""
+        power = np.square(epochs, dtype=np.float64).mean(axis=-1)
+        before = np.exp(2 * self._level)
+        counted = np.minimum(power, before * _MAX_AMPLITUDE_RATIO**2)
+        after = np.where(first, power, before + gain * (counted - before))
+        level: NDArray[np.float64] = 0.5 * np.log(np.maximum(after, _MIN_AMPLITUDE**2))
+        return level
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Return copies of the arrays that a restart needs to go on exactly here."""

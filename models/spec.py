@@ -1,5 +1,7 @@
 """What a model expects and gives: the contract between training, engines and daemon."""
 
+from typing import Literal
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +46,9 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Epochs in the context window (the paper's N)."""
     token_size: int
     """Length of an epoch token of one modality."""
+    amplitude: Literal["robust", "sd"] = "robust"
+    """What the running amplitude of a channel is: robust, from the median |x| of its epochs; sd,
+    the standard deviation, for weights trained on signals that were divided by theirs."""
     normaliser_s: float = 1800.0
     """Time constant of the running amplitude of each channel, s."""
     clip: float = 10.0

@@ -1,3 +1,4 @@
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -102,6 +103,7 @@ def epochs(amplitude, n=1, seed=0):
 
 
 USABLE = np.ones((1, 2), bool)
+SD = msgspec.structs.replace(SPEC, amplitude="sd")
 
 
 def test_normalised_noise_has_amplitude_one_whatever_its_scale():
@@ -122,8 +124,24 @@ def test_an_artefact_hardly_moves_the_running_amplitude():
     assert after.std() == pytest.approx(before.std(), rel=0.03)
 
 
-def test_an_unusable_epoch_changes_nothing():
-    conditioner = Conditioner(SPEC, 512.0, 1)
+def test_standard_deviation_is_that_of_all_the_signal_so_far():
+    conditioner = Conditioner(SD, 512.0, 1)
+    signal = np.concatenate([epochs(10.0, 300), epochs(90.0, 100, seed=1)])  # quiet, then moving
+    scaled = [conditioner.normalise(epoch, USABLE) for epoch in signal]
+    assert scaled[299].std() == pytest.approx(1.0, abs=0.1)
+    assert np.median(signal[-1] / scaled[-1]) == pytest.approx(signal.std(), rel=0.02)
+
+
+def test_an_artefact_does_not_carry_the_standard_deviation_away():
+    conditioner = Conditioner(SD, 512.0, 1)
+    for epoch in (*epochs(50.0, 300), *epochs(50_000.0, 1)):
+        conditioner.normalise(epoch, USABLE)
+    assert 0.5 < conditioner.normalise(epochs(50.0)[0], USABLE).std() < 1.0
+
+
+@pytest.mark.parametrize("spec", [SPEC, SD], ids=lambda spec: spec.amplitude)
+def test_an_unusable_epoch_changes_nothing(spec):
+    conditioner = Conditioner(spec, 512.0, 1)
     conditioner.normalise(epochs(50.0)[0], USABLE)
     before = conditioner.state()
     conditioner.normalise(epochs(900.0)[0], ~USABLE)
