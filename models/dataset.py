@@ -13,23 +13,13 @@ from models.conditioning import Conditioner
 from models.simulate import simulate_recording
 from models.spec import ModelSpec
 from models.stages import to_indices
+from models.subject import Subject
 
 # The daemon cuts on this very grid; tests/models/test_dataset.py holds them together.
 _TIE_BREAK = 0.382
 
-SFREQS = (512.0, 512.0, 1000.0, 512.0, 256.0, 512.0, 128.0)
-"""Sampling rates of simulated mice, by turns."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """One subject's recording, conditioned."""
-
-    name: str
-    epochs: NDArray[np.float32]
-    """(n_epochs, M, T), in amplitudes."""
-    stages: NDArray[np.int64]
-    """(n_epochs,) index into the stage set, or `models.stages.UNSCORED`."""
+SFREQS = (128.0, 200.0, 250.0, 256.0, 400.0, 500.0, 512.0, 512.0, 512.0, 1000.0, 1024.0, 2000.0)
+"""Sampling rates that simulated mice are drawn from; most labs of the paper's kind use 512 Hz."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +66,28 @@ def epoch_starts(n_samples: int, sfreq: float, epoch_s: float, n_in: int) -> NDA
 
 
 def simulate_subjects(
-    spec: ModelSpec, seeds: Sequence[int], hours: float, artefacts_per_hour: float = 6.0
+    spec: ModelSpec,
+    seeds: Sequence[int],
+    hours: float,
+    artefacts_per_hour: float = 6.0,
+    sfreqs: Sequence[float] = SFREQS,
 ) -> Iterator[Subject]:
-    """Simulate one mouse per seed, at varied sampling rates, and condition it."""
+    """Simulate one mouse per seed, each at a sampling rate drawn from `sfreqs`; condition it.
+
+    Artefacts stay in, with the true stage: those that the daemon's checks find are masks there,
+    and random masks here; the others have to be lived with.
+    """
     for seed in seeds:
         recording = simulate_recording(
             seed=seed,
             duration_s=hours * 3600,
-            sfreq=SFREQS[seed % len(SFREQS)],
+            sfreq=float(np.random.default_rng([seed, 1]).choice(sfreqs)),
             artefacts_per_hour=artefacts_per_hour,
         )
         (epochs,) = condition(spec, recording.data, recording.sfreq)
         stages = to_indices(recording.hypnograms[0], spec.stages)[: len(epochs)]
-        yield Subject(f"simulated-{seed}", epochs, stages.astype(np.int64))
+        usable = np.ones(epochs.shape[:2], bool)
+        yield Subject(f"simulated-{seed}", epochs, stages.astype(np.int64), usable)
 
 
 def n_windows(subjects: Sequence[Subject], n_context: int) -> int:
@@ -102,7 +101,8 @@ def iterate_windows(
     """Go through all subjects once, in shuffled batches of windows with random masks.
 
     Windows of a subject touch but do not overlap and start at a random offset, so that every
-    epoch is encoded once a pass and seen at another slot in each.
+    epoch is encoded once a pass and seen at another slot in each. What was not usable in the
+    recording is masked too.
     """
     N = spec.n_context
     places = [
@@ -113,10 +113,11 @@ def iterate_windows(
     order = rng.permutation(len(places))
     for first in range(0, len(places), batch_size):
         chosen = [places[i] for i in order[first : first + batch_size]]
+        usable = np.stack([subjects[s].usable[k : k + N] for s, k in chosen])
         yield Windows(
             torch.from_numpy(np.stack([subjects[s].epochs[k : k + N] for s, k in chosen])),
             torch.from_numpy(np.stack([subjects[s].stages[k : k + N] for s, k in chosen])),
-            torch.from_numpy(draw_masks(len(chosen), N, spec.n_modalities, rng)),
+            torch.from_numpy(usable & draw_masks(len(chosen), N, spec.n_modalities, rng)),
         )
 
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from sklearn import metrics
 from sklearn.exceptions import UndefinedMetricWarning
 
-from models.dataset import Subject
 from models.sdreamer import SDreamer
 from models.stages import UNSCORED
+from models.subject import Subject
 
 _BATCH = 128
 

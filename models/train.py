@@ -30,7 +30,7 @@ from rich.progress import (
 from torch import Tensor
 
 from models import dataset, sdreamer
-from models.dataset import Subject, Windows
+from models.dataset import Windows
 from models.errors import WeightsError
 from models.evaluate import Scores, evaluate
 from models.export import export_bundle
@@ -38,6 +38,7 @@ from models.losses import LossConfig, staging_loss
 from models.sdreamer import SDreamer
 from models.spec import MIXED, Band, Hyperparameter, ModelSpec
 from models.stages import MOUSE
+from models.subject import Subject
 
 FINAL_LAG = 8
 """Epochs of right-hand context of the final reading that is reported."""

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from daemon.epochs import EpochBuffer
 from models.conditioning import Conditioner
 from models.dataset import (
-    Subject,
     condition,
     draw_masks,
     epoch_starts,
@@ -16,6 +15,7 @@ from models.dataset import (
     n_windows,
     simulate_subjects,
 )
+from models.subject import Subject
 from tests.support.bundles import TINY, mouse_spec
 
 SPEC = mouse_spec(4, **TINY)
@@ -63,7 +63,7 @@ def _numbered(n_epochs: int, name: str = "x") -> Subject:
     """A subject whose samples and stages are the number of their epoch."""
     numbers = np.arange(n_epochs)
     epochs = np.broadcast_to(numbers[:, None, None], (n_epochs, 2, 512)).astype(np.float32)
-    return Subject(name, epochs, numbers)
+    return Subject(name, epochs, numbers, np.ones((n_epochs, 2), bool))
 
 
 def test_windows_hold_consecutive_epochs_and_their_stages_once_a_pass() -> None:

@@ -7,10 +7,11 @@ import torch
 from engines.bundle import open_bundle
 from engines.torch import TorchEngine
 from models.checkpoint import load_model
-from models.dataset import Subject, simulate_subjects
+from models.dataset import simulate_subjects
 from models.evaluate import evaluate, read_all, score
 from models.sdreamer import SDreamer
 from models.stages import UNSCORED
+from models.subject import Subject
 from tests.support.bundles import TINY, make_bundle, mouse_spec
 
 N_EPOCHS = 150  # more than a batch
@@ -54,6 +55,10 @@ def test_scores_are_those_of_the_confusion_matrix() -> None:
     assert scores.macro_f1 == pytest.approx((2 / 3 + 4 / 5 + 0) / 3)
 
 
+def _subject(epochs: np.ndarray, stages: np.ndarray) -> Subject:
+    return Subject("x", epochs, stages, np.ones(epochs.shape[:2], bool))
+
+
 def test_lag_reads_the_same_epochs_later(bundle: Path, epochs: np.ndarray) -> None:
     model = load_model(bundle)
     usual = np.log(read_all(model, epochs)[:, 0]).mean(axis=(0, 1))
@@ -63,8 +68,8 @@ def test_lag_reads_the_same_epochs_later(bundle: Path, epochs: np.ndarray) -> No
     live = probabilities[:, 0, -1].argmax(-1).astype(np.int64)
     late = probabilities[3:, 0, -4].argmax(-1).astype(np.int64)
     assert not np.array_equal(live[:-3], late)
-    by_live = evaluate(model, [Subject("x", epochs, live)], (0, 3))
-    by_late = evaluate(model, [Subject("x", epochs, np.append(late, [UNSCORED] * 3))], (0, 3))
+    by_live = evaluate(model, [_subject(epochs, live)], (0, 3))
+    by_late = evaluate(model, [_subject(epochs, np.append(late, [UNSCORED] * 3))], (0, 3))
     assert by_live["mixed", 0].accuracy == by_late["mixed", 3].accuracy == 1.0
     assert by_live["mixed", 3].confusion.sum() == N_EPOCHS - 3
     assert set(by_live) == {(p, lag) for p in ("mixed", "eeg", "emg") for lag in (0, 3)}

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from models import sdreamer
-from models.dataset import Subject
 from models.errors import WeightsError
 from models.sdreamer import SDreamer
+from models.subject import Subject
 from models.train import TrainConfig, learning_rate, split_seeds, train
 from tests.support.bundles import TINY, mouse_spec
 
@@ -23,7 +23,8 @@ def _subject(seed: int, n_epochs: int = 240) -> Subject:
     t = np.arange(512) / 512
     eeg = np.sin(2 * np.pi * (np.array([20.0, 2.0, 7.0])[stages, None] * t + rng.random()))
     emg = rng.standard_normal((n_epochs, 512)) * np.array([3.0, 1.0, 0.3])[stages, None]
-    return Subject(str(seed), np.stack([eeg, emg], axis=1).astype(np.float32), stages)
+    epochs = np.stack([eeg, emg], axis=1).astype(np.float32)
+    return Subject(str(seed), epochs, stages, np.ones((n_epochs, 2), bool))
 
 
 @pytest.fixture(scope="module")
