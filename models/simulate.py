@@ -1,8 +1,10 @@
 """Simulated mouse sleep with ground truth: hypnogram, EEG, EMG, artefacts.
 
 The hypnogram is semi-Markov with the statistics of expert-scored mice
-(`models.simulate_hypnogram`); the signals' spectra and amplitudes follow it as a real mouse's
-do (`models.simulate_signals`), and every subject is another animal (`models.simulate_animal`).
+(`models.simulate_hypnogram`). Given it, band powers and muscle tone follow the joint
+distribution of a scored mouse (`models.simulate_tracks`), EEG and EMG follow these
+(`models.simulate_eeg`, `models.simulate_emg`), and every subject is another animal with other
+electrodes (`models.simulate_animal`). docs/simulator.md says how well this fits real mice.
 """
 
 import math
@@ -15,9 +17,11 @@ from scipy import signal
 
 from models.conditioning import MAX_SFREQ, MIN_SFREQ
 from models.errors import RecordingError
-from models.simulate_animal import Animal, behave
+from models.simulate_animal import Animal
+from models.simulate_eeg import add_eeg
+from models.simulate_emg import add_emg
 from models.simulate_hypnogram import draw_hypnogram
-from models.simulate_signals import add_eeg, add_emg
+from models.simulate_tracks import draw_tracks
 
 MODALITIES = ("eeg", "emg")
 
@@ -164,10 +168,10 @@ def _simulate_subject(
     hypnogram = draw_hypnogram(
         rngs[1], math.ceil(duration_s), time_scale=time_scale, every_stage=every_stage
     )
-    behaviour = behave(rngs[2], hypnogram, animal)
+    tracks = draw_tracks(rngs[2], hypnogram, animal)
     data = np.zeros((round(duration_s * sfreq), 2), np.float32)
-    add_eeg(data[:, 0], rngs[3], behaviour, animal, sfreq)
-    add_emg(data, rngs[4], behaviour, animal, sfreq)
+    add_eeg(data[:, 0], rngs[3], tracks, animal, sfreq)
+    add_emg(data, rngs[4], tracks, animal, sfreq)
     artefacts = _draw_artefacts(rngs[5], duration_s, artefacts_per_hour)
     for artefact in artefacts:
         _add_artefact(data, rngs[5], artefact, animal, sfreq)
@@ -196,7 +200,7 @@ def _add_artefact(
 ) -> None:
     """Add an electrode pop (a jump that decays) or a gross movement (large slow swings)."""
     column = MODALITIES.index(artefact.modality)
-    amplitude = rng.uniform(8, 25) * (animal.eeg_uv, animal.emg_uv * animal.emg_snr)[column]
+    amplitude = rng.uniform(8, 25) * (animal.eeg_uv, 4 * animal.emg_uv)[column]
     start = round(artefact.onset_s * sfreq)
     samples = data[start : start + round(artefact.duration_s * sfreq), column]
     t = np.arange(len(samples)) / sfreq

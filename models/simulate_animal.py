@@ -1,4 +1,4 @@
-"""A simulated mouse: what differs between animals, and what one does beyond its stages."""
+"""A simulated mouse and its electrodes: what differs from one animal to the next."""
 
 import math
 from dataclasses import dataclass
@@ -9,6 +9,8 @@ from scipy import signal
 
 Track = NDArray[np.float64]
 
+_N_STAGES, _N_COLUMNS = 3, 6  # Wake, NREM, REM; five bands and the EMG
+
 
 @dataclass(frozen=True)
 class Animal:
@@ -16,112 +18,165 @@ class Animal:
 
     eeg_uv: float
     """RMS of the EEG in NREM, µV."""
-    delta: float
-    """Prominence of delta in NREM; 1 is typical."""
+    eeg_contrast: float
+    """Differences of log band power between stages, over those of the fitted mouse."""
+    emg_contrast: float
+    """Differences of log muscle tone between stages, over those of the fitted mouse."""
+    offsets: tuple[tuple[float, ...], ...]
+    """Added to the log powers and log tone, by stage (Wake, NREM, REM) and column."""
+    variability: float
+    """Fluctuations within a stage, over those of the fitted mouse."""
+    drift: float
+    """SD with which the log power of all bands together drifts over the hours."""
     theta: float
-    """Prominence of theta in REM and active Wake; 1 is typical."""
+    """Log power of theta in REM and active Wake beyond the fitted mouse's: over the hippocampus
+    it is large, over frontal cortex small."""
+    brightness: float
+    """Log power above 4 Hz in Wake, and above 8 Hz in REM, beyond the fitted mouse's, whose sleep
+    outshines its Wake up to 30 Hz; many electrodes see the opposite from 10 Hz on."""
     theta_hz: float
     """Theta frequency in REM, Hz."""
+    theta_share: float
+    """Height of the theta peak in REM over the spectrum below it."""
     slope: float
     """Exponent of the 1/f background."""
+    delta_hz: float
+    """Frequency of the slow waves' peak, Hz."""
+    sigma: float
+    """Height of the spindles' peak over the spectrum below it."""
+    highpass_hz: float
+    """Corner of the amplifier's and electrodes' high-pass, Hz."""
+    lowpass_hz: float
+    """Corner of the EEG amplifier's low-pass, Hz."""
+    ripple: tuple[float, float, float]
+    """Gain, log power, with which the site and reference bend the spectrum: three cosines."""
+    skew: float
+    """How much sharper troughs (negative) or crests are."""
     emg_uv: float
     """RMS of the muscle tone in NREM, µV."""
-    emg_snr: float
-    """Tone in active Wake over tone in NREM."""
-    atonia: float
-    """Tone in REM over tone in NREM."""
-    activity: float
-    """Leaning to active (positive) or quiet (negative) Wake."""
+    emg_band_hz: tuple[float, float]
+    """Where the muscles' spectrum begins and ends, Hz."""
+    rest: float
+    """Leaning to quiet Wake, with muscles as calm as in NREM; SDs from never (-3) to half (0)."""
     twitches: float
     """Twitches per second in REM."""
+    movements: float
+    """Sharp movements per second in active Wake."""
     heart_uv: float
     """Amplitude of the heart beats in the EMG, µV."""
+    beat_s: float
+    """Width of a beat's sharp wave, s."""
     heart_hz: float
     """Heart rate in NREM, Hz."""
+    breath_uv: float
+    """RMS of the breathing movement in the EMG, µV."""
     floor_uv: float
-    """RMS of the amplifier's and electrode's noise, µV per 100 Hz of bandwidth."""
+    """RMS of the amplifiers' and electrodes' noise, µV per 100 Hz of bandwidth."""
     mains_uv: float
     """Amplitude of the mains hum, µV."""
     mains_hz: float
     """Mains frequency, Hz."""
     leak: float
     """Fraction of the muscle signal that the EEG electrodes pick up."""
+    cross: float
+    """Fraction of the EEG that the EMG electrodes pick up."""
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Animal":
         """Draw an animal: from excellent electrodes to mediocre ones."""
-        eeg_uv = 35.0 * _spread(rng, 0.55)
-        emg_uv = 8.0 * _spread(rng, 0.4)
+        eeg_uv = 30.0 * _spread(rng, 0.5)
+        emg_uv = 7.0 * _spread(rng, 0.5)
+        low_hz = _between(rng, 5.0, 100.0)
         return cls(
             eeg_uv=eeg_uv,
-            delta=_spread(rng, 0.35),
-            theta=_spread(rng, 0.3),
-            theta_hz=rng.uniform(6.8, 8.2),
-            slope=rng.uniform(1.6, 2.2),
+            eeg_contrast=1.2 * _spread(rng, 0.2),
+            emg_contrast=1.15 * _spread(rng, 0.4),
+            offsets=_draw_offsets(rng),
+            variability=_spread(rng, 0.15),
+            drift=rng.uniform(0.05, 0.25),
+            theta=rng.normal(0.8, 0.6),
+            brightness=rng.normal(0.55, 0.4),
+            theta_hz=rng.uniform(6.4, 8.2),
+            theta_share=_between(rng, 4.0, 20.0),
+            slope=rng.uniform(1.4, 2.4),
+            delta_hz=_between(rng, 1.3, 3.2),
+            sigma=_between(rng, 0.2, 1.5),
+            highpass_hz=_between(rng, 0.1, 4.0),
+            lowpass_hz=_between(rng, 40.0, 400.0),
+            ripple=_three(rng.normal(0.0, 0.25, 3)),
+            skew=rng.normal(-0.05, 0.07),
             emg_uv=emg_uv,
-            emg_snr=math.exp(rng.uniform(math.log(2.5), math.log(12.0))),
-            atonia=rng.uniform(0.55, 0.95),
-            activity=rng.normal(0.3, 0.4),
-            twitches=rng.uniform(0.05, 0.3),
-            heart_uv=emg_uv * math.exp(rng.uniform(math.log(0.2), math.log(6.0))),
-            heart_hz=rng.uniform(7.8, 9.5),
-            floor_uv=0.03 * eeg_uv * _spread(rng, 0.5),
-            mains_uv=0.5 * _spread(rng, 0.8),
+            emg_band_hz=(low_hz, low_hz * _between(rng, 5.0, 40.0)),
+            rest=rng.uniform(-2.2, -0.6),
+            twitches=rng.uniform(0.03, 0.3),
+            movements=rng.uniform(0.02, 0.4),
+            heart_uv=emg_uv * _between(rng, 0.2, 9.0),
+            beat_s=_between(rng, 0.001, 0.003),
+            heart_hz=rng.uniform(7.5, 11.0),
+            breath_uv=emg_uv * _between(rng, 0.1, 2.0),
+            floor_uv=0.25 * emg_uv * _between(rng, 0.15, 1.0),
+            mains_uv=0.5 * _spread(rng, 1.0),
             mains_hz=float(rng.choice([50.0, 60.0])),
-            leak=rng.uniform(0.0, 0.06),
+            leak=_between(rng, 0.003, 0.15),
+            cross=rng.uniform(0.0, 0.15),
         )
+
+    @classmethod
+    def plain(cls) -> "Animal":
+        """Return the fitted mouse itself, with ideal electrodes."""
+        return cls(
+            eeg_uv=30.0,
+            eeg_contrast=1.0,
+            emg_contrast=1.0,
+            offsets=((0.0,) * _N_COLUMNS,) * _N_STAGES,
+            variability=1.0,
+            drift=0.0,
+            theta=0.0,
+            brightness=0.0,
+            theta_hz=7.3,
+            theta_share=8.0,
+            slope=1.9,
+            delta_hz=2.0,
+            sigma=0.6,
+            highpass_hz=0.1,
+            lowpass_hz=400.0,
+            ripple=(0.0, 0.0, 0.0),
+            skew=-0.05,
+            emg_uv=8.0,
+            emg_band_hz=(25.0, 350.0),
+            rest=-4.0,
+            twitches=0.1,
+            movements=0.1,
+            heart_uv=4.0,
+            beat_s=0.0014,
+            heart_hz=9.5,
+            breath_uv=2.0,
+            floor_uv=0.3,
+            mains_uv=0.0,
+            mains_hz=50.0,
+            leak=0.0,
+            cross=0.0,
+        )
+
+
+def _draw_offsets(rng: np.random.Generator) -> tuple[tuple[float, ...], ...]:
+    """Draw how far each band, and each band in each stage, lies from the fitted mouse's."""
+    per_band = np.append(rng.normal(0.0, 0.3, _N_COLUMNS - 1), 0.0)
+    per_stage = rng.normal(0.0, 0.12, (_N_STAGES, _N_COLUMNS))
+    return tuple(tuple(row) for row in (per_band + per_stage).tolist())
 
 
 def _spread(rng: np.random.Generator, sd: float) -> float:
     return math.exp(rng.normal(0.0, sd))
 
 
-@dataclass(frozen=True)
-class Behaviour:
-    """What the animal does, second by second; every array is `(n_seconds,)`."""
-
-    wake: Track
-    """1 in Wake, else 0."""
-    nrem: Track
-    """1 in NREM, else 0."""
-    rem: Track
-    """1 in REM, else 0."""
-    activity: Track
-    """Movement in Wake from 0 (quiet) to 1 (active); 0 in sleep."""
-    age_s: Track
-    """Seconds since the bout began."""
-    left_s: Track
-    """Seconds until the bout ends."""
-    into_rem: Track
-    """1 in the NREM bouts that end in REM, else 0."""
+def _between(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draw between two limits, evenly on a log scale."""
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
-def behave(rng: np.random.Generator, hypnogram: tuple[str, ...], animal: Animal) -> Behaviour:
-    """Draw what the animal does beyond its stages: how much it moves, and when."""
-    names = np.array(hypnogram)
-    n = len(names)
-    index = np.arange(n)
-    starts = np.append(0, np.flatnonzero(names[1:] != names[:-1]) + 1)
-    ends = np.append(starts[1:], n)
-    bout = np.searchsorted(starts, index, side="right") - 1
-    length_s, left_s = (ends - starts)[bout], (ends[bout] - index).astype(float)
-    following = np.append(names[starts[1:]], "")[bout]
-    wake = names == "Wake"
-    activity = _sigmoid(2.0 * (animal.activity + wander(rng, n, 12.0)))
-    # An arousal is a movement; before it falls asleep the animal calms down.
-    activity = np.where(length_s <= 20, np.maximum(activity, 0.5), activity)
-    activity = np.where(
-        (length_s > 40) & (following == "NREM") & (left_s < 15), 0.4 * activity, activity
-    )
-    return Behaviour(
-        wake=wake.astype(float),
-        nrem=(names == "NREM").astype(float),
-        rem=(names == "REM").astype(float),
-        activity=activity * wake,
-        age_s=(index - starts[bout]).astype(float),
-        left_s=left_s,
-        into_rem=((names == "NREM") & (following == "REM")).astype(float),
-    )
+def _three(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    return (float(values[0]), float(values[1]), float(values[2]))
 
 
 def wander(rng: np.random.Generator, n: int, time_constant: float) -> Track:
@@ -130,7 +185,3 @@ def wander(rng: np.random.Generator, n: int, time_constant: float) -> Track:
     noise = rng.standard_normal(n) * np.sqrt(1.0 - decay**2)
     noise[0] /= np.sqrt(1.0 - decay**2)
     return np.asarray(signal.lfilter([1.0], [1.0, -decay], noise))
-
-
-def _sigmoid(x: Track) -> Track:
-    return 1.0 / (1.0 + np.exp(-x))

@@ -1,4 +1,4 @@
-"""Simulated sleep: the same bits again, real bout statistics, spectra that tell the stages."""
+"""Simulated sleep: the same bits again, real statistics of bands and EMG, animals that differ."""
 
 import itertools
 from pathlib import Path
@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models.band_powers import measure
 from models.errors import RecordingError
-from models.fit_hypnograms import fill_artefacts, fit, read_records
+from models.fit_signals import fit, halves, read_band_powers
 from models.simulate import Artefact, SimulatedRecording, iterate_subjects, simulate_recording
 from models.simulate_animal import Animal, Track
-from models.simulate_hypnogram import draw_hypnogram, find_bouts, mouse_statistics
-from models.simulate_signals import shaped_noise
+from models.simulate_eeg import add_eeg, shaped_noise
+from models.simulate_emg import add_emg
+from models.simulate_hypnogram import draw_hypnogram, find_bouts
+from models.simulate_tracks import BANDS, COLUMNS, EMG, draw_tracks, mouse_signals
 from models.stages import MOUSE
 
 SFREQ = 256
@@ -25,14 +28,21 @@ def night() -> SimulatedRecording:
     )
 
 
-def band_power(x: NDArray[np.float32], low: float, high: float) -> NDArray[np.float64]:
-    """Return the power of each second of `x`, (n_samples,)."""
-    power = np.abs(np.fft.rfft(x.reshape(-1, SFREQ) * np.hanning(SFREQ))) ** 2
-    return np.asarray(power[:, low : high + 1].sum(axis=1))  # a bin a hertz
-
-
-def by_stage(values: NDArray[np.float64], hypnogram: tuple[str, ...]) -> dict[str, float]:
-    return {s: float(np.median(values[np.array(hypnogram) == s])) for s in MOUSE}
+@pytest.fixture(scope="module")
+def plain() -> tuple[NDArray[np.float64], NDArray[np.str_]]:
+    """The fitted mouse simulated for 6 h: measured log powers and EMG, stage of each epoch."""
+    bouts = itertools.cycle([("Wake", 37), ("NREM", 43), ("Wake", 3), ("NREM", 22), ("REM", 18)])
+    stages: list[str] = []
+    while len(stages) < 5400:
+        stage, n = next(bouts)
+        stages += [stage] * n
+    hypnogram = tuple(np.repeat(stages, 4).tolist())
+    rngs = np.random.default_rng(3).spawn(3)
+    tracks = draw_tracks(rngs[0], hypnogram, Animal.plain())
+    data = np.zeros((len(hypnogram) * SFREQ, 2), np.float32)
+    add_eeg(data[:, 0], rngs[1], tracks, Animal.plain(), SFREQ)
+    add_emg(data, rngs[2], tracks, Animal.plain(), SFREQ)
+    return measure(data, SFREQ), np.array(stages)
 
 
 def test_a_recording_is_what_was_asked_for(night: SimulatedRecording) -> None:
@@ -70,17 +80,62 @@ def test_any_rate_shows_the_same_sleep(sfreq: float) -> None:
     assert other.data[:, 0].std() == pytest.approx(reference.data[:, 0].std(), rel=0.2)
 
 
-def test_spectra_tell_the_stages(night: SimulatedRecording) -> None:
+def test_every_animal_tells_its_stages(night: SimulatedRecording) -> None:
     for k, hypnogram in enumerate(night.hypnograms):
-        eeg, emg = night.data[:, 2 * k], night.data[:, 2 * k + 1]
-        delta = by_stage(band_power(eeg, 1, 4), hypnogram)
-        ratio = by_stage(band_power(eeg, 6, 9) / band_power(eeg, 1, 4), hypnogram)
-        tone = by_stage(band_power(emg, 30, 100), hypnogram)
-        assert delta["NREM"] > 2 * delta["Wake"]
-        assert delta["NREM"] > 2 * delta["REM"]
-        assert ratio["REM"] > ratio["Wake"] > ratio["NREM"]
-        assert tone["Wake"] > 1.5 * tone["NREM"]
-        assert tone["NREM"] > 0.9 * tone["REM"]
+        measured = measure(night.data[:, 2 * k : 2 * k + 2], SFREQ, 1.0)
+        stages = np.array(hypnogram)
+        wake, nrem, rem = (np.median(measured[stages == s], axis=0) for s in MOUSE)
+        assert nrem[0] > max(wake[0], rem[0]) + 0.3  # delta
+        assert rem[1] - rem[0] > nrem[1] - nrem[0]  # theta over delta
+        assert wake[EMG] > nrem[EMG] + 0.1
+        assert rem[EMG] < nrem[EMG] + 0.1
+
+
+def test_the_plain_animal_has_the_fitted_means_and_spreads(
+    plain: tuple[NDArray[np.float64], NDArray[np.str_]],
+) -> None:
+    measured, stages = plain
+    statistics = mouse_signals()
+    nrem = measured[stages == "NREM"].mean(axis=0) - statistics.mean["NREM"]
+    for stage in MOUSE:
+        epochs = measured[stages == stage]
+        off = epochs.mean(axis=0) - statistics.mean[stage] - nrem
+        np.testing.assert_allclose(off, 0.0, atol=0.25, err_msg=stage)
+        asked = np.array(statistics.slow[stage]) + np.array(statistics.fast[stage])
+        spread = epochs.std(axis=0) / np.sqrt(np.diagonal(asked))
+        assert (spread > 0.75).all(), stage
+        assert (spread < 2.2).all(), stage  # a measured epoch adds the scatter of 4 s of noise
+
+
+def test_delta_fades_and_muscles_slacken_before_rem(
+    plain: tuple[NDArray[np.float64], NDArray[np.str_]],
+) -> None:
+    measured, stages = plain
+    first = np.flatnonzero((stages[1:] == "REM") & (stages[:-1] == "NREM")) + 1
+    before, earlier = measured[first - 1].mean(axis=0), measured[first - 12].mean(axis=0)
+    assert before[0] < earlier[0] - 0.2
+    assert before[EMG] < earlier[EMG] - 0.05
+
+
+def test_what_lasts_in_the_emg_lasts_and_what_flickers_flickers(
+    plain: tuple[NDArray[np.float64], NDArray[np.str_]],
+) -> None:
+    measured, stages = plain
+    means = np.array([measured[stages == s].mean(axis=0) for s in MOUSE])
+    deviation = measured - means[[MOUSE.index(s) for s in stages.tolist()]]
+    same = (stages[3:] == "NREM") & (stages[:-3] == "NREM")
+    pairs = deviation[:-3][same], deviation[3:][same]
+    lasting = (pairs[0] * pairs[1]).mean(axis=0) / deviation[stages == "NREM"].var(axis=0)
+    assert lasting[EMG] > 0.6
+    assert lasting[COLUMNS.index("alpha")] < 0.25
+
+
+def test_rest_is_awake_with_calm_muscles() -> None:
+    animals = [Animal.draw(np.random.default_rng(seed)) for seed in range(40)]
+    animals.sort(key=lambda animal: animal.rest)
+    rng = np.random.default_rng(2)
+    restless, restful = (draw_tracks(rng, ("Wake",) * 7200, a) for a in (animals[0], animals[-1]))
+    assert np.mean(restful.activity < 0.2) > np.mean(restless.activity < 0.2) + 0.1
 
 
 def test_theta_of_rem_is_narrow_and_where_the_animal_has_it() -> None:
@@ -121,23 +176,6 @@ def test_blocks_of_synthesis_join_without_a_seam() -> None:
     assert np.std(after_seam) == pytest.approx(1.0, rel=0.08)
 
 
-def test_long_hypnograms_have_the_fitted_statistics() -> None:
-    statistics = mouse_statistics()
-    hypnogram = draw_hypnogram(np.random.default_rng(0), 1000 * 3600)
-    bouts = find_bouts(hypnogram)[1:-1]
-    for stage in MOUSE:
-        share = hypnogram.count(stage) / len(hypnogram)
-        assert share == pytest.approx(statistics.time_fraction[stage], abs=0.03)
-    nexts = {(a[2], b[2]) for a, b in itertools.pairwise(bouts)}
-    assert ("Wake", "REM") not in nexts
-    lengths = {s: np.array([length for _, length, stage in bouts if stage == s]) for s in MOUSE}
-    assert np.median(lengths["Wake"]) < 15 < 80 < lengths["Wake"].mean()  # arousals and long bouts
-    assert 60 < np.median(lengths["NREM"]) < 90
-    assert 40 < np.median(lengths["REM"]) < 65
-    on_the_grid = np.mean(np.concatenate(list(lengths.values())) % 4 == 0)
-    assert on_the_grid == pytest.approx(0.25, abs=0.02)
-
-
 def test_a_time_scale_shortens_bouts_and_every_stage_shows_all() -> None:
     scaled = draw_hypnogram(np.random.default_rng(1), 40000, time_scale=5)
     plain = draw_hypnogram(np.random.default_rng(1), 200000)
@@ -174,9 +212,9 @@ def _span(artefact: Artefact, sfreq: float) -> tuple[slice, int]:
 def test_animals_differ() -> None:
     animals = [Animal.draw(np.random.default_rng(seed)) for seed in range(200)]
     assert max(a.eeg_uv for a in animals) > 5 * min(a.eeg_uv for a in animals)
-    snrs = [a.emg_snr for a in animals]
-    assert min(snrs) < 3
-    assert max(snrs) > 10
+    contrasts = [a.emg_contrast for a in animals]
+    assert max(contrasts) > 3 * min(contrasts)
+    assert len({a.offsets for a in animals}) == 200
 
 
 @pytest.mark.parametrize(
@@ -194,17 +232,29 @@ def test_what_cannot_be_simulated_is_refused(wrong: dict[str, float], sentence: 
         simulate_recording(**({"seed": 0, "duration_s": 10} | wrong))  # type: ignore[arg-type]
 
 
-def test_artefacts_of_scorers_become_the_stage_around_them() -> None:
-    codes = np.array([4, 2, 4, 4, 2, 4, 1, 3, 4, 3, 2, 4], np.uint8)
-    assert fill_artefacts(codes).tolist() == [1, 2, 2, 2, 2, 1, 1, 3, 3, 3, 2, 2]
+def test_the_packaged_signals_are_fitted_to_the_first_half_alone(shared_data: Path) -> None:
+    first, second = halves(*read_band_powers(shared_data / "mouse_bandpower"))
+    assert len(first[1]) == len(second[1]) == 10479
+    fitted = fit(*first)
+    for stage in MOUSE:
+        np.testing.assert_allclose(fitted.mean[stage], mouse_signals().mean[stage], atol=2e-3)
+        np.testing.assert_allclose(fitted.slow[stage], mouse_signals().slow[stage], atol=2e-3)
+        np.testing.assert_allclose(fitted.fast[stage], mouse_signals().fast[stage], atol=5e-3)
 
 
-def test_the_packaged_statistics_are_those_of_the_scored_mice(shared_data: Path) -> None:
-    assert fit(read_records(shared_data / "mouse_hypnograms")) == mouse_statistics()
+def test_a_fit_needs_the_dataset_and_all_stages(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match="expected band powers"):
+        read_band_powers(tmp_path)
+    with pytest.raises(RecordingError, match="100 epochs of each stage, found"):
+        fit(np.zeros((500, len(COLUMNS))), np.zeros(500, np.int64))
 
 
-def test_a_folder_without_the_dataset_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match="expected epoch_seconds"):
-        read_records(tmp_path)
-    with pytest.raises(RecordingError, match="at least 1800 epochs"):
-        fit({"short": np.ones(10, np.uint8)})
+def test_measuring_a_tone_finds_it_in_its_band() -> None:
+    t = np.arange(16 * SFREQ) / SFREQ
+    tone = np.stack([10 * np.sin(2 * np.pi * 6 * t), 5 * np.sin(2 * np.pi * 60 * t)], axis=1)
+    measured = measure(tone, SFREQ)[1:]
+    assert measured.shape == (3, len(COLUMNS))
+    theta = list(BANDS).index("theta")
+    np.testing.assert_allclose(np.exp(measured[:, theta]), 50.0, rtol=0.01)  # µV²
+    assert (measured[:, :EMG].argmax(axis=1) == theta).all()
+    np.testing.assert_allclose(np.exp(measured[:, EMG]), 10 / np.pi, rtol=0.02)
