@@ -10,6 +10,7 @@ integrated EMG (SleepSign); davidmam/EEG-sleep-analysis (BSD-2), Katsageorgiou e
 import argparse
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -43,41 +44,55 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 
-def read_band_powers(folder: Path) -> tuple[Array, Index]:
-    """Return all epochs: logs of band powers and mean EMG (n, 6), µV² and µV; stages (n,).
+@dataclass(frozen=True)
+class Scored:
+    """Epochs of 4 s that an expert has scored; the source leaves some out."""
 
-    Stages are indices into Wake, NREM, REM.
+    time_s: Array
+    """(n_epochs,) onset of each, s."""
+    log_powers: Array
+    """(n_epochs, 6) logs of band powers, µV², and mean rectified EMG, µV."""
+    stages: Index
+    """(n_epochs,) index into Wake, NREM, REM."""
+
+    def first(self, hours: float) -> "Scored":
+        """Return what lies within the first hours."""
+        return self[: int(np.searchsorted(self.time_s, self.time_s[0] + 3600 * hours))]
+
+    def __getitem__(self, part: slice) -> "Scored":
+        return Scored(self.time_s[part], self.log_powers[part], self.stages[part])
+
+
+def read_band_powers(folder: Path) -> Scored:
+    """Return all epochs of the dataset.
 
     Raises:
-        RecordingError: the folder does not hold the dataset.
+        RecordingError: the folder does not hold it.
     """
     path = folder / "baseline.npz"
     try:
         with np.load(path) as arrays:
             power, codes = arrays["power"].astype(np.float64), arrays["stage"].astype(np.int64)
+            days = arrays["time"]
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise RecordingError(f"expected band powers in {path}, found: {error}") from error
     power[:, EMG] /= EMG_UNIT
-    return np.log(power), codes - 1
+    return Scored(86400.0 * days, np.log(power), codes - 1)
 
 
-def halves(log_powers: Array, stages: Index) -> tuple[tuple[Array, Index], tuple[Array, Index]]:
+def halves(scored: Scored) -> tuple[Scored, Scored]:
     """Return the first half, which is fitted, and the second, which is never fitted."""
-    middle = len(stages) // 2
-    first, second = slice(None, middle), slice(middle, None)
-    return (log_powers[first], stages[first]), (log_powers[second], stages[second])
+    middle = len(scored.stages) // 2
+    return scored[:middle], scored[middle:]
 
 
-def fit(log_powers: Array, stages: Index) -> SignalStatistics:
-    """Fit epochs that follow each other.
-
-    Args:
-        log_powers: (n_epochs, 6) as `read_band_powers` returns them.
-        stages: (n_epochs,) index into Wake, NREM, REM.
+def fit(scored: Scored) -> SignalStatistics:
+    """Fit epochs that follow each other; epochs left out of the source are passed over.
 
     Raises:
         RecordingError: a stage is missing or rare.
     """
+    log_powers, stages = scored.log_powers, scored.stages
     counts = np.bincount(stages, minlength=len(MOUSE))
     if counts.min() < 100:
         raise RecordingError(f"expected 100 epochs of each stage, found {counts.tolist()}")
@@ -216,8 +231,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="holds baseline.npz")
     parser.add_argument("--out", type=Path, default=SIGNALS_FILE)
     arguments = parser.parse_args()
-    first, _ = halves(*read_band_powers(arguments.folder))
-    text = msgspec.json.format(msgspec.json.encode(fit(*first)), indent=1)
+    first, _ = halves(read_band_powers(arguments.folder))
+    text = msgspec.json.format(msgspec.json.encode(fit(first)), indent=1)
     arguments.out.write_bytes(text + b"\n")
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.band_powers import measure
 from models.errors import RecordingError
-from models.fit_signals import fit, halves, read_band_powers
+from models.fit_signals import Scored, fit, halves, read_band_powers
 from models.simulate import Artefact, SimulatedRecording, iterate_subjects, simulate_recording
 from models.simulate_animal import Animal, Track
 from models.simulate_eeg import add_eeg, shaped_noise
@@ -30,10 +30,10 @@ def night() -> SimulatedRecording:
 
 @pytest.fixture(scope="module")
 def plain() -> tuple[NDArray[np.float64], NDArray[np.str_]]:
-    """The fitted mouse simulated for 6 h: measured log powers and EMG, stage of each epoch."""
+    """The fitted mouse simulated for 4 h: measured log powers and EMG, stage of each epoch."""
     bouts = itertools.cycle([("Wake", 37), ("NREM", 43), ("Wake", 3), ("NREM", 22), ("REM", 18)])
     stages: list[str] = []
-    while len(stages) < 5400:
+    while len(stages) < 3600:
         stage, n = next(bouts)
         stages += [stage] * n
     hypnogram = tuple(np.repeat(stages, 4).tolist())
@@ -233,9 +233,9 @@ def test_what_cannot_be_simulated_is_refused(wrong: dict[str, float], sentence: 
 
 
 def test_the_packaged_signals_are_fitted_to_the_first_half_alone(shared_data: Path) -> None:
-    first, second = halves(*read_band_powers(shared_data / "mouse_bandpower"))
-    assert len(first[1]) == len(second[1]) == 10479
-    fitted = fit(*first)
+    first, second = halves(read_band_powers(shared_data / "mouse_bandpower"))
+    assert len(first.stages) == len(second.stages) == 10479
+    fitted = fit(first)
     for stage in MOUSE:
         np.testing.assert_allclose(fitted.mean[stage], mouse_signals().mean[stage], atol=2e-3)
         np.testing.assert_allclose(fitted.slow[stage], mouse_signals().slow[stage], atol=2e-3)
@@ -246,7 +246,7 @@ def test_a_fit_needs_the_dataset_and_all_stages(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="expected band powers"):
         read_band_powers(tmp_path)
     with pytest.raises(RecordingError, match="100 epochs of each stage, found"):
-        fit(np.zeros((500, len(COLUMNS))), np.zeros(500, np.int64))
+        fit(Scored(np.arange(500) * 4.0, np.zeros((500, len(COLUMNS))), np.zeros(500, np.int64)))
 
 
 def test_measuring_a_tone_finds_it_in_its_band() -> None:
