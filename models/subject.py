@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+FIRST_UNSEEN_SEED = 1_000_000
+"""Seeds of simulated mice from here on are for testing; no model is ever trained on them."""
+
 
 @dataclass(frozen=True)
 class Subject:

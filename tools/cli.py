@@ -11,6 +11,7 @@ from tools.bench import bench
 from tools.compile import compile_plan
 from tools.demo import demo
 from tools.doctor import doctor
+from tools.evaluate import evaluate
 from tools.keygen import keygen
 from tools.night import night
 from tools.replay import replay
@@ -31,6 +32,7 @@ app.command()(bench)
 app.command("compile")(compile_plan)
 app.command()(demo)
 app.command()(doctor)
+app.command()(evaluate)
 app.command()(keygen)
 app.command()(night)
 app.command()(replay)

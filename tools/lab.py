@@ -80,6 +80,8 @@ class LabRecording:
     """The subject's name everywhere, by its name in `stream`."""
     hypnograms: Mapping[str, Hypnogram]
     """What the expert says, by the subject's name in `stream`."""
+    duration_s: float
+    """Interruptions included, s."""
     open: Callable[[], Recording] = field(repr=False)
     """Opens it; it may be large, so nobody keeps it open."""
 
@@ -209,6 +211,7 @@ def _open(found: Found, spec: ModelSpec, reading: Reading) -> LabRecording:
             recording,
             reading.hypnogram_epoch,
         ),
+        duration_s=recording.duration,
         open=lambda: open_for(found.recording, stream),
     )
 
