@@ -1,0 +1,114 @@
+"""`hypnod import`: a checkpoint of sDREAMER, trained on real mice, becomes a bundle."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+
+from models.errors import WeightsError
+from models.spec import ModelSpec
+
+
+class Imported(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found in a checkpoint, and made of it."""
+
+    bundle: str
+    """The bundle's folder."""
+    net: str
+    """Which of the authors' nets it is."""
+    n_parameters: int
+    """Numbers that were learnt, all of them used."""
+    weights_not_used: tuple[str, ...]
+    """Names of weights that the authors' net holds too and never uses."""
+    sha256: str
+    """Of the checkpoint."""
+    notes: dict[str, str]
+    """What the checkpoint says of itself."""
+    spec: ModelSpec
+    """What the model expects and gives."""
+
+
+def import_checkpoint(
+    checkpoint: Annotated[Path, typer.Argument(help="The file, such as model_best.pth.tar.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The bundle's folder, which is new.")],
+    name: Annotated[str, typer.Option(help="The bundle's name; default: its folder's.")] = "",
+    highpass: Annotated[
+        float, typer.Option(min=0.01, max=20.0, help="High-pass of EEG and EMG, Hz.")
+    ] = 0.1,
+    lowpass: Annotated[
+        float | None,
+        typer.Option(min=30.0, help="Low-pass of both, Hz; default: 0.45 of the net's rate."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+) -> None:
+    """Make a bundle of a **checkpoint** of the sDREAMER authors' code, to stage live with it.
+
+    Reads the hierarchical net of the paper and the net that the authors' scoring app ships weights
+    for, with any context window. Nothing in the file is run. docs/import.md leads from a checkpoint
+    to live stages, and says how signals are prepared here and how they were in training.
+
+        hypnod import model_best.pth.tar --out bundles/lab
+
+        hypnod score night.edf --bundle bundles/lab --png night.png
+
+    If signals were filtered before training, give the same band as --highpass and --lowpass.
+
+    Exit code 4 where the file is no such checkpoint.
+    """
+    if out.exists():
+        raise typer.BadParameter(f"--out: expected a new folder, found {out}")
+    imported = _import(checkpoint, out, name or out.resolve().name, (highpass, lowpass))
+    if as_json:
+        typer.echo(msgspec.json.encode(imported).decode())
+    else:
+        _print(imported)
+
+
+def _import(path: Path, out: Path, name: str, band: tuple[float, float | None]) -> Imported:
+    """Write the bundle and say what it is made of."""
+    try:  # here, not above: only computers that make bundles have torch
+        from models import import_checkpoint as reader  # noqa: PLC0415
+        from models.export import export_bundle  # noqa: PLC0415
+    except ImportError as error:
+        raise WeightsError(
+            f"expected pip install 'hypnod[train]' to have been run, found: {error}"
+        ) from error
+    checkpoint = reader.read_checkpoint(path)
+    spec = reader.read_spec(checkpoint, *band)
+    model, unused = reader.load_net(checkpoint, spec)
+    with Console(stderr=True).status("writing the bundle, which takes up to a minute"):
+        origin = reader.describe_origin(checkpoint, unused)
+        export_bundle(model, spec, out, name, origin)
+    return Imported(
+        bundle=str(out),
+        net=checkpoint.variant.value,
+        n_parameters=sum(p.numel() for p in model.parameters()),
+        weights_not_used=tuple(unused),
+        sha256=checkpoint.sha256,
+        notes=checkpoint.notes,
+        spec=spec,
+    )
+
+
+def _print(imported: Imported) -> None:
+    """Tell a person what was recognised, what is not known and what to do next."""
+    spec, band = imported.spec, imported.spec.bands[0]
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    for name, text in (
+        ("found", f"sDREAMER, {imported.net}, {imported.n_parameters:,} parameters, all used"),
+        *(("unused", weight) for weight in imported.weights_not_used),
+        *(("note", f"{key} {value}") for key, value in imported.notes.items()),
+        ("expects", f"{' and '.join(spec.modalities)} in epochs of {spec.epoch_s:g} s"),
+        ("", f"at {spec.sfreq:g} Hz, {spec.n_context} in the context window"),
+        ("filter", f"causal, {band.highpass_hz:g} to {band.lowpass_hz:g} Hz"),
+        ("scale", "divided by the running standard deviation"),
+        ("not known", "what it was trained on, how well it does, how its signals were prepared:"),
+        ("", "score a recording whose stages you know before you trust it"),
+        ("written", imported.bundle),
+        ("next", f"hypnod score night.edf --bundle {imported.bundle}"),
+        ("", f'hypnod.toml: [engine] bundle = "{Path(imported.bundle).resolve()}"'),
+        ("", "hypnod doctor --config hypnod.toml"),
+    ):
+        console.print(f"{name:10} {text}")
