@@ -29,6 +29,21 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
+class Adaptation:
+    """What a pipeline has learnt of its animals, without any label."""
+
+    level: NDArray[np.float64]
+    """(n_subjects, n_modalities), running log amplitude."""
+    seen_s: NDArray[np.float64]
+    """(n_subjects, n_modalities), usable signal that it was learnt from, s."""
+    averages: NDArray[np.float64]
+    """(n_subjects, n_modalities, n_averages), what drift is measured from; without a reference
+    there are none."""
+    averaged_s: NDArray[np.float64]
+    """(n_subjects, n_modalities), usable signal that they were made of, s."""
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineState:
     """Where a pipeline stands after an epoch; its filters always start anew."""
 
@@ -42,10 +57,7 @@ class PipelineState:
     """Tracked correction of the sampling interval, s."""
     clock_shift: float
     """What is added to timestamps, as the source's clock was set, s."""
-    level: NDArray[np.float64]
-    """(n_subjects, n_modalities), running log amplitude."""
-    seen_s: NDArray[np.float64]
-    """(n_subjects, n_modalities), usable signal that it was learnt from, s."""
+    adaptation: Adaptation
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +94,20 @@ class StreamState(msgspec.Struct, frozen=True, kw_only=True):
     drift: float
     clock_shift: float
     level: list[list[float]]
+    """See `Adaptation`, likewise the following."""
     seen_s: list[list[float]]
+    averages: list[list[list[float]]]
+    averaged_s: list[list[float]]
+
+    @property
+    def adaptation(self) -> Adaptation:
+        """What was learnt of the animals."""
+        return Adaptation(
+            np.array(self.level),
+            np.array(self.seen_s),
+            np.array(self.averages),
+            np.array(self.averaged_s),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +164,10 @@ def encode_state(
             newest=state.newest,
             drift=state.drift,
             clock_shift=state.clock_shift,
-            level=state.level.tolist(),
-            seen_s=state.seen_s.tolist(),
+            level=state.adaptation.level.tolist(),
+            seen_s=state.adaptation.seen_s.tolist(),
+            averages=state.adaptation.averages.tolist(),
+            averaged_s=state.adaptation.averaged_s.tolist(),
         )
     )
 
@@ -217,8 +244,7 @@ def judge(
         newest=before.newest + shift,
         drift=before.drift if before.sfreq == sfreq else 0.0,
         clock_shift=clock_shift,
-        level=np.array(before.level),
-        seen_s=np.array(before.seen_s),
+        adaptation=before.adaptation,
     )
     return Verdict(state, shift, f"resumed warm: {max(away_s, 0.0):.1f} s are missing", away_s)
 

@@ -58,6 +58,7 @@ class Composer:
             reason=estimate.reason,
             slots_filled=estimate.slots_filled,
             n_context=spec.n_context,
+            drift=None if estimate.drift is None else round(estimate.drift, 3),
             latency_s=None if estimate.arrived is None else now - estimate.arrived,
             published_utc=iso(wall, "microseconds"),
             model=self.run.model,

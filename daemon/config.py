@@ -30,6 +30,10 @@ class SubjectConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     channels: Annotated[dict[str, str], msgspec.Meta(min_length=1)]
     """The channel of each modality, by label, e.g. `{ eeg = "EEG1", emg = "EMG1-EMG2" }`; `A-B`
     is the difference of two channels."""
+    baseline: str = ""
+    """A recording of the same subject with the same labels, say an hour of the day before: what is
+    learnt of a subject while it is staged is learnt from it before the first epoch. Default: none,
+    and it is learnt from the first epoch on."""
 
 
 class StreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

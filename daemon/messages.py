@@ -60,6 +60,10 @@ class StageMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Epochs of the context window that hold a usable signal."""
     n_context: int
     """Epochs in the context window."""
+    drift: float | None = None
+    """How unlike the animals that the model was trained on this one has looked for the last half
+    hour, in its most unlike modality: 99 % of such animals stay below 1. null: not known yet, or
+    the bundle cannot tell."""
     latency_s: float | None
     """From the arrival of the epoch's last sample until the message goes to the journal and, once
     it is there, out, s; null where the sample never came, or came before a restart."""

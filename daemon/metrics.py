@@ -87,6 +87,12 @@ class Metrics:
             ["stream", "subject"],
             registry=r,
         )
+        self.drift = Gauge(
+            "hypnod_drift_ratio",
+            "How unlike the animals that the model was trained on this one looks; 1 is the limit.",
+            ["stream", "subject", "modality"],
+            registry=r,
+        )
         self.reconnects = Counter(
             "hypnod_reconnects", "Times a lost stream was found again.", ["stream"], registry=r
         )

@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.checkpoint import PipelineState
+from daemon.checkpoint import Adaptation, PipelineState
 from daemon.chunk import Chunk, StreamDescription
 from daemon.config import QualityConfig, StagingConfig, StreamConfig
 from daemon.epochs import CutEpoch, EpochBuffer
@@ -17,7 +17,8 @@ from daemon.montage import Montage
 from daemon.quality import MISSING, OK, Quality, check_unit
 from daemon.timeline import Timeline
 from models.conditioning import Conditioner
-from models.spec import ModelSpec
+from models.drift import Drift
+from models.spec import ModelSpec, Reference
 
 _UNIT_CHECK_EPOCHS = 10
 
@@ -42,6 +43,9 @@ class EpochBatch:
     """When its last sample arrived, local clock, s; None where it never did."""
     after: PipelineState
     """What a restart needs to go on with the next epoch."""
+    drift: NDArray[np.float64]
+    """(n_subjects, n_modalities), how unlike the training animals they look; NaN where that is
+    not known."""
 
 
 class Pipeline:
@@ -53,6 +57,7 @@ class Pipeline:
         quality: when an epoch cannot be used.
         spec: the model the epochs are for.
         description: what the stream says of itself.
+        reference: what the model's training animals look like; None: drift is not measured.
 
     Raises:
         ConfigError, StreamError: the stream does not fit the config; see `Montage`.
@@ -66,17 +71,20 @@ class Pipeline:
         quality: QualityConfig,
         spec: ModelSpec,
         description: StreamDescription,
+        reference: Reference | None = None,
     ) -> None:
         self.description = description
         self._stream = stream
         self._config = (staging, quality)
         self._spec = spec
+        self._reference = reference
         self._stall_s = staging.stall_s
         sfreq, n_subjects = description.sfreq, len(stream.subjects)
         hop_s = staging.hop_s or spec.epoch_s
         self._montage = Montage(stream, description, spec.modalities)
         self._timeline = Timeline(sfreq, stream.jitter_s)
         self._conditioner = Conditioner(spec, sfreq, n_subjects, hop_s)
+        self._drift = Drift(spec, reference, n_subjects, hop_s) if reference is not None else None
         n_in, n_channels = self._conditioner.n_in, self._conditioner.n_channels
         self._buffer = EpochBuffer(sfreq, n_in, hop_s, n_channels)
         self._quality = Quality(quality, spec.modalities, n_subjects, sfreq)
@@ -110,13 +118,12 @@ class Pipeline:
         Raises:
             ConfigError, StreamError, SpecError: the source does not fit; see the class.
         """
-        heir = Pipeline(self._stream, *self._config, self._spec, description)
+        heir = Pipeline(self._stream, *self._config, self._spec, description, self._reference)
         heir._timeline.resume(self._timeline)
         if self._latest is not None:
             heir._buffer.resume(self._buffer.origin, self._buffer.next_epoch)
             heir._latest = self._latest
-        levels = {key: self._conditioner.state()[key] for key in ("level", "seen_s")}
-        heir._conditioner.load_state(heir._conditioner.state() | levels)
+        heir.adapt(self.adaptation)
         if self._unit_check is None:
             heir._unit_check = None
         return heir
@@ -128,8 +135,36 @@ class Pipeline:
         """
         self._timeline.recall(state.drift, state.clock_shift)
         self._buffer.resume(state.origin, state.next_epoch)
-        levels = {"level": state.level, "seen_s": state.seen_s}
+        self.adapt(state.adaptation)
+
+    @property
+    def adaptation(self) -> Adaptation:
+        """What was learnt of the animals so far."""
+        levels = self._conditioner.state()
+        drift = {} if self._drift is None else self._drift.state()
+        nothing = np.empty((self._absent.shape[0], self._absent.shape[1], 0))
+        return Adaptation(
+            level=np.asarray(levels["level"], np.float64),
+            seen_s=np.asarray(levels["seen_s"], np.float64),
+            averages=drift.get("averages", nothing),
+            averaged_s=drift.get("seen_s", np.zeros(self._absent.shape)),
+        )
+
+    def adapt(self, adaptation: Adaptation) -> None:
+        """Take what was learnt of the same animals before.
+
+        Raises:
+            SpecError: it is of other subjects, modalities, or of another reference.
+        """
+        levels = {"level": adaptation.level, "seen_s": adaptation.seen_s}
         self._conditioner.load_state(self._conditioner.state() | levels)
+        if self._drift is not None:
+            drift = {"averages": adaptation.averages, "seen_s": adaptation.averaged_s}
+            self._drift.load_state(drift)
+
+    def explain_drift(self, subject: int, modality: int) -> str:
+        """Say in what a subject differs most from the training animals, for a person."""
+        return "" if self._drift is None else self._drift.explain(subject, modality)
 
     def count_from(self, epoch: int) -> None:
         """Give this number to the epoch that begins with the first sample."""
@@ -171,6 +206,9 @@ class Pipeline:
         self._check_units(cut)
         epochs = self._conditioner.resample(cut.filtered)
         normalised = self._conditioner.normalise(epochs, usable)
+        drift = np.full(usable.shape, np.nan)
+        if self._drift is not None:
+            drift = self._drift.update(normalised, usable)
         return EpochBatch(
             stream=self._stream.name,
             epoch=cut.epoch,
@@ -180,18 +218,17 @@ class Pipeline:
             reasons=reasons,
             arrived=cut.arrived,
             after=self._state(),
+            drift=drift,
         )
 
     def _state(self) -> PipelineState:
-        levels = self._conditioner.state()
         return PipelineState(
             origin=self._buffer.origin,
             next_epoch=self._buffer.next_epoch,
             newest=self._timeline.last,
             drift=self._timeline.drift,
             clock_shift=self._timeline.clock_shift,
-            level=np.asarray(levels["level"], np.float64),
-            seen_s=np.asarray(levels["seen_s"], np.float64),
+            adaptation=self.adaptation,
         )
 
     def _check_units(self, cut: CutEpoch) -> None:

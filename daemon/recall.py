@@ -14,6 +14,7 @@ import structlog
 from numpy.typing import NDArray
 
 from daemon.checkpoint import (
+    Adaptation,
     Arrays,
     Checkpoint,
     Clocks,
@@ -62,6 +63,18 @@ class Past:
         """The first epoch of the stream's grid."""
         warm = self.verdict is not None and self.verdict.state is not None
         return self._state.grid_epoch if self._state is not None and warm else self.epoch
+
+    def adaptation(self, wall: float) -> Adaptation | None:
+        """Return what was learnt until the restart, where that was not long ago; else None.
+
+        Args:
+            wall: Unix time now, s.
+        """
+        if self._state is None or self.verdict is not None:
+            return None
+        next_onset = self._state.origin + self._state.next_epoch * self._state.hop_s
+        away_s = wall - next_onset - self._state.utc_offset
+        return self._state.adaptation if away_s <= self._span_s else None
 
     def meet(self, pipeline: Pipeline, timestamps: NDArray[np.float64], clocks: Clocks) -> None:
         """Let a pipeline go on where it can, before its first samples.
@@ -234,4 +247,5 @@ def _estimate(live: StageMessage, shift: float) -> Estimate:
         reason=live.reason,
         slots_filled=live.slots_filled,
         arrived=None,
+        drift=live.drift,
     )

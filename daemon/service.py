@@ -11,9 +11,11 @@ from types import FrameType
 
 import structlog
 
+from daemon.baseline import read_baselines
 from daemon.catchup import CatchUp
+from daemon.checkpoint import Adaptation
 from daemon.compose import VERSION, Composer, describe_run
-from daemon.config import Config, load_config
+from daemon.config import Config, StreamConfig, load_config
 from daemon.engine_watch import EngineWatch
 from daemon.gate import Gate
 from daemon.journal import Journal
@@ -26,7 +28,7 @@ from daemon.notify import Notifier
 from daemon.outbox import Outbox
 from daemon.outlet import StageOutlet
 from daemon.publisher import Publisher
-from daemon.recall import Recall
+from daemon.recall import Past, Recall
 from daemon.rounds import Rounds
 from daemon.signals import handling
 from daemon.stager import Stager, hops_per_epoch
@@ -200,8 +202,18 @@ class Service:
 
     def _open_streams(self, recall: Recall) -> None:
         config, spec, model = self._config, self._bundle.spec, self._bundle.hash[:12]
+        reference = self._bundle.manifest.reference
         self._streams = [
-            Stream(stream, config, spec, self._states, self._metrics, recall.pasts[stream.name])
+            Stream(
+                stream,
+                config,
+                spec,
+                self._states,
+                self._metrics,
+                past := recall.pasts[stream.name],
+                reference,
+                self._learnt(stream, past),
+            )
             for stream in config.streams
         ]
         outlets: dict[str, StageOutlet] = {}
@@ -220,6 +232,18 @@ class Service:
             self._metrics,
         )
         self._rounds.send_last_words(recall.orphans())
+
+    def _learnt(self, stream: StreamConfig, past: Past) -> Adaptation | None:
+        """Return what was learnt of a stream's animals before it is found, if anything."""
+        config, bundle = self._config, self._bundle
+        return read_baselines(
+            stream,
+            config.staging,
+            config.quality,
+            bundle.spec,
+            bundle.manifest.reference,
+            past.adaptation(self._began),
+        )
 
     def _fail(self, error: EngineError) -> None:
         """Without an engine nothing can be staged, now or later."""

@@ -43,6 +43,8 @@ class Estimate:
     """Usable epochs in the context window at the time of reading."""
     arrived: float | None
     """When the epoch's last sample arrived, local clock, s; None where it never did."""
+    drift: float | None = None
+    """How unlike the training animals the subject looks; None where that is not known."""
 
 
 @dataclass(slots=True)
@@ -194,7 +196,8 @@ class Stager:
     def _unread(self, batches: Sequence[EpochBatch]) -> Iterator[Estimate]:
         """Yield what is known of each subject's epoch before the engine reads it."""
         for batch in batches:
-            for row, reasons in zip(self._rows[batch.stream], batch.reasons, strict=True):
+            rows = zip(self._rows[batch.stream], batch.reasons, batch.drift, strict=True)
+            for row, reasons, drift in rows:
                 validity = dict(zip(self._spec.modalities, map(str, reasons), strict=True))
                 bad = [f"{m} {why}" for m, why in validity.items() if why != OK]
                 lost = len(bad) == len(validity)
@@ -212,6 +215,7 @@ class Stager:
                     reason=", ".join(bad) if lost else None,
                     slots_filled=0,
                     arrived=batch.arrived,
+                    drift=_most(drift),
                 )
 
     def _read(
@@ -256,6 +260,12 @@ def _rounds(batches: Sequence[EpochBatch]) -> Iterator[list[EpochBatch]]:
     numbered.sort(key=lambda pair: pair[0])
     for _, group in groupby(numbered, key=lambda pair: pair[0]):
         yield [batch for _, batch in group]
+
+
+def _most(drift: NDArray[np.float64]) -> float | None:
+    """Return the drift of the most unlike modality of a subject, None where none is known."""
+    known = drift[np.isfinite(drift)]
+    return float(known.max()) if len(known) else None
 
 
 def _is_unimodal(validity: Mapping[str, str]) -> bool:

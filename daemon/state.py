@@ -114,9 +114,13 @@ class StateWriter:
         self._troubles = {name: why for name, why in troubles.items() if why is not None}
         self._notifier.status(self._describe())
 
-    def remark(self, what: str, text: str) -> None:
-        """Show in `systemctl status` what a person should know, though stages come out."""
-        self._remarks[what] = text
+    def remark(self, what: str, text: str | None) -> None:
+        """Show in `systemctl status` what a person should know, though stages come out.
+
+        With None it holds no longer.
+        """
+        remarks = {**self._remarks, what: text}
+        self._remarks = {name: why for name, why in remarks.items() if why is not None}
         self._notifier.status(self._describe())
 
     def _describe(self) -> str:

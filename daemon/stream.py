@@ -12,9 +12,10 @@ from collections import deque
 
 import structlog
 
-from daemon.checkpoint import Clocks
+from daemon.checkpoint import Adaptation, Clocks
 from daemon.chunk import Chunk, StreamDescription
 from daemon.config import Config, StreamConfig
+from daemon.drift_watch import DriftWatch
 from daemon.inlet import Inlet
 from daemon.lsl import load_pylsl
 from daemon.metrics import Metrics
@@ -24,7 +25,7 @@ from daemon.recall import Past
 from daemon.state import READY, State, StateWriter
 from daemon.timestamps import TimestampWatch
 from models.errors import HypnodError
-from models.spec import ModelSpec
+from models.spec import ModelSpec, Reference
 
 log = structlog.get_logger()
 
@@ -49,6 +50,8 @@ class Stream:
         states: told what happens.
         metrics: counts what happens.
         past: what a restart goes on from.
+        reference: what the model's training animals look like; None: drift is not measured.
+        learnt: of its animals before, if anything; what a restart goes on from precedes it.
 
     Raises:
         ConfigError: a subject's channels are of modalities that the model does not read.
@@ -63,6 +66,8 @@ class Stream:
         states: StateWriter,
         metrics: Metrics,
         past: Past,
+        reference: Reference | None = None,
+        learnt: Adaptation | None = None,
     ) -> None:
         for subject in stream.subjects:
             check_modalities(subject, spec.modalities)
@@ -75,6 +80,8 @@ class Stream:
         self._stream = stream
         self._config = config
         self._spec = spec
+        self._reference = reference
+        self._learnt = learnt
         self._states = states
         self._metrics = metrics
         self._inlet = Inlet(stream)
@@ -82,6 +89,7 @@ class Stream:
         self._ready: deque[EpochBatch] = deque()
         self._connection = 0
         self._watch = TimestampWatch(stream.name, stream.jitter_s, metrics, self._note)
+        self._drift = DriftWatch(stream, spec.modalities, metrics, states, self._note)
         self._notes: list[str] = []
         self._has_more = False
         self._trouble = ("", 0.0)
@@ -201,6 +209,8 @@ class Stream:
         batches = self._pipeline.pop_ready(now, room)
         self._has_more = len(batches) == room
         self._ready += batches
+        for batch in batches:
+            self._drift.look(batch.drift, self._pipeline.explain_drift)
         return bool(batches)
 
     def _on_connection(self, now: float) -> None:
@@ -224,8 +234,13 @@ class Stream:
 
     def _open(self, description: StreamDescription) -> Pipeline:
         log.info("connected", stream=self.name, **_summary(description))
-        config = self._config
-        return Pipeline(self._stream, config.staging, config.quality, self._spec, description)
+        staging, quality = self._config.staging, self._config.quality
+        pipeline = Pipeline(
+            self._stream, staging, quality, self._spec, description, self._reference
+        )
+        if self._learnt is not None:
+            pipeline.adapt(self._learnt)
+        return pipeline
 
     def _succeed(self, before: Pipeline, description: StreamDescription) -> Pipeline:
         pipeline = before.succeed(description)

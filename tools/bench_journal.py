@@ -10,7 +10,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from daemon.checkpoint import Checkpoint, Clocks, PipelineState, encode_arrays, encode_state
+from daemon.checkpoint import (
+    Adaptation,
+    Checkpoint,
+    Clocks,
+    PipelineState,
+    encode_arrays,
+    encode_state,
+)
 from daemon.compose import iso
 from daemon.config import JournalConfig
 from daemon.journal import Journal
@@ -93,7 +100,8 @@ def _compose(
     ]
     shape = (n_subjects, spec.n_modalities)
     levels = np.full(shape, 3.21)
-    state = PipelineState(1e5 + 0.123, tick + 1, 1e5 + tick, 1e-9, 0.0, levels, levels)
+    learnt = Adaptation(levels, levels, np.full((*shape, 11), 3.21), levels)
+    state = PipelineState(1e5 + 0.123, tick + 1, 1e5 + tick, 1e-9, 0.0, learnt)
     arrays = {
         "tokens": np.random.default_rng(tick).random((*shape, spec.token_size), np.float32),
         "mask": np.ones(shape, bool),

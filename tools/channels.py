@@ -6,6 +6,7 @@ from pathlib import Path
 
 from daemon.config import Config, StreamConfig, SubjectConfig
 from daemon.errors import ConfigError
+from daemon.recorded import open_for
 from models.recording import Recording, open_recording
 
 _NAME = "recording"
@@ -125,28 +126,3 @@ def named_subjects(
         SubjectConfig(name=name, channels={m: labels[i] for m, labels in given.items()})
         for i, name in enumerate(names)
     )
-
-
-def open_for(path: Path, stream: StreamConfig) -> Recording:
-    """Open a recording such that the stream's channels are in it, also slower ones.
-
-    Raises:
-        RecordingError: the file cannot be used, or the channels have several rates.
-    """
-    recording = open_recording(path)
-    known = (*recording.ch_names, *recording.skipped)
-    labels = [label for s in stream.subjects for label in s.channels.values()]
-    wanted = dict.fromkeys(part for label in labels for part in _parts(label, known))
-    if set(wanted) <= set(recording.ch_names) or not set(wanted) <= set(known):
-        return recording  # where one is missing, the montage says so
-    return open_recording(path, list(wanted))
-
-
-def _parts(label: str, known: Sequence[str]) -> list[str]:
-    """Return a label, or both labels of a difference `A-B`."""
-    if label not in known:
-        for i, character in enumerate(label):
-            pair = [label[:i].strip(), label[i + 1 :].strip()]
-            if character == "-" and set(pair) <= set(known):
-                return pair
-    return [label]

@@ -14,9 +14,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.chunk import Chunk
 from daemon.config import QualityConfig, StagingConfig, StreamConfig
 from daemon.pipeline import EpochBatch, Pipeline
+from daemon.recorded import chunks, describe, open_for
 from models.errors import RecordingError
 from models.hypnogram import Hypnogram, check_length, read_hypnogram
 from models.readers.edf import read_edf_annotations
@@ -25,8 +25,7 @@ from models.recording import Recording
 from models.spec import ModelSpec
 from models.stages import find_stage, to_indices
 from models.subject import Subject
-from tools.channels import choose, open_for
-from tools.offline import CHUNK_S, describe
+from tools.channels import choose
 
 RECORDINGS = (".edf", ".bdf", ".rec", ".mat", ".xdf")
 """Extensions of what is taken for a recording."""
@@ -277,8 +276,8 @@ def _condition(lab: LabRecording, spec: ModelSpec) -> Iterator[EpochBatch]:
     """Yield the epochs of a recording, as the stager would get them."""
     recording = lab.open()
     pipeline = Pipeline(lab.stream, StagingConfig(), QualityConfig(), spec, describe(recording))
-    for data, times in recording.chunks(max(1, round(CHUNK_S * recording.sfreq))):
-        pipeline.push(Chunk(data, times, arrived=float(times[-1])))
+    for chunk in chunks(recording):
+        pipeline.push(chunk)
         yield from pipeline.pop_ready()
 
 

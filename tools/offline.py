@@ -2,24 +2,14 @@
 
 from collections.abc import Iterator
 
-from daemon.chunk import Chunk, StreamDescription
+from daemon.baseline import read_baselines
 from daemon.config import QualityConfig, StagingConfig, StreamConfig
 from daemon.pipeline import Pipeline
+from daemon.recorded import chunks, describe
 from daemon.stager import Estimate, Stager
 from engines.base import Engine
 from models.recording import Recording
-
-CHUNK_S = 10.0
-
-
-def describe(recording: Recording) -> StreamDescription:
-    """Return what a recording would say of itself as a stream."""
-    return StreamDescription(
-        name=recording.path.name,
-        ch_names=recording.ch_names,
-        units=recording.units,
-        sfreq=recording.sfreq,
-    )
+from models.spec import Reference
 
 
 def stage_recording(
@@ -28,6 +18,7 @@ def stage_recording(
     engine: Engine,
     staging: StagingConfig | None = None,
     quality: QualityConfig | None = None,
+    reference: Reference | None = None,
 ) -> Iterator[tuple[int, list[Estimate]]]:
     """Stage a recording from its first to its last complete epoch.
 
@@ -37,6 +28,7 @@ def stage_recording(
         engine: with a row for each subject, and an empty context window.
         staging: hop and lag of the final reading.
         quality: when an epoch cannot be used.
+        reference: what the model's training animals look like; None: drift is not measured.
 
     Yields:
         How many samples were read, and the estimates that are new since then; last the final
@@ -45,14 +37,15 @@ def stage_recording(
     Raises:
         HypnodError: the recording does not fit the config, or the engine failed.
     """
-    staging = staging or StagingConfig()
-    pipeline = Pipeline(
-        stream, staging, quality or QualityConfig(), engine.spec, describe(recording)
-    )
+    staging, quality = staging or StagingConfig(), quality or QualityConfig()
+    pipeline = Pipeline(stream, staging, quality, engine.spec, describe(recording), reference)
+    learnt = read_baselines(stream, staging, quality, engine.spec, reference)
+    if learnt is not None:
+        pipeline.adapt(learnt)
     stager = Stager(engine, {stream.name: [s.name for s in stream.subjects]}, staging)
     n_read = 0
-    for data, times in recording.chunks(max(1, round(CHUNK_S * recording.sfreq))):
-        pipeline.push(Chunk(data, times, arrived=float(times[-1])))
-        n_read += len(data)
+    for chunk in chunks(recording):
+        pipeline.push(chunk)
+        n_read += len(chunk.data)
         yield n_read, stager.stage(pipeline.pop_ready())
     yield n_read, stager.flush()

@@ -16,13 +16,13 @@ from rich.table import Table
 from daemon.config import SubjectConfig
 from daemon.messages import Kind
 from daemon.montage import Montage
+from daemon.recorded import CHUNK_S, describe
 from daemon.stager import Estimate
 from models.agreement import Agreement
 from models.hypnogram import Hypnogram
 from models.stages import ART, UNKNOWN
 from models.writers import write_edf, write_events, write_table
 from tools.live_view import STAGE_STYLES
-from tools.offline import CHUNK_S, describe
 from tools.overview import Overview
 from tools.scored import Scored
 

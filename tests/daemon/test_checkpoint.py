@@ -6,6 +6,7 @@ import pytest
 
 from daemon import checkpoint
 from daemon.checkpoint import (
+    Adaptation,
     Clocks,
     PipelineState,
     decode_arrays,
@@ -19,7 +20,13 @@ from daemon.config import StagingConfig
 from tests.support.signals import noise, pipeline, run, stream_config
 
 SPAN_S = 16.0
-STATE = PipelineState(100.0, 50, 150.1, 1e-7, 2.0, np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]]))
+LEARNT = Adaptation(
+    level=np.array([[1.0, 2.0]]),
+    seen_s=np.array([[3.0, 4.0]]),
+    averages=np.arange(22.0).reshape(1, 2, 11),
+    averaged_s=np.array([[5.0, 6.0]]),
+)
+STATE = PipelineState(100.0, 50, 150.1, 1e-7, 2.0, LEARNT)
 BEFORE = decode_state(encode_state("mark", 512.0, 10, Clocks(0.25, 1e9), 1.0, STATE))
 NEXT = 150.0 - STATE.clock_shift  # onset of epoch 50, as the source's timestamps say it
 
@@ -50,8 +57,9 @@ def test_within_the_span_of_the_window_it_goes_on_in_the_same_grid(away_s):
     assert verdict.reason == f"resumed warm: {max(away_s, 0.0):.1f} s are missing"
     for name in ("origin", "next_epoch", "drift", "clock_shift"):
         assert getattr(verdict.state, name) == getattr(STATE, name)
-    np.testing.assert_array_equal(verdict.state.level, STATE.level)
-    np.testing.assert_array_equal(verdict.state.seen_s, STATE.seen_s)
+    for name in ("level", "seen_s", "averages", "averaged_s"):
+        found, expected = getattr(verdict.state.adaptation, name), getattr(LEARNT, name)
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from daemon.checkpoint import PipelineState
+from daemon.checkpoint import Adaptation, PipelineState
 from daemon.config import StagingConfig
 from daemon.errors import ConfigError
 from daemon.pipeline import EpochBatch
@@ -25,15 +25,18 @@ def engine(bundle, n_rows, hops=1):
     return open_engine(bundle, "onnxruntime", n_rows=n_rows, hops_per_epoch=hops)
 
 
-def batch(epoch, reasons, stream="a", hop_s=1.0):
+def batch(epoch, reasons, stream="a", hop_s=1.0, drift=None):
     """An epoch of noise; `reasons` (n_subjects, n_modalities)."""
     reasons = np.array(reasons, dtype=object)
     rng = np.random.default_rng(epoch + 1000 * len(stream))
     epochs = rng.normal(size=(*reasons.shape, 512)).astype(np.float32)
-    levels = np.zeros(reasons.shape), np.zeros(reasons.shape)
-    after = PipelineState(0.0, epoch + 1, epoch + 1.0, 0.0, 0.0, *levels)
+    nothing = np.zeros(reasons.shape)
+    after = PipelineState(
+        0.0, epoch + 1, epoch + 1.0, 0.0, 0.0, Adaptation(nothing, nothing, nothing, nothing)
+    )
+    drift = np.full(reasons.shape, np.nan) if drift is None else np.array(drift)
     onset, usable = epoch * hop_s, reasons == "ok"
-    return EpochBatch(stream, epoch, onset, epochs, usable, reasons, float(epoch), after)
+    return EpochBatch(stream, epoch, onset, epochs, usable, reasons, float(epoch), after, drift)
 
 
 GOOD = [["ok", "ok"]]

@@ -1,0 +1,107 @@
+"""A recording of the same animal, made before: what is learnt from it need not be learnt live.
+
+It goes through the same pipeline as the live stream. What stays is each channel's running
+amplitude and what drift is measured from, so the first epochs are normalised as the later ones.
+"""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import structlog
+
+from daemon.checkpoint import Adaptation
+from daemon.config import QualityConfig, StagingConfig, StreamConfig, SubjectConfig
+from daemon.errors import ConfigError
+from daemon.pipeline import Pipeline
+from daemon.recorded import chunks, describe, open_for
+from models.errors import HypnodError
+from models.spec import ModelSpec, Reference
+
+log = structlog.get_logger()
+
+LEAST_S = 600.0
+"""Less usable signal does not tell a channel's amplitude over the stages."""
+_LAST_S = 3600.0
+"""No more of the end of a recording is read: what was before would be forgotten."""
+
+
+def read_baselines(
+    stream: StreamConfig,
+    staging: StagingConfig,
+    quality: QualityConfig,
+    spec: ModelSpec,
+    reference: Reference | None,
+    recent: Adaptation | None = None,
+) -> Adaptation | None:
+    """Learn from the baseline recordings of a stream's subjects.
+
+    Args:
+        stream: the subjects, their channels and where their recordings are.
+        staging: as for the live stream.
+        quality: likewise.
+        spec: the model the epochs are for.
+        reference: what the model's training animals look like; None: drift is not measured.
+        recent: what was learnt live until just now; it is newer than any recording.
+
+    Returns:
+        What was learnt, nothing of a subject without a recording; None where none has one.
+
+    Raises:
+        ConfigError: a recording cannot be used, lacks a channel, or is too short.
+    """
+    paths = dict.fromkeys(s.baseline for s in stream.subjects if s.baseline)
+    found = recent if paths else None
+    if found is not None:
+        return found
+    for path in paths:
+        rows = [i for i, s in enumerate(stream.subjects) if s.baseline == path]
+        subjects = [stream.subjects[i] for i in rows]
+        learnt = _read(Path(path), stream, subjects, staging, quality, spec, reference)
+        found = found or _nothing(learnt, len(stream.subjects))
+        for name in Adaptation.__slots__:
+            getattr(found, name)[rows] = getattr(learnt, name)
+    return found
+
+
+def _read(
+    path: Path,
+    stream: StreamConfig,
+    subjects: list[SubjectConfig],
+    staging: StagingConfig,
+    quality: QualityConfig,
+    spec: ModelSpec,
+    reference: Reference | None,
+) -> Adaptation:
+    """Return what the end of one recording teaches of its subjects."""
+    names = ", ".join(subject.name for subject in subjects)
+    try:
+        part = msgspec.structs.replace(stream, subjects=tuple(subjects))
+        recording = open_for(path, part)
+        if all(recording.units) and path.suffix.lower() != ".xdf":
+            # A file knows its unit; the config mends what the stream says, and XDF repeats that.
+            part = msgspec.structs.replace(part, unit=None)
+        pipeline = Pipeline(part, staging, quality, spec, describe(recording), reference)
+        first = max(0, recording.n_samples - round(_LAST_S * recording.sfreq))
+        for chunk in chunks(recording, first):
+            pipeline.push(chunk)
+            pipeline.pop_ready()
+    except HypnodError as error:
+        raise ConfigError(f"baseline of {names}: {error}") from error
+    seen_s = pipeline.adaptation.seen_s
+    for i, subject in enumerate(subjects):
+        for modality in subject.channels:
+            usable_s = seen_s[i, spec.modalities.index(modality)]
+            if usable_s < LEAST_S:
+                raise ConfigError(
+                    f"baseline of {subject.name}: expected at least {LEAST_S:g} s of usable "
+                    f"{modality} at the end of {path}, found {usable_s:g} s"
+                )
+    log.info("baseline", stream=stream.name, subjects=names, path=str(path))
+    return pipeline.adaptation
+
+
+def _nothing(like: Adaptation, n_subjects: int) -> Adaptation:
+    """Return what is known of as many subjects of which nothing is."""
+    shapes = {name: getattr(like, name).shape[1:] for name in Adaptation.__slots__}
+    return Adaptation(**{name: np.zeros((n_subjects, *s)) for name, s in shapes.items()})
