@@ -1,17 +1,15 @@
 """How well a net stages unseen subjects, read as it will be read live."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn import metrics
-from sklearn.exceptions import UndefinedMetricWarning
 
+from models.agreement import accuracy, kappa, macro_f1
+from models.scores import ece, tally
 from models.sdreamer import SDreamer
-from models.stages import UNSCORED
 from models.subject import Subject
 
 _BATCH = 128
@@ -25,6 +23,8 @@ class Scores:
     kappa: float
     """Cohen's κ; NaN where both hypnograms are one stage throughout."""
     macro_f1: float
+    ece: float
+    """Expected calibration error; NaN without epochs."""
     confusion: NDArray[np.int64]
     """(S, S), rows: true stage."""
 
@@ -69,20 +69,15 @@ def score(stages: NDArray[np.int64], probabilities: NDArray[np.float32]) -> Scor
 
     Args:
         stages: (n,) true stage, `UNSCORED` is left out.
-        probabilities: (n, S).
+        probabilities: (n, S); where they are NaN the epoch is left out.
     """
-    scored = stages != UNSCORED
-    true, found = stages[scored], probabilities[scored].argmax(-1)
-    labels = np.arange(probabilities.shape[-1])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UndefinedMetricWarning)  # κ is NaN then
-        kappa = metrics.cohen_kappa_score(true, found, labels=labels)
-    f1 = metrics.f1_score(true, found, labels=labels, average="macro", zero_division=0.0)
+    counted = tally(stages, probabilities)
     return Scores(
-        accuracy=float(metrics.accuracy_score(true, found)),
-        kappa=float(kappa),
-        macro_f1=float(f1),
-        confusion=metrics.confusion_matrix(true, found, labels=labels),
+        accuracy=float(accuracy(counted.confusion)),
+        kappa=float(kappa(counted.confusion)),
+        macro_f1=float(macro_f1(counted.confusion)),
+        ece=float(ece(counted)),
+        confusion=counted.confusion,
     )
 
 
