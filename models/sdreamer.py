@@ -62,9 +62,10 @@ class EpochTransformer(nn.Module):
         x = x.view(M, -1, self.n_patches, D)
         x = torch.cat([self.cls.expand(-1, x.shape[1], -1, -1), x], dim=2)
         x = (x + (self.position + self.modality)).view(-1, D)
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x = block(x, (M, L, 1), None, self.modalities)
-        cls = self.norm(x.view(M, -1, L, D)[:, :, 0])
+        x = self.blocks[-1](x, (M, L, 1), None, self.modalities, only=0)
+        cls = self.norm(x).view(M, -1, D)
         tokens = [self.proj[m](cls[i]) for i, m in enumerate(self.modalities)]
         return F.normalize(torch.stack(tokens, dim=1), dim=-1)
 
@@ -107,9 +108,9 @@ class ModalityTransformer(nn.Module):
         x = self.patch(epochs.reshape(-1, self.n_patches, self.patch_size))
         x = torch.cat([x, self.cls.expand(x.shape[0], -1, -1)], dim=1)
         x = (x + self.position).view(-1, D)
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x = block(x, (1, L, 1), None, self.route)
-        token: Tensor = x.view(-1, L, D)[:, -1]
+        token: Tensor = self.blocks[-1](x, (1, L, 1), None, self.route, only=L - 1)
         return token
 
 

@@ -86,13 +86,20 @@ class Attention(nn.Module):
         self.proj = _layer(a, modalities, lambda: nn.Linear(width, width))
         self.drop = nn.Dropout(a.dropout)
 
-    def forward(self, x: Tensor, shape: tuple[int, int, int], bias: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, shape: tuple[int, int, int], bias: Tensor | None, only: int | None
+    ) -> Tensor:
         """Attend within each group of tokens.
 
         Args:
             x: (M·B·L, D).
             shape: M, L and how many modalities attend to each other (1 or M).
             bias: (groups, 1, 1, keys), added to the scores; or None.
+            only: which of the L tokens is asked for, where it is one and M do not attend to
+                each other; None: all are.
+
+        Returns:
+            (M·B·L, D), or (M·B, D) with `only`.
         """
         M, L, joint = shape
         d = x.shape[-1] // self.n_heads
@@ -100,7 +107,9 @@ class Attention(nn.Module):
         qkv = self.qkv(x).view(M // joint, joint, -1, L, 3, self.n_heads, d)
         qkv = qkv.permute(4, 0, 2, 5, 1, 3, 6)
         qkv = qkv.reshape(3, -1, self.n_heads, joint * L, d)
-        q, k, v = qkv[0], qkv[1], qkv[2]
+        q, k, v = qkv.unbind(0)
+        if only is not None:
+            q, L = q[:, :, only].unsqueeze(2), 1
         scores = q @ k.transpose(-2, -1) * d**-0.5
         if bias is not None:
             scores = scores + bias
@@ -170,10 +179,22 @@ class Block(nn.Module):
         self.gamma_2 = nn.Parameter(torch.full((width,), a.layer_scale))
 
     def forward(
-        self, x: Tensor, shape: tuple[int, int, int], bias: Tensor | None, route: Sequence[str]
+        self,
+        x: Tensor,
+        shape: tuple[int, int, int],
+        bias: Tensor | None,
+        route: Sequence[str],
+        only: int | None = None,
     ) -> Tensor:
-        """Map (M·B·L, D) to the same; `route` names the experts of equal shares of the rows."""
-        x = x + self.gamma_1 * self.attention(self.norm(x), shape, bias)
+        """Map (M·B·L, D) to the same; `route` names the experts of equal shares of the rows.
+
+        With `only`, the index of one of the L tokens, return but its rows, (M·B, D): the others
+        are keys and no more.
+        """
+        y = self.attention(self.norm(x), shape, bias, only)
+        if only is not None:
+            x = x.view(-1, shape[1], x.shape[-1])[:, only]
+        x = x + self.gamma_1 * y
         return x + self.gamma_2 * _apply_to_shares([self.experts[name] for name in route], x)
 
 
@@ -191,5 +212,5 @@ def _apply_to_shares(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
     if len(layers) == 1:
         y: Tensor = layers[0](x)
         return y
-    shares = x.view(len(layers), -1, x.shape[-1])
-    return torch.cat([layer(shares[i]) for i, layer in enumerate(layers)])
+    shares = x.view(len(layers), -1, x.shape[-1]).unbind(0)
+    return torch.cat([layer(share) for layer, share in zip(layers, shares, strict=True)])
