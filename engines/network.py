@@ -21,6 +21,7 @@ engine. Needs the package `onnx`, which the extras `tensorrt` and `tensorrt-rtx`
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, get_args
 
 import ml_dtypes
@@ -57,9 +58,9 @@ def derive_network(bundle: Bundle, precision: Precision) -> bytes:
         precision: in which the network computes.
 
     Raises:
-        BundleError: step.onnx is not made as `models.export` makes it.
+        BundleError: step.onnx or its weights are broken, or not made as `models.export` makes it.
     """
-    model = onnx.load(bundle.step_file)
+    model = _load(bundle.step_file)
     graph = model.graph
     _take_branch(graph, bundle)
     if precision in _LOW:
@@ -69,6 +70,14 @@ def derive_network(bundle: Bundle, precision: Precision) -> bytes:
     onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
+
+
+def _load(file: Path) -> onnx.ModelProto:
+    """Read a network with its weights, which must lie in its folder."""
+    try:
+        return onnx.load(file)
+    except Exception as error:  # its exceptions have no common base of their own
+        raise BundleError(f"{file}: expected a network with its weights, found: {error}") from error
 
 
 def _take_branch(graph: onnx.GraphProto, bundle: Bundle) -> None:

@@ -44,10 +44,23 @@ class Description:
     """Labels of what cannot be read along: at other rates, or not numeric."""
 
 
+_RATES = (1e-3, 1e6)
+"""Sampling rates that a recording of sleep can have, Hz; others overflow what computes with it."""
+
+
 class Recording(ABC):
-    """A recorded night: what the file says of itself, and its samples on demand."""
+    """A recorded night: what the file says of itself, and its samples on demand.
+
+    Raises:
+        RecordingError: no recording of sleep can have its sampling rate.
+    """
 
     def __init__(self, path: Path, description: Description) -> None:
+        if not _RATES[0] <= description.sfreq <= _RATES[1]:
+            raise RecordingError(
+                f"{path}: expected a sampling rate from {_RATES[0]:g} to {_RATES[1]:g} Hz, "
+                f"found {description.sfreq:g} Hz"
+            )
         self.path = path
         self.ch_names = description.ch_names
         self.units = description.units

@@ -75,7 +75,8 @@ def _load(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.generic]]:
     except RecordingError:
         raise
     except Exception as error:  # a broken file breaks scipy in ways it does not name
-        raise RecordingError(f"{path}: expected a MATLAB file, found: {error}") from error
+        found = str(error) or type(error).__name__
+        raise RecordingError(f"{path}: expected a MATLAB file, found: {found}") from error
     return content
 
 
@@ -84,6 +85,8 @@ def _vector(path: Path, content: dict[str, NDArray[np.generic]], name: str) -> N
     found = content.get(name)
     if found is None:
         raise RecordingError(f"{path}: expected a variable {name!r}, found none")
+    if not isinstance(found, np.ndarray):
+        raise RecordingError(f"{path}: expected every number of {name!r}, found a sparse matrix")
     if not np.issubdtype(found.dtype, np.number) or np.iscomplexobj(found) or found.ndim != 2:
         raise RecordingError(f"{path}: expected numbers in {name!r}, found {found.dtype}")
     if min(found.shape) > 1:

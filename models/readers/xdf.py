@@ -17,6 +17,7 @@ import pyxdf
 
 from models.errors import RecordingError
 from models.readers.base import Annotation, ArrayRecording, Description, select_channels
+from models.readers.xdf_file import check_chunks
 
 Stream = dict[str, Any]
 
@@ -65,12 +66,14 @@ def _load(path: Path) -> tuple[list[Stream], Stream]:
             start = file.read(len(_MAGIC))
         if start != _MAGIC:
             raise RecordingError(f"{path}: expected an XDF file, found one that starts {start!r}")
+        check_chunks(path)
         with _log_of_pyxdf() as complaints:
             streams, header = pyxdf.load_xdf(path, dejitter_timestamps=False)
     except RecordingError:
         raise
     except Exception as error:  # a broken file breaks pyxdf in ways it does not name
-        raise RecordingError(f"{path}: expected an XDF file, found: {error}") from error
+        found = str(error) or type(error).__name__
+        raise RecordingError(f"{path}: expected an XDF file, found: {found}") from error
     if complaints:
         raise RecordingError(f"{path}: expected a whole XDF file, found: {complaints[0]}")
     if header is None:
