@@ -1,5 +1,6 @@
 """What `hypnod evaluate` tells: JSON, a table, a CSV by subject."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from daemon.messages import Kind
 from engines.bundle import Bundle
 from models.scores import Scores, bootstrap, score
 from models.writers import write_table
-from tools.evaluation import ALL, Case, Count, Evaluated
+from tools.evaluation import ALL, Case, Count, Evaluated, Source
 from tools.measure import Machine, describe_machine
 
 Interval = tuple[float, float]
@@ -65,6 +66,8 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     epoch_s: tuple[float, ...]
     """Lengths of the epochs compared, s."""
     results: tuple[Result, ...]
+    sources: tuple[Source, ...] = ()
+    """What was read as what."""
     date: str
     """Of the measurement, UTC."""
     machine: Machine
@@ -81,7 +84,8 @@ def report(evaluated: Evaluated, bundle: Bundle, data: str, left_out: Sequence[P
         bundle=bundle.manifest.name,
         model=bundle.hash[:12],
         engine=evaluated.engine,
-        epoch_s=tuple(sorted(evaluated.epoch_s)),
+        epoch_s=tuple(sorted({source.epoch_s for source in evaluated.sources})),
+        sources=tuple(evaluated.sources),
         results=tuple(
             _result(case, count, bundle.spec.stages) for case, count in evaluated.counts.items()
         ),
@@ -147,8 +151,14 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
         f"{evaluation.hours:.2f} h, epochs of {epochs}; {evaluation.bundle} {evaluation.model}, "
         f"{evaluation.engine}"
     )
+    for channels, n in Counter(_in_words(source) for source in evaluation.sources).items():
+        console.print(f"read {n} × {channels}")
     for path in evaluation.left_out:
         console.print(f"left out, without a hypnogram: {path}")
+
+
+def _in_words(source: Source) -> str:
+    return ", ".join(f"{modality} = {label}" for modality, label in source.channels.items())
 
 
 def _figures(results: Sequence[Result]) -> Table:

@@ -76,6 +76,19 @@ class Count:
         return np.array(found, np.float32).reshape(-1, self.n_stages)
 
 
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One subject in one recording."""
+
+    recording: str
+    subject: str
+    channels: dict[str, str]
+    """Label by modality."""
+    hypnogram: str
+    """Where the expert's stages were found."""
+    epoch_s: float
+    """Length of the epochs compared, s."""
+
+
 @dataclass
 class Evaluated:
     """All counts, and what they are of."""
@@ -84,8 +97,7 @@ class Evaluated:
     recordings: int = 0
     seconds: float = 0.0
     """Of all recordings, each once."""
-    epoch_s: set[float] = field(default_factory=set)
-    """Lengths of the epochs compared, s."""
+    sources: list[Source] = field(default_factory=list)
     engine: str = ""
 
 
@@ -141,6 +153,7 @@ def simulate_mice(seeds: Iterable[int], hours: float, sfreq: float) -> Iterator[
             ),
             subjects={"m1": name},
             hypnograms={"m1": Hypnogram.from_epochs(mouse.hypnograms[0], mouse.epoch_s)},
+            scored_in="simulation",
             duration_s=recording.duration,
             open=_already(recording),
         )
@@ -179,12 +192,28 @@ def evaluate_recordings(
         recording = lab.open()
         evaluated.recordings += 1
         evaluated.seconds += recording.duration
+        lengths = {name: epoch_s or _length(h, bundle.spec) for name, h in lab.hypnograms.items()}
+        evaluated.sources += [_source(lab, s, lengths[s.name]) for s in lab.stream.subjects]
         with open_engine(bundle, engine, n_rows=len(lab.stream.subjects)) as running:
             evaluated.engine = running.description
             for without in withheld:
                 nights = _stage(lab, recording, running, without, advance)
-                _count(evaluated, lab, nights, without, bundle.spec, epoch_s)
+                _count(evaluated.counts, lab, nights, without, bundle.spec, lengths)
     return evaluated
+
+
+def _length(hypnogram: Hypnogram, spec: ModelSpec) -> float:
+    return max(hypnogram.epoch_s or 0.0, spec.epoch_s)
+
+
+def _source(lab: LabRecording, subject: SubjectConfig, epoch_s: float) -> Source:
+    return Source(
+        recording=lab.name,
+        subject=lab.subjects[subject.name],
+        channels=subject.channels,
+        hypnogram=lab.scored_in,
+        epoch_s=epoch_s,
+    )
 
 
 def _stage(
@@ -228,21 +257,18 @@ def _withhold(lab: LabRecording, without: tuple[str, ...]) -> StreamConfig:
 
 
 def _count(
-    evaluated: Evaluated,
+    counts: dict[Case, Count],
     lab: LabRecording,
     nights: Mapping[tuple[str, Kind], list[Estimate]],
     without: tuple[str, ...],
     spec: ModelSpec,
-    epoch_s: float | None,
+    lengths: Mapping[str, float],
 ) -> None:
     """Hold the estimates of one recording against the experts' hypnograms."""
     for (name, kind), estimates in nights.items():
-        hypnogram = lab.hypnograms[name]
-        length = epoch_s or max(hypnogram.epoch_s or 0.0, spec.epoch_s)
+        length = lengths[name]
         epochs = aggregate(estimates, spec.epoch_s, length, spec.stages)
-        truth = to_indices(hypnogram.to_epochs(length, len(epochs)), spec.stages)
-        evaluated.epoch_s.add(length)
+        truth = to_indices(lab.hypnograms[name].to_epochs(length, len(epochs)), spec.stages)
         for part, n in ((ALL, len(epochs)), (FIRST_MINUTE, math.ceil(FIRST_MINUTE_S / length))):
-            case = Case(without, kind, part)
-            count = evaluated.counts.setdefault(case, Count(len(spec.stages)))
+            count = counts.setdefault(Case(without, kind, part), Count(len(spec.stages)))
             count.add(lab.subjects[name], epochs[:n], truth[:n])

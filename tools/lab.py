@@ -79,6 +79,8 @@ class LabRecording:
     """The subject's name everywhere, by its name in `stream`."""
     hypnograms: Mapping[str, Hypnogram]
     """What the expert says, by the subject's name in `stream`."""
+    scored_in: str
+    """Where the hypnograms were found, for people."""
     duration_s: float
     """Interruptions included, s."""
     open: Callable[[], Recording] = field(repr=False)
@@ -210,6 +212,7 @@ def _open(found: Found, spec: ModelSpec, reading: Reading) -> LabRecording:
             recording,
             reading.hypnogram_epoch,
         ),
+        scored_in=str(found.hypnogram),
         duration_s=recording.duration,
         open=lambda: open_for(found.recording, stream),
     )

@@ -69,6 +69,9 @@ def test_a_lab_scores_a_bundle_in_one_command_without_torch(tmp_path, lab, bundl
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     evaluation = json.loads(done.stdout)
     assert (evaluation["recordings"], evaluation["epoch_s"]) == (4, [1.0])
+    source = evaluation["sources"][0]
+    assert (source["subject"], source["channels"]) == ("a", {"eeg": "EEG1", "emg": "EMG1"})
+    assert source["recording"] == source["hypnogram"] == str(lab / "a" / "one.edf")
     assert evaluation["hours"] == pytest.approx(4 * SECONDS / 3600)
     assert len(evaluation["results"]) == 4
     for kind in ("live", "final"):
@@ -154,6 +157,7 @@ def test_epochs_without_a_stage_are_counted_apart(tmp_path, bundle):
     text = run("evaluate", *options[:-1])
     assert "no stage for 2 × eeg missing, emg missing" in text
     assert "left out, without a hypnogram" in text
+    assert "read 1 × eeg = EEG" in text
 
 
 def test_unseen_simulated_mice_stand_in_for_recordings(bundle):
