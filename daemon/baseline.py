@@ -20,10 +20,10 @@ from models.spec import ModelSpec, Reference
 
 log = structlog.get_logger()
 
-LEAST_S = 600.0
-"""Less usable signal does not tell a channel's amplitude over the stages."""
-_LAST_S = 3600.0
-"""No more of the end of a recording is read: what was before would be forgotten."""
+_LEAST = 1 / 3
+"""Of the normaliser's time constant: less usable signal does not tell the amplitude."""
+_LAST = 2.0
+"""Of the time constant: no more of the end is read, as what was before is forgotten."""
 
 
 def read_baselines(
@@ -82,7 +82,7 @@ def _read(
             # A file knows its unit; the config mends what the stream says, and XDF repeats that.
             part = msgspec.structs.replace(part, unit=None)
         pipeline = Pipeline(part, staging, quality, spec, describe(recording), reference)
-        first = max(0, recording.n_samples - round(_LAST_S * recording.sfreq))
+        first = max(0, recording.n_samples - round(_LAST * spec.normaliser_s * recording.sfreq))
         for chunk in chunks(recording, first):
             pipeline.push(chunk)
             pipeline.pop_ready()
@@ -92,9 +92,10 @@ def _read(
     for i, subject in enumerate(subjects):
         for modality in subject.channels:
             usable_s = seen_s[i, spec.modalities.index(modality)]
-            if usable_s < LEAST_S:
+            if usable_s < _LEAST * spec.normaliser_s:
                 raise ConfigError(
-                    f"baseline of {subject.name}: expected at least {LEAST_S:g} s of usable "
+                    f"baseline of {subject.name}: expected at least "
+                    f"{_LEAST * spec.normaliser_s:g} s of usable "
                     f"{modality} at the end of {path}, found {usable_s:g} s"
                 )
     log.info("baseline", stream=stream.name, subjects=names, path=str(path))

@@ -127,9 +127,17 @@ def _check_bundle(path: Path | None) -> tuple[Finding, Bundle | None]:
     spec = bundle.spec
     found = (
         f"{bundle.hash[:12]}, all files as they should be: {', '.join(spec.modalities)} in epochs "
-        f"of {spec.epoch_s:g} s, {spec.n_context} at once, to {', '.join(spec.stages)}"
+        f"of {spec.epoch_s:g} s, {spec.n_context} at once, to {', '.join(spec.stages)}; "
+        f"{_describe_drift(bundle)}"
     )
     return Finding(check=check, level="ok", found=found), bundle
+
+
+def _describe_drift(bundle: Bundle) -> str:
+    reference = bundle.manifest.reference
+    if reference is None:
+        return "it does not say what its training animals look like, so drift is not measured"
+    return f"drift is measured from {reference.n_animals} training animals"
 
 
 def _search(timeout: float) -> tuple[list[Any], Finding]:

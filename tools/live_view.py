@@ -43,6 +43,7 @@ _LATE_EPOCHS = 3
 _HISTORY = 1024
 _NARROW = 100
 _NUMBERS = {"slots": 5, "latency": 8, "age": 6}
+_DRIFT = {"drift": 5}
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _STATE_STYLES = {
     **dict.fromkeys(READY, "green"),
@@ -148,7 +149,7 @@ class LiveView:
             table.add_column(modality.upper(), max_width=layout.quality_cells, no_wrap=True)
         if layout.shows_pathway:
             table.add_column("read", no_wrap=True)
-        for name, cells in _NUMBERS.items():
+        for name, cells in layout.numbers.items():
             table.add_column(name, min_width=cells, no_wrap=True, justify="right")
         for message, received in sorted(self._live.values(), key=lambda pair: pair[0].subject):
             table.add_row(*self._row(message, now - received, layout))
@@ -165,6 +166,10 @@ class LiveView:
             yield Text(why.replace("_", " "), style="green" if why == OK else "bold red")
         if layout.shows_pathway:
             yield Text(message.pathway or "none", style="" if message.pathway else "red")
+        if layout.shows_drift:
+            drift = message.drift
+            beyond = drift is not None and drift > 1
+            yield Text("–" if drift is None else f"{drift:.2f}", style="bold red" if beyond else "")
         yield Text(f"{message.slots_filled}/{message.n_context}")
         latency = message.latency_s
         yield Text("–" if latency is None else f"{1e3 * latency:.1f} ms")
@@ -193,6 +198,8 @@ class _Layout:
         self.stages = list(dict.fromkeys(s for m in messages for s in m.probabilities))
         self.modalities = list(dict.fromkeys(name for m in messages for name in m.validity))
         self.shows_pathway = not narrow  # the quality of the modalities tells it too
+        self.shows_drift = not narrow and any(m.drift is not None for m in messages)
+        self.numbers = {**(_DRIFT if self.shows_drift else {}), **_NUMBERS}
         self.bar_cells = 4 if narrow else 7
         self.quality_cells = 7 if narrow else 12
         others = [
@@ -200,7 +207,7 @@ class _Layout:
             max(len("stage"), *(len(m.stage) for m in messages)),
             *[self.bar_cells] * len(self.stages),
             *(self._quality(name, messages) for name in self.modalities),
-            *_NUMBERS.values(),
+            *self.numbers.values(),
         ]
         if self.shows_pathway:
             others.append(len("mixed"))

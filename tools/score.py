@@ -166,7 +166,10 @@ def _stage(
     )
     with engine, Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("staging", total=recording.n_samples)
-        staged = stage_recording(recording, stream, engine, config.staging, config.quality)
+        reference = bundle.manifest.reference
+        staged = stage_recording(
+            recording, stream, engine, config.staging, config.quality, reference
+        )
         for n_read, new in staged:
             estimates += new
             progress.update(task, completed=n_read)

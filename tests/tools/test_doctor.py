@@ -56,6 +56,7 @@ def test_streams_are_listed_and_the_config_fits(tmp_path: Path) -> None:
     assert findings["liblsl"]["found"].startswith(f"1.{pylsl.library_version() % 100}, ")
     assert "libzmq" in findings["zeromq"]["found"]
     assert "onnxruntime" in findings["engines"]["found"]
+    assert "drift" in findings["shipped bundle"]["found"]
     assert code == (findings["shipped bundle"]["level"] == "error")
 
 

@@ -190,8 +190,16 @@ def test_the_view_shows_what_is_wrong():
     assert "waiting for a daemon" in show(view_of())
 
 
+def test_the_view_shows_drift_where_it_is_measured():
+    assert "drift" not in show(view_of(stage_message(0)))
+    shown = show(view_of(stage_message(0, drift=1.7), stage_message(0, "m2", drift=None)))
+    for text in ("drift", "1.70", "–"):
+        assert text in shown
+
+
 def test_the_view_fits_any_terminal():
-    view = view_of(heartbeat(), stream_message(), stage_message(0), truth={"m1": ("REM",)})
+    stage = stage_message(0, drift=12.34)
+    view = view_of(heartbeat(), stream_message(), stage, truth={"m1": ("REM",)})
     for width in (80, 100, 200):
         lines = show(view, width).splitlines()
         assert max(map(len, lines)) <= width
