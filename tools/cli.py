@@ -12,6 +12,7 @@ from tools.compile import compile_plan
 from tools.demo import demo
 from tools.doctor import doctor
 from tools.evaluate import evaluate
+from tools.import_checkpoint import import_checkpoint
 from tools.keygen import keygen
 from tools.night import night
 from tools.replay import replay
@@ -33,6 +34,7 @@ app.command("compile")(compile_plan)
 app.command()(demo)
 app.command()(doctor)
 app.command()(evaluate)
+app.command("import")(import_checkpoint)
 app.command()(keygen)
 app.command()(night)
 app.command()(replay)
