@@ -5,6 +5,7 @@ share, so that a layer of its own can take them.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import msgspec
 import torch
@@ -14,23 +15,25 @@ from torch.nn import functional as F  # noqa: N812  everybody's name for it
 from models.errors import SpecError
 from models.spec import MIXED, ModelSpec
 
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
 
 class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The hyperparameters of `ModelSpec.architecture`, with the paper's values."""
 
-    patch_size: int = 16
+    patch_size: Positive = 16
     """Samples of a patch."""
-    n_heads: int = 8
+    n_heads: Positive = 8
     """Attention heads."""
-    ffn_size: int = 512
+    ffn_size: Positive = 512
     """Hidden units of an expert."""
-    epoch_layers: int = 2
+    epoch_layers: Positive = 2
     """Blocks of the epoch transformer."""
-    sequence_layers: int = 3
+    sequence_layers: Positive = 3
     """Blocks of the sequence transformer."""
     mixed_layers: int = 1
     """How many of the last sequence blocks have a mixed expert."""
-    head_size: int = 256
+    head_size: Positive = 256
     """Hidden units of a classification head."""
     layer_scale: float = 0.1
     """Initial γ of the residual branches."""

@@ -141,7 +141,12 @@ def test_everything_about_the_shape_is_configuration() -> None:
 
 @pytest.mark.parametrize(
     ("architecture", "message"),
-    [({"n_head": 4}, "n_head"), ({"ffn_size": "big"}, "int"), ({"patch_size": 15}, "multiple")],
+    [
+        ({"n_head": 4}, "n_head"),
+        ({"ffn_size": "big"}, "int"),
+        ({"patch_size": 15}, "multiple"),
+        ({"epoch_layers": 0}, "epoch_layers"),
+    ],
 )
 def test_architecture_that_does_not_fit_is_refused(
     architecture: dict[str, int], message: str
