@@ -3,34 +3,13 @@
 Epoch k is always origin + k, and holds the samples of that time or none.
 """
 
-import uuid
 from contextlib import closing
 
 import pylsl
 import pytest
 
 from tests.support.lsl import Source
-from tests.support.rig import SFREQ, Rig, within_other_host, within_rebooted_machine
-
-OK, MISSING = "ok", "missing"
-
-
-@pytest.fixture
-def name():
-    return f"fault-{uuid.uuid4().hex}"
-
-
-@pytest.fixture
-def source(name):
-    with Source(name, sfreq=SFREQ) as source:
-        yield source
-
-
-@pytest.fixture
-def rig(name, source):
-    with Rig(name) as rig:
-        rig.until_connected()
-        yield rig
+from tests.support.rig import MISSING, OK, SFREQ, Rig, within_other_host, within_rebooted_machine
 
 
 def restart_in_an_epoch(rig, source, **changes):

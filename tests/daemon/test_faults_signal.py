@@ -6,18 +6,12 @@ import numpy as np
 import pytest
 
 from daemon.messages import StageMessage
-from tests.support.bundles import TINY, make_bundle
 from tests.support.daemon_process import Daemon, Subscriber
 from tests.support.lsl import Source
 
 SFREQ = 512
 EVERY, FIRST, LAST = 7, 2, 5
 """Of every so many epochs those from FIRST to before LAST have a fault."""
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("bundle"), n_context=5, **TINY)
 
 
 @pytest.fixture

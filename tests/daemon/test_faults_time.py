@@ -4,7 +4,6 @@ Epoch k is always origin + k, and holds the samples of that time or none.
 """
 
 import signal
-import uuid
 
 import numpy as np
 import pytest
@@ -16,29 +15,10 @@ from daemon.messages import StageMessage
 from tests.support.bundles import TINY, make_bundle
 from tests.support.daemon_process import Daemon, Subscriber
 from tests.support.lsl import Source, wait_until
-from tests.support.rig import SFREQ, Rig
+from tests.support.rig import MISSING, OK, SFREQ, Rig
 from tests.support.rig import signal as signal_at
 
-OK, MISSING = "ok", "missing"
 QUICK = StagingConfig(stall_s=0.3)
-
-
-@pytest.fixture
-def name():
-    return f"fault-{uuid.uuid4().hex}"
-
-
-@pytest.fixture
-def source(name):
-    with Source(name, sfreq=SFREQ) as source:
-        yield source
-
-
-@pytest.fixture
-def rig(name, source):
-    with Rig(name) as rig:
-        rig.until_connected()
-        yield rig
 
 
 def push(rig, source, stamps, time=None):

@@ -5,35 +5,16 @@ import json
 import signal
 import socket
 import sqlite3
-import uuid
-
-import pytest
 
 from daemon.journal_reader import JournalReader
 from daemon.messages import StageMessage, encode
 from tests.support.bundles import TINY, make_bundle
 from tests.support.daemon_process import Daemon, Subscriber
-from tests.support.lsl import Source, wait_until
+from tests.support.lsl import wait_until
 from tests.support.signals import noise
 
 SFREQ = 512
 STAGE = "stage.m1"
-
-
-@pytest.fixture
-def name():
-    return f"journal-{uuid.uuid4().hex}"
-
-
-@pytest.fixture
-def source(name):
-    with Source(name, sfreq=SFREQ) as source:
-        yield source
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    return make_bundle(tmp_path, n_context=5, **TINY)
 
 
 def toml(name):

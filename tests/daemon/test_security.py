@@ -14,18 +14,12 @@ import pytest
 from daemon.config import parse_config
 from daemon.keys import ClientKeys, write_pair
 from daemon.messages import Heartbeat
-from tests.support.bundles import TINY, make_bundle
 from tests.support.daemon_process import TIMEOUT_S, Daemon, start, write_config
 from tests.support.lsl import ROOT
 from tools.catchup import CatchUpClient, NoAnswerError
 from tools.subscriber import Subscriber
 
 HYPNOD = "from tools.cli import main; main()"
-
-
-@pytest.fixture(scope="session")
-def bundle(tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("bundle"), n_context=5, **TINY)
 
 
 @pytest.fixture

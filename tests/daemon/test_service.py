@@ -3,7 +3,6 @@ import json
 import os
 import signal
 import socket
-import uuid
 from collections import Counter
 from pathlib import Path
 
@@ -15,22 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from daemon.config import parse_config
 from daemon.messages import Heartbeat, StageMessage, StreamMessage
 from daemon.service import Service
-from tests.support.bundles import TINY, make_bundle
 from tests.support.daemon_process import Daemon, Subscriber, start, write_config
 from tests.support.lsl import Source
 
 SFREQ = 512
 FINAL_LAG = 4
-
-
-@pytest.fixture(scope="session")
-def bundle(tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("bundle"), n_context=5, **TINY)
-
-
-@pytest.fixture
-def name():
-    return f"service-{uuid.uuid4().hex}"
 
 
 def toml(name, stream="cage", subject="m1", eeg="EEG", **more):
@@ -59,12 +47,6 @@ def is_live(epoch):
 
 def stages_of(messages, kind=None):
     return [m for m in messages if isinstance(m, StageMessage) and kind in (None, m.kind)]
-
-
-@pytest.fixture
-def source(name):
-    with Source(name, sfreq=SFREQ) as source:
-        yield source
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -57,11 +57,14 @@ def write_config(
 
 
 def start(
-    config: Path, environ: Mapping[str, str] | None = None, stderr: int = subprocess.PIPE
+    config: Path,
+    environ: Mapping[str, str] | None = None,
+    stderr: int = subprocess.PIPE,
+    module: Sequence[str] = ("daemon",),
 ) -> subprocess.Popen[str]:
-    """Start the daemon as systemd does."""
+    """Start the daemon as systemd does, or another module that runs it."""
     return subprocess.Popen(
-        [sys.executable, "-m", "daemon", "--config", str(config)],
+        [sys.executable, "-m", *module, "--config", str(config)],
         cwd=ROOT,
         stderr=stderr,
         text=True,
@@ -75,6 +78,7 @@ class Daemon:
     Args:
         folder, streams, bundle, settings: see `write_config`.
         environ: on top of this process's.
+        module: what Python runs, with arguments.
     """
 
     def __init__(
@@ -84,9 +88,11 @@ class Daemon:
         bundle: Path,
         *,
         environ: Mapping[str, str] | None = None,
+        module: Sequence[str] = ("daemon",),
         **settings: Any,
     ) -> None:
-        self.process = start(write_config(folder, streams, bundle, **settings), environ)
+        config = write_config(folder, streams, bundle, **settings)
+        self.process = start(config, environ, module=module)
         self.log: list[dict[str, Any]] = []
         """The log, as far as `event` has read it."""
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()

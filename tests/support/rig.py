@@ -35,6 +35,7 @@ from tests.support.lsl import Source, stream_config, wait_until
 from tests.support.signals import SPEC, pipeline
 
 SFREQ = 512.0
+OK, MISSING = "ok", "missing"
 ALIKE = 0.9
 """Least correlation of two epochs of the same time; of other times it is below 0.5."""
 
