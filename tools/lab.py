@@ -18,7 +18,7 @@ from daemon.config import QualityConfig, StagingConfig, StreamConfig
 from daemon.pipeline import EpochBatch, Pipeline
 from daemon.recorded import chunks, describe, open_for
 from models.errors import RecordingError
-from models.hypnogram import Hypnogram, check_length, read_hypnogram
+from models.hypnogram import Hypnogram
 from models.readers.edf import read_edf_annotations
 from models.readers.mat import has_mat_scores
 from models.recording import Recording
@@ -26,6 +26,7 @@ from models.spec import ModelSpec
 from models.stages import find_stage, to_indices
 from models.subject import Subject
 from tools.channels import choose
+from tools.hypnograms import read_hypnograms
 
 RECORDINGS = (".edf", ".bdf", ".rec", ".mat", ".xdf")
 """Extensions of what is taken for a recording."""
@@ -216,33 +217,6 @@ def _open(found: Found, spec: ModelSpec, reading: Reading) -> LabRecording:
         duration_s=recording.duration,
         open=lambda: open_for(found.recording, stream),
     )
-
-
-def read_hypnograms(
-    path: Path,
-    subjects: Sequence[str],
-    stages: Sequence[str],
-    recording: Recording,
-    epoch_s: float | None,
-) -> dict[str, Hypnogram]:
-    """Return each subject's hypnogram in a file.
-
-    The only subject of a recording takes the stages that a file ascribes to nobody.
-
-    Raises:
-        RecordingError: the file cannot be used, or is of another length than the recording.
-    """
-    hypnograms: dict[str, Hypnogram] = {}
-    for subject in subjects:
-        try:
-            found = read_hypnogram(path, stages, subject=subject, epoch_s=epoch_s)
-        except RecordingError:
-            if len(subjects) > 1:
-                raise
-            found = read_hypnogram(path, stages, epoch_s=epoch_s)
-        check_length(found, recording)
-        hypnograms[subject] = found
-    return hypnograms
 
 
 def read_subjects(recordings: Iterable[LabRecording], spec: ModelSpec) -> Iterator[Subject]:

@@ -17,7 +17,7 @@ from models.errors import RecordingError
 from models.recording import Recording
 from tools.aggregate import check_epoch
 from tools.channels import choose
-from tools.lab import read_hypnograms
+from tools.hypnograms import read_hypnograms
 from tools.offline import stage_recording
 from tools.score_report import print_report, write_files, write_pictures
 from tools.scored import Scored

@@ -106,6 +106,17 @@ def test_each_of_several_subjects_has_its_own_name_and_hypnogram(tmp_path):
         assert np.array_equal(subject.stages, to_indices(stages, MOUSE))
 
 
+def test_several_subjects_do_not_share_the_stages_of_nobody(tmp_path):
+    simulate(tmp_path / "night.edf", n_subjects=2)
+    write_events(tmp_path / "night.tsv", {"m1": hypnogram(), "m2": hypnogram(4.0, 28)})
+    first, second = read_subjects(open_lab([tmp_path], SPEC)[0], SPEC)
+    assert (first.stages[1], second.stages[1]) == (1, 0)
+    (tmp_path / "night.tsv").unlink()
+    write_csv(tmp_path / "night.csv", hypnogram())
+    with pytest.raises(RecordingError, match=r"night\.csv: .* m1, m2, found stages of nobody"):
+        open_lab([tmp_path], SPEC)
+
+
 @pytest.mark.parametrize("epoch_s", [4.0, 10.0])
 def test_an_experts_longer_epochs_are_spread_and_artefacts_unscored(tmp_path, epoch_s):
     simulate(tmp_path / "night.edf")

@@ -233,7 +233,7 @@ def test_a_longer_epoch_that_is_mostly_lost_has_no_stage(tmp_path, bundle):
 
 
 def test_a_hypnogram_of_another_length_is_refused(tmp_path, bundle):
-    night = write_night(tmp_path / "night.edf")
+    night = write_night(tmp_path / "night.edf", ("EEG", "EMG"))
     Path("expert.csv").write_text("onset,duration,stage\n0,4,Wake\n4,26,NREM\n")
     with pytest.raises(RecordingError, match="recording's 40 s, found one of 30 s"):
         score(night, "--bundle", bundle, "--hypnogram", "expert.csv")
