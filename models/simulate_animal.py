@@ -90,12 +90,12 @@ class Animal:
         return cls(
             eeg_uv=eeg_uv,
             eeg_contrast=1.2 * _spread(rng, 0.2),
-            emg_contrast=1.15 * _spread(rng, 0.4),
+            emg_contrast=1.2 * _spread(rng, 0.35),
             offsets=_draw_offsets(rng),
             variability=_spread(rng, 0.15),
             drift=rng.uniform(0.05, 0.25),
-            theta=rng.normal(0.8, 0.6),
-            brightness=rng.normal(0.55, 0.4),
+            theta=rng.normal(0.8, 0.5),
+            brightness=rng.normal(0.5, 0.35),
             theta_hz=rng.uniform(6.4, 8.2),
             theta_share=_between(rng, 4.0, 20.0),
             slope=rng.uniform(1.4, 2.4),
@@ -103,7 +103,7 @@ class Animal:
             sigma=_between(rng, 0.2, 1.5),
             highpass_hz=_between(rng, 0.1, 4.0),
             lowpass_hz=_between(rng, 40.0, 400.0),
-            ripple=_three(rng.normal(0.0, 0.25, 3)),
+            ripple=_three(rng.normal(0.0, 0.2, 3)),
             skew=rng.normal(-0.05, 0.07),
             emg_uv=emg_uv,
             emg_band_hz=(low_hz, low_hz * _between(rng, 5.0, 40.0)),
@@ -161,8 +161,8 @@ class Animal:
 
 def _draw_offsets(rng: np.random.Generator) -> tuple[tuple[float, ...], ...]:
     """Draw how far each band, and each band in each stage, lies from the fitted mouse's."""
-    per_band = np.append(rng.normal(0.0, 0.3, _N_COLUMNS - 1), 0.0)
-    per_stage = rng.normal(0.0, 0.12, (_N_STAGES, _N_COLUMNS))
+    per_band = np.append(rng.normal(0.0, 0.25, _N_COLUMNS - 1), 0.0)
+    per_stage = rng.normal(0.0, 0.1, (_N_STAGES, _N_COLUMNS))
     return tuple(tuple(row) for row in (per_band + per_stage).tolist())
 
 
