@@ -66,7 +66,8 @@ def test_confidence_that_is_right_as_often_as_it_says_is_calibrated():
     truth = np.array([0] * 9 + [1])
     scores = score(tally(truth, np.tile([0.9, 0.05, 0.05], (10, 1))), MOUSE)
     assert scores.ece == pytest.approx(0)
-    assert [b.accuracy for b in scores.reliability if b.n_epochs] == [0.9]
+    assert [b.n_epochs for b in scores.reliability] == [0] * 13 + [10, 0]  # 13/15 to 14/15
+    assert scores.reliability[13].accuracy == pytest.approx(0.9)
     sure = score(tally(truth, np.tile([1.0, 0, 0], (10, 1))), MOUSE)
     assert sure.ece == pytest.approx(0.1)
     assert sure.reliability[-1].n_epochs == 10
