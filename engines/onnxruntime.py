@@ -18,6 +18,9 @@ import onnxruntime
 
 _PROVIDER = "CPUExecutionProvider"
 _SILENT = 4  # what fails is raised as well
+_PER_CALL = 16
+"""Subjects in one call of the network: with more, what passes between its layers no longer fits
+the processor's caches, and each takes longer (docs/engines.md, `hypnod bench --many`)."""
 _INPUTS = {"epochs", "tokens", "mask", "unimodal"}
 _OUTPUTS = {"mixed", "single", "token"}
 
@@ -60,6 +63,18 @@ class OnnxRuntimeEngine(HostEngine):
         del self._session
 
     def _run(
+        self,
+        epochs: NDArray[np.float32],
+        tokens: NDArray[np.float32],
+        mask: NDArray[np.bool_],
+        unimodal: bool,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        parts = [slice(first, first + _PER_CALL) for first in range(0, len(epochs), _PER_CALL)]
+        answers = [self._call(epochs[p], tokens[p], mask[p], unimodal) for p in parts]
+        probabilities, newest = zip(*answers, strict=True)
+        return np.concatenate(probabilities), np.concatenate(newest)
+
+    def _call(
         self,
         epochs: NDArray[np.float32],
         tokens: NDArray[np.float32],

@@ -29,6 +29,9 @@ from tools.bench_daemon import (
 )
 from tools.bench_engine import has_full_graph, time_cached_and_full, time_step
 from tools.bench_journal import measure_journal
+from tools.bench_many import SUBJECTS as MANY
+from tools.bench_many import draw as draw_many
+from tools.bench_many import thread_counts, time_many
 from tools.bench_report import SUBJECTS, WORK_RATIO, BenchReport, draw_report, judge
 from tools.bench_steps import draw, time_steps
 from tools.daemon_process import ChildError
@@ -68,6 +71,9 @@ def bench(
     roofline: Annotated[
         bool, typer.Option("--roofline", help="Only the engines' steps, against the processor.")
     ] = False,
+    many: Annotated[
+        bool, typer.Option("--many", help="Only how to stage 64 and 256 subjects fastest.")
+    ] = False,
 ) -> None:
     """Measure **latency, speed and appetite** on this computer, which should be idle.
 
@@ -80,7 +86,9 @@ def bench(
 
     Takes about three minutes. LSL is confined to the bench, and ports are free ones. With
     `--roofline` it measures instead the step of every engine for 1 to 256 subjects, and how near
-    that is to what the processor's arithmetic and memory allow.
+    that is to what the processor's arithmetic and memory allow; with `--many` how many subjects
+    to put into one call and on how many threads, for ONNX Runtime, and for OpenVINO where
+    `pip install 'hypnod[openvino]'` was done.
 
         hypnod bench --json bench.json
     """
@@ -89,6 +97,9 @@ def bench(
     opened = open_bundle(bundle)
     if roofline:
         _bench_steps(opened, engine, json_file, console)
+        return
+    if many:
+        _bench_many(opened, json_file, console, quick=quick)
         return
     effort = _QUICK if quick else _FULL
     with tempfile.TemporaryDirectory(prefix="hypnod-bench-") as scratch, _Steps(console) as steps:
@@ -105,6 +116,17 @@ def _bench_steps(bundle: Bundle, engine: str, json_file: Path | None, console: C
     threads = tuple(sorted({1, os.cpu_count() or 1}))
     report = time_steps(bundle, here if engine == "auto" else (engine,), threads)
     console.print(draw(report))
+    if json_file is not None:
+        _write(json_file, report)
+
+
+def _bench_many(bundle: Bundle, json_file: Path | None, console: Console, *, quick: bool) -> None:
+    """Time the ways to stage many subjects on this processor."""
+    threads = thread_counts(len(os.sched_getaffinity(0)))
+    subjects = dict.fromkeys(MANY, 1) if quick else MANY
+    with _Steps(console) as steps, steps.step("many subjects", 1.0) as tick:
+        report = time_many(bundle, threads, subjects, tick)
+    console.print(draw_many(report))
     if json_file is not None:
         _write(json_file, report)
 

@@ -4,12 +4,14 @@ import subprocess
 import sys
 
 import msgspec
+import numpy as np
 import onnx
 import pytest
 
 from engines.bundle import Bundle
 from engines.errors import BundleError
-from engines.onnxruntime import OnnxRuntimeEngine
+from engines.onnxruntime import _PER_CALL, OnnxRuntimeEngine
+from engines.parity import random_epochs
 from models.spec import STEP_FILE, WEIGHTS_FILE
 from tests.support.lsl import ROOT
 
@@ -96,3 +98,19 @@ def test_nothing_is_reported_to_anyone(tmp_path):
     code = "import engines.onnxruntime"
     subprocess.run([sys.executable, "-c", code], check=True, env=environ, cwd=ROOT)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("unimodal", [False, True])
+def test_more_subjects_than_fit_one_call_are_each_answered(bundle, random, unimodal):
+    n = 2 * _PER_CALL + 3
+    rows, valid = random.permutation(n), random.random((n, 2)) < 0.8
+    with OnnxRuntimeEngine(bundle, n) as together, OnnxRuntimeEngine(bundle, n) as alone:
+        for _ in range(2):
+            epochs = random_epochs(random, together, n)
+            found = together.step(epochs, rows, valid, unimodal=unimodal)
+            for k in range(n):
+                one = slice(k, k + 1)
+                expected = alone.step(epochs[one], rows[one], valid[one], unimodal=unimodal)
+                np.testing.assert_allclose(found[one], expected, rtol=0, atol=1e-5)
+        newest = (engine.newest(rows)["tokens"] for engine in (together, alone))
+        np.testing.assert_allclose(*newest, rtol=0, atol=1e-5)

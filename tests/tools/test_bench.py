@@ -1,3 +1,5 @@
+import importlib.util
+import io
 import json
 import math
 import os
@@ -7,6 +9,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
+from rich.console import Console
 
 from engines.bundle import open_bundle
 from engines.select import open_engine
@@ -14,6 +17,7 @@ from models.spec import FULL_FILE, STEP_FILE
 from tests.support import bundles
 from tools.bench_bundle import GRAPHS, N_CONTEXT, make_bundle
 from tools.bench_engine import has_full_graph, time_cached_and_full, time_in_turns
+from tools.bench_many import ORT, draw, thread_counts, time_many
 from tools.bench_report import judge
 from tools.measure import Percentiles, percentiles
 
@@ -128,3 +132,25 @@ def test_goals_are_judged():
 def test_percentiles_are_in_ms():
     assert percentiles([0.001] * 5) == Percentiles(1.0, 1.0, 1.0)
     assert percentiles([]) is None
+
+
+def test_many_subjects_are_staged_in_every_way_and_alike(tmp_path):
+    bundle = open_bundle(bundles.make_bundle(tmp_path, n_context=5, **bundles.TINY))
+    ticks = []
+    report = time_many(bundle, [1, 2], {20: 2, 40: 1}, ticks.append)
+    assert ticks == [0.5, 1.0]
+    ours = [w for w in report.ways if w.engine == ORT]
+    assert [(w.subjects, w.threads, w.per_call) for w in ours] == [
+        *((20, threads, per_call) for threads in (1, 2) for per_call in (20, 16)),
+        *((40, threads, per_call) for threads in (1, 2) for per_call in (40, 16, 32)),
+    ]
+    assert all(w.wall_ms > 0 and w.max_abs_difference < 1e-5 for w in report.ways)
+    assert [w.wall_ratio for w in ours if (w.threads, w.per_call) == (1, w.subjects)] == [1, 1]
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(draw(report))
+    there = importlib.util.find_spec("openvino") is not None
+    assert ("openvino f32: not installed" in console.export_text()) != there
+
+
+def test_threads_are_doubled_up_to_all_cores():
+    assert [thread_counts(n) for n in (1, 2, 6, 8)] == [[1], [1, 2], [1, 2, 4, 6], [1, 2, 4, 8]]
