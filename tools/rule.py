@@ -4,8 +4,8 @@ The rule of Benington et al. 1994 (Sleep 17(1):28-36, doi:10.1093/sleep/17.1.28)
 sigma × theta criterion: an epoch is Wake where the EMG is loud; of the others, NREM where delta
 outweighs theta; else REM, unless the animal was awake just before, for a mouse does not go from
 Wake into REM: then it is quiet Wake. Both thresholds are those of Otsu 1979
-(doi:10.1109/TSMC.1979.4310076) on the recording's own logarithms, so the rule needs the whole
-recording and nobody's hand. It is a yardstick, not an expert.
+(doi:10.1109/TSMC.1979.4310076) on the recording's own logarithms, that of theta/delta at least 1,
+so the rule needs the whole recording and nobody's hand. It is a yardstick, not an expert.
 """
 
 from dataclasses import dataclass
@@ -108,7 +108,7 @@ def score_by_rule(seconds: Features, usable: NDArray[np.bool_]) -> RuleScores:
     ratio = np.log(np.maximum(features.theta_delta[there], 1e-3))
     ratio = ndimage.median_filter(ratio, _SMOOTHING, mode="nearest")
     loud_from = otsu(emg)
-    theta_from = otsu(ratio[emg <= loud_from])
+    theta_from = max(otsu(ratio[emg <= loud_from]), 0.0)  # it divides NREM too, without any REM
     found = iter(_decide(emg > loud_from, ratio > theta_from))
     return RuleScores(
         stages=tuple(next(found) if k else UNKNOWN for k in there),

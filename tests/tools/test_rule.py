@@ -43,6 +43,10 @@ def test_quiet_theta_straight_after_wake_is_wake() -> None:
     assert set(rule("W" * 10 + "q" * 10 + "N" * 20)[10:20]) == {"Wake"}
 
 
+def test_without_rem_all_quiet_epochs_with_more_delta_are_nrem() -> None:
+    assert rule("W" * 10 + "N" * 30) == ("Wake",) * 10 + ("NREM",) * 30
+
+
 def test_an_epoch_with_a_second_that_cannot_be_used_is_unknown() -> None:
     epochs = seconds("W" * 5 + "N" * 10, np.random.default_rng(0))
     usable = np.ones(len(epochs), bool)
