@@ -94,7 +94,7 @@ class Animal:
             offsets=_draw_offsets(rng),
             variability=_between(rng, 0.5, 1.15),
             drift=rng.uniform(0.05, 0.25),
-            theta=rng.uniform(-0.2, 1.8),
+            theta=rng.uniform(0.0, 1.8),
             brightness=rng.uniform(-0.2, 1.2),
             theta_hz=rng.uniform(6.4, 8.2),
             theta_share=_between(rng, 4.0, 20.0),
