@@ -7,7 +7,7 @@ DEV     := $(VENV)/.dev
 # TensorRT's signatures, for mypy, where they lie beside the checkout
 TYPING  := $(wildcard ../shared/typing)
 
-.PHONY: help install dev demo test lint docs bench chaos kill soak fuzz gpu-check bundle clean
+.PHONY: help install dev demo test lint docs bench chaos kill soak fuzz gpu-check bundle accuracy clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -50,6 +50,9 @@ chaos: $(RUNTIME) ## every fault of docs/faults.md against a real daemon (7 minu
 
 kill: $(RUNTIME) ## kill the daemon 100 times and see that nothing is lost (6 minutes)
 	$(BIN)/python -m tools.kills --kills 100
+
+accuracy: $(RUNTIME) ## measure what docs/accuracy.md shows, and write its tables and picture
+	$(BIN)/python -m tools.accuracy
 
 gpu-check: $(DEV) ## test and measure TensorRT on this computer's GPU, and write gpu-check.json
 	$(BIN)/python -m tools.gpu_check --out gpu-check.json
