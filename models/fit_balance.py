@@ -18,7 +18,7 @@ from models.scored_bouts import N_KINDS, Bouts, cut_bouts
 from models.scored_mice import Record, score_epochs
 from models.simulate_hypnogram import KINDS, Statistics, draw_stages
 
-_STEP = 0.7  # of the way that a round's difference asks for
+_N_COHORTS = 3  # a round, each of as many mice and hours as were fitted
 _SEED = 0
 
 
@@ -49,22 +49,30 @@ def balance(
     """
     wanted = _moments(bouts, statistics)
     for n in range(n_rounds):
+        step = 2 / (2 + n)  # ever smaller: later rounds average the chance of earlier ones away
         rng = np.random.default_rng([_SEED, n])
-        simulated = [
-            simulate_like(rng, record, start, statistics)
-            for record, start in zip(records, starts, strict=True)
-        ]
-        found = _moments(cut_all(simulated, starts, statistics.wake_by_hour), statistics)
-        centre = np.array(statistics.centre)
-        centre[:N_KINDS] += _STEP * (wanted.log_counts - found.log_counts)
-        centre[N_KINDS:] += _STEP * (wanted.means - found.means)
-        spread = statistics.spread * (wanted.deviations / found.deviations) ** _STEP
-        statistics = msgspec.structs.replace(
-            statistics,
-            centre=tuple(centre.round(4).tolist()),
-            spread=tuple(spread.round(4).tolist()),
-        )
+        simulated: list[Bouts] = []
+        for _ in range(_N_COHORTS):
+            cohort = [
+                simulate_like(rng, record, start, statistics)
+                for record, start in zip(records, starts, strict=True)
+            ]
+            simulated += cut_all(cohort, starts, statistics.wake_by_hour)
+        found = _moments(simulated, statistics)
+        statistics = _move(statistics, wanted, found, step)
     return statistics
+
+
+def _move(statistics: Statistics, wanted: _Moments, found: _Moments, step: float) -> Statistics:
+    more = wanted.log_counts - found.log_counts + np.log(_N_COHORTS)
+    longer = wanted.means - found.means
+    centre = np.array(statistics.centre) + step * np.concatenate([more, longer])
+    spread = np.array(statistics.spread) * (wanted.deviations / found.deviations) ** step
+    return msgspec.structs.replace(
+        statistics,
+        centre=tuple(centre.round(4).tolist()),
+        spread=tuple(spread.round(4).tolist()),
+    )
 
 
 def simulate_like(

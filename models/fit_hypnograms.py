@@ -45,7 +45,7 @@ from models.stages import MOUSE
 
 LEVELS = (0.0, 0.01, 0.03, *np.arange(0.06, 0.95, 0.04).round(2).tolist(), 0.97, 0.99, 1.0)
 
-N_ROUNDS = 6
+N_ROUNDS = 8
 
 _PRIOR = 4.0  # bouts' worth of belief in the coarser estimate
 

@@ -17,6 +17,7 @@ from models.scored_bouts import N_KINDS, Bouts
 from models.scored_mice import EPOCH_S
 
 _MIN_HOURS = 12.0  # a shorter recorded mouse says little of how mice differ
+_TURN = 20  # bouts, above half an hour
 _RIDGE = 1.0  # on the slopes, which are defined up to a constant per set of rivals
 
 
@@ -42,6 +43,8 @@ class _Sample:
     """(n,) normal score of the length."""
     awake: NDArray[np.float64]
     """(n,) wakefulness before the bout, above that of the hour."""
+    half: NDArray[np.intp]
+    """(n,) 0 or 1, in turns of `_TURN` bouts."""
 
 
 def fit_variation(
@@ -97,6 +100,7 @@ def _describe(
         transitions[part, before, kind],
         normal_scores(record.epochs[where], log_epochs[part, following], levels),
         record.awake[where] - wake_lately[part],
+        where // _TURN % 2,
     )
 
 
@@ -160,18 +164,28 @@ def _fit_mouse_factors(
     """Return the root of the covariance of the mice's factors.
 
     A mouse's factors are the log of how often each kind comes against how often it should, and
-    the mean normal score of the kind's lengths. What chance alone adds to their variance is
-    taken off.
+    the mean normal score of the kind's lengths. Half of each mouse's bouts is set against its
+    other half, so that what changes from hour to hour does not count as the mouse's own.
     """
+    one, other = (_find_factors(sample, pressure, len(kept), half)[kept] for half in (0, 1))
+    n = one.shape[1]
+    between = np.cov(one.T, other.T)[:n, n:]
+    values, vectors = np.linalg.eigh((between + between.T) / 2)
+    return np.asarray(vectors * np.sqrt(np.maximum(0, values)))
+
+
+def _find_factors(
+    sample: _Sample, pressure: NDArray[np.float64], n_mice: int, half: int
+) -> NDArray[np.float64]:
+    """Return each mouse's factors in half of its bouts, (n_mice, 2 × kinds)."""
     rate_slopes, length_slopes = np.split(pressure, 2)
     tilted = _tilt(sample.chances, sample.awake[:, None] * rate_slopes)
     scores = sample.score - sample.awake * length_slopes[sample.kind]
-    shape = (len(kept), N_KINDS)
+    shape = (n_mice, N_KINDS)
     expected, found, total = np.full(shape, 0.5), np.full(shape, 0.5), np.zeros(shape)
-    np.add.at(expected, sample.mouse, tilted)
-    np.add.at(found, (sample.mouse, sample.kind), 1)
-    np.add.at(total, (sample.mouse, sample.kind), scores)
-    factors = np.concatenate([np.log(found / expected), total / found], axis=1)[kept]
-    noise = np.concatenate([1 / expected, 1 / found], axis=1)[kept].mean(axis=0)
-    values, vectors = np.linalg.eigh(np.cov(factors.T) - np.diag(noise))
-    return np.asarray(vectors * np.sqrt(np.maximum(0, values)))
+    used = sample.half == half
+    mouse, kind = sample.mouse[used], sample.kind[used]
+    np.add.at(expected, mouse, tilted[used])
+    np.add.at(found, (mouse, kind), 1)
+    np.add.at(total, (mouse, kind), scores[used])
+    return np.concatenate([np.log(found / expected), total / found], axis=1)

@@ -228,7 +228,8 @@ def test_simulated_mice_are_as_near_to_mice_left_out_as_real_ones(
     farther = {
         name: (distance.simulated.median, distance.random.high)
         for name, distance in comparison.distances.items()
-        if distance.simulated.median > 1.25 * max(distance.random.high, distance.fitted)
+        # half as far again: one cohort has its own luck, docs/simulator.md has 20
+        if distance.simulated.median > 1.5 * max(distance.random.high, distance.fitted)
     }
     assert farther == {}
 
@@ -249,6 +250,27 @@ def test_distances_see_what_is_wrong(dataset: tuple[list[Record], dict[str, str]
     distances = compare(*(gather([measure(r, statistics) for r in x]) for x in (wrong, left_out)))
     assert distances["NREM bouts, Wasserstein of log s"] > 0.3
     assert distances["transitions per hour, difference"] > 5
+
+
+def test_a_model_without_a_day_is_found_out(
+    dataset: tuple[list[Record], dict[str, str]],
+) -> None:
+    records, labs = dataset
+    statistics = mouse_statistics()
+    noon = msgspec.structs.replace(
+        statistics,
+        transitions={
+            before: {
+                kind: {name: (chances[3],) * len(chances) for name, chances in nexts.items()}
+                for kind, nexts in kinds.items()
+            }
+            for before, kinds in statistics.transitions.items()
+        },
+    )
+    days = [r for r in pick(records, split_mice(labs)[0]) if r.hours >= MIN_HOURS_OF_COSINE][-10:]
+    groups = [gather([measure(r, statistics) for r in simulate_cohort(days, noon, 0)])]
+    groups += [gather([measure(r, statistics) for r in pick(records, split_mice(labs)[1])])]
+    assert compare(*groups)["Wake in the half of activity, difference"] > 0.1
 
 
 def test_the_day_of_real_mice_is_in_the_statistics(
