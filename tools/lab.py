@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from daemon.config import QualityConfig, StagingConfig, StreamConfig
 from daemon.pipeline import EpochBatch, Pipeline
@@ -243,7 +242,7 @@ def read_subjects(recordings: Iterable[LabRecording], spec: ModelSpec) -> Iterat
             hypnogram = lab.hypnograms[name].to_epochs(spec.epoch_s, len(batches))
             yield Subject(
                 name=subject,
-                epochs=_stack(batches, i),
+                epochs=np.stack([batch.epochs[i] for batch in batches]),
                 stages=to_indices(hypnogram, spec.stages).astype(np.int64),
                 usable=usable[i],
             )
@@ -256,8 +255,3 @@ def _condition(lab: LabRecording, spec: ModelSpec) -> Iterator[EpochBatch]:
     for chunk in chunks(recording):
         pipeline.push(chunk)
         yield from pipeline.pop_ready()
-
-
-def _stack(batches: Sequence[EpochBatch], subject: int) -> NDArray[np.float32]:
-    """Return one subject's epochs, (n, M, T); what cannot be used is zero, not noise or NaN."""
-    return np.stack([np.where(b.usable[subject, :, None], b.epochs[subject], 0) for b in batches])
