@@ -29,7 +29,7 @@ PIECE_BYTES = 2**20
 """Size of the messages in a reply, unless one alone is larger."""
 
 _REST = 3.0
-"""Rest per time taken: answering takes a quarter of one core at most."""
+"""Rest per processor time taken: answering takes a quarter of one core at most."""
 _REQUESTS_KEPT, _REPLIES_KEPT = 16, 4  # of one client: so much may wait, the rest is dropped
 _STOP_ENDPOINT = "inproc://hypnod.catchup.stop"
 
@@ -78,9 +78,9 @@ class CatchUp:
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._stopped, zmq.POLLIN)
         while self._stopped not in dict(poller.poll()):
-            began = time.monotonic()
+            began = time.thread_time()
             self._serve_one()
-            rest_s = _REST * (time.monotonic() - began)
+            rest_s = _REST * (time.thread_time() - began)
             if self._stopped.poll(math.ceil(1000 * rest_s)):
                 return
 

@@ -27,7 +27,7 @@ from tools.subscriber import DEFAULT_ENDPOINT
 Kept = StageMessage | StreamMessage
 """The messages that the journal keeps."""
 
-_ANSWER_S = 2.0
+_ANSWER_S = 5.0
 
 
 class CatchUpError(HypnodError):

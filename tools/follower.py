@@ -14,7 +14,7 @@ from tools.catchup import CatchUpClient, CatchUpError, Kept, NoAnswerError, catc
 from tools.subscriber import DEFAULT_ENDPOINT, Received, Subscriber
 
 _RETRY_S = 1.0
-_SILENT_S = 10.0
+_SILENT_S = 5.0
 """Who did not answer is not asked again for so long: asking holds up what comes meanwhile."""
 _JUMP = 10**9
 """A daemon that lost its journal goes on from the time of day in ms: no such number was missed."""
@@ -61,7 +61,7 @@ class Follower(Subscriber):
         *,
         catch_up: str | None = None,
         start: Start = Start(),
-        patience_s: float = 5.0,
+        patience_s: float = 60.0,
         keys: ClientKeys | None = None,
         high_water_mark: int = 0,
     ) -> None:

@@ -148,7 +148,9 @@ class Soak:
             lives.stop()
             self._catch_up(lives, follower, self._record)
             memory = lives.memory
-            with Follower(publish, ("stage.",), catch_up=catch_up, start=start) as late:
+            with Follower(
+                publish, ("stage.",), catch_up=catch_up, start=start, patience_s=_PATIENCE_S
+            ) as late:
                 self._catch_up(lives, late, self._late)
             faults = Counter(replay.faults)
         return self._report(faults, memory, follower.fetched, time.monotonic() - started)

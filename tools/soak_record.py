@@ -151,8 +151,14 @@ def longest_silence(path: Path, subjects: Iterable[str], expected: Mapping[str, 
 
 
 def count_restarts(path: Path) -> dict[str, int]:
-    """Return how many streams went on warm, and how many cold, as the journal tells."""
-    sql = "SELECT payload FROM message WHERE topic LIKE 'stream.%'"
+    """Return how many streams went on warm, and how many cold, as the journal tells.
+
+    In the last session nothing is played any more.
+    """
+    sql = (
+        "SELECT payload FROM message WHERE topic LIKE 'stream.%' AND session != "
+        "(SELECT id FROM session ORDER BY started DESC LIMIT 1)"
+    )
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
         texts = [bytes(payload) for (payload,) in db.execute(sql)]
     return {how: sum(words in t for t in texts) for how, words in _HOW.items()}
