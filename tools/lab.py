@@ -7,14 +7,16 @@ against it sees what a live model sees.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from daemon.config import QualityConfig, StagingConfig, StreamConfig
-from daemon.pipeline import EpochBatch, Pipeline
+from daemon.pipeline import Pipeline
 from daemon.recorded import chunks, describe, open_for
 from models.errors import RecordingError
 from models.hypnogram import Hypnogram
@@ -232,26 +234,36 @@ def read_subjects(recordings: Iterable[LabRecording], spec: ModelSpec) -> Iterat
         HypnodError: a recording does not fit its channels or unit, or has no whole epoch.
     """
     for lab in recordings:
-        batches = list(_condition(lab, spec))
-        if not batches:
-            raise RecordingError(
-                f"{lab.name}: expected at least one epoch of {spec.epoch_s:g} s, found none"
-            )
-        usable = np.stack([batch.usable for batch in batches], axis=1)
+        epochs, usable = _condition(lab, spec)
         for i, (name, subject) in enumerate(lab.subjects.items()):
-            hypnogram = lab.hypnograms[name].to_epochs(spec.epoch_s, len(batches))
+            hypnogram = lab.hypnograms[name].to_epochs(spec.epoch_s, epochs.shape[1])
             yield Subject(
                 name=subject,
-                epochs=np.stack([batch.epochs[i] for batch in batches]),
+                epochs=epochs[i],
                 stages=to_indices(hypnogram, spec.stages).astype(np.int64),
                 usable=usable[i],
             )
 
 
-def _condition(lab: LabRecording, spec: ModelSpec) -> Iterator[EpochBatch]:
-    """Yield the epochs of a recording, as the stager would get them."""
+def _condition(lab: LabRecording, spec: ModelSpec) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return a recording's epochs as the stager would get them, and which can be used.
+
+    (n_subjects, n, M, T) and (n_subjects, n, M), written in place: a day of eight mice is 3 GB.
+    """
     recording = lab.open()
     pipeline = Pipeline(lab.stream, StagingConfig(), QualityConfig(), spec, describe(recording))
+    most = ceil(recording.duration / spec.epoch_s)
+    shape = (len(lab.stream.subjects), most, spec.n_modalities)
+    epochs, usable = np.empty((*shape, spec.n_times), np.float32), np.empty(shape, np.bool_)
+    n = 0
     for chunk in chunks(recording):
         pipeline.push(chunk)
-        yield from pipeline.pop_ready()
+        for batch in pipeline.pop_ready():
+            epochs[:, batch.epoch], usable[:, batch.epoch] = batch.epochs, batch.usable
+            n = batch.epoch + 1
+    if n == 0:
+        raise RecordingError(
+            f"{lab.name}: expected at least one epoch of {spec.epoch_s:g} s, "
+            f"found {recording.duration:g} s"
+        )
+    return epochs[:, :n], usable[:, :n]

@@ -1,5 +1,6 @@
 """Finding a lab's recordings with their hypnograms, and reading them as the daemon would."""
 
+import edfio
 import numpy as np
 import pytest
 from scipy import io
@@ -164,6 +165,15 @@ def test_epochs_in_a_gap_are_not_usable_and_hold_no_nan(tmp_path):
     assert np.flatnonzero(~subject.usable[:, 0]).tolist() == [12, 13, 14]
     assert not subject.usable[:, 1].any()  # it has no EMG
     assert np.isfinite(subject.epochs).all()
+
+
+def test_a_recording_without_a_whole_epoch_is_refused(tmp_path):
+    signal = [edfio.EdfSignal(np.sin(np.arange(100.0)), 200, label=x) for x in ("EEG", "EMG")]
+    edfio.Edf(signal, data_record_duration=0.5).write(tmp_path / "short.edf")
+    write_csv(tmp_path / "short.csv", hypnogram(n=1))
+    recordings, _ = open_lab([tmp_path], SPEC, Reading(unit="uV"))
+    with pytest.raises(RecordingError, match=r"at least one epoch of 1 s, found 0\.5 s"):
+        list(read_subjects(recordings, SPEC))
 
 
 def test_a_hypnogram_of_another_recording_is_refused(tmp_path):
