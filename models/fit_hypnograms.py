@@ -228,16 +228,14 @@ def write_report(records: Sequence[Record], labs: dict[str, str], folder: Path) 
 
 def format_table(comparison: Comparison) -> list[str]:
     """Return the lines of a Markdown table of the distances."""
-    lines = [
-        "| distance | simulated | fitted | random real groups | as far |",
-        "|---|---|---|---|---|",
-    ]
-    for name, d in comparison.distances.items():
-        real = f"{d.random.median:.3f} ({d.random.low:.3f} to {d.random.high:.3f})"
-        lines.append(
-            f"| {name} | {d.simulated.median:.3f} | {d.fitted:.3f} | {real} "
-            f"| {d.share_farther:.0%} |"
+    lines = ["| distance | simulated | fitted | random | as far |", "|---|---|---|---|---|"]
+    for name, distance in comparison.distances.items():
+        simulated, real = (
+            f"{found.median:.3f} ({found.low:.3f} to {found.high:.3f})"
+            for found in (distance.simulated, distance.random)
         )
+        share = f"{distance.share_farther:.0%}"
+        lines.append(f"| {name} | {simulated} | {distance.fitted:.3f} | {real} | {share} |")
     return lines
 
 

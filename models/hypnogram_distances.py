@@ -6,6 +6,7 @@ out, and between groups of the same sizes drawn at random from all mice, in each
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -25,6 +26,8 @@ from models.scored_mice import (
     hours_of_day,
     split_mice,
     start_hour,
+    usual_wake,
+    wake_of_hours,
 )
 from models.simulate_hypnogram import KINDS, Statistics
 from models.stages import MOUSE
@@ -73,6 +76,17 @@ class Comparison(msgspec.Struct, frozen=True):
     """What the differences are between: mean of the simulated cohorts, fitted, left out."""
 
 
+class Day(NamedTuple):
+    """What a long record shows of its day: fractions of Wake, and how its hours differ."""
+
+    rest: float
+    activity: float
+    deviation: float
+    """Of the hours' fractions of Wake."""
+    correlation: float
+    """Of neighbouring hours, the usual fraction at that time of the day taken off."""
+
+
 @dataclass(frozen=True)
 class Measured:
     """What is measured of one record."""
@@ -84,8 +98,8 @@ class Measured:
     """(stages,) epochs of each."""
     n_transitions: int
     n_micro_arousals: int
-    shape: tuple[float, float, float] | None
-    """Wake in the half of rest, in that of activity, deviation of hourly Wake; of a long record."""
+    day: Day | None
+    """Of a record of 20 h or more."""
 
 
 @dataclass(frozen=True)
@@ -175,25 +189,32 @@ def measure(record: Record, statistics: Statistics) -> Measured:
         n_epochs=np.bincount(record.codes, minlength=len(MOUSE) + 1)[1:],
         n_transitions=len(onsets) - 1,
         n_micro_arousals=int(np.sum((stages == WAKE) & (epochs <= _MICRO_AROUSAL))),
-        shape=_measure_day(record, statistics) if record.hours >= MIN_HOURS_OF_COSINE else None,
+        day=_measure_day(record, statistics) if record.hours >= MIN_HOURS_OF_COSINE else None,
     )
 
 
-def _measure_day(record: Record, statistics: Statistics) -> tuple[float, float, float]:
+def _measure_day(record: Record, statistics: Statistics) -> Day:
     start = start_hour(record.codes, statistics.wake_by_hour)
     is_active = hours_of_day(record.codes, start) >= 12
     is_wake = record.codes == WAKE
-    rest, activity = is_wake[~is_active].mean(), is_wake[is_active].mean()
-    return float(rest), float(activity), _hourly_deviation(record)
+    hourly = wake_of_hours(record.codes)
+    unusual = hourly - usual_wake(start + np.arange(len(hourly)), statistics.wake_by_hour)
+    unusual -= unusual.mean()
+    return Day(
+        rest=float(is_wake[~is_active].mean()),
+        activity=float(is_wake[is_active].mean()),
+        deviation=float(hourly.std()),
+        correlation=float(np.mean(unusual[1:] * unusual[:-1]) / unusual.var()),
+    )
 
 
 def gather(measured: Sequence[Measured], mice: frozenset[str] | None = None) -> Group:
     """Return what is compared of all records, or of those of some mice."""
     kept = [m for m in measured if mice is None or m.mouse in mice]
-    days = [m for m in kept if m.shape is not None]
+    days = [m for m in kept if m.day is not None]
     n_epochs = np.sum([m.n_epochs for m in kept], axis=0)
     hours = n_epochs / EPOCHS_PER_HOUR
-    rest, activity, deviation = np.mean([m.shape for m in days if m.shape], axis=0).tolist()
+    day = Day(*np.mean([m.day for m in days if m.day is not None], axis=0).tolist())
     sleep_hours = hours[1:].sum()
     return Group(
         bouts={s: np.concatenate([m.bouts[s] for m in kept]) for s in MOUSE},
@@ -206,21 +227,16 @@ def gather(measured: Sequence[Measured], mice: frozenset[str] | None = None) -> 
             "micro-arousals per hour of sleep": float(
                 sum(m.n_micro_arousals for m in kept) / sleep_hours
             ),
-            "Wake in the half of rest": rest,
-            "Wake in the half of activity": activity,
-            "deviation of hourly Wake": deviation,
+            "Wake in the half of rest": day.rest,
+            "Wake in the half of activity": day.activity,
+            "deviation of hourly Wake": day.deviation,
+            "correlation of Wake from hour to hour": day.correlation,
         },
         days={
             s: np.array([m.n_epochs[i] / m.n_epochs.sum() for m in days])
             for i, s in enumerate(MOUSE)
         },
     )
-
-
-def _hourly_deviation(record: Record) -> float:
-    n_hours = len(record.codes) // EPOCHS_PER_HOUR
-    wake = record.codes[: n_hours * EPOCHS_PER_HOUR].reshape(n_hours, -1) == WAKE
-    return float(wake.mean(axis=1).std())
 
 
 def compare(one: Group, other: Group) -> dict[str, float]:

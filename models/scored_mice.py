@@ -155,12 +155,22 @@ def start_hour(codes: NDArray[np.uint8], wake_by_hour: Sequence[float] | None) -
             f"expected a record of {MIN_HOURS_OF_COSINE:g} h or the wakefulness of long ones, "
             f"found {len(codes) / EPOCHS_PER_HOUR:.1f} h and none"
         )
-    n_hours = len(codes) // EPOCHS_PER_HOUR
-    found = wake[: n_hours * EPOCHS_PER_HOUR].reshape(n_hours, -1).mean(axis=1)
+    found = wake_of_hours(codes)
     starts = np.arange(0, 24, 0.5)
-    middles = (starts[:, None] + np.arange(n_hours)) % 24  # middle of [h, h + 1) is h + 0.5
-    expected = np.interp(middles, np.arange(25), [*wake_by_hour, wake_by_hour[0]])
+    expected = usual_wake(starts[:, None] + np.arange(len(found)), wake_by_hour)
     return float(starts[np.argmin(((found - expected) ** 2).sum(axis=1))])
+
+
+def wake_of_hours(codes: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the fraction of Wake in each whole hour of a record, (n_hours,)."""
+    n_hours = len(codes) // EPOCHS_PER_HOUR
+    hours = codes[: n_hours * EPOCHS_PER_HOUR].reshape(n_hours, EPOCHS_PER_HOUR)
+    return np.asarray((hours == WAKE).mean(axis=1))
+
+
+def usual_wake(hours: NDArray[np.float64], wake_by_hour: Sequence[float]) -> NDArray[np.float64]:
+    """Return the usual fraction of Wake in the 60 min from each hour of the day on."""
+    return np.asarray(np.interp(hours % 24, np.arange(25), [*wake_by_hour, wake_by_hour[0]]))
 
 
 def hours_of_day(codes: NDArray[np.uint8], start: float) -> NDArray[np.float64]:
