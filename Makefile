@@ -69,8 +69,12 @@ fuzz: $(DEV) ## fuzz every parser with coverage, FUZZ_SECONDS each (needs the ex
 		$(BIN)/python -m tests.fuzz.atheris_target $$name -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
 
-bundle: $(DEV) ## retrain and re-export the shipped bundle (seeded; half an hour on one core)
-	$(BIN)/python -m models.train --out models/bundles/sdreamer-mouse
+MICE ?= 240
+THREADS ?= 2
+
+bundle: $(DEV) ## retrain and re-export the shipped bundle on simulated mice (seeded; MICE, THREADS)
+	$(BIN)/hypnod train --simulated $(MICE) --threads $(THREADS) --out models/bundles/sdreamer-mouse \
+		--state runs/sdreamer-mouse.state --report runs/sdreamer-mouse
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

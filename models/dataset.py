@@ -96,9 +96,14 @@ def n_windows(subjects: Sequence[Subject], n_context: int) -> int:
 
 
 def iterate_windows(
-    spec: ModelSpec, subjects: Sequence[Subject], batch_size: int, rng: np.random.Generator
+    spec: ModelSpec,
+    subjects: Sequence[Subject],
+    batch_size: int,
+    rng: np.random.Generator,
+    *,
+    masks: bool = True,
 ) -> Iterator[Windows]:
-    """Go through all subjects once, in shuffled batches of windows with random masks.
+    """Go through all subjects once, in shuffled batches of windows, with random masks unless told.
 
     Windows of a subject touch but do not overlap and start at a random offset, so that every
     epoch is encoded once a pass and seen at another slot in each. What was not usable in the
@@ -113,11 +118,13 @@ def iterate_windows(
     order = rng.permutation(len(places))
     for first in range(0, len(places), batch_size):
         chosen = [places[i] for i in order[first : first + batch_size]]
-        usable = np.stack([subjects[s].usable[k : k + N] for s, k in chosen])
+        mask = np.stack([subjects[s].usable[k : k + N] for s, k in chosen])
+        if masks:
+            mask &= draw_masks(len(chosen), N, spec.n_modalities, rng)
         yield Windows(
             torch.from_numpy(np.stack([subjects[s].epochs[k : k + N] for s, k in chosen])),
             torch.from_numpy(np.stack([subjects[s].stages[k : k + N] for s, k in chosen])),
-            torch.from_numpy(usable & draw_masks(len(chosen), N, spec.n_modalities, rng)),
+            torch.from_numpy(mask),
         )
 
 

@@ -1,37 +1,75 @@
 """How well a net stages unseen subjects, read as it will be read live."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from operator import add
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from models.agreement import accuracy, kappa, macro_f1
-from models.scores import ece, tally
+from models import scores
+from models.scores import Scores, Tally
 from models.sdreamer import SDreamer
 from models.subject import Subject
+
+Reading = tuple[str, int]
+"""Pathway and lag: how many epochs later an epoch is read; 0 is live, more is final."""
 
 _BATCH = 128
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Agreement of one pathway with the true hypnogram, over all scored epochs."""
-
-    accuracy: float
-    kappa: float
-    """Cohen's κ; NaN where both hypnograms are one stage throughout."""
-    macro_f1: float
-    ece: float
-    """Expected calibration error; NaN without epochs."""
-    confusion: NDArray[np.int64]
-    """(S, S), rows: true stage."""
+@torch.no_grad()
+def encode_all(model: SDreamer, epochs: NDArray[np.float32]) -> Tensor:
+    """Return the tokens (n, M, D) of conditioned epochs (n, M, T), on the net's device."""
+    device = next(model.parameters()).device
+    batches = range(0, len(epochs), _BATCH)
+    parts = [model.encode(torch.from_numpy(epochs[i : i + _BATCH]).to(device)) for i in batches]
+    return torch.cat(parts).float()
 
 
 @torch.no_grad()
+def read_windows(
+    model: SDreamer,
+    tokens: Tensor,
+    usable: NDArray[np.bool_],
+    drawn: NDArray[np.bool_] | None = None,
+    every: int = 1,
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    """Read the window that ends with each epoch; before the first epoch it is masked.
+
+    Args:
+        model: the net, in eval mode.
+        tokens: (n, M, D), of one recording.
+        usable: (n, M).
+        drawn: (n, N, M), more that is masked (False) in each window.
+        every: read only every so many-th window, the first and so on.
+
+    Yields:
+        Batch by batch, logits (b, 1 + M, N, S) and what was seen (b, N, M).
+    """
+    N = model.spec.n_context
+    before = tokens.new_zeros(N - 1, *tokens.shape[1:])
+    windows = torch.cat([before, tokens]).unfold(0, N, 1).permute(0, 3, 1, 2)[::every]
+    there = torch.from_numpy(np.concatenate([np.zeros((N - 1, usable.shape[1]), bool), usable]))
+    masks = there.unfold(0, N, 1).permute(0, 2, 1)
+    if drawn is not None:
+        masks = masks & torch.from_numpy(drawn)
+    masks = masks[::every]
+    for i in range(0, len(windows), _BATCH):
+        window, seen = windows[i : i + _BATCH], masks[i : i + _BATCH]
+        on_device = seen.to(tokens.device)
+        mixed, single = model.read(window, on_device, unimodal=True)
+        parts = [mixed[:, None]] if single is None else [mixed[:, None], single]
+        yield torch.cat(parts, 1).float().cpu().numpy(), seen.numpy()
+
+
 def read_all(
-    model: SDreamer, epochs: NDArray[np.float32], valid: NDArray[np.bool_] | None = None
+    model: SDreamer,
+    epochs: NDArray[np.float32],
+    usable: NDArray[np.bool_] | None = None,
+    every: int = 1,
 ) -> NDArray[np.float32]:
     """Return what an engine's `step` gives after each epoch of a recording.
 
@@ -39,67 +77,74 @@ def read_all(
 
     Args:
         model: the net, in eval mode.
-        epochs: (n_epochs, M, T), conditioned.
-        valid: (n_epochs, M); default: all are.
+        epochs: (n, M, T), conditioned.
+        usable: (n, M); default: all are.
+        every: give only every so many-th answer.
 
     Returns:
-        Probabilities (n_epochs, 1 + M, N, S); [k, :, -1] is epoch k as read live.
+        Probabilities (n / every, 1 + M, N, S); [k, :, -1] is epoch k · every as read live.
     """
-    N = model.spec.n_context
-    batches = range(0, len(epochs), _BATCH)
-    tokens = torch.cat([model.encode(torch.from_numpy(epochs[i : i + _BATCH])) for i in batches])
-    before = torch.zeros(N - 1, *tokens.shape[1:])
-    there = torch.ones(tokens.shape[:2], dtype=torch.bool)
-    if valid is not None:
-        there = torch.from_numpy(valid)
-    mask = torch.cat([torch.zeros(N - 1, there.shape[1], dtype=torch.bool), there])
-    windows = torch.cat([before, tokens]).unfold(0, N, 1).permute(0, 3, 1, 2)
-    masks = mask.unfold(0, N, 1).permute(0, 2, 1)
-    parts = []
-    for i in batches:
-        window, seen = windows[i : i + _BATCH], masks[i : i + _BATCH]
-        mixed, _ = model.read(window, seen)
-        parts.append(torch.cat([mixed[:, None], model.read_single(window, seen)], 1).softmax(-1))
-    probabilities: NDArray[np.float32] = torch.cat(parts).numpy()
+    there = np.ones(epochs.shape[:2], bool) if usable is None else usable
+    parts = read_windows(model, encode_all(model, epochs), there, every=every)
+    logits = np.concatenate([x for x, _ in parts])
+    probabilities: NDArray[np.float32] = torch.from_numpy(logits).softmax(-1).numpy()
     return probabilities
 
 
-def score(stages: NDArray[np.int64], probabilities: NDArray[np.float32]) -> Scores:
-    """Compare the most probable stages with the true ones.
+def as_answered(
+    probabilities: NDArray[np.float32], usable: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Return what the daemon answers of epochs, (n, 1 + M, S), NaN where it answers nothing.
+
+    Where but one modality of an epoch is usable the daemon reads that one's pathway instead of
+    the mixed one; where none is it says ART or UNKNOWN. A single pathway has no answer to an
+    epoch whose modality is not usable.
 
     Args:
-        stages: (n,) true stage, `UNSCORED` is left out.
-        probabilities: (n, S); where they are NaN the epoch is left out.
+        probabilities: (n, 1 + M, S), of the epoch's slot.
+        usable: (n, M).
     """
-    counted = tally(stages, probabilities)
-    return Scores(
-        accuracy=float(accuracy(counted.confusion)),
-        kappa=float(kappa(counted.confusion)),
-        macro_f1=float(macro_f1(counted.confusion)),
-        ece=float(ece(counted)),
-        confusion=counted.confusion,
-    )
+    answers = probabilities.copy()
+    alone = usable.sum(-1) == 1
+    answers[alone, 0] = probabilities[alone, 1 + usable[alone].argmax(-1)]
+    answers[~usable.any(-1), 0] = np.nan
+    answers[:, 1:][~usable] = np.nan
+    return answers
+
+
+def tally(
+    model: SDreamer, subject: Subject, lags: Sequence[int] = (0,), every: int = 1
+) -> dict[Reading, Tally]:
+    """Count one recording's epochs by pathway and lag, as the daemon would answer them.
+
+    Args:
+        model: the net, in eval mode.
+        subject: an unseen one.
+        lags: how many epochs later an epoch is read: 0 is live (last slot), more is final.
+        every: count only every so many-th epoch.
+    """
+    read = read_all(model, subject.epochs, subject.usable, every)
+    when = np.arange(len(subject.epochs))[::every]
+    tallies = {}
+    for lag in lags:
+        epochs = when[when >= lag] - lag
+        slots = as_answered(read[when >= lag, :, -1 - lag], subject.usable[epochs])
+        for p, pathway in enumerate(model.spec.pathways):
+            tallies[pathway, lag] = scores.tally(subject.stages[epochs], slots[:, p])
+    return tallies
 
 
 def evaluate(
-    model: SDreamer, subjects: Sequence[Subject], lags: Sequence[int] = (0,)
-) -> dict[tuple[str, int], Scores]:
-    """Score every pathway on all subjects together.
-
-    Args:
-        model: the net; it is left in eval mode.
-        subjects: unseen ones.
-        lags: how many epochs later an epoch is read: 0 is live (last slot), more is final.
-
-    Returns:
-        Scores by pathway and lag.
-    """
+    model: SDreamer, subjects: Sequence[Subject], lags: Sequence[int] = (0,), every: int = 1
+) -> dict[Reading, Scores]:
+    """Score every pathway on all subjects together; see `tally`. The net is left in eval mode."""
     model.eval()
-    read = [read_all(model, subject.epochs) for subject in subjects]
-    scores = {}
-    for lag in lags:
-        stages = np.concatenate([s.stages[: len(s.stages) - lag] for s in subjects])
-        for p, pathway in enumerate(model.spec.pathways):
-            probabilities = np.concatenate([r[lag:, p, -1 - lag] for r in read])
-            scores[pathway, lag] = score(stages, probabilities)
-    return scores
+    return pool([tally(model, s, lags, every) for s in subjects], model.spec.stages)
+
+
+def pool(tallies: Sequence[dict[Reading, Tally]], stages: Sequence[str]) -> dict[Reading, Scores]:
+    """Return the figures of several recordings' epochs together."""
+    return {
+        reading: scores.score(reduce(add, (each[reading] for each in tallies)), stages)
+        for reading in tallies[0]
+    }

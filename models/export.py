@@ -16,6 +16,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import onnx
@@ -94,6 +95,7 @@ def export_bundle(
     *,
     full: bool = True,
     reference: Reference | None = None,
+    temperatures: Mapping[str, float] = MappingProxyType({}),
 ) -> None:
     """Write the bundle `out_dir`, whole or not at all; one that is there is replaced.
 
@@ -107,6 +109,7 @@ def export_bundle(
         provenance: how the weights were made.
         full: also write the full-window graph.
         reference: what the animals look like that it was trained on (`models.drift`).
+        temperatures: what `models.calibration.fold_temperatures` has put into the model.
     """
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=f".{out_dir.name}-") as scratch:
@@ -123,6 +126,7 @@ def export_bundle(
             files={path.name: _sha256(path) for path in sorted(folder.iterdir())},
             provenance=dict(provenance),
             reference=reference,
+            temperatures=dict(temperatures),
         )
         (folder / SPEC_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
         if out_dir.exists():

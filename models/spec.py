@@ -152,6 +152,9 @@ class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """How it was made: data, seed, versions, date. Free text by key."""
     reference: Reference | None = None
     """What the animals that it was trained on look like; null: there is no drift measure."""
+    temperatures: dict[str, float] = {}
+    """By pathway, what its logits were divided by so that confidence means what it says: it is in
+    the weights already. Empty: nobody calibrated it."""
 
     def __post_init__(self) -> None:
         if self.reference is not None and len(self.reference.limit) != self.spec.n_modalities:

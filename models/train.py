@@ -1,55 +1,38 @@
-"""Train sDREAMER on simulated mice and export the bundle: `python -m models.train --help`.
+"""Train a net: AdamW, early stopping on validation subjects, and a run that can be gone on with.
 
-Everything random follows from the seed: the mice, the weights, and, pass by pass, the windows,
-the masks and the dropout. So a run that was interrupted goes on from its last whole pass as
-if it had not been.
+Everything random follows from the seed: the weights, and, pass by pass, the windows, the masks
+and the dropout. So a run that was interrupted goes on from its last whole pass as if it had not
+been.
 """
 
 import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import metadata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 import torch
-import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from torch import Tensor
+from torch import Tensor, nn
 
-from models import dataset, sdreamer
+from models import dataset
+from models.checkpoint import build_model
 from models.dataset import Windows
+from models.devices import Device
 from models.errors import WeightsError
-from models.evaluate import Scores, evaluate
-from models.export import export_bundle
-from models.losses import LossConfig, staging_loss
+from models.evaluate import evaluate
+from models.losses import PAPER, LossConfig, staging_loss
 from models.sdreamer import SDreamer
 from models.spec import MIXED, Band, Hyperparameter, ModelSpec
 from models.stages import MOUSE
 from models.subject import Subject
 
-FINAL_LAG = 8
-"""Epochs of right-hand context of the final reading that is reported."""
-
-console = Console(soft_wrap=True, highlight=False)
-
 
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How to train."""
 
-    passes: int = 4
+    passes: int = 3
     """At most so many times through the training subjects."""
     patience: int = 3
     """Passes without a better validation before stopping."""
@@ -58,39 +41,78 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     learning_rate: float = 1e-3
     """Peak of the schedule."""
     weight_decay: float = 1e-4
-    """Of AdamW."""
+    """Of AdamW, on matrices."""
     warmup: float = 0.05
     """Fraction of all steps in which the learning rate rises."""
-    clip: float = 1.0
-    """Limit of the gradient's norm."""
-    bfloat16: bool = True
-    """Multiply matrices in bfloat16: several times as fast on processors that can."""
+    clip: float | None = 1.0
+    """Limit of the gradient's norm; null: none."""
+    masks: bool = True
+    """Draw what a live stream may lack: warm-up, gaps, a lost modality."""
+    validate_every: int = 4
+    """Validation reads only every so many-th epoch."""
     seed: int = 0
     """Of weights, windows, masks and dropout."""
     loss: LossConfig = LossConfig()
     """What is minimised."""
 
 
+PAPER_RECIPE = TrainConfig(
+    passes=100, patience=30, batch_size=16, warmup=0.0, clip=None, masks=False, loss=PAPER
+)
+"""The recipe of the sDREAMER authors' code (with dropout 0.1 in the architecture), but for its
+schedule: theirs counts steps as if they were passes, so that the rate swings up and down; here
+one half of a cosine spans the run, as their paper means it."""
+
+
+class Pass(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one pass through the training subjects gave."""
+
+    number: int
+    """From 1."""
+    loss: float
+    """Mean over its steps."""
+    kappa: dict[str, float]
+    """Validation κ by pathway, read live; NaN is -1."""
+    accuracy: dict[str, float]
+    """Validation accuracy by pathway, read live; without epochs 0."""
+
+
+class Watcher:
+    """Is told how a run goes; the base does nothing with it."""
+
+    def step(self, done: int, total: int, loss: float) -> None:
+        """Take in a step of a pass: the first is 1."""
+
+    def passed(self, result: Pass) -> None:
+        """Take in a pass."""
+
+
 @dataclass
-class Progressing:
+class Run:
     """Where a run is: all that going on from a pass needs."""
 
     model: SDreamer
     optimizer: torch.optim.Optimizer
-    done: int = 0
-    """Passes."""
-    best: float = -math.inf
-    """Best validation κ (live, mixed)."""
-    best_pass: int = -1
+    scaler: torch.amp.GradScaler
+    about: str
+    """What the run follows from, as JSON: going on with another is refused."""
+    history: list[Pass] = field(default_factory=list)
+    best_pass: int = 0
     best_weights: dict[str, Tensor] | None = None
+
+    @property
+    def best(self) -> float:
+        """Validation κ of the best pass (live, mixed)."""
+        return self.history[self.best_pass - 1].kappa[MIXED] if self.best_pass else -math.inf
 
     def save(self, path: Path) -> None:
         """Write to `path`, whole or not at all."""
         state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "done": self.done,
-            "best": self.best,
+            "scaler": self.scaler.state_dict(),
+            "about": self.about,
+            "history": [msgspec.structs.asdict(each) for each in self.history],
             "best_pass": self.best_pass,
             "best_weights": self.best_weights,
         }
@@ -100,19 +122,25 @@ class Progressing:
         scratch.replace(path)
 
     def load(self, path: Path) -> None:
-        """Go on from `path`; raises WeightsError if it is of another net."""
-        state: dict[str, Any] = torch.load(path, weights_only=True)
-        try:
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise WeightsError(f"{path}: expected a run of the same net, found: {error}") from error
-        self.done, self.best = state["done"], state["best"]
+        """Go on from `path`; raises WeightsError if it is of another run."""
+        place = next(self.model.parameters()).device
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location=place)
+        if state.get("about") != self.about:
+            raise WeightsError(
+                f"{path}: expected a run of the same net, subjects and settings, found one of "
+                f"{state.get('about', 'another version')}"
+            )
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.history = [Pass(**each) for each in state["history"]]
         self.best_pass, self.best_weights = state["best_pass"], state["best_weights"]
 
 
-def mouse_spec(**architecture: Hyperparameter) -> ModelSpec:
-    """Return the spec of the shipped bundle: the paper's net, for mice."""
+def mouse_spec(
+    n_context: int = 16, token_size: int = 128, **architecture: Hyperparameter
+) -> ModelSpec:
+    """Return the spec of the shipped bundle, or one of another size: the paper's net, for mice."""
     return ModelSpec(
         model="sdreamer",
         stages=MOUSE,
@@ -120,15 +148,15 @@ def mouse_spec(**architecture: Hyperparameter) -> ModelSpec:
         bands=(Band(0.5, 100.0), Band(10.0, 200.0)),
         sfreq=512.0,
         epoch_s=1.0,
-        n_context=16,
-        token_size=128,
+        n_context=n_context,
+        token_size=token_size,
         architecture=architecture,
     )
 
 
 def learning_rate(step: int, n_steps: int, config: TrainConfig) -> float:
     """Return the rate of one optimiser step: a linear rise, then half a cosine to zero."""
-    rise = max(1, round(config.warmup * n_steps))
+    rise = round(config.warmup * n_steps)
     if step < rise:
         return config.learning_rate * (step + 1) / rise
     fraction = (step - rise) / max(1, n_steps - rise)
@@ -140,39 +168,56 @@ def train(
     training: Sequence[Subject],
     validation: Sequence[Subject],
     config: TrainConfig,
+    device: Device,
     *,
+    start: SDreamer | None = None,
     state: Path | None = None,
-    report: Callable[[str], None] = lambda _: None,
-    progress: Progress | None = None,
-) -> SDreamer:
-    """Train a net and return it with the weights of its best pass, in eval mode.
+    watcher: Watcher | None = None,
+) -> tuple[SDreamer, list[Pass]]:
+    """Train a net and return it with the weights of its best pass, in eval mode, and its history.
 
     Args:
         spec: the net.
         training: subjects to learn from.
         validation: other subjects, which decide when to stop and which weights are best.
         config: how.
+        device: where.
+        start: a net of the same spec, to go on from its weights; default: new ones.
         state: where to keep the run after each pass; if it is there, the run goes on.
-        report: is told one line per pass.
-        progress: a bar to advance.
+        watcher: is told of steps and passes.
 
     Raises:
-        WeightsError: `state` is of another net.
+        WeightsError: `state` is of another run.
     """
     torch.manual_seed(config.seed)
-    model = sdreamer.build(spec)
-    run = Progressing(model, _optimizer(model, config))
+    model = build_model(spec)
+    if start is not None:
+        model.load_state_dict(start.state_dict())
+    model.to(device.place)
+    about = _describe(spec, training, validation, config)
+    run = Run(model, _optimizer(model, config), device.scaler(), about)
     if state is not None and state.exists():
         run.load(state)
-    while run.done < config.passes and run.done - run.best_pass <= config.patience:
-        loss = _run_pass(run, training, config, progress)
-        report(f"pass {run.done}: loss {loss:.3f}, validation κ live: {_validate(run, validation)}")
-        run.done += 1
-        if state is not None:
+    called, watcher = device.parallel(model), watcher or Watcher()
+    while len(run.history) < config.passes and _may_improve(run, config):
+        _run_pass(run, called, training, validation, config, device, watcher)
+        watcher.passed(run.history[-1])
+        if state is not None and device.rank == 0:
             run.save(state)
     if run.best_weights is not None:
         model.load_state_dict(run.best_weights)
-    return model.eval()
+    return model.eval(), run.history
+
+
+def _describe(
+    spec: ModelSpec, training: Sequence[Subject], validation: Sequence[Subject], config: TrainConfig
+) -> str:
+    subjects = [[(s.name, len(s.epochs)) for s in part] for part in (training, validation)]
+    return msgspec.json.encode([spec, config, subjects]).decode()
+
+
+def _may_improve(run: Run, config: TrainConfig) -> bool:
+    return len(run.history) - run.best_pass < config.patience
 
 
 def _optimizer(model: SDreamer, config: TrainConfig) -> torch.optim.Optimizer:
@@ -183,125 +228,72 @@ def _optimizer(model: SDreamer, config: TrainConfig) -> torch.optim.Optimizer:
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
 def _run_pass(
-    run: Progressing, training: Sequence[Subject], config: TrainConfig, progress: Progress | None
-) -> float:
-    """Learn from every subject once and return the mean loss."""
-    rng = np.random.default_rng([config.seed, run.done])
-    torch.manual_seed(int(rng.integers(2**31)))
+    run: Run,
+    called: nn.Module,
+    training: Sequence[Subject],
+    validation: Sequence[Subject],
+    config: TrainConfig,
+    device: Device,
+    watcher: Watcher,
+) -> None:
+    """Learn from every subject once, and keep the weights if they are the best so far."""
+    done = len(run.history)
+    rng = np.random.default_rng([config.seed, done])
+    torch.manual_seed(int(rng.integers(2**31)) + device.rank)
     spec = run.model.spec
     n_steps = math.ceil(dataset.n_windows(training, spec.n_context) / config.batch_size)
-    task = None if progress is None else progress.add_task("", total=n_steps)
+    batches = dataset.iterate_windows(spec, training, config.batch_size, rng, masks=config.masks)
     losses: list[float] = []
     run.model.train()
-    for batch in dataset.iterate_windows(spec, training, config.batch_size, rng):
-        step = run.done * n_steps + len(losses)
-        losses.append(
-            _step(run, batch, learning_rate(step, config.passes * n_steps, config), config)
-        )
-        if progress is not None and task is not None:
-            text = f"pass {run.done}, loss {np.mean(losses[-50:]):.3f}"
-            progress.update(task, advance=1, description=text)
-    return float(np.mean(losses))
+    for step, batch in enumerate(batches):
+        if len(batch.stages) < device.n_ranks:
+            continue
+        rate = learning_rate(done * n_steps + step, config.passes * n_steps, config)
+        losses.append(_step(run, called, batch, rate, config, device))
+        watcher.step(step + 1, n_steps, float(np.mean(losses[-50:])))
+    run.history.append(_validate(run, validation, config, device, float(np.mean(losses))))
+    if run.history[-1].kappa[MIXED] > run.best:
+        run.best_pass = done + 1
+        run.best_weights = {k: v.clone() for k, v in run.model.state_dict().items()}
 
 
-def _step(run: Progressing, batch: Windows, rate: float, config: TrainConfig) -> float:
-    """Take one optimiser step and return the loss."""
+def _step(
+    run: Run, called: nn.Module, batch: Windows, rate: float, config: TrainConfig, device: Device
+) -> float:
+    """Take one optimiser step on this process's share of the batch and return its loss."""
     for group in run.optimizer.param_groups:
         group["lr"] = rate
-    with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
-        logits = run.model(batch.epochs, batch.mask)
-    loss = staging_loss(logits, batch.stages, batch.mask, config.loss)
+    share = slice(device.rank, None, device.n_ranks)
+    epochs, stages, mask = (
+        x[share].to(device.place) for x in (batch.epochs, batch.stages, batch.mask)
+    )
+    with device.autocast():
+        logits = called(epochs, mask)
+    loss = staging_loss(logits, stages, mask, config.loss)
     run.optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.clip)
-    run.optimizer.step()
+    run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    if config.clip is not None:
+        run.scaler.unscale_(run.optimizer)
+        nn.utils.clip_grad_norm_(run.model.parameters(), config.clip)
+    run.scaler.step(run.optimizer)
+    run.scaler.update()
     return loss.item()
 
 
-def _validate(run: Progressing, validation: Sequence[Subject]) -> str:
-    """Keep the weights if they are the best so far, and say how good each pathway is."""
-    scores = evaluate(run.model, validation)
-    if scores[MIXED, 0].kappa > run.best:
-        run.best, run.best_pass = scores[MIXED, 0].kappa, run.done
-        run.best_weights = {k: v.clone() for k, v in run.model.state_dict().items()}
-    return ", ".join(f"{pathway} {s.kappa:.3f}" for (pathway, _), s in scores.items())
-
-
-def split_seeds(n_subjects: int, seed: int) -> tuple[list[int], list[int], list[int]]:
-    """Return different subjects' seeds for training, validation and test (80, 10, 10 %)."""
-    n_held = max(1, n_subjects // 10)
-    seeds = list(range(1000 * seed, 1000 * seed + n_subjects))
-    return seeds[2 * n_held :], seeds[:n_held], seeds[n_held : 2 * n_held]
-
-
-def describe(scores: dict[tuple[str, int], Scores]) -> dict[str, str]:
-    """Return one line of figures for each pathway and lag, for people and for provenance."""
-    return {
-        f"{pathway} {f'final, lag {lag}' if lag else 'live'}": (
-            f"κ {s.kappa:.4f}, accuracy {s.accuracy:.4f}, macro-F1 {s.macro_f1:.4f}"
-        )
-        for (pathway, lag), s in scores.items()
-    }
-
-
-def main(
-    out: Annotated[Path, typer.Option(help="The bundle's folder.")],
-    subjects: Annotated[int, typer.Option(min=3, help="Simulated mice, 80/10/10 %.")] = 80,
-    hours: Annotated[float, typer.Option(min=0.02, help="Of each mouse.")] = 1.0,
-    passes: Annotated[int, typer.Option(min=1, help="At most, through the data.")] = 2,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
-    dropout: Annotated[
-        float, typer.Option(min=0, max=0.9, help="The paper's is 0.1; simulated mice need none.")
-    ] = 0.0,
-    threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 1,
-    state: Annotated[
-        Path | None, typer.Option(help="Keep the run here, and go on from here if it exists.")
-    ] = None,
-) -> None:
-    """Train sDREAMER on simulated mice and export the bundle."""
-    torch.set_num_threads(threads)
-    spec = mouse_spec(dropout=dropout)
-    config = TrainConfig(passes=passes, seed=seed)
-    started = time.monotonic()
-    training, validation, test = (
-        list(dataset.simulate_subjects(spec, seeds, hours)) for seeds in split_seeds(subjects, seed)
+def _validate(
+    run: Run, validation: Sequence[Subject], config: TrainConfig, device: Device, loss: float
+) -> Pass:
+    """Return what the pass gave; every process returns the first one's figures."""
+    with device.autocast():
+        scores = evaluate(run.model, validation, every=config.validate_every)
+    live = {pathway: each for (pathway, _), each in scores.items()}
+    return Pass(
+        number=len(run.history) + 1,
+        loss=device.agree(loss),
+        kappa={p: device.agree(-1.0 if s.kappa is None else s.kappa) for p, s in live.items()},
+        accuracy={p: device.agree(s.accuracy or 0.0) for p, s in live.items()},
     )
-    console.print(f"{len(training)} mice to learn from, {len(validation)} + {len(test)} held out")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
-        model = train(
-            spec, training, validation, config, state=state, report=console.print, progress=bar
-        )
-    scores = evaluate(model, test, (0, FINAL_LAG))
-    figures = {f"test, {name}": line for name, line in describe(scores).items()}
-    for name, line in figures.items():
-        console.print(f"{name}: {line}")
-    console.print(f"confusion (rows true, {', '.join(spec.stages)}):\n{scores[MIXED, 0].confusion}")
-    provenance = {
-        "data": f"{subjects} simulated mice of {hours:g} h: {len(training)} to learn from, "
-        f"{len(validation)} to stop by, {len(test)} to test",
-        "command": f"python -m models.train --subjects {subjects} --hours {hours:g} "
-        f"--passes {passes} --seed {seed} --dropout {dropout:g}",
-        "minutes": f"{(time.monotonic() - started) / 60:.0f}",
-    }
-    export_bundle(model, spec, out, out.name, provenance | _versions(config) | figures)
-    console.print(f"wrote {out}")
-
-
-def _versions(config: TrainConfig) -> dict[str, str]:
-    """Return what else the weights follow from."""
-    return {
-        "config": msgspec.json.encode(config).decode(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "hypnod": metadata.version("hypnod"),
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-    }
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -19,6 +19,7 @@ from tools.replay import replay
 from tools.run import run
 from tools.score import score
 from tools.simulate import simulate
+from tools.train import train
 from tools.watch import watch
 
 app = typer.Typer(
@@ -41,6 +42,7 @@ app.command()(replay)
 app.command()(run)
 app.command()(score)
 app.command()(simulate)
+app.command()(train)
 app.command()(watch)
 
 

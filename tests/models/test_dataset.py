@@ -56,7 +56,7 @@ def test_simulated_subjects_have_one_stage_per_epoch_and_are_reproducible() -> N
         assert a.epochs.shape == (180, 2, 512)
         assert a.stages.shape == (180,)
         np.testing.assert_array_equal(a.epochs, b.epochs)
-    assert not np.array_equal(first[0].stages, first[1].stages)
+    assert not np.array_equal(first[0].epochs, first[1].epochs)
 
 
 def _numbered(n_epochs: int, name: str = "x") -> Subject:

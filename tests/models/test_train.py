@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -6,14 +7,17 @@ import pytest
 import torch
 
 from models import sdreamer
+from models.dataset import iterate_windows
+from models.devices import Device
 from models.errors import WeightsError
 from models.sdreamer import SDreamer
 from models.subject import Subject
-from models.train import TrainConfig, learning_rate, split_seeds, train
-from tests.support.bundles import TINY, mouse_spec
+from models.train import PAPER_RECIPE, Pass, TrainConfig, Watcher, learning_rate, train
+from tests.support.bundles import TINY, mouse_spec, random_model
 
 SPEC = mouse_spec(4, **TINY)
-CONFIG = TrainConfig(passes=3, batch_size=8, learning_rate=3e-3, bfloat16=False, seed=5)
+CPU = Device(torch.device("cpu"), torch.float32)
+CONFIG = TrainConfig(passes=3, batch_size=8, learning_rate=3e-3, seed=5)
 
 
 def _subject(seed: int, n_epochs: int = 240) -> Subject:
@@ -32,6 +36,24 @@ def subjects() -> list[Subject]:
     return [_subject(seed) for seed in range(4)]
 
 
+class _Lines(Watcher):
+    """Keeps what it is told, and interrupts the run after one pass if asked to."""
+
+    def __init__(self, interrupt_after: int = 0) -> None:
+        self.passes: list[Pass] = []
+        self.steps = 0
+        self._interrupt_after = interrupt_after
+
+    def step(self, done: int, total: int, loss: float) -> None:
+        assert done <= total
+        self.steps += 1
+        if self._interrupt_after and len(self.passes) == self._interrupt_after:
+            raise KeyboardInterrupt
+
+    def passed(self, result: Pass) -> None:
+        self.passes.append(result)
+
+
 def _same(a: SDreamer, b: SDreamer) -> bool:
     pairs = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
     return all(torch.equal(x, y) for x, y in pairs)
@@ -40,45 +62,61 @@ def _same(a: SDreamer, b: SDreamer) -> bool:
 def test_training_learns_and_an_interrupted_run_ends_the_same(
     subjects: list[Subject], tmp_path: Path
 ) -> None:
-    lines: list[str] = []
-    whole = train(SPEC, subjects[:3], subjects[3:], CONFIG, report=lines.append)
-    losses = [float(line.split("loss ")[1].split(",")[0]) for line in lines]
-    kappas = [float(line.split("mixed ")[1].split(",")[0]) for line in lines]
-    assert losses[-1] < 0.7 * losses[0]
-    assert max(kappas) > 0.8
+    whole, history = train(SPEC, subjects[:3], subjects[3:], CONFIG, CPU)
+    assert [p.number for p in history] == [1, 2, 3]
+    assert history[-1].loss < 0.7 * history[0].loss
+    assert max(p.kappa["mixed"] for p in history) > 0.8
     assert not whole.training
-
-    def interrupt(line: str) -> None:
-        if line.startswith("pass 1"):
-            raise KeyboardInterrupt
 
     state = tmp_path / "run" / "state.pt"
     with pytest.raises(KeyboardInterrupt):
-        train(SPEC, subjects[:3], subjects[3:], CONFIG, state=state, report=interrupt)
-    resumed: list[str] = []
-    model = train(SPEC, subjects[:3], subjects[3:], CONFIG, state=state, report=resumed.append)
-    assert resumed == lines[1:]
+        train(SPEC, subjects[:3], subjects[3:], CONFIG, CPU, state=state, watcher=_Lines(1))
+    resumed = _Lines()
+    model, again = train(
+        SPEC, subjects[:3], subjects[3:], CONFIG, CPU, state=state, watcher=resumed
+    )
+    assert again == history
+    assert resumed.passes == history[1:]
     assert _same(model, whole)
     assert [path.name for path in state.parent.iterdir()] == ["state.pt"]
 
 
 def test_best_pass_is_kept_and_no_progress_stops_the_run(subjects: list[Subject]) -> None:
-    lines: list[str] = []
     config = msgspec.structs.replace(CONFIG, passes=9, patience=2, learning_rate=0.0)
-    model = train(SPEC, subjects[:1], subjects[3:], config, report=lines.append)
-    assert len(lines) == 3
+    model, history = train(SPEC, subjects[:1], subjects[3:], config, CPU)
+    assert len(history) == 3
     torch.manual_seed(config.seed)
     untrained = sdreamer.build(SPEC)
     assert _same(model, untrained)
 
 
-def test_state_of_another_net_is_refused(subjects: list[Subject], tmp_path: Path) -> None:
+def test_a_net_to_start_from_is_trained_on(subjects: list[Subject]) -> None:
+    config = msgspec.structs.replace(CONFIG, passes=1, learning_rate=0.0, seed=7)
+    start = random_model(SPEC, seed=3)
+    model, _ = train(SPEC, subjects[:1], subjects[3:], config, CPU, start=start)
+    assert _same(model, start)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"spec": mouse_spec(5, **TINY)}, {"batch_size": 4}, {"subject": 1}]
+)
+def test_state_of_another_run_is_refused(
+    subjects: list[Subject], tmp_path: Path, changes: dict[str, Any]
+) -> None:
     state = tmp_path / "state.pt"
     config = msgspec.structs.replace(CONFIG, passes=1)
-    train(SPEC, subjects[:1], subjects[3:], config, state=state)
-    other = mouse_spec(5, **TINY)
-    with pytest.raises(WeightsError, match="expected a run of the same net"):
-        train(other, subjects[:1], subjects[3:], config, state=state)
+    train(SPEC, subjects[:1], subjects[3:], config, CPU, state=state)
+    spec, who = changes.pop("spec", SPEC), changes.pop("subject", 0)
+    config = msgspec.structs.replace(config, **changes)
+    with pytest.raises(WeightsError, match="expected a run of the same net, subjects and settings"):
+        train(spec, subjects[who : who + 1], subjects[3:], config, CPU, state=state)
+
+
+def test_the_papers_recipe_draws_no_masks_and_half_a_cosine(subjects: list[Subject]) -> None:
+    (batch, *_) = iterate_windows(SPEC, subjects, 50, np.random.default_rng(0), masks=False)
+    assert batch.mask.all()
+    assert learning_rate(0, 100, PAPER_RECIPE) == PAPER_RECIPE.learning_rate == 1e-3
+    assert learning_rate(50, 100, PAPER_RECIPE) == pytest.approx(0.5e-3)
 
 
 def test_learning_rate_rises_once_and_falls_to_zero_over_all_steps() -> None:
@@ -88,10 +126,3 @@ def test_learning_rate_rises_once_and_falls_to_zero_over_all_steps() -> None:
     assert (np.diff(rates[10:]) < 0).all()
     assert rates[-1] < 0.01
     assert rates.max() == 1.0
-
-
-def test_no_subject_is_in_two_parts() -> None:
-    parts = split_seeds(20, seed=3)
-    assert [len(part) for part in parts] == [16, 2, 2]
-    assert len({seed for part in parts for seed in part}) == 20
-    assert not {seed for part in split_seeds(20, seed=4) for seed in part} & set(parts[0])

@@ -1,0 +1,68 @@
+"""Who is learned from, who decides when to stop, and who is kept for the test: by subject."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from models.errors import RecordingError
+
+
+class Split(NamedTuple):
+    """Names of different subjects."""
+
+    training: tuple[str, ...]
+    """To learn from."""
+    validation: tuple[str, ...]
+    """They decide when to stop, which weights are best, and the temperatures."""
+    test: tuple[str, ...]
+    """Looked at once, in the end."""
+
+
+def split_subjects(names: Iterable[str], seed: int) -> Split:
+    """Return a random split: a tenth for validation and a tenth for the test, at least one each.
+
+    Args:
+        names: of the subjects; one that has several recordings may come several times.
+        seed: of the draw.
+
+    Raises:
+        RecordingError: there are fewer than three subjects.
+    """
+    order = _shuffled(names, 3, seed)
+    n_held = max(1, len(order) // 10)
+    return Split(order[2 * n_held :], order[:n_held], order[n_held : 2 * n_held])
+
+
+def leave_one_out(names: Iterable[str], seed: int) -> Iterator[Split]:
+    """Yield a split for each subject that has it alone as test; validation is as above.
+
+    Raises:
+        RecordingError: there are fewer than three subjects.
+    """
+    order = _shuffled(names, 3, seed)
+    n_held = max(1, len(order) // 10)
+    for i, name in enumerate(order):
+        others = order[i + 1 :] + order[:i]
+        yield Split(others[n_held:], others[:n_held], (name,))
+
+
+def hold_out(names: Iterable[str], seed: int) -> Split:
+    """Return a split without a test: what the net to be used is trained on.
+
+    Raises:
+        RecordingError: there are fewer than two subjects.
+    """
+    order = _shuffled(names, 2, seed)
+    n_held = max(1, len(order) // 10)
+    return Split(order[n_held:], order[:n_held], ())
+
+
+def _shuffled(names: Iterable[str], least: int, seed: int) -> tuple[str, ...]:
+    distinct = sorted(set(names))
+    if len(distinct) < least:
+        raise RecordingError(
+            f"expected at least {least} subjects, to learn from some and be tested on others, "
+            f"found {len(distinct)}: {', '.join(distinct) or 'none'}"
+        )
+    return tuple(distinct[i] for i in np.random.default_rng(seed).permutation(len(distinct)))

@@ -1,0 +1,86 @@
+"""What `hypnod train` trains, how, and on whom: by its options."""
+
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+
+import msgspec
+from rich.progress import Progress
+
+from models.dataset import simulate_subjects
+from models.errors import RecordingError
+from models.spec import ModelSpec
+from models.subject import FIRST_UNSEEN_SEED, Subject
+from models.train import PAPER_RECIPE, TrainConfig, mouse_spec
+from tools.lab import open_lab, read_subjects
+from tools.train import TrainOptions
+
+FINE_TUNING = TrainConfig(passes=20, patience=4, learning_rate=1e-4)
+FROM_SCRATCH = TrainConfig(passes=60, patience=10)
+SIMULATED = TrainConfig(passes=3, patience=3)
+"""The settings of each kind of run, where the command line does not say otherwise."""
+
+_SEEDS = 1000  # simulated mice that one seed may have
+
+
+def new_spec(options: TrainOptions) -> ModelSpec:
+    """Return the spec of a new net."""
+    usual = 0.0 if options.simulated else 0.1  # endless data of one kind needs none
+    dropout = usual if options.dropout is None else options.dropout
+    return mouse_spec(options.context, dropout=dropout)
+
+
+def choose_config(options: TrainOptions) -> TrainConfig:
+    """Return how to train, by the kind of run and what the command line says otherwise."""
+    config = FROM_SCRATCH if options.start is None else FINE_TUNING
+    if options.simulated:
+        config = SIMULATED
+    if options.recipe == "paper":
+        config = PAPER_RECIPE
+    asked = {
+        name: value
+        for name in ("passes", "patience", "batch_size", "learning_rate", "seed")
+        if (value := getattr(options, name)) is not None
+    }
+    return msgspec.structs.replace(config, **asked)
+
+
+def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress) -> list[Subject]:
+    """Read the recordings, or simulate mice.
+
+    Raises:
+        HypnodError: a recording cannot be used, or there are no seeds for so many mice.
+    """
+    if not options.simulated:
+        recordings, unscored = open_lab(options.dirs, spec, options.reading)
+        for path in unscored:
+            progress.console.print(f"left out {path}: nobody scored it")
+        shown = progress.track(recordings, description="reading")
+        return list(read_subjects(shown, spec))
+    if not 3 <= options.simulated <= _SEEDS:
+        raise RecordingError(f"expected 3 to {_SEEDS} simulated mice, found {options.simulated}")
+    first = _SEEDS * options.seed
+    if first + options.simulated > FIRST_UNSEEN_SEED:
+        raise RecordingError(f"expected a seed below {FIRST_UNSEEN_SEED // _SEEDS}")
+    seeds = range(first, first + options.simulated)
+    simulate = partial(_simulate, spec, options.hours)
+    if options.threads == 1:
+        return list(progress.track(map(simulate, seeds), len(seeds), description="simulating"))
+    with ProcessPoolExecutor(options.threads, multiprocessing.get_context("spawn")) as processes:
+        return list(
+            progress.track(processes.map(simulate, seeds), len(seeds), description="simulating")
+        )
+
+
+def _simulate(spec: ModelSpec, hours: float, seed: int) -> Subject:
+    (subject,) = simulate_subjects(spec, [seed], hours)
+    return subject
+
+
+def describe(options: TrainOptions, subjects: Sequence[Subject]) -> str:
+    """Say what there is to learn from, for people and for provenance."""
+    n, n_epochs = len({s.name for s in subjects}), sum(len(s.epochs) for s in subjects)
+    if options.simulated:
+        return f"{n} simulated mice of {options.hours:g} h"
+    return f"{n} subjects, {len(subjects)} recordings, {n_epochs} epochs"
