@@ -223,11 +223,11 @@ def write_report(records: Sequence[Record], labs: dict[str, str], folder: Path) 
     text = msgspec.json.format(msgspec.json.encode(comparison), indent=1)
     (folder / "simulator-hypnograms.json").write_bytes(text + b"\n")
     draw_figure(comparison, records, labs, statistics, folder / "simulator-hypnograms.png")
-    print("\n".join(format_table(comparison)))  # noqa: T201 - the command's answer
+    print("\n".join(format_tables(comparison)))  # noqa: T201 - the command's answer
 
 
-def format_table(comparison: Comparison) -> list[str]:
-    """Return the lines of a Markdown table of the distances."""
+def format_tables(comparison: Comparison) -> list[str]:
+    """Return the lines of two Markdown tables: the distances, and what lies behind them."""
     lines = ["| distance | simulated | fitted | random | as far |", "|---|---|---|---|---|"]
     for name, distance in comparison.distances.items():
         simulated, real = (
@@ -236,6 +236,9 @@ def format_table(comparison: Comparison) -> list[str]:
         )
         share = f"{distance.share_farther:.0%}"
         lines.append(f"| {name} | {simulated} | {distance.fitted:.3f} | {real} | {share} |")
+    lines += ["", "| | simulated, mean | fitted | left out |", "|---|---|---|---|"]
+    for name, values in comparison.values.items():
+        lines.append(f"| {name} | {' | '.join(f'{value:.3f}' for value in values.values())} |")
     return lines
 
 
