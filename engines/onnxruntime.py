@@ -19,8 +19,8 @@ import onnxruntime
 _PROVIDER = "CPUExecutionProvider"
 _SILENT = 4  # what fails is raised as well
 _PER_CALL = 16
-"""Subjects in one call of the network: with more, what passes between its layers no longer fits
-the processor's caches, and each takes longer (docs/engines.md, `hypnod bench --many`)."""
+"""Subjects in one call of the network: with more, each takes longer, for 256 in one call by a
+sixth (docs/engines.md, `hypnod bench --many`)."""
 _INPUTS = {"epochs", "tokens", "mask", "unimodal"}
 _OUTPUTS = {"mixed", "single", "token"}
 
