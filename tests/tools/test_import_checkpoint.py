@@ -1,0 +1,31 @@
+"""`hypnod import` as a person runs it; what it makes is in tests/models/test_golden.py."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+
+def import_with(*options: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from tools.cli import main; main()", "import"]
+    return subprocess.run(
+        [*command, *map(str, options)], capture_output=True, text=True, check=False
+    )
+
+
+def test_what_is_no_checkpoint_of_sdreamer_is_one_sentence(tmp_path: Path) -> None:
+    torch.save({"ae.encoder.fc_mu1.weight": torch.ones(2, 2)}, tmp_path / "x.pth")
+    done = import_with(tmp_path / "x.pth", "--out", tmp_path / "lab")
+    assert done.returncode == 4
+    assert done.stderr.strip().count("\n") == 0
+    assert f"{tmp_path / 'x.pth'}: expected sDREAMER, found SleepDIFFormer" in done.stderr
+    assert not (tmp_path / "lab").exists()
+
+
+def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "night.edf").touch()
+    done = import_with(tmp_path / "x.pth", "--out", tmp_path)
+    assert done.returncode == 2
+    assert "expected a new folder" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["night.edf"]
