@@ -8,10 +8,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.checkpoint import StreamState, decode_arrays, decode_state
+from daemon.checkpoint import StreamState, boot_id, decode_arrays, decode_state
 from daemon.journal_reader import JournalReader
 from daemon.messages import StageMessage
 
+_STOPPED = "STOPPED"  # as daemon.state says; that module is above this one
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
@@ -29,6 +30,8 @@ class History:
     """Live estimates without a final one, by subject, oldest first."""
     next_epoch: Mapping[str, int]
     """By subject."""
+    power_failed: bool = False
+    """This computer was rebooted while a daemon ran: what it published last may not be here."""
 
 
 NO_HISTORY = History({}, {}, {}, {}, {})
@@ -56,7 +59,14 @@ def read_history(path: Path) -> History:
             states[stream] = decode_state(data)
         except (msgspec.MsgspecError, ValueError, TypeError):
             continue  # written by another version: this stream starts cold
-    return History(next_seq, states, slots, due, next_epoch)
+    rebooted = [stream for stream, state in states.items() if state.boot != boot_id()]
+    power_failed = not all(_was_stopped(reader, stream) for stream in rebooted)
+    return History(next_seq, states, slots, due, next_epoch, power_failed)
+
+
+def _was_stopped(reader: JournalReader, stream: str) -> bool:
+    """Return whether the last that is known of a stream is that the daemon ended in order."""
+    return [entry.stage for entry in reader.latest(f"stream.{stream}", 1)] == [_STOPPED]
 
 
 def _tail(reader: JournalReader, topic: str) -> tuple[list[StageMessage], int]:

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Self
 
@@ -94,7 +95,8 @@ class Journal:
     def history(self) -> tuple[History, int]:
         """Return what former runs left, and the first number of topics that they leave open.
 
-        Where it is not known which numbers were used, those of the time of day were not.
+        Where it is not known which numbers were used, those of the time of day were not: where
+        the journal cannot be read, or lacks its end since the power failed before it was synced.
         """
         known = self._db is not None and not self._new_again
         try:
@@ -105,6 +107,9 @@ class Journal:
             log.error("journal cannot be read", path=str(self.path), reason=str(error))
             if isinstance(cause, sqlite3.Error):
                 self._on_error(cause)
+        if history.power_failed and self._synchronous == "NORMAL":
+            history, known = replace(history, next_seq={}), False
+            log.warning("numbers go on from the time of day", reason="the power may have failed")
         return history, 0 if known else time.time_ns() // 1_000_000
 
     def retry(self) -> None:

@@ -6,6 +6,10 @@ import signal
 import socket
 import sqlite3
 
+import msgspec
+import numpy as np
+import pytest
+
 from daemon.journal_reader import JournalReader
 from daemon.messages import StageMessage, encode
 from tests.support.bundles import TINY, make_bundle
@@ -24,9 +28,9 @@ def toml(name):
 
 
 @contextlib.contextmanager
-def running(folder, name, source, bundle, **environ):
+def running(folder, name, source, bundle, settings=None, **environ):
     """A daemon that reads the source, and one who heard it from its first word on."""
-    with Daemon(folder, toml(name), bundle, environ=environ) as daemon:
+    with Daemon(folder, toml(name), bundle, environ=environ, **(settings or {})) as daemon:
         daemon.listen()
         with Subscriber(daemon.endpoint) as subscriber:
             daemon.event("stream", state="FILLING")
@@ -133,3 +137,36 @@ def test_a_second_daemon_on_one_journal_ends_in_one_sentence(tmp_path, name, sou
         assert "found that another daemon writes it" in written.splitlines()[-1]
         push(source, subscriber, 2, epoch=1)
         assert first.process.poll() is None
+
+
+def reboot(folder):
+    """Let the journal look as if this computer had been rebooted since."""
+    with contextlib.closing(sqlite3.connect(folder / "journal.sqlite", isolation_level=None)) as db:
+        (blob,) = db.execute("SELECT state FROM checkpoint").fetchone()
+        state = msgspec.msgpack.decode(blob) | {"boot": "another"}
+        db.execute("UPDATE checkpoint SET state = ?", (msgspec.msgpack.encode(state),))
+
+
+@pytest.mark.parametrize(
+    ("ends", "fsync", "jumps"),
+    [("killed", "periodic", True), ("stopped", "periodic", False), ("killed", "each", False)],
+)
+def test_after_a_power_cut_no_number_comes_twice(
+    tmp_path, name, source, bundle, ends, fsync, jumps
+):
+    settings = {"journal": f'fsync = "{fsync}"'}
+    with running(tmp_path, name, source, bundle, settings) as (daemon, subscriber):
+        push(source, subscriber, 3, epoch=2)
+        daemon.process.send_signal(signal.SIGKILL if ends == "killed" else signal.SIGTERM)
+        daemon.process.wait(30)
+    reboot(tmp_path)
+    before = len(entries(tmp_path))
+    with running(tmp_path, name, source, bundle, settings) as (daemon, subscriber):
+        push(source, subscriber, 2, epoch=4)
+    for topic in (STAGE, "stream.cage"):
+        seqs = [entry.seq for entry in entries(tmp_path, topic)]
+        assert (max(seqs) > 10**12) == jumps
+        steps = np.diff(seqs)
+        assert (steps > 0).all()
+        assert (steps != 1).sum() == jumps
+    assert len(entries(tmp_path)) >= before + 2
