@@ -86,6 +86,7 @@ class Animal:
         """Draw an animal: from excellent electrodes to mediocre ones."""
         eeg_uv = 30.0 * _spread(rng, 0.5)
         emg_uv = 7.0 * _spread(rng, 0.5)
+        site = rng.uniform(0.0, 1.0)  # from the scored mouse's electrode to beyond the raw mouse's
         low_hz = _between(rng, 5.0, 100.0)
         return cls(
             eeg_uv=eeg_uv,
@@ -94,8 +95,8 @@ class Animal:
             offsets=_draw_offsets(rng),
             variability=_between(rng, 0.5, 1.15),
             drift=rng.uniform(0.05, 0.25),
-            theta=rng.uniform(0.0, 1.8),
-            brightness=rng.uniform(-0.2, 1.2),
+            theta=max(0.0, 1.6 * site + rng.normal(0.0, 0.2)),
+            brightness=1.1 * site + rng.normal(0.0, 0.2),
             theta_hz=rng.uniform(6.4, 8.2),
             theta_share=_between(rng, 4.0, 20.0),
             slope=rng.uniform(1.4, 2.4),
