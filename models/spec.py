@@ -119,7 +119,8 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         limit = self._array("limit", (n_modalities,))
         if not (np.diff(edges) > 0).all():
             raise SpecError("reference.edges_hz: expected rising ones, found others")
-        if not np.linalg.eigvalsh(covariance).min() > 0:
+        symmetric = np.array_equal(covariance, covariance.swapaxes(1, 2))
+        if not symmetric or not np.linalg.eigvalsh(covariance).min() > 0:
             raise SpecError("reference.covariance: expected a positive definite one, found another")
         if not limit.min() > 0:
             raise SpecError(f"reference.limit: expected more than 0, found {limit.min()}")

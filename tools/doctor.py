@@ -13,6 +13,7 @@ import zmq
 from rich.console import Console
 from rich.table import Table
 
+from daemon.baseline import read_baselines
 from daemon.config import Config, StreamConfig, load_config
 from daemon.errors import StreamError
 from daemon.lsl import LIBLSL_NEEDED, check_stream, describe, identify, load_pylsl
@@ -208,7 +209,22 @@ def _check_config(path: Path, infos: Sequence[Any], shipped: Bundle | None) -> l
         finding, bundle = _check_bundle(Path(config.engine.bundle))
         findings.append(finding)
     modalities = bundle.spec.modalities if bundle else _modalities(config)
-    return findings + [_check_match(stream, infos, modalities) for stream in config.streams]
+    findings += [_check_match(stream, infos, modalities) for stream in config.streams]
+    with_baseline = [s for s in config.streams if any(subject.baseline for subject in s.subjects)]
+    if bundle is not None:
+        findings += [_check_baselines(stream, config, bundle) for stream in with_baseline]
+    return findings
+
+
+def _check_baselines(stream: StreamConfig, config: Config, bundle: Bundle) -> Finding:
+    """Read a stream's baseline recordings as the daemon does at its start."""
+    check = f"baselines of {stream.name}"
+    try:
+        read_baselines(stream, config.staging, config.quality, bundle.spec, None)
+    except HypnodError as error:
+        do = "correct the subject's baseline in the config, or leave it out"
+        return Finding(check=check, level="error", found=str(error), do=do)
+    return Finding(check=check, level="ok", found="all can be used")
 
 
 def _modalities(config: Config) -> tuple[str, ...]:

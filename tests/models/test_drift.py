@@ -80,17 +80,12 @@ def line_noise(data):
 
 
 @pytest.mark.parametrize(
-    ("change", "modalities"),
-    [
-        (lambda data: data[:, ::-1], [0, 1]),
-        (white, [0]),  # an EMG is noise
-        (slow, [0]),
-        (line_noise, [0, 1]),
-    ],
+    "change",
+    [lambda data: data[:, ::-1], white, slow, line_noise],
     ids=["swapped", "white noise", "slow", "hum"],
 )
-def test_what_no_mouse_looks_like_passes_the_limit(change, modalities, mouse, reference):
-    assert (measure(change(mouse), reference)[-1, modalities] > 1).all()
+def test_what_no_mouse_looks_like_passes_the_limit(change, mouse, reference):
+    assert measure(change(mouse), reference)[-1, 0] > 1  # of the EEG; an EMG is much like noise
 
 
 def test_it_says_in_what_an_animal_differs(mouse, reference):
@@ -169,6 +164,7 @@ def test_a_reference_survives_json(reference):
         ("edges_hz", ()),
         ("edges_hz", ((3.0, 2.0, *range(4, 11)), (3.0, *range(4, 12)))),
         ("covariance", (((0.0,) * 10,) * 10,) * 2),
+        ("covariance", (tuple((0.0,) * i + (1.0,) + (0.5,) * (9 - i) for i in range(10)),) * 2),
     ],
 )
 def test_a_reference_that_makes_no_sense_is_refused(field, value, reference):

@@ -68,6 +68,14 @@ def test_a_missing_label_is_named_with_the_nearest(tmp_path: Path) -> None:
     assert findings["stream cage"]["do"]
 
 
+def test_a_baseline_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    path = write_config(tmp_path, "absent")
+    path.write_text(path.read_text().replace("channels =", 'baseline = "none.edf", channels ='))
+    code, findings, _ = examine("--config", path, "--timeout", 0.5)
+    assert code == 1
+    assert "baseline of m01: none.edf: expected a file" in findings["baselines of cage"]["found"]
+
+
 def test_two_matching_streams_are_both_named(tmp_path: Path) -> None:
     with Source("twin", source_id="A"), Source("twin", source_id="B"):
         code, findings, _ = examine("--config", write_config(tmp_path, "twin"))
