@@ -138,6 +138,17 @@ class Metrics:
             registry=r,
         )
 
+    def count_from_zero(self, stream: str) -> None:
+        """Show a stream's counters before they count: Prometheus sees no increase to the first."""
+        for counter in (
+            self.samples,
+            self.dropped,
+            self.reconnects,
+            self.timestamp_gaps,
+            self.clock_sets,
+        ):
+            counter.labels(stream)
+
     def show_state(self, stream: str, state: str, states: Iterable[str]) -> None:
         """Set the gauge of a stream's state to 1 and those of the other states to 0."""
         for each in states:

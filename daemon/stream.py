@@ -84,6 +84,7 @@ class Stream:
         self._learnt = learnt
         self._states = states
         self._metrics = metrics
+        metrics.count_from_zero(stream.name)
         self._inlet = Inlet(stream)
         self._pipeline: Pipeline | None = None
         self._ready: deque[EpochBatch] = deque()

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 
@@ -144,7 +145,9 @@ def healthy(data):
     return True if [t["health"] for t in data["activeTargets"]] == ["up"] else None
 
 
-def test_a_stalled_stream_and_a_killed_daemon_raise_an_alert(bundle, tmp_path):
+@pytest.fixture
+def watched(bundle, tmp_path):
+    """A source, the daemon that reads it, and a Prometheus that scrapes the daemon."""
     name = f"prometheus-{uuid.uuid4().hex}"
     toml = (
         f'[[streams]]\nname = "cage"\nmatch = {{ name = "{name}" }}\n'
@@ -158,12 +161,33 @@ def test_a_stalled_stream_and_a_killed_daemon_raise_an_alert(bundle, tmp_path):
         daemon.listen()
         daemon.event("stream", state="FILLING")
         with prometheus(tmp_path, daemon.url.removeprefix("http://")) as server:
-            source.push(5 * SFREQ, data=noise(5 * SFREQ))
             server.wait_for("targets", healthy)
-            firing = server.wait_for("alerts", alert("HypnodStreamStalled", "firing"))
-            assert firing["labels"]["stream"] == "cage"
-            assert firing["labels"]["state"] == "STALLED"
-            assert firing["annotations"]["summary"] == "stream cage is STALLED"
-            daemon.process.kill()
-            firing = server.wait_for("alerts", alert("HypnodAbsent", "firing"))
-            assert "does not answer" in firing["annotations"]["summary"]
+            yield source, daemon, server
+
+
+def test_a_stalled_stream_and_a_killed_daemon_raise_an_alert(watched):
+    source, daemon, server = watched
+    source.push(5 * SFREQ, data=noise(5 * SFREQ))
+    firing = server.wait_for("alerts", alert("HypnodStreamStalled", "firing"))
+    assert firing["labels"]["stream"] == "cage"
+    assert firing["labels"]["state"] == "STALLED"
+    assert firing["annotations"]["summary"] == "stream cage is STALLED"
+    daemon.process.kill()
+    firing = server.wait_for("alerts", alert("HypnodAbsent", "firing"))
+    assert "does not answer" in firing["annotations"]["summary"]
+
+
+def test_the_dashboard_s_queries_and_variables_find_what_a_daemon_exposes(watched):
+    """As Grafana asks them, with everything chosen; drift needs a bundle that knows its animals."""
+    source, _, server = watched
+    data = noise(8 * SFREQ)
+    data[4 * SFREQ :, 1] = 0.0  # the EMG lies flat
+    source.push(len(data), data=data)
+    for variable in json.loads(DASHBOARD.read_text("utf-8"))["templating"]["list"][1:]:
+        found = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["definition"])
+        asked = urllib.parse.urlencode({"match[]": found[1]})
+        server.wait_for(f"label/{found[2]}/values?{asked}", lambda data: data or None)
+    for expr in expressions_of_dashboard():
+        asked = urllib.parse.urlencode({"query": re.sub(r"\$\w+", ".*", expr)})
+        may_be_empty = "hypnod_drift_ratio" in expr
+        server.wait_for(f"query?{asked}", lambda d, e=may_be_empty: d["result"] or e or None)
