@@ -246,6 +246,7 @@ def _fit(animals: Sequence[Floats]) -> tuple[Floats, Floats]:
     z = (each - mean) / sd
     shrinkage = ledoit_wolf_shrinkage(np.stack([(a.mean(0) - mean) / sd for a in animals]))
     correlation = (1 - max(shrinkage, _LEAST_SHRINKAGE)) * (z.T * weight) @ z
+    correlation = (correlation + correlation.T) / 2  # to the last bit
     np.fill_diagonal(correlation, 1.0)
     return mean, correlation * np.outer(sd, sd)
 
