@@ -45,11 +45,15 @@ class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 def write_page(path: Path, accuracy: Accuracy) -> None:
     """Bring the generated sections of the page up to date.
 
+    The ablations are what `make ablations` left in ablations.md beside it.
+
     Raises:
         RecordingError: the page lacks a section's marks.
     """
     page = path.read_text(encoding="utf-8")
-    for name, text in sections(accuracy).items():
+    ablations = path.with_name("ablations.md")
+    known = ablations.read_text(encoding="utf-8").strip() if ablations.exists() else _NOTHING
+    for name, text in (sections(accuracy) | {"ablations": known}).items():
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         if start not in page or end not in page:
             raise RecordingError(f"{path}: expected the marks {start} and {end}, found none")
@@ -189,8 +193,19 @@ def _agreement(real: RealMouse) -> str:
         f"{real.file}, {real.duration_s:g} s, bundle {real.bundle}. The rule's thresholds, found "
         f"by Otsu's method: EMG {real.rule_emg_uv:.1f} µV, theta/delta "
         f"{real.rule_theta_delta:.2f}.\n\n{table(['scorer', *stages], times)}\n\n"
-        f"κ (accuracy) of each with each:\n\n{table(['', *names], pairs)}"
+        f"κ (accuracy) of each with each:\n\n{table(['', *names], pairs)}\n\n"
+        f"The signals by the stage by eye, median (5 to 95 %) of epochs:\n\n{_signals(real)}"
     )
+
+
+def _signals(real: RealMouse) -> str:
+    header = ["by eye", "epochs", "EMG (µV rms)", "theta/delta"]
+    rows = (
+        [stage, str(s.n_epochs), *(f"{m:.1f} ({a:.1f}–{b:.1f})" for a, m, b in spreads)]
+        for stage, s in real.signals.items()
+        for spreads in [(s.emg_uv, s.theta_delta)]
+    )
+    return table(header, rows)
 
 
 def _pair(agreement: Agreement) -> str:

@@ -22,7 +22,7 @@ from daemon.stager import Estimate
 from engines.bundle import Bundle
 from engines.select import open_engine
 from models.agreement import Agreement, compare
-from models.hypnogram import read_hypnogram
+from models.hypnogram import Hypnogram, read_hypnogram
 from models.recording import open_recording
 from models.spec import ModelSpec
 from tools.aggregate import aggregate
@@ -33,6 +33,15 @@ from tools.rule import EPOCH_S, Features, measure, score_by_rule
 CHANNELS = {"eeg": "EEG", "emg": "EMG"}
 _KINDS: tuple[Kind, ...] = ("final", "live")
 _READINGS = {"both": ("eeg", "emg"), "eeg": ("eeg",), "emg": ("emg",)}
+
+
+class Signals(msgspec.Struct, frozen=True, kw_only=True):
+    """What the epochs of one stage by eye are like: 5, 50 and 95 % of them."""
+
+    n_epochs: int
+    emg_uv: tuple[float, float, float]
+    """Root mean square, µV."""
+    theta_delta: tuple[float, float, float]
 
 
 class RealMouse(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +59,8 @@ class RealMouse(msgspec.Struct, frozen=True, kw_only=True):
     """Time in each stage by scorer, s."""
     agreement: dict[str, dict[str, Agreement]]
     """Of the second scorer with the first, which stands in for the truth."""
+    signals: dict[str, Signals]
+    """By the stage by eye."""
     disagreements: tuple[Disagreement, ...]
     """Those longer than 20 s, of hypnod's final stages with each other scorer."""
 
@@ -99,6 +110,7 @@ def look_at(path: Path, bundle: Bundle, outside: Path, seen: Path) -> Night:
         rule_theta_delta=rule.theta_delta,
         seconds={name: _seconds(found, stages) for name, found in hypnograms.items()},
         agreement=_agreement(hypnograms, stages),
+        signals=_signals(evidence),
         disagreements=explain(own["hypnod final"], others, evidence),
     )
     return Night(report, hypnograms, evidence.features)
@@ -161,6 +173,27 @@ def _probabilities(estimates: Sequence[Estimate], stages: Sequence[str]) -> NDAr
 def _seconds(hypnogram: Sequence[str], stages: Sequence[str]) -> dict[str, float]:
     shown = (*stages, *sorted({*hypnogram} - {*stages}))
     return {stage: EPOCH_S * sum(s == stage for s in hypnogram) for stage in shown}
+
+
+def _signals(evidence: Evidence) -> dict[str, Signals]:
+    features, seen = evidence.features, evidence.seen
+    onsets, lengths = (np.array([getattr(s, name) for s in seen]) for name in ("onset", "duration"))
+    by_eye = Hypnogram(onsets, lengths, tuple(s.stage for s in seen))
+    stages = np.array(by_eye.to_epochs(EPOCH_S, len(features.emg_uv)))
+
+    def spread(values: NDArray[np.float64]) -> tuple[float, float, float]:
+        low, middle, high = np.percentile(values, (5, 50, 95)).tolist()
+        return low, middle, high
+
+    return {
+        stage: Signals(
+            n_epochs=int(mine.sum()),
+            emg_uv=spread(features.emg_uv[mine]),
+            theta_delta=spread(features.theta_delta[mine]),
+        )
+        for stage in evidence.stages
+        if (mine := stages == stage).any()
+    }
 
 
 def _agreement(

@@ -52,6 +52,9 @@ def test_everybody_is_compared_with_everybody_in_epochs_of_4_s(night) -> None:
     assert report.seconds["rule"]["Wake"] == 40
     assert report.agreement["rule"]["other 1.0 front"].n_epochs == SECONDS // EPOCH_S
     assert report.agreement["rule"]["other 1.0 front"].confusion[0][0] == 40 / EPOCH_S
+    # Of the 30 s that are Wake by eye, the epoch from 28 s on is a tie that goes to sleep.
+    assert {stage: s.n_epochs for stage, s in report.signals.items()} == {"Wake": 7, "NREM": 13}
+    assert report.signals["Wake"].emg_uv[1] == pytest.approx(160, rel=0.2)
 
 
 def test_long_disagreements_are_told_with_what_was_measured_and_seen(night) -> None:
@@ -102,14 +105,16 @@ def test_the_picture_is_small_enough_for_a_page(night) -> None:
 
 def test_a_page_is_filled_between_its_marks_and_only_there(tmp_path, night) -> None:
     page = tmp_path / "accuracy.md"
-    names = sections(Accuracy())
+    names = [*sections(Accuracy()), "ablations"]
     page.write_text("".join(f"text\n<!-- {n} -->\nbefore\n<!-- /{n} -->\n" for n in names))
+    (tmp_path / "ablations.md").write_text("| what it is worth |\n", encoding="utf-8")
     write_page(page, Accuracy(real=night[1].report))
     filled = page.read_text(encoding="utf-8")
     assert "before" not in filled
     assert filled.startswith("text\n<!-- goals -->\n\n*Not measured yet.*\n")
-    assert filled.count("*Not measured yet.*") == len(names) - 2
+    assert filled.count("*Not measured yet.*") == len(names) - 3
     assert "| hypnod final |" in filled
+    assert "| what it is worth |" in filled
     write_page(page, Accuracy(real=night[1].report))
     assert page.read_text(encoding="utf-8") == filled
     page.write_text("<!-- goals -->")
@@ -121,6 +126,8 @@ def test_the_page_in_docs_says_what_was_measured(tmp_path) -> None:
     known = msgspec.json.decode((DOCS / "accuracy.json").read_bytes(), type=Accuracy)
     copy = tmp_path / "accuracy.md"
     copy.write_bytes((DOCS / "accuracy.md").read_bytes())
+    if (DOCS / "ablations.md").exists():
+        copy.with_name("ablations.md").write_bytes((DOCS / "ablations.md").read_bytes())
     write_page(copy, known)
     assert copy.read_text(encoding="utf-8") == (DOCS / "accuracy.md").read_text(encoding="utf-8")
 
