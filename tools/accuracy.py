@@ -78,7 +78,7 @@ def accuracy(
         Path | None, typer.Option(help="Folder of the model bundle; default: the shipped one.")
     ] = None,
     mice: Annotated[int, typer.Option(min=2, help="Simulated mice at each sampling rate.")] = 8,
-    hours: Annotated[float, typer.Option(min=0.02, help="Of each simulated mouse.")] = 0.5,
+    hours: Annotated[float, typer.Option(min=0.02, help="Of each simulated mouse.")] = 0.75,
     night_hours: Annotated[
         float, typer.Option(min=0.1, help="Of the semi-real night; there are 11.6.")
     ] = 12.0,

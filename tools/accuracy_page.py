@@ -91,7 +91,7 @@ def made(e: Evaluation) -> str:
     """Say what a table is of, when it was made and on what."""
     epochs = ", ".join(f"{epoch_s:g} s" for epoch_s in e.epoch_s)
     return (
-        f"{e.data}: {e.recordings} recordings, {e.hours:.1f} h in epochs of {epochs}. Bundle "
+        f"{e.data}: {e.recordings} recording{'s' * (e.recordings > 1)}, {e.hours:.1f} h in epochs of {epochs}. Bundle "
         f"{e.bundle} `{e.model}`, {e.date}, {e.machine.processor}, {e.machine.cores} cores."
     )
 
