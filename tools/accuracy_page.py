@@ -90,9 +90,10 @@ def digits(value: float | None, places: int = 3) -> str:
 def made(e: Evaluation) -> str:
     """Say what a table is of, when it was made and on what."""
     epochs = ", ".join(f"{epoch_s:g} s" for epoch_s in e.epoch_s)
+    plural = "s" if e.recordings > 1 else ""
     return (
-        f"{e.data}: {e.recordings} recording{'s' * (e.recordings > 1)}, {e.hours:.1f} h in epochs of {epochs}. Bundle "
-        f"{e.bundle} `{e.model}`, {e.date}, {e.machine.processor}, {e.machine.cores} cores."
+        f"{e.data}: {e.recordings} recording{plural}, {e.hours:.1f} h in epochs of {epochs}. "
+        f"Bundle {e.bundle} `{e.model}`, {e.date}, {e.machine.processor}, {e.machine.cores} cores."
     )
 
 
