@@ -7,7 +7,7 @@ DEV     := $(VENV)/.dev
 # TensorRT's signatures, for mypy, where they lie beside the checkout
 TYPING  := $(wildcard ../shared/typing)
 
-.PHONY: help install dev demo test lint docs bench chaos kill soak fuzz gpu-check bundle accuracy clean
+.PHONY: help install dev demo test lint docs bench chaos kill soak fuzz gpu-check bundle ablations accuracy clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -75,6 +75,9 @@ THREADS ?= 2
 bundle: $(DEV) ## retrain and re-export the shipped bundle on simulated mice (seeded; MICE, THREADS)
 	$(BIN)/hypnod train --simulated $(MICE) --threads $(THREADS) --out models/bundles/sdreamer-mouse \
 		--state runs/sdreamer-mouse.state --report runs/sdreamer-mouse
+
+ablations: $(DEV) ## what each part of the model is worth, into docs/ablations.md (an hour; goes on)
+	$(BIN)/python -m models.ablations --out docs/ablations
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

@@ -34,13 +34,17 @@ class Windows:
     """(B, N, M) bool."""
 
 
-def condition(spec: ModelSpec, data: NDArray[np.floating], sfreq: float) -> NDArray[np.float32]:
+def condition(
+    spec: ModelSpec, data: NDArray[np.floating], sfreq: float, *, whole: bool = False
+) -> NDArray[np.float32]:
     """Filter, cut, resample and normalise a whole recording as the daemon does live.
 
     Args:
         spec: the model the epochs are for.
         data: (n_samples, n_subjects × M) µV, without gaps.
         sfreq: sampling rate, Hz; need not be whole: epochs are cut by time.
+        whole: z-score each channel over the whole recording instead of normalising causally: what
+            offline scoring does and live staging cannot. For comparison alone.
 
     Returns:
         (n_subjects, n_epochs, M, T) float32; only whole epochs.
@@ -53,7 +57,11 @@ def condition(spec: ModelSpec, data: NDArray[np.floating], sfreq: float) -> NDAr
     out = np.empty((n_subjects, len(starts), spec.n_modalities, spec.n_times), np.float32)
     for k, start in enumerate(starts.tolist()):
         epoch = conditioner.resample(filtered[start : start + conditioner.n_in])
-        out[:, k] = conditioner.normalise(epoch, usable)
+        out[:, k] = epoch if whole else conditioner.normalise(epoch, usable)
+    if whole:
+        out -= out.mean((1, 3), keepdims=True)
+        out /= out.std((1, 3), keepdims=True)
+        np.clip(out, -spec.clip, spec.clip, out=out)
     return out
 
 
@@ -71,6 +79,8 @@ def simulate_subjects(
     hours: float,
     artefacts_per_hour: float = 6.0,
     sfreqs: Sequence[float] = SFREQS,
+    *,
+    whole: bool = False,
 ) -> Iterator[Subject]:
     """Simulate one mouse per seed, each at a sampling rate drawn from `sfreqs`; condition it.
 
@@ -84,7 +94,7 @@ def simulate_subjects(
             sfreq=float(np.random.default_rng([seed, 1]).choice(sfreqs)),
             artefacts_per_hour=artefacts_per_hour,
         )
-        (epochs,) = condition(spec, recording.data, recording.sfreq)
+        (epochs,) = condition(spec, recording.data, recording.sfreq, whole=whole)
         stages = to_indices(recording.hypnograms[0], spec.stages)[: len(epochs)]
         usable = np.ones(epochs.shape[:2], bool)
         yield Subject(f"simulated-{seed}", epochs, stages.astype(np.int64), usable)

@@ -1,8 +1,8 @@
 """Where a net is trained: processor or GPU, in which precision, alone or as one of several.
 
 Several processes, one for each GPU, are started by torch's own launcher:
-`torchrun --nproc-per-node 2 -m tools.cli train …`. Each reads all the data and learns from its
-share of every batch.
+`torchrun --nproc-per-node 2 --no-python hypnod train …`. Each reads all the data and learns from
+its share of every batch.
 """
 
 import os

@@ -1,0 +1,267 @@
+"""What each part of the model is worth: the same small training with one thing changed.
+
+    python -m models.ablations --out docs/ablations
+
+Writes docs/ablations.json and docs/ablations.md. Variants that the JSON file holds are not
+trained again, so an interrupted run goes on. All of it is on simulated mice, and the budget is
+far below that of the shipped bundle: differences count, not levels.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import msgspec
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+
+from models.calibration import fit_temperatures, fold_temperatures
+from models.dataset import simulate_subjects
+from models.devices import open_device
+from models.errors import RecordingError
+from models.evaluate import evaluate
+from models.losses import PAPER, LossConfig
+from models.scores import Scores
+from models.sdreamer import SDreamer
+from models.spec import MIXED, Hyperparameter, ModelSpec
+from models.subject import FIRST_UNSEEN_SEED, Subject
+from models.train import TrainConfig, mouse_spec, train
+from models.writers import replacing
+
+FINAL_LAG = 8
+"""Epochs of right-hand context of the final reading."""
+NOISE = (0.5, 1.0, 2.0)
+"""SDs of the white noise added at test time, in amplitudes: 1 is as strong as the signal."""
+
+_FIRST_VALIDATION = 500_000
+_FIRST_TEST = FIRST_UNSEEN_SEED + 500_000  # not those of docs/accuracy.md: this table chooses
+_EPOCHS_A_STEP = 128  # for every length of the context window
+
+
+class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every variant is given."""
+
+    training: int = 48
+    """Simulated mice to learn from."""
+    validation: int = 6
+    """Others, to choose the pass and the temperatures by."""
+    test: int = 10
+    """Others, for the table."""
+    hours: float = 0.5
+    """Of each mouse."""
+    passes: int = 1
+    """Through the training mice."""
+    seed: int = 0
+    """Of weights, windows and masks; the mice are always the same."""
+
+
+class Variant(NamedTuple):
+    """One thing changed."""
+
+    title: str
+    architecture: Mapping[str, Hyperparameter] = {}
+    loss: LossConfig = LossConfig()
+    n_context: int = 16
+    whole: bool = False
+    """Normalise over the whole recording, in training and in test."""
+    noise: bool = False
+    """Also test with noise."""
+
+
+VARIANTS = {
+    "baseline": Variant("as shipped", noise=True),
+    "no-distillation": Variant(
+        "no self-distillation: α = 0, single pathways learn by nothing else",
+        loss=LossConfig(alpha=0.0, single=0.0),
+    ),
+    "unimodal-ce": Variant(
+        "unimodal cross-entropy instead of distillation", loss=LossConfig(alpha=0.0), noise=True
+    ),
+    "distillation-alone": Variant(
+        "distillation without unimodal cross-entropy", loss=LossConfig(single=0.0), noise=True
+    ),
+    "paper-loss": Variant("the paper's loss, exactly", loss=PAPER),
+    "epoch-only": Variant("epoch-only: N = 1", n_context=1),
+    "context-64": Variant("N = 64", n_context=64),
+    "whole-recording": Variant("z-scored over the whole recording (not possible live)", whole=True),
+    "patch-32": Variant("patches of 32 samples", {"patch_size": 32}),
+    "patch-64": Variant("patches of 64 samples", {"patch_size": 64}),
+    "patch-128": Variant("patches of 128 samples", {"patch_size": 128}),
+    "own-attention": Variant("attention not shared", {"shared_attention": False}),
+    "dropout": Variant("dropout 0.1", {"dropout": 0.1}),
+}
+"""By the name in the JSON file; patches are 16 samples, N = 16 and dropout 0 unless told."""
+
+
+class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a variant reached on the test mice."""
+
+    title: str
+    n_parameters: int
+    minutes: float
+    """Of training and testing."""
+    date: str
+    scores: dict[str, Scores]
+    """By pathway and reading."""
+    noise: dict[str, Scores] = {}
+    """Mixed, read live, by noisy modality and SD, every fourth epoch."""
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The JSON file."""
+
+    budget: Budget
+    device: str
+    """Where it was trained, in which precision."""
+    results: dict[str, Result]
+    """By variant."""
+
+
+@cache
+def _mice(first: int, n: int, hours: float, whole: bool) -> list[Subject]:
+    spec = mouse_spec()
+    return list(simulate_subjects(spec, range(first, first + n), hours, whole=whole))
+
+
+def measure(variant: Variant, budget: Budget) -> Result:
+    """Train, calibrate and test one variant."""
+    started = time.monotonic()
+    spec = mouse_spec(variant.n_context, **{"dropout": 0.0, **variant.architecture})
+    training, validation, test = (
+        _mice(first, n, budget.hours, variant.whole)
+        for first, n in (
+            (0, budget.training),
+            (_FIRST_VALIDATION, budget.validation),
+            (_FIRST_TEST, budget.test),
+        )
+    )
+    config = TrainConfig(
+        passes=budget.passes,
+        batch_size=_EPOCHS_A_STEP // variant.n_context,
+        seed=budget.seed,
+        loss=variant.loss,
+    )
+    with open_device("auto") as device:
+        model, _ = train(spec, training, validation, config, device)
+    fold_temperatures(model, fit_temperatures(model, validation))
+    lag = min(FINAL_LAG, spec.n_context - 1)
+    found = evaluate(model, test, (0, lag))
+    return Result(
+        title=variant.title,
+        n_parameters=sum(p.numel() for p in model.parameters()),
+        minutes=round((time.monotonic() - started) / 60, 1),
+        date=datetime.now(UTC).date().isoformat(),
+        scores={f"{p} {'final' if lag else 'live'}": s for (p, lag), s in found.items()},
+        noise=_with_noise(model, spec, test) if variant.noise else {},
+    )
+
+
+def _with_noise(model: SDreamer, spec: ModelSpec, test: Sequence[Subject]) -> dict[str, Scores]:
+    found = {"none": evaluate(model, test, every=4)[MIXED, 0]}
+    for m, modality in enumerate(spec.modalities):
+        for sd in NOISE:
+            noisy = [_add_noise(subject, m, sd, spec.clip) for subject in test]
+            found[f"{modality} {sd:g}"] = evaluate(model, noisy, every=4)[MIXED, 0]
+    return found
+
+
+def _add_noise(subject: Subject, modality: int, sd: float, clip: float) -> Subject:
+    """Return the subject with white noise in one modality, in amplitudes."""
+    rng = np.random.default_rng([modality, round(100 * sd)])
+    epochs = subject.epochs.copy()
+    noise = rng.standard_normal(epochs[:, modality].shape, np.float32)
+    epochs[:, modality] = np.clip(epochs[:, modality] + sd * noise, -clip, clip)
+    return Subject(subject.name, epochs, subject.stages, subject.usable)
+
+
+def as_markdown(table: Table) -> str:
+    """Return the table for people."""
+    b = table.budget
+    about = (
+        f"Each variant: {b.training} simulated mice of {b.hours:g} h to learn from, {b.passes} "
+        f"pass(es), {_EPOCHS_A_STEP} epochs a step, seed {b.seed}; {b.validation} others to "
+        f"calibrate by; tested on {b.test} others. Trained on: {table.device}."
+    )
+    columns = (
+        *("variant", "parameters", "κ live: mixed, EEG, EMG", "κ final: mixed, EEG, EMG"),
+        *("live: accuracy, macro-F1, ECE", "min"),
+    )
+    lines = [about, "", *_rows([columns, *map(_row, table.results.values())])]
+    noisy = [result for result in table.results.values() if result.noise]
+    if noisy:
+        names = list(noisy[0].noise)
+        rows = [(r.title, *(_kappa(r.noise[name]) for name in names)) for r in noisy]
+        about = "κ live, mixed, with white noise added at test time (SD in amplitudes):"
+        lines += ["", about, "", *_rows([("variant", *names), *rows])]
+    return "\n".join(lines) + "\n"
+
+
+def _row(result: Result) -> tuple[str, ...]:
+    kappas = [
+        ", ".join(_kappa(result.scores.get(f"{p} {kind}")) for p in ("mixed", "eeg", "emg"))
+        for kind in ("live", "final")
+    ]
+    live = result.scores["mixed live"]
+    figures = ", ".join(f"{x or 0:.3f}" for x in (live.accuracy, live.macro_f1, live.ece))
+    return (result.title, f"{result.n_parameters:,}", *kappas, figures, f"{result.minutes:.1f}")
+
+
+def _rows(rows: Sequence[Sequence[str]]) -> list[str]:
+    head, *others = [f"| {' | '.join(row)} |" for row in rows]
+    return [head, "|---" * len(rows[0]) + "|", *others]
+
+
+def _kappa(scores: Scores | None) -> str:
+    return "–" if scores is None or scores.kappa is None else f"{scores.kappa:.3f}"
+
+
+def load_table(path: Path, budget: Budget, device: str) -> Table:
+    """Return the table so far; raises RecordingError if it was made with another budget."""
+    if not path.exists():
+        return Table(budget=budget, device=device, results={})
+    table = msgspec.json.decode(path.read_bytes(), type=Table)
+    if table.budget != budget:
+        raise RecordingError(f"{path}: expected a table of {budget}, found one of {table.budget}")
+    return table
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Writes OUT.json and OUT.md.")],
+    training: Annotated[int, typer.Option(min=1, help="Mice to learn from.")] = 48,
+    validation: Annotated[int, typer.Option(min=1, help="Mice to calibrate by.")] = 6,
+    test: Annotated[int, typer.Option(min=1, help="Mice to test on.")] = 10,
+    hours: Annotated[float, typer.Option(min=0.02, help="Of each mouse.")] = 0.5,
+    passes: Annotated[int, typer.Option(min=1, help="Through the training mice.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, windows and masks.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 1,
+    only: Annotated[list[str] | None, typer.Option(help="Only this variant.")] = None,
+) -> None:
+    """Train and test every variant that OUT.json does not hold yet."""
+    torch.set_num_threads(threads)
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    budget = Budget(
+        training=training, validation=validation, test=test, hours=hours, passes=passes, seed=seed
+    )
+    with open_device("auto") as device:
+        described = str(device)
+    for name in only or VARIANTS:
+        table = load_table(out.with_suffix(".json"), budget, described)
+        if name in table.results:
+            continue
+        result = measure(VARIANTS[name], budget)
+        results = {k: r for k in VARIANTS if (r := ({**table.results, name: result}).get(k))}
+        table = msgspec.structs.replace(table, results=results)
+        with replacing(out.with_suffix(".json")) as draft:
+            draft.write_bytes(msgspec.json.format(msgspec.json.encode(table)) + b"\n")
+        out.with_suffix(".md").write_text(as_markdown(table), encoding="utf-8")
+        live = result.scores["mixed live"].kappa
+        console.print(f"{name}: κ live {live}, {result.minutes:.1f} min")
+
+
+if __name__ == "__main__":
+    typer.run(main)
