@@ -15,6 +15,8 @@ D: width, S: stages. Inside, the modality comes first, `(M, B, L, D)`: an expert
 then contiguous.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  everybody's name for it
@@ -62,10 +64,7 @@ class EpochTransformer(nn.Module):
         x = x.view(M, -1, self.n_patches, D)
         x = torch.cat([self.cls.expand(-1, x.shape[1], -1, -1), x], dim=2)
         x = (x + (self.position + self.modality)).view(-1, D)
-        for block in self.blocks[:-1]:
-            x = block(x, (M, L, 1), None, self.modalities)
-        x = self.blocks[-1](x, (M, L, 1), None, self.modalities, only=0)
-        cls = self.norm(x).view(M, -1, D)
+        cls = self.norm(_pick(self.blocks, x, (M, L, 1), self.modalities, 0)).view(M, -1, D)
         tokens = [self.proj[m](cls[i]) for i, m in enumerate(self.modalities)]
         return F.normalize(torch.stack(tokens, dim=1), dim=-1)
 
@@ -108,10 +107,7 @@ class ModalityTransformer(nn.Module):
         x = self.patch(epochs.reshape(-1, self.n_patches, self.patch_size))
         x = torch.cat([x, self.cls.expand(x.shape[0], -1, -1)], dim=1)
         x = (x + self.position).view(-1, D)
-        for block in self.blocks[:-1]:
-            x = block(x, (1, L, 1), None, self.route)
-        token: Tensor = self.blocks[-1](x, (1, L, 1), None, self.route, only=L - 1)
-        return token
+        return _pick(self.blocks, x, (1, L, 1), self.route, L - 1)
 
 
 class SequenceTransformer(nn.Module):
@@ -236,6 +232,24 @@ class SDreamer(nn.Module):
 
 def _embed_patches(patch_size: int, width: int) -> nn.Module:
     return nn.Sequential(nn.Linear(patch_size, width), nn.ReLU(), nn.Linear(width, width))
+
+
+def _pick(
+    blocks: nn.ModuleList, x: Tensor, shape: tuple[int, int, int], route: Sequence[str], which: int
+) -> Tensor:
+    """Return what one of the L tokens has become after all blocks; (M·B·L, D) → (M·B, D).
+
+    In training the last block computes no other: a third less to multiply, backwards too. The
+    exported graphs stay the net as published.
+    """
+    *first, last = blocks
+    for block in first:
+        x = block(x, shape, None, route)
+    if last.training:
+        y: Tensor = last(x, shape, None, route, only=which)
+        return y
+    rows: Tensor = last(x, shape, None, route)
+    return rows.view(-1, shape[1], x.shape[-1])[:, which]
 
 
 def _bias(mask: Tensor) -> Tensor:

@@ -74,6 +74,14 @@ def test_tokens_have_length_1_but_in_the_app() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("separate", [False, True])
+def test_training_computes_the_same_tokens_with_less(separate: bool) -> None:
+    options = {"separate_epochs": separate, "dropout": 0.0}
+    spec = msgspec.structs.replace(TINY, architecture=TINY.architecture | options)
+    model, epochs = sdreamer.build(spec), torch.randn(3, 5, 2, 64)
+    torch.testing.assert_close(model.train().encode(epochs), model.eval().encode(epochs))
+
+
 def test_unshared_attention_with_equal_weights_is_shared_attention() -> None:
     shared, unshared = (sdreamer.build(variant(shared_attention=x)).eval() for x in (True, False))
     weights = shared.state_dict()
