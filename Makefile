@@ -70,10 +70,11 @@ fuzz: $(DEV) ## fuzz every parser with coverage, FUZZ_SECONDS each (needs the ex
 	done
 
 MICE ?= 240
-THREADS ?= 2
+PROCESSES ?= 2
 
-bundle: $(DEV) ## retrain and re-export the shipped bundle on simulated mice (seeded; MICE, THREADS)
-	$(BIN)/hypnod train --simulated $(MICE) --threads $(THREADS) --out models/bundles/sdreamer-mouse \
+bundle: $(DEV) ## retrain and re-export the shipped bundle on simulated mice (MICE, PROCESSES)
+	OMP_NUM_THREADS=1 $(BIN)/torchrun --nproc-per-node $(PROCESSES) --no-python $(BIN)/hypnod train \
+		--simulated $(MICE) --out models/bundles/sdreamer-mouse \
 		--state runs/sdreamer-mouse.state --report runs/sdreamer-mouse
 
 ablations: $(DEV) ## what each part of the model is worth, into docs/ablations.md (an hour; goes on)

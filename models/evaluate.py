@@ -21,11 +21,13 @@ _BATCH = 128
 
 
 @torch.no_grad()
-def encode_all(model: SDreamer, epochs: NDArray[np.float32]) -> Tensor:
+def encode_all(model: SDreamer, epochs: NDArray[np.floating]) -> Tensor:
     """Return the tokens (n, M, D) of conditioned epochs (n, M, T), on the net's device."""
     device = next(model.parameters()).device
     batches = range(0, len(epochs), _BATCH)
-    parts = [model.encode(torch.from_numpy(epochs[i : i + _BATCH]).to(device)) for i in batches]
+    parts = [
+        model.encode(torch.from_numpy(epochs[i : i + _BATCH]).float().to(device)) for i in batches
+    ]
     return torch.cat(parts).float()
 
 
@@ -67,7 +69,7 @@ def read_windows(
 
 def read_all(
     model: SDreamer,
-    epochs: NDArray[np.float32],
+    epochs: NDArray[np.floating],
     usable: NDArray[np.bool_] | None = None,
     every: int = 1,
 ) -> NDArray[np.float32]:

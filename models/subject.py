@@ -17,8 +17,8 @@ class Subject:
     """
 
     name: str
-    epochs: NDArray[np.float32]
-    """(n, M, T), conditioned, in amplitudes."""
+    epochs: NDArray[np.floating]
+    """(n, M, T), conditioned, in amplitudes; float32, or float16 where memory counts."""
     stages: NDArray[np.int64]
     """(n,) index into the stage set, or `models.stages.UNSCORED`."""
     usable: NDArray[np.bool_]

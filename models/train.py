@@ -36,10 +36,11 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """At most so many times through the training subjects."""
     patience: int = 3
     """Passes without a better validation before stopping."""
-    batch_size: int = 8
+    batch_size: int = 16
     """Context windows of a step."""
-    learning_rate: float = 1e-3
-    """Peak of the schedule."""
+    learning_rate: float = 4e-4
+    """Peak of the schedule. The epochs of a window are alike, so gradients are noisy: with 1e-3
+    the net stays for long where it says the commonest stage."""
     weight_decay: float = 1e-4
     """Of AdamW, on matrices."""
     warmup: float = 0.05
@@ -57,7 +58,14 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 PAPER_RECIPE = TrainConfig(
-    passes=100, patience=30, batch_size=16, warmup=0.0, clip=None, masks=False, loss=PAPER
+    passes=100,
+    patience=30,
+    batch_size=16,
+    learning_rate=1e-3,
+    warmup=0.0,
+    clip=None,
+    masks=False,
+    loss=PAPER,
 )
 """The recipe of the sDREAMER authors' code (with dropout 0.1 in the architecture), but for its
 schedule: theirs counts steps as if they were passes, so that the rate swings up and down; here

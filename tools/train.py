@@ -30,6 +30,7 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
     leave_one_out: bool
     recipe: Literal["hypnod", "paper"]
     context: int
+    patch: int
     dropout: float | None
     passes: int | None
     patience: int | None
@@ -71,6 +72,7 @@ def train(
         typer.Option(help="paper: loss and optimiser of the sDREAMER authors, no masks."),
     ] = "hypnod",
     context: Annotated[int, typer.Option(min=1, help="Epochs that a new net sees at once.")] = 16,
+    patch: Annotated[int, typer.Option(min=1, help="Samples of a new net's patches.")] = 16,
     dropout: Annotated[
         float | None,
         typer.Option(min=0, max=0.9, help="Of a new net; default: 0.1, simulated mice 0."),
@@ -129,8 +131,8 @@ def train(
     if from_bundle and from_scratch:
         raise SpecError("expected --from-bundle or --from-scratch, found both")
     new = from_scratch or (simulated > 0 and from_bundle is None)
-    if not new and (dropout is not None or context != 16):
-        raise SpecError("expected --context and --dropout with --from-scratch only")
+    if not new and (dropout is not None or (context, patch) != (16, 16)):
+        raise SpecError("expected --context, --patch, --dropout with --from-scratch only")
     options = TrainOptions(
         dirs=tuple(dirs or ()),
         out=out,
@@ -147,6 +149,7 @@ def train(
         leave_one_out=leave_one_subject_out,
         recipe=recipe,
         context=context,
+        patch=patch,
         dropout=dropout,
         passes=passes,
         patience=patience,

@@ -6,6 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import msgspec
+import numpy as np
 from rich.progress import Progress
 
 from models.dataset import simulate_subjects
@@ -28,7 +29,7 @@ def new_spec(options: TrainOptions) -> ModelSpec:
     """Return the spec of a new net."""
     usual = 0.0 if options.simulated else 0.1  # endless data of one kind needs none
     dropout = usual if options.dropout is None else options.dropout
-    return mouse_spec(options.context, dropout=dropout)
+    return mouse_spec(options.context, dropout=dropout, patch_size=options.patch)
 
 
 def choose_config(options: TrainOptions) -> TrainConfig:
@@ -57,7 +58,7 @@ def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress)
         for path in unscored:
             progress.console.print(f"left out {path}: nobody scored it")
         shown = progress.track(recordings, description="reading")
-        return list(read_subjects(shown, spec))
+        return [_packed(subject) for subject in read_subjects(shown, spec)]
     if not 3 <= options.simulated <= _SEEDS:
         raise RecordingError(f"expected 3 to {_SEEDS} simulated mice, found {options.simulated}")
     first = _SEEDS * options.seed
@@ -75,7 +76,12 @@ def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress)
 
 def _simulate(spec: ModelSpec, hours: float, seed: int) -> Subject:
     (subject,) = simulate_subjects(spec, [seed], hours)
-    return subject
+    return _packed(subject)
+
+
+def _packed(subject: Subject) -> Subject:
+    """Return the subject in half the memory; amplitudes keep three digits and a half."""
+    return Subject(subject.name, subject.epochs.astype(np.float16), subject.stages, subject.usable)
 
 
 def describe(options: TrainOptions, subjects: Sequence[Subject]) -> str:

@@ -92,6 +92,7 @@ def _options(lab: Path, start: Path | None, out: Path, **changes: object) -> Tra
         leave_one_out=False,
         recipe="hypnod",
         context=16,
+        patch=16,
         dropout=None,
         passes=2,
         patience=None,
