@@ -18,7 +18,7 @@ from engines.bundle import Bundle, open_bundle
 from engines.select import available_engines, open_engine
 from models.spec import FULL_FILE
 from models.writers import replacing
-from tools.bench_bundle import N_CONTEXT, make_bundle
+from tools.bench_bundle import N_CONTEXTS, make_bundle
 from tools.bench_daemon import (
     Latencies,
     Load,
@@ -32,8 +32,8 @@ from tools.bench_journal import measure_journal
 from tools.bench_many import SUBJECTS as MANY
 from tools.bench_many import draw as draw_many
 from tools.bench_many import thread_counts, time_many
-from tools.bench_report import SUBJECTS, WORK_RATIO, BenchReport, draw_report, judge
-from tools.bench_steps import draw, time_steps
+from tools.bench_report import SUBJECTS, BenchReport, draw_report, judge
+from tools.bench_steps import count_work_ratio, draw, time_steps
 from tools.daemon_process import ChildError
 from tools.measure import Percentiles, describe_machine, percentiles
 
@@ -53,8 +53,11 @@ class _Effort:
     """Epochs written to a journal."""
 
 
-_FULL = _Effort({"16": 300, "64": 100}, {"1": 300, "8": 100, "64": 20}, 75.0, 30.0, 5, 400)
-_QUICK = _Effort({"16": 4, "64": 2}, {"1": 3, "8": 2, "64": 1}, 3.0, 2.0, 1, 8)
+_OWN = "bundle"
+_FULL = _Effort(
+    {"16": 300, "64": 100, _OWN: 300}, {"1": 300, "8": 100, "64": 20}, 75.0, 30.0, 5, 400
+)
+_QUICK = _Effort({"16": 4, "64": 2, _OWN: 4}, {"1": 3, "8": 2, "64": 1}, 3.0, 2.0, 1, 8)
 
 
 def bench(
@@ -182,14 +185,14 @@ def _measure(
     above = Percentiles(
         *(getattr(end_to_end, p) - getattr(floor, p) for p in Percentiles.__struct_fields__)
     )
-    speedup = {n: full / cached for n, (cached, full) in times.items()}
+    speedup = {n: full / cached for n, (cached, full, _) in times.items()}
     with open_engine(bundle, engine, n_rows=1) as opened:
         description = opened.description
     return BenchReport(
-        cached_ms={n: 1e3 * cached for n, (cached, _) in times.items()},
-        full_ms={n: 1e3 * full for n, (_, full) in times.items()},
+        cached_ms={n: 1e3 * cached for n, (cached, _, _) in times.items()},
+        full_ms={n: 1e3 * full for n, (_, full, _) in times.items()},
         cached_speedup=speedup,
-        work_ratio=WORK_RATIO,
+        work_ratio={n: ratio for n, (_, _, ratio) in times.items()},
         step_ms=step_ms,
         end_to_end_ms=end_to_end,
         floor_ms=floor,
@@ -215,21 +218,18 @@ def _measure(
 
 def _time_caches(
     bundle: Bundle, effort: _Effort, scratch: Path, steps: _Steps
-) -> tuple[dict[str, tuple[float, float]], dict[str, str]]:
-    """Return the times of cached step and full window, s, and why there are none, by epochs."""
-    times: dict[str, tuple[float, float]] = {}
+) -> tuple[dict[str, tuple[float, float, float]], dict[str, str]]:
+    """Return times of cached step and full window, s, and the work ratio, or why none, by net."""
+    nets = {str(n): make_bundle(scratch / f"paper-{n}", n) for n in N_CONTEXTS} | {_OWN: bundle}
+    times: dict[str, tuple[float, float, float]] = {}
     skipped: dict[str, str] = {}
-    for n, pairs in effort.pairs.items():
-        of_length = bundle if str(bundle.spec.n_context) == n else None
-        if of_length is None and n == str(N_CONTEXT):
-            of_length = make_bundle(scratch / "long")
-        if of_length is None:
-            skipped[f"context of {n} epochs"] = f"the bundle's has {bundle.spec.n_context}"
-        elif not has_full_graph(of_length):
-            skipped[f"context of {n} epochs"] = f"the bundle has no {FULL_FILE} to compare with"
-        else:
-            with steps.step(f"cached step against full window, {n} epochs"):
-                times[n] = time_cached_and_full(of_length, pairs)
+    for name, net in nets.items():
+        if not has_full_graph(net):
+            skipped["this bundle's full window"] = f"it has no {FULL_FILE} to compare with"
+            continue
+        with steps.step(f"cached step against full window, {name}"):
+            cached, full = time_cached_and_full(net, effort.pairs[name])
+        times[name] = (cached, full, count_work_ratio(net.spec))
     return times, skipped
 
 

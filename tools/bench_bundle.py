@@ -1,4 +1,4 @@
-"""A bundle with a long context window and random weights, put together without torch."""
+"""Bundles of the paper's net with random weights, put together without torch."""
 
 import hashlib
 import shutil
@@ -10,17 +10,22 @@ import numpy as np
 from engines.bundle import Bundle, open_bundle
 from models.spec import FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE, BundleManifest
 
-N_CONTEXT = 64
-GRAPHS = Path(__file__).parent / "graphs" / f"sdreamer-n{N_CONTEXT}"
-"""Graphs without weights, made by tools/bench_graphs.py."""
+N_CONTEXTS = (16, 64)
+"""Epochs of the context windows that there are graphs for."""
 WEIGHTS_BYTES = "weights_bytes"
 
 _SCALE = 0.05  # of the random weights: neither denormal nor overflowing
 
 
-def make_bundle(folder: Path, graphs: Path = GRAPHS) -> Bundle:
-    """Put the packaged graphs and random weights into `folder`, and open it as a bundle."""
+def graphs_of(n_context: int) -> Path:
+    """Return the folder of the graphs without weights, made by tools/bench_graphs.py."""
+    return Path(__file__).parent / "graphs" / f"sdreamer-n{n_context}"
+
+
+def make_bundle(folder: Path, n_context: int) -> Bundle:
+    """Put packaged graphs and random weights into `folder`, and open it as a bundle."""
     folder.mkdir()
+    graphs = graphs_of(n_context)
     manifest = msgspec.json.decode((graphs / SPEC_FILE).read_bytes(), type=BundleManifest)
     n_bytes = int(manifest.provenance[WEIGHTS_BYTES])
     weights = np.random.default_rng(0).normal(0.0, _SCALE, n_bytes // 4 + 1).astype(np.float32)

@@ -1,9 +1,8 @@
-"""Make the graphs of a longer context window that `hypnod bench` measures beside the shipped ones.
+"""Make the graphs of the paper's net that `hypnod bench` measures beside the bundle's.
 
-`python -m tools.bench_graphs` exports a net with a window of 64 epochs, otherwise as the shipped
-bundle, and keeps its graphs without the weights: time does not depend on them, so the bench draws
-its own. Needs torch (the extra `train`); run it when models/sdreamer.py or models/export.py
-changed the graphs.
+`python -m tools.bench_graphs` exports it with windows of 16 and 64 epochs, and keeps the graphs
+without the weights: time does not depend on them, so the bench draws its own. Needs torch (the
+extra `train`); run it when models/sdreamer.py or models/export.py changed the graphs.
 """
 
 import shutil
@@ -13,21 +12,20 @@ from pathlib import Path
 import msgspec
 import torch
 
-from engines.bundle import open_bundle
 from models.checkpoint import build_model
 from models.export import export_bundle
 from models.spec import FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE, ModelSpec
-from tools.bench_bundle import GRAPHS, N_CONTEXT, WEIGHTS_BYTES
+from models.train import mouse_spec
+from tools.bench_bundle import N_CONTEXTS, WEIGHTS_BYTES, graphs_of
 
 
-def make_graphs(like: ModelSpec, folder: Path) -> None:
+def make_graphs(spec: ModelSpec, folder: Path) -> None:
     """Write step.onnx, full.onnx and a spec.json that says how large the weights are.
 
     Args:
-        like: the model, but for the length of its window.
+        spec: the model.
         folder: where the files go.
     """
-    spec = msgspec.structs.replace(like, n_context=N_CONTEXT)
     torch.manual_seed(0)
     model = build_model(spec).eval()
     with torch.no_grad():
@@ -35,7 +33,7 @@ def make_graphs(like: ModelSpec, folder: Path) -> None:
             parameter.add_(torch.randn_like(parameter))
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch) / "bundle"
-        export_bundle(model, spec, made, GRAPHS.name, {})
+        export_bundle(model, spec, made, folder.name, {})
         size = (made / WEIGHTS_FILE).stat().st_size
         export = msgspec.json.decode((made / SPEC_FILE).read_bytes())
         export["provenance"] = {"weights": "none; random ones are drawn", WEIGHTS_BYTES: str(size)}
@@ -47,4 +45,5 @@ def make_graphs(like: ModelSpec, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    make_graphs(open_bundle().spec, GRAPHS)
+    for n_context in N_CONTEXTS:
+        make_graphs(mouse_spec(n_context), graphs_of(n_context))

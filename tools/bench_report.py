@@ -10,8 +10,6 @@ from rich.text import Text
 from tools.bench_journal import JournalCost
 from tools.measure import Machine, Percentiles
 
-WORK_RATIO = {"16": 9.7, "64": 15.8}
-"""Floating-point work of the full window over that of the cached step, mixed pathway."""
 SUBJECTS = 64
 GOAL_SPEEDUP = 8.0
 GOAL_ABOVE_FLOOR_MS = 10.0
@@ -22,8 +20,8 @@ class BenchReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """What `hypnod bench --json FILE` writes; a figure that was skipped is null or not there."""
 
     cached_ms: dict[str, float]
-    """Median time of a cached step by epochs of the context window: one subject, mixed pathway,
-    ONNX Runtime on one thread, ms."""
+    """Median time of a cached step: one subject, mixed pathway, ONNX Runtime on one thread, ms.
+    Of the paper's net with a window of 16 and of 64 epochs, and of this bundle's."""
     full_ms: dict[str, float]
     """The same of recomputing the whole window, measured in turns with the cached step, ms."""
     cached_speedup: dict[str, float]
@@ -75,18 +73,14 @@ class BenchReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 def judge(
     cached_speedup: dict[str, float], above_floor: Percentiles, cpu: float
 ) -> dict[str, bool]:
-    """Return whether each goal was met; one whose figure was skipped is not there."""
-    goals = {
+    """Return whether each goal was met."""
+    return {
+        f"speed-up of at least {GOAL_SPEEDUP:g} at 16 epochs": cached_speedup["16"] >= GOAL_SPEEDUP,
         f"p99 within {GOAL_ABOVE_FLOOR_MS:g} ms above the floor": (
             above_floor.p99 <= GOAL_ABOVE_FLOOR_MS
         ),
         f"{SUBJECTS} subjects in less than {GOAL_CPU:g} of a core": cpu < GOAL_CPU,
     }
-    if "16" in cached_speedup:
-        goals[f"speed-up of at least {GOAL_SPEEDUP:g} at 16 epochs"] = (
-            cached_speedup["16"] >= GOAL_SPEEDUP
-        )
-    return goals
 
 
 def draw_report(report: BenchReport) -> RenderableType:
@@ -108,7 +102,7 @@ def _draw_cache(report: BenchReport) -> Table:
     )
     for n, cached in report.cached_ms.items():
         table.add_row(
-            f"context window of {n} epochs",
+            f"the paper's net, {n} epochs" if n.isdigit() else "this bundle",
             f"{cached:.2f} ms",
             f"{report.full_ms[n]:.2f} ms",
             f"{report.cached_speedup[n]:.1f} ×",

@@ -65,26 +65,43 @@ def count_work(bundle: Bundle) -> Work:
         SpecError: the bundle is of another architecture.
     """
     spec = bundle.spec
+    encode, read = _count_products(spec)
+    return Work(
+        flops=2.0 * (encode + read),
+        bytes_each=4.0 * sum(map(prod, _shapes(spec))),
+        bytes_once=float((bundle.path / WEIGHTS_FILE).stat().st_size),
+    )
+
+
+def count_work_ratio(spec: ModelSpec) -> float:
+    """Return the work of the whole window over that of the cached step.
+
+    Raises:
+        SpecError: the model is of another architecture.
+    """
+    encode, read = _count_products(spec)
+    return (spec.n_context * encode + read) / (encode + read)
+
+
+def _count_products(spec: ModelSpec) -> tuple[int, int]:
+    """Return the multiplications of encoding one epoch, and of reading a window."""
     if spec.model != "sdreamer":
-        raise SpecError(f"roofline: expected a model sdreamer, found {spec.model}")
+        raise SpecError(f"work: expected a model sdreamer, found {spec.model}")
     M, N, D, S = spec.n_modalities, spec.n_context, spec.token_size, len(spec.stages)
     a = {"patch_size": 16, "ffn_size": 512, "epoch_layers": 2, "sequence_layers": 3}
     a |= {"head_size": 256} | {k: int(v) for k, v in spec.architecture.items()}
     p, H = a["patch_size"], a["head_size"]
     L = spec.n_times // p + 1
 
-    def block(tokens: int, keys: int) -> int:
+    def block(tokens: int, matrices: int) -> int:
         """Multiplications of a transformer block: qkv and output, experts, attention."""
-        return tokens * (4 * D * D + 2 * D * a["ffn_size"] + 2 * keys * D)
+        return tokens * (4 * D * D + matrices * D * a["ffn_size"] + 2 * tokens * D)
 
-    encode = M * ((L - 1) * (p * D + D * D) + a["epoch_layers"] * block(L, L) + D * D)
-    sequence = a["sequence_layers"] * block(M * N, M * N) + N * M * D * D
-    heads = N * (D * H + H * S)
-    return Work(
-        flops=2.0 * (encode + sequence + heads),
-        bytes_each=4.0 * sum(map(prod, _shapes(spec))),
-        bytes_once=float((bundle.path / WEIGHTS_FILE).stat().st_size),
-    )
+    separate = bool(spec.architecture.get("separate_epochs"))  # gated experts, no projection
+    epoch = a["epoch_layers"] * block(L, 3 if separate else 2) + (0 if separate else D * D)
+    encode = M * ((L - 1) * (p * D + D * D) + epoch)
+    sequence = a["sequence_layers"] * block(M * N, 2) + N * M * D * D
+    return encode, sequence + N * (D * H + H * S)
 
 
 def time_steps(bundle: Bundle, kinds: tuple[str, ...], threads: tuple[int, ...]) -> StepReport:
