@@ -1,10 +1,10 @@
 """Simulated mouse sleep with ground truth: hypnogram, EEG, EMG, artefacts.
 
 The hypnogram is semi-Markov with the statistics of expert-scored mice
-(`models.simulate_hypnogram`). Given it, band powers and muscle tone follow the joint
-distribution of a scored mouse (`models.simulate_tracks`), EEG and EMG follow these
-(`models.simulate_eeg`, `models.simulate_emg`), and every subject is another animal with other
-electrodes (`models.simulate_animal`). docs/simulator.md says how well this fits real mice.
+(`models.simulator.hypnogram`). Given it, band powers and muscle tone follow the joint
+distribution of a scored mouse (`models.simulator.tracks`), EEG and EMG follow these
+(`models.simulator.eeg`, `models.simulator.emg`), and every subject is another animal with other
+electrodes (`models.simulator.animal`). docs/simulator.md says how well this fits real mice.
 """
 
 import math
@@ -17,11 +17,11 @@ from scipy import signal
 
 from models.conditioning import MAX_SFREQ, MIN_SFREQ
 from models.errors import RecordingError
-from models.simulate_animal import Animal
-from models.simulate_eeg import add_eeg
-from models.simulate_emg import add_emg
-from models.simulate_hypnogram import draw_hypnogram
-from models.simulate_tracks import draw_tracks
+from models.simulator.animal import Animal
+from models.simulator.eeg import add_eeg
+from models.simulator.emg import add_emg
+from models.simulator.hypnogram import draw_hypnogram
+from models.simulator.tracks import draw_tracks
 
 MODALITIES = ("eeg", "emg")
 

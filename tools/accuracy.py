@@ -18,8 +18,8 @@ from rich.console import Console
 from engines.bundle import open_bundle
 from engines.select import AUTO
 from models.errors import RecordingError
-from models.fit_signals import halves, read_band_powers
-from models.semireal import synthesise, write
+from models.simulator.fit_signals import halves, read_band_powers
+from models.simulator.semireal import synthesise, write
 from models.subject import FIRST_UNSEEN_SEED
 from models.writers import replacing
 from tools.accuracy_page import Accuracy, AtRate, write_page

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from models.errors import RecordingError
 from models.simulate import SimulatedSubject, channel_names, iterate_subjects
-from models.simulate_hypnogram import find_bouts
+from models.simulator.hypnogram import find_bouts
 from models.stages import MOUSE
 from models.writers import replacing
 

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import numpy as np
 
-from models.compare_plot import draw
-from models.compare_signals import (
+from models.simulator.compare_plot import draw
+from models.simulator.compare_signals import (
     Epochs,
     discriminate,
     place_of_raw,
     read_raw,
     rule_stages,
 )
-from models.fit_signals import Scored
-from models.simulate_tracks import COLUMNS, EMG
+from models.simulator.fit_signals import Scored
+from models.simulator.tracks import COLUMNS, EMG
 
 
 def made_up(seed: int, n: int = 600) -> Epochs:

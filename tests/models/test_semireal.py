@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from models.errors import RecordingError
-from models.fit_signals import Scored, halves, read_band_powers
 from models.hypnogram import read_hypnogram
 from models.recording import open_recording
-from models.semireal import agreement, suggested_stages, synthesise, write
-from models.simulate_tracks import COLUMNS
+from models.simulator.fit_signals import Scored, halves, read_band_powers
+from models.simulator.semireal import agreement, suggested_stages, synthesise, write
+from models.simulator.tracks import COLUMNS
 from models.stages import MOUSE
 
 SFREQ = 256.0

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.band_powers import measure
 from models.errors import RecordingError
-from models.fit_signals import Scored, fit, halves, read_band_powers
 from models.simulate import Artefact, SimulatedRecording, iterate_subjects, simulate_recording
-from models.simulate_animal import Animal, Track
-from models.simulate_eeg import add_eeg, shaped_noise
-from models.simulate_emg import add_emg
-from models.simulate_hypnogram import draw_hypnogram, find_bouts
-from models.simulate_tracks import BANDS, COLUMNS, EMG, draw_tracks, mouse_signals
+from models.simulator.animal import Animal, Track
+from models.simulator.band_powers import measure
+from models.simulator.eeg import add_eeg, shaped_noise
+from models.simulator.emg import add_emg
+from models.simulator.fit_signals import Scored, fit, halves, read_band_powers
+from models.simulator.hypnogram import draw_hypnogram, find_bouts
+from models.simulator.tracks import BANDS, COLUMNS, EMG, draw_tracks, mouse_signals
 from models.stages import MOUSE
 
 SFREQ = 256

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from models.fit_balance import simulate_like
-from models.scored_mice import (
+from models.simulator.fit_balance import simulate_like
+from models.simulator.hypnogram import KINDS, Statistics
+from models.simulator.scored_mice import (
     EPOCH_S,
     EPOCHS_PER_HOUR,
     MIN_HOURS_OF_COSINE,
@@ -29,7 +30,6 @@ from models.scored_mice import (
     usual_wake,
     wake_of_hours,
 )
-from models.simulate_hypnogram import KINDS, Statistics
 from models.stages import MOUSE
 
 _MICRO_AROUSAL = KINDS[0].most
@@ -198,7 +198,8 @@ def _measure_day(record: Record, statistics: Statistics) -> Day:
     is_active = hours_of_day(record.codes, start) >= 12
     is_wake = record.codes == WAKE
     hourly = wake_of_hours(record.codes)
-    unusual = hourly - usual_wake(start + np.arange(len(hourly)), statistics.wake_by_hour)
+    hours = np.asarray(start + np.arange(len(hourly)), np.float64)
+    unusual = hourly - usual_wake(hours, statistics.wake_by_hour)
     unusual -= unusual.mean()
     return Day(
         rest=float(is_wake[~is_active].mean()),

@@ -4,7 +4,7 @@ A bout is of one of seven kinds: a stage and how long it lasts. Its kind depends
 before it (a mouse that just woke for long seldom goes to REM at once; short NREM between long
 Wake leads back to Wake) and on the hour of the mouse's day; its length on its kind and the hour.
 Every mouse has its own factors on both. All of it is fitted to real mice by
-`models.fit_hypnograms`; docs/simulator.md says how near it comes.
+`models.simulator.fit_hypnograms`; docs/simulator.md says how near it comes.
 """
 
 import math
@@ -114,7 +114,7 @@ class _Tables:
 
 @cache
 def mouse_statistics() -> Statistics:
-    """Return the packaged statistics, written by `models.fit_hypnograms`."""
+    """Return the packaged statistics, written by `models.simulator.fit_hypnograms`."""
     return msgspec.json.decode(STATISTICS_FILE.read_bytes(), type=Statistics)
 
 
@@ -172,8 +172,8 @@ def draw_stages(
     n_epochs = duration_s * time_scale / tables.epoch_s + 2  # 2: an end moves by half of one
     kinds, lengths = _draw_bouts(rng, n_epochs, tables, hour)
     seconds = _place(rng, lengths, tables.epoch_s) / time_scale
-    seconds = np.maximum(1, np.rint(seconds)).astype(int)
-    return np.repeat(_STAGE_OF_KIND[kinds], seconds)[:duration_s]
+    n_seconds = np.maximum(1, np.rint(seconds)).astype(int)
+    return np.repeat(_STAGE_OF_KIND[kinds], n_seconds)[:duration_s]
 
 
 def find_bouts(hypnogram: tuple[str, ...]) -> list[tuple[int, int, str]]:
@@ -256,7 +256,7 @@ def _draw_lengths(
 ) -> NDArray[np.float64]:
     scores = effects[len(KINDS) + kind] + tables.spread[kind] * rng.standard_normal(n)
     epochs = np.exp(np.interp(ndtr(scores), tables.levels, tables.log_epochs[part, kind]))
-    return np.clip(np.rint(epochs), KINDS[kind].least, KINDS[kind].most)
+    return np.asarray(np.clip(np.rint(epochs), KINDS[kind].least, KINDS[kind].most))
 
 
 def _draw_rest(

@@ -1,6 +1,6 @@
 """A night whose band powers and EMG are a real mouse's, epoch by epoch, under simulated waves.
 
-    python -m models.semireal ../shared/data/mouse_bandpower --out semireal
+    python -m models.simulator.semireal ../shared/data/mouse_bandpower --out semireal
 
 writes `zfhx3.edf` (EEG, EMG) and `zfhx3.csv` (the expert's stages) for `hypnod evaluate`. It
 follows the SECOND half of the scored mouse, which the simulator was not fitted to.
@@ -8,7 +8,7 @@ follows the SECOND half of the scored mouse, which the simulator was not fitted 
 What is real: the five band powers and the EMG of each 4 s epoch, their order, and the expert's
 stages. What is not: the shape of the waves within a band and an epoch, their phases, heart
 beats, twitches. These follow the stage that the powers and the EMG themselves suggest under
-`models.simulate_tracks`' statistics of the first half, never the expert's stage, so no label
+`models.simulator.tracks`' statistics of the first half, never the expert's stage, so no label
 enters the signals.
 """
 
@@ -23,14 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from models.band_powers import measure
 from models.errors import RecordingError
-from models.fit_signals import EPOCH_S, Array, Scored, halves, read_band_powers
 from models.hypnogram import Hypnogram
-from models.simulate_animal import Animal
-from models.simulate_eeg import add_eeg
-from models.simulate_emg import add_emg
-from models.simulate_tracks import COLUMNS, EMG, Tracks, mouse_signals
+from models.simulator.animal import Animal
+from models.simulator.band_powers import measure
+from models.simulator.eeg import add_eeg
+from models.simulator.emg import add_emg
+from models.simulator.fit_signals import EPOCH_S, Array, Scored, halves, read_band_powers
+from models.simulator.tracks import COLUMNS, EMG, Tracks, mouse_signals
 from models.stages import MOUSE
 from models.writers import replacing, write_csv
 

@@ -1,6 +1,6 @@
 """Hold simulated signals against real ones: a raw mouse, and the scored mouse's second half.
 
-    python -m models.compare_signals ../shared/data
+    python -m models.simulator.compare_signals ../shared/data
 
 draws docs/simulator-signals.png and writes the numbers of docs/simulator.md beside it as JSON.
 The raw mouse has no expert's stages: a rule stands in (`rule_stages`). Needs matplotlib.
@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
-from models.band_powers import measure
-from models.compare_plot import draw
-from models.fit_signals import EPOCH_S, Array, Index, Scored, halves, read_band_powers
 from models.recording import open_recording
 from models.simulate import iterate_subjects
-from models.simulate_animal import Animal
-from models.simulate_eeg import add_eeg
-from models.simulate_emg import add_emg
-from models.simulate_tracks import COLUMNS, EMG, draw_tracks
+from models.simulator.animal import Animal
+from models.simulator.band_powers import measure
+from models.simulator.compare_plot import draw
+from models.simulator.eeg import add_eeg
+from models.simulator.emg import add_emg
+from models.simulator.fit_signals import EPOCH_S, Array, Index, Scored, halves, read_band_powers
+from models.simulator.tracks import COLUMNS, EMG, draw_tracks
 from models.stages import MOUSE
 
 FIGURE = Path("docs/simulator-signals.png")
@@ -40,7 +40,7 @@ class Epochs:
     """One animal's 4 s epochs."""
 
     log_powers: Array
-    """(n_epochs, 6) as `models.band_powers.measure` gives them."""
+    """(n_epochs, 6) as `models.simulator.band_powers.measure` gives them."""
     stages: Index
     """(n_epochs,) index into Wake, NREM, REM; -1 where not clear."""
     spectra: Array

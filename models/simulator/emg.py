@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, signal
 
-from models.simulate_animal import Animal, Track, wander
-from models.simulate_eeg import Spectrum, hum, interpolate, shaped_noise
-from models.simulate_tracks import Tracks
+from models.simulator.animal import Animal, Track, wander
+from models.simulator.eeg import Spectrum, hum, interpolate, shaped_noise
+from models.simulator.tracks import Tracks
 from models.stages import MOUSE
 
 FINE_HZ = 50  # rate of everything slower than 10 Hz: tone, movement, heart phase

@@ -1,6 +1,6 @@
-"""Fit the joint distribution of band powers and EMG that `models.simulate_tracks` draws from.
+"""Fit the joint distribution of band powers and EMG that `models.simulator.tracks` draws from.
 
-    python -m models.fit_signals ../shared/data/mouse_bandpower
+    python -m models.simulator.fit_signals ../shared/data/mouse_bandpower
 
 Source: one zfhx3 mutant mouse, 20,958 epochs of 4 s scored by an expert, their band powers and
 integrated EMG (SleepSign); davidmam/EEG-sleep-analysis (BSD-2), Katsageorgiou et al., PLoS Biol
@@ -17,12 +17,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.band_powers import measure
 from models.errors import RecordingError
-from models.simulate_animal import Animal
-from models.simulate_eeg import add_eeg
-from models.simulate_emg import add_emg
-from models.simulate_tracks import COLUMNS, EMG, SIGNALS_FILE, SignalStatistics, Table, Tracks
+from models.simulator.animal import Animal
+from models.simulator.band_powers import measure
+from models.simulator.eeg import add_eeg
+from models.simulator.emg import add_emg
+from models.simulator.tracks import COLUMNS, EMG, SIGNALS_FILE, SignalStatistics, Table, Tracks
 from models.stages import MOUSE
 
 SOURCE = (
@@ -193,7 +193,7 @@ def _fit_slow(rest: Array, bouts: Index, here: NDArray[np.bool_]) -> tuple[Array
 def _sampling(centre: Array, s: int) -> tuple[Array, Array]:
     """Return bias and variance (6,) that measuring 4 s of noise of steady power has.
 
-    They are those of this simulator's own signals, measured with `models.band_powers`.
+    They are those of this simulator's own signals, measured with `models.simulator.band_powers`.
     """
     stages = np.tile(np.eye(len(MOUSE))[s], (_SAMPLED_S, 1))
     log_power = np.tile(centre[:EMG], (_SAMPLED_S, 1))

@@ -1,7 +1,7 @@
-"""Fit the statistics of mouse sleep that `models.simulate_hypnogram` draws from.
+"""Fit the statistics of mouse sleep that `models.simulator.hypnogram` draws from.
 
-    python -m models.fit_hypnograms ../shared/data/mouse_hypnograms
-    python -m models.fit_hypnograms ../shared/data/mouse_hypnograms --report docs
+    python -m models.simulator.fit_hypnograms ../shared/data/mouse_hypnograms
+    python -m models.simulator.fit_hypnograms ../shared/data/mouse_hypnograms --report docs
 
 Fits 70 of the dataset's 92 mice; `--report` measures simulated mice against the other 22.
 """
@@ -17,12 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import RecordingError
-from models.fit_balance import balance, cut_all
-from models.fit_variation import fit_variation
-from models.hypnogram_distances import Comparison, measure_distances
-from models.hypnogram_figure import draw_figure
-from models.scored_bouts import N_KINDS, N_PARTS, Bouts, is_possible
-from models.scored_mice import (
+from models.simulator.fit_balance import balance, cut_all
+from models.simulator.fit_variation import fit_variation
+from models.simulator.hypnogram import (
+    KINDS,
+    MEMORY_HOURS,
+    STATISTICS_FILE,
+    Statistics,
+    mouse_statistics,
+)
+from models.simulator.hypnogram_distances import Comparison, measure_distances
+from models.simulator.hypnogram_figure import draw_figure
+from models.simulator.scored_bouts import N_KINDS, N_PARTS, Bouts, is_possible
+from models.simulator.scored_mice import (
     EPOCH_S,
     MIN_HOURS_OF_COSINE,
     SOURCE,
@@ -33,13 +40,6 @@ from models.scored_mice import (
     read_records,
     split_mice,
     start_hour,
-)
-from models.simulate_hypnogram import (
-    KINDS,
-    MEMORY_HOURS,
-    STATISTICS_FILE,
-    Statistics,
-    mouse_statistics,
 )
 from models.stages import MOUSE
 
@@ -55,7 +55,7 @@ def fit(records: Sequence[Record], n_rounds: int = N_ROUNDS) -> Statistics:
 
     Args:
         records: of the mice to fit.
-        n_rounds: of balancing, see `models.fit_balance`.
+        n_rounds: of balancing, see `models.simulator.fit_balance`.
 
     Raises:
         RecordingError: no record is long enough to show a day.

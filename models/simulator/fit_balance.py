@@ -13,10 +13,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.fit_variation import normal_scores
-from models.scored_bouts import N_KINDS, Bouts, cut_bouts
-from models.scored_mice import Record, score_epochs
-from models.simulate_hypnogram import KINDS, Statistics, draw_stages
+from models.simulator.fit_variation import normal_scores
+from models.simulator.hypnogram import KINDS, Statistics, draw_stages
+from models.simulator.scored_bouts import N_KINDS, Bouts, cut_bouts
+from models.simulator.scored_mice import Record, score_epochs
 
 _N_COHORTS = 3  # a round, each of as many mice and hours as were fitted
 _SEED = 0

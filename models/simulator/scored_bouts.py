@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.scored_mice import EPOCHS_PER_HOUR, WAKE, Record, find_runs, hours_of_day
-from models.simulate_hypnogram import KINDS, MEMORY_HOURS
+from models.simulator.hypnogram import KINDS, MEMORY_HOURS
+from models.simulator.scored_mice import EPOCHS_PER_HOUR, WAKE, Record, find_runs, hours_of_day
 from models.stages import MOUSE
 
 N_PARTS = 12  # of the day, 2 h each

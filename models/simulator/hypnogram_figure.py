@@ -7,8 +7,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from models.hypnogram_distances import Comparison, Group, gather, measure, pick, simulate_cohort
-from models.scored_mice import (
+from models.simulator.hypnogram import Statistics
+from models.simulator.hypnogram_distances import (
+    Comparison,
+    Group,
+    gather,
+    measure,
+    pick,
+    simulate_cohort,
+)
+from models.simulator.scored_mice import (
     MIN_HOURS_OF_COSINE,
     WAKE,
     Record,
@@ -16,7 +24,6 @@ from models.scored_mice import (
     split_mice,
     start_hour,
 )
-from models.simulate_hypnogram import Statistics
 from models.stages import MOUSE
 
 _COLOURS = {"simulated": "#d95f02", "fitted": "#7a7a7a", "left out": "#1b1b1b"}

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from models.simulate_animal import Animal, Track, wander
-from models.simulate_tracks import BANDS, Tracks
+from models.simulator.animal import Animal, Track, wander
+from models.simulator.tracks import BANDS, Tracks
 from models.stages import MOUSE
 
 _BLOCK = 256  # frames synthesised at once: bounds the memory

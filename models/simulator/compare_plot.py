@@ -9,14 +9,14 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 
-from models.simulate_tracks import EMG
+from models.simulator.tracks import EMG
 from models.stages import MOUSE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from models.compare_signals import Epochs
-    from models.fit_signals import Array, Index, Scored
+    from models.simulator.compare_signals import Epochs
+    from models.simulator.fit_signals import Array, Index, Scored
 
 _COLOURS = {"Wake": "#c44e52", "NREM": "#4c72b0", "REM": "#55a868"}
 _EEG_HZ, _EMG_HZ = (1.0, 100.0), (10.0, 200.0)

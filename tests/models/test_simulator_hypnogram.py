@@ -10,8 +10,16 @@ import pytest
 from numpy.typing import NDArray
 
 from models.errors import RecordingError
-from models.fit_hypnograms import fit, write_statistics
-from models.hypnogram_distances import (
+from models.simulator.fit_hypnograms import fit, write_statistics
+from models.simulator.hypnogram import (
+    KINDS,
+    Statistics,
+    draw_hypnogram,
+    draw_stages,
+    find_bouts,
+    mouse_statistics,
+)
+from models.simulator.hypnogram_distances import (
     compare,
     gather,
     measure,
@@ -19,7 +27,7 @@ from models.hypnogram_distances import (
     pick,
     simulate_cohort,
 )
-from models.scored_mice import (
+from models.simulator.scored_mice import (
     MIN_HOURS_OF_COSINE,
     WAKE,
     Record,
@@ -30,14 +38,6 @@ from models.scored_mice import (
     score_epochs,
     split_mice,
     start_hour,
-)
-from models.simulate_hypnogram import (
-    KINDS,
-    Statistics,
-    draw_hypnogram,
-    draw_stages,
-    find_bouts,
-    mouse_statistics,
 )
 from models.stages import MOUSE
 
