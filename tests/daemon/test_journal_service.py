@@ -86,7 +86,10 @@ def test_staging_goes_on_loudly_while_the_journal_is_locked(tmp_path, name, sour
             seqs = [e.seq for e in entries(tmp_path)]
             assert seqs == list(range(len(seqs)))
             assert {e.epoch for e in entries(tmp_path)} >= set(range(5))
-            assert "hypnod_journal_failing 0.0" in daemon.get("/metrics")[1]
+            wait_until(
+                lambda: "hypnod_journal_failing 0.0" in daemon.get("/metrics")[1],
+                "the metric says that the journal works",
+            )
 
 
 def test_after_too_long_it_starts_cold_and_every_live_estimate_gets_its_final_one(

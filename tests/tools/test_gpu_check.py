@@ -10,6 +10,7 @@ from models.errors import SpecError
 from tests.support.bundles import mouse_spec
 from tests.support.gpu import has_driver
 from tools import bench_steps
+from tools.bench_bundle import make_bundle
 from tools.bench_steps import count_work, draw, time_steps
 from tools.gpu_check import Outcome, read_results
 from tools.peak import measure_peak
@@ -47,9 +48,9 @@ def test_what_the_tests_found_is_read(tmp_path):
     assert (skipped.outcome, skipped.message) == ("skipped", "tensorrt is not installed")
 
 
-def test_work_of_the_shipped_model():
+def test_work_of_the_paper_s_net(tmp_path):
     """Counted by hand: 2 modalities of 33 tokens, 2 layers; 32 tokens, 3 layers; 16 slots."""
-    work = count_work(open_bundle())
+    work = count_work(make_bundle(tmp_path / "paper", 16))
     encode = 2 * (32 * (16 * 128 + 128**2) + 2 * 33 * (12 * 128**2 + 2 * 33 * 128) + 128**2)
     sequence = 3 * 32 * (12 * 128**2 + 2 * 32 * 128) + 16 * 2 * 128**2
     heads = 16 * (128 * 256 + 256 * 3)
