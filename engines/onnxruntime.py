@@ -18,9 +18,9 @@ import onnxruntime
 
 _PROVIDER = "CPUExecutionProvider"
 _SILENT = 4  # what fails is raised as well
-_PER_CALL = 16
-"""Subjects in one call of the network: with more, each takes longer, for 256 in one call by a
-sixth (docs/engines.md, `hypnod bench --many`)."""
+_PER_CALL = 32
+"""Subjects of each thread in one call of the network: with more, each takes longer, for 256 in one
+call on one thread by a tenth (docs/engines.md, `hypnod bench --many`)."""
 _INPUTS = {"epochs", "tokens", "mask", "unimodal"}
 _OUTPUTS = {"mixed", "single", "token"}
 
@@ -69,7 +69,8 @@ class OnnxRuntimeEngine(HostEngine):
         mask: NDArray[np.bool_],
         unimodal: bool,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        parts = [slice(first, first + _PER_CALL) for first in range(0, len(epochs), _PER_CALL)]
+        most = _PER_CALL * self._threads
+        parts = [slice(first, first + most) for first in range(0, len(epochs), most)]
         answers = [self._call(epochs[p], tokens[p], mask[p], unimodal) for p in parts]
         probabilities, newest = zip(*answers, strict=True)
         return np.concatenate(probabilities), np.concatenate(newest)
