@@ -11,6 +11,7 @@ import structlog
 
 import daemon.pace
 from daemon.config import StagingConfig
+from daemon.inlet import BUFFER_S
 from daemon.messages import StageMessage
 from tests.support.bundles import TINY, make_bundle
 from tests.support.daemon_process import Daemon, Subscriber
@@ -209,4 +210,7 @@ unit = "µV"
     assert np.diff([m.onset for m in live]) == pytest.approx(np.ones(902))
     missing = [m.epoch for m in live if m.validity["eeg"] == MISSING]
     assert 50 < len(missing) < 600
-    assert missing == list(range(missing[0], missing[0] + len(missing)))
+    # Source and daemon keep the newest BUFFER_S each, and drop older ones at moments of their own:
+    # what is lost may be several stretches, but never of the time before, nor of the newest.
+    assert 2 < missing[0] < missing[-1] <= 903 - BUFFER_S
+    assert {m.validity["eeg"] for m in live} == {MISSING, OK}
