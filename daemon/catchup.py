@@ -86,10 +86,9 @@ class CatchUp:
 
     def _serve_one(self) -> None:
         client, *parts = self._socket.recv_multipart()
-        envelope = [client]
-        if len(parts) > 1 and parts[0] == b"":  # of a REQ socket
-            envelope.append(parts.pop(0))
-        self._socket.send_multipart([*envelope, *self.answer(parts)])  # drops what finds no room
+        n = _n_envelope(parts)
+        reply = self.answer(parts[n:])
+        self._socket.send_multipart([client, *parts[:n], *reply])  # drops what finds no room
 
     def answer(self, parts: list[bytes]) -> list[bytes]:
         """Return the frames of the reply to those of a request, whatever is in them."""
@@ -133,6 +132,14 @@ class CatchUp:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _n_envelope(parts: list[bytes]) -> int:
+    """Return how many frames a REQ socket put before the request: an empty one, and maybe a number.
+
+    The number (REQ_CORRELATE) tells its answer from a late one to a request given up.
+    """
+    return next((i + 1 for i in (0, 1) if len(parts) > i + 1 and parts[i] == b""), 0)
 
 
 def _decode(parts: list[bytes]) -> CatchUpRequest:

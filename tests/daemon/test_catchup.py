@@ -79,6 +79,17 @@ def seqs(payloads):
     return [json.loads(payload)["seq"] for payload in payloads]
 
 
+def test_a_late_answer_is_not_taken_for_the_next(server, path, connect):
+    """A REQ socket may give up and ask anew, where it numbers its requests."""
+    write_journal(path, [stage(seq) for seq in range(20)])
+    client = connect(server.endpoint, zmq.REQ)
+    client.setsockopt(zmq.REQ_CORRELATE, 1)
+    client.setsockopt(zmq.REQ_RELAXED, 1)
+    for seq in range(10):  # answered, but never read
+        client.send(json.dumps({"topic": "stage.m1", "first": seq, "last": seq}).encode())
+    assert seqs(ask(client, topic="stage.m1", first=15, last=16)[1]) == [15, 16]
+
+
 @pytest.mark.parametrize("kind", [zmq.DEALER, zmq.REQ])
 def test_what_is_asked_for_comes_as_it_was_published(server, path, connect, kind):
     messages = [stage(seq) for seq in range(20)]
@@ -166,6 +177,8 @@ def test_a_journal_of_another_format_is_an_answer(server, path, connect):
     [
         [b""],
         [b"", b""],
+        [b"1", b"", b""],
+        [b"1", b"2", b"", b'{"topic": "stage.m1"}'],
         [b"{"],
         [b"\xff\xfe"],
         [b'{"topic": 3}'],

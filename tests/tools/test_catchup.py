@@ -5,84 +5,23 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from itertools import islice
 
 import pytest
 from rich.console import Console
 
-from daemon.catchup import PIECE, CatchUp
-from daemon.config import JournalConfig, PublishConfig, SecurityConfig
+from daemon.catchup import PIECE
 from daemon.errors import AddressError
-from daemon.gate import Gate
-from daemon.journal import Journal
-from daemon.messages import SCHEMA, Heartbeat, topic_of
-from daemon.metrics import Metrics
-from daemon.publisher import Publisher
+from daemon.messages import topic_of
 from tests.support.lsl import ROOT
-from tests.support.nights import EVENING, iso, session, stage, state
+from tests.support.nights import EVENING, iso, stage, state
+from tests.support.speaker import TIMEOUT_S, Speaker, documented_example, follow, hear, is_seq
 from tools.catchup import CatchUpClient, CatchUpError, catch_up_endpoint
 from tools.follower import Follower, Start
 from tools.live_view import LiveView, squeeze
 
-TIMEOUT_S = 20.0
 NOBODY = "tcp://127.0.0.1:9"
-ANYWHERE = "tcp://127.0.0.1:*"
-
-
-class Speaker:
-    """The daemon's way out without the rest of it: into the journal, then to who listens."""
-
-    def __init__(self, path, name="s", high_water_mark=100_000, binds=(ANYWHERE, ANYWHERE)):
-        self.name, self.beats = name, 0
-        self.stack = ExitStack()
-        config = PublishConfig(
-            bind=binds[0], catchup_bind=binds[1], high_water_mark=high_water_mark
-        )
-        gate = self.stack.enter_context(Gate(SecurityConfig()))
-        self.journal = self.stack.enter_context(Journal(JournalConfig(path=str(path)), Metrics()))
-        self.journal.begin(session(name))
-        self.publisher = self.stack.enter_context(Publisher(config, gate))
-        self.catch_up = self.stack.enter_context(CatchUp(config, path, gate))
-        self.binds = (self.publisher.endpoint, self.catch_up.endpoint)
-        self.said = []
-
-    def say(self, *messages, journal=True, aloud=True):
-        self.journal.retry()
-        if journal:
-            self.journal.write(messages)
-        for message in messages:
-            self.said.append(message)
-            self.publisher.next_seq(topic_of(message))
-            if aloud:
-                self.publisher.publish(message)
-        self.publisher.serve(0)
-
-    def beat(self, newest=None):
-        newest = newest or self.publisher.newest
-        message = Heartbeat(
-            schema=SCHEMA,
-            session=self.name,
-            seq=self.beats,
-            utc=iso(EVENING),
-            uptime_s=0.0,
-            states={},
-            version="",
-            newest=newest,
-        )
-        self.beats += 1
-        self.publisher.publish(message)
-
-    def stages(self, first, last, subject="m1"):
-        """Epochs of a subject, as they would be said."""
-        return [stage(seq, subject, session=self.name) for seq in range(first, last)]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.stack.close()
 
 
 @pytest.fixture
@@ -94,26 +33,6 @@ def path(tmp_path):
 def speaker(path):
     with Speaker(path) as speaker:
         yield speaker
-
-
-def follow(speaker, **options):
-    options = {"prefixes": ["stage.", "stream."], "catch_up": speaker.binds[1], **options}
-    return Follower(speaker.binds[0], **options)
-
-
-def hear(speaker, follower, until):
-    """Serve the socket until a message was heard; return all heard before and with it."""
-    heard = []
-    deadline = time.monotonic() + TIMEOUT_S
-    while not any(until(m) for m in heard):
-        assert time.monotonic() < deadline, f"heard {heard[-3:]}"
-        speaker.publisher.serve(0)
-        heard += [received.message for received in follower.receive(0.02)]
-    return heard
-
-
-def is_seq(seq, topic="stage.m1"):
-    return lambda message: message.seq == seq and topic_of(message) == topic
 
 
 def plain(messages):
@@ -312,10 +231,7 @@ def test_it_asks_at_the_publishers_next_port():
 
 
 def test_the_documented_example_gets_every_message_once(speaker):
-    page = (ROOT / "docs" / "catchup.md").read_text("utf-8")
-    code = page.split("```python\n")[1].split("for message in follow(")[0]
-    for port, endpoint in zip((5570, 5571), speaker.binds, strict=True):
-        code = code.replace(f"tcp://127.0.0.1:{port}", endpoint)
+    code = documented_example(*speaker.binds)
     speaker.say(*speaker.stages(0, PIECE + 10))
     example = {}
     exec(code, example)
