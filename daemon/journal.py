@@ -60,10 +60,10 @@ class Journal:
     def __init__(self, config: JournalConfig, metrics: Metrics) -> None:
         self.path = journal_path(config.path)
         """The file."""
-        self.problem: str | None = None
-        """Why it cannot be written, if it cannot."""
         self._synchronous = "FULL" if config.fsync == "each" else "NORMAL"
         self._metrics = metrics
+        self._unwritable: str | None = None
+        self._unsynced: str | None = None
         self._ticks: deque[Tick] = deque()
         self._pending = 0
         self._retry_at = 0.0
@@ -71,7 +71,6 @@ class Journal:
         self._db: sqlite3.Connection | None = None
         self._lock: int | None = None
         self._syncer = Syncer(self.path)
-        self._warned: str | None = None
         self._losing = False
         self._new_again = False
         try:
@@ -79,6 +78,11 @@ class Journal:
         except JournalError:
             self.close()
             raise
+
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot be written or brought to the disk, if it cannot."""
+        return self._unwritable or self._unsynced
 
     def begin(self, session: Session) -> None:
         """Describe the run of the daemon that the messages from now on are of."""
@@ -116,10 +120,8 @@ class Journal:
         """Write what could not be written so far, if there is any and it is time; call it often."""
         if self._ticks and time.monotonic() >= self._retry_at:
             self._flush()
-        elif self._syncer.problem != self._warned:
-            self._warned = self._syncer.problem
-            if self._warned is not None:
-                log.error("journal not on disk", path=str(self.path), reason=self._warned)
+        elif self._syncer.problem != self._unsynced:
+            self._on_sync(self._syncer.problem)
 
     def close(self) -> None:
         """Write what is left, bring it to the disk, and let another daemon have it."""
@@ -144,7 +146,7 @@ class Journal:
             self._pending -= len(dropped.messages)
         if lost:
             self._lose(lost)
-        if self.problem is None or time.monotonic() >= self._retry_at:
+        if self._unwritable is None or time.monotonic() >= self._retry_at:
             self._flush()
         self._show()
 
@@ -179,7 +181,7 @@ class Journal:
                 self._open()
             except (sqlite3.Error, OSError) as error:
                 self._on_error(error)
-            if self._db is not None or self.problem is not None:
+            if self._db is not None or self._unwritable is not None:
                 return
 
     def _open(self) -> sqlite3.Connection:
@@ -196,6 +198,8 @@ class Journal:
         try:
             if is_new(db):
                 create_tables(db)
+                if self._session is not None:  # the one before was set aside or deleted
+                    commit(db, [Tick((), (), self._session)])
             check_format(db, self.path)
             db.execute("PRAGMA wal_autocheckpoint = 0")  # the syncer does so
             db.execute(f"PRAGMA synchronous = {self._synchronous}")
@@ -222,14 +226,22 @@ class Journal:
         self._close_file()
         if isinstance(error, sqlite3.Error) and is_corrupt(error) and self._set_aside(error):
             self._retry_at = 0.0
-            if self._session is not None:
-                self._ticks.appendleft(Tick((), (), self._session))
             return
         self._retry_at = time.monotonic() + _RETRY_S
         reason = str(error)
-        if reason != self.problem:
+        if reason != self._unwritable:
             log.error("journal failing", path=str(self.path), reason=reason)
-        self.problem = reason
+        self._unwritable = reason
+        self._show()
+
+    def _on_sync(self, problem: str | None) -> None:
+        """Say that what was written does not reach the disk, or does again."""
+        self._unsynced = problem
+        if problem is None:
+            log.info("journal on disk again", path=str(self.path))
+        else:
+            log.error("journal not on disk", path=str(self.path), reason=problem)
+            self._close_file()  # in place of one that was deleted a new one is made
         self._show()
 
     def _set_aside(self, error: sqlite3.Error) -> bool:
@@ -250,9 +262,9 @@ class Journal:
         return True
 
     def _on_success(self) -> None:
-        if self.problem is not None:
+        if self._unwritable is not None:
             log.info("journal goes on", path=str(self.path), pending=self._pending)
-        self.problem = None
+        self._unwritable = None
         self._losing = False
         self._show()
 

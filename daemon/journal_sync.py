@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from daemon.journal_file import connect
@@ -71,12 +71,22 @@ def sync(path: Path) -> float:
         OSError, sqlite3.Error: it cannot be written.
     """
     started = time.monotonic()
-    # Explicitly, as SQLite does so only for frames that no reader keeps it from moving.
-    log = os.open(path.with_name(path.name + "-wal"), os.O_RDONLY)
+    # Explicitly, as SQLite does so only for frames that no reader keeps it from moving. Whoever
+    # closed the database last has moved all of them, and there is no log.
+    with suppress(FileNotFoundError):
+        _fsync(path.with_name(path.name + "-wal"))
     try:
-        os.fsync(log)
-    finally:
-        os.close(log)
-    with closing(connect(path, "rw", 0.0)) as db:
-        db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        with closing(connect(path, "rw", 0.0)) as db:
+            db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:  # it is on the disk, in the log
+            raise
     return time.monotonic() - started
+
+
+def _fsync(file: Path) -> None:
+    opened = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

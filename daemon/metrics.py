@@ -125,7 +125,9 @@ class Metrics:
         )
 
         self.journal_failing = Gauge(
-            "hypnod_journal_failing", "1 while the journal cannot be written.", registry=r
+            "hypnod_journal_failing",
+            "1 while the journal cannot be written, or does not reach the disk.",
+            registry=r,
         )
         self.journal_pending = Gauge(
             "hypnod_journal_pending_messages",

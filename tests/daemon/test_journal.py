@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,16 @@ def test_syncing_moves_the_log_into_the_database(journal, path):
     before = path.stat().st_size
     assert sync(path) > 0
     assert path.stat().st_size > before
+
+
+def test_who_locks_the_database_keeps_nothing_from_the_disk(journal, path):
+    """What is in the log is safe there; it is moved when the other program lets it."""
+    journal.write([stage(0)])
+    journal.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        assert sync(path) > 0
 
 
 def test_a_second_daemon_is_refused(journal, path):

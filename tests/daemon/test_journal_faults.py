@@ -11,11 +11,13 @@ import pytest
 import structlog
 
 from daemon import journal as module
+from daemon import journal_sync
 from daemon.config import JournalConfig
 from daemon.journal import Journal
 from daemon.journal_reader import JournalReader
 from daemon.metrics import Metrics
 from tests.support.journal import SESSION, stage
+from tests.support.lsl import wait_until
 
 
 @pytest.fixture
@@ -173,6 +175,33 @@ def test_a_journal_that_breaks_while_it_is_written_is_set_aside(journal, metrics
     assert kept(path) == [2000]
     assert JournalReader(path).sessions() == [SESSION]
     assert [file for file in path.parent.iterdir() if ".corrupt-" in file.name]
+
+
+@pytest.fixture
+def quick_sync(monkeypatch):
+    monkeypatch.setattr(journal_sync, "SYNC_S", 0.01)
+
+
+@pytest.mark.usefixtures("quick_sync")
+def test_what_does_not_reach_the_disk_is_told_and_a_new_file_is_begun(journal, metrics, path):
+    """Someone deletes the journal: SQLite goes on writing what nobody can find any more."""
+
+    def fails():  # looked after as the service does
+        journal.retry()
+        return journal.problem is not None
+
+    with structlog.testing.capture_logs() as logs:
+        for file in path.parent.glob("journal.sqlite*"):
+            file.unlink()
+        journal.write([stage(1)])
+        wait_until(fails, "the problem")
+        assert failing(metrics) == (1, 0)
+        journal.write([stage(2)])
+        wait_until(lambda: not fails(), "a journal on the disk")
+        assert failing(metrics) == (0, 0)
+    assert [log["event"] for log in logs] == ["journal not on disk", "journal on disk again"]
+    assert kept(path) == [2]
+    assert JournalReader(path).sessions() == [SESSION]
 
 
 def test_too_much_that_waits_is_lost_oldest_first_and_counted(journal, metrics, path, monkeypatch):
