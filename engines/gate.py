@@ -6,7 +6,6 @@ examined again on that device with that driver; one that did not is refused, at 
 """
 
 import hashlib
-import os
 from pathlib import Path
 
 import msgspec
@@ -16,7 +15,7 @@ from engines.cuda import Device
 from engines.errors import EngineError
 from engines.network import Precision
 from engines.parity import Parity, compare
-from engines.plan_cache import Plan
+from engines.plan_cache import Plan, write_whole
 
 _SEED = 20240607
 
@@ -79,7 +78,8 @@ def pass_gate(engine: Engine, reference: Engine, plan: Plan, device: Device) -> 
         device: where.
 
     Raises:
-        EngineError: they do not agree, so the plan is refused; or an engine failed.
+        EngineError: they do not agree, so the plan is refused; an engine failed; or the verdict
+            cannot be kept.
     """
     bound = BOUNDS[plan.key.precision]
     path = verdict_path(plan, device)
@@ -104,9 +104,7 @@ def pass_gate(engine: Engine, reference: Engine, plan: Plan, device: Device) -> 
         max_abs_difference=parity.max_abs_difference,
         argmax_agreement=parity.argmax_agreement,
     )
-    draft = path.with_suffix(f".{os.getpid()}.part")
-    draft.write_bytes(msgspec.json.format(msgspec.json.encode(verdict)) + b"\n")
-    draft.replace(path)
+    write_whole(path, msgspec.json.format(msgspec.json.encode(verdict)))
     return verdict
 
 

@@ -11,6 +11,9 @@ from engines.onnxruntime import OnnxRuntimeEngine
 from engines.plan_cache import Plan, get_plan, plan_folder, request_for
 from engines.tensorrt import TensorRtEngine
 
+_RAISED = (RuntimeError, TypeError, ValueError, AttributeError, ImportError, OSError)
+"""What the bindings raise, of a version that fits neither hypnod nor the driver, too."""
+
 
 def open_gpu(
     bundle: Bundle,
@@ -60,5 +63,5 @@ def open_plan(
     try:
         plan = get_plan(request, plan_folder())
         return TensorRtEngine(bundle.spec, plan, device, n_rows, hops_per_epoch), plan
-    except (RuntimeError, TypeError, ValueError, OSError) as error:  # what the bindings raise
+    except _RAISED as error:
         raise EngineError(f"{flavour}: expected a plan to load, found: {error}") from error

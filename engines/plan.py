@@ -23,6 +23,7 @@ Progress = Callable[[str, int, int], None]
 """Called with a phase of the build, steps done and steps in all."""
 
 _USUAL_ROWS = 8
+_MOST_SLOTS = 2**31 - 1
 RTX_OFFERS = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 """Compute capabilities that TensorRT-RTX 1.7 compiles for."""
 
@@ -68,6 +69,11 @@ def build_plan(
         EngineError: the parser or the builder refuses, in its own words.
     """
     check_offered(key.flavour, key.compute_capability)
+    if key.max_slots > _MOST_SLOTS:  # the bindings would take it modulo 2^32
+        raise EngineError(
+            f"expected subjects and hops for at most {_MOST_SLOTS} slots of context, found "
+            f"{key.max_slots} ({key.max_rows} subjects)"
+        )
     library, log = load_library(key.flavour), get_log(key.flavour)
     with log.listening():
         builder = library.Builder(log.logger)
@@ -131,6 +137,22 @@ def _configure(
         config.set_flag(library.BuilderFlag.TF32)
     else:
         config.clear_flag(library.BuilderFlag.TF32)  # it is on by default
+    config.add_optimization_profile(make_profile(library, builder, parsed, key))
+    if key.flavour == "rtx":
+        rtx_library: Any = library  # these two names only TensorRT-RTX has
+        rtx_config: Any = config
+        rtx_config.num_compute_capabilities = 1
+        name = "SM" + key.compute_capability.replace(".", "")
+        rtx_config.set_compute_capability(getattr(rtx_library.ComputeCapability, name), 0)
+
+
+def make_profile(
+    library: Library,
+    builder: "tensorrt.Builder",
+    parsed: "tensorrt.INetworkDefinition",
+    key: PlanKey,
+) -> "tensorrt.IOptimizationProfile":
+    """Return the shapes that a plan is for: least, usual and most of every input."""
     profile = builder.create_optimization_profile()
     usual_slots = (key.max_slots - 1) // key.max_rows * _USUAL_ROWS + 1
     for i in range(parsed.num_inputs):
@@ -142,13 +164,7 @@ def _configure(
             for size in sizes or (1, _USUAL_ROWS, key.max_rows)
         )
         profile.set_shape(tensor.name, least, usual, most)
-    config.add_optimization_profile(profile)
-    if key.flavour == "rtx":
-        rtx_library: Any = library  # these two names only TensorRT-RTX has
-        rtx_config: Any = config
-        rtx_config.num_compute_capabilities = 1
-        name = "SM" + key.compute_capability.replace(".", "")
-        rtx_config.set_compute_capability(getattr(rtx_library.ComputeCapability, name), 0)
+    return profile
 
 
 def _make_monitor(library: Library, progress: Progress) -> "tensorrt.IProgressMonitor":

@@ -6,6 +6,7 @@ plan is built anew. Files are replaced whole.
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import msgspec
 
 from engines.bundle import Bundle
 from engines.cuda import Device
+from engines.errors import EngineError
 from engines.flavour import Flavour, load_library, version_of
 from engines.network import Precision, derive_network
 from engines.plan import PlanKey, Progress, build_plan
@@ -109,7 +111,7 @@ def get_plan(request: PlanRequest, folder: Path, progress: Progress | None = Non
         progress: told how the build goes.
 
     Raises:
-        EngineError: the flavour is not installed, or cannot build it.
+        EngineError: the flavour is not installed, cannot build it, or the folder cannot be written.
         BundleError: the bundle's network is unknown.
     """
     network = derive_network(request.bundle, request.precision)
@@ -145,15 +147,28 @@ def find_plan(key: PlanKey, folder: Path) -> Plan | None:
 
 def _store(key: PlanKey, content: bytes, log: list[str], folder: Path) -> Plan:
     """Write a plan with its log; the manifest comes last and vouches for it."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{key.name}.plan"
     manifest = PlanManifest(key=key, sha256=hashlib.sha256(content).hexdigest())
-    for suffix, data in (
-        (".log", "\n".join(log).encode()),
-        (".plan", content),
-        (".json", msgspec.json.format(msgspec.json.encode(manifest)) + b"\n"),
-    ):
-        draft = folder / f".{key.name}.{os.getpid()}{suffix}"
-        draft.write_bytes(data)
-        draft.replace(path.with_suffix(suffix))
+    write_whole(path.with_suffix(".log"), "\n".join(log).encode())
+    write_whole(path, content)
+    write_whole(path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(manifest)))
     return Plan(path, manifest)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is there whole, or as it was before.
+
+    Raises:
+        EngineError: it cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_bytes(content)
+        draft.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
+        raise EngineError(
+            f"expected a folder for plans that can be written to, found: {error}"
+        ) from error

@@ -119,3 +119,16 @@ def test_plan_that_computes_something_else_is_refused(bundle, reference, tmp_pat
             with pytest.raises(EngineError, match=complaint):
                 pass_gate(engine, reference, plan, DEVICE)
     assert not verdict_path(plan, DEVICE).exists()
+
+
+def test_a_verdict_that_cannot_be_kept_is_an_error(bundle, reference, tmp_path):
+    """So `auto` goes on with the processor, and says why."""
+    plan = make_plan(tmp_path)
+    plan.path.unlink()
+    tmp_path.joinpath(verdict_path(plan, DEVICE).name).mkdir()
+    with (
+        RingOnProcessor(bundle, 3) as engine,
+        pytest.raises(EngineError, match="expected a folder for plans that can be written to"),
+    ):
+        pass_gate(engine, reference, plan, DEVICE)
+    assert [file.name for file in tmp_path.iterdir()] == [verdict_path(plan, DEVICE).name]

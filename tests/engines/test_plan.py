@@ -10,7 +10,7 @@ from engines.bundle import open_bundle
 from engines.errors import EngineError
 from engines.flavour import FLAVOURS, Library, load_library, version_of
 from engines.network import INPUTS, OUTPUTS, derive_network
-from engines.plan import PlanKey, build_plan, check_offered
+from engines.plan import PlanKey, build_plan, check_offered, make_profile
 from engines.plan_cache import PlanRequest, find_plan, get_plan, plan_folder
 from tests.support.bundles import TINY, make_bundle
 from tests.support.gpu import has_driver
@@ -77,6 +77,23 @@ def test_parser_sees_the_inputs_and_outputs_of_the_engine(tiny):
     assert [tensor.dtype.name for tensor in inputs] == ["FLOAT", "BOOL", "INT64", "INT64", "FLOAT"]
     assert {tensor.dtype.name for tensor in outputs} == {"FLOAT"}
     assert {next(iter(tensor.shape)) for tensor in inputs} == {-1}
+
+
+@needs_rtx
+def test_profile_reaches_from_one_subject_to_the_most(tiny):
+    library = load_library("rtx")
+    builder = library.Builder(library.Logger(library.Logger.ERROR))
+    network, key = builder.create_network(), key_of(tiny, n_rows=100)
+    assert library.OnnxParser(network, builder.logger).parse(derive_network(tiny, "fp16"))
+    profile, n_slots = make_profile(library, builder, network, key), 5
+    sizes = {name: [1, 8, 128] for name in INPUTS} | {
+        "ring": [2, 8 * n_slots + 1, 128 * n_slots + 1]
+    }
+    for i in range(network.num_inputs):
+        tensor = network.get_input(i)
+        shapes = profile.get_shape(tensor.name)
+        assert [shape[0] for shape in shapes] == sizes[tensor.name]
+        assert {tuple(shape)[1:] for shape in shapes} == {tuple(tensor.shape)[1:]}
 
 
 @needs_rtx

@@ -36,6 +36,24 @@ def test_plan_is_written_where_it_is_asked_for(tmp_path):
 
 
 @needs_rtx
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--out", __file__], "expected a folder for plans that can be written to, found: "),
+        (["--subjects", "1000000000"], "of context, found 5368709121 (1073741824 subjects)"),
+    ],
+)
+def test_what_the_place_or_the_builder_refuses_is_one_sentence(options, complaint, tmp_path):
+    bundle = make_bundle(tmp_path, n_context=5, **TINY)
+    given = ["--bundle", str(bundle), "--compute-capability", "8.9", "--out", str(tmp_path / "out")]
+    done = compile_with(*given, *options)
+    assert done.returncode == 4
+    assert done.stderr.strip().count("\n") == 0
+    assert complaint in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@needs_rtx
 @without_gpu
 @pytest.mark.parametrize(
     ("options", "complaint"),
