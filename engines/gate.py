@@ -35,8 +35,8 @@ BOUNDS: dict[Precision, Bound] = {
     "fp16": Bound(0.1, 0.999),
     "bf16": Bound(0.5, 0.995),
 }
-"""About twice what rounding alone does to the shipped model on a processor (docs/engines.md): a
-trained model is steep between two stages, so a rare estimate moves far without changing stage."""
+"""About twice what rounding alone did to the steepest model that was shipped (docs/engines.md): a
+model that is steep between two stages moves a rare estimate far without changing its stage."""
 
 
 class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
