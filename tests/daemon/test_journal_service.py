@@ -1,21 +1,28 @@
 """The daemon and its journal: loud when it fails, and what a restart makes of it."""
 
 import contextlib
+import csv
 import json
 import signal
 import socket
 import sqlite3
 
+import edfio
 import msgspec
 import numpy as np
 import pytest
+from matplotlib.image import imread
+from typer.testing import CliRunner
 
 from daemon.journal_reader import JournalReader
 from daemon.messages import StageMessage, encode
+from models.hypnogram import read_hypnogram
+from models.stages import MOUSE
 from tests.support.bundles import TINY, make_bundle
 from tests.support.daemon_process import Daemon, Subscriber
 from tests.support.lsl import wait_until
 from tests.support.signals import noise
+from tools.cli import app
 
 SFREQ = 512
 STAGE = "stage.m1"
@@ -62,6 +69,27 @@ def test_what_is_heard_is_in_the_journal(tmp_path, name, source, bundle):
         heard[0].config,
     )
     assert json.loads(session.config)["streams"][0]["name"] == "cage"
+
+
+def test_the_night_so_far_is_exported_while_the_daemon_goes_on(tmp_path, name, source, bundle):
+    journal = tmp_path / "journal.sqlite"
+    files = {kind: tmp_path / f"night.{kind}" for kind in ("csv", "edf", "tsv", "png")}
+    exports = [part for kind, file in files.items() for part in (f"--{kind}", str(file))]
+    with running(tmp_path, name, source, bundle) as (daemon, subscriber):
+        for epochs in (5, 10):
+            push(source, subscriber, 5, epoch=epochs - 1)
+            found = CliRunner().invoke(app, ["night", str(journal), "--session", "last", *exports])
+            assert found.exit_code == 0, found.output
+            with files["csv"].open() as file:
+                rows = list(csv.DictReader(file))
+            assert [int(row["epoch"]) for row in rows] == list(range(epochs))
+            annotations = edfio.read_edf(files["edf"]).annotations
+            events = read_hypnogram(files["tsv"], MOUSE, subject="m1")
+            assert sum(a.duration for a in annotations) == sum(events.durations) == epochs
+            assert imread(files["png"]).shape[0] > 300
+        assert "hypnod_journal_failing 0.0" in daemon.get("/metrics")[1]
+        seqs = [e.seq for e in entries(tmp_path)]
+        assert seqs == list(range(len(seqs)))
 
 
 def test_staging_goes_on_loudly_while_the_journal_is_locked(tmp_path, name, source, bundle):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pylsl
 
+from engines.select import explain_auto
 from tests.support.lsl import Source
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,7 +56,7 @@ def test_streams_are_listed_and_the_config_fits(tmp_path: Path) -> None:
     assert findings["stream cage"]["level"] == "ok"
     assert findings["liblsl"]["found"].startswith(f"1.{pylsl.library_version() % 100}, ")
     assert "libzmq" in findings["zeromq"]["found"]
-    assert "onnxruntime" in findings["engines"]["found"]
+    assert findings["engines"]["found"].endswith(f"; auto takes {explain_auto()}")
     assert "drift" in findings["shipped bundle"]["found"]
     assert code == (findings["shipped bundle"]["level"] == "error")
 
