@@ -93,8 +93,8 @@ class TensorRtEngine(RingEngine):
 
     def _load(self, library: Library, plan: Plan) -> "tensorrt.ICudaEngine":
         with self._log.listening() as log:
-            self._runtime = library.Runtime(log.logger)  # must outlive its engine
-            engine: tensorrt.ICudaEngine = self._runtime.deserialize_cuda_engine(plan.read())
+            runtime = self._runtime = library.Runtime(log.logger)  # must outlive its engine
+            engine: tensorrt.ICudaEngine | None = runtime.deserialize_cuda_engine(plan.read())
             if engine is None:
                 raise EngineError(f"{plan.path}: expected a plan for this GPU, found: {log.reason}")
         names = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
@@ -120,7 +120,8 @@ class TensorRtEngine(RingEngine):
         }
         token = self._outputs["token"].shape
         self._staging = self._gpu.pin((self._context.n_slots, *token), np.float32)
-        self._scratch_bytes = int(self._engine.device_memory_size_v2)
+        engine: tensorrt.ICudaEngine = self._engine
+        self._scratch_bytes = engine.device_memory_size_v2
         self._scratch = self._gpu.allocate(self._scratch_bytes)
         self._gpu.wait()
 
@@ -137,16 +138,18 @@ class TensorRtEngine(RingEngine):
     def _make_context(self, bucket: int) -> "tensorrt.IExecutionContext":
         """Return a context with the shapes of a batch; all share one working memory."""
         library = load_library(self._key.flavour)
-        config: Any = self._engine.create_runtime_config()
+        engine: tensorrt.ICudaEngine = self._engine
+        config = engine.create_runtime_config()
         config.set_execution_context_allocation_strategy(
             library.ExecutionContextAllocationStrategy.USER_MANAGED
         )
         if self._key.flavour == "rtx":  # compile now for these shapes, not in the background
-            strategies: Any = library
-            config.dynamic_shapes_kernel_specialization_strategy = (
-                strategies.DynamicShapesKernelSpecializationStrategy.EAGER
+            rtx_library: Any = library  # these two names only TensorRT-RTX has
+            rtx_config: Any = config
+            rtx_config.dynamic_shapes_kernel_specialization_strategy = (
+                rtx_library.DynamicShapesKernelSpecializationStrategy.EAGER
             )
-        context: tensorrt.IExecutionContext = self._engine.create_execution_context(config)
+        context: tensorrt.IExecutionContext | None = engine.create_execution_context(config)
         if context is None:
             raise self._refusal("an execution context")
         context.set_device_memory(self._scratch, self._scratch_bytes)
