@@ -27,6 +27,10 @@ LONGEST_REQUEST = 65536
 HANDSHAKE_MS = 5000
 """Who has not shown a key by then is cut off."""
 
+GONE_S = 120
+"""A client that takes nothing, or whose computer answers nothing, is cut off after this time, s:
+messages are kept for every connection that is left open."""
+
 _AT_ONCE = 64  # connections decided in one call: a crowd at the gate must not hold up staging
 _MAX_TOLD = 1000  # refusals told apart in the log
 _ZAP_ENDPOINT, _ZAP_VERSION, _ZAP_DOMAIN = "inproc://zeromq.zap.01", b"1.0", b"hypnod"
@@ -86,6 +90,10 @@ class Gate:
         self._check(endpoint, key)
         socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_REQUEST)
         socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+        socket.setsockopt(zmq.TCP_MAXRT, 1000 * GONE_S)
+        socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, GONE_S // 2)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, GONE_S // 4)
         if self._own is not None:
             self._secure(socket, self._own)
         try:

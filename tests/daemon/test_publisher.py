@@ -2,6 +2,7 @@ import msgspec
 import pytest
 import zmq
 
+from daemon import gate
 from daemon.config import PublishConfig
 from daemon.errors import AddressError
 from daemon.messages import SCHEMA, StageMessage, decode
@@ -121,6 +122,29 @@ def test_a_slow_subscriber_loses_messages_and_does_not_block():
         assert first.seq == 0
         socket.close(linger=0)
         context.term()
+
+
+def test_who_takes_nothing_for_long_is_cut_off(monkeypatch):
+    """Nothing is kept for ever for a computer that is off. This one is on, and stops reading."""
+    monkeypatch.setattr(gate, "GONE_S", 4)
+    with (
+        Publisher(PublishConfig(bind="tcp://127.0.0.1:*")) as publisher,
+        zmq.Context() as context,
+        context.socket(zmq.SUB) as deaf,
+    ):
+        monitor = publisher._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        deaf.setsockopt(zmq.RCVHWM, 1)
+        deaf.setsockopt(zmq.RCVBUF, 1024)
+        deaf.setsockopt(zmq.LINGER, 0)
+        deaf.subscribe("")
+        deaf.connect(publisher.endpoint)
+        publisher.serve(10)
+        for seq in range(20_000):  # more than all buffers on the way hold
+            publisher.publish(stage_message(seq))
+        cut = monitor.poll(60_000)
+        publisher._socket.disable_monitor()
+        monitor.close()
+        assert cut
 
 
 def test_a_port_in_use_is_one_sentence(publisher):
