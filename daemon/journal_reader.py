@@ -10,6 +10,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from daemon.errors import JournalError
 from daemon.journal_file import check_format, connect, is_new
 from daemon.messages import Message, decode
@@ -65,8 +67,13 @@ class Entry(NamedTuple):
 
     @property
     def message(self) -> Message:
-        """The message itself."""
-        return decode(self.topic, self.payload)
+        """The message itself; raises JournalError where it is damaged, or of another version."""
+        try:
+            return decode(self.topic, self.payload)
+        except msgspec.DecodeError as error:
+            raise JournalError(
+                f"{self.topic} {self.seq}: expected a message in the journal, found: {error}"
+            ) from error
 
 
 class JournalReader:

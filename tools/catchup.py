@@ -60,7 +60,7 @@ class CatchUpClient:
     def fetch(
         self, topic: str, first: int = 0, last: int | None = None, since: datetime | None = None
     ) -> Iterator[Kept]:
-        """Yield a topic's messages in the order of `seq`, piece by piece.
+        """Yield a topic's messages in the order of `seq`, piece by piece, but for damaged ones.
 
         Args:
             topic: `stage.<subject>` or `stream.<name>`.
@@ -75,10 +75,7 @@ class CatchUpClient:
         while following is not None:
             request = CatchUpRequest(topic=topic, first=following, last=last, since=since)
             reply, payloads = self._ask(request)
-            for payload in payloads:
-                message = decode(topic, payload)
-                if not isinstance(message, Heartbeat):
-                    yield message
+            yield from _kept(topic, payloads)
             following, since = reply.next, None
         if last is not None and (reply.newest is None or reply.newest < last):
             raise CatchUpError(
@@ -127,6 +124,17 @@ class CatchUpClient:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _kept(topic: str, payloads: list[bytes]) -> Iterator[Kept]:
+    """Yield the messages that can be read; of one that was damaged the number is missing."""
+    for payload in payloads:
+        try:
+            message = decode(topic, payload)
+        except msgspec.DecodeError:
+            continue
+        if not isinstance(message, Heartbeat):
+            yield message
 
 
 def catch_up_endpoint(endpoint: str) -> str:

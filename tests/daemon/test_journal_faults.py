@@ -13,6 +13,7 @@ import structlog
 from daemon import journal as module
 from daemon import journal_sync
 from daemon.config import JournalConfig
+from daemon.errors import JournalError
 from daemon.journal import Journal
 from daemon.journal_reader import JournalReader
 from daemon.metrics import Metrics
@@ -159,6 +160,28 @@ def test_a_broken_journal_is_set_aside_at_the_start(path, metrics, damage):
     assert aside.suffix == ".sqlite"
     assert "journal set aside" in [log["event"] for log in logs]
     assert kept(path) == [first_seq]
+
+
+def damage(path, seq):
+    """Let a message be what the disk made of it; SQLite does not see it."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("UPDATE message SET payload = x'7b22ff' WHERE seq = ?", (seq,))
+
+
+def test_a_message_that_was_damaged_keeps_nothing_from_being_staged(journal, path):
+    journal.write([stage(1), stage(2)])
+    damage(path, 1)
+    with pytest.raises(
+        JournalError, match=r"stage\.m1 1: expected a message in the journal, found"
+    ):
+        _ = [entry.message for entry in JournalReader(path).messages("stage.m1", 0, 9)]
+    with structlog.testing.capture_logs() as logs:
+        history, first_seq = journal.history()
+    assert [log["event"] for log in logs] == ["journal cannot be read"]
+    assert history.next_seq == {}
+    assert first_seq > 10**12
+    journal.write([stage(first_seq, epoch=3)])
+    assert kept(path) == [0, 1, 2, first_seq]
 
 
 def test_a_journal_that_breaks_while_it_is_written_is_set_aside(journal, metrics, path):

@@ -2,9 +2,11 @@ import io
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -180,6 +182,16 @@ def test_what_the_journal_lost_is_counted_as_missed(speaker):
         heard = hear(speaker, follower, is_seq(19))
     assert [m.seq for m in heard] == [*range(5), *range(8, 20)]
     assert follower.missed == {"stage.m1": 3}
+
+
+def test_a_message_damaged_in_the_journal_is_missed_and_the_others_come(speaker, path):
+    speaker.say(*speaker.stages(0, 20))
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("UPDATE message SET payload = x'7b22ff' WHERE seq IN (3, 18)")
+    with follow(speaker, start=Start(first=0)) as follower:
+        heard = hear(speaker, follower, is_seq(19))
+    assert [m.seq for m in heard] == [k for k in range(20) if k not in (3, 18)]
+    assert follower.missed == {"stage.m1": 2}
 
 
 def test_what_is_not_in_the_journal_yet_is_waited_for(speaker):
