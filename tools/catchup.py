@@ -22,7 +22,7 @@ from daemon.messages import (
     decode,
 )
 from models.errors import HypnodError
-from tools.subscriber import DEFAULT_ENDPOINT, watch_line
+from tools.subscriber import DEFAULT_ENDPOINT, connect_again
 
 Kept = StageMessage | StreamMessage
 """The messages that the journal keeps."""
@@ -106,7 +106,7 @@ class CatchUpClient:
     def _connect(self) -> zmq.Socket[bytes]:
         socket = self._context.socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 0)
-        watch_line(socket)
+        connect_again(socket)
         if self._keys is not None:
             self._keys.secure(socket)
         try:

@@ -15,7 +15,7 @@ from daemon.messages import Heartbeat, StageMessage, StreamMessage
 from daemon.quality import OK
 from daemon.state import READY, State
 from models.stages import ART, UNKNOWN
-from tools.subscriber import Received, Subscriber
+from tools.subscriber import SILENT_S, Received, Subscriber
 
 STAGE_STYLES = {
     **dict.fromkeys(("Wake", "W"), "bright_yellow"),
@@ -37,8 +37,6 @@ STAGE_GLYPHS = {
     UNKNOWN: "·",
 }
 """One cell each; the heights are in a hypnogram's order, so that it reads without colours too."""
-SILENT_S = 15.0
-"""A daemon sends a heartbeat every 5 s by default; after three that did not come it is silent."""
 _LATE_EPOCHS = 3
 _HISTORY = 1024
 _NARROW = 100

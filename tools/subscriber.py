@@ -14,25 +14,18 @@ from daemon.messages import Encoding, Message, decode
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5570"
 
-_DEAD_MS = 5000
-"""A connection on which nothing comes for so long, not even the answer to a ping, is made anew."""
+SILENT_S = 15.0
+"""A daemon sends a heartbeat every 5 s by default; after three that did not come it is silent."""
+_CONNECT_MS = 5000
+"""An attempt to connect that takes longer is given up for another."""
 _BURST = 10_000  # a caller gets its turn, however fast messages come
 _JSON_BEGIN = b"{"  # a message in MessagePack begins with another byte
 
 
-def watch_line(socket: zmq.Socket[bytes]) -> None:
-    """Let a socket notice within seconds that its connection is dead, and make a new one.
-
-    TCP alone waits for hours where a cable came out or the other computer lost its power. To be
-    called before the socket connects.
-    """
-    for option in (
-        zmq.HEARTBEAT_IVL,
-        zmq.HEARTBEAT_TIMEOUT,
-        zmq.HANDSHAKE_IVL,
-        zmq.CONNECT_TIMEOUT,
-    ):
-        socket.setsockopt(option, _DEAD_MS)
+def connect_again(socket: zmq.Socket[bytes]) -> None:
+    """Let a socket try anew where connecting takes long; TCP alone would wait for minutes."""
+    socket.setsockopt(zmq.HANDSHAKE_IVL, _CONNECT_MS)
+    socket.setsockopt(zmq.CONNECT_TIMEOUT, _CONNECT_MS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +44,9 @@ class Subscriber:
     """Receives what a daemon publishes, in either encoding.
 
     Late joiners get each topic's last message again, marked `replayed`; a copy of a message that
-    already came is dropped.
+    already came is dropped. After `SILENT_S` without a message the connection is made anew, since
+    TCP waits for hours where a cable came out or the other computer lost its power. (ZeroMQ's own
+    heartbeats would do so too, but end the process where the queue is full: libzmq #3937.)
 
     Args:
         endpoint: ZeroMQ endpoint of the daemon; it need not run yet.
@@ -82,7 +77,7 @@ class Subscriber:
         self._socket = self._context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.RCVHWM, high_water_mark)
         self._socket.setsockopt(zmq.LINGER, 0)
-        watch_line(self._socket)
+        connect_again(self._socket)
         if keys is not None:
             keys.secure(self._socket)
         for prefix in prefixes:
@@ -94,15 +89,18 @@ class Subscriber:
             raise AddressError(
                 f"expected a ZeroMQ endpoint such as {DEFAULT_ENDPOINT}, found {endpoint!r}"
             ) from error
+        self._heard = time.monotonic()
 
     def receive(self, timeout_s: float) -> Iterator[Received]:
         """Yield the messages that are there; wait for the first one at most this long."""
         timeout_ms = max(0, round(timeout_s * 1000))
         for _ in range(_BURST):
             if not self._socket.poll(timeout_ms):
+                self._look_behind_silence()
                 return
             topic, payload = self._socket.recv_multipart()
             wall, monotonic = time.time(), time.monotonic()
+            self._heard = monotonic
             name = topic.decode(errors="replace")
             message = self._decode(name, payload)
             if message is not None:
@@ -118,6 +116,13 @@ class Subscriber:
         """Close the socket."""
         self._socket.close()
         self._context.term()
+
+    def _look_behind_silence(self) -> None:
+        """Connect anew where nothing came for long, though nothing has ended the connection."""
+        if time.monotonic() - self._heard > SILENT_S:
+            self._socket.disconnect(self.endpoint)
+            self._socket.connect(self.endpoint)
+            self._heard = time.monotonic()
 
     def _decode(self, topic: str, payload: bytes) -> Message | None:
         """Return the message, or None where it is of another version of hypnod."""

@@ -30,7 +30,7 @@ def networks(speaker):
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """Notice in a second at most what takes several otherwise."""
-    monkeypatch.setattr(subscriber, "_DEAD_MS", 500)
+    monkeypatch.setattr(subscriber, "SILENT_S", 0.5)
     monkeypatch.setattr(catchup, "_ANSWER_S", 1.0)
     monkeypatch.setattr(follower, "_SILENT_S", 0.1)
 
@@ -51,6 +51,20 @@ def test_a_line_that_goes_dead_without_a_word_is_noticed(speaker, networks):
         heard += hear(speaker, listener, is_seq(499), beating=True)
     assert [m.seq for m in heard] == list(range(500))
     assert listener.n_missed == 0
+
+
+def test_a_line_that_goes_dead_while_the_queue_is_full(speaker, networks):
+    """What is in the queue is read, and what found no room is fetched, on a new connection."""
+    binds = [network.endpoint for network in networks]
+    options = {"start": Start(first=0), "patience_s": TIMEOUT_S, "high_water_mark": 1}
+    with follow(speaker, binds, **options) as listener:
+        speaker.say(*speaker.stages(0, 3))
+        heard = hear(speaker, listener, is_seq(2), beating=True)
+        speaker.say(*speaker.stages(3, 3000))  # nobody reads
+        networks[0].unplug()
+        networks[0].plug_in()
+        heard += hear(speaker, listener, is_seq(2999), beating=True)
+    assert [m.seq for m in heard] == list(range(3000))
 
 
 def test_connections_that_break_within_an_answer_cost_nothing(speaker):
@@ -79,7 +93,7 @@ def test_the_documented_example_asks_again_and_notices_a_dead_line(speaker):
     ):
         example = {}
         exec(
-            documented_example(network.endpoint, breaking.endpoint).replace("5000", "1000"), example
+            documented_example(network.endpoint, breaking.endpoint).replace("5000", "500"), example
         )
         with example["context"], example["live"], example["past"]:
             following = example["follow"]("stage.m1")
