@@ -33,6 +33,7 @@ def _confine_lsl() -> None:
 
 
 _confine_lsl()
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # xdist's workers share the processor already
 
 
 @pytest.fixture(scope="session")
