@@ -69,16 +69,17 @@ fuzz: $(DEV) ## fuzz every parser with coverage, FUZZ_SECONDS each (needs the ex
 		$(BIN)/python -m tests.fuzz.atheris_target $$name -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
 
-MICE ?= 300
+MICE ?= 600
 PROCESSES ?= 2
 
 bundle: $(DEV) ## retrain and re-export the shipped bundle on simulated mice (MICE, PROCESSES)
 	OMP_NUM_THREADS=1 $(BIN)/torchrun --nproc-per-node $(PROCESSES) --no-python $(BIN)/hypnod train \
-		--simulated $(MICE) --hours 0.75 --patch 64 --passes 4 --out models/bundles/sdreamer-mouse \
+		--simulated $(MICE) --hours 0.75 --context 64 --patch 128 --passes 5 --batch-size 8 \
+		--learning-rate 5e-4 --out models/bundles/sdreamer-mouse \
 		--state runs/sdreamer-mouse.state --report runs/sdreamer-mouse
 
 ablations: $(DEV) ## what each part of the model is worth, into docs/ablations.md (an hour; goes on)
-	$(BIN)/python -m models.ablations --out docs/ablations
+	$(BIN)/python -m models.ablations --out docs/ablations --jobs $(PROCESSES)
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

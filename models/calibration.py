@@ -23,21 +23,29 @@ _MOST = 10.0  # temperatures are sought from a tenth to ten
 
 
 def fit_temperatures(
-    model: SDreamer, subjects: Sequence[Subject], *, masks: bool = True, seed: int = 0
+    model: SDreamer,
+    subjects: Sequence[Subject],
+    *,
+    masks: bool = True,
+    every: int = 1,
+    seed: int = 0,
 ) -> dict[str, float]:
     """Return each pathway's temperature that makes the true stages most likely.
 
     Args:
         model: the net, in eval mode.
-        subjects: neither trained nor tested on; every epoch is read live (last slot).
+        subjects: neither trained nor tested on; epochs are read live (last slot).
         masks: draw what a live stream may lack, as training does.
+        every: read only every so many-th epoch.
         seed: of the masks.
 
     Returns:
         Temperature by pathway; 1 where nothing is scored.
     """
     rng = np.random.default_rng(seed)
-    logits, stages, seen = zip(*(_read_live(model, s, rng, masks) for s in subjects), strict=True)
+    logits, stages, seen = zip(
+        *(_read_live(model, s, rng, masks, every) for s in subjects), strict=True
+    )
     all_logits, all_stages = np.concatenate(logits), np.concatenate(stages)
     scored = (all_stages != UNSCORED)[:, None] & np.concatenate(seen)
     return {
@@ -47,16 +55,20 @@ def fit_temperatures(
 
 
 def _read_live(
-    model: SDreamer, subject: Subject, rng: np.random.Generator, masks: bool
+    model: SDreamer, subject: Subject, rng: np.random.Generator, masks: bool, every: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
     """Return logits (n, 1 + M, S), stages (n,) and which logits would be answers (n, 1 + M)."""
     N, M = model.spec.n_context, model.spec.n_modalities
     drawn = draw_masks(len(subject.epochs), N, M, rng) if masks else None
-    parts = read_windows(model, encode_all(model, subject.epochs), subject.usable, drawn)
+    parts = read_windows(model, encode_all(model, subject.epochs), subject.usable, drawn, every)
     logits, seen = zip(*((x[:, :, -1], mask[:, -1]) for x, mask in parts), strict=True)
     newest = np.concatenate(seen)
     mixed = newest.sum(-1, keepdims=True) >= min(2, M)  # of one alone its own pathway is read
-    return np.concatenate(logits), subject.stages, np.concatenate([mixed, newest], axis=-1)
+    return (
+        np.concatenate(logits),
+        subject.stages[::every],
+        np.concatenate([mixed, newest], axis=-1),
+    )
 
 
 def _fit(logits: NDArray[np.float32], stages: NDArray[np.int64]) -> float:

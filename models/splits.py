@@ -1,11 +1,14 @@
 """Who is learned from, who decides when to stop, and who is kept for the test: by subject."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from models.errors import RecordingError
+
+MOST_HELD_OUT = 20
+"""Subjects, at most, that decide when to stop, and that are tested on: more tell little more."""
 
 
 class Split(NamedTuple):
@@ -20,7 +23,9 @@ class Split(NamedTuple):
 
 
 def split_subjects(names: Iterable[str], seed: int) -> Split:
-    """Return a random split: a tenth for validation and a tenth for the test, at least one each.
+    """Return a random split: a tenth for validation and a tenth for the test.
+
+    Each is at least one subject and at most `MOST_HELD_OUT`.
 
     Args:
         names: of the subjects; one that has several recordings may come several times.
@@ -30,7 +35,7 @@ def split_subjects(names: Iterable[str], seed: int) -> Split:
         RecordingError: there are fewer than three subjects.
     """
     order = _shuffled(names, 3, seed)
-    n_held = max(1, len(order) // 10)
+    n_held = _held_out(order)
     return Split(order[2 * n_held :], order[:n_held], order[n_held : 2 * n_held])
 
 
@@ -41,7 +46,7 @@ def leave_one_out(names: Iterable[str], seed: int) -> Iterator[Split]:
         RecordingError: there are fewer than three subjects.
     """
     order = _shuffled(names, 3, seed)
-    n_held = max(1, len(order) // 10)
+    n_held = _held_out(order)
     for i, name in enumerate(order):
         others = order[i + 1 :] + order[:i]
         yield Split(others[n_held:], others[:n_held], (name,))
@@ -54,8 +59,12 @@ def hold_out(names: Iterable[str], seed: int) -> Split:
         RecordingError: there are fewer than two subjects.
     """
     order = _shuffled(names, 2, seed)
-    n_held = max(1, len(order) // 10)
+    n_held = _held_out(order)
     return Split(order[n_held:], order[:n_held], ())
+
+
+def _held_out(order: Sequence[str]) -> int:
+    return min(max(1, len(order) // 10), MOST_HELD_OUT)
 
 
 def _shuffled(names: Iterable[str], least: int, seed: int) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     masks: bool = True
     """Draw what a live stream may lack: warm-up, gaps, a lost modality."""
     validate_every: int = 4
-    """Validation reads only every so many-th epoch."""
+    """Validation and calibration read only every so many-th epoch."""
     seed: int = 0
     """Of weights, windows, masks and dropout."""
     loss: LossConfig = LossConfig()

@@ -112,9 +112,10 @@ def train(
     """Train a model on a lab's own **scored recordings**, and write a bundle and a report.
 
     Recordings are EDF, BDF, .mat or XDF, each with its hypnogram inside or beside it
-    (docs/training.md). Subjects are split, never recordings: 80 % to learn from, 10 % to stop
-    by, 10 % for the test that the report tells of. By default the shipped bundle is fine-tuned,
-    which needs the fewest animals. A run that was interrupted goes on when it is started again.
+    (docs/training.md). Subjects are split, never recordings: 10 % to stop by, 10 % for the
+    test that the report tells of, at most 20 each, the others to learn from. By default the
+    shipped bundle is fine-tuned, which needs the fewest animals. A run that was interrupted goes
+    on when it is started again.
 
         hypnod train recordings/ --out ourlab
 

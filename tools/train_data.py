@@ -19,7 +19,7 @@ from tools.train import TrainOptions
 
 FINE_TUNING = TrainConfig(passes=20, patience=4, learning_rate=1e-4)
 FROM_SCRATCH = TrainConfig(passes=60, patience=10)
-SIMULATED = TrainConfig(passes=3, patience=3)
+SIMULATED = TrainConfig(passes=3, patience=3, validate_every=16)
 """The settings of each kind of run, where the command line does not say otherwise."""
 
 _SEEDS = 1000  # simulated mice that one seed may have

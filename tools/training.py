@@ -33,7 +33,7 @@ from tools.train_data import choose_config, describe, new_spec, read_or_simulate
 from tools.train_figure import Example, draw_report
 from tools.train_report import PassReport, Report
 
-FINAL_LAG = 8
+FINAL_LAG = 4
 """Epochs of right-hand context of the final reading that is reported."""
 
 Counted = dict[str, dict[Reading, Tally]]
@@ -133,7 +133,11 @@ class _Work:
             watcher=Bars(self.progress, title),
         )
         temperatures = fit_temperatures(
-            model, self._of(split.validation), masks=self.config.masks, seed=self.config.seed
+            model,
+            self._of(split.validation),
+            masks=self.config.masks,
+            every=self.config.validate_every,
+            seed=self.config.seed,
         )
         fold_temperatures(model, temperatures)
         return model, history, temperatures

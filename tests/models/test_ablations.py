@@ -13,20 +13,20 @@ TINY_BUDGET = {"training": 1, "validation": 1, "test": 1, "hours": 0.02}
 
 
 def _run(out: Path, only: str, **budget: float) -> None:
-    main(out, **(TINY_BUDGET | {"passes": 1, "seed": 0, "threads": 1} | budget), only=[only])
+    main(out, **(TINY_BUDGET | {"passes": 1, "seed": 0, "jobs": 1} | budget), only=[only])
 
 
 def test_a_variant_is_trained_once_and_told_in_both_files(tmp_path: Path) -> None:
     out = tmp_path / "ablations"
-    _run(out, "patch-128")
+    _run(out, "patch-64")
     first = out.with_suffix(".json").read_bytes()
-    _run(out, "patch-128")
+    _run(out, "patch-64")
     assert out.with_suffix(".json").read_bytes() == first
     _run(out, "epoch-only")
     text = out.with_suffix(".md").read_text()
-    assert text.index(VARIANTS["epoch-only"].title) < text.index(VARIANTS["patch-128"].title)
+    assert text.index(VARIANTS["epoch-only"].title) < text.index(VARIANTS["patch-64"].title)
     with pytest.raises(RecordingError, match=r"expected a table of .*seed=1"):
-        _run(out, "patch-128", seed=1)
+        _run(out, "patch-64", seed=1)
 
 
 def test_every_variant_is_a_net_that_differs_from_the_baseline() -> None:

@@ -72,6 +72,17 @@ def test_the_temperature_is_found_and_folded_away() -> None:
     assert again["mixed"] == pytest.approx(1.0, abs=1e-3)
 
 
+def test_every_third_epoch_tells_nearly_the_same_temperature() -> None:
+    model = random_model(SPEC, seed=1)
+    fold_temperatures(model, dict.fromkeys(SPEC.pathways, 0.2))
+    subject = _too_sure(model)
+    found = fit_temperatures(model, [subject], masks=False, every=3)
+    assert found["mixed"] == pytest.approx(3.0, rel=0.15)
+    thinned = Subject("x", subject.epochs, subject.stages.copy(), subject.usable)
+    thinned.stages[np.arange(3000) % 3 != 0] = UNSCORED
+    assert found == pytest.approx(fit_temperatures(model, [thinned], masks=False))
+
+
 def test_without_scored_epochs_nothing_is_changed() -> None:
     model = random_model(SPEC, seed=1)
     epochs = np.zeros((20, 2, 512), np.float32)

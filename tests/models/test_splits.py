@@ -38,5 +38,7 @@ def test_a_tenth_is_held_out_and_the_seed_decides_who():
     assert [len(part) for part in split] == [40, 5, 5]
     assert split == split_subjects(reversed(names), 0) != split_subjects(names, 1)
     assert [len(part) for part in hold_out(names, 0)] == [45, 5, 0]
+    many = [f"mouse{i}" for i in range(500)]
+    assert [len(part) for part in split_subjects(many, 0)] == [460, 20, 20]
     with pytest.raises(RecordingError, match="at least 2 subjects"):
         hold_out(["one"], 0)
