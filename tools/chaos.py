@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -58,7 +57,6 @@ class Scenario:
 
     steps: Callable[[Rig], Iterator[Step]]
     faults: tuple[str, ...] = ()
-    source_id: str = "amp"
 
 
 def stalled(reason: str) -> Says:
@@ -104,19 +102,6 @@ def _killed(rig: Rig) -> Iterator[Step]:
     began = rig.start().began
     yield Step("… started again, same source_id", "reconnected", began, noted("reconnected"))
     yield Step("… its next epoch", "staged", began, staged(pathway="mixed"))
-
-
-def restarted(fault: str, **changes: Any) -> Callable[[Rig], Iterator[Step]]:
-    """Return the scenario of a source that comes back with changes."""
-
-    def steps(rig: Rig) -> Iterator[Step]:
-        _settle(rig)
-        rig.source.kill()
-        since = rig.start(**changes).began
-        yield Step(fault, "reconnected, same grid", since, noted("reconnected"))
-        yield Step("… its next epoch", "staged", since, staged(pathway="mixed"))
-
-    return steps
 
 
 def _unfit(rig: Rig) -> Iterator[Step]:
@@ -188,12 +173,31 @@ def injected(fault: str, spec: str, expected: str, says: Says | None, at: float 
     return Scenario(steps, (spec.replace("@", f"@{at}"),))
 
 
+def replaced(fault: str, kind: str, again: str = "") -> Scenario:
+    """Return the scenario of a source that ends, and comes back after 2 s with a change.
+
+    Args:
+        fault: what it is.
+        kind: as of `hypnod replay --fault`.
+        again: what it is to come back so a second time.
+    """
+    ends = {fault: AT_S} | ({again: 2 * AT_S} if again else {})
+
+    def steps(rig: Rig) -> Iterator[Step]:
+        for what, at in ends.items():
+            since = rig.source.began + at + 2
+            yield Step(what, "reconnected, same grid", since, noted("reconnected"))
+            yield Step("… its next epoch", "staged", since, staged(pathway="mixed"))
+
+    return Scenario(steps, tuple(f"{kind}@{at}+2" for at in ends.values()))
+
+
 SCENARIOS = (
     Scenario(_killed),
-    Scenario(restarted("restart without any source_id", source_id=""), source_id=""),
-    Scenario(restarted("restart at another rate", sfreq=1000.0)),
-    Scenario(restarted("restart with another order", labels=("EMG", "EEG"))),
-    Scenario(restarted("restart with more channels", labels=("X", "EEG", "Y", "EMG"))),
+    replaced("restart without a source_id", "no-id", "… and again, as neither had one"),
+    replaced("restart at another rate", "new-rate=1000"),
+    replaced("restart with another order", "new-order"),
+    replaced("restart with more channels", "more-channels"),
     Scenario(_unfit),
     Scenario(_another_host),
     Scenario(_rebooted),
@@ -202,6 +206,7 @@ SCENARIOS = (
     Scenario(_daemon_stopped),
     injected("samples lost for 3 s", "gap@+3", "UNKNOWN", missing()),
     injected("outlet closed for 1 s", "drop@+1", "reconnected", noted("reconnected")),
+    injected("restart, stamped anew from 10 s", "reboot@+2", "same grid", noted("set"), PACED_AT_S),
     injected("samples repeated", "duplicate@+1", "no epoch masked", None),
     injected("samples in the wrong order", "reorder@+0.4", "UNKNOWN", missing()),
     injected("bunches of 15 ms", "bunch=0.015@+60", "no epoch masked", None),
@@ -231,7 +236,7 @@ SCENARIOS = (
 
 def run(scenario: Scenario, folder: Path) -> Iterator[Row]:
     """Do what a scenario says, and yield what comes of it."""
-    with Rig(folder, scenario.faults, scenario.source_id) as rig:
+    with Rig(folder, scenario.faults) as rig:
         for step in scenario.steps(rig):
             yield _look(rig, step)
         rig.listen(2.5)

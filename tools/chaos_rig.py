@@ -73,10 +73,9 @@ class Rig:
     Args:
         folder: where files go.
         faults: of the first source.
-        source_id: of the first source.
     """
 
-    def __init__(self, folder: Path, faults: Sequence[str] = (), source_id: str = "amp") -> None:
+    def __init__(self, folder: Path, faults: Sequence[str] = ()) -> None:
         folder.mkdir()
         self.heard: list[Received] = []
         self._environ = confined_lsl(folder)
@@ -85,7 +84,7 @@ class Rig:
         self.daemon.wait_ready()
         self._subscriber = Subscriber(self.daemon.endpoint)
         self._resources.callback(self._subscriber.close)
-        self.source = self.start(faults=tuple(faults), source_id=source_id)
+        self.source = self.start(faults=tuple(faults))
 
     def start(self, within: Sequence[str] = (), **changes: Any) -> Source:
         """Start a source like the first one, but for `changes`; it is the rig's from now on."""

@@ -7,7 +7,6 @@ first prints when it began.
 import json
 import sys
 import threading
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,10 +14,12 @@ import numpy as np
 from daemon.lsl import load_pylsl
 from models.simulate import simulate_recording
 from tools.fault_plan import parse_plan
-from tools.faults import Cable, Injector, Samples
+from tools.faults import Injector, Samples
+from tools.outlets import OpenOutlets, first_outlet
 
 _SIMULATED_S = 16
 _CHUNK_S = 0.03
+_SFREQ = 512.0
 _CHANNELS = ("EEG", "EMG")
 
 
@@ -29,8 +30,6 @@ class SourceSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Of the stream."""
     source_id: str
     """Of the stream; empty: none."""
-    sfreq: float = 512.0
-    """Hz."""
     labels: tuple[str, ...] = _CHANNELS
     """Of the channels; what is neither EEG nor EMG is noise."""
     faults: tuple[str, ...] = ()
@@ -39,52 +38,33 @@ class SourceSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Source:
     def __init__(self, spec: SourceSpec) -> None:
-        self._spec = spec
-        self._lsl = load_pylsl()
-        mouse = simulate_recording(
-            seed=1, duration_s=_SIMULATED_S, sfreq=spec.sfreq, n_subjects=1
-        ).data
+        mouse = simulate_recording(seed=1, duration_s=_SIMULATED_S, sfreq=_SFREQ, n_subjects=1).data
         noise = np.random.default_rng(2).normal(0.0, 20.0, len(mouse))
         known = dict(zip(_CHANNELS, mouse.T, strict=True))
         columns = [known.get(label, noise) for label in spec.labels]
         self._data = np.stack(columns, axis=1).astype(np.float32)
         units = ["microvolts"] * len(spec.labels)
-        self._injector = Injector(parse_plan(spec.faults, seed=0), spec.labels, units)
-        self._outlet: Any = self._open()
+        first = first_outlet(spec.labels, units, _SFREQ, spec.source_id)
+        self._injector = Injector(parse_plan(spec.faults, seed=0), first)
+        self._outlets = OpenOutlets(spec.name)
+        self._outlets.become([first])
 
     def run(self) -> None:
         """Push every chunk when its last sample is due, stamped with its time, for ever."""
-        n, sfreq, clock = (
-            round(_CHUNK_S * self._spec.sfreq),
-            self._spec.sfreq,
-            self._lsl.local_clock,
-        )
+        n, clock = round(_CHUNK_S * _SFREQ), load_pylsl().local_clock
         began = clock()
         sys.stdout.write(json.dumps(began) + "\n")
         sys.stdout.flush()
         wait, at = threading.Event(), 0
         while True:
-            wait.wait(max(0.0, began + (at + n) / sfreq - clock()))
+            wait.wait(max(0.0, began + (at + n) / _SFREQ - clock()))
             rows = np.arange(at, at + n)
-            for each in self._injector.push(self._data[rows % len(self._data)], rows / sfreq):
-                self._deliver(each, began)
+            for each in self._injector.push(self._data[rows % len(self._data)], rows / _SFREQ):
+                if isinstance(each, Samples):
+                    self._outlets.push(each.data, each.stamps, began)
+                else:
+                    self._outlets.become(each.outlets)
             at += n
-
-    def _deliver(self, each: Samples | Cable, began: float) -> None:
-        if isinstance(each, Samples):
-            self._outlet.push_chunk(each.data, (began + each.stamps).tolist())
-        else:
-            self._outlet = None
-            self._outlet = self._open() if each.connected else None
-
-    def _open(self) -> Any:
-        spec, lsl = self._spec, self._lsl
-        info = lsl.StreamInfo(
-            spec.name, "EEG", len(spec.labels), spec.sfreq, "float32", spec.source_id
-        )
-        info.set_channel_labels(list(spec.labels))
-        info.set_channel_units(["microvolts"] * len(spec.labels))
-        return lsl.StreamOutlet(info)
 
 
 if __name__ == "__main__":

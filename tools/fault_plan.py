@@ -1,9 +1,9 @@
 """What shall go wrong in a played stream, so that users can rehearse their rig.
 
 A fault is `KIND[=AMOUNT][@START[+DURATION]][:CHANNEL]`, times in seconds of recording time:
-`gap@600+12`, `electrode-off@600+600:EMG`, `clock-jump=-2@3600`, `drift=200`; `storm=20/h` draws
-so many an hour. Everything is a function of the samples' times and the seed: the same arguments
-give the same stream.
+`gap@600+12`, `electrode-off@600+600:EMG`, `clock-jump=-2@3600`, `new-rate=1000@900`;
+`storm=20/h` draws so many an hour. Everything is a function of the samples' times and the seed:
+the same arguments give the same stream.
 """
 
 import math
@@ -33,6 +33,10 @@ class Kind:
     """Unless told otherwise, s."""
     amount: float = 0.0
     """Unless told otherwise."""
+    least: float = -math.inf
+    """Amount allowed."""
+    most: float = math.inf
+    """Amount allowed."""
 
 
 KINDS = {
@@ -41,7 +45,7 @@ KINDS = {
     "freeze": Kind("no samples, then all of them at once", 5.0),
     "duplicate": Kind("sent twice", 1.0),
     "reorder": Kind("second half sent before the first", 1.0),
-    "bunch": Kind("timestamps in bunches of =0.1 s", 60.0, 0.1),
+    "bunch": Kind("timestamps in bunches of =0.1 s", 60.0, 0.1, 0.001),
     "jitter": Kind("timestamps off by =0.005 s (SD)", 60.0, 0.005),
     "clock-jump": Kind("timestamps jump by =2 s", amount=2.0),
     "drift": Kind("the clock gains =200 ppm", amount=200.0),
@@ -51,11 +55,21 @@ KINDS = {
     "clip": Kind("samples end at ±=30 µV", 30.0, 30.0),
     "mains": Kind("=1000 µV of 50 Hz on top", 30.0, 1000.0),
     "electrode-off": Kind("=300 µV of 50 Hz and nothing else", 600.0, 300.0),
+    "no-id": Kind("comes back without a source_id", 10.0),
+    "new-rate": Kind("comes back at =1000 Hz", 10.0, 1000.0, 1.0, 1e5),
+    "new-order": Kind("comes back with its channels in reverse order", 10.0),
+    "more-channels": Kind("comes back with one channel more, before the others", 10.0),
+    "reboot": Kind("comes back with timestamps that begin anew, at 10 s", 10.0),
+    "twin": Kind("a second stream of the same name", 60.0),
 }
-# What a fault acts on: the values; when samples are sent.
+# What a fault acts on: the values; when samples are sent; the outlets, for good or for a while.
 SIGNAL = ("nan", "inf", "flat", "clip", "mains", "electrode-off")
 HELD = ("freeze", "duplicate", "reorder")
-DELIVERY = ("gap", "drop", *HELD)
+DELIVERY = ("gap", *HELD)
+REPLACING = ("no-id", "new-rate", "new-order", "more-channels", "reboot")
+OUTLETS = ("drop", "twin", *REPLACING)
+STORM = tuple(name for name in KINDS if name not in (*REPLACING, "twin"))
+"""What a storm draws from: nothing in it changes a stream for good."""
 _SPEC = re.compile(
     r"(?P<kind>[a-z-]+)(?:=(?P<amount>[-+.\de]+))?"
     r"(?:@(?P<start>[.\de]+)(?:\+(?P<duration>[.\de]+))?)?(?::(?P<channel>.+))?"
@@ -131,8 +145,11 @@ def parse_fault(spec: str) -> Fault:
         _number(match["amount"], spec) if match["amount"] else kind.amount,
         match["channel"] or "",
     )
-    if fault.kind == "bunch" and fault.amount <= 0:
-        raise FaultError(f"--fault: expected bunches of more than 0 s, found {spec!r}")
+    if not kind.least <= fault.amount <= kind.most:
+        raise FaultError(
+            f"--fault: expected {fault.kind}=AMOUNT from {kind.least:g} to {kind.most:g}, "
+            f"found {spec!r}"
+        )
     return fault
 
 
@@ -151,7 +168,7 @@ def draw_storm(plan: Plan, hour: int, ch_names: Sequence[str]) -> list[Fault]:
     rng = np.random.default_rng([plan.seed, hour])
     faults = []
     for _ in range(rng.poisson(plan.storm_per_h)):
-        name = str(rng.choice(list(KINDS)))
+        name = str(rng.choice(STORM))
         kind = KINDS[name]
         long = min(kind.duration, 60.0) * float(rng.uniform(0.2, 2.0))
         fault = Fault(name, 3600.0 * (hour + float(rng.random())), long, kind.amount)

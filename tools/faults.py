@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from daemon.errors import StreamError
 from daemon.montage import to_microvolts
-from tools.fault_plan import DELIVERY, HELD, SIGNAL, Fault, FaultError, Plan, draw_storm
+from tools.fault_plan import DELIVERY, HELD, OUTLETS, SIGNAL, Fault, FaultError, Plan, draw_storm
+from tools.outlets import Outlet, outlets_at, take_rows
 
 Samples32 = NDArray[np.float32]
 Times = NDArray[np.float64]
@@ -31,10 +32,11 @@ class Samples(NamedTuple):
     """(n_samples,), s since the start."""
 
 
-class Cable(NamedTuple):
-    """The stream goes, or comes back."""
+class Outlets(NamedTuple):
+    """Other outlets from now on."""
 
-    connected: bool
+    outlets: tuple[Outlet, ...]
+    """All that shall be open; each is sent what comes next."""
 
 
 class Injector:
@@ -42,20 +44,21 @@ class Injector:
 
     Args:
         plan: what.
-        ch_names, units: the stream's.
+        first: the stream's outlet at the start.
 
     Raises:
         FaultError: a fault is for a channel that the stream does not have.
     """
 
-    def __init__(self, plan: Plan, ch_names: Sequence[str], units: Sequence[str]) -> None:
+    def __init__(self, plan: Plan, first: Outlet) -> None:
         self._plan = plan
-        self._ch_names = tuple(ch_names)
-        self._microvolt = np.array([_microvolt(unit) for unit in units])
+        self._first = first
+        self._outlets: tuple[Outlet, ...] = (first,)
+        self._ch_names = tuple(channel.label for channel in first.channels)
+        self._microvolt = np.array([_microvolt(channel.unit) for channel in first.channels])
         self._faults = list(plan.faults)
         self._hours = 0
         self._held: tuple[Fault, list[Samples]] | None = None
-        self._dropped: Fault | None = None
         self._now = 0.0
         for fault in self._faults:
             self._columns(fault)
@@ -65,11 +68,11 @@ class Injector:
         """The faults that have begun, in the order of their beginning."""
         return sorted((f for f in self._faults if f.start <= self._now), key=lambda f: f.start)
 
-    def push(self, data: Samples32, times: Times) -> Iterator[Samples | Cable]:
+    def push(self, data: Samples32, times: Times) -> Iterator[Samples | Outlets]:
         """Take samples of these recording times; yield what becomes of them.
 
         Args:
-            data: (n_samples, n_channels), in the stream's units.
+            data: (n_samples, n_channels), as the first outlet has them.
             times: (n_samples,), s since the start.
         """
         if len(times) == 0:
@@ -79,15 +82,19 @@ class Injector:
         faults = [f for f in self._faults if f.start <= self._now]
         data = self._spoil(data, times, [f for f in faults if f.kind in SIGNAL])
         stamps = _stamp(times, faults, self._plan.seed)
-        delivery = [f for f in faults if f.kind in DELIVERY and f.end > times[0]]
-        edges = np.searchsorted(times, [e for f in delivery for e in (f.start, f.end)])
-        bounds = sorted({0, len(times), *edges.tolist()})
+        delivery = [f for f in faults if f.kind in DELIVERY]
+        outlets = [f for f in faults if f.kind in OUTLETS]
+        edges = [e for f in (*delivery, *outlets) for e in (f.start, f.end)]
+        bounds = sorted({0, len(times), *np.searchsorted(times, edges).tolist()})
         for first, last in pairwise(bounds):
             time, part = times[first], slice(first, last)
             active = next((f for f in delivery if f.start <= time < f.end), None)
-            yield from self._deliver(Samples(data[part], stamps[part]), active)
+            yield from self._become(outlets_at(time, self._first, outlets), active)
+            if self._outlets:
+                samples = self._fit(Samples(data[part], stamps[part]), times[part])
+                yield from self._deliver(samples, active)
 
-    def finish(self) -> Iterator[Samples | Cable]:
+    def finish(self) -> Iterator[Samples]:
         """Yield what is still to come at the end."""
         yield from self._release(None)
 
@@ -106,29 +113,46 @@ class Injector:
                 data[at] = _spoilt(fault, data[at] / unit, times[rows], self._plan.seed) * unit
         return data
 
-    def _deliver(self, samples: Samples, active: Fault | None) -> Iterator[Samples | Cable]:
-        yield from self._release(active)
+    def _become(
+        self, outlets: tuple[Outlet, ...], active: Fault | None
+    ) -> Iterator[Samples | Outlets]:
+        """Yield what was kept back and is not any longer, and these outlets if they are others."""
+        replaced = outlets[:1] != self._outlets[:1]
+        yield from self._release(None if replaced else active)
+        if outlets != self._outlets:
+            self._outlets = outlets
+            yield Outlets(outlets)
+
+    def _fit(self, samples: Samples, times: Times) -> Samples:
+        """Return samples as the present outlets have them."""
+        outlet = self._outlets[0]
+        if outlet.channels != self._first.channels:
+            extra = 20.0 * _noise(times, self._plan.seed)[:, None]
+            columns = [channel.column for channel in outlet.channels]
+            data = np.hstack([samples.data, extra.astype(np.float32)])[:, columns]
+            samples = Samples(data, samples.stamps)
+        if outlet.sfreq != self._first.sfreq:
+            rows, moved = take_rows(times, self._first.sfreq, outlet.sfreq)
+            samples = Samples(samples.data[rows], samples.stamps[rows] + moved - times[rows])
+        return samples
+
+    def _deliver(self, samples: Samples, active: Fault | None) -> Iterator[Samples]:
         kind = "" if active is None else active.kind
-        if kind == "drop" and self._dropped is None:
-            self._dropped = active
-            yield Cable(connected=False)
         if active is not None and kind in HELD:
             self._held = self._held or (active, [])
             self._held[1].append(samples)
-        if kind in ("", "duplicate"):
+        if kind in ("", "duplicate") and len(samples.stamps):
             yield samples
 
-    def _release(self, active: Fault | None) -> Iterator[Samples | Cable]:
+    def _release(self, active: Fault | None) -> Iterator[Samples]:
         """Yield what was kept back by a fault that is over."""
-        if self._dropped not in (None, active):
-            self._dropped = None
-            yield Cable(connected=True)
         if self._held is not None and self._held[0] != active:
             fault, parts = self._held
             self._held = None
             data, stamps = (np.concatenate(column) for column in zip(*parts, strict=True))
             half = len(stamps) // 2 if fault.kind == "reorder" else 0
-            yield Samples(data[half:], stamps[half:])
+            if len(stamps):
+                yield Samples(data[half:], stamps[half:])
             if half:
                 yield Samples(data[:half], stamps[:half])
 

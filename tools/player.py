@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ from daemon.progress import KEY, ProgressReceiver
 from models.errors import RecordingError
 from models.recording import Recording
 from tools.fault_plan import Fault, Plan
-from tools.faults import Cable, Injector, Samples
+from tools.faults import Injector, Outlets, Samples
+from tools.outlets import OpenOutlets, Outlet, first_outlet
 
 AHEAD_S = 60.0
 """Recording time that may be on its way to the slowest reader; an inlet keeps six times that."""
@@ -28,7 +29,6 @@ UNTOLD_SPEED = 100.0
 LINGER_S = 1.5
 """From the last sample to the stream's end: what a reader has not pulled by then is lost."""
 CHUNK_S = 0.03
-KINDS = ("EEG", "EMG", "EOG", "ECG")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +81,12 @@ class Player:
         self._first = _find(recording, playback.start_s)
         self._origin = float(recording.timestamps(self._first, self._first + 1)[0])
         self._progress = ProgressReceiver()
-        self._injector = Injector(playback.plan, recording.ch_names, recording.units)
-        self._outlet: Any = None
-        self._connect(connected=True)
+        first = first_outlet(
+            recording.ch_names, recording.units, recording.sfreq, f"hypnod-replay-{name}"
+        )
+        self._injector = Injector(playback.plan, first)
+        self._outlets = OpenOutlets(name, self._describe)
+        self._outlets.become([first])
         self._markers = _open_markers(name) if playback.markers and recording.annotations else None
         self._chunks = self._iterate()
         self._next: tuple[NDArray[np.float32], NDArray[np.float64]] | None = next(self._chunks)
@@ -125,7 +128,7 @@ class Player:
 
     def wait_for_reader(self, stop: threading.Event) -> None:
         """Wait until somebody reads the stream."""
-        while not stop.is_set() and not self._outlet.wait_for_consumers(0.2):
+        while not stop.is_set() and not self._outlets.wait_for_reader(0.2):
             pass
 
     def push(self, t0: float, stop: threading.Event) -> None:
@@ -140,7 +143,7 @@ class Player:
 
     def hold_back(self, t0: float, stop: threading.Event) -> None:
         """Above real time, wait until the readers have come near enough to what was sent."""
-        newest = t0 + self._stamp
+        newest = self._newest(t0)
         self._progress.update(newest)
         waited = 0.0
         while not stop.is_set() and self._is_ahead(t0):
@@ -157,48 +160,68 @@ class Player:
     def finish(self, t0: float, stop: threading.Event) -> None:
         """Wait until what was sent has been read."""
         self._deliver(self._injector.finish(), t0, stop)
-        if self._playback.speed > 1 and not self._hello_waited and self._outlet is not None:
-            self._wait_told(t0, stop)  # a short one may be over before its reader has begun
+        if self._playback.speed > 1 and not self._hello_waited and self._outlets.first:
+            # A short one may be over before its reader has begun.
+            self._wait_told(self._zero(t0), stop)
         self._wait_read(t0, stop)
-        if self._outlet is not None and self._outlet.have_consumers():
+        if self._outlets.have_readers():
             stop.wait(LINGER_S)
 
     def close(self) -> None:
         """End the streams."""
-        self._outlet = self._markers = None
+        self._outlets.become([])
+        self._markers = None
         self._progress.close()
 
     def _is_ahead(self, t0: float) -> bool:
-        if self._next is None or self._outlet is None or self._playback.speed <= 1:
+        if self._next is None or self._outlets.first is None or self._playback.speed <= 1:
             return False  # a real source waits for nobody
         if self._progress.readers:
-            return t0 + self._stamp - self._progress.slowest() > self._playback.ahead_s
+            return self._newest(t0) - self._progress.slowest() > self._playback.ahead_s
         return not self._hello_waited and self.due > self._playback.ahead_s
 
-    def _deliver(self, what: Iterator[Samples | Cable], t0: float, stop: threading.Event) -> None:
+    def _deliver(self, what: Iterable[Samples | Outlets], t0: float, stop: threading.Event) -> None:
         for each in what:
-            if isinstance(each, Cable):
-                if self._playback.speed > 1 and not each.connected:
-                    # What is on its way would be lost, and above real time it is much.
-                    self._wait_told(t0, stop)
-                    self._wait_read(t0, stop)
-                self._connect(connected=each.connected)
-                if self._playback.speed > 1 and each.connected:
-                    self._wait_told(t0 + self._stamp, stop)
+            if isinstance(each, Outlets):
+                self._become(each.outlets, t0, stop)
             else:
-                self._outlet.push_chunk(each.data, (t0 + each.stamps).tolist())
+                self._outlets.push(each.data, each.stamps, t0)
                 self.sent += len(each.stamps)
                 self._stamp = float(each.stamps[-1])
 
-    def _connect(self, *, connected: bool) -> None:
+    def _become(self, outlets: tuple[Outlet, ...], t0: float, stop: threading.Event) -> None:
+        fast, before = self._playback.speed > 1, self._outlets.first
+        if before in outlets:  # its readers stay
+            self._outlets.become(outlets)
+            return
+        if fast and before is not None:
+            # What is on its way would be lost, and above real time it is much.
+            self._wait_told(self._zero(t0), stop)
+            self._wait_read(t0, stop)
         self._progress.forget()
-        self._outlet = None  # ends the stream before another of its name begins
-        if connected:
-            self._outlet = _open_outlet(self._recording, self.name, self._progress.port)
+        self._outlets.become(outlets)
+        if fast and outlets:
+            self._wait_told(self._newest(t0), stop)
+
+    def _zero(self, t0: float) -> float:
+        """Return the timestamp of the first sample by the clock of the present outlet, s."""
+        outlet = self._outlets.first
+        return t0 if outlet is None else outlet.zero(t0)
+
+    def _newest(self, t0: float) -> float:
+        """Return the timestamp of the newest sample sent by that clock, s."""
+        return self._zero(t0) + self._stamp
+
+    def _describe(self, desc: Any) -> None:
+        source = desc.append_child("recording")
+        start = self._recording.start
+        source.append_child_value("file", self._recording.path.name)
+        source.append_child_value("start", start.isoformat() if start else "")
+        desc.append_child("replay").append_child_value(KEY, str(self._progress.port))
 
     def _wait_read(self, t0: float, stop: threading.Event) -> None:
         """Wait until what was sent has been read, as far as that is told."""
-        newest = t0 + self._stamp
+        newest = self._newest(t0)
         waited = 0.0
         self._progress.update(newest)
         while self._progress.slowest() < newest and waited < STUCK_S and not stop.is_set():
@@ -257,21 +280,6 @@ def _find(recording: Recording, start_s: float) -> int:
     return low
 
 
-def _open_outlet(recording: Recording, name: str, progress_port: int) -> Any:
-    lsl = load_pylsl()
-    info = lsl.StreamInfo(
-        name, "EEG", len(recording.ch_names), recording.sfreq, "float32", f"hypnod-replay-{name}"
-    )
-    info.set_channel_labels(list(recording.ch_names))
-    info.set_channel_units(list(recording.units))
-    info.set_channel_types([_kind(label) for label in recording.ch_names])
-    source = info.desc().append_child("recording")
-    source.append_child_value("file", recording.path.name)
-    source.append_child_value("start", recording.start.isoformat() if recording.start else "")
-    info.desc().append_child("replay").append_child_value(KEY, str(progress_port))
-    return lsl.StreamOutlet(info)
-
-
 def _open_markers(name: str) -> Any:
     lsl = load_pylsl()
     info = lsl.StreamInfo(
@@ -283,8 +291,3 @@ def _open_markers(name: str) -> Any:
         f"hypnod-replay-{name}-markers",
     )
     return lsl.StreamOutlet(info)
-
-
-def _kind(label: str) -> str:
-    """Return the type of a channel by its label, as XDF's metadata names it."""
-    return next((kind for kind in KINDS if kind in label.upper()), "Misc")

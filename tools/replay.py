@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from daemon.lsl import load_pylsl
 from models.recording import open_recording
-from tools.fault_plan import KINDS, Plan, parse_plan
+from tools.fault_plan import KINDS, STORM, Plan, parse_plan
 from tools.player import AHEAD_S, Playback, Player
 
 SHOW_EVERY_S = 0.2
@@ -78,9 +78,14 @@ def replay(
 
     KINDS
 
+    What comes back is gone for DURATION (10 s), and stays as it came back; a second fault adds to
+    the first.
+
         hypnod replay night.edf --fault gap@600+12 --fault electrode-off@900+600:EMG
 
         hypnod replay night.edf --fault clock-jump=-2@60 --fault drop@300+20 --fault jitter=0.004
+
+        hypnod replay night.edf --fault new-rate=1000@300+20 --fault twin@600+60
 
         hypnod replay night.edf --speed 20 --fault storm=20/h --seed 7 --json
     """
@@ -115,7 +120,7 @@ def replay(
 replay.__doc__ = (replay.__doc__ or "").replace(
     "KINDS",
     "; ".join(f"`{name}` {kind.about}" for name, kind in KINDS.items())
-    + "; `storm=20/h` any of these, so many an hour.",
+    + f"; `storm=20/h` any of those up to `{STORM[-1]}`, so many an hour.",
 )
 
 

@@ -14,17 +14,29 @@ from daemon.inlet import Inlet
 from models.recording import open_recording
 from tests.support.lsl import stream_config, wait_until
 from tests.tools.test_replay import SFREQ, replaying, summary, write_edf
-from tools.fault_plan import KINDS, Fault, FaultError, Plan, draw_storm, parse_fault, parse_plan
-from tools.faults import Cable, Injector, Samples
+from tools.fault_plan import (
+    KINDS,
+    OUTLETS,
+    STORM,
+    Fault,
+    FaultError,
+    Plan,
+    draw_storm,
+    parse_fault,
+    parse_plan,
+)
+from tools.faults import Injector, Outlets, Samples
+from tools.outlets import Outlet, first_outlet
 
 CH_NAMES, UNITS = ("EEG", "EMG left", "EMG right"), ("uV", "mV", "uV")
+FIRST = first_outlet(CH_NAMES, UNITS, 100.0, "amp")
 TIMES = np.arange(2000) / 100.0
 DATA = np.random.default_rng(0).normal(0, 50, (2000, 3)).astype(np.float32)
 
 
-def inject(*specs: str, sizes: tuple[int, ...] = (2000,), seed: int = 0) -> list[Samples | Cable]:
-    injector = Injector(parse_plan(specs, seed), CH_NAMES, UNITS)
-    sent: list[Samples | Cable] = []
+def inject(*specs: str, sizes: tuple[int, ...] = (2000,), seed: int = 0) -> list[Samples | Outlets]:
+    injector = Injector(parse_plan(specs, seed), FIRST)
+    sent: list[Samples | Outlets] = []
     first = i = 0
     while first < len(TIMES):
         part = slice(first, first + sizes[i % len(sizes)])
@@ -33,15 +45,28 @@ def inject(*specs: str, sizes: tuple[int, ...] = (2000,), seed: int = 0) -> list
     return [*sent, *injector.finish()]
 
 
-def joined(sent: list[Samples | Cable]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+def joined(sent: list[Samples | Outlets]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return what is sent in all, to outlets of as many channels."""
     parts = [each for each in sent if isinstance(each, Samples)]
     return np.concatenate([p.data for p in parts]), np.concatenate([p.stamps for p in parts])
+
+
+def by_outlets(sent: list[Samples | Outlets]) -> list[tuple[tuple[Outlet, ...], list[Samples]]]:
+    """Return the outlets that are open one after the other, and what each time is sent to them."""
+    found: list[tuple[tuple[Outlet, ...], list[Samples]]] = [((FIRST,), [])]
+    for each in sent:
+        if isinstance(each, Outlets):
+            found.append((each.outlets, []))
+        else:
+            found[-1][1].append(each)
+    return found
 
 
 specs = st.sampled_from(
     [
         *(f"{kind}@{at}+{long}" for kind in KINDS for at, long in ((0, 3), (4.005, 2.5), (18, 9))),
         *("flat@3+1:EMG left", "mains=20@7", "clock-jump=-2@5", "drift=-50", "storm=2000/h"),
+        *("new-rate=73@2+0", "new-rate=512@9", "new-order@6+0", "more-channels@5+1"),
     ]
 )
 
@@ -55,21 +80,13 @@ specs = st.sampled_from(
 def test_chunking_changes_nothing_that_is_sent(
     plan: list[str], sizes: list[int], seed: int
 ) -> None:
-    whole, cut = (inject(*plan, sizes=tuple(s), seed=seed) for s in ([2000], sizes))
-    for a, b in zip(joined(whole), joined(cut), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert cables(whole) == cables(cut)
-
-
-def cables(sent: list[Samples | Cable]) -> list[tuple[int, bool]]:
-    """Return after how many samples the cable is out, or in again."""
-    found, n = [], 0
-    for each in sent:
-        if isinstance(each, Cable):
-            found.append((n, each.connected))
-        else:
-            n += len(each.stamps)
-    return found
+    whole, cut = (by_outlets(inject(*plan, sizes=tuple(s), seed=seed)) for s in ([2000], sizes))
+    for (outlets, a), (others, b) in zip(whole, cut, strict=True):
+        assert outlets == others
+        assert bool(a) == bool(b)
+        if a:
+            for one, other in zip(joined([*a]), joined([*b]), strict=True):
+                np.testing.assert_array_equal(one, other)
 
 
 def test_without_a_fault_nothing_happens() -> None:
@@ -93,7 +110,9 @@ def test_delivery(spec: str, order: NDArray[np.intp]) -> None:
     data, stamps = joined(sent)
     np.testing.assert_array_equal(stamps, TIMES[order])
     np.testing.assert_array_equal(data, DATA[order])
-    assert cables(sent) == ([(500, False), (500, True)] if spec.startswith("drop") else [])
+    lasted = [(open_, sum(len(p.stamps) for p in parts)) for open_, parts in by_outlets(sent)]
+    expected = [((FIRST,), 500), ((), 0), ((FIRST,), 1300)]
+    assert lasted == (expected if spec.startswith("drop") else [((FIRST,), len(order))])
     if spec.startswith("freeze"):
         assert 200 in [len(each.stamps) for each in sent if isinstance(each, Samples)]
 
@@ -154,7 +173,8 @@ def test_a_storm_is_what_its_seed_says() -> None:
     assert faults == [fault for hour in range(50) for fault in draw_storm(plan, hour, CH_NAMES)]
     assert faults != [f for h in range(50) for f in draw_storm(Plan((), 20, 4), h, CH_NAMES)]
     assert len(faults) == pytest.approx(1000, rel=0.1)
-    assert {fault.kind for fault in faults} == set(KINDS)
+    assert {fault.kind for fault in faults} == set(STORM)
+    assert set(KINDS) - set(STORM) == set(OUTLETS) - {"drop"}
     assert all(0 <= fault.start < 50 * 3600 for fault in faults)
 
 
@@ -178,7 +198,8 @@ def test_any_text_is_a_fault_or_refused(text: str) -> None:
         ("gap@5+x", "found 'gap@5+x'"),
         ("flat@5:EOG", "expected a channel of EEG front, EMG, found 'EOG'"),
         ("gap@5:EEG", "expected no channel"),
-        ("bunch=0@5", "more than 0 s"),
+        ("bunch=0@5", "expected bunch=AMOUNT from 0.001 to inf"),
+        ("new-rate=1e9@5", "expected new-rate=AMOUNT from 1 to 100000"),
     ],
 )
 def test_what_is_no_fault_is_refused(tmp_path: Path, spec: str, message: str) -> None:
