@@ -43,7 +43,7 @@ NOISE = (0.5, 1.0, 2.0)
 _FIRST_VALIDATION = 500_000
 _FIRST_TEST = FIRST_UNSEEN_SEED + 500_000  # not those of docs/accuracy.md: this table chooses
 _EPOCHS_A_STEP = 256  # for every length of the context window
-_EVERY = 2  # of the test mice's epochs
+_EVERY = 4  # so many-th epoch of the test mice is read: neighbours tell the same
 
 _SHIPPED: Mapping[str, Hyperparameter] = {"dropout": 0.0, "patch_size": 128}
 
@@ -51,7 +51,7 @@ _SHIPPED: Mapping[str, Hyperparameter] = {"dropout": 0.0, "patch_size": 128}
 class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every variant is given."""
 
-    training: int = 72
+    training: int = 48
     """Simulated mice to learn from."""
     validation: int = 6
     """Others, to choose the pass and the temperatures by."""

@@ -77,7 +77,7 @@ def accuracy(
     bundle: Annotated[
         Path | None, typer.Option(help="Folder of the model bundle; default: the shipped one.")
     ] = None,
-    mice: Annotated[int, typer.Option(min=2, help="Simulated mice at each sampling rate.")] = 8,
+    mice: Annotated[int, typer.Option(min=2, help="Simulated mice at each sampling rate.")] = 16,
     hours: Annotated[float, typer.Option(min=0.02, help="Of each simulated mouse.")] = 0.75,
     night_hours: Annotated[
         float, typer.Option(min=0.1, help="Of the semi-real night; there are 11.6.")
