@@ -28,6 +28,7 @@ from tools.simulate import write_edf
 from tools.train import TrainOptions
 from tools.training import run
 
+pytestmark = pytest.mark.timeout(600)  # five trainings, after the simulation and an export
 SECONDS, SFREQ, MICE = 120, 256.0, ("a", "b", "c", "d")
 
 
@@ -60,8 +61,9 @@ def test_a_lab_trains_tests_on_each_animal_and_gets_a_bundle(
         [*command, *options, "--leave-one-subject-out", "--json"],
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert json.loads((tmp_path / "ours-report.json").read_text()) == report
     assert sorted(report["subjects"]) == list(MICE)
