@@ -230,7 +230,8 @@ def _print_details(console: Console, name: str, each: SubjectSummary) -> None:
 def check_journal(reader: JournalReader) -> None:
     """Raise JournalError where there is no journal to read."""
     if not reader.path.is_file():
-        raise JournalError(f"{reader.path}: expected a journal, found no such file")
+        found = "a folder" if reader.path.is_dir() else "no such file"
+        raise JournalError(f"{reader.path}: expected a journal, found {found}")
     if not reader.sessions():
         raise JournalError(f"{reader.path}: expected a journal with sessions, found none")
 

@@ -272,6 +272,8 @@ def test_what_is_not_there_is_one_sentence(path, arguments, sentence):
 def test_a_file_that_is_no_journal_is_one_sentence(path, tmp_path):
     with pytest.raises(JournalError, match="expected a journal, found no such file"):
         run(tmp_path / "none.sqlite")
+    with pytest.raises(JournalError, match="expected a journal, found a folder"):
+        run(tmp_path)
     (tmp_path / "text.sqlite").write_text("Dear diary" * 100)
     with pytest.raises(JournalError, match="expected a journal that can be read"):
         run(tmp_path / "text.sqlite")
