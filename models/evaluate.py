@@ -12,6 +12,7 @@ from torch import Tensor
 from models import scores
 from models.scores import Scores, Tally
 from models.sdreamer import SDreamer
+from models.stages import UNSCORED
 from models.subject import Subject
 
 Reading = tuple[str, int]
@@ -114,8 +115,50 @@ def as_answered(
     return answers
 
 
+def average(answers: NDArray[np.float32], length: float) -> NDArray[np.float32]:
+    """Return the mean answers of longer epochs, as `tools.aggregate` gives them; only whole ones.
+
+    Args:
+        answers: (n, …, S) probabilities of consecutive epochs; NaN where there are none.
+        length: of the longer epochs, in epochs.
+
+    Returns:
+        (n / length, …, S), NaN where less than half of an epoch has an answer.
+    """
+    edges = np.arange(int(len(answers) / length + 1e-6) + 1) * np.float64(length)
+    there = np.isfinite(answers)
+    total, span = (
+        np.diff(_integrate(x, edges), axis=0) for x in (np.where(there, answers, 0.0), there)
+    )
+    with np.errstate(invalid="ignore"):  # 0 / 0
+        means = np.where(span >= length / 2 - 1e-6, total / span, np.nan)
+    return means.astype(np.float32)
+
+
+def _integrate(values: NDArray[np.generic], ends: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the integral of values (n, …), each of width 1, from 0 to each of the ends."""
+    sums = np.zeros((len(values) + 1, *values.shape[1:]))
+    np.cumsum(values, axis=0, out=sums[1:])
+    whole = np.minimum(ends.astype(np.intp), len(values) - 1)
+    part = (ends - whole).reshape(-1, *[1] * (values.ndim - 1))
+    return np.asarray(sums[whole] + part * (sums[whole + 1] - sums[whole]))
+
+
+def _most(stages: NDArray[np.int64], length: float, n_stages: int) -> NDArray[np.int64]:
+    """Return the stage that fills most of each longer epoch, UNSCORED where most has none."""
+    shares = np.eye(n_stages, dtype=np.float32)[stages]
+    shares[stages == UNSCORED] = np.nan
+    found = average(shares, length)
+    return np.where(np.isnan(found[:, 0]), UNSCORED, found.argmax(-1))
+
+
 def tally(
-    model: SDreamer, subject: Subject, lags: Sequence[int] = (0,), every: int = 1
+    model: SDreamer,
+    subject: Subject,
+    lags: Sequence[int] = (0,),
+    every: int = 1,
+    *,
+    as_scored: bool = False,
 ) -> dict[Reading, Tally]:
     """Count one recording's epochs by pathway and lag, as the daemon would answer them.
 
@@ -124,6 +167,8 @@ def tally(
         subject: an unseen one.
         lags: how many epochs later an epoch is read: 0 is live (last slot), more is final.
         every: count only every so many-th epoch.
+        as_scored: count the expert's epochs, each with the mean of the probabilities that it
+            covers, instead of the net's; `every` is 1 then.
     """
     read = read_all(model, subject.epochs, subject.usable, every)
     when = np.arange(len(subject.epochs))[::every]
@@ -131,8 +176,12 @@ def tally(
     for lag in lags:
         epochs = when[when >= lag] - lag
         slots = as_answered(read[when >= lag, :, -1 - lag], subject.usable[epochs])
+        truth = subject.stages[epochs]
+        if as_scored and subject.scored_in > 1:
+            slots = average(slots, subject.scored_in)
+            truth = _most(truth, subject.scored_in, slots.shape[-1])
         for p, pathway in enumerate(model.spec.pathways):
-            tallies[pathway, lag] = scores.tally(subject.stages[epochs], slots[:, p])
+            tallies[pathway, lag] = scores.tally(truth, slots[:, p])
     return tallies
 
 

@@ -63,15 +63,25 @@ def hold_out(names: Iterable[str], seed: int) -> Split:
     return Split(order[n_held:], order[:n_held], ())
 
 
-def _held_out(order: Sequence[str]) -> int:
-    return min(max(1, len(order) // 10), MOST_HELD_OUT)
+def check_enough(names: Iterable[str], least: int = 3) -> list[str]:
+    """Return the different subjects, in order.
 
-
-def _shuffled(names: Iterable[str], least: int, seed: int) -> tuple[str, ...]:
+    Raises:
+        RecordingError: they are fewer than `least`.
+    """
     distinct = sorted(set(names))
     if len(distinct) < least:
         raise RecordingError(
             f"expected at least {least} subjects, to learn from some and be tested on others, "
             f"found {len(distinct)}: {', '.join(distinct) or 'none'}"
         )
+    return distinct
+
+
+def _held_out(order: Sequence[str]) -> int:
+    return min(max(1, len(order) // 10), MOST_HELD_OUT)
+
+
+def _shuffled(names: Iterable[str], least: int, seed: int) -> tuple[str, ...]:
+    distinct = check_enough(names, least)
     return tuple(distinct[i] for i in np.random.default_rng(seed).permutation(len(distinct)))

@@ -23,3 +23,6 @@ class Subject:
     """(n,) index into the stage set, or `models.stages.UNSCORED`."""
     usable: NDArray[np.bool_]
     """(n, M), as the daemon finds it; where False, the samples do not matter."""
+    scored_in: float = 1.0
+    """Length of the epochs that the expert scored, in epochs: 4 where 1 s epochs got their stages
+    from one of 4 s. It need not be whole, and is never below 1."""

@@ -1,7 +1,7 @@
 """What `hypnod evaluate` tells: JSON, a table, a CSV by subject."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -151,14 +151,19 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
         f"{evaluation.hours:.2f} h, epochs of {epochs}; {evaluation.bundle} {evaluation.model}, "
         f"{evaluation.engine}"
     )
-    for channels, n in Counter(_in_words(source) for source in evaluation.sources).items():
-        console.print(f"read {n} × {channels}")
+    for line in in_words(evaluation.sources):
+        console.print(line)
     for path in evaluation.left_out:
         console.print(f"left out, without a hypnogram: {path}")
 
 
-def _in_words(source: Source) -> str:
-    return ", ".join(f"{modality} = {label}" for modality, label in source.channels.items())
+def in_words(sources: Iterable[Source]) -> list[str]:
+    """Say which channels were read how often."""
+    read = Counter(
+        ", ".join(f"{modality} = {label}" for modality, label in source.channels.items())
+        for source in sources
+    )
+    return [f"read {n} × {channels}" for channels, n in read.items()]
 
 
 def _figures(results: Sequence[Result]) -> Table:

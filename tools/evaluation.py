@@ -192,8 +192,10 @@ def evaluate_recordings(
         recording = lab.open()
         evaluated.recordings += 1
         evaluated.seconds += recording.duration
-        lengths = {name: epoch_s or _length(h, bundle.spec) for name, h in lab.hypnograms.items()}
-        evaluated.sources += [_source(lab, s, lengths[s.name]) for s in lab.stream.subjects]
+        lengths = {
+            name: epoch_s or compared_s(h, bundle.spec) for name, h in lab.hypnograms.items()
+        }
+        evaluated.sources += [source_of(lab, s, lengths[s.name]) for s in lab.stream.subjects]
         with open_engine(bundle, engine, n_rows=len(lab.stream.subjects)) as running:
             evaluated.engine = running.description
             for without in withheld:
@@ -202,11 +204,13 @@ def evaluate_recordings(
     return evaluated
 
 
-def _length(hypnogram: Hypnogram, spec: ModelSpec) -> float:
+def compared_s(hypnogram: Hypnogram, spec: ModelSpec) -> float:
+    """Return the length of the epochs in which a model is held against a hypnogram, s."""
     return max(hypnogram.epoch_s or 0.0, spec.epoch_s)
 
 
-def _source(lab: LabRecording, subject: SubjectConfig, epoch_s: float) -> Source:
+def source_of(lab: LabRecording, subject: SubjectConfig, epoch_s: float) -> Source:
+    """Return what a subject of a recording is read from, compared in epochs of this length."""
     return Source(
         recording=lab.name,
         subject=lab.subjects[subject.name],

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.config import QualityConfig, StagingConfig, StreamConfig
+from daemon.montage import Montage
 from daemon.pipeline import Pipeline
 from daemon.recorded import chunks, describe, open_for
 from models.errors import RecordingError
@@ -201,6 +202,7 @@ def _open(found: Found, spec: ModelSpec, reading: Reading) -> LabRecording:
     labels = {"eeg": reading.eeg, "emg": reading.emg, "eog": reading.eog}
     recording, stream, _ = choose(found.recording, None, None, labels, (), spec.modalities)
     stream = msgspec.structs.replace(stream, unit=reading.unit)
+    Montage(stream, describe(recording), spec.modalities)  # refuses before hours of reading
     names = [subject.name for subject in stream.subjects]
     several = len(names) > 1
     return LabRecording(
@@ -236,12 +238,14 @@ def read_subjects(recordings: Iterable[LabRecording], spec: ModelSpec) -> Iterat
     for lab in recordings:
         epochs, usable = _condition(lab, spec)
         for i, (name, subject) in enumerate(lab.subjects.items()):
-            hypnogram = lab.hypnograms[name].to_epochs(spec.epoch_s, epochs.shape[1])
+            hypnogram = lab.hypnograms[name]
+            stages = hypnogram.to_epochs(spec.epoch_s, epochs.shape[1])
             yield Subject(
                 name=subject,
                 epochs=epochs[i],
-                stages=to_indices(hypnogram, spec.stages).astype(np.int64),
+                stages=to_indices(stages, spec.stages).astype(np.int64),
                 usable=usable[i],
+                scored_in=max(1.0, (hypnogram.epoch_s or 0.0) / spec.epoch_s),
             )
 
 

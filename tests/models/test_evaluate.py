@@ -8,7 +8,7 @@ from engines.bundle import open_bundle
 from engines.torch import TorchEngine
 from models.checkpoint import load_model
 from models.dataset import condition
-from models.evaluate import as_answered, evaluate, read_all
+from models.evaluate import as_answered, evaluate, read_all, tally
 from models.sdreamer import SDreamer
 from models.simulate import simulate_recording
 from models.stages import UNSCORED, to_indices
@@ -69,6 +69,30 @@ def test_what_is_not_usable_is_counted_apart(model: SDreamer, epochs: np.ndarray
     rarely = evaluate(model, [subject], (0, 3), every=4)
     assert rarely["mixed", 0].n_epochs == 38 - 1
     assert rarely["mixed", 3].n_epochs == 37 - 1
+
+
+def test_an_experts_longer_epochs_are_counted_once_each(
+    model: SDreamer, epochs: np.ndarray
+) -> None:
+    usable = np.ones((N_EPOCHS, 2), bool)
+    usable[4:7] = usable[13:15] = False  # most of an epoch of 4, and half of another
+    stages = np.repeat(np.arange(38) % 3, 4)[:N_EPOCHS].astype(np.int64)
+    stages[20:24] = UNSCORED
+    subject = Subject("x", epochs, stages, usable, scored_in=4.0)
+    found = tally(model, subject, (0, 3), as_scored=True)
+    live, final = found["mixed", 0], found["mixed", 3]
+    assert (live.n_unscored, live.n_unscorable) == (1, 1)
+    assert live.confusion.sum(axis=1).tolist() == [13, 11, 11]
+    assert final.confusion.sum() == live.confusion.sum() - 1  # its last three are not read again
+    answers = as_answered(read_all(model, epochs, usable)[:, :, -1], usable)
+    assert live.bins[:, 1].sum() == pytest.approx(
+        sum(
+            np.nanmean(answers[k : k + 4, 0], axis=0).max()
+            for k in range(0, N_EPOCHS - 3, 4)
+            if k not in (4, 20)
+        ),
+        rel=1e-5,
+    )
 
 
 def _subject(epochs: np.ndarray, stages: np.ndarray) -> Subject:

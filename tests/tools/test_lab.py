@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy import io
 
+from daemon.errors import StreamError
 from models.dataset import condition
 from models.errors import RecordingError
 from models.hypnogram import Hypnogram
@@ -86,6 +87,14 @@ def test_a_recording_without_a_hypnogram_is_named_or_left_out_when_told(tmp_path
         open_lab([tmp_path / "plain.edf"], SPEC, Reading(skip_unscored=True))
 
 
+def test_a_channel_that_is_not_there_is_told_before_anything_is_read(tmp_path):
+    simulate(tmp_path / "night.edf")
+    with pytest.raises(
+        StreamError, match=r"night\.edf.*channel 'EEG7', found EEG1, EMG1"
+    ):
+        open_lab([tmp_path], SPEC, Reading(eeg=("EEG7",), emg=("EMG1",)))
+
+
 def test_subjects_are_what_training_on_the_same_samples_would_see(tmp_path):
     simulate(tmp_path / "mouse7" / "night.edf")
     (subject,) = read_subjects(open_lab([tmp_path], SPEC)[0], SPEC)
@@ -125,6 +134,7 @@ def test_an_experts_longer_epochs_are_spread_and_artefacts_unscored(tmp_path, ep
     scored = Hypnogram.from_epochs(stages[: int(SECONDS / epoch_s)], epoch_s)
     write_csv(tmp_path / "night.csv", scored)
     (subject,) = read_subjects(open_lab([tmp_path], SPEC)[0], SPEC)
+    assert subject.scored_in == epoch_s
     expected = [0, UNSCORED, 2, UNSCORED, *[1] * 4]
     for k, stage in enumerate(subject.stages.tolist()):
         epoch = int(k // epoch_s)
