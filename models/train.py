@@ -7,26 +7,25 @@ been.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from models import dataset
 from models.checkpoint import build_model
 from models.dataset import Windows
 from models.devices import Device
-from models.errors import WeightsError
+from models.errors import RecordingError
 from models.evaluate import evaluate
 from models.losses import PAPER, LossConfig, staging_loss
 from models.sdreamer import SDreamer
 from models.spec import MIXED, Band, Hyperparameter, ModelSpec
 from models.stages import MOUSE
 from models.subject import Subject
+from models.train_run import Pass, Run, describe
 
 
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,19 +71,6 @@ schedule: theirs counts steps as if they were passes, so that the rate swings up
 one half of a cosine spans the run, as their paper means it."""
 
 
-class Pass(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one pass through the training subjects gave."""
-
-    number: int
-    """From 1."""
-    loss: float
-    """Mean over its steps."""
-    kappa: dict[str, float]
-    """Validation κ by pathway, read live; NaN is -1."""
-    accuracy: dict[str, float]
-    """Validation accuracy by pathway, read live; without epochs 0."""
-
-
 class Watcher:
     """Is told how a run goes; the base does nothing with it."""
 
@@ -93,56 +79,6 @@ class Watcher:
 
     def passed(self, result: Pass) -> None:
         """Take in a pass."""
-
-
-@dataclass
-class Run:
-    """Where a run is: all that going on from a pass needs."""
-
-    model: SDreamer
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    about: str
-    """What the run follows from, as JSON: going on with another is refused."""
-    history: list[Pass] = field(default_factory=list)
-    best_pass: int = 0
-    best_weights: dict[str, Tensor] | None = None
-
-    @property
-    def best(self) -> float:
-        """Validation κ of the best pass (live, mixed)."""
-        return self.history[self.best_pass - 1].kappa[MIXED] if self.best_pass else -math.inf
-
-    def save(self, path: Path) -> None:
-        """Write to `path`, whole or not at all."""
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "about": self.about,
-            "history": [msgspec.structs.asdict(each) for each in self.history],
-            "best_pass": self.best_pass,
-            "best_weights": self.best_weights,
-        }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(".part")
-        torch.save(state, scratch)
-        scratch.replace(path)
-
-    def load(self, path: Path) -> None:
-        """Go on from `path`; raises WeightsError if it is of another run."""
-        place = next(self.model.parameters()).device
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location=place)
-        if state.get("about") != self.about:
-            raise WeightsError(
-                f"{path}: expected a run of the same net, subjects and settings, found one of "
-                f"{state.get('about', 'another version')}"
-            )
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.history = [Pass(**each) for each in state["history"]]
-        self.best_pass, self.best_weights = state["best_pass"], state["best_weights"]
 
 
 def mouse_spec(n_context: int = 16, **architecture: Hyperparameter) -> ModelSpec:
@@ -193,14 +129,16 @@ def train(
         watcher: is told of steps and passes.
 
     Raises:
-        WeightsError: `state` is of another run.
+        RecordingError: no training subject has enough epochs for a window.
+        WeightsError: `state` is of another run, or damaged.
     """
+    _check_length(spec, training)
     torch.manual_seed(config.seed)
     model = build_model(spec)
     if start is not None:
         model.load_state_dict(start.state_dict())
     model.to(device.place)
-    about = _describe(spec, training, validation, config)
+    about = describe(spec, training, validation, config, start)
     run = Run(model, _optimizer(model, config), device.scaler(), about)
     if state is not None and state.exists():
         run.load(state)
@@ -215,11 +153,13 @@ def train(
     return model.eval(), run.history
 
 
-def _describe(
-    spec: ModelSpec, training: Sequence[Subject], validation: Sequence[Subject], config: TrainConfig
-) -> str:
-    subjects = [[(s.name, len(s.epochs)) for s in part] for part in (training, validation)]
-    return msgspec.json.encode([spec, config, subjects]).decode()
+def _check_length(spec: ModelSpec, training: Sequence[Subject]) -> None:
+    if dataset.n_windows(training, spec.n_context) == 0:
+        longest = max((len(subject.epochs) for subject in training), default=0)
+        raise RecordingError(
+            f"expected a recording to learn from of at least {2 * spec.n_context} epochs, two "
+            f"context windows, found {longest} in the longest"
+        )
 
 
 def _may_improve(run: Run, config: TrainConfig) -> bool:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from engines.bundle import open_bundle
 from models.errors import RecordingError, SpecError
+from models.spec import FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
 from tools.lab import Reading
 from tools.train_report import print_report
 
@@ -71,8 +72,12 @@ def train(
         Literal["hypnod", "paper"],
         typer.Option(help="paper: loss and optimiser of the sDREAMER authors, no masks."),
     ] = "hypnod",
-    context: Annotated[int, typer.Option(min=1, help="Epochs that a new net sees at once.")] = 16,
-    patch: Annotated[int, typer.Option(min=1, help="Samples of a new net's patches.")] = 16,
+    context: Annotated[
+        int | None, typer.Option(min=1, help="Epochs that a new net sees at once; default: 16.")
+    ] = None,
+    patch: Annotated[
+        int | None, typer.Option(min=1, help="Samples of a new net's patches; default: 16.")
+    ] = None,
     dropout: Annotated[
         float | None,
         typer.Option(min=0, max=0.9, help="Of a new net; default: 0.1, simulated mice 0."),
@@ -132,8 +137,9 @@ def train(
     if from_bundle and from_scratch:
         raise SpecError("expected --from-bundle or --from-scratch, found both")
     new = from_scratch or (simulated > 0 and from_bundle is None)
-    if not new and (dropout is not None or (context, patch) != (16, 16)):
+    if not new and (context, patch, dropout) != (None, None, None):
         raise SpecError("expected --context, --patch, --dropout with --from-scratch only")
+    check_out(out)
     options = TrainOptions(
         dirs=tuple(dirs or ()),
         out=out,
@@ -149,8 +155,8 @@ def train(
         start=None if new else open_bundle(from_bundle).path,
         leave_one_out=leave_one_subject_out,
         recipe=recipe,
-        context=context,
-        patch=patch,
+        context=context or 16,
+        patch=patch or 16,
         dropout=dropout,
         passes=passes,
         patience=patience,
@@ -174,3 +180,13 @@ def train(
     else:
         print_report(result)
     console.print(f"wrote {out}, {options.report}.json and {options.report}.png")
+
+
+def check_out(out: Path) -> None:
+    """Raise BadParameter unless `out` is new, empty or a bundle: what is there is replaced."""
+    bundle = {SPEC_FILE, STEP_FILE, FULL_FILE, WEIGHTS_FILE}
+    there = [out] if out.is_file() else sorted(out.iterdir()) if out.exists() else []
+    others = [path for path in there if path.name not in bundle]
+    if others or not out.name:
+        found = others[0] if others else out
+        raise typer.BadParameter(f"--out: expected a new folder or a bundle's, found {found}")

@@ -3,7 +3,9 @@
 import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -12,8 +14,11 @@ from rich.progress import Progress
 from models.dataset import simulate_subjects
 from models.errors import RecordingError
 from models.spec import ModelSpec
+from models.splits import check_enough
 from models.subject import FIRST_UNSEEN_SEED, Subject
 from models.train import PAPER_RECIPE, TrainConfig, mouse_spec
+from tools.evaluate_report import in_words
+from tools.evaluation import Source, compared_s, source_of
 from tools.lab import open_lab, read_subjects
 from tools.train import TrainOptions
 
@@ -47,18 +52,37 @@ def choose_config(options: TrainOptions) -> TrainConfig:
     return msgspec.structs.replace(config, **asked)
 
 
-def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress) -> list[Subject]:
+class Data(NamedTuple):
+    """What there is to learn from."""
+
+    subjects: list[Subject]
+    sources: tuple[Source, ...]
+    """What was read as what; none where mice are simulated."""
+
+
+def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress) -> Data:
     """Read the recordings, or simulate mice.
 
     Raises:
-        HypnodError: a recording cannot be used, or there are no seeds for so many mice.
+        HypnodError: a recording cannot be used, there are too few subjects, or no seeds for so
+            many mice.
     """
-    if not options.simulated:
-        recordings, unscored = open_lab(options.dirs, spec, options.reading)
-        for path in unscored:
-            progress.console.print(f"left out {path}: nobody scored it")
-        shown = progress.track(recordings, description="reading")
-        return [_packed(subject) for subject in read_subjects(shown, spec)]
+    if options.simulated:
+        return Data(_simulate_all(options, spec, progress), ())
+    recordings, unscored = open_lab(options.dirs, spec, options.reading)
+    check_enough(name for lab in recordings for name in lab.subjects.values())
+    sources = tuple(
+        source_of(lab, subject, compared_s(lab.hypnograms[subject.name], spec))
+        for lab in recordings
+        for subject in lab.stream.subjects
+    )
+    for line in (*(f"left out {path}: nobody scored it" for path in unscored), *in_words(sources)):
+        progress.console.print(line)
+    shown = progress.track(recordings, description="reading")
+    return Data([_packed(subject) for subject in read_subjects(shown, spec)], sources)
+
+
+def _simulate_all(options: TrainOptions, spec: ModelSpec, progress: Progress) -> list[Subject]:
     if not 3 <= options.simulated <= _SEEDS:
         raise RecordingError(f"expected 3 to {_SEEDS} simulated mice, found {options.simulated}")
     first = _SEEDS * options.seed
@@ -81,7 +105,7 @@ def _simulate(spec: ModelSpec, hours: float, seed: int) -> Subject:
 
 def _packed(subject: Subject) -> Subject:
     """Return the subject in half the memory; amplitudes keep three digits and a half."""
-    return Subject(subject.name, subject.epochs.astype(np.float16), subject.stages, subject.usable)
+    return replace(subject, epochs=subject.epochs.astype(np.float16))
 
 
 def describe(options: TrainOptions, subjects: Sequence[Subject]) -> str:

@@ -5,6 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models.scores import Scores
+from tools.evaluation import Source
 
 Parts = dict[str, tuple[str, ...]]
 
@@ -37,8 +38,10 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """How it was trained."""
     split: Parts
     """Names of the subjects that the bundle learned from, stopped by and was tested on."""
+    sources: tuple[Source, ...]
+    """What was read as what: channels, hypnograms, and the epochs they were scored in."""
     tested: str
-    """On whom the figures are."""
+    """On whom the figures are, and of epochs of which length."""
     history: tuple[PassReport, ...]
     """Of the net in the bundle."""
     temperatures: dict[str, float]

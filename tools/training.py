@@ -1,12 +1,12 @@
 """What `hypnod train` does: read or simulate subjects, train, calibrate, test, export, report."""
 
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -27,9 +27,10 @@ from models.sdreamer import SDreamer
 from models.spec import ModelSpec, Reference
 from models.splits import Split, hold_out, leave_one_out, split_subjects
 from models.subject import Subject
-from models.train import Pass, Watcher, train
+from models.train import Watcher, train
+from models.train_run import Pass
 from tools.train import TrainOptions
-from tools.train_data import choose_config, describe, new_spec, read_or_simulate
+from tools.train_data import Data, choose_config, describe, new_spec, read_or_simulate
 from tools.train_figure import Example, draw_report
 from tools.train_report import PassReport, Report
 
@@ -77,8 +78,8 @@ def run(options: TrainOptions, console: Console) -> Report | None:
         with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
             start = None if options.start is None else load_model(options.start)
             spec = new_spec(options) if start is None else start.spec
-            subjects = read_or_simulate(options, spec, progress)
-            report = _Work(options, spec, start, subjects, device, progress).do(started)
+            data = read_or_simulate(options, spec, progress)
+            report = _Work(options, spec, start, data, device, progress).do(started)
     return report if device.rank == 0 else None
 
 
@@ -90,13 +91,15 @@ class _Work:
         options: TrainOptions,
         spec: ModelSpec,
         start: SDreamer | None,
-        subjects: Sequence[Subject],
+        data: Data,
         device: Device,
         progress: Progress,
     ) -> None:
         self.options, self.spec, self.start = options, spec, start
         self.config = choose_config(options)
-        self.subjects, self.device, self.progress = subjects, device, progress
+        self.subjects, self.sources = data
+        self.device, self.progress = device, progress
+        self.kept: list[Path] = []  # the runs' states, until the end
 
     def do(self, started: float) -> Report:
         """Train, test, and write bundle and report."""
@@ -122,6 +125,7 @@ class _Work:
         self, split: Split, title: str, state: str
     ) -> tuple[SDreamer, list[Pass], dict[str, float]]:
         """Train and calibrate one net; the test subjects of the split are not touched."""
+        self.kept.append(self.options.state / f"{state}.pt")
         model, history = train(
             self.spec,
             self._of(split.training),
@@ -129,7 +133,7 @@ class _Work:
             self.config,
             self.device,
             start=self.start,
-            state=self.options.state / f"{state}.pt",
+            state=self.kept[-1],
             watcher=Bars(self.progress, title),
         )
         temperatures = fit_temperatures(
@@ -143,12 +147,12 @@ class _Work:
         return model, history, temperatures
 
     def _test(self, model: SDreamer, split: Split) -> Counted:
-        """Count the epochs of each test subject."""
+        """Count the epochs of each test subject, in the length that they were scored in."""
         lags = (0, min(FINAL_LAG, self.spec.n_context - 1))
         counted: Counted = {}
         tests = self._of(split.test)
         for subject in self.progress.track(tests, description="testing"):
-            found = tally(model, subject, lags)
+            found = tally(model, subject, lags, as_scored=True)
             before = counted.get(subject.name)
             counted[subject.name] = (
                 found if before is None else {r: before[r] + found[r] for r in found}
@@ -175,8 +179,8 @@ class _Work:
             minutes=round((time.monotonic() - started) / 60, 1),
             config=msgspec.to_builtins(self.config),
             split=split._asdict(),
-            tested=f"{len(counted)} subjects"
-            + (", each with a net that never saw it" if self.options.leave_one_out else ""),
+            sources=self.sources,
+            tested=self._tested(list(counted)),
             history=msgspec.convert(msgspec.to_builtins(history), tuple[PassReport, ...]),
             temperatures=temperatures,
             scores={_name(reading): each for reading, each in pooled.items()},
@@ -185,6 +189,12 @@ class _Work:
                 for name, tallies in sorted(counted.items())
             },
         )
+
+    def _tested(self, names: Sequence[str]) -> str:
+        lengths = sorted({s.scored_in * self.spec.epoch_s for s in self._of(names)})
+        whom = f"{len(names)} subjects" if len(names) > 1 else names[0]
+        alone = ", each with a net that never saw it" if self.options.leave_one_out else ""
+        return f"{whom}{alone}, epochs of {', '.join(f'{s:g}' for s in lengths)} s"
 
     def _write(self, model: SDreamer, split: Split, report: Report) -> None:
         """Write bundle, report and picture; the run's state has served."""
@@ -207,7 +217,14 @@ class _Work:
         name.with_name(f"{name.name}.json").write_bytes(text)
         tested = self._of(split.test) or self.subjects
         draw_report(report, _example(model, tested[0]), name.with_name(f"{name.name}.png"))
-        shutil.rmtree(self.options.state)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Remove the runs' states, and their folder if nothing else is in it."""
+        for path in self.kept:
+            path.unlink(missing_ok=True)
+        if not any(self.options.state.iterdir()):
+            self.options.state.rmdir()
 
     def _reference(self, split: Split) -> Reference | None:
         """Return what the animals look like that it learned from, where they are enough."""

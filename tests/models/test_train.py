@@ -9,10 +9,11 @@ import torch
 from models import sdreamer
 from models.dataset import iterate_windows
 from models.devices import Device
-from models.errors import WeightsError
+from models.errors import RecordingError, WeightsError
 from models.sdreamer import SDreamer
 from models.subject import Subject
-from models.train import PAPER_RECIPE, Pass, TrainConfig, Watcher, learning_rate, train
+from models.train import PAPER_RECIPE, TrainConfig, Watcher, learning_rate, train
+from models.train_run import Pass
 from tests.support.bundles import TINY, mouse_spec, random_model
 
 SPEC = mouse_spec(4, **TINY)
@@ -98,18 +99,42 @@ def test_a_net_to_start_from_is_trained_on(subjects: list[Subject]) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"spec": mouse_spec(5, **TINY)}, {"batch_size": 4}, {"subject": 1}]
+    ("changes", "sentence"),
+    [
+        ({"spec": mouse_spec(5, **TINY)}, "found one that differs in its net and weights to start"),
+        ({"batch_size": 4}, "in its settings; remove it"),
+        ({"subject": 1, "batch_size": 4}, "in its settings and subjects; remove it"),
+        ({"start": random_model(SPEC, seed=4)}, "in its weights to start from; remove it"),
+    ],
 )
 def test_state_of_another_run_is_refused(
-    subjects: list[Subject], tmp_path: Path, changes: dict[str, Any]
+    subjects: list[Subject], tmp_path: Path, changes: dict[str, Any], sentence: str
 ) -> None:
     state = tmp_path / "state.pt"
-    config = msgspec.structs.replace(CONFIG, passes=1)
-    train(SPEC, subjects[:1], subjects[3:], config, CPU, state=state)
+    config, start = msgspec.structs.replace(CONFIG, passes=1), random_model(SPEC, seed=3)
+    train(SPEC, subjects[:1], subjects[3:], config, CPU, state=state, start=start)
     spec, who = changes.pop("spec", SPEC), changes.pop("subject", 0)
+    start = changes.pop("start", start if spec == SPEC else random_model(spec, seed=3))
     config = msgspec.structs.replace(config, **changes)
-    with pytest.raises(WeightsError, match="expected a run of the same net, subjects and settings"):
-        train(spec, subjects[who : who + 1], subjects[3:], config, CPU, state=state)
+    with pytest.raises(WeightsError, match=sentence) as refused:
+        train(spec, subjects[who : who + 1], subjects[3:], config, CPU, state=state, start=start)
+    assert len(str(refused.value)) < 200 + len(str(state))
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 300, b"PK\x03\x04"])
+def test_a_damaged_state_is_one_sentence(
+    subjects: list[Subject], tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "state.pt").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"state\.pt: expected a run to go on with, found a dam"):
+        train(SPEC, subjects[:1], subjects[3:], CONFIG, CPU, state=tmp_path / "state.pt")
+
+
+def test_subjects_without_a_whole_window_are_refused(subjects: list[Subject]) -> None:
+    short = _subject(0, 8)
+    short = Subject("x", short.epochs[:7], short.stages[:7], short.usable[:7])
+    with pytest.raises(RecordingError, match=r"of at least 8 epochs, .* found 7 in the longest"):
+        train(SPEC, [short], subjects[3:], CONFIG, CPU)
 
 
 def test_the_papers_recipe_draws_no_masks_and_half_a_cosine(subjects: list[Subject]) -> None:

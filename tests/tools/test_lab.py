@@ -89,9 +89,7 @@ def test_a_recording_without_a_hypnogram_is_named_or_left_out_when_told(tmp_path
 
 def test_a_channel_that_is_not_there_is_told_before_anything_is_read(tmp_path):
     simulate(tmp_path / "night.edf")
-    with pytest.raises(
-        StreamError, match=r"night\.edf.*channel 'EEG7', found EEG1, EMG1"
-    ):
+    with pytest.raises(StreamError, match=r"night\.edf.*channel 'EEG7', found EEG1, EMG1"):
         open_lab([tmp_path], SPEC, Reading(eeg=("EEG7",), emg=("EMG1",)))
 
 

@@ -1,0 +1,115 @@
+"""What `hypnod train` takes and refuses, before it trains for hours."""
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+from models.errors import RecordingError
+from models.hypnogram import Hypnogram, read_hypnogram
+from models.simulate import iterate_subjects
+from models.stages import MOUSE
+from models.writers import write_csv
+from tests.support.bundles import TINY, make_bundle
+from tools.cli import app
+from tools.lab import Reading
+from tools.simulate import write_edf
+from tools.train import TrainOptions
+from tools.training import run
+
+SECONDS, SFREQ, MICE = 60, 128.0, ("a", "b", "c")
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("start"), 4, **TINY)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    """Three mice with their stages inside."""
+    for seed, name in enumerate(MICE):
+        path = tmp_path / "lab" / name / "night.edf"
+        path.parent.mkdir(parents=True)
+        mice = iterate_subjects(
+            seed=seed, duration_s=SECONDS, sfreq=SFREQ, time_scale=20, every_stage=True
+        )
+        write_edf(path, mice, SFREQ, 1)
+    return tmp_path / "lab"
+
+
+def _options(lab: Path, start: Path, out: Path) -> TrainOptions:
+    return TrainOptions(
+        dirs=(lab,),
+        out=out,
+        reading=Reading(),
+        simulated=0,
+        hours=1.0,
+        start=start,
+        leave_one_out=True,
+        recipe="hypnod",
+        context=16,
+        patch=16,
+        dropout=None,
+        passes=1,
+        patience=None,
+        batch_size=None,
+        learning_rate=None,
+        seed=0,
+        state=out.with_name("state"),
+        report=out.with_name("report"),
+        device="cpu",
+        precision="float32",
+        threads=1,
+    )
+
+
+def test_a_lab_that_scores_4_s_is_told_its_agreement_in_4_s(
+    lab: Path, start: Path, tmp_path: Path
+) -> None:
+    for edf in lab.glob("*/night.edf"):
+        truth = read_hypnogram(edf, MOUSE).to_epochs(4.0, SECONDS // 4)
+        write_csv(edf.with_suffix(".csv"), Hypnogram.from_epochs(truth, 4.0))
+    options = _options(lab, start, tmp_path / "ours")
+    options.state.mkdir()
+    (options.state / "notes.txt").touch()
+    report = run(options, Console(quiet=True))
+    assert report is not None
+    assert report.scores["mixed live"].n_epochs == len(MICE) * SECONDS // 4
+    assert report.tested == "3 subjects, each with a net that never saw it, epochs of 4 s"
+    found = [(s.subject, s.channels, s.epoch_s) for s in report.sources]
+    assert found == [(name, {"eeg": "EEG1", "emg": "EMG1"}, 4.0) for name in MICE]
+    assert [path.name for path in options.state.iterdir()] == ["notes.txt"]  # a lab's own
+
+
+def _train(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["train", *map(str, arguments), "--device", "cpu"])
+
+
+def test_too_few_subjects_are_told_before_hours_of_reading(
+    lab: Path, start: Path, tmp_path: Path
+) -> None:
+    done = _train(lab / "a", lab / "b", "--out", tmp_path / "x", "--from-bundle", start)
+    with pytest.raises(RecordingError, match=r"at least 3 subjects, .* found 1: night"):
+        raise done.exception or AssertionError
+    assert "reading" not in done.output
+
+
+def test_recordings_shorter_than_two_windows_are_refused(lab: Path, tmp_path: Path) -> None:
+    start = make_bundle(tmp_path, 64, **TINY)
+    done = _train(lab, "--out", tmp_path / "x", "--from-bundle", start)
+    with pytest.raises(RecordingError, match="at least 128 epochs, two context windows, found 60"):
+        raise done.exception or AssertionError
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("place", ["lab", "lab/a/night.edf", "."])
+def test_a_bundle_replaces_no_recordings(
+    lab: Path, start: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.chdir(lab.parent)
+    done = _train("lab", "--out", place, "--from-bundle", start)
+    assert done.exit_code == 2
+    assert "expected a new folder or a bundle's, found" in " ".join(done.output.split())
+    assert all((lab / name / "night.edf").stat().st_size > 0 for name in MICE)
