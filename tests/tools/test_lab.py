@@ -14,6 +14,7 @@ from models.stages import MOUSE, UNSCORED, to_indices
 from models.writers import write_csv, write_edf, write_events
 from tests.support.edf import write_interrupted_edf
 from tests.support.signals import SPEC
+from tests.support.xdf import write_xdf
 from tools.lab import Reading, find_recordings, open_lab, read_subjects
 from tools.simulate import write_edf as write_simulated
 
@@ -164,6 +165,26 @@ def test_a_mat_holds_its_own_scores_and_needs_a_unit(tmp_path):
     io.savemat(tmp_path / "a.mat", signals | {"sleep_scores": np.full(SECONDS, 2.0)})
     (subject,) = read_subjects(open_lab([tmp_path], SPEC, Reading(unit="µV"))[0], SPEC)
     assert subject.stages.tolist() == [2] * SECONDS
+
+
+def test_a_night_is_the_same_whatever_file_it_is_in(tmp_path):
+    mouse = simulate_recording(seed=1, **SIMULATION)
+    numbers, sfreq = to_indices(mouse.hypnograms[0], MOUSE), SIMULATION["sfreq"]
+    simulate(tmp_path / "edf" / "night.edf")
+    for kind in ("mat", "xdf"):
+        (tmp_path / kind).mkdir()
+    signals = {"eeg": mouse.data[:, 0], "emg": mouse.data[:, 1], "eeg_frequency": sfreq}
+    io.savemat(tmp_path / "mat" / "night.mat", signals | {"sleep_scores": numbers})
+    write_xdf(tmp_path / "xdf" / "night.xdf", mouse.data, mouse.ch_names, sfreq)
+    write_csv(tmp_path / "xdf" / "night.csv", Hypnogram.from_epochs(mouse.hypnograms[0], 1.0))
+    recordings, _ = open_lab([tmp_path], SPEC, Reading(unit="µV"))
+    edf, mat, xdf = read_subjects(recordings, SPEC)
+    assert [s.name for s in (edf, mat, xdf)] == ["edf", "mat", "xdf"]
+    assert np.array_equal(mat.epochs, xdf.epochs)
+    assert np.median(np.abs(mat.epochs - edf.epochs)) < 2e-3  # the EDF has 16 bits
+    for subject in (edf, mat, xdf):
+        assert np.array_equal(subject.stages, numbers)
+        assert subject.usable.all()
 
 
 def test_epochs_in_a_gap_are_not_usable_and_hold_no_nan(tmp_path):
