@@ -152,6 +152,43 @@ def test_theta_of_rem_is_narrow_and_where_the_animal_has_it() -> None:
     assert power[peak] > 5 * power[peak + 4]
 
 
+def _emg(stage: str, n_s: int = 120, **changes: float) -> NDArray[np.float32]:
+    """One stage of the plain animal with something changed, µV."""
+    animal = replace(Animal.plain(), **changes)  # type: ignore[arg-type]
+    rngs = np.random.default_rng(7).spawn(2)
+    tracks = draw_tracks(rngs[0], (stage,) * n_s, animal)
+    data = np.zeros((n_s * 512, 2), np.float32)
+    add_emg(data, rngs[1], tracks, animal, 512.0)
+    return data[:, 1]
+
+
+def _power(samples: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Mean power of each 0.25 Hz, by frames of 4 s."""
+    frames = samples.reshape(-1, 2048) * np.hanning(2048)
+    return np.asarray(np.square(np.abs(np.fft.rfft(frames))).mean(axis=0))
+
+
+def test_neck_electrodes_see_heart_beats_and_hum() -> None:
+    silent, beating = (_power(_emg("NREM", heart_uv=uv, emg_uv=2.0)) for uv in (0.0, 30.0))
+    rate = 4 * 9.5
+    found = 4 * 7 + int(np.argmax((beating / silent)[4 * 7 : 4 * 12]))
+    assert abs(found - rate) <= 4  # within 1 Hz of the animal's heart rate
+    assert (beating / silent)[found] > 5
+    humming = _power(_emg("NREM", mains_uv=20.0, mains_hz=60.0))
+    assert int(np.argmax(humming)) == 4 * 60
+
+
+def test_muscles_twitch_in_rem_alone() -> None:
+    def count(stage: str, twitches: float) -> int:
+        emg = _emg(stage, 900, heart_uv=0.0, breath_uv=0.0, twitches=twitches)
+        tenths = emg[: len(emg) // 51 * 51].reshape(-1, 51).std(axis=1)
+        return int(np.count_nonzero(tenths > 3 * np.median(tenths)))
+
+    assert count("REM", 0.0) == 0
+    assert count("REM", 0.3) > 50  # of 270, the loud ones
+    assert count("NREM", 0.3) < 5
+
+
 def test_synthesised_noise_has_the_power_asked_for_everywhere() -> None:
     rng = np.random.default_rng(0)
     n_samples = 600 * 100 + 37
