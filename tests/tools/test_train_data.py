@@ -2,20 +2,24 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from models.errors import RecordingError
 from models.hypnogram import Hypnogram, read_hypnogram
+from models.losses import PAPER
 from models.simulate import iterate_subjects
 from models.stages import MOUSE
+from models.train import PAPER_RECIPE
 from models.writers import write_csv
 from tests.support.bundles import TINY, make_bundle
 from tools.cli import app
 from tools.lab import Reading
 from tools.simulate import write_edf
 from tools.train import TrainOptions
+from tools.train_data import FINE_TUNING, FROM_SCRATCH, choose_config, new_spec
 from tools.training import run
 
 SECONDS, SFREQ, MICE = 60, 128.0, ("a", "b", "c")
@@ -81,6 +85,17 @@ def test_a_lab_that_scores_4_s_is_told_its_agreement_in_4_s(
     found = [(s.subject, s.channels, s.epoch_s) for s in report.sources]
     assert found == [(name, {"eeg": "EEG1", "emg": "EMG1"}, 4.0) for name in MICE]
     assert [path.name for path in options.state.iterdir()] == ["notes.txt"]  # a lab's own
+
+
+def test_the_settings_follow_from_the_kind_of_run(lab: Path, start: Path, tmp_path: Path) -> None:
+    tuning = _options(lab, start, tmp_path / "x")
+    scratch = msgspec.structs.replace(tuning, start=None, passes=None)
+    assert choose_config(tuning) == msgspec.structs.replace(FINE_TUNING, passes=1)
+    assert choose_config(scratch) == FROM_SCRATCH
+    paper = msgspec.structs.replace(scratch, recipe="paper", seed=3)
+    assert choose_config(paper) == msgspec.structs.replace(PAPER_RECIPE, seed=3)
+    assert (choose_config(paper).loss, choose_config(paper).masks) == (PAPER, False)
+    assert new_spec(paper).architecture == {"dropout": 0.1, "patch_size": 16}
 
 
 def _train(*arguments: object) -> Result:
