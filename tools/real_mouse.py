@@ -13,11 +13,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.chunk import Chunk
 from daemon.config import QualityConfig, StagingConfig, StreamConfig, SubjectConfig
 from daemon.messages import Kind
 from daemon.pipeline import EpochBatch, Pipeline
-from daemon.recorded import CHUNK_S, describe
+from daemon.recorded import chunks, describe
 from daemon.stager import Estimate
 from engines.bundle import Bundle
 from engines.select import open_engine
@@ -160,8 +159,8 @@ def _condition(path: Path, spec: ModelSpec) -> Iterator[EpochBatch]:
     recording = open_recording(path, list(CHANNELS.values()))
     stream = _stream(list(CHANNELS))
     pipeline = Pipeline(stream, StagingConfig(), QualityConfig(), spec, describe(recording))
-    for data, times in recording.chunks(round(CHUNK_S * recording.sfreq)):
-        pipeline.push(Chunk(data, times, arrived=float(times[-1])))
+    for chunk in chunks(recording):
+        pipeline.push(chunk)
         yield from pipeline.pop_ready()
 
 
