@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from engines.bundle import open_bundle
-from models.errors import RecordingError, SpecError
+from models.errors import RecordingError, SpecError, WeightsError
 from models.spec import FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
 from tools.lab import Reading
 from tools.train_report import print_report
@@ -169,8 +169,12 @@ def train(
         precision=precision,
         threads=threads,
     )
-    from tools.training import run  # noqa: PLC0415 - torch takes seconds to load
-
+    try:  # here, not above: torch takes seconds to load, and where hypnod only stages there is none
+        from tools.training import run  # noqa: PLC0415
+    except ImportError as error:
+        raise WeightsError(
+            f"expected pip install 'hypnod[train]' to have been run, found: {error}"
+        ) from error
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     result = run(options, console)
     if result is None:

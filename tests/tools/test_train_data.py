@@ -1,5 +1,7 @@
 """What `hypnod train` takes and refuses, before it trains for hours."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -23,6 +25,20 @@ from tools.train_data import FINE_TUNING, FROM_SCRATCH, choose_config, new_spec
 from tools.training import run
 
 SECONDS, SFREQ, MICE = 60, 128.0, ("a", "b", "c")
+
+
+WITHOUT_TORCH = """
+import sys
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError("No module named 'torch'")
+
+sys.meta_path.insert(0, NoTorch())
+from tools.cli import main
+main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +116,17 @@ def test_the_settings_follow_from_the_kind_of_run(lab: Path, start: Path, tmp_pa
 
 def _train(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["train", *map(str, arguments), "--device", "cpu"])
+
+
+@pytest.mark.parametrize("command", ["train", "import"])
+def test_a_computer_without_torch_is_told_what_to_install(tmp_path: Path, command: str) -> None:
+    arguments = [sys.executable, "-c", WITHOUT_TORCH, command, str(tmp_path / "x"), "--out", "y"]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert done.stderr.strip() == (
+        "hypnod: expected pip install 'hypnod[train]' to have been run, "
+        "found: No module named 'torch'"
+    )
 
 
 def test_too_few_subjects_are_told_before_hours_of_reading(
