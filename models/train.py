@@ -74,6 +74,9 @@ one half of a cosine spans the run, as their paper means it."""
 class Watcher:
     """Is told how a run goes; the base does nothing with it."""
 
+    def resumed(self, n_passes: int) -> None:
+        """Take in that the run goes on after so many passes."""
+
     def step(self, done: int, total: int, loss: float) -> None:
         """Take in a step of a pass: the first is 1."""
 
@@ -140,9 +143,11 @@ def train(
     model.to(device.place)
     about = describe(spec, training, validation, config, start)
     run = Run(model, _optimizer(model, config), device.scaler(), about)
+    watcher = watcher or Watcher()
     if state is not None and state.exists():
         run.load(state)
-    called, watcher = device.parallel(model), watcher or Watcher()
+        watcher.resumed(len(run.history))
+    called = device.parallel(model)
     while len(run.history) < config.passes and _may_improve(run, config):
         _run_pass(run, called, training, validation, config, device, watcher)
         watcher.passed(run.history[-1])

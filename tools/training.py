@@ -50,6 +50,11 @@ class Bars(Watcher):
         self._task = progress.add_task(title, total=None)
         self._n = 1
 
+    def resumed(self, n_passes: int) -> None:
+        """Say that it goes on."""
+        self._n = n_passes + 1
+        self._progress.console.print(f"{self._title}goes on after pass {n_passes}")
+
     def step(self, done: int, total: int, loss: float) -> None:
         """Advance the bar."""
         text = f"{self._title}pass {self._n}, loss {loss:.3f}"
