@@ -150,9 +150,9 @@ def train(
     called = device.parallel(model)
     while len(run.history) < config.passes and _may_improve(run, config):
         _run_pass(run, called, training, validation, config, device, watcher)
-        watcher.passed(run.history[-1])
         if state is not None and device.rank == 0:
             run.save(state)
+        watcher.passed(run.history[-1])  # after it is kept: who was told of a pass may interrupt
     if run.best_weights is not None:
         model.load_state_dict(run.best_weights)
     return model.eval(), run.history

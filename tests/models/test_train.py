@@ -40,11 +40,12 @@ def subjects() -> list[Subject]:
 class _Lines(Watcher):
     """Keeps what it is told, and interrupts the run after one pass if asked to."""
 
-    def __init__(self, interrupt_after: int = 0) -> None:
+    def __init__(self, interrupt_after: int = 0, *, at_once: bool = False) -> None:
         self.passes: list[Pass] = []
         self.steps = 0
         self.before = 0
         self._interrupt_after = interrupt_after
+        self._interrupt_at_once = at_once
 
     def resumed(self, n_passes: int) -> None:
         self.before = n_passes
@@ -57,6 +58,8 @@ class _Lines(Watcher):
 
     def passed(self, result: Pass) -> None:
         self.passes.append(result)
+        if self._interrupt_at_once:
+            raise KeyboardInterrupt
 
 
 def _same(a: SDreamer, b: SDreamer) -> bool:
@@ -84,6 +87,15 @@ def test_training_learns_and_an_interrupted_run_ends_the_same(
     assert (resumed.before, resumed.passes) == (1, history[1:])
     assert _same(model, whole)
     assert [path.name for path in state.parent.iterdir()] == ["state.pt"]
+
+
+def test_a_pass_that_was_told_is_kept(subjects: list[Subject], tmp_path: Path) -> None:
+    state, told = tmp_path / "state.pt", _Lines(at_once=True)
+    with pytest.raises(KeyboardInterrupt):
+        train(SPEC, subjects[:1], subjects[3:], CONFIG, CPU, state=state, watcher=told)
+    again = _Lines()
+    _, history = train(SPEC, subjects[:1], subjects[3:], CONFIG, CPU, state=state, watcher=again)
+    assert (told.passes, again.before) == (history[:1], 1)
 
 
 def test_best_pass_is_kept_and_no_progress_stops_the_run(subjects: list[Subject]) -> None:
