@@ -119,7 +119,7 @@ def test_shipped_bundle_stages_mice_it_never_saw() -> None:
     bundle = open_bundle()
     subjects = [_unseen(seed) for seed in SEEDS]
     scores = evaluate(load_model(bundle.path), subjects)
-    assert bundle.spec == mouse_spec(dropout=0.0, patch_size=64)
+    assert bundle.spec == mouse_spec(64, dropout=0.0, patch_size=128)
     assert sum(file.stat().st_size for file in bundle.path.iterdir()) < 20e6
     assert (scores["mixed", 0].kappa or 0) >= 0.8
     assert min(scores[p, 0].kappa or 0 for p in ("eeg", "emg")) > 0.4
