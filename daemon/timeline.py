@@ -10,7 +10,7 @@ A clock that was set is told from missing or repeated samples by their arrival, 
 runs in real time (daemon/pace.py): a sample from the future means a clock set forward, samples
 that stay late one set back. Then the times go on, by this machine's clock, and the timestamps
 that follow are moved by what the clock was. Elsewhere a gap of any length up to a day is
-believed, and two seconds of samples in a row from the past are a clock set back.
+believed, and 1.75 s of samples in a row from the past are a clock set back.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from scipy import signal
 from daemon.pace import Pace
 
 _TRACKING_S = 10.0  # time constant of the tracker
-_CLOCK_RESET_S = 2.0  # this much data in a row from the past means that the clock was set back
+_CLOCK_RESET_S = 1.75  # this much in a row from the past is a clock set back, such as one by 2 s
 _LATE_S = 0.5  # so does this much, over as long a time, where it can be told by their arrival
 _LONGEST_GAP_S = 86_400.0  # a longer one is a clock that was set
 _SEAM_S = 1.0  # without a longer silence, no sample is missing where a clock was set

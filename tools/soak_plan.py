@@ -16,7 +16,7 @@ _DELIVERY = ("gap", "drop", "freeze", "duplicate", "reorder")
 _TIMING = ("bunch", "jitter", "clock-jump", "drift")
 _HIDEABLE = ("gap", "drop", "freeze", "clock-jump")
 _CLOCK_APART_S = 15.0
-_TWICE_S = 1.5  # 2 s of samples in a row from the past are a clock that was set back
+_TWICE_S = 1.5  # 1.75 s of samples in a row from the past are a clock that was set back
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,14 +70,27 @@ def test_duplicated_and_reordered_chunks_are_dropped_not_shifted():
     assert len(gaps) == 1
 
 
-def test_clock_set_back_loses_two_seconds_and_keeps_the_grid():
+def test_clock_set_back_loses_less_than_two_seconds_and_keeps_the_grid():
     true = np.arange(512 * 20) / SFREQ
     timestamps = true.copy()
     timestamps[5000:] -= 3600.0
     index, times, gaps, timeline = place(timestamps)
-    assert timeline.dropped == 1024
-    assert gaps == [5000 + 1024]
+    assert timeline.dropped == 896
+    assert gaps == [5000 + 896]
     np.testing.assert_allclose(times, true[index], atol=1e-9)
+
+
+@pytest.mark.parametrize("rounded", [np.floor, np.ceil])
+@pytest.mark.parametrize("pause_s", [5, 15, 30])
+def test_a_played_clock_set_back_by_two_seconds_is_found_out_after_bunches(rounded, pause_s):
+    """The tracker is some samples off then, and but two seconds of samples lie in the past."""
+    true = np.arange(512 * (80 + pause_s)) / SFREQ
+    timestamps = np.where((true > 10) & (true < 70), rounded(true / 0.1) * 0.1, true)
+    timestamps[512 * (70 + pause_s) :] -= 2.0
+    index, times, _, timeline = place(timestamps)
+    assert timeline.clock_shift == pytest.approx(2.0, abs=0.02)
+    late = index > 512 * (74 + pause_s)
+    np.testing.assert_allclose(times[late], true[index][late], atol=0.02)
 
 
 def test_timestamps_that_are_not_numbers_are_dropped():
