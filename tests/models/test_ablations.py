@@ -9,7 +9,7 @@ from models.errors import RecordingError
 from models.subject import Subject
 from models.train import mouse_spec
 
-TINY_BUDGET = {"training": 1, "validation": 1, "test": 1, "hours": 0.02}
+TINY_BUDGET = {"training": 1, "validation": 1, "test": 1, "hours": 0.04}
 
 
 def _run(out: Path, only: str, **budget: float) -> None:
