@@ -7,7 +7,6 @@ trained again, so an interrupted run goes on. All of it is on simulated mice, an
 far below that of the shipped bundle: differences count, not levels.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
@@ -105,8 +104,6 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     title: str
     n_parameters: int
-    minutes: float
-    """Of training and testing."""
     date: str
     scores: dict[str, Scores]
     """By pathway and reading."""
@@ -132,7 +129,6 @@ def _mice(first: int, n: int, hours: float, whole: bool) -> list[Subject]:
 
 def measure(variant: Variant, budget: Budget) -> Result:
     """Train, calibrate and test one variant."""
-    started = time.monotonic()
     spec = mouse_spec(variant.n_context, **{**_SHIPPED, **variant.architecture})
     training, validation, test = (
         _mice(first, n, budget.hours, variant.whole)
@@ -156,7 +152,6 @@ def measure(variant: Variant, budget: Budget) -> Result:
     return Result(
         title=variant.title,
         n_parameters=sum(p.numel() for p in model.parameters()),
-        minutes=round((time.monotonic() - started) / 60, 1),
         date=datetime.now(UTC).date().isoformat(),
         scores={f"{p} {'final' if lag else 'live'}": s for (p, lag), s in found.items()},
         noise=_with_noise(model, spec, test) if variant.noise else {},
@@ -191,8 +186,10 @@ def as_markdown(table: Table) -> str:
     )
     columns = (
         *("variant", "parameters", "κ live: mixed, EEG, EMG", "κ final: mixed, EEG, EMG"),
-        *("live: accuracy, macro-F1, ECE", "min"),
+        "live: accuracy, macro-F1, ECE",
     )
+    if missing := [v.title for name, v in VARIANTS.items() if name not in table.results]:
+        about += f" **Not made yet:** {'; '.join(missing)}."
     lines = [about, "", *_rows([columns, *map(_row, table.results.values())])]
     noisy = [result for result in table.results.values() if result.noise]
     if noisy:
@@ -210,7 +207,7 @@ def _row(result: Result) -> tuple[str, ...]:
     ]
     live = result.scores["mixed live"]
     figures = ", ".join(f"{x or 0:.3f}" for x in (live.accuracy, live.macro_f1, live.ece))
-    return (result.title, f"{result.n_parameters:,}", *kappas, figures, f"{result.minutes:.1f}")
+    return (result.title, f"{result.n_parameters:,}", *kappas, figures)
 
 
 def _rows(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -261,7 +258,7 @@ def main(
                 draft.write_bytes(msgspec.json.format(msgspec.json.encode(table)) + b"\n")
             out.with_suffix(".md").write_text(as_markdown(table), encoding="utf-8")
             live = result.scores["mixed live"].kappa
-            console.print(f"{name}: κ live {live}, {result.minutes:.1f} min")
+            console.print(f"{name}: κ live {live}")
 
 
 def _with(table: Table, name: str, result: Result) -> Table:

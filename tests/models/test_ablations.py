@@ -24,6 +24,7 @@ def test_a_variant_is_trained_once_and_told_in_both_files(tmp_path: Path) -> Non
     assert out.with_suffix(".json").read_bytes() == first
     _run(out, "epoch-only")
     text = out.with_suffix(".md").read_text()
+    assert text.index(VARIANTS["baseline"].title) < text.index("| variant |")  # as not made yet
     assert text.index(VARIANTS["epoch-only"].title) < text.index(VARIANTS["patch-64"].title)
     with pytest.raises(RecordingError, match=r"expected a table of .*seed=1"):
         _run(out, "patch-64", seed=1)
