@@ -78,7 +78,7 @@ bundle: $(DEV) ## retrain and re-export the shipped bundle on simulated mice (MI
 		--learning-rate 5e-4 --out models/bundles/sdreamer-mouse \
 		--state runs/sdreamer-mouse.state --report runs/sdreamer-mouse
 
-ablations: $(DEV) ## what each part of the model is worth, into docs/ablations.md (an hour; goes on)
+ablations: $(DEV) ## what each part of the model is worth, into docs/ablations.md (7 minutes on an H200 with PROCESSES=11, hours on two cores; goes on)
 	$(BIN)/python -m models.ablations --out docs/ablations --jobs $(PROCESSES)
 
 clean: ## remove .venv and caches

@@ -7,12 +7,13 @@ trained again, so an interrupted run goes on. All of it is on simulated mice, an
 far below that of the shipped bundle: differences count, not levels.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
-from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -20,9 +21,10 @@ import numpy as np
 import torch
 import typer
 from rich.console import Console
+from rich.progress import track
 
 from models.calibration import fit_temperatures, fold_temperatures
-from models.dataset import simulate_subjects
+from models.dataset import simulate_packed
 from models.devices import open_device
 from models.errors import RecordingError
 from models.evaluate import evaluate
@@ -41,25 +43,27 @@ NOISE = (0.5, 1.0, 2.0)
 
 _FIRST_VALIDATION = 500_000
 _FIRST_TEST = FIRST_UNSEEN_SEED + 500_000  # not those of docs/accuracy.md: this table chooses
-_EPOCHS_A_STEP = 256  # for every length of the context window
+_EPOCHS_A_STEP = 512  # for every length of the context window
+_LEARNING_RATE = 5e-4  # the shipped bundle's
 _EVERY = 4  # so many-th epoch of the test mice is read: neighbours tell the same
 _EVERY_NOISY = 8
 
+_CONSOLE = Console(stderr=True, soft_wrap=True, highlight=False)
 _SHIPPED: Mapping[str, Hyperparameter] = {"dropout": 0.0, "patch_size": 128}
 
 
 class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every variant is given."""
 
-    training: int = 48
+    training: int = 200
     """Simulated mice to learn from."""
     validation: int = 6
     """Others, to choose the pass and the temperatures by."""
     test: int = 10
     """Others, for the table."""
-    hours: float = 0.5
+    hours: float = 0.75
     """Of each mouse."""
-    passes: int = 2
+    passes: int = 3
     """Through the training mice."""
     seed: int = 0
     """Of weights, windows and masks; the mice are always the same."""
@@ -121,26 +125,51 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """By variant."""
 
 
-@cache
-def _mice(first: int, n: int, hours: float, whole: bool) -> list[Subject]:
-    spec = mouse_spec()
-    return list(simulate_subjects(spec, range(first, first + n), hours, whole=whole))
+def _simulate(folder: Path, budget: Budget, jobs: int, *, whole: bool) -> None:
+    """Simulate all mice once, for every variant to map into memory."""
+    for group, seeds in _seeds(budget).items():
+        mice = simulate_packed(mouse_spec(), seeds, budget.hours, jobs, whole=whole)
+        place = _place(folder, group, whole)
+        place.mkdir()
+        title = f"simulating: {group}{', whole recordings' if whole else ''}"
+        for mouse in track(mice, title, len(seeds), console=_CONSOLE):
+            np.save(place / f"{mouse.name}.epochs.npy", mouse.epochs)
+            np.save(place / f"{mouse.name}.stages.npy", mouse.stages)
 
 
-def measure(variant: Variant, budget: Budget) -> Result:
-    """Train, calibrate and test one variant."""
+def _seeds(budget: Budget) -> dict[str, range]:
+    groups = (
+        ("training", 0, budget.training),
+        ("validation", _FIRST_VALIDATION, budget.validation),
+        ("test", _FIRST_TEST, budget.test),
+    )
+    return {group: range(first, first + n) for group, first, n in groups}
+
+
+def _place(folder: Path, group: str, whole: bool) -> Path:
+    return folder / f"{group}{'-whole' if whole else ''}"
+
+
+def _read(place: Path) -> list[Subject]:
+    mice = []
+    for file in sorted(place.glob("*.epochs.npy")):
+        name = file.name.removesuffix(".epochs.npy")
+        epochs = np.load(file, mmap_mode="c")
+        stages = np.load(place / f"{name}.stages.npy")
+        mice.append(Subject(name, epochs, stages, np.ones(epochs.shape[:2], bool)))
+    return mice
+
+
+def measure(variant: Variant, budget: Budget, folder: Path) -> Result:
+    """Train, calibrate and test one variant, on the mice in a folder."""
     spec = mouse_spec(variant.n_context, **{**_SHIPPED, **variant.architecture})
     training, validation, test = (
-        _mice(first, n, budget.hours, variant.whole)
-        for first, n in (
-            (0, budget.training),
-            (_FIRST_VALIDATION, budget.validation),
-            (_FIRST_TEST, budget.test),
-        )
+        _read(_place(folder, group, variant.whole)) for group in _seeds(budget)
     )
     config = TrainConfig(
         passes=budget.passes,
         batch_size=_EPOCHS_A_STEP // variant.n_context,
+        learning_rate=_LEARNING_RATE,
         seed=budget.seed,
         loss=variant.loss,
     )
@@ -231,17 +260,16 @@ def load_table(path: Path, budget: Budget, device: str) -> Table:
 
 def main(
     out: Annotated[Path, typer.Option(help="Writes OUT.json and OUT.md.")],
-    training: Annotated[int, typer.Option(min=1, help="Mice to learn from.")] = 48,
+    training: Annotated[int, typer.Option(min=1, help="Mice to learn from.")] = 200,
     validation: Annotated[int, typer.Option(min=1, help="Mice to calibrate by.")] = 6,
     test: Annotated[int, typer.Option(min=1, help="Mice to test on.")] = 10,
-    hours: Annotated[float, typer.Option(min=0.02, help="Of each mouse.")] = 0.5,
-    passes: Annotated[int, typer.Option(min=1, help="Through the training mice.")] = 2,
+    hours: Annotated[float, typer.Option(min=0.02, help="Of each mouse.")] = 0.75,
+    passes: Annotated[int, typer.Option(min=1, help="Through the training mice.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, windows and masks.")] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="Variants at once, a thread each.")] = 1,
     only: Annotated[list[str] | None, typer.Option(help="Only this variant.")] = None,
 ) -> None:
     """Train and test every variant that OUT.json does not hold yet."""
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
     budget = Budget(
         training=training, validation=validation, test=test, hours=hours, passes=passes, seed=seed
     )
@@ -249,16 +277,23 @@ def main(
         described = str(device)
     table = load_table(out.with_suffix(".json"), budget, described)
     missing = [name for name in only or VARIANTS if name not in table.results]
-    with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        running = {pool.submit(measure, VARIANTS[name], budget): name for name in missing}
-        for done in as_completed(running):
-            name, result = running[done], done.result()
-            table = _with(table, name, result)
-            with replacing(out.with_suffix(".json")) as draft:
-                draft.write_bytes(msgspec.json.format(msgspec.json.encode(table)) + b"\n")
-            out.with_suffix(".md").write_text(as_markdown(table), encoding="utf-8")
-            live = result.scores["mixed live"].kappa
-            console.print(f"{name}: κ live {live}")
+    with TemporaryDirectory(prefix="hypnod-ablations-") as scratch:
+        folder = Path(scratch)
+        for whole in sorted({VARIANTS[name].whole for name in missing}):
+            _simulate(folder, budget, os.cpu_count() or 1, whole=whole)
+        context = get_context("spawn")
+        with ProcessPoolExecutor(jobs, context, torch.set_num_threads, (1,)) as pool:
+            running = {
+                pool.submit(measure, VARIANTS[name], budget, folder): name for name in missing
+            }
+            for done in as_completed(running):
+                name, result = running[done], done.result()
+                table = _with(table, name, result)
+                with replacing(out.with_suffix(".json")) as draft:
+                    draft.write_bytes(msgspec.json.format(msgspec.json.encode(table)) + b"\n")
+                out.with_suffix(".md").write_text(as_markdown(table), encoding="utf-8")
+                live = result.scores["mixed live"].kappa
+                _CONSOLE.print(f"{name}: κ live {live}")
 
 
 def _with(table: Table, name: str, result: Result) -> Table:

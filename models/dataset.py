@@ -1,8 +1,11 @@
 """Recordings → conditioned epochs → context windows, exactly as a live stream would give them."""
 
 import math
+import multiprocessing
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -101,6 +104,28 @@ def simulate_subjects(
         stages = to_indices(recording.hypnograms[0], spec.stages)[: len(epochs)]
         usable = np.ones(epochs.shape[:2], bool)
         yield Subject(f"simulated-{seed}", epochs, stages.astype(np.int64), usable)
+
+
+def simulate_packed(
+    spec: ModelSpec, seeds: Sequence[int], hours: float, processes: int = 1, *, whole: bool = False
+) -> Iterator[Subject]:
+    """Simulate mice as `simulate_subjects` does, so many at once, each in half the memory."""
+    simulate = partial(_simulate_one, spec, hours, whole)
+    if processes == 1:
+        yield from map(simulate, seeds)
+        return
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(simulate, seeds)
+
+
+def _simulate_one(spec: ModelSpec, hours: float, whole: bool, seed: int) -> Subject:
+    (subject,) = simulate_subjects(spec, [seed], hours, whole=whole)
+    return pack(subject)
+
+
+def pack(subject: Subject) -> Subject:
+    """Return the subject in half the memory; amplitudes keep three digits and a half."""
+    return replace(subject, epochs=subject.epochs.astype(np.float16))
 
 
 def n_windows(subjects: Sequence[Subject], n_context: int) -> int:

@@ -1,17 +1,12 @@
 """What `hypnod train` trains, how, and on whom: by its options."""
 
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 from rich.progress import Progress
 
-from models.dataset import simulate_subjects
+from models.dataset import pack, simulate_packed
 from models.errors import RecordingError
 from models.spec import ModelSpec
 from models.splits import check_enough
@@ -79,7 +74,7 @@ def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress)
     for line in (*(f"left out {path}: nobody scored it" for path in unscored), *in_words(sources)):
         progress.console.print(line)
     shown = progress.track(recordings, description="reading")
-    return Data([_packed(subject) for subject in read_subjects(shown, spec)], sources)
+    return Data([pack(subject) for subject in read_subjects(shown, spec)], sources)
 
 
 def _simulate_all(options: TrainOptions, spec: ModelSpec, progress: Progress) -> list[Subject]:
@@ -89,23 +84,8 @@ def _simulate_all(options: TrainOptions, spec: ModelSpec, progress: Progress) ->
     if first + options.simulated > FIRST_UNSEEN_SEED:
         raise RecordingError(f"expected a seed below {FIRST_UNSEEN_SEED // _SEEDS}")
     seeds = range(first, first + options.simulated)
-    simulate = partial(_simulate, spec, options.hours)
-    if options.threads == 1:
-        return list(progress.track(map(simulate, seeds), len(seeds), description="simulating"))
-    with ProcessPoolExecutor(options.threads, multiprocessing.get_context("spawn")) as processes:
-        return list(
-            progress.track(processes.map(simulate, seeds), len(seeds), description="simulating")
-        )
-
-
-def _simulate(spec: ModelSpec, hours: float, seed: int) -> Subject:
-    (subject,) = simulate_subjects(spec, [seed], hours)
-    return _packed(subject)
-
-
-def _packed(subject: Subject) -> Subject:
-    """Return the subject in half the memory; amplitudes keep three digits and a half."""
-    return replace(subject, epochs=subject.epochs.astype(np.float16))
+    mice = simulate_packed(spec, seeds, options.hours, options.threads)
+    return list(progress.track(mice, len(seeds), description="simulating"))
 
 
 def describe(options: TrainOptions, subjects: Sequence[Subject]) -> str:
