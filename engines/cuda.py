@@ -119,7 +119,7 @@ def _kernel_driver() -> str:
 class Gpu:
     """A stream on the first GPU and the memory held there; `close` gives all of it back.
 
-    Nobody has run this class on a GPU yet. Addresses are plain integers.
+    Addresses are plain integers.
 
     Raises:
         EngineError: at every call that the CUDA runtime refuses.

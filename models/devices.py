@@ -55,7 +55,8 @@ class Device:
 
     def __str__(self) -> str:
         processes = f", {self.n_ranks} processes" if self.n_ranks > 1 else ""
-        return f"{self.place.type}, {str(self.dtype).removeprefix('torch.')}{processes}"
+        gpu = f" ({torch.cuda.get_device_name(self.place)})" if self.place.type == "cuda" else ""
+        return f"{self.place.type}{gpu}, {str(self.dtype).removeprefix('torch.')}{processes}"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""For tests on a GPU. Nobody has run them yet; without a GPU each skips and says why."""
+"""For tests on a GPU; without one each skips and says why. Nobody has run those of TensorRT yet."""
 
 import numpy as np
 import pytest

@@ -12,54 +12,18 @@ from models.devices import Device
 from models.errors import RecordingError, WeightsError
 from models.sdreamer import SDreamer
 from models.subject import Subject
-from models.train import PAPER_RECIPE, TrainConfig, Watcher, learning_rate, train
-from models.train_run import Pass
+from models.train import PAPER_RECIPE, TrainConfig, learning_rate, train
 from tests.support.bundles import TINY, mouse_spec, random_model
+from tests.support.training import Lines, easy_subject
 
 SPEC = mouse_spec(4, **TINY)
 CPU = Device(torch.device("cpu"), torch.float32)
 CONFIG = TrainConfig(passes=3, batch_size=8, learning_rate=3e-3, seed=5)
 
 
-def _subject(seed: int, n_epochs: int = 240) -> Subject:
-    """Bouts of three stages that differ in the EEG's frequency and the EMG's amplitude."""
-    rng = np.random.default_rng(seed)
-    stages = np.repeat(rng.permutation(np.arange(n_epochs // 8) % 3), 8)
-    t = np.arange(512) / 512
-    eeg = np.sin(2 * np.pi * (np.array([20.0, 2.0, 7.0])[stages, None] * t + rng.random()))
-    emg = rng.standard_normal((n_epochs, 512)) * np.array([3.0, 1.0, 0.3])[stages, None]
-    epochs = np.stack([eeg, emg], axis=1).astype(np.float32)
-    return Subject(str(seed), epochs, stages, np.ones((n_epochs, 2), bool))
-
-
 @pytest.fixture(scope="module")
 def subjects() -> list[Subject]:
-    return [_subject(seed) for seed in range(4)]
-
-
-class _Lines(Watcher):
-    """Keeps what it is told, and interrupts the run after one pass if asked to."""
-
-    def __init__(self, interrupt_after: int = 0, *, at_once: bool = False) -> None:
-        self.passes: list[Pass] = []
-        self.steps = 0
-        self.before = 0
-        self._interrupt_after = interrupt_after
-        self._interrupt_at_once = at_once
-
-    def resumed(self, n_passes: int) -> None:
-        self.before = n_passes
-
-    def step(self, done: int, total: int, loss: float) -> None:
-        assert done <= total
-        self.steps += 1
-        if self._interrupt_after and len(self.passes) == self._interrupt_after:
-            raise KeyboardInterrupt
-
-    def passed(self, result: Pass) -> None:
-        self.passes.append(result)
-        if self._interrupt_at_once:
-            raise KeyboardInterrupt
+    return [easy_subject(seed) for seed in range(4)]
 
 
 def _same(a: SDreamer, b: SDreamer) -> bool:
@@ -78,8 +42,8 @@ def test_training_learns_and_an_interrupted_run_ends_the_same(
 
     state = tmp_path / "run" / "state.pt"
     with pytest.raises(KeyboardInterrupt):
-        train(SPEC, subjects[:3], subjects[3:], CONFIG, CPU, state=state, watcher=_Lines(1))
-    resumed = _Lines()
+        train(SPEC, subjects[:3], subjects[3:], CONFIG, CPU, state=state, watcher=Lines(1))
+    resumed = Lines()
     model, again = train(
         SPEC, subjects[:3], subjects[3:], CONFIG, CPU, state=state, watcher=resumed
     )
@@ -90,10 +54,10 @@ def test_training_learns_and_an_interrupted_run_ends_the_same(
 
 
 def test_a_pass_that_was_told_is_kept(subjects: list[Subject], tmp_path: Path) -> None:
-    state, told = tmp_path / "state.pt", _Lines(at_once=True)
+    state, told = tmp_path / "state.pt", Lines(at_once=True)
     with pytest.raises(KeyboardInterrupt):
         train(SPEC, subjects[:1], subjects[3:], CONFIG, CPU, state=state, watcher=told)
-    again = _Lines()
+    again = Lines()
     _, history = train(SPEC, subjects[:1], subjects[3:], CONFIG, CPU, state=state, watcher=again)
     assert (told.passes, again.before) == (history[:1], 1)
 
@@ -147,7 +111,7 @@ def test_a_damaged_state_is_one_sentence(
 
 
 def test_subjects_without_a_whole_window_are_refused(subjects: list[Subject]) -> None:
-    short = _subject(0, 8)
+    short = easy_subject(0, 8)
     short = Subject("x", short.epochs[:7], short.stages[:7], short.usable[:7])
     with pytest.raises(RecordingError, match=r"of at least 8 epochs, .* found 7 in the longest"):
         train(SPEC, [short], subjects[3:], CONFIG, CPU)
