@@ -22,7 +22,7 @@ from models.errors import RecordingError
 from models.evaluate import evaluate
 from models.losses import PAPER, LossConfig, staging_loss
 from models.sdreamer import SDreamer
-from models.spec import MIXED, Band, Hyperparameter, ModelSpec
+from models.spec import Band, Hyperparameter, ModelSpec
 from models.stages import MOUSE
 from models.subject import Subject
 from models.train_run import Pass, Run, describe
@@ -121,6 +121,9 @@ def train(
 ) -> tuple[SDreamer, list[Pass]]:
     """Train a net and return it with the weights of its best pass, in eval mode, and its history.
 
+    The weights that training starts from count as a pass, too, if they are not new ones: what
+    learns nothing better from a lab's recordings stays as it was.
+
     Args:
         spec: the net.
         training: subjects to learn from.
@@ -146,9 +149,12 @@ def train(
     watcher = watcher or Watcher()
     if state is not None and state.exists():
         run.load(state)
-        watcher.resumed(len(run.history))
+        watcher.resumed(run.n_passes)
+    if start is not None and not run.history:
+        run.add(_validate(run, validation, config, device, 0))
+        watcher.passed(run.history[0])
     called = device.parallel(model)
-    while len(run.history) < config.passes and _may_improve(run, config):
+    while run.n_passes < config.passes and _may_improve(run, config):
         _run_pass(run, called, training, validation, config, device, watcher)
         if state is not None and device.rank == 0:
             run.save(state)
@@ -168,7 +174,7 @@ def _check_length(spec: ModelSpec, training: Sequence[Subject]) -> None:
 
 
 def _may_improve(run: Run, config: TrainConfig) -> bool:
-    return len(run.history) - run.best_pass < config.patience
+    return not run.history or run.n_passes - run.best.number < config.patience
 
 
 def _optimizer(model: SDreamer, config: TrainConfig) -> torch.optim.Optimizer:
@@ -191,8 +197,8 @@ def _run_pass(
     device: Device,
     watcher: Watcher,
 ) -> None:
-    """Learn from every subject once, and keep the weights if they are the best so far."""
-    done = len(run.history)
+    """Learn from every subject once."""
+    done = run.n_passes
     rng = np.random.default_rng([config.seed, done])
     torch.manual_seed(int(rng.integers(2**31)) + device.rank)
     spec = run.model.spec
@@ -206,10 +212,8 @@ def _run_pass(
         rate = learning_rate(done * n_steps + step, config.passes * n_steps, config)
         losses.append(_step(run, called, batch, rate, config, device))
         watcher.step(step + 1, n_steps, float(np.mean(losses[-50:])))
-    run.history.append(_validate(run, validation, config, device, float(np.mean(losses))))
-    if run.history[-1].kappa[MIXED] > run.best:
-        run.best_pass = done + 1
-        run.best_weights = {k: v.clone() for k, v in run.model.state_dict().items()}
+    loss = device.agree(float(np.mean(losses)))
+    run.add(_validate(run, validation, config, device, done + 1, loss))
 
 
 def _step(
@@ -236,15 +240,20 @@ def _step(
 
 
 def _validate(
-    run: Run, validation: Sequence[Subject], config: TrainConfig, device: Device, loss: float
+    run: Run,
+    validation: Sequence[Subject],
+    config: TrainConfig,
+    device: Device,
+    number: int,
+    loss: float | None = None,
 ) -> Pass:
     """Return what the pass gave; every process returns the first one's figures."""
     with device.autocast():
         scores = evaluate(run.model, validation, every=config.validate_every)
     live = {pathway: each for (pathway, _), each in scores.items()}
     return Pass(
-        number=len(run.history) + 1,
-        loss=device.agree(loss),
+        number=number,
+        loss=loss,
         kappa={p: device.agree(-1.0 if s.kappa is None else s.kappa) for p, s in live.items()},
         accuracy={p: device.agree(s.accuracy or 0.0) for p, s in live.items()},
     )

@@ -1,7 +1,6 @@
 """Where a training run is: what going on from a pass needs, on the disk after each."""
 
 import hashlib
-import math
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,9 +24,9 @@ class Pass(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one pass through the training subjects gave."""
 
     number: int
-    """From 1."""
-    loss: float
-    """Mean over its steps."""
+    """From 1; 0: the weights that training started from, if not new ones."""
+    loss: float | None
+    """Mean over its steps; none of pass 0."""
     kappa: dict[str, float]
     """Validation κ by pathway, read live; NaN is -1."""
     accuracy: dict[str, float]
@@ -44,13 +43,23 @@ class Run:
     about: str
     """What the run follows from, as JSON: going on with another is refused."""
     history: list[Pass] = field(default_factory=list)
-    best_pass: int = 0
     best_weights: dict[str, Tensor] | None = None
 
     @property
-    def best(self) -> float:
-        """Validation κ of the best pass (live, mixed)."""
-        return self.history[self.best_pass - 1].kappa[MIXED] if self.best_pass else -math.inf
+    def n_passes(self) -> int:
+        """How many passes are done."""
+        return self.history[-1].number if self.history else 0
+
+    @property
+    def best(self) -> Pass:
+        """The first pass of the highest validation κ (live, mixed)."""
+        return max(self.history, key=lambda each: each.kappa[MIXED])
+
+    def add(self, result: Pass) -> None:
+        """Take in a pass, and keep the weights if they are the best so far."""
+        self.history.append(result)
+        if self.best is result:
+            self.best_weights = {k: v.clone() for k, v in self.model.state_dict().items()}
 
     def save(self, path: Path) -> None:
         """Write to `path`, whole or not at all."""
@@ -60,7 +69,6 @@ class Run:
             "scaler": self.scaler.state_dict(),
             "about": self.about,
             "history": [msgspec.structs.asdict(each) for each in self.history],
-            "best_pass": self.best_pass,
             "best_weights": self.best_weights,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +89,7 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.history = [Pass(**each) for each in state["history"]]
-        self.best_pass, self.best_weights = state["best_pass"], state["best_weights"]
+        self.best_weights = state["best_weights"]
 
 
 def describe(

@@ -47,7 +47,8 @@ def _draw_history(axes: Axes, report: Report) -> None:
     passes = [each.number for each in report.history]
     for pathway in report.history[0].kappa if report.history else ():
         axes.plot(passes, [p.kappa[pathway] for p in report.history], ".-", label=pathway)
-    axes.plot(passes, [p.loss for p in report.history], "k:", label="training loss")
+    losses = np.array([p.loss for p in report.history], float)  # none is not drawn
+    axes.plot(passes, losses, "k:", label="training loss")
     axes.set(title="validation κ, read live", xlabel="pass", ylim=(0, 1.05))
     axes.legend(fontsize=8)
 

@@ -14,9 +14,9 @@ class PassReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """One pass through the training subjects."""
 
     number: int
-    """From 1."""
-    loss: float
-    """Mean over its steps."""
+    """From 1; 0: the bundle that was fine-tuned."""
+    loss: float | None
+    """Mean over its steps; none of pass 0."""
     kappa: dict[str, float]
     """Validation κ by pathway, read live."""
     accuracy: dict[str, float]

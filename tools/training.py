@@ -64,9 +64,8 @@ class Bars(Watcher):
         """Print a pass."""
         self._n = result.number + 1
         found = ", ".join(f"{p} {k:.3f}" for p, k in result.kappa.items())
-        self._progress.console.print(
-            f"{self._title}pass {result.number}: loss {result.loss:.4f}, validation κ live: {found}"
-        )
+        what = "before" if result.loss is None else f"pass {result.number}: loss {result.loss:.4f}"
+        self._progress.console.print(f"{self._title}{what}, validation κ live: {found}")
 
 
 def run(options: TrainOptions, console: Console) -> Report | None:

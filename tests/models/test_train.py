@@ -78,6 +78,17 @@ def test_a_net_to_start_from_is_trained_on(subjects: list[Subject]) -> None:
     assert _same(model, start)
 
 
+def test_what_learns_nothing_better_stays_as_it_was(subjects: list[Subject]) -> None:
+    start, _ = train(SPEC, subjects[:3], subjects[3:], CONFIG, CPU)
+    config = msgspec.structs.replace(CONFIG, passes=9, patience=2, learning_rate=1.0)
+    told = Lines()
+    model, history = train(SPEC, subjects[:1], subjects[3:], config, CPU, start=start, watcher=told)
+    assert [p.number for p in history] == [0, 1, 2]
+    assert (history[0].loss, told.passes) == (None, history)
+    assert all(p.kappa["mixed"] < history[0].kappa["mixed"] for p in history[1:])
+    assert _same(model, start)
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
