@@ -1,10 +1,18 @@
-"""Subjects that are learnt in seconds, and what a training run tells."""
+"""Subjects that are learnt in seconds, a lab's recordings, and what a training run tells."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
 import numpy as np
 
+from models.simulate import iterate_subjects
 from models.subject import Subject
 from models.train import Watcher
 from models.train_run import Pass
+from tools.lab import Reading
+from tools.simulate import write_edf
+from tools.train import TrainOptions
 
 
 def easy_subject(seed: int, n_epochs: int = 240) -> Subject:
@@ -41,3 +49,42 @@ class Lines(Watcher):
         self.passes.append(result)
         if self._interrupt_at_once:
             raise KeyboardInterrupt
+
+
+def write_mice(folder: Path, names: Sequence[str], seconds: int, sfreq: float) -> None:
+    """Write a mouse to each `folder`/name.edf, with its stages inside."""
+    for seed, name in enumerate(names):
+        path = folder / f"{name}.edf"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mice = iterate_subjects(
+            seed=seed, duration_s=seconds, sfreq=sfreq, time_scale=20, every_stage=True
+        )
+        write_edf(path, mice, sfreq, 1)
+
+
+def train_options(lab: Path, start: Path | None, out: Path, **changes: object) -> TrainOptions:
+    """Return what `hypnod train lab --out out` asks for, on the processor, but for changes."""
+    options = TrainOptions(
+        dirs=(lab,),
+        out=out,
+        reading=Reading(),
+        simulated=0,
+        hours=1.0,
+        start=start,
+        leave_one_out=False,
+        recipe="hypnod",
+        context=16,
+        patch=16,
+        dropout=None,
+        passes=2,
+        patience=None,
+        batch_size=None,
+        learning_rate=None,
+        seed=0,
+        state=out.with_name("state"),
+        report=out.with_name("report"),
+        device="cpu",
+        precision="float32",
+        threads=1,
+    )
+    return msgspec.structs.replace(options, **changes)

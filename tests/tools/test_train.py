@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 from rich.console import Console
@@ -16,16 +15,13 @@ from engines.bundle import open_bundle
 from engines.onnxruntime import OnnxRuntimeEngine
 from models.errors import HypnodError, RecordingError, SpecError
 from models.hypnogram import Hypnogram
-from models.simulate import iterate_subjects
 from models.spec import WEIGHTS_FILE
 from models.splits import split_subjects
 from models.stages import MOUSE
 from models.writers import write_csv
 from tests.support.bundles import TINY, make_bundle
+from tests.support.training import train_options, write_mice
 from tools.cli import app
-from tools.lab import Reading
-from tools.simulate import write_edf
-from tools.train import TrainOptions
 from tools.training import run
 
 pytestmark = pytest.mark.timeout(600)  # five trainings, after the simulation and an export
@@ -36,13 +32,7 @@ SECONDS, SFREQ, MICE = 120, 256.0, ("a", "b", "c", "d")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four mice, one of them recorded twice."""
     folder = tmp_path_factory.mktemp("lab")
-    for seed, name in enumerate(("a/1", "a/2", "b/1", "c/1", "d/1")):
-        path = folder / f"{name}.edf"
-        path.parent.mkdir(exist_ok=True)
-        mice = iterate_subjects(
-            seed=seed, duration_s=SECONDS, sfreq=SFREQ, time_scale=20, every_stage=True
-        )
-        write_edf(path, mice, SFREQ, 1)
+    write_mice(folder, ("a/1", "a/2", "b/1", "c/1", "d/1"), SECONDS, SFREQ)
     return folder
 
 
@@ -83,33 +73,6 @@ def test_a_lab_trains_tests_on_each_animal_and_gets_a_bundle(
         engine.step(np.zeros((1, 2, 512), np.float32), np.array([0]), np.ones((1, 2), bool))
 
 
-def _options(lab: Path, start: Path | None, out: Path, **changes: object) -> TrainOptions:
-    options = TrainOptions(
-        dirs=(lab,),
-        out=out,
-        reading=Reading(),
-        simulated=0,
-        hours=1.0,
-        start=start,
-        leave_one_out=False,
-        recipe="hypnod",
-        context=16,
-        patch=16,
-        dropout=None,
-        passes=2,
-        patience=None,
-        batch_size=None,
-        learning_rate=None,
-        seed=0,
-        state=out.with_name("state"),
-        report=out.with_name("report"),
-        device="cpu",
-        precision="float32",
-        threads=1,
-    )
-    return msgspec.structs.replace(options, **changes)
-
-
 def test_the_test_subject_decides_nothing(lab: Path, start: Path, tmp_path: Path) -> None:
     (unseen,) = split_subjects(MICE, seed=0).test
     other = tmp_path / "lab"
@@ -118,8 +81,8 @@ def test_the_test_subject_decides_nothing(lab: Path, start: Path, tmp_path: Path
         scored = Hypnogram.from_epochs([MOUSE[k % 3] for k in range(SECONDS)], 1.0)
         write_csv(edf.with_suffix(".csv"), scored)
     console = Console(quiet=True)
-    first = run(_options(lab, start, tmp_path / "first"), console)
-    second = run(_options(other, start, tmp_path / "second"), console)
+    first = run(train_options(lab, start, tmp_path / "first"), console)
+    second = run(train_options(other, start, tmp_path / "second"), console)
     assert first is not None
     assert second is not None
     assert first.split == second.split

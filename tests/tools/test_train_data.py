@@ -12,14 +12,12 @@ from typer.testing import CliRunner, Result
 from models.errors import RecordingError
 from models.hypnogram import Hypnogram, read_hypnogram
 from models.losses import PAPER
-from models.simulate import iterate_subjects
 from models.stages import MOUSE
 from models.train import PAPER_RECIPE
 from models.writers import write_csv
 from tests.support.bundles import TINY, make_bundle
+from tests.support.training import train_options, write_mice
 from tools.cli import app
-from tools.lab import Reading
-from tools.simulate import write_edf
 from tools.train import TrainOptions
 from tools.train_data import FINE_TUNING, FROM_SCRATCH, choose_config, new_spec
 from tools.training import run
@@ -49,40 +47,12 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def lab(tmp_path: Path) -> Path:
     """Three mice with their stages inside."""
-    for seed, name in enumerate(MICE):
-        path = tmp_path / "lab" / name / "night.edf"
-        path.parent.mkdir(parents=True)
-        mice = iterate_subjects(
-            seed=seed, duration_s=SECONDS, sfreq=SFREQ, time_scale=20, every_stage=True
-        )
-        write_edf(path, mice, SFREQ, 1)
+    write_mice(tmp_path / "lab", [f"{name}/night" for name in MICE], SECONDS, SFREQ)
     return tmp_path / "lab"
 
 
 def _options(lab: Path, start: Path, out: Path) -> TrainOptions:
-    return TrainOptions(
-        dirs=(lab,),
-        out=out,
-        reading=Reading(),
-        simulated=0,
-        hours=1.0,
-        start=start,
-        leave_one_out=True,
-        recipe="hypnod",
-        context=16,
-        patch=16,
-        dropout=None,
-        passes=1,
-        patience=None,
-        batch_size=None,
-        learning_rate=None,
-        seed=0,
-        state=out.with_name("state"),
-        report=out.with_name("report"),
-        device="cpu",
-        precision="float32",
-        threads=1,
-    )
+    return train_options(lab, start, out, leave_one_out=True, passes=1)
 
 
 def test_a_lab_that_scores_4_s_is_told_its_agreement_in_4_s(
