@@ -125,10 +125,11 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """By variant."""
 
 
-def _simulate(folder: Path, budget: Budget, jobs: int, *, whole: bool) -> None:
-    """Simulate all mice once, for every variant to map into memory."""
+def _simulate(folder: Path, budget: Budget, *, whole: bool) -> None:
+    """Simulate all mice once, on all cores, for every variant to map into memory."""
+    cores = os.cpu_count() or 1
     for group, seeds in _seeds(budget).items():
-        mice = simulate_packed(mouse_spec(), seeds, budget.hours, jobs, whole=whole)
+        mice = simulate_packed(mouse_spec(), seeds, budget.hours, cores, whole=whole)
         place = _place(folder, group, whole)
         place.mkdir()
         title = f"simulating: {group}{', whole recordings' if whole else ''}"
@@ -280,7 +281,7 @@ def main(
     with TemporaryDirectory(prefix="hypnod-ablations-") as scratch:
         folder = Path(scratch)
         for whole in sorted({VARIANTS[name].whole for name in missing}):
-            _simulate(folder, budget, os.cpu_count() or 1, whole=whole)
+            _simulate(folder, budget, whole=whole)
         context = get_context("spawn")
         with ProcessPoolExecutor(jobs, context, torch.set_num_threads, (1,)) as pool:
             running = {

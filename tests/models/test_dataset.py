@@ -13,6 +13,7 @@ from models.dataset import (
     epoch_starts,
     iterate_windows,
     n_windows,
+    simulate_packed,
     simulate_subjects,
 )
 from models.subject import Subject
@@ -57,6 +58,16 @@ def test_simulated_subjects_have_one_stage_per_epoch_and_are_reproducible() -> N
         assert a.stages.shape == (180,)
         np.testing.assert_array_equal(a.epochs, b.epochs)
     assert not np.array_equal(first[0].epochs, first[1].epochs)
+
+
+def test_mice_simulated_two_at_once_are_the_same_in_half_the_memory() -> None:
+    alone = list(simulate_subjects(SPEC, range(3), 0.02))
+    packed = list(simulate_packed(SPEC, range(3), 0.02, processes=2))
+    assert [s.name for s in packed] == [s.name for s in alone]
+    for a, b in zip(alone, packed, strict=True):
+        assert b.epochs.dtype == np.float16
+        np.testing.assert_array_equal(a.epochs.astype(np.float16), b.epochs)
+        np.testing.assert_array_equal(a.stages, b.stages)
 
 
 def _numbered(n_epochs: int, name: str = "x") -> Subject:
