@@ -111,7 +111,8 @@ def simulate_packed(
 ) -> Iterator[Subject]:
     """Simulate mice as `simulate_subjects` does, so many at once, each in half the memory."""
     simulate = partial(_simulate_one, spec, hours, whole)
-    if processes == 1:
+    processes = min(processes, len(seeds))
+    if processes <= 1:
         yield from map(simulate, seeds)
         return
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:

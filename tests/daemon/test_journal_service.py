@@ -147,7 +147,7 @@ def test_another_model_starts_cold(tmp_path, name, source, bundle):
     with running(tmp_path, name, source, bundle) as (daemon, subscriber):
         push(source, subscriber, 3, epoch=2)
         daemon.process.kill()
-    other = make_bundle(tmp_path, n_context=5, seed=1, **TINY)
+    other = make_bundle(tmp_path, n_context=16, **TINY)
     with running(tmp_path, name, source, other) as (daemon, subscriber):
         push(source, subscriber, 2, epoch=4)
     finals = [e for e in entries(tmp_path) if e.kind == "final"]

@@ -12,7 +12,7 @@ from engines.bundle import open_bundle
 from engines.select import open_engine
 from tests.support.bundles import TINY, make_bundle
 
-N_CONTEXT = 8
+N_CONTEXT = 16
 LAG = 3
 
 
@@ -132,5 +132,5 @@ def test_streams_are_batched_and_stay_apart(bundle):
 
 
 def test_lag_beyond_the_window_is_refused(bundle):
-    with pytest.raises(ConfigError, match="less than the context window of 8 epochs, found 8"):
-        Stager(engine(bundle, 1), {"a": ["m1"]}, StagingConfig(final_lag=8))
+    with pytest.raises(ConfigError, match="less than the context window of 16 epochs, found 16"):
+        Stager(engine(bundle, 1), {"a": ["m1"]}, StagingConfig(final_lag=N_CONTEXT))

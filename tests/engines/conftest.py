@@ -7,7 +7,7 @@ from engines.bundle import Bundle, open_bundle
 from tests.support.bundles import make_bundle
 from tests.support.engines import ENGINES, open_kind
 
-N_CONTEXT = 5
+N_CONTEXT = 16
 
 
 @pytest.fixture(scope="session")

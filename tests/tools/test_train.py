@@ -38,7 +38,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("start"), 4, **TINY)
+    return make_bundle(tmp_path_factory.mktemp("start"), 5, **TINY)
 
 
 def test_a_lab_trains_tests_on_each_animal_and_gets_a_bundle(

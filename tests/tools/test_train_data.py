@@ -41,7 +41,7 @@ main()
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("start"), 4, **TINY)
+    return make_bundle(tmp_path_factory.mktemp("start"), 5, **TINY)
 
 
 @pytest.fixture
@@ -109,8 +109,7 @@ def test_too_few_subjects_are_told_before_hours_of_reading(
 
 
 def test_recordings_shorter_than_two_windows_are_refused(lab: Path, tmp_path: Path) -> None:
-    start = make_bundle(tmp_path, 64, **TINY)
-    done = _train(lab, "--out", tmp_path / "x", "--from-bundle", start)
+    done = _train(lab, "--out", tmp_path / "x")
     with pytest.raises(RecordingError, match="at least 128 epochs, two context windows, found 60"):
         raise done.exception or AssertionError
     assert not (tmp_path / "x").exists()
