@@ -212,7 +212,8 @@ def as_markdown(table: Table) -> str:
     about = (
         f"Each variant: {b.training} simulated mice of {b.hours:g} h to learn from, {b.passes} "
         f"pass(es), {_EPOCHS_A_STEP} epochs a step, seed {b.seed}; {b.validation} others to "
-        f"calibrate by; tested on {b.test} others. Trained on: {table.device}."
+        f"calibrate by; tested on every {_EVERY}th epoch of {b.test} others. Trained on: "
+        f"{table.device}."
     )
     columns = (
         *("variant", "parameters", "κ live: mixed, EEG, EMG", "κ final: mixed, EEG, EMG"),
@@ -225,7 +226,10 @@ def as_markdown(table: Table) -> str:
     if noisy:
         names = list(noisy[0].noise)
         rows = [(r.title, *(_kappa(r.noise[name]) for name in names)) for r in noisy]
-        about = "κ live, mixed, with white noise added at test time (SD in amplitudes):"
+        about = (
+            "κ live, mixed, with white noise added at test time (SD in amplitudes), on every "
+            f"{_EVERY_NOISY}th epoch:"
+        )
         lines += ["", about, "", *_rows([("variant", *names), *rows])]
     return "\n".join(lines) + "\n"
 
