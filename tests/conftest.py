@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from pathlib import Path
@@ -33,6 +34,8 @@ def _confine_lsl() -> None:
 
 
 _confine_lsl()
+# a shell starts its background jobs with SIGINT ignored, which every process here would inherit
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # xdist's workers share the processor already
 
 
