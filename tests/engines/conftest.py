@@ -7,13 +7,11 @@ from engines.bundle import Bundle, open_bundle
 from tests.support.bundles import make_bundle
 from tests.support.engines import ENGINES, open_kind
 
-N_CONTEXT = 16
-
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A small net with random weights."""
-    folder: Path = make_bundle(tmp_path_factory.mktemp("bundle"), n_context=N_CONTEXT)
+    """The paper's net with random weights."""
+    folder: Path = make_bundle(tmp_path_factory.mktemp("bundle"))
     return open_bundle(folder)
 
 
