@@ -37,28 +37,28 @@ lint: $(DEV) ## style, types, layers, generated docs
 	$(BIN)/ruff format --check .
 	MYPYPATH=$(TYPING) $(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m tools.reference --check
+	$(BIN)/python -m docs.reference --check
 
 docs: $(RUNTIME) ## regenerate docs/config.md and docs/messages.md
-	$(BIN)/python -m tools.reference
+	$(BIN)/python -m docs.reference
 
 bench: $(RUNTIME) ## measure, and write bench.json
 	$(BIN)/hypnod bench --json bench.json
 
 chaos: $(RUNTIME) ## every fault of docs/faults.md against a real daemon (7 minutes)
-	$(BIN)/python -m tools.chaos
+	$(BIN)/python -m tests.rigs.chaos.run
 
 kill: $(RUNTIME) ## kill the daemon 100 times and see that nothing is lost (6 minutes)
-	$(BIN)/python -m tools.kills --kills 100
+	$(BIN)/python -m tests.rigs.kill.run --kills 100
 
 accuracy: $(RUNTIME) ## measure what docs/accuracy.md shows, and write its tables and picture
-	$(BIN)/python -m tools.accuracy
+	$(BIN)/python -m tests.rigs.accuracy.run
 
 gpu-check: $(DEV) ## test and measure TensorRT on this computer's GPU, and write gpu-check.json
-	$(BIN)/python -m tools.gpu_check --out gpu-check.json
+	$(BIN)/python -m tests.rigs.gpu_check --out gpu-check.json
 
 soak: $(RUNTIME) ## a night in fast motion with faults and kills (HOURS, SUBJECTS, SEED, KILLS, OUT)
-	$(BIN)/python -m tools.soak
+	$(BIN)/python -m tests.rigs.soak.run
 
 FUZZ_TARGETS ?= config edf bdf mat xdf hypnogram request key manifest network
 FUZZ_SECONDS ?= 60
@@ -79,7 +79,7 @@ bundle: $(DEV) ## retrain and re-export the shipped bundle on simulated mice (MI
 		--state runs/sdreamer-mouse.state --report runs/sdreamer-mouse
 
 ablations: $(DEV) ## what each part of the model is worth, into docs/ablations.md (7 minutes on an H200 with PROCESSES=11, hours on two cores; goes on)
-	$(BIN)/python -m models.ablations --out docs/ablations --jobs $(PROCESSES)
+	$(BIN)/python -m tests.rigs.ablations --out docs/ablations --jobs $(PROCESSES)
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 import structlog
 
-from daemon.checkpoint import Adaptation
 from daemon.config import QualityConfig, StagingConfig, StreamConfig, SubjectConfig
 from daemon.errors import ConfigError
 from daemon.pipeline import Pipeline
 from daemon.recorded import chunks, describe, open_for
+from daemon.restart.checkpoint import Adaptation
 from models.errors import HypnodError
 from models.spec import ModelSpec, Reference
 

@@ -8,10 +8,10 @@ from importlib import metadata
 import msgspec
 
 from daemon.config import Config
-from daemon.journal_reader import Session
-from daemon.lsl import load_pylsl
+from daemon.journal.reader import Session
+from daemon.lsl.library import load_pylsl
 from daemon.messages import SCHEMA, Heartbeat, StageMessage
-from daemon.publisher import Publisher
+from daemon.sockets.publisher import Publisher
 from daemon.stager import Estimate
 from models.spec import ModelSpec
 

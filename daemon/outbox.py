@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from daemon.checkpoint import Checkpoint
-from daemon.journal import Journal
+from daemon.journal.writer import Journal
 from daemon.messages import Message
-from daemon.publisher import Publisher
+from daemon.restart.checkpoint import Checkpoint
+from daemon.sockets.publisher import Publisher
 
 
 class Outbox:

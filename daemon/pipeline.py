@@ -9,15 +9,15 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.checkpoint import Adaptation, PipelineState
 from daemon.chunk import Chunk, StreamDescription
 from daemon.config import QualityConfig, StagingConfig, StreamConfig
 from daemon.epochs import CutEpoch, EpochBuffer
 from daemon.montage import Montage
 from daemon.quality import MISSING, OK, Quality, check_unit
+from daemon.restart.checkpoint import Adaptation, PipelineState
 from daemon.timeline import Timeline
-from models.conditioning import Conditioner
-from models.drift import Drift
+from models.signal.conditioning import Conditioner
+from models.signal.drift import Drift
 from models.spec import ModelSpec, Reference
 
 _UNIT_CHECK_EPOCHS = 10

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from daemon.chunk import Chunk, StreamDescription
 from daemon.config import StreamConfig
-from models.recording import Recording, open_recording
+from models.recordings.open import Recording, open_recording
 
 CHUNK_S = 10.0
 

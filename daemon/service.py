@@ -12,28 +12,28 @@ from types import FrameType
 import structlog
 
 from daemon.baseline import read_baselines
-from daemon.catchup import CatchUp
-from daemon.checkpoint import Adaptation
 from daemon.compose import VERSION, Composer, describe_run
 from daemon.config import Config, StreamConfig, load_config
-from daemon.engine_watch import EngineWatch
-from daemon.gate import Gate
-from daemon.journal import Journal
-from daemon.journal_reader import Session
+from daemon.journal.reader import Session
+from daemon.journal.writer import Journal
 from daemon.log import configure_log
-from daemon.lsl import load_pylsl
+from daemon.lsl.library import load_pylsl
+from daemon.lsl.outlet import StageOutlet
 from daemon.metrics import Metrics
-from daemon.metrics_server import MetricsServer
 from daemon.notify import Notifier
 from daemon.outbox import Outbox
-from daemon.outlet import StageOutlet
-from daemon.publisher import Publisher
-from daemon.recall import Past, Recall
-from daemon.rounds import Rounds
+from daemon.restart.checkpoint import Adaptation
+from daemon.restart.recall import Past, Recall
+from daemon.round import Rounds
 from daemon.signals import handling
+from daemon.sockets.catchup import CatchUp
+from daemon.sockets.gate import Gate
+from daemon.sockets.metrics_server import MetricsServer
+from daemon.sockets.publisher import Publisher
 from daemon.stager import Stager, hops_per_epoch
 from daemon.state import StateWriter
 from daemon.stream import Stream
+from daemon.watch.engine import EngineWatch
 from engines.bundle import open_bundle
 from engines.errors import EngineError
 from engines.select import open_engine

@@ -12,18 +12,18 @@ from collections import deque
 
 import structlog
 
-from daemon.checkpoint import Adaptation, Clocks
 from daemon.chunk import Chunk, StreamDescription
 from daemon.config import Config, StreamConfig
-from daemon.drift_watch import DriftWatch
-from daemon.inlet import Inlet
-from daemon.lsl import load_pylsl
+from daemon.lsl.inlet import Inlet
+from daemon.lsl.library import load_pylsl
 from daemon.metrics import Metrics
 from daemon.montage import check_modalities
 from daemon.pipeline import EpochBatch, Pipeline
-from daemon.recall import Past
+from daemon.restart.checkpoint import Adaptation, Clocks
+from daemon.restart.recall import Past
 from daemon.state import READY, State, StateWriter
-from daemon.timestamps import TimestampWatch
+from daemon.watch.drift import DriftWatch
+from daemon.watch.timestamps import TimestampWatch
 from models.errors import HypnodError
 from models.spec import ModelSpec, Reference
 

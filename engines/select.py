@@ -8,9 +8,9 @@ import structlog
 
 from engines.base import Engine
 from engines.bundle import Bundle
-from engines.cuda import probe
 from engines.errors import EngineError
-from engines.flavour import INSTALL, Flavour
+from engines.gpu.cuda import probe
+from engines.gpu.flavour import INSTALL, Flavour
 
 AUTO = "auto"
 
@@ -130,8 +130,8 @@ def _open_gpu(flavour: Flavour) -> "Callable[[_Wanted], Engine]":
     def open_flavour(wanted: _Wanted) -> Engine:
         probe()  # before anything of TensorRT is touched
         # Here, not above: it needs the package onnx, which only computers with a GPU have.
-        from engines.gpu import open_gpu  # noqa: PLC0415
-        from engines.network import PRECISIONS  # noqa: PLC0415
+        from engines.gpu.network import PRECISIONS  # noqa: PLC0415
+        from engines.gpu.open import open_gpu  # noqa: PLC0415
 
         w = wanted
         for precision in PRECISIONS:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engines.bundle import Bundle
 from engines.host import HostEngine
-from models.checkpoint import load_model
+from models.weights import load_model
 
 
 class _Net(Protocol):

@@ -91,7 +91,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the animals that a model was trained on look like; `models.drift` makes and reads it.
+    """What the animals that a model was trained on look like; `models.signal.drift` reads it.
 
     All by modality, in the model's order. A feature is a slow average over an animal's epochs:
     the log share of the power in each band, the log peakedness of the amplitudes, and the log SD

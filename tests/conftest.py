@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import DATA
+
 LSL_CONFIG = """\
 [lab]
 SessionID = {session}
@@ -42,7 +44,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # xdist's workers share the proce
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Return the folder of shared recordings beside the checkout, or skip."""
-    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip(f"needs the shared recordings in {folder}")
-    return folder
+    if not DATA.is_dir():
+        pytest.skip(f"needs the shared recordings in {DATA}")
+    return DATA

@@ -7,7 +7,7 @@ from pathlib import Path
 from daemon.config import Config, StreamConfig, SubjectConfig
 from daemon.errors import ConfigError
 from daemon.recorded import open_for
-from models.recording import Recording, open_recording
+from models.recordings.open import Recording, open_recording
 
 _NAME = "recording"
 

@@ -7,19 +7,19 @@ from rich.console import Console
 from rich.markup import escape
 
 from models.errors import HypnodError
-from tools.bench import bench
+from tools.bench.command import bench
 from tools.compile import compile_plan
-from tools.demo import demo
+from tools.demo.command import demo
 from tools.doctor import doctor
-from tools.evaluate import evaluate
+from tools.evaluate.command import evaluate
 from tools.import_checkpoint import import_checkpoint
 from tools.keygen import keygen
-from tools.night import night
-from tools.replay import replay
+from tools.night.command import night
+from tools.replay.command import replay
 from tools.run import run
-from tools.score import score
+from tools.score.command import score
 from tools.simulate import simulate
-from tools.train import train
+from tools.train.command import train
 from tools.watch import watch
 
 app = typer.Typer(

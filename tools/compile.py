@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from engines.bundle import open_bundle
-from engines.cuda import probe
 from engines.errors import EngineError
-from engines.flavour import INSTALL
+from engines.gpu.cuda import probe
+from engines.gpu.flavour import INSTALL
 
 
 class Flavour(StrEnum):
@@ -57,7 +57,7 @@ def compile_plan(
         hypnod compile --flavour rtx --precision fp16 --compute-capability 8.9 --out plans
     """
     try:  # here, not above: only computers that compile have the package onnx
-        from engines.plan_cache import PlanRequest, get_plan, plan_folder  # noqa: PLC0415
+        from engines.gpu.plan_cache import PlanRequest, get_plan, plan_folder  # noqa: PLC0415
     except ImportError as error:
         raise EngineError(
             f"expected {INSTALL[flavour.value]} to have been run, found: {error}"

@@ -16,7 +16,7 @@ from rich.table import Table
 from daemon.baseline import read_baselines
 from daemon.config import Config, StreamConfig, load_config
 from daemon.errors import StreamError
-from daemon.lsl import LIBLSL_NEEDED, check_stream, describe, identify, load_pylsl
+from daemon.lsl.library import LIBLSL_NEEDED, check_stream, describe, identify, load_pylsl
 from daemon.montage import Montage
 from engines.bundle import Bundle, open_bundle
 from engines.select import available_engines, explain_auto

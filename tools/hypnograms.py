@@ -5,8 +5,8 @@ from functools import partial
 from pathlib import Path
 
 from models.errors import RecordingError
-from models.hypnogram import Hypnogram, check_length, read_hypnogram
-from models.recording import Recording
+from models.recordings.hypnogram import Hypnogram, check_length, read_hypnogram
+from models.recordings.open import Recording
 
 _NOBODY = "\0"  # a name that no subject has
 

@@ -69,8 +69,8 @@ def import_checkpoint(
 def _import(path: Path, out: Path, name: str, band: tuple[float, float | None]) -> Imported:
     """Write the bundle and say what it is made of."""
     try:  # here, not above: only computers that make bundles have torch
-        from models import import_checkpoint as reader  # noqa: PLC0415
-        from models.export import export_bundle  # noqa: PLC0415
+        from models.sdreamer import authors as reader  # noqa: PLC0415
+        from models.training.export import export_bundle  # noqa: PLC0415
     except ImportError as error:
         raise WeightsError(
             f"expected pip install 'hypnod[train]' to have been run, found: {error}"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from daemon.keys import SERVER_NAME, write_pair
+from daemon.sockets.keys import SERVER_NAME, write_pair
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 

@@ -20,10 +20,10 @@ from daemon.montage import Montage
 from daemon.pipeline import Pipeline
 from daemon.recorded import chunks, describe, open_for
 from models.errors import RecordingError
-from models.hypnogram import Hypnogram
-from models.readers.edf import read_edf_annotations
-from models.readers.mat import has_mat_scores
-from models.recording import Recording
+from models.recordings.edf import read_edf_annotations
+from models.recordings.hypnogram import Hypnogram
+from models.recordings.mat import has_mat_scores
+from models.recordings.open import Recording
 from models.spec import ModelSpec
 from models.stages import find_stage, to_indices
 from models.subject import Subject

@@ -16,10 +16,10 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 from rich.table import Table
 
 from models.errors import RecordingError
-from models.simulate import SimulatedSubject, channel_names, iterate_subjects
+from models.recordings.writers import replacing
 from models.simulator.hypnogram import find_bouts
+from models.simulator.simulate import SimulatedSubject, channel_names, iterate_subjects
 from models.stages import MOUSE
-from models.writers import replacing
 
 _MAX_RECORD_S = 60
 

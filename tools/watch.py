@@ -10,11 +10,11 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from daemon.keys import ClientKeys
-from tools.follower import Follower, Start
-from tools.live_view import LiveView
-from tools.subscriber import DEFAULT_ENDPOINT, Received, Subscriber
+from daemon.sockets.keys import ClientKeys
+from tools.client.follower import Follower, Start
+from tools.client.subscriber import DEFAULT_ENDPOINT, Received, Subscriber
 from tools.times import Since, parse_time
+from tools.view.live import LiveView
 
 _REDRAW_S = 0.1
 _REDRAW_WHOLE_S = 1.0

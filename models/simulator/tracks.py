@@ -1,7 +1,7 @@
 """What a mouse's EEG and EMG do from second to second, given its stages.
 
 Log band powers and log EMG follow the joint distribution of an expert-scored mouse
-(`models.simulator.fit_signals`): by stage a mean and a covariance, split into what lasts and what
+(`models.fit.signals`): by stage a mean and a covariance, split into what lasts and what
 changes from one epoch to the next, and the course after a bout's onset and before its end. Each
 `Animal` has its own version of them.
 """
@@ -59,7 +59,7 @@ class SignalStatistics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
 @cache
 def mouse_signals() -> SignalStatistics:
-    """Return the packaged statistics, written by `models.simulator.fit_signals`."""
+    """Return the packaged statistics, written by `models.fit.signals`."""
     return msgspec.json.decode(SIGNALS_FILE.read_bytes(), type=SignalStatistics)
 
 

@@ -4,9 +4,9 @@ import uuid
 
 import pytest
 
+from tests.rigs.lsl import Source
+from tests.rigs.stream import SFREQ, Rig
 from tests.support.bundles import TINY, make_bundle
-from tests.support.lsl import Source
-from tests.support.rig import SFREQ, Rig
 
 
 @pytest.fixture

@@ -14,14 +14,14 @@ from daemon.errors import ConfigError
 from daemon.messages import StageMessage, StreamMessage
 from engines.bundle import open_bundle
 from engines.select import open_engine
-from models.dataset import condition
-from models.drift import fit_reference
-from models.recording import open_recording
+from models.recordings.open import open_recording
+from models.signal.drift import fit_reference
 from models.spec import SPEC_FILE
 from models.subject import Subject
+from models.training.dataset import condition
+from tests.rigs.daemon import Daemon, Subscriber
 from tests.support.bundles import TINY, make_bundle
-from tests.support.daemon_process import Daemon, Subscriber
-from tools.offline import stage_recording
+from tools.score.offline import stage_recording
 
 SFREQ = 512
 NORMALISER_S = 60.0

@@ -1,10 +1,10 @@
 import tomllib
-from pathlib import Path
 
 import pytest
 
 from daemon.config import Config, StreamConfig, load_config, parse_config
 from daemon.errors import ConfigError
+from tests.support.paths import ROOT
 
 TOML = """\
 [[streams]]
@@ -79,7 +79,7 @@ def test_the_hash_is_of_the_values_not_of_the_text():
 
 
 def test_the_example_is_valid_and_shows_every_key_with_its_default():
-    example = Path(__file__).parents[2] / "systemd" / "hypnod.toml"
+    example = ROOT / "systemd" / "hypnod.toml"
     config = load_config(example)
     text = example.read_text("utf-8")
     content = tomllib.loads(text)

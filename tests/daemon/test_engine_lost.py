@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.messages import StageMessage, StreamMessage
-from tests.support.daemon_process import Daemon, Subscriber
+from tests.rigs.daemon import Daemon, Subscriber
 from tests.support.signals import noise
 
 SFREQ = 512
@@ -49,7 +49,7 @@ def daemon(name, source, systemd, bundle, tmp_path):
         toml(name),
         bundle,
         environ={"NOTIFY_SOCKET": systemd.getsockname()},
-        module=("tests.support.losing_daemon", str(tmp_path / "lost")),
+        module=("tests.rigs.losing_daemon", str(tmp_path / "lost")),
     ) as daemon:
         daemon.listen()
         daemon.engine = daemon.event("engine")

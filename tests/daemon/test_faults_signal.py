@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from daemon.messages import StageMessage
-from tests.support.daemon_process import Daemon, Subscriber
-from tests.support.lsl import Source
+from tests.rigs.daemon import Daemon, Subscriber
+from tests.rigs.lsl import Source
 
 SFREQ = 512
 EVERY, FIRST, LAST = 7, 2, 5

@@ -11,13 +11,13 @@ import structlog
 
 import daemon.pace
 from daemon.config import StagingConfig
-from daemon.inlet import BUFFER_S
+from daemon.lsl.inlet import BUFFER_S
 from daemon.messages import StageMessage
+from tests.rigs.daemon import Daemon, Subscriber
+from tests.rigs.lsl import Source, wait_until
+from tests.rigs.stream import MISSING, OK, SFREQ, Rig
+from tests.rigs.stream import signal as signal_at
 from tests.support.bundles import TINY, make_bundle
-from tests.support.daemon_process import Daemon, Subscriber
-from tests.support.lsl import Source, wait_until
-from tests.support.rig import MISSING, OK, SFREQ, Rig
-from tests.support.rig import signal as signal_at
 
 QUICK = StagingConfig(stall_s=0.3)
 

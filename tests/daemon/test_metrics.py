@@ -8,8 +8,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from daemon.config import MetricsConfig
 from daemon.errors import AddressError
 from daemon.metrics import Metrics
-from daemon.metrics_server import MetricsServer
-from tests.daemon.test_publisher import stage_message
+from daemon.sockets.metrics_server import MetricsServer
+from tests.daemon.sockets.test_publisher import stage_message
 
 
 class Probed:

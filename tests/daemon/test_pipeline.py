@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.checkpoint import Clocks, decode_state, encode_state
 from daemon.errors import UnitError
+from daemon.restart.checkpoint import Clocks, decode_state, encode_state
 from tests.support.signals import noise, pipeline, run
 
 

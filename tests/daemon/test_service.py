@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from daemon.config import parse_config
 from daemon.messages import Heartbeat, StageMessage, StreamMessage
 from daemon.service import Service
-from tests.support.daemon_process import Daemon, Subscriber, start, write_config
-from tests.support.lsl import Source
+from tests.rigs.daemon import Daemon, Subscriber, start, write_config
+from tests.rigs.lsl import Source
 
 SFREQ = 512
 FINAL_LAG = 4

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from daemon.checkpoint import Adaptation, PipelineState
 from daemon.config import StagingConfig
 from daemon.errors import ConfigError
 from daemon.pipeline import EpochBatch
+from daemon.restart.checkpoint import Adaptation, PipelineState
 from daemon.stager import Stager
 from engines.bundle import open_bundle
 from engines.select import open_engine

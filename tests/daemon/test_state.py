@@ -6,12 +6,12 @@ import pytest
 import structlog
 
 from daemon.config import JournalConfig, PublishConfig, StreamConfig, SubjectConfig
-from daemon.journal import Journal
+from daemon.journal.writer import Journal
 from daemon.messages import StreamMessage
 from daemon.metrics import Metrics
 from daemon.notify import Notifier
 from daemon.outbox import Outbox
-from daemon.publisher import Publisher
+from daemon.sockets.publisher import Publisher
 from daemon.state import State, StateWriter
 
 STREAMS = tuple(

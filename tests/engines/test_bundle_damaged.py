@@ -11,7 +11,7 @@ import pytest
 
 from engines.bundle import open_bundle
 from engines.errors import BundleError, EngineError
-from engines.network import derive_network
+from engines.gpu.network import derive_network
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.torch import TorchEngine
 from models.errors import WeightsError

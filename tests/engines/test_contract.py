@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from engines.parity import compare
-from models.checkpoint import load_model
+from models.weights import load_model
 from tests.support.engines import ENGINES, open_kind, some, step
 
 EXACT = 1e-6

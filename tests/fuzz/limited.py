@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from models.errors import HypnodError
-from models.recording import open_recording
+from models.recordings.open import open_recording
 
 _MORE = 4 * 2**30
 """Address space beside what the imports took; memory that is written to is measured."""

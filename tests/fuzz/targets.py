@@ -11,22 +11,23 @@ from pathlib import Path
 import msgspec
 import zmq
 
-from daemon.catchup import CatchUp
 from daemon.config import PublishConfig, SecurityConfig, parse_config
-from daemon.gate import Gate
-from daemon.keys import read_pair, read_public
 from daemon.messages import CatchUpReply
+from daemon.sockets.catchup import CatchUp
+from daemon.sockets.gate import Gate
+from daemon.sockets.keys import read_pair, read_public
 from engines.bundle import open_bundle
 from engines.onnxruntime import open_session
 from models.errors import HypnodError
-from models.hypnogram import read_hypnogram
-from models.recording import open_recording
+from models.recordings.hypnogram import read_hypnogram
+from models.recordings.open import open_recording
 from models.spec import SPEC_FILE, STEP_FILE, WEIGHTS_FILE
 from models.stages import MOUSE
 from tests.fuzz import seeds
 from tests.support.nights import stage, state, write_journal
+from tests.support.paths import ROOT
 
-_SHIPPED = Path(__file__).parents[2] / "models" / "bundles" / "sdreamer-mouse"
+_SHIPPED = ROOT / "models" / "bundles" / "sdreamer-mouse"
 
 
 @dataclass(frozen=True)

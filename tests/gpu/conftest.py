@@ -5,7 +5,7 @@ import pytest
 
 from engines.bundle import open_bundle
 from engines.errors import EngineError
-from engines.flavour import FLAVOURS, version_of
+from engines.gpu.flavour import FLAVOURS, version_of
 from tests.support.gpu import require_device
 
 
@@ -18,7 +18,7 @@ def device():
 def flavour(request, device):
     """Each TensorRT that is installed and knows this GPU."""
     # Here, not above: it needs the package onnx.
-    from engines.plan import check_offered  # noqa: PLC0415
+    from engines.gpu.plan import check_offered  # noqa: PLC0415
 
     if not version_of(request.param):
         pytest.skip(f"{request.param} is not installed")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from engines.cuda import Gpu
 from engines.errors import EngineError
+from engines.gpu.cuda import Gpu
 
 pytestmark = pytest.mark.gpu
 

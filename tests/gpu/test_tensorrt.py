@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from engines.gate import BOUNDS
-from engines.gpu import open_gpu, open_plan
-from engines.graphs import bucket_sizes
-from engines.network import PRECISIONS
+from engines.gpu.buffers import bucket_sizes
+from engines.gpu.network import PRECISIONS
+from engines.gpu.open import open_gpu, open_plan
+from engines.gpu.parity_check import BOUNDS
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import compare
 from tests.support.engines import some, step

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from models.calibration import fit_temperatures, fold_temperatures
-from models.devices import open_device
-from models.evaluate import read_all
-from models.train import TrainConfig, train
+from models.training.calibration import fit_temperatures, fold_temperatures
+from models.training.devices import open_device
+from models.training.evaluate import read_all
+from models.training.train import TrainConfig, train
 from tests.support.bundles import TINY, mouse_spec
 from tests.support.training import Lines, easy_subject
 

@@ -9,12 +9,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from models import sdreamer
-from models.export import export_bundle
+from models.sdreamer import net as sdreamer
 from models.spec import Band, ModelSpec
 from models.stages import MOUSE
-
-_ROOT = Path(__file__).parents[2]
+from models.training.export import export_bundle
+from tests.support.paths import ROOT
 
 TINY = {
     "token_size": 16,
@@ -60,7 +59,7 @@ def make_bundle(folder: Path, n_context: int = 16, **architecture: int) -> Path:
     Args:
         folder: where to put it.
         n_context: epochs in the context window.
-        architecture: `token_size` and hyperparameters of `models.sdreamer.Architecture`;
+        architecture: `token_size` and hyperparameters of `models.sdreamer.net.Architecture`;
             `**TINY` is small; default: those of the shipped bundle.
     """
     bundle = folder / f"bundle-{n_context}"
@@ -71,9 +70,9 @@ def make_bundle(folder: Path, n_context: int = 16, **architecture: int) -> Path:
 def _make_once(n_context: int, architecture: tuple[tuple[str, int], ...]) -> Path:
     key = hashlib.sha256(repr((n_context, architecture, torch.__version__)).encode())
     for name in ("sdreamer", "sdreamer_block", "checkpoint", "export", "spec"):
-        key.update((_ROOT / "models" / f"{name}.py").read_bytes())
+        key.update((ROOT / "models" / f"{name}.py").read_bytes())
     key.update(Path(__file__).read_bytes())
-    bundle = _ROOT / ".pytest_cache" / "bundles" / key.hexdigest()[:16]
+    bundle = ROOT / ".pytest_cache" / "bundles" / key.hexdigest()[:16]
     if not bundle.exists():
         spec = mouse_spec(n_context, **dict(architecture))
         bundle.parent.mkdir(parents=True, exist_ok=True)

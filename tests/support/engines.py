@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engines.flavour import version_of
+from engines.gpu.flavour import version_of
 from engines.parity import random_epochs
 from engines.select import open_engine
 from tests.support.gpu import require_device
@@ -25,7 +25,7 @@ def open_kind(bundle, kind, n_rows, hops_per_epoch=1):
     if kind.startswith("tensorrt"):
         require_device()
         # Here, not above: it needs the package onnx. Without gate and spare: the GPU itself.
-        from engines.gpu import open_plan  # noqa: PLC0415
+        from engines.gpu.open import open_plan  # noqa: PLC0415
 
         flavour = "rtx" if kind == "tensorrt-rtx" else "tensorrt"
         if not version_of(flavour):

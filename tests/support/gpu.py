@@ -2,8 +2,8 @@
 
 import pytest
 
-from engines.cuda import Device, probe
 from engines.errors import EngineError
+from engines.gpu.cuda import Device, probe
 
 
 def has_driver() -> bool:

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from daemon.journal_reader import Session
+from daemon.journal.reader import Session
 from daemon.messages import SCHEMA, StageMessage, StreamMessage
 
 SESSION = Session("s1", 1.0, "0.1", "m" * 12, "model", "engine", "c" * 12, "{}")

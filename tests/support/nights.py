@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config import JournalConfig
-from daemon.journal import Journal
-from daemon.journal_reader import Session
+from daemon.journal.reader import Session
+from daemon.journal.writer import Journal
 from daemon.messages import SCHEMA, Message, StageMessage, StreamMessage
 from daemon.metrics import Metrics
 

@@ -4,9 +4,9 @@ import numpy as np
 import onnxruntime
 
 from engines.bundle import Bundle
-from engines.graphs import input_buffers, output_buffers
-from engines.network import derive_network
-from engines.ring import RingEngine
+from engines.gpu.buffers import input_buffers, output_buffers
+from engines.gpu.network import derive_network
+from engines.gpu.ring import RingEngine
 
 
 class RingOnProcessor(RingEngine):

@@ -4,11 +4,11 @@ import time
 from collections import Counter
 
 from daemon.config import PublishConfig, SecurityConfig
-from daemon.gate import Gate
-from daemon.keys import ClientKeys, write_pair
 from daemon.messages import SCHEMA, Heartbeat
-from daemon.publisher import Publisher
-from tools.subscriber import Subscriber
+from daemon.sockets.gate import Gate
+from daemon.sockets.keys import ClientKeys, write_pair
+from daemon.sockets.publisher import Publisher
+from tools.client.subscriber import Subscriber
 
 TIMEOUT_S = 20.0
 LOCAL = PublishConfig(bind="tcp://127.0.0.1:*")

@@ -3,16 +3,16 @@
 import time
 from contextlib import ExitStack
 
-from daemon.catchup import CatchUp
 from daemon.config import JournalConfig, PublishConfig, SecurityConfig
-from daemon.gate import Gate
-from daemon.journal import Journal
+from daemon.journal.writer import Journal
 from daemon.messages import SCHEMA, Heartbeat, topic_of
 from daemon.metrics import Metrics
-from daemon.publisher import Publisher
-from tests.support.lsl import ROOT
+from daemon.sockets.catchup import CatchUp
+from daemon.sockets.gate import Gate
+from daemon.sockets.publisher import Publisher
+from tests.rigs.lsl import ROOT
 from tests.support.nights import EVENING, iso, session, stage
-from tools.follower import Follower
+from tools.client.follower import Follower
 
 TIMEOUT_S = 20.0
 ANYWHERE = "tcp://127.0.0.1:*"

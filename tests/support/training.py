@@ -6,13 +6,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from models.simulate import iterate_subjects
+from models.simulator.simulate import iterate_subjects
 from models.subject import Subject
-from models.train import Watcher
-from models.train_run import Pass
+from models.training.run import Pass
+from models.training.train import Watcher
 from tools.lab import Reading
 from tools.simulate import write_edf
-from tools.train import TrainOptions
+from tools.train.command import TrainOptions
 
 
 def easy_subject(seed: int, n_epochs: int = 240) -> Subject:

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.devices import Device, open_device
-from models.sdreamer import SDreamer
+from models.sdreamer.net import SDreamer
 from models.subject import Subject
-from models.train import TrainConfig, train
-from models.train_run import Pass
+from models.training.devices import Device, open_device
+from models.training.run import Pass
+from models.training.train import TrainConfig, train
 from tests.support.bundles import TINY, mouse_spec
 
 SPEC = mouse_spec(4, dropout=0.0, **TINY)

@@ -9,14 +9,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from daemon.journal_reader import JournalReader
+from daemon.journal.reader import JournalReader
 from daemon.messages import Heartbeat
+from tests.rigs.daemon import Daemon
+from tests.rigs.lsl import Source
 from tests.support.bundles import TINY, make_bundle
-from tests.support.daemon_process import Daemon
-from tests.support.lsl import Source
-from tools.follower import Follower, Start
-from tools.record import Selection, read_records
-from tools.subscriber import Subscriber
+from tools.client.follower import Follower, Start
+from tools.client.subscriber import Subscriber
+from tools.night.record import Selection, read_records
 
 SFREQ, EPOCHS, HOPS_PER_S, SUBJECTS = 512, 120, 4, 16
 LAST = HOPS_PER_S * (EPOCHS - 1)

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from engines.bundle import open_bundle
+from tests.rigs.kill.run import KillRun
 from tests.support.bundles import TINY, make_bundle
-from tools.kills import KillRun
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ import uuid
 import pytest
 
 from daemon.metrics import Metrics
+from tests.rigs.daemon import TIMEOUT_S, Daemon
+from tests.rigs.lsl import ROOT, Source
 from tests.support.bundles import TINY, make_bundle
-from tests.support.daemon_process import TIMEOUT_S, Daemon
-from tests.support.lsl import ROOT, Source
 from tests.support.signals import noise
 
 RULES = ROOT / "systemd" / "prometheus-alerts.yml"

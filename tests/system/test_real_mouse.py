@@ -12,8 +12,8 @@ import pytest
 
 from daemon.messages import StageMessage
 from engines.bundle import open_bundle
-from tests.support.daemon_process import Daemon, Subscriber
-from tests.support.lsl import ROOT, Source
+from tests.rigs.daemon import Daemon, Subscriber
+from tests.rigs.lsl import ROOT, Source
 
 FINAL_LAG = 4
 STREAM = """

@@ -18,9 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from daemon.errors import AddressError, ConfigError, KeyFileError, StreamError
 from engines.errors import EngineError
 from tests.daemon.test_service import fill
+from tests.rigs.daemon import TIMEOUT_S, Daemon, start, write_config
+from tests.rigs.lsl import ROOT, Source
 from tests.support.bundles import TINY, make_bundle
-from tests.support.daemon_process import TIMEOUT_S, Daemon, start, write_config
-from tests.support.lsl import ROOT, Source
 from tests.support.signals import noise
 
 UNIT = ROOT / "systemd" / "hypnod.service"

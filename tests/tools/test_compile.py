@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engines.flavour import version_of
-from engines.plan_cache import PlanManifest
+from engines.gpu.flavour import version_of
+from engines.gpu.plan_cache import PlanManifest
 from tests.support.bundles import TINY, make_bundle
 from tests.support.gpu import has_driver
 

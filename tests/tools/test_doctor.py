@@ -11,9 +11,9 @@ from typing import Any
 import pylsl
 
 from engines.select import explain_auto
-from tests.support.lsl import Source
+from tests.rigs.lsl import Source
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 COMMAND = "from tools.cli import main; main()"
 
 

@@ -1,4 +1,4 @@
-"""`hypnod import` as a person runs it; what it makes is in tests/models/test_golden.py."""
+"""`hypnod import` as a person runs it; what it makes is in tests/models/sdreamer/test_golden.py."""
 
 import subprocess
 import sys

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from daemon.errors import KeyFileError
-from daemon.keys import ClientKeys
+from daemon.sockets.keys import ClientKeys
 from tools.cli import app
 
 # A file is made for its owner alone, whatever the umask would allow.

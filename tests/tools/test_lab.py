@@ -6,12 +6,12 @@ import pytest
 from scipy import io
 
 from daemon.errors import StreamError
-from models.dataset import condition
 from models.errors import RecordingError
-from models.hypnogram import Hypnogram
-from models.simulate import iterate_subjects, simulate_recording
+from models.recordings.hypnogram import Hypnogram
+from models.recordings.writers import write_csv, write_edf, write_events
+from models.simulator.simulate import iterate_subjects, simulate_recording
 from models.stages import MOUSE, UNSCORED, to_indices
-from models.writers import write_csv, write_edf, write_events
+from models.training.dataset import condition
 from tests.support.edf import write_interrupted_edf
 from tests.support.signals import SPEC
 from tests.support.xdf import write_xdf

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from models.errors import RecordingError
-from models.hypnogram import read_hypnogram
-from models.simulate import simulate_recording
+from models.recordings.hypnogram import read_hypnogram
+from models.simulator.simulate import simulate_recording
 from models.stages import MOUSE
 from tools.cli import app
 

@@ -13,11 +13,11 @@ from rich.console import Console
 from daemon.config import PublishConfig
 from daemon.errors import AddressError
 from daemon.messages import SCHEMA, Heartbeat, StageMessage, StreamMessage, topic_of
-from daemon.publisher import Publisher
+from daemon.sockets.publisher import Publisher
 from models.stages import ART
-from tests.support.lsl import ROOT
-from tools.live_view import LiveView, bar, draw_stages
-from tools.subscriber import Received, Subscriber
+from tests.rigs.lsl import ROOT
+from tools.client.subscriber import Received, Subscriber
+from tools.view.live import LiveView, bar, draw_stages
 
 HYPNOD = "from tools.cli import main; main()"
 TIMEOUT_S = 20.0

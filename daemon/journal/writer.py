@@ -1,0 +1,291 @@
+"""The journal: what was published, committed before it is, so that a killed process loses nothing.
+
+Where it cannot be written (disk full, no permission, locked, broken), staging and publishing go
+on, loudly; what could not be written waits in memory, and is written in order as soon as that
+is possible. The newest MAX_PENDING messages wait; the ones before them are lost to the journal.
+"""
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Self
+
+import structlog
+
+from daemon.config import JournalConfig
+from daemon.errors import JournalError
+from daemon.journal.file import (
+    check_format,
+    companions,
+    connect,
+    create_tables,
+    is_corrupt,
+    is_new,
+    journal_path,
+)
+from daemon.journal.reader import Session
+from daemon.journal.sync import Syncer
+from daemon.journal.tick import Tick, commit
+from daemon.messages import Message
+from daemon.metrics import Metrics
+from daemon.restart.checkpoint import Checkpoint
+from daemon.restart.history import NO_HISTORY, History, read_history
+
+log = structlog.get_logger()
+
+MAX_PENDING = 100_000
+"""Messages that wait in memory, some 100 MB."""
+_RETRY_S = 2.0
+_AT_ONCE = 2000  # messages written in one transaction, so that catching up delays no epoch
+_LOCK_WAIT_S = 0.01  # a lock held for longer is a problem, and staging goes on
+
+
+class Journal:
+    """Writes the journal of this process; the only one that may.
+
+    Args:
+        config: where it is, and when it must be on disk.
+        metrics: shows whether it can be written.
+
+    Raises:
+        JournalError: another daemon writes it, or it is not a journal of this version.
+    """
+
+    def __init__(self, config: JournalConfig, metrics: Metrics) -> None:
+        self.path = journal_path(config.path)
+        """The file."""
+        self._synchronous = "FULL" if config.fsync == "each" else "NORMAL"
+        self._metrics = metrics
+        self._unwritable: str | None = None
+        self._unsynced: str | None = None
+        self._ticks: deque[Tick] = deque()
+        self._pending = 0
+        self._retry_at = 0.0
+        self._session: Session | None = None
+        self._db: sqlite3.Connection | None = None
+        self._lock: int | None = None
+        self._syncer = Syncer(self.path)
+        self._losing = False
+        self._new_again = False
+        try:
+            self._try_open()
+        except JournalError:
+            self.close()
+            raise
+
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot be written or brought to the disk, if it cannot."""
+        return self._unwritable or self._unsynced
+
+    def begin(self, session: Session) -> None:
+        """Describe the run of the daemon that the messages from now on are of."""
+        self._session = session
+        self._add(Tick((), (), session))
+
+    def write(self, messages: Sequence[Message], checkpoints: Sequence[Checkpoint] = ()) -> None:
+        """Commit messages, in one transaction with what they leave for a restart.
+
+        Never fails: what cannot be written now is written later, in order.
+        """
+        self._add(Tick(messages, checkpoints, None))
+
+    def history(self) -> tuple[History, int]:
+        """Return what former runs left, and the first number of topics that they leave open.
+
+        Where it is not known which numbers were used, those of the time of day were not: where
+        the journal cannot be read, or lacks its end since the power failed before it was synced.
+        """
+        known = self._db is not None and not self._new_again
+        try:
+            history = read_history(self.path)
+        except JournalError as error:
+            history, known = NO_HISTORY, False
+            cause = error.__cause__
+            log.error("journal cannot be read", path=str(self.path), reason=str(error))
+            if isinstance(cause, sqlite3.Error):
+                self._on_error(cause)
+        if history.power_failed and self._synchronous == "NORMAL":
+            history, known = replace(history, next_seq={}), False
+            log.warning("numbers go on from the time of day", reason="the power may have failed")
+        return history, 0 if known else time.time_ns() // 1_000_000
+
+    def retry(self) -> None:
+        """Write what could not be written so far, if there is any and it is time; call it often."""
+        if self._ticks and time.monotonic() >= self._retry_at:
+            self._flush()
+        elif self._syncer.problem != self._unsynced:
+            self._on_sync(self._syncer.problem)
+
+    def close(self) -> None:
+        """Write what is left, bring it to the disk, and let another daemon have it."""
+        self._retry_at = 0.0
+        while self._ticks and self._flush():
+            pass
+        if self._pending:
+            self._lose(self._pending)
+        self._syncer.close()
+        self._close_file()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _add(self, tick: Tick) -> None:
+        self._ticks.append(tick)
+        self._pending += len(tick.messages)
+        lost = 0
+        while self._pending > MAX_PENDING:
+            dropped = self._ticks.popleft()
+            lost += len(dropped.messages)
+            self._pending -= len(dropped.messages)
+        if lost:
+            self._lose(lost)
+        if self._unwritable is None or time.monotonic() >= self._retry_at:
+            self._flush()
+        self._show()
+
+    def _flush(self) -> bool:
+        """Write a part of what waits; return whether that went well."""
+        part, n = [], 0
+        for tick in self._ticks:
+            part.append(tick)
+            n += len(tick.messages)
+            if n >= _AT_ONCE:
+                break
+        try:
+            commit(self._db or self._open(), part)
+        except (sqlite3.Error, OSError, JournalError) as error:
+            self._on_error(error)
+            return False
+        for _ in part:
+            self._ticks.popleft()
+        self._pending -= n
+        self._syncer.written()
+        self._on_success()
+        return True
+
+    def _try_open(self) -> None:
+        """Open it at the start; what may get better is no reason not to stage.
+
+        Raises:
+            JournalError: it is another daemon's, or not one of this version.
+        """
+        for _ in range(2):  # the second time a new one, if the first was broken
+            try:
+                self._open()
+            except (sqlite3.Error, OSError) as error:
+                self._on_error(error)
+            if self._db is not None or self._unwritable is not None:
+                return
+
+    def _open(self) -> sqlite3.Connection:
+        """Open the file, after making it if need be.
+
+        Raises:
+            JournalError: it is another daemon's, or not one of this version.
+            sqlite3.Error, OSError: it cannot be written.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._take_lock()
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o640))  # its group may read it
+        db = connect(self.path, "rw", _LOCK_WAIT_S)
+        try:
+            if is_new(db):
+                create_tables(db)
+                if self._session is not None:  # the one before was set aside or deleted
+                    commit(db, [Tick((), (), self._session)])
+            check_format(db, self.path)
+            db.execute("PRAGMA wal_autocheckpoint = 0")  # the syncer does so
+            db.execute(f"PRAGMA synchronous = {self._synchronous}")
+        except BaseException:
+            db.close()
+            raise
+        self._db = db
+        return db
+
+    def _take_lock(self) -> None:
+        if self._lock is not None:
+            return
+        lock = os.open(self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise JournalError(
+                f"{self.path}: expected a journal of its own, found that another daemon writes it"
+            ) from None
+        self._lock = lock
+
+    def _on_error(self, error: Exception) -> None:
+        self._close_file()
+        if isinstance(error, sqlite3.Error) and is_corrupt(error) and self._set_aside(error):
+            self._retry_at = 0.0
+            return
+        self._retry_at = time.monotonic() + _RETRY_S
+        reason = str(error)
+        if reason != self._unwritable:
+            log.error("journal failing", path=str(self.path), reason=reason)
+        self._unwritable = reason
+        self._show()
+
+    def _on_sync(self, problem: str | None) -> None:
+        """Say that what was written does not reach the disk, or does again."""
+        self._unsynced = problem
+        if problem is None:
+            log.info("journal on disk again", path=str(self.path))
+        else:
+            log.error("journal not on disk", path=str(self.path), reason=problem)
+            self._close_file()  # in place of one that was deleted a new one is made
+        self._show()
+
+    def _set_aside(self, error: sqlite3.Error) -> bool:
+        """Rename a broken journal, for people to look into; return whether that was possible."""
+        stamp = f"{self.path.stem}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+        aside = self.path.with_name(stamp + self.path.suffix)
+        try:
+            with self._syncer.files:
+                pairs = zip(companions(self.path), companions(aside), strict=True)
+                for file, moved in reversed(list(pairs)):  # its log first: it means nothing alone
+                    if file.exists():
+                        file.rename(moved)
+        except OSError as rename_error:
+            log.error("broken journal stays", path=str(self.path), reason=str(rename_error))
+            return False
+        self._new_again = True
+        log.error("journal set aside", path=str(self.path), moved_to=str(aside), reason=str(error))
+        return True
+
+    def _on_success(self) -> None:
+        if self._unwritable is not None:
+            log.info("journal goes on", path=str(self.path), pending=self._pending)
+        self._unwritable = None
+        self._losing = False
+        self._show()
+
+    def _close_file(self) -> None:
+        if self._db is not None:
+            with suppress(sqlite3.Error), self._syncer.files:
+                self._db.close()
+            self._db = None
+
+    def _lose(self, n: int) -> None:
+        self._metrics.journal_lost.inc(n)
+        if not self._losing:
+            log.error("journal loses messages: too many wait", path=str(self.path), n_messages=n)
+        self._losing = True
+
+    def _show(self) -> None:
+        self._metrics.journal_failing.set(self.problem is not None)
+        self._metrics.journal_pending.set(self._pending)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

@@ -1,0 +1,223 @@
+"""The step as a GPU runs it, derived from a bundle's step.onnx without torch.
+
+ONNX Runtime is given the context window with every call, and leaves the single modalities out
+where nobody asked (an `If`). A GPU keeps the window: its network reads the ring of tokens by
+index, writes the newest token into it, and computes every pathway, since what the `If` would
+save costs a GPU nothing. TensorRT builds networks in the precision that their tensors have
+(strong typing), so the precision is chosen here as well.
+
+    epochs        (B, M, T) float32     newest epochs, zeros where not valid
+    mask          (B, N, M) bool        keys of the window, newest last
+    before        (B, N-1) int64        where in the ring the slots before the newest are
+    newest        (B, 1) int64          where in the ring the newest token goes
+    ring          (R, M, D) float32     all tokens of all rows
+    probabilities (B, P, N, S) float32  of every pathway
+    token         (B, M, D) float32     the newest tokens, zeros where not valid
+    ring_out      (R, M, D) float32     the ring with the newest tokens
+
+Inputs and outputs are float32 in every precision: a context window can then move to another
+engine. Needs the package `onnx`, which the extras `tensorrt` and `tensorrt-rtx` bring.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+import ml_dtypes
+import numpy as np
+import onnx
+from numpy.typing import DTypeLike, NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from engines.bundle import Bundle
+from engines.errors import BundleError
+from models.spec import ModelSpec
+
+Precision = Literal["fp32", "tf32", "fp16", "bf16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+"""tf32 is the network of fp32, built to multiply with 10 bits of mantissa."""
+
+INPUTS = ("epochs", "mask", "before", "newest", "ring")
+OUTPUTS = ("probabilities", "token", "ring_out")
+
+_LOW: dict[Precision, tuple[int, DTypeLike]] = {
+    "fp16": (TensorProto.FLOAT16, np.float16),
+    "bf16": (TensorProto.BFLOAT16, ml_dtypes.bfloat16),
+}
+_KEPT = {"LayerNormalization", "ReduceL2", "Clip", "Div"}
+"""Computed in float32 in every precision: they sum squares, or divide by what may be tiny."""
+_FLOAT = TensorProto.FLOAT
+
+
+def derive_network(bundle: Bundle, precision: Precision) -> bytes:
+    """Return the ONNX network of a bundle's step for a GPU; the same bytes every time.
+
+    Args:
+        bundle: the model.
+        precision: in which the network computes.
+
+    Raises:
+        BundleError: step.onnx or its weights are broken, or not made as
+            `models.training.export` makes it.
+    """
+    model = _load(bundle.step_file)
+    graph = model.graph
+    _take_branch(graph, bundle)
+    if precision in _LOW:
+        _lower(model, precision)
+    _keep_ring(graph, bundle.spec)
+    del graph.value_info[:]
+    onnx.checker.check_model(model, full_check=True)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
+
+
+def _load(file: Path) -> onnx.ModelProto:
+    """Read a network with its weights, which must lie in its folder."""
+    try:
+        return onnx.load(file)
+    except Exception as error:  # its exceptions have no common base of their own
+        raise BundleError(f"{file}: expected a network with its weights, found: {error}") from error
+
+
+def _take_branch(graph: onnx.GraphProto, bundle: Bundle) -> None:
+    """Put the nodes of the `If` on `unimodal` in its place, as if it were always true."""
+    branches = [node for node in graph.node if node.op_type == "If"]
+    if len(branches) != 1 or list(branches[0].input) != ["unimodal"]:
+        raise BundleError(
+            f"{bundle.step_file}: expected one If, on unimodal, found "
+            f"{[list(node.input) for node in branches]}"
+        )
+    (chosen,) = (a.g for a in branches[0].attribute if a.name == "then_branch")
+    at = list(graph.node).index(branches[0])
+    result = chosen.output[0].name
+    for node in chosen.node:
+        node.output[:] = ["single" if name == result else name for name in node.output]
+    nodes = [*graph.node[:at], *chosen.node, *graph.node[at + 1 :]]
+    graph.initializer.extend(chosen.initializer)
+    graph.value_info.extend(chosen.value_info)
+    _replace(graph, nodes)
+    kept = [value for value in graph.input if value.name != "unimodal"]
+    del graph.input[:]
+    graph.input.extend(kept)
+
+
+def _read_out(graph: onnx.GraphProto) -> set[str]:
+    """Return the tensors from which on everything is float32: outputs, and their softmax."""
+    found, wanted = set[str](), {output.name for output in graph.output}
+    for node in reversed(graph.node):
+        if wanted & set(node.output):
+            found.update(node.output)
+            if node.op_type not in ("Softmax", *_KEPT):
+                wanted |= set(node.input)
+    return found
+
+
+@dataclass
+class _Lowering:
+    """Where in a network which tensors have which type, while its nodes are rewritten."""
+
+    low: int
+    dtype: DTypeLike
+    constants: Mapping[str, NDArray[np.generic]]
+    types: dict[str, int]
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    made: dict[tuple[str, int], str] = field(default_factory=dict)
+    new_constants: dict[str, onnx.TensorProto] = field(default_factory=dict)
+
+    def rewrite(self, node: onnx.NodeProto, *, full: bool) -> None:
+        """Append a node whose float tensors all have one type."""
+        wanted = _FLOAT if full else self.low
+        node.input[:] = [self.cast(name, wanted) for name in node.input]
+        self.nodes.append(node)
+        for name in node.output:
+            if self.types.get(name) == _FLOAT:
+                self.types[name] = wanted
+
+    def cast(self, name: str, wanted: int) -> str:
+        """Return the name of a tensor in the type wanted; others than floats stay as they are."""
+        found = self.types.get(name)
+        if found not in (_FLOAT, self.low) or found == wanted:
+            return name
+        if (name, wanted) not in self.made:
+            new = self.made[name, wanted] = f"{name}_as_{wanted}"
+            if name in self.constants:
+                array = self.constants[name].astype(self.dtype)
+                self.new_constants[new] = numpy_helper.from_array(array, new)
+            else:
+                self.nodes.append(helper.make_node("Cast", [name], [new], name=new, to=wanted))
+            self.types[new] = wanted
+        return self.made[name, wanted]
+
+
+def _lower(model: onnx.ModelProto, precision: Precision) -> None:
+    """Let a float32 network compute in another precision, but for what needs float32."""
+    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    values = [*graph.value_info, *graph.input, *graph.output]
+    types = {value.name: value.type.tensor_type.elem_type for value in values}
+    types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    constants = {
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in graph.initializer
+        if tensor.data_type == _FLOAT
+    }
+    (low, dtype), read_out = _LOW[precision], _read_out(model.graph)
+    lowering = _Lowering(low, dtype, constants, types)
+    for node in model.graph.node:
+        lowering.rewrite(node, full=node.op_type in _KEPT or bool(read_out & set(node.output)))
+    _replace(model.graph, lowering.nodes)
+    model.graph.initializer.extend(lowering.new_constants.values())
+    _drop_unused(model.graph)
+
+
+def _keep_ring(graph: onnx.GraphProto, spec: ModelSpec) -> None:
+    """Read the window out of the ring and write the newest token into it."""
+    N, M, D = spec.n_context, spec.n_modalities, spec.token_size
+    shapes: dict[str, tuple[int, list[str | int]]] = {
+        "epochs": (_FLOAT, ["B", M, spec.n_times]),
+        "mask": (TensorProto.BOOL, ["B", N, M]),
+        "before": (TensorProto.INT64, ["B", N - 1]),
+        "newest": (TensorProto.INT64, ["B", 1]),
+        "ring": (_FLOAT, ["R", M, D]),
+        "probabilities": (_FLOAT, ["B", 1 + M, N, len(spec.stages)]),
+        "token": (_FLOAT, ["B", M, D]),
+        "ring_out": (_FLOAT, ["R", M, D]),
+    }
+    for node in graph.node:  # its token is the encoder's; what goes out is zero where not valid
+        for names in (node.input, node.output):
+            names[:] = ["encoded" if name == "token" else name for name in names]
+    make = helper.make_node
+    before = [make("Gather", ["ring", "before"], ["tokens"], name="read_ring", axis=0)]
+    after = [
+        make("Gather", ["mask", "ring.last"], ["valid"], name="valid", axis=1),
+        make("Unsqueeze", ["valid", "ring.axis"], ["valid_token"], name="valid_token"),
+        make("Where", ["valid_token", "encoded", "ring.zero"], ["token"], name="token"),
+        make("ScatterND", ["ring", "newest", "token"], ["ring_out"], name="write_ring"),
+        make("Unsqueeze", ["mixed", "ring.pathway"], ["mixed_pathway"], name="mixed_pathway"),
+        make("Concat", ["mixed_pathway", "single"], ["probabilities"], name="all", axis=1),
+    ]
+    constants: dict[str, NDArray[np.generic]] = {
+        "ring.last": np.array(N - 1, np.int64),
+        "ring.axis": np.array([2], np.int64),
+        "ring.pathway": np.array([1], np.int64),
+        "ring.zero": np.array(0, np.float32),
+    }
+    _replace(graph, [*before, *graph.node, *after])
+    graph.initializer.extend(numpy_helper.from_array(a, name) for name, a in constants.items())
+    for values, names in ((graph.input, INPUTS), (graph.output, OUTPUTS)):
+        del values[:]
+        values.extend(helper.make_tensor_value_info(name, *shapes[name]) for name in names)
+
+
+def _replace(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def _drop_unused(graph: onnx.GraphProto) -> None:
+    used = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)

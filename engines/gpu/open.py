@@ -1,0 +1,67 @@
+"""Open TensorRT on this computer's GPU, if it has one and the GPU computes the right thing."""
+
+from engines.bundle import Bundle
+from engines.errors import EngineError
+from engines.failover import FailoverEngine
+from engines.gpu.cuda import probe
+from engines.gpu.flavour import Flavour, load_library
+from engines.gpu.network import Precision
+from engines.gpu.parity_check import pass_gate
+from engines.gpu.plan_cache import Plan, get_plan, plan_folder, request_for
+from engines.gpu.tensorrt import TensorRtEngine
+from engines.onnxruntime import OnnxRuntimeEngine
+
+_RAISED = (RuntimeError, TypeError, ValueError, AttributeError, ImportError, OSError)
+"""What the bindings raise, of a version that fits neither hypnod nor the driver, too."""
+
+
+def open_gpu(
+    bundle: Bundle,
+    flavour: Flavour,
+    n_rows: int,
+    threads: int,
+    hops_per_epoch: int,
+    precision: Precision,
+) -> FailoverEngine:
+    """Open a plan that passed the parity gate, with ONNX Runtime ready to take over.
+
+    Args:
+        bundle: the model.
+        flavour: which TensorRT.
+        n_rows: subjects to keep a context window for.
+        threads: of ONNX Runtime.
+        hops_per_epoch: outputs per epoch length.
+        precision: in which the GPU computes.
+
+    Raises:
+        EngineError: there is no GPU, the plan cannot be compiled or run, or it was refused.
+    """
+    engine, plan = open_plan(bundle, flavour, n_rows, hops_per_epoch, precision)
+    try:
+        spare = OnnxRuntimeEngine(bundle, n_rows, threads, hops_per_epoch)
+        spare.warm_up()
+        verdict = pass_gate(engine, spare, plan, probe())
+        opened = FailoverEngine(engine, spare)
+    except BaseException:
+        engine.close()
+        raise
+    opened.why = f"a GPU is there and passed the parity gate, {verdict.sentence}"
+    return opened
+
+
+def open_plan(
+    bundle: Bundle, flavour: Flavour, n_rows: int, hops_per_epoch: int, precision: Precision
+) -> tuple[TensorRtEngine, Plan]:
+    """Open a plan as it is, without gate or spare.
+
+    Raises:
+        EngineError: there is no GPU, or the plan cannot be compiled or run.
+    """
+    load_library(flavour)
+    device = probe()
+    request = request_for(device, bundle, flavour, precision, n_rows, hops_per_epoch)
+    try:
+        plan = get_plan(request, plan_folder())
+        return TensorRtEngine(bundle.spec, plan, device, n_rows, hops_per_epoch), plan
+    except _RAISED as error:
+        raise EngineError(f"{flavour}: expected a plan to load, found: {error}") from error

@@ -1,0 +1,195 @@
+"""The TensorRT engine: the tokens of every subject stay in the GPU's memory.
+
+A tick (epochs in, step, token into the ring, probabilities out) was recorded once for each batch
+size as a CUDA graph and is replayed with one call. Nothing here needs torch.
+
+**Nobody has run this module on a GPU yet.** What is tested without one: the network it runs and
+all bookkeeping (on ONNX Runtime), the compilation of its plans, and its way out when there is no
+GPU. `make gpu-check` tests the rest on a computer that has one.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.errors import EngineError
+from engines.gpu.buffers import Buffer, input_buffers, output_buffers, token_bytes
+from engines.gpu.cuda import Device, Gpu
+from engines.gpu.flavour import Library, get_log, load_library
+from engines.gpu.network import INPUTS, OUTPUTS
+from engines.gpu.plan_cache import Plan
+from engines.gpu.ring import RingEngine
+from models.spec import ModelSpec
+
+if TYPE_CHECKING:
+    import tensorrt
+
+_FIRST_RUN_S = 120.0
+"""TensorRT-RTX finishes compiling in the first run of each batch size, s."""
+_PRODUCT = {"tensorrt": "tensorrt", "rtx": "tensorrt-rtx"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """The tick of one batch size."""
+
+    context: "tensorrt.IExecutionContext"
+    """With this batch's shapes, which must not change under the graph."""
+    graph: int
+    """The CUDA graph."""
+
+
+class TensorRtEngine(RingEngine):
+    """Runs a plan of TensorRT or TensorRT-RTX on a GPU.
+
+    Args:
+        spec: the model.
+        plan: compiled for this model, this GPU and at least as many rows.
+        device: the GPU.
+        n_rows: subjects to keep a context window for.
+        hops_per_epoch: outputs per epoch length.
+
+    Raises:
+        EngineError: the plan does not load or fit, or the GPU refuses something.
+    """
+
+    name: ClassVar[str] = "tensorrt"
+
+    def __init__(
+        self, spec: ModelSpec, plan: Plan, device: Device, n_rows: int, hops_per_epoch: int = 1
+    ) -> None:
+        super().__init__(spec, n_rows, hops_per_epoch)
+        self._key, self._device = plan.key, device
+        self._inputs, self._outputs = input_buffers(spec), output_buffers(spec)
+        self._log = get_log(plan.key.flavour)
+        self._recorded: dict[int, _Recorded] = {}
+        self._runtime: Any = None
+        self._engine: Any = None
+        self._gpu = Gpu()
+        try:
+            self._engine = self._load(load_library(plan.key.flavour), plan)
+            self._allocate()
+            self._recorded = {bucket: self._record(bucket) for bucket in self._buckets}
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def description(self) -> str:
+        """Library, version and device in one line."""
+        key, device = self._key, self._device
+        return (
+            f"{_PRODUCT[key.flavour]} {key.version} {key.precision} GPU {device.name} "
+            f"driver {device.driver}"
+        )
+
+    def close(self) -> None:
+        """Give the GPU's memory back; the engine must not be used any more."""
+        self._recorded.clear()
+        self._engine = self._runtime = None
+        self._gpu.close()
+
+    def _load(self, library: Library, plan: Plan) -> "tensorrt.ICudaEngine":
+        with self._log.listening() as log:
+            runtime = self._runtime = library.Runtime(log.logger)  # must outlive its engine
+            engine: tensorrt.ICudaEngine | None = runtime.deserialize_cuda_engine(plan.read())
+            if engine is None:
+                raise EngineError(f"{plan.path}: expected a plan for this GPU, found: {log.reason}")
+        names = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
+        if names != {*INPUTS, *OUTPUTS}:
+            raise EngineError(
+                f"{plan.path}: expected the tensors {', '.join((*INPUTS, *OUTPUTS))}, "
+                f"found {', '.join(sorted(names))}"
+            )
+        return engine
+
+    def _allocate(self) -> None:
+        """Reserve everything once: fixed addresses are what a graph is recorded with."""
+        n_ring = self._ring_slots * token_bytes(self.spec)
+        buffers: dict[str, Buffer] = {**self._inputs, **self._outputs}
+        self._addresses = {
+            name: self._gpu.allocate(buffer.n_bytes(self.n_rows))
+            for name, buffer in buffers.items()
+        }
+        self._addresses |= {name: self._gpu.allocate(n_ring) for name in ("ring", "ring_out")}
+        self._host = {
+            name: self._gpu.pin((self.n_rows, *buffer.shape), buffer.dtype)
+            for name, buffer in buffers.items()
+        }
+        token = self._outputs["token"].shape
+        self._staging = self._gpu.pin((self._context.n_slots, *token), np.float32)
+        engine: tensorrt.ICudaEngine = self._engine
+        self._scratch_bytes = engine.device_memory_size_v2
+        self._scratch = self._gpu.allocate(self._scratch_bytes)
+        self._gpu.wait()
+
+    def _record(self, bucket: int) -> _Recorded:
+        """Record the tick of a batch size, after a first run that lets TensorRT settle."""
+        with self._log.listening():
+            context = self._make_context(bucket)
+            self._enqueue(context)
+            self._gpu.wait(_FIRST_RUN_S)
+            with self._gpu.capture() as captured:
+                self._run_tick(bucket, context)
+        return _Recorded(context, captured[0])
+
+    def _make_context(self, bucket: int) -> "tensorrt.IExecutionContext":
+        """Return a context with the shapes of a batch; all share one working memory."""
+        library = load_library(self._key.flavour)
+        engine: tensorrt.ICudaEngine = self._engine
+        config = engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(
+            library.ExecutionContextAllocationStrategy.USER_MANAGED
+        )
+        if self._key.flavour == "rtx":  # compile now for these shapes, not in the background
+            rtx_library: Any = library  # these two names only TensorRT-RTX has
+            rtx_config: Any = config
+            rtx_config.dynamic_shapes_kernel_specialization_strategy = (
+                rtx_library.DynamicShapesKernelSpecializationStrategy.EAGER
+            )
+        context: tensorrt.IExecutionContext | None = engine.create_execution_context(config)
+        if context is None:
+            raise self._refusal("an execution context")
+        context.set_device_memory(self._scratch, self._scratch_bytes)
+        token = self._outputs["token"].shape
+        shapes = {name: (bucket, *buffer.shape) for name, buffer in self._inputs.items()}
+        for name, shape in {**shapes, "ring": (self._ring_slots, *token)}.items():
+            if not context.set_input_shape(name, shape):
+                raise self._refusal(f"to take {name} of shape {shape}")
+        for name, address in self._addresses.items():
+            if not context.set_tensor_address(name, address):
+                raise self._refusal(f"to take an address for {name}")
+        if unknown := context.infer_shapes():
+            raise self._refusal(f"to know all shapes, not to lack {', '.join(unknown)}")
+        return context
+
+    def _run_tick(self, bucket: int, context: "tensorrt.IExecutionContext") -> None:
+        """Put a whole tick on the stream."""
+        for name, buffer in self._inputs.items():
+            source = self._host[name].ctypes.data
+            self._gpu.copy(self._addresses[name], source, buffer.n_bytes(bucket))
+        self._enqueue(context)
+        n_ring = self._ring_slots * token_bytes(self.spec)
+        self._gpu.copy(self._addresses["ring"], self._addresses["ring_out"], n_ring)
+        for name, buffer in self._outputs.items():
+            to = self._host[name].ctypes.data
+            self._gpu.copy(to, self._addresses[name], buffer.n_bytes(bucket))
+
+    def _enqueue(self, context: "tensorrt.IExecutionContext") -> None:
+        if not context.execute_async_v3(self._gpu.stream):
+            raise self._refusal("to run the network")
+
+    def _tick(self, bucket: int) -> None:
+        self._gpu.launch(self._recorded[bucket].graph)
+        self._gpu.wait()
+
+    def _upload(self, first: int, tokens: NDArray[np.float32]) -> None:
+        self._staging[: len(tokens)] = tokens
+        to = self._addresses["ring"] + first * token_bytes(self.spec)
+        self._gpu.copy(to, self._staging.ctypes.data, tokens.nbytes)
+        self._gpu.wait()
+
+    def _refusal(self, what: str) -> EngineError:
+        return EngineError(f"{self.name}: expected {what}, found: {self._log.reason}")

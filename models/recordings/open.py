@@ -1,0 +1,55 @@
+"""Read a night: EDF, EDF+, BDF, the sDREAMER lab's .mat and XDF."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from models.errors import RecordingError
+from models.recordings.base import Annotation, ArrayRecording, Description, Recording
+from models.recordings.edf import open_edf
+from models.recordings.mat import open_mat
+from models.recordings.xdf import open_xdf
+
+__all__ = [
+    "Annotation",
+    "ArrayRecording",
+    "Description",
+    "Recording",
+    "open_recording",
+]
+
+_EXTENSIONS = (".edf", ".bdf", ".rec", ".mat", ".xdf")
+
+
+def open_recording(
+    path: Path, channels: Sequence[str] | None = None, stream: str | None = None
+) -> Recording:
+    """Open a recording by its extension.
+
+    Args:
+        path: the file.
+        channels: labels of the channels to read, in this order; default: all channels at the
+            highest sampling rate.
+        stream: name of the stream to read, in an XDF file; default: the only fitting one.
+
+    Raises:
+        RecordingError: the file is missing, broken, of an unknown kind, or lacks a channel.
+    """
+    check_file(path, _EXTENSIONS)
+    extension = path.suffix.lower()
+    if extension == ".mat":
+        return open_mat(path, channels)
+    if extension == ".xdf":
+        return open_xdf(path, channels, stream)
+    return open_edf(path, channels)
+
+
+def check_file(path: Path, extensions: Sequence[str]) -> None:
+    """Raise RecordingError unless `path` is a file with one of the extensions."""
+    if path.suffix.lower() not in extensions:
+        raise RecordingError(
+            f"{path}: expected a file ending in {', '.join(extensions)}, found "
+            f"{path.suffix or 'no extension'}"
+        )
+    if not path.is_file():
+        found = "a directory" if path.is_dir() else "nothing"
+        raise RecordingError(f"{path}: expected a file, found {found}")

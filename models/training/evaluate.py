@@ -1,0 +1,201 @@
+"""How well a net stages unseen subjects, read as it will be read live."""
+
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from operator import add
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.recordings import scores
+from models.recordings.scores import Scores, Tally
+from models.sdreamer.net import SDreamer
+from models.stages import UNSCORED
+from models.subject import Subject
+
+Reading = tuple[str, int]
+"""Pathway and lag: how many epochs later an epoch is read; 0 is live, more is final."""
+
+_BATCH = 128
+
+
+@torch.no_grad()
+def encode_all(model: SDreamer, epochs: NDArray[np.floating]) -> Tensor:
+    """Return the tokens (n, M, D) of conditioned epochs (n, M, T), on the net's device."""
+    device = next(model.parameters()).device
+    batches = range(0, len(epochs), _BATCH)
+    parts = [
+        model.encode(torch.from_numpy(epochs[i : i + _BATCH]).float().to(device)) for i in batches
+    ]
+    return torch.cat(parts).float()
+
+
+@torch.no_grad()
+def read_windows(
+    model: SDreamer,
+    tokens: Tensor,
+    usable: NDArray[np.bool_],
+    drawn: NDArray[np.bool_] | None = None,
+    every: int = 1,
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    """Read the window that ends with each epoch; before the first epoch it is masked.
+
+    Args:
+        model: the net, in eval mode.
+        tokens: (n, M, D), of one recording.
+        usable: (n, M).
+        drawn: (n, N, M), more that is masked (False) in each window.
+        every: read only every so many-th window, the first and so on.
+
+    Yields:
+        Batch by batch, logits (b, 1 + M, N, S) and what was seen (b, N, M).
+    """
+    N = model.spec.n_context
+    before = tokens.new_zeros(N - 1, *tokens.shape[1:])
+    windows = torch.cat([before, tokens]).unfold(0, N, 1).permute(0, 3, 1, 2)[::every]
+    there = torch.from_numpy(np.concatenate([np.zeros((N - 1, usable.shape[1]), bool), usable]))
+    masks = there.unfold(0, N, 1).permute(0, 2, 1)
+    if drawn is not None:
+        masks = masks & torch.from_numpy(drawn)
+    masks = masks[::every]
+    for i in range(0, len(windows), _BATCH):
+        window, seen = windows[i : i + _BATCH], masks[i : i + _BATCH]
+        on_device = seen.to(tokens.device)
+        mixed, single = model.read(window, on_device, unimodal=True)
+        parts = [mixed[:, None]] if single is None else [mixed[:, None], single]
+        yield torch.cat(parts, 1).float().cpu().numpy(), seen.numpy()
+
+
+def read_all(
+    model: SDreamer,
+    epochs: NDArray[np.floating],
+    usable: NDArray[np.bool_] | None = None,
+    every: int = 1,
+) -> NDArray[np.float32]:
+    """Return what an engine's `step` gives after each epoch of a recording.
+
+    Each epoch is encoded once; before the first epoch the window is masked (warm-up).
+
+    Args:
+        model: the net, in eval mode.
+        epochs: (n, M, T), conditioned.
+        usable: (n, M); default: all are.
+        every: give only every so many-th answer.
+
+    Returns:
+        Probabilities (n / every, 1 + M, N, S); [k, :, -1] is epoch k · every as read live.
+    """
+    there = np.ones(epochs.shape[:2], bool) if usable is None else usable
+    parts = read_windows(model, encode_all(model, epochs), there, every=every)
+    logits = np.concatenate([x for x, _ in parts])
+    probabilities: NDArray[np.float32] = torch.from_numpy(logits).softmax(-1).numpy()
+    return probabilities
+
+
+def as_answered(
+    probabilities: NDArray[np.float32], usable: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Return what the daemon answers of epochs, (n, 1 + M, S), NaN where it answers nothing.
+
+    Where but one modality of an epoch is usable the daemon reads that one's pathway instead of
+    the mixed one; where none is it says ART or UNKNOWN. A single pathway has no answer to an
+    epoch whose modality is not usable.
+
+    Args:
+        probabilities: (n, 1 + M, S), of the epoch's slot.
+        usable: (n, M).
+    """
+    answers = probabilities.copy()
+    alone = usable.sum(-1) == 1
+    answers[alone, 0] = probabilities[alone, 1 + usable[alone].argmax(-1)]
+    answers[~usable.any(-1), 0] = np.nan
+    answers[:, 1:][~usable] = np.nan
+    return answers
+
+
+def average(answers: NDArray[np.float32], length: float) -> NDArray[np.float32]:
+    """Return the mean answers of longer epochs, whole ones only, as `tools.score.aggregate`.
+
+    Args:
+        answers: (n, …, S) probabilities of consecutive epochs; NaN where there are none.
+        length: of the longer epochs, in epochs.
+
+    Returns:
+        (n / length, …, S), NaN where less than half of an epoch has an answer.
+    """
+    edges = np.arange(int(len(answers) / length + 1e-6) + 1) * np.float64(length)
+    there = np.isfinite(answers)
+    total, span = (
+        np.diff(_integrate(x, edges), axis=0) for x in (np.where(there, answers, 0.0), there)
+    )
+    with np.errstate(invalid="ignore"):  # 0 / 0
+        means = np.where(span >= length / 2 - 1e-6, total / span, np.nan)
+    return means.astype(np.float32)
+
+
+def _integrate(values: NDArray[np.generic], ends: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the integral of values (n, …), each of width 1, from 0 to each of the ends."""
+    sums = np.zeros((len(values) + 1, *values.shape[1:]))
+    np.cumsum(values, axis=0, out=sums[1:])
+    whole = np.minimum(ends.astype(np.intp), len(values) - 1)
+    part = (ends - whole).reshape(-1, *[1] * (values.ndim - 1))
+    return np.asarray(sums[whole] + part * (sums[whole + 1] - sums[whole]))
+
+
+def _most(stages: NDArray[np.int64], length: float, n_stages: int) -> NDArray[np.int64]:
+    """Return the stage that fills most of each longer epoch, UNSCORED where most has none."""
+    shares = np.eye(n_stages, dtype=np.float32)[stages]
+    shares[stages == UNSCORED] = np.nan
+    found = average(shares, length)
+    return np.where(np.isnan(found[:, 0]), UNSCORED, found.argmax(-1))
+
+
+def tally(
+    model: SDreamer,
+    subject: Subject,
+    lags: Sequence[int] = (0,),
+    every: int = 1,
+    *,
+    as_scored: bool = False,
+) -> dict[Reading, Tally]:
+    """Count one recording's epochs by pathway and lag, as the daemon would answer them.
+
+    Args:
+        model: the net, in eval mode.
+        subject: an unseen one.
+        lags: how many epochs later an epoch is read: 0 is live (last slot), more is final.
+        every: count only every so many-th epoch.
+        as_scored: count the expert's epochs, each with the mean of the probabilities that it
+            covers, instead of the net's; `every` is 1 then.
+    """
+    read = read_all(model, subject.epochs, subject.usable, every)
+    when = np.arange(len(subject.epochs))[::every]
+    tallies = {}
+    for lag in lags:
+        epochs = when[when >= lag] - lag
+        slots = as_answered(read[when >= lag, :, -1 - lag], subject.usable[epochs])
+        truth = subject.stages[epochs]
+        if as_scored and subject.scored_in > 1:
+            slots = average(slots, subject.scored_in)
+            truth = _most(truth, subject.scored_in, slots.shape[-1])
+        for p, pathway in enumerate(model.spec.pathways):
+            tallies[pathway, lag] = scores.tally(truth, slots[:, p])
+    return tallies
+
+
+def evaluate(
+    model: SDreamer, subjects: Sequence[Subject], lags: Sequence[int] = (0,), every: int = 1
+) -> dict[Reading, Scores]:
+    """Score every pathway on all subjects together; see `tally`. The net is left in eval mode."""
+    model.eval()
+    return pool([tally(model, s, lags, every) for s in subjects], model.spec.stages)
+
+
+def pool(tallies: Sequence[dict[Reading, Tally]], stages: Sequence[str]) -> dict[Reading, Scores]:
+    """Return the figures of several recordings' epochs together."""
+    return {
+        reading: scores.score(reduce(add, (each[reading] for each in tallies)), stages)
+        for reading in tallies[0]
+    }

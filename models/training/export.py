@@ -1,0 +1,230 @@
+"""Model → bundle: the graphs that engines run, the weights and the spec, in one folder.
+
+    step.onnx            newest epoch + cached tokens → probabilities of all slots, new token
+    full.onnx            the whole window from its epochs: what the cache is measured against
+    weights.safetensors  the weights; the graphs refer to them by offset, so load a graph by
+                         its path, with this file beside it
+    spec.json            `models.spec.BundleManifest`: the spec, the files' hashes, provenance
+
+The inputs and outputs of the graphs (float32, opset 20, any batch size B; N, M, T, D and S as
+in models/sdreamer/net.py) are named in `STEP_INPUTS`, `STEP_OUTPUTS` and `FULL_INPUTS`.
+"""
+
+import hashlib
+import logging
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import msgspec
+import onnx
+import torch
+from torch import Tensor, nn
+
+from models.errors import WeightsError
+from models.sdreamer.net import SDreamer
+from models.spec import (
+    BUNDLE_FORMAT,
+    FULL_FILE,
+    SPEC_FILE,
+    STEP_FILE,
+    WEIGHTS_FILE,
+    BundleManifest,
+    ModelSpec,
+    Reference,
+)
+from models.weights import save_weights
+
+STEP_INPUTS = ("epochs", "tokens", "mask", "unimodal")
+"""(B, M, T); (B, N-1, M, D), oldest first; (B, N, M) bool, newest last; () bool."""
+STEP_OUTPUTS = ("mixed", "single", "token")
+"""(B, N, S); (B, M, N, S), zeros unless `unimodal`; (B, M, D)."""
+FULL_INPUTS = ("epochs", "mask")
+"""(B, N, M, T); (B, N, M) bool. The one output is `mixed`, (B, N, S)."""
+
+_OPSET = 20  # TensorRT refuses the fp32 Attention of opset 23
+
+
+class _Step(nn.Module):
+    """Encode the newest epoch, append its token to the cached ones, read the window."""
+
+    def __init__(self, model: SDreamer, spec: ModelSpec) -> None:
+        super().__init__()
+        self.model = model
+        self.single_shape = (spec.n_modalities, spec.n_context, len(spec.stages))
+
+    def forward(
+        self, epochs: Tensor, tokens: Tensor, mask: Tensor, unimodal: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        token = self.model.encode(epochs)
+        window = torch.cat([tokens, token[:, None]], dim=1)
+        mixed, _ = self.model.read(window, mask)
+
+        def read_single(window: Tensor, mask: Tensor) -> Tensor:
+            probabilities: Tensor = self.model.read_single(window, mask).softmax(-1)
+            return probabilities
+
+        def skip(window: Tensor, mask: Tensor) -> Tensor:
+            return window.new_zeros(len(window), *self.single_shape)
+
+        # an If in the graph: ONNX Runtime computes every output, asked for or not
+        single = torch.cond(unimodal, read_single, skip, (window, mask))
+        return mixed.softmax(-1), single, token
+
+
+class _Full(nn.Module):
+    """Encode and read the whole window."""
+
+    def __init__(self, model: SDreamer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, epochs: Tensor, mask: Tensor) -> Tensor:
+        mixed: Tensor = self.model.read(self.model.encode(epochs), mask)[0]
+        return mixed.softmax(-1)
+
+
+def export_bundle(
+    model: SDreamer,
+    spec: ModelSpec,
+    out_dir: Path,
+    name: str,
+    provenance: Mapping[str, str],
+    *,
+    full: bool = True,
+    reference: Reference | None = None,
+    temperatures: Mapping[str, float] = MappingProxyType({}),
+) -> None:
+    """Write the bundle `out_dir`, whole or not at all; one that is there is replaced.
+
+    The same model, spec and provenance give the same bytes.
+
+    Args:
+        model: a trained net of `spec`.
+        spec: what it expects and gives.
+        out_dir: the bundle's folder.
+        name: the bundle's name.
+        provenance: how the weights were made.
+        full: also write the full-window graph.
+        reference: what the animals look like that it was trained on (`models.signal.drift`).
+        temperatures: what `models.training.calibration.fold_temperatures` has put into the model.
+    """
+    out_dir.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=f".{out_dir.name}-") as scratch:
+        folder = Path(scratch) / "new"
+        folder.mkdir()
+        save_weights(model, folder / WEIGHTS_FILE)
+        export_step(model, spec, folder / STEP_FILE)
+        if full:
+            export_full(model, spec, folder / FULL_FILE)
+        manifest = BundleManifest(
+            format=BUNDLE_FORMAT,
+            name=name,
+            spec=spec,
+            files={path.name: _sha256(path) for path in sorted(folder.iterdir())},
+            provenance=dict(provenance),
+            reference=reference,
+            temperatures=dict(temperatures),
+        )
+        (folder / SPEC_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
+        if out_dir.exists():
+            out_dir.rename(Path(scratch) / "old")
+        folder.rename(out_dir)
+
+
+def export_step(model: SDreamer, spec: ModelSpec, path: Path) -> None:
+    """Write the cached step; the weights must lie beside `path`."""
+    B, (N, M) = spec.n_modalities + 1, (spec.n_context, spec.n_modalities)
+    inputs = (
+        torch.zeros(B, M, spec.n_times),
+        torch.zeros(B, N - 1, M, spec.token_size),
+        torch.ones(B, N, M, dtype=torch.bool),
+        torch.tensor(True),
+    )
+    _export(_Step(model, spec), inputs, (STEP_INPUTS, STEP_OUTPUTS), path)
+
+
+def export_full(model: SDreamer, spec: ModelSpec, path: Path) -> None:
+    """Write the full-window recompute; the weights must lie beside `path`."""
+    B, (N, M) = spec.n_modalities + 1, (spec.n_context, spec.n_modalities)
+    inputs = (torch.zeros(B, N, M, spec.n_times), torch.ones(B, N, M, dtype=torch.bool))
+    _export(_Full(model), inputs, (FULL_INPUTS, STEP_OUTPUTS[:1]), path)
+
+
+def _export(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    names: tuple[Sequence[str], Sequence[str]],
+    path: Path,
+) -> None:
+    batch = {0: torch.export.Dim.DYNAMIC}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's own use of its own parts
+        program = torch.onnx.export(
+            module.eval(),
+            inputs,
+            dynamo=True,
+            opset_version=_OPSET,
+            dynamic_shapes=tuple(batch if x.ndim else None for x in inputs),
+            input_names=names[0],
+            output_names=names[1],
+            verbose=False,
+        )
+    if program is None:
+        raise WeightsError("expected torch to export the net, found no program")
+    graph = program.model_proto
+    _strip(graph.graph)
+    _refer_to_weights(graph.graph, path.parent / WEIGHTS_FILE)
+    onnx.save(graph, path)
+    onnx.checker.check_model(path)
+
+
+def _strip(graph: onnx.GraphProto) -> None:
+    """Remove what the exporter notes about its own run: paths of this machine."""
+    del graph.metadata_props[:]
+    for node in graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _strip(attribute.g)
+    for value in (*graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del value.metadata_props[:]
+
+
+def _refer_to_weights(graph: onnx.GraphProto, weights: Path) -> None:
+    """Replace the content of initialisers that are weights by their place in the file."""
+    offsets = _offsets(weights)
+    for tensor in graph.initializer:
+        name = tensor.name.removeprefix("model.")
+        if name not in offsets:
+            continue
+        start, end = offsets[name]
+        if len(tensor.raw_data) != end - start:
+            raise WeightsError(
+                f"{name}: expected {end - start} bytes, found {len(tensor.raw_data)}"
+            )
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in (("location", weights.name), ("offset", start), ("length", end - start)):
+            tensor.external_data.add(key=key, value=str(value))
+
+
+def _offsets(weights: Path) -> dict[str, tuple[int, int]]:
+    """Return where in a safetensors file each tensor's bytes begin and end."""
+    with weights.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = msgspec.json.decode(file.read(size))
+    header.pop("__metadata__", None)
+    start = 8 + size
+    return {
+        name: (start + entry["data_offsets"][0], start + entry["data_offsets"][1])
+        for name, entry in header.items()
+    }
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,159 @@
+import msgspec
+import pytest
+import zmq
+
+from daemon.config import PublishConfig
+from daemon.errors import AddressError
+from daemon.messages import SCHEMA, StageMessage, decode
+from daemon.sockets import gate
+from daemon.sockets.publisher import Publisher
+
+
+def stage_message(seq, subject="m1", kind="live"):
+    return StageMessage(
+        schema=SCHEMA,
+        session="s",
+        subject=subject,
+        stream="cage",
+        seq=seq,
+        kind=kind,
+        epoch=seq,
+        onset=float(seq),
+        utc="2026-01-01T00:00:00.000+00:00",
+        epoch_s=1.0,
+        stage="NREM",
+        probabilities={"Wake": 0.1, "NREM": 0.8, "REM": 0.1},
+        confidence=0.8,
+        pathway="mixed",
+        validity={"eeg": "ok", "emg": "ok"},
+        reason=None,
+        slots_filled=16,
+        n_context=16,
+        latency_s=0.001,
+        published_utc="2026-01-01T00:00:01.001000+00:00",
+        model="0" * 12,
+        engine="onnxruntime",
+        config="1" * 12,
+    )
+
+
+@pytest.fixture(params=["json", "msgpack"])
+def publisher(request):
+    config = PublishConfig(bind="tcp://127.0.0.1:*", encoding=request.param)
+    with Publisher(config) as publisher:
+        publisher.encoding = request.param
+        yield publisher
+
+
+@pytest.fixture
+def subscribe(publisher):
+    context = zmq.Context()
+    sockets = []
+
+    def subscribe(prefix):
+        socket = context.socket(zmq.SUB)
+        sockets.append(socket)
+        socket.setsockopt(zmq.RCVTIMEO, 10_000)
+        socket.setsockopt_string(zmq.SUBSCRIBE, prefix)
+        socket.connect(publisher.endpoint)
+        publisher.serve(10)  # its subscription is here
+        return socket
+
+    yield subscribe
+    for socket in sockets:
+        socket.close(linger=0)
+    context.term()
+
+
+def receive(publisher, socket):
+    topic, payload = socket.recv_multipart()
+    return decode(topic.decode(), payload, publisher.encoding)
+
+
+def test_a_subscriber_gets_its_subject_in_order(publisher, subscribe):
+    socket = subscribe("stage.m1")
+    for seq in range(5):
+        publisher.publish(stage_message(seq, "m2"))
+        publisher.publish(stage_message(seq, "m1"))
+    assert [receive(publisher, socket) for _ in range(5)] == [stage_message(s) for s in range(5)]
+
+
+def test_a_late_subscriber_gets_the_last_live_and_final_marked_replayed(publisher, subscribe):
+    early = subscribe("stage.")
+    for seq in range(4):
+        publisher.publish(stage_message(seq, kind="final" if seq % 2 else "live"))
+    publisher.publish(stage_message(0, "m2"))
+    late = subscribe("stage.m1")
+    replayed = [msgspec.structs.replace(stage_message(2), replayed=True)]
+    replayed += [msgspec.structs.replace(stage_message(3, kind="final"), replayed=True)]
+    assert [receive(publisher, late) for _ in range(2)] == replayed
+    publisher.publish(stage_message(4))
+    assert receive(publisher, late) == stage_message(4)
+    heard = [receive(publisher, early) for _ in range(8)]
+    assert heard[5:7] == replayed  # the early one hears the copies too, and can tell
+    assert [m.seq for m in heard if m.subject == "m1" and not m.replayed] == [0, 1, 2, 3, 4]
+
+
+def test_every_subscriber_of_one_topic_gets_its_last_value(publisher, subscribe):
+    publisher.publish(stage_message(0))
+    for _ in range(2):
+        assert receive(publisher, subscribe("stage.m1")).replayed
+
+
+def test_numbers_count_each_topic_without_a_gap(publisher):
+    topics = ["stage.m1", "stage.m2", "stage.m1", "heartbeat", "stage.m1"]
+    assert [publisher.next_seq(topic) for topic in topics] == [0, 0, 1, 0, 2]
+
+
+def test_a_slow_subscriber_loses_messages_and_does_not_block():
+    config = PublishConfig(bind="tcp://127.0.0.1:*", high_water_mark=10)
+    context = zmq.Context()
+    with Publisher(config) as slow:
+        socket = context.socket(zmq.SUB)
+        socket.setsockopt(zmq.RCVHWM, 1)
+        socket.setsockopt(zmq.RCVTIMEO, 10_000)
+        socket.setsockopt(zmq.RCVBUF, 1024)
+        socket.setsockopt_string(zmq.SUBSCRIBE, "")
+        socket.connect(slow.endpoint)
+        slow.serve(10)
+        for seq in range(50_000):
+            slow.publish(stage_message(seq))
+        first = decode("stage.m1", socket.recv_multipart()[1])
+        assert first.seq == 0
+        socket.close(linger=0)
+        context.term()
+
+
+def test_who_takes_nothing_for_long_is_cut_off(monkeypatch):
+    """Nothing is kept for ever for a computer that is off. This one is on, and stops reading."""
+    monkeypatch.setattr(gate, "GONE_S", 4)
+    with (
+        Publisher(PublishConfig(bind="tcp://127.0.0.1:*")) as publisher,
+        zmq.Context() as context,
+        context.socket(zmq.SUB) as deaf,
+    ):
+        monitor = publisher._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        deaf.setsockopt(zmq.RCVHWM, 1)
+        deaf.setsockopt(zmq.RCVBUF, 1024)
+        deaf.setsockopt(zmq.LINGER, 0)
+        deaf.subscribe("")
+        deaf.connect(publisher.endpoint)
+        publisher.serve(10)
+        for seq in range(20_000):  # more than all buffers on the way hold
+            publisher.publish(stage_message(seq))
+        cut = monitor.poll(60_000)
+        publisher._socket.disable_monitor()
+        monitor.close()
+        assert cut
+
+
+def test_a_port_in_use_is_one_sentence(publisher):
+    with pytest.raises(AddressError, match=r"expected a free address, found tcp://.* in use"):
+        Publisher(PublishConfig(bind=publisher.endpoint))
+
+
+def test_a_foreign_address_is_one_sentence():
+    with pytest.raises(
+        AddressError, match=r"expected an endpoint of this machine, found ipc:///nowhere"
+    ):
+        Publisher(PublishConfig(bind="ipc:///nowhere/hypnod"))

@@ -1,0 +1,134 @@
+"""The gate with the GPU's network on the processor: real rounding, and real mistakes."""
+
+import hashlib
+
+import msgspec
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from engines.errors import EngineError
+from engines.gpu.cuda import Device
+from engines.gpu.network import derive_network
+from engines.gpu.parity_check import BOUNDS, Bound, Verdict, pass_gate, verdict_path
+from engines.gpu.plan import PlanKey
+from engines.gpu.plan_cache import Plan, PlanManifest
+from engines.onnxruntime import OnnxRuntimeEngine
+from tests.support.ring import RingOnProcessor
+
+DEVICE = Device("GeForce", "8.9", "ab" * 16, 24 << 30, "580.65.06")
+
+
+def make_plan(folder, precision="fp32", content=b"plan"):
+    key = PlanKey(
+        network="00", precision=precision, max_rows=64, max_slots=321, flavour="rtx",
+        version="1.7.1", compute_capability="8.9", driver="580.65.06",
+    )  # fmt: skip
+    path = folder / f"{key.name}.plan"
+    path.write_bytes(content)
+    return Plan(path, PlanManifest(key=key, sha256=hashlib.sha256(content).hexdigest()))
+
+
+@pytest.fixture
+def reference(bundle):
+    with OnnxRuntimeEngine(bundle, 3) as engine:
+        yield engine
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_network_of_the_gpu_passes(bundle, reference, tmp_path, precision):
+    plan = make_plan(tmp_path, precision)
+    with RingOnProcessor(bundle, 3, precision=precision) as engine:
+        verdict = pass_gate(engine, reference, plan, DEVICE)
+        assert engine.slots_filled(np.arange(3)).tolist() == [0, 0, 0]
+    assert verdict.n_compared > 300
+    assert verdict.max_abs_difference <= BOUNDS[precision].max_abs_difference
+    assert verdict.reference == reference.description
+    assert verdict.sentence.startswith(f"within {verdict.max_abs_difference:.1g} of onnxruntime")
+    if precision == "fp16":
+        assert verdict.max_abs_difference > BOUNDS["fp32"].max_abs_difference
+
+
+def test_what_passed_is_not_examined_again(bundle, reference, tmp_path):
+    plan = make_plan(tmp_path)
+    with RingOnProcessor(bundle, 3) as engine:
+        verdict = pass_gate(engine, reference, plan, DEVICE)
+        engine.buckets_run.clear()
+        assert pass_gate(engine, reference, plan, DEVICE) == verdict
+        assert engine.buckets_run == []
+
+
+@pytest.mark.parametrize("change", ["plan", "device", "driver", "bound", "damage"])
+def test_whatever_changed_it_is_examined_again(bundle, reference, tmp_path, change):
+    plan, device = make_plan(tmp_path), DEVICE
+    with RingOnProcessor(bundle, 3) as engine:
+        verdict = pass_gate(engine, reference, plan, device)
+        engine.buckets_run.clear()
+        if change == "plan":
+            plan = make_plan(tmp_path, content=b"built again")
+        elif change == "device":
+            device = Device("GeForce", "8.9", "cd" * 16, 24 << 30, "580.65.06")
+        elif change == "driver":
+            device = Device("GeForce", "8.9", "ab" * 16, 24 << 30, "590.1")
+        elif change == "bound":
+            laxer = msgspec.structs.replace(verdict, bound=Bound(1.0, 0.0))
+            verdict_path(plan, device).write_bytes(msgspec.json.encode(laxer))
+        else:
+            verdict_path(plan, device).write_bytes(b"{}")
+        pass_gate(engine, reference, plan, device)
+        assert engine.buckets_run
+    kept = msgspec.json.decode(verdict_path(plan, device).read_bytes(), type=Verdict)
+    assert kept.plan_sha256 == plan.manifest.sha256
+    assert kept.bound == BOUNDS["fp32"]
+
+
+class Wrong(RingOnProcessor):
+    """A GPU that computes one layer a little wrong."""
+
+    def __init__(self, bundle, n_rows):
+        super().__init__(bundle, n_rows)
+        model = onnx.load_from_string(derive_network(bundle, "fp32"))
+        for tensor in model.graph.initializer:
+            if tensor.name.endswith("blocks.0.attention.qkv.weight"):
+                array = onnx.numpy_helper.to_array(tensor) * 1.01
+                tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+        self.session = onnxruntime.InferenceSession(
+            model.SerializeToString(), providers=["CPUExecutionProvider"]
+        )
+
+
+class Forgetful(RingOnProcessor):
+    """A GPU that loses what was written into its ring."""
+
+    def _tick(self, bucket):
+        before = self.ring
+        super()._tick(bucket)
+        self.ring = before
+
+
+@pytest.mark.parametrize("kind", [Wrong, Forgetful])
+def test_plan_that_computes_something_else_is_refused(bundle, reference, tmp_path, kind):
+    plan = make_plan(tmp_path)
+    complaint = (
+        r"parity gate: expected probabilities within 0.0001 of onnxruntime .* 99.9 % equal "
+        rf"stages, found .*; the plan {plan.path} is refused on GeForce"
+    )
+    with kind(bundle, 3) as engine:
+        for _ in range(2):  # at every start
+            with pytest.raises(EngineError, match=complaint):
+                pass_gate(engine, reference, plan, DEVICE)
+    assert not verdict_path(plan, DEVICE).exists()
+
+
+def test_a_verdict_that_cannot_be_kept_is_an_error(bundle, reference, tmp_path):
+    """So `auto` goes on with the processor, and says why."""
+    plan = make_plan(tmp_path)
+    plan.path.unlink()
+    tmp_path.joinpath(verdict_path(plan, DEVICE).name).mkdir()
+    with (
+        RingOnProcessor(bundle, 3) as engine,
+        pytest.raises(EngineError, match="expected a folder for plans that can be written to"),
+    ):
+        pass_gate(engine, reference, plan, DEVICE)
+    assert [file.name for file in tmp_path.iterdir()] == [verdict_path(plan, DEVICE).name]

@@ -1,0 +1,353 @@
+"""Real recordings where they are, and files written here: every reader, and every broken file."""
+
+import resource
+import struct
+from datetime import date, datetime, time
+from itertools import pairwise
+
+import edfio
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scipy import io
+
+from models.errors import RecordingError
+from models.recordings.open import Annotation, open_recording
+from tests.support.edf import write_interrupted_edf
+
+
+def edf_signal(data, sfreq, label, unit="uV"):
+    return edfio.EdfSignal(data, sfreq, label=label, physical_dimension=unit)
+
+
+def noise(n, seed=0):
+    return np.random.default_rng(seed).normal(0, 50, n)
+
+
+def write_edf(path, seconds=10, sfreq=100, annotations=(), **kwargs):
+    signals = [edf_signal(noise(seconds * sfreq, i), sfreq, name) for i, name in enumerate("AB")]
+    edfio.Edf(signals, annotations=annotations or None, **kwargs).write(path)
+    return path
+
+
+def set_header(path, first, text):
+    content = bytearray(path.read_bytes())
+    content[first : first + len(text)] = text
+    path.write_bytes(content)
+
+
+def test_a_real_mouse_is_read_with_its_annotated_gap(shared_data):
+    path = shared_data / "mouse_raw" / "mouse_eeg_emg_29min.edf"
+    mouse = open_recording(path)
+    assert (mouse.ch_names, mouse.units) == (("EEG", "EMG"), ("uV", "uV"))
+    assert (mouse.sfreq, mouse.n_samples, mouse.duration) == (1000.0, 1_742_000, 1742.0)
+    gap = mouse.annotations[0]
+    assert (gap.onset, gap.duration) == (1740.8, 0.256)
+    held = mouse.read(1_740_800, 1_741_056)
+    assert np.array_equal(held, np.broadcast_to(held[0], held.shape))
+    expected = np.stack([signal.data for signal in edfio.read_edf(path).signals], axis=1)
+    assert np.array_equal(mouse.read(0, mouse.n_samples), expected.astype(np.float32))
+
+
+def test_the_channels_at_the_highest_rate_are_taken_and_the_others_named(shared_data):
+    path = shared_data / "human_raw" / "short_psg.edf"
+    psg = open_recording(path)
+    assert psg.ch_names == ("EEG Fpz-Cz", "EEG Pz-Oz", "EOG horizontal")
+    assert psg.skipped == ("Resp oro-nasal", "EMG submental", "Temp rectal", "Event marker")
+    assert psg.start == datetime(1989, 4, 24, 16, 13)
+    slow = open_recording(path, ["Temp rectal", "EMG submental"])
+    assert (slow.sfreq, slow.n_samples, slow.units) == (1.0, 300, ("DegC", "uV"))
+    assert 36 < slow.read(0, 300)[:, 0].mean() < 38
+    with pytest.raises(RecordingError, match="one sampling rate, found rates of 1, 100 Hz"):
+        open_recording(path, ["Temp rectal", "EEG Pz-Oz"])
+    with pytest.raises(RecordingError, match="expected one channel 'EEG', found 0 among EEG Fpz"):
+        open_recording(path, ["EEG"])
+
+
+@given(cuts=st.lists(st.integers(0, 3000), max_size=20))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+def test_pieces_are_the_whole_however_it_is_cut(tmp_path, cuts):
+    path = tmp_path / "night.edf"
+    if not path.exists():
+        write_edf(path, seconds=30)
+    recording = open_recording(path)
+    edges = [0, *sorted(cuts), recording.n_samples]
+    pieces = [recording.read(a, b) for a, b in pairwise(edges)]
+    assert np.array_equal(np.concatenate(pieces), open_recording(path).read(0, 3000))
+
+
+@pytest.mark.parametrize("n", [1, 7, 999, 100_000])
+def test_chunks_go_through_everything_once(tmp_path, n):
+    recording = open_recording(write_edf(tmp_path / "night.edf"))
+    data, times = zip(*recording.chunks(n), strict=True)
+    assert max(map(len, data)) <= n
+    assert np.array_equal(np.concatenate(data), recording.read(0, 1000))
+    assert np.array_equal(np.concatenate(times), np.arange(1000) / 100)
+
+
+def test_annotations_and_start_of_an_edf_plus(tmp_path):
+    marks = [edfio.EdfAnnotation(1.5, 2, "light on"), edfio.EdfAnnotation(0.25, None, "Ärger")]
+    start = time(23, 59, 58, 250_000)
+    about = edfio.Recording(startdate=date(2024, 2, 28))
+    path = write_edf(tmp_path / "a.edf", annotations=marks, recording=about, starttime=start)
+    recording = open_recording(path)
+    assert recording.start == datetime(2024, 2, 28, 23, 59, 58, 250_000)
+    assert recording.annotations == (
+        Annotation(0.25, 0.0, "Ärger"),
+        Annotation(1.5, 2.0, "light on"),
+    )
+
+
+def test_the_gaps_of_an_interrupted_edf_are_in_its_timestamps(tmp_path):
+    path = tmp_path / "d.edf"
+    data = write_interrupted_edf(path, [0, 1, 5, 6.5], offset=0.125)
+    recording = open_recording(path)
+    assert np.array_equal(recording.read(0, 400)[:, 0], data.astype(np.float32))
+    times = recording.timestamps(0, 400)
+    assert times[[0, 99, 100, 199, 200, 300]].tolist() == [0, 0.99, 1, 1.99, 5, 6.5]
+    assert recording.timestamps(150, 250).tolist() == times[150:250].tolist()
+    assert recording.duration == 7.5
+    assert [(a.onset, a.text) for a in recording.annotations] == [
+        (0.25, "mark 0"),
+        (1.25, "mark 1"),
+        (5.25, "mark 5"),
+        (6.75, "mark 6.5"),
+    ]
+
+
+def test_records_that_go_back_in_time_are_refused(tmp_path):
+    path = tmp_path / "d.edf"
+    write_interrupted_edf(path, [0, 5, 1])
+    with pytest.raises(RecordingError, match="found record 2 at 1 s after one at 5 s"):
+        open_recording(path)
+
+
+def test_bdf_is_read_with_24_bits_and_annotations(tmp_path):
+    path = tmp_path / "a.bdf"
+    digital = np.random.default_rng(1).integers(-(2**23), 2**23, 20 * 256).astype(np.int32)
+    signal = edfio.BdfSignal.from_digital(digital, 256, label="EEG", physical_dimension="uV")
+    edfio.Bdf([signal], annotations=[edfio.EdfAnnotation(3, 1, "NREM")]).write(path)
+    recording = open_recording(path)
+    assert np.array_equal(recording.read(0, 5120)[:, 0], digital.astype(np.float32))
+    assert np.array_equal(recording.read(300, 900)[:, 0], digital[300:900].astype(np.float32))
+    assert recording.annotations == (Annotation(3.0, 1.0, "NREM"),)
+
+
+@pytest.mark.parametrize("unit", [b"\xb5V      ", "µV     ".encode()])
+def test_a_micro_sign_is_read_in_either_encoding(tmp_path, unit):
+    path = write_edf(tmp_path / "a.edf")
+    set_header(path, 256 + 2 * (16 + 80), unit)
+    assert open_recording(path).units[0] == "µV"
+
+
+def test_a_channel_without_a_scale_is_skipped(tmp_path):
+    path = write_edf(tmp_path / "a.edf")
+    low = 256 + 2 * (16 + 80 + 8)
+    set_header(path, low + 16, path.read_bytes()[low : low + 8])  # physical maximum of A
+    recording = open_recording(path)
+    assert (recording.ch_names, recording.skipped) == (("B",), ("A",))
+
+
+@pytest.mark.parametrize("extension", ["edf", "bdf"])
+def test_a_day_is_read_in_little_memory(tmp_path, extension):
+    kind, signal = (
+        (edfio.Bdf, edfio.BdfSignal) if extension == "bdf" else (edfio.Edf, edfio.EdfSignal)
+    )
+    path, n_records = tmp_path / f"day.{extension}", 24 * 3600
+    channels = [signal(noise(512), 512, label=f"EEG{i}") for i in range(4)]
+    kind(channels).write(path)
+    set_header(path, 236, f"{n_records:<8}".encode())
+    header = 256 * 5
+    with path.open("r+b") as stream:
+        stream.truncate(header + (path.stat().st_size - header) * n_records)  # sparse
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    recording = open_recording(path)
+    assert recording.n_samples == n_records * 512
+    for start in range(0, recording.n_samples, recording.n_samples // 50):
+        recording.read(start, start + 512)
+    grown_mib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert grown_mib < 100, "the file has 340 MiB or more"
+
+
+def test_a_file_cut_off_while_recording_counts_its_whole_records(tmp_path):
+    path = write_edf(tmp_path / "a.edf")
+    set_header(path, 236, b"-1      ")
+    path.write_bytes(path.read_bytes()[:-30])
+    assert open_recording(path).n_samples == 900
+
+
+def broken_files(tmp_path):
+    whole = write_edf(tmp_path / "whole.edf").read_bytes()
+    yield "a.edf", b"", "found an empty file"
+    yield "b.edf", whole[:100], "found a file of 100 bytes"
+    yield "c.edf", whole[:300], "expected a header of 768 bytes for 2 signals"
+    yield "d.edf", whole[:-1], "expected 10 data records of 400 bytes, found 9.9975"
+    yield "e.edf", whole + b"0", "expected 10 data records"
+    yield "f.edf", np.random.default_rng(0).bytes(5000), "expected an EDF or BDF header"
+    yield "g.bdf", np.random.default_rng(0).bytes(5000), "expected an EDF or BDF header"
+    yield "h.mat", np.random.default_rng(0).bytes(5000), "expected a MATLAB file"
+    yield "i.mat", b"", "expected a MATLAB file"
+    yield "j.xdf", np.random.default_rng(0).bytes(5000), "expected a"
+    yield "k.xdf", b"", "expected a"
+    yield "l.npz", whole, r"expected a file ending in \.edf, .*, found \.npz"
+    yield "m", whole, "found no extension"
+
+
+def test_a_broken_file_is_one_sentence_with_its_path(tmp_path):
+    for name, content, sentence in broken_files(tmp_path):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(RecordingError, match=sentence) as caught:
+            open_recording(path)
+        assert str(caught.value).startswith(str(path))
+        assert "found" in str(caught.value)
+
+
+def test_a_directory_or_nothing_is_not_a_recording(tmp_path):
+    with pytest.raises(RecordingError, match="expected a file, found nothing"):
+        open_recording(tmp_path / "none.edf")
+    (tmp_path / "folder.edf").mkdir()
+    with pytest.raises(RecordingError, match="expected a file, found a directory"):
+        open_recording(tmp_path / "folder.edf")
+
+
+def test_annotations_alone_are_not_a_recording(tmp_path):
+    edfio.Edf([], annotations=[edfio.EdfAnnotation(0, 1, "W")]).write(tmp_path / "h.edf")
+    with pytest.raises(RecordingError, match="found annotations alone"):
+        open_recording(tmp_path / "h.edf")
+
+
+def test_a_first_record_without_its_time_is_refused(tmp_path):
+    path = tmp_path / "night.edf"
+    write_edf(path, seconds=2, annotations=[edfio.EdfAnnotation(1, 2, "W")])
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"+0\x14\x14\0", b"\0\0\0\0\0"))
+    with pytest.raises(RecordingError, match="expected a valid EDF or BDF file"):
+        open_recording(path)
+
+
+@pytest.fixture(scope="module", params=["edf", "bdf", "interrupted"])
+def seed_file(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp("seed") / ("a.bdf" if request.param == "bdf" else "a.edf")
+    if request.param == "edf":
+        write_edf(path, seconds=4, annotations=[edfio.EdfAnnotation(1, 2, "W")])
+    elif request.param == "bdf":
+        signal = edfio.BdfSignal(noise(400), 100, label="EEG", physical_range=(-500, 500))
+        edfio.Bdf([signal], annotations=[edfio.EdfAnnotation(1, 2, "W")]).write(path)
+    else:
+        write_interrupted_edf(path, [0, 1, 5])
+    return path
+
+
+def read_all(path):
+    """What is said of a file."""
+    try:
+        recording = open_recording(path)
+    except RecordingError as error:
+        return str(error)
+    n = sum(len(piece) for piece, _ in recording.chunks(97))
+    return "whole" if n == recording.n_samples else "in part"
+
+
+@given(data=st.data())
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_a_damaged_edf_is_read_or_refused_and_nothing_else(seed_file, data):
+    content = bytearray(seed_file.read_bytes())
+    at = st.one_of(st.integers(0, 1023), st.integers(0, len(content) - 1))
+    byte = st.one_of(st.integers(0, 255), st.sampled_from(b"0123456789-.+eEnainf \0\x14\x15"))
+    for position, value in data.draw(st.lists(st.tuples(at, byte), max_size=6)):
+        content[position] = value
+    content = content[: data.draw(st.integers(0, len(content)) | st.just(len(content)))]
+    path = seed_file.with_name(f"damaged{seed_file.suffix}")
+    path.write_bytes(content)
+    assert read_all(path).startswith((str(path), "whole"))
+
+
+def write_mat(path, **changes):
+    content = {
+        "eeg": noise(5120)[None],
+        "emg": noise(5120, 1)[:, None],
+        "eeg_frequency": 512.0,
+        "sleep_scores": np.array([[0, 1, 2, 0, 1, 1, 1, 2, 2, 0]]),
+    } | changes
+    io.savemat(path, {name: value for name, value in content.items() if value is not None})
+    return path
+
+
+def test_a_mat_of_the_sdreamer_lab(tmp_path):
+    path = write_mat(tmp_path / "m.mat", eeg_frequency=511.96)
+    recording = open_recording(path)
+    assert (recording.ch_names, recording.units) == (("eeg", "emg"), ("", ""))
+    assert (recording.sfreq, recording.n_samples) == (511.96, 5120)
+    expected = np.stack([noise(5120), noise(5120, 1)], axis=1).astype(np.float32)
+    assert np.array_equal(recording.read(100, 300), expected[100:300])
+    assert open_recording(path, ["emg"]).read(0, 5).shape == (5, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"emg": None}, "expected a variable 'emg', found none"),
+        ({"emg": noise(7)[None]}, "of one length above 0, found 5120 and 7 samples"),
+        ({"eeg": noise(10).reshape(2, 5)}, r"one row or column in 'eeg', found the shape \(2, 5\)"),
+        ({"eeg": "text"}, "expected numbers in 'eeg'"),
+        ({"eeg_frequency": 0.0}, "expected one eeg_frequency above 0 Hz"),
+    ],
+)
+def test_a_mat_that_is_not_of_that_lab(tmp_path, changes, sentence):
+    with pytest.raises(RecordingError, match=sentence):
+        open_recording(write_mat(tmp_path / "m.mat", **changes))
+
+
+@pytest.mark.parametrize("kind", [0, 8, 14, 33, 0x2056])
+def test_a_mat_of_unknown_numbers_is_refused(tmp_path, kind):
+    path = tmp_path / "night.mat"
+    write_mat(path)
+    content = path.read_bytes()
+    at = content.index(b"\1\0\3\0eeg\0") + 8
+    path.write_bytes(content[:at] + struct.pack("<I", kind) + content[at + 4 :])
+    with pytest.raises(RecordingError, match=f"in 'eeg', found an unknown type {kind}"):
+        open_recording(path)
+
+
+def test_a_mat_of_version_7_3_says_how_to_save_it(tmp_path):
+    path = tmp_path / "m.mat"
+    path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n\x1a\n" + bytes(100))
+    with pytest.raises(RecordingError, match=r"found version 7\.3 \(HDF5\); save it again with"):
+        open_recording(path)
+
+
+def test_clock_resets_of_an_xdf_are_gaps_between_even_samples(shared_data):
+    recording = open_recording(shared_data / "xdf" / "clock_resets.xdf")
+    assert (len(recording.ch_names), recording.sfreq, recording.n_samples) == (8, 100.0, 27_815)
+    times = recording.timestamps(0, recording.n_samples)
+    steps = np.diff(times)
+    assert times[0] == 0
+    assert np.flatnonzero(steps > 0.1).tolist() == [12_875]
+    assert 270 < steps[12_875] < 280
+    assert steps.min() > 0
+    assert len(recording.annotations) == 175
+    assert recording.duration == pytest.approx(573, abs=1)
+
+
+def test_labels_strings_and_empty_streams_of_an_xdf(shared_data, capfd):
+    recording = open_recording(shared_data / "xdf" / "empty_streams.xdf")
+    assert recording.ch_names == ("ch:00",)
+    assert recording.skipped == ("Empty data stream: test stream 0 counter",)
+    minimal = open_recording(shared_data / "xdf" / "minimal.xdf", stream="SendDataC")
+    assert minimal.read(0, 2).tolist() == [[192, 255, 238], [12, 22, 32]]
+    assert [a.text for a in minimal.annotations[1:3]] == ["Hello", "World"]
+    assert minimal.annotations[1].onset == pytest.approx(0.1 + 0.1)
+    with pytest.raises(RecordingError, match=r"one numeric stream .* named 'EEG', found 0"):
+        open_recording(shared_data / "xdf" / "minimal.xdf", stream="EEG")
+    assert capfd.readouterr().err == ""
+
+
+def test_an_xdf_cut_short_is_refused(shared_data, tmp_path):
+    path = tmp_path / "cut.xdf"
+    path.write_bytes((shared_data / "xdf" / "clock_resets.xdf").read_bytes()[:500_000])
+    with pytest.raises(RecordingError, match="expected a whole XDF file, found"):
+        open_recording(path)

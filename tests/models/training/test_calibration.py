@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+
+from models.sdreamer.net import SDreamer
+from models.spec import STEP_FILE
+from models.stages import UNSCORED
+from models.subject import Subject
+from models.training.calibration import fit_temperatures, fold_temperatures
+from models.training.evaluate import encode_all, read_windows
+from models.training.export import STEP_INPUTS, export_bundle
+from tests.support.bundles import TINY, mouse_spec, random_model
+
+SPEC = mouse_spec(4, **TINY)
+TEMPERATURES = {"mixed": 2.5, "eeg": 0.5, "emg": 1.0}
+
+
+def _inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    epochs = torch.randn(3, 2, 512, generator=generator)
+    tokens = torch.nn.functional.normalize(torch.randn(3, 3, 2, 16, generator=generator), dim=-1)
+    return epochs, tokens, torch.ones(3, 4, 2, dtype=torch.bool)
+
+
+@torch.no_grad()
+def _logits(model: SDreamer) -> torch.Tensor:
+    epochs, tokens, mask = _inputs()
+    mixed, single = model.read(
+        torch.cat([tokens, model.encode(epochs)[:, None]], 1), mask, unimodal=True
+    )
+    return torch.cat([mixed[:, None], single], 1)
+
+
+def test_exported_probabilities_are_those_of_logits_over_the_temperature(tmp_path: Path) -> None:
+    model = random_model(SPEC, seed=1)
+    expected = _logits(model) / torch.tensor([2.5, 0.5, 1.0])[:, None, None]
+    fold_temperatures(model, TEMPERATURES)
+    export_bundle(model, SPEC, tmp_path / "b", "b", {}, full=False, temperatures=TEMPERATURES)
+    session = ort.InferenceSession(tmp_path / "b" / STEP_FILE, providers=["CPUExecutionProvider"])
+    feeds = (*_inputs(), torch.tensor(True))
+    mixed, single, _ = session.run(
+        None, {name: x.numpy() for name, x in zip(STEP_INPUTS, feeds, strict=True)}
+    )
+    found = np.concatenate([mixed[:, None], single], 1)
+    np.testing.assert_allclose(found, expected.softmax(-1), atol=1e-5)
+
+
+def _too_sure(model: SDreamer) -> Subject:
+    """A subject whose stages are drawn from the net's own probabilities at temperature 3."""
+    rng = np.random.default_rng(0)
+    epochs = rng.standard_normal((3000, 2, 512)).astype(np.float32)
+    usable = np.ones((3000, 2), bool)
+    logits = np.concatenate(
+        [x[:, :, -1] for x, _ in read_windows(model, encode_all(model, epochs), usable)]
+    )
+    p = torch.from_numpy(logits[:, 0] / 3.0).softmax(-1).numpy()
+    stages = (rng.random((3000, 1)) > p.cumsum(-1)).sum(-1).clip(0, 2)
+    return Subject("x", epochs, stages.astype(np.int64), usable)
+
+
+def test_the_temperature_is_found_and_folded_away() -> None:
+    model = random_model(SPEC, seed=1)
+    fold_temperatures(model, dict.fromkeys(SPEC.pathways, 0.2))  # so that it tells stages apart
+    subject = _too_sure(model)
+    found = fit_temperatures(model, [subject], masks=False)
+    assert found["mixed"] == pytest.approx(3.0, rel=0.1)
+    fold_temperatures(model, found)
+    again = fit_temperatures(model, [subject], masks=False)
+    assert again["mixed"] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_every_third_epoch_tells_nearly_the_same_temperature() -> None:
+    model = random_model(SPEC, seed=1)
+    fold_temperatures(model, dict.fromkeys(SPEC.pathways, 0.2))
+    subject = _too_sure(model)
+    found = fit_temperatures(model, [subject], masks=False, every=3)
+    assert found["mixed"] == pytest.approx(3.0, rel=0.15)
+    thinned = Subject("x", subject.epochs, subject.stages.copy(), subject.usable)
+    thinned.stages[np.arange(3000) % 3 != 0] = UNSCORED
+    assert found == pytest.approx(fit_temperatures(model, [thinned], masks=False))
+
+
+def test_without_scored_epochs_nothing_is_changed() -> None:
+    model = random_model(SPEC, seed=1)
+    epochs = np.zeros((20, 2, 512), np.float32)
+    subject = Subject("x", epochs, np.full(20, UNSCORED), np.ones((20, 2), bool))
+    assert fit_temperatures(model, [subject]) == dict.fromkeys(SPEC.pathways, 1.0)

@@ -1,0 +1,132 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engines.bundle import open_bundle
+from engines.torch import TorchEngine
+from models.sdreamer.net import SDreamer
+from models.simulator.simulate import simulate_recording
+from models.stages import UNSCORED, to_indices
+from models.subject import FIRST_UNSEEN_SEED, Subject
+from models.training.dataset import condition
+from models.training.evaluate import as_answered, evaluate, read_all, tally
+from models.weights import load_model
+from tests.support.bundles import TINY, make_bundle, mouse_spec
+
+N_EPOCHS = 150  # more than a batch
+SEEDS = (FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + 1, FIRST_UNSEEN_SEED + 2)
+SHIPPED = mouse_spec()
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundle"), **TINY)
+
+
+@pytest.fixture(scope="module")
+def model(bundle: Path) -> SDreamer:
+    return load_model(bundle)
+
+
+@pytest.fixture(scope="module")
+def epochs() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((N_EPOCHS, 2, 512)).astype(np.float32)
+
+
+def test_reading_a_recording_gives_what_an_engine_gives_step_by_step(
+    bundle: Path, model: SDreamer, epochs: np.ndarray
+) -> None:
+    valid = np.random.default_rng(1).random((N_EPOCHS, 2)) < 0.9
+    found = read_all(model, epochs, valid)
+    assert found.shape == (N_EPOCHS, 3, 16, 3)
+    with TorchEngine(open_bundle(bundle), n_rows=1) as engine:
+        for k in range(N_EPOCHS):
+            step = engine.step(epochs[k : k + 1], np.array([0]), valid[k : k + 1], unimodal=True)
+            readable = np.isfinite(step[0])
+            np.testing.assert_allclose(found[k][readable], step[0][readable], atol=1e-5)
+
+
+def test_answers_are_those_of_the_pathway_that_the_daemon_would_read() -> None:
+    probabilities = np.zeros((4, 3, 3), np.float32)
+    probabilities[:, 0, 0] = probabilities[:, 1, 1] = probabilities[:, 2, 2] = 1
+    usable = np.array([[True, True], [True, False], [False, True], [False, False]])
+    answers = as_answered(probabilities, usable)
+    assert answers[:3, 0].argmax(-1).tolist() == [0, 1, 2]
+    assert np.isnan(answers[3]).all()
+    assert np.isnan(answers[:, 1:]).all(-1).tolist() == (~usable).tolist()
+
+
+def test_what_is_not_usable_is_counted_apart(model: SDreamer, epochs: np.ndarray) -> None:
+    usable = np.ones((N_EPOCHS, 2), bool)
+    usable[10:20, 1] = usable[15:20, 0] = False
+    subject = Subject("x", epochs, np.zeros(N_EPOCHS, np.int64), usable)
+    scores = evaluate(model, [subject, subject], (0, 3))
+    assert scores["mixed", 0].n_unscorable == 2 * 5
+    assert scores["emg", 0].n_unscorable == scores["emg", 3].n_unscorable == 2 * 10
+    assert scores["mixed", 3].n_epochs == 2 * (N_EPOCHS - 5 - 3)
+    rarely = evaluate(model, [subject], (0, 3), every=4)
+    assert rarely["mixed", 0].n_epochs == 38 - 1
+    assert rarely["mixed", 3].n_epochs == 37 - 1
+
+
+def test_an_experts_longer_epochs_are_counted_once_each(
+    model: SDreamer, epochs: np.ndarray
+) -> None:
+    usable = np.ones((N_EPOCHS, 2), bool)
+    usable[4:7] = usable[13:15] = False  # most of an epoch of 4, and half of another
+    stages = np.repeat(np.arange(38) % 3, 4)[:N_EPOCHS].astype(np.int64)
+    stages[20:24] = UNSCORED
+    subject = Subject("x", epochs, stages, usable, scored_in=4.0)
+    found = tally(model, subject, (0, 3), as_scored=True)
+    live, final = found["mixed", 0], found["mixed", 3]
+    assert (live.n_unscored, live.n_unscorable) == (1, 1)
+    assert live.confusion.sum(axis=1).tolist() == [13, 11, 11]
+    assert final.confusion.sum() == live.confusion.sum() - 1  # its last three are not read again
+    answers = as_answered(read_all(model, epochs, usable)[:, :, -1], usable)
+    assert live.bins[:, 1].sum() == pytest.approx(
+        sum(
+            np.nanmean(answers[k : k + 4, 0], axis=0).max()
+            for k in range(0, N_EPOCHS - 3, 4)
+            if k not in (4, 20)
+        ),
+        rel=1e-5,
+    )
+
+
+def _subject(epochs: np.ndarray, stages: np.ndarray) -> Subject:
+    return Subject("x", epochs, stages, np.ones(epochs.shape[:2], bool))
+
+
+def test_lag_reads_the_same_epochs_later(bundle: Path, epochs: np.ndarray) -> None:
+    model = load_model(bundle)
+    usual = np.log(read_all(model, epochs)[:, 0]).mean(axis=(0, 1))
+    with torch.no_grad():  # else this random net always finds the same stage
+        model.heads["mixed"][-1].bias.sub_(torch.from_numpy(usual))
+    probabilities = read_all(model, epochs)
+    live = probabilities[:, 0, -1].argmax(-1).astype(np.int64)
+    late = probabilities[3:, 0, -4].argmax(-1).astype(np.int64)
+    assert not np.array_equal(live[:-3], late)
+    by_live = evaluate(model, [_subject(epochs, live)], (0, 3))
+    by_late = evaluate(model, [_subject(epochs, np.append(late, [UNSCORED] * 3))], (0, 3))
+    assert by_live["mixed", 0].accuracy == by_late["mixed", 3].accuracy == 1.0
+    assert by_live["mixed", 3].n_epochs == N_EPOCHS - 3
+    assert set(by_live) == {(p, lag) for p in ("mixed", "eeg", "emg") for lag in (0, 3)}
+
+
+def test_shipped_bundle_stages_mice_it_never_saw() -> None:
+    bundle = open_bundle()
+    subjects = [_unseen(seed) for seed in SEEDS]
+    scores = evaluate(load_model(bundle.path), subjects)
+    assert bundle.spec == mouse_spec(64, dropout=0.0, patch_size=128)
+    assert sum(file.stat().st_size for file in bundle.path.iterdir()) < 20e6
+    assert (scores["mixed", 0].kappa or 0) >= 0.8
+    assert min(scores[p, 0].kappa or 0 for p in ("eeg", "emg")) > 0.4
+
+
+def _unseen(seed: int) -> Subject:
+    """Ten minutes of a simulated mouse with every stage in them."""
+    recording = simulate_recording(seed=seed, duration_s=600, every_stage=True)
+    (epochs,) = condition(SHIPPED, recording.data, recording.sfreq)
+    return _subject(epochs, to_indices(recording.hypnograms[0], SHIPPED.stages).astype(np.int64))

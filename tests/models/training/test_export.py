@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from torch import nn
+
+from models.spec import FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE, BundleManifest
+from models.training.export import FULL_INPUTS, STEP_INPUTS, STEP_OUTPUTS, export_bundle
+from models.weights import load_model
+from tests.support.bundles import TINY, make_bundle, mouse_spec, random_model
+
+N, M, T, D, S = 16, 2, 512, 16, 3
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundle"), **TINY)
+
+
+@pytest.fixture(scope="module")
+def model(bundle: Path) -> nn.Module:
+    return load_model(bundle)
+
+
+def _run(path: Path, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"]).run(None, feeds)
+
+
+def _inputs(batch: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random epochs (B, N, M, T) and a mask (B, N, M) with a row of nothing."""
+    generator = torch.Generator().manual_seed(batch)
+    epochs = torch.randn(batch, N, M, T, generator=generator)
+    mask = torch.rand(batch, N, M, generator=generator) < 0.8
+    mask[-1] = batch == 1
+    return epochs, mask
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64])
+@pytest.mark.parametrize("unimodal", [True, False])
+@torch.no_grad()
+def test_step_graph_equals_torch_on_the_whole_window(
+    bundle: Path, model: nn.Module, batch: int, unimodal: bool
+) -> None:
+    epochs, mask = _inputs(batch)
+    tokens = model.encode(epochs)
+    feeds = (epochs[:, -1], tokens[:, :-1], mask, torch.tensor(unimodal))
+    mixed, single, token = _run(
+        bundle / STEP_FILE,
+        {name: x.numpy() for name, x in zip(STEP_INPUTS, feeds, strict=True)},
+    )
+    expected = model(epochs, mask).softmax(-1).numpy()
+    np.testing.assert_allclose(mixed, expected[:, 0], atol=1e-5)
+    np.testing.assert_allclose(token, tokens[:, -1], atol=1e-5)
+    np.testing.assert_allclose(single, expected[:, 1:] * unimodal, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@torch.no_grad()
+def test_full_graph_equals_torch(bundle: Path, model: nn.Module, batch: int) -> None:
+    epochs, mask = _inputs(batch)
+    feeds = {name: x.numpy() for name, x in zip(FULL_INPUTS, (epochs, mask), strict=True)}
+    (mixed,) = _run(bundle / FULL_FILE, feeds)
+    np.testing.assert_allclose(mixed, model(epochs, mask)[:, 0].softmax(-1), atol=1e-5)
+
+
+def test_unimodal_pathways_are_computed_only_inside_the_if(bundle: Path) -> None:
+    graph = onnx.load(bundle / STEP_FILE, load_external_data=False).graph
+    names = [name for node in graph.node for name in node.input]
+    assert not any("heads.eeg" in name or "heads.emg" in name for name in names)
+    (branching,) = [node for node in graph.node if node.op_type == "If"]
+    assert branching.input[0] == "unimodal"
+    assert tuple(x.name for x in graph.output) == STEP_OUTPUTS
+
+
+def test_graphs_hold_no_copy_of_the_weights(bundle: Path) -> None:
+    weights = (bundle / WEIGHTS_FILE).stat().st_size
+    spec = mouse_spec(**TINY)
+    assert sum(p.numel() for p in random_model(spec, 0).parameters()) * 4 < weights < 200_000
+    for name in (STEP_FILE, FULL_FILE):
+        graph = onnx.load(bundle / name, load_external_data=False).graph
+        assert sum(len(tensor.raw_data) for tensor in graph.initializer) < 20_000
+        assert b"/site-packages/" not in (bundle / name).read_bytes()
+
+
+def test_manifest_names_every_file(bundle: Path) -> None:
+    manifest = msgspec.json.decode((bundle / SPEC_FILE).read_bytes(), type=BundleManifest)
+    assert manifest.spec == mouse_spec(**TINY)
+    assert {*manifest.files, SPEC_FILE} == {path.name for path in bundle.iterdir()}
+
+
+def test_export_is_deterministic_and_replaces_a_bundle_whole(
+    bundle: Path, model: nn.Module, tmp_path: Path
+) -> None:
+    out = tmp_path / "again"
+    out.mkdir()
+    (out / "leftover").touch()
+    export_bundle(model, mouse_spec(**TINY), out, "again", {}, full=False)  # tracing is slow
+    assert {path.name for path in out.iterdir()} == {STEP_FILE, WEIGHTS_FILE, SPEC_FILE}
+    for name in (STEP_FILE, WEIGHTS_FILE):
+        assert (out / name).read_bytes() == (bundle / name).read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["again"]

@@ -1,0 +1,144 @@
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from models.errors import RecordingError, WeightsError
+from models.sdreamer import net as sdreamer
+from models.sdreamer.net import SDreamer
+from models.subject import Subject
+from models.training.dataset import iterate_windows
+from models.training.devices import Device
+from models.training.train import PAPER_RECIPE, TrainConfig, learning_rate, train
+from tests.support.bundles import TINY, mouse_spec, random_model
+from tests.support.training import Lines, easy_subject
+
+SPEC = mouse_spec(4, **TINY)
+CPU = Device(torch.device("cpu"), torch.float32)
+CONFIG = TrainConfig(passes=3, batch_size=8, learning_rate=3e-3, seed=5)
+
+
+@pytest.fixture(scope="module")
+def subjects() -> list[Subject]:
+    return [easy_subject(seed) for seed in range(4)]
+
+
+def _same(a: SDreamer, b: SDreamer) -> bool:
+    pairs = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    return all(torch.equal(x, y) for x, y in pairs)
+
+
+def test_training_learns_and_an_interrupted_run_ends_the_same(
+    subjects: list[Subject], tmp_path: Path
+) -> None:
+    whole, history = train(SPEC, subjects[:3], subjects[3:], CONFIG, CPU)
+    assert [p.number for p in history] == [1, 2, 3]
+    assert history[-1].loss < 0.7 * history[0].loss
+    assert max(p.kappa["mixed"] for p in history) > 0.8
+    assert not whole.training
+
+    state = tmp_path / "run" / "state.pt"
+    with pytest.raises(KeyboardInterrupt):
+        train(SPEC, subjects[:3], subjects[3:], CONFIG, CPU, state=state, watcher=Lines(1))
+    resumed = Lines()
+    model, again = train(
+        SPEC, subjects[:3], subjects[3:], CONFIG, CPU, state=state, watcher=resumed
+    )
+    assert again == history
+    assert (resumed.before, resumed.passes) == (1, history[1:])
+    assert _same(model, whole)
+    assert [path.name for path in state.parent.iterdir()] == ["state.pt"]
+
+
+def test_a_pass_that_was_told_is_kept(subjects: list[Subject], tmp_path: Path) -> None:
+    state, told = tmp_path / "state.pt", Lines(at_once=True)
+    with pytest.raises(KeyboardInterrupt):
+        train(SPEC, subjects[:1], subjects[3:], CONFIG, CPU, state=state, watcher=told)
+    again = Lines()
+    _, history = train(SPEC, subjects[:1], subjects[3:], CONFIG, CPU, state=state, watcher=again)
+    assert (told.passes, again.before) == (history[:1], 1)
+
+
+def test_best_pass_is_kept_and_no_progress_stops_the_run(subjects: list[Subject]) -> None:
+    config = msgspec.structs.replace(CONFIG, passes=9, patience=2, learning_rate=0.0)
+    model, history = train(SPEC, subjects[:1], subjects[3:], config, CPU)
+    assert len(history) == 3
+    torch.manual_seed(config.seed)
+    untrained = sdreamer.build(SPEC)
+    assert _same(model, untrained)
+
+
+def test_a_net_to_start_from_is_trained_on(subjects: list[Subject]) -> None:
+    config = msgspec.structs.replace(CONFIG, passes=1, learning_rate=0.0, seed=7)
+    start = random_model(SPEC, seed=3)
+    model, _ = train(SPEC, subjects[:1], subjects[3:], config, CPU, start=start)
+    assert _same(model, start)
+
+
+def test_what_learns_nothing_better_stays_as_it_was(subjects: list[Subject]) -> None:
+    start, _ = train(SPEC, subjects[:3], subjects[3:], CONFIG, CPU)
+    config = msgspec.structs.replace(CONFIG, passes=9, patience=2, learning_rate=1.0)
+    told = Lines()
+    model, history = train(SPEC, subjects[:1], subjects[3:], config, CPU, start=start, watcher=told)
+    assert [p.number for p in history] == [0, 1, 2]
+    assert (history[0].loss, told.passes) == (None, history)
+    assert all(p.kappa["mixed"] < history[0].kappa["mixed"] for p in history[1:])
+    assert _same(model, start)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"spec": mouse_spec(5, **TINY)}, "found one that differs in its net and weights to start"),
+        ({"batch_size": 4}, "in its settings; remove it"),
+        ({"subject": 1, "batch_size": 4}, "in its settings and subjects; remove it"),
+        ({"start": random_model(SPEC, seed=4)}, "in its weights to start from; remove it"),
+    ],
+)
+def test_state_of_another_run_is_refused(
+    subjects: list[Subject], tmp_path: Path, changes: dict[str, Any], sentence: str
+) -> None:
+    state = tmp_path / "state.pt"
+    config, start = msgspec.structs.replace(CONFIG, passes=1), random_model(SPEC, seed=3)
+    train(SPEC, subjects[:1], subjects[3:], config, CPU, state=state, start=start)
+    spec, who = changes.pop("spec", SPEC), changes.pop("subject", 0)
+    start = changes.pop("start", start if spec == SPEC else random_model(spec, seed=3))
+    config = msgspec.structs.replace(config, **changes)
+    with pytest.raises(WeightsError, match=sentence) as refused:
+        train(spec, subjects[who : who + 1], subjects[3:], config, CPU, state=state, start=start)
+    assert len(str(refused.value)) < 200 + len(str(state))
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 300, b"PK\x03\x04"])
+def test_a_damaged_state_is_one_sentence(
+    subjects: list[Subject], tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "state.pt").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"state\.pt: expected a run to go on with, found a dam"):
+        train(SPEC, subjects[:1], subjects[3:], CONFIG, CPU, state=tmp_path / "state.pt")
+
+
+def test_subjects_without_a_whole_window_are_refused(subjects: list[Subject]) -> None:
+    short = easy_subject(0, 8)
+    short = Subject("x", short.epochs[:7], short.stages[:7], short.usable[:7])
+    with pytest.raises(RecordingError, match=r"of at least 8 epochs, .* found 7 in the longest"):
+        train(SPEC, [short], subjects[3:], CONFIG, CPU)
+
+
+def test_the_papers_recipe_draws_no_masks_and_half_a_cosine(subjects: list[Subject]) -> None:
+    (batch, *_) = iterate_windows(SPEC, subjects, 50, np.random.default_rng(0), masks=False)
+    assert batch.mask.all()
+    assert learning_rate(0, 100, PAPER_RECIPE) == PAPER_RECIPE.learning_rate == 1e-3
+    assert learning_rate(50, 100, PAPER_RECIPE) == pytest.approx(0.5e-3)
+
+
+def test_learning_rate_rises_once_and_falls_to_zero_over_all_steps() -> None:
+    config = TrainConfig(learning_rate=1.0, warmup=0.1)
+    rates = np.array([learning_rate(step, 100, config) for step in range(100)])
+    assert rates[:10] == pytest.approx(np.arange(1, 11) / 10)
+    assert (np.diff(rates[10:]) < 0).all()
+    assert rates[-1] < 0.01
+    assert rates.max() == 1.0

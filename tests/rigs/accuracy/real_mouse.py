@@ -1,0 +1,209 @@
+"""The raw mouse recording, which no expert has scored: hypnod beside a rule and another scorer.
+
+Everybody is compared in epochs of 4 s, as experts score mice; hypnod's probabilities are averaged
+over them (`tools.score.aggregate`), as `hypnod score --epoch-s 4` does.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.config import QualityConfig, StagingConfig, StreamConfig, SubjectConfig
+from daemon.messages import Kind
+from daemon.pipeline import EpochBatch, Pipeline
+from daemon.recorded import chunks, describe
+from daemon.stager import Estimate
+from engines.bundle import Bundle
+from engines.select import open_engine
+from models.recordings.agreement import Agreement, compare
+from models.recordings.hypnogram import Hypnogram, read_hypnogram
+from models.recordings.open import open_recording
+from models.spec import ModelSpec
+from tests.rigs.accuracy.disagreements import Disagreement, Evidence, explain, read_seen
+from tests.rigs.accuracy.threshold_scorer import EPOCH_S, Features, measure, score_by_rule
+from tools.score.aggregate import aggregate
+from tools.score.offline import stage_recording
+
+CHANNELS = {"eeg": "EEG", "emg": "EMG"}
+_KINDS: tuple[Kind, ...] = ("final", "live")
+_READINGS = {"both": ("eeg", "emg"), "eeg": ("eeg",), "emg": ("emg",)}
+
+
+class Signals(msgspec.Struct, frozen=True, kw_only=True):
+    """What the epochs of one stage by eye are like: 5, 50 and 95 % of them."""
+
+    n_epochs: int
+    emg_uv: tuple[float, float, float]
+    """Root mean square, µV."""
+    theta_delta: tuple[float, float, float]
+
+
+class RealMouse(msgspec.Struct, frozen=True, kw_only=True):
+    """What the recording shows."""
+
+    file: str
+    bundle: str
+    """Name and first 12 digits of the hash."""
+    duration_s: float
+    rule_emg_uv: float
+    """Threshold of the rule: EMG louder than this is Wake, µV."""
+    rule_theta_delta: float
+    """Threshold of the rule."""
+    seconds: dict[str, dict[str, float]]
+    """Time in each stage by scorer, s."""
+    agreement: dict[str, dict[str, Agreement]]
+    """Of the second scorer with the first, which stands in for the truth."""
+    signals: dict[str, Signals]
+    """By the stage by eye."""
+    disagreements: tuple[Disagreement, ...]
+    """Those longer than 20 s, of hypnod's final stages with each other scorer."""
+
+
+@dataclass(frozen=True)
+class Night:
+    """Everything about the recording, in epochs of 4 s where it is not said otherwise."""
+
+    report: RealMouse
+    hypnograms: Mapping[str, Sequence[str]]
+    """Stages by scorer."""
+    features: Features
+
+
+def look_at(path: Path, bundle: Bundle, outside: Path, seen: Path) -> Night:
+    """Stage the recording in every way, and compare.
+
+    Args:
+        path: the recording, with channels EEG and EMG.
+        bundle: hypnod's model.
+        outside: CSV of another scorer's hypnograms, one or several `subject`s; see
+            docs/misleep_stage.py.
+        seen: CSV of what is to be seen, as `Seen`.
+
+    Raises:
+        HypnodError: a file cannot be used.
+    """
+    stages = bundle.spec.stages
+    read = {name: _stage(path, bundle, modalities) for name, modalities in _READINGS.items()}
+    final = {name: estimates["final"] for name, estimates in read.items()}
+    seconds, usable = _measure(path, bundle.spec)
+    rule = score_by_rule(seconds, usable)
+    others = {"rule": list(rule.stages)} | _read_outside(outside, stages, len(rule.stages))
+    own = {f"hypnod {kind}": [e.stage for e in found] for kind, found in read["both"].items()}
+    hypnograms = own | others
+    evidence = Evidence(
+        stages=stages,
+        features=seconds.mean(EPOCH_S),
+        probabilities={name: _probabilities(found, stages) for name, found in final.items()},
+        seen=read_seen(seen),
+    )
+    report = RealMouse(
+        file=path.name,
+        bundle=f"{bundle.manifest.name} {bundle.hash[:12]}",
+        duration_s=len(rule.stages) * EPOCH_S,
+        rule_emg_uv=rule.emg_uv,
+        rule_theta_delta=rule.theta_delta,
+        seconds={name: _seconds(found, stages) for name, found in hypnograms.items()},
+        agreement=_agreement(hypnograms, stages),
+        signals=_signals(evidence),
+        disagreements=explain(own["hypnod final"], others, evidence),
+    )
+    return Night(report, hypnograms, evidence.features)
+
+
+def _read_outside(path: Path, stages: Sequence[str], n_epochs: int) -> dict[str, list[str]]:
+    """Return the hypnogram of each subject of a CSV, named after its file and subject."""
+    with path.open(encoding="utf-8", newline="") as file:
+        subjects = dict.fromkeys(row["subject"] for row in csv.DictReader(file))
+    return {
+        f"{path.stem.replace('-', ' ')} {subject}": read_hypnogram(
+            path, stages, subject=subject
+        ).to_epochs(EPOCH_S, n_epochs)
+        for subject in subjects
+    }
+
+
+def _stream(modalities: Sequence[str]) -> StreamConfig:
+    subject = SubjectConfig(name="mouse", channels={m: CHANNELS[m] for m in modalities})
+    return StreamConfig(name="real", match={"name": "real"}, subjects=(subject,))
+
+
+def _stage(path: Path, bundle: Bundle, modalities: Sequence[str]) -> dict[Kind, list[Estimate]]:
+    """Return the estimates of epochs of 4 s, by kind, reading these modalities alone."""
+    recording = open_recording(path, [CHANNELS[m] for m in modalities])
+    estimates: list[Estimate] = []
+    with open_engine(bundle, "onnxruntime", n_rows=1) as engine:
+        for _, new in stage_recording(recording, _stream(modalities), engine):
+            estimates += new
+    spec = bundle.spec
+    by_kind = {kind: [e for e in estimates if e.kind == kind] for kind in _KINDS}
+    return {
+        kind: aggregate(found, spec.epoch_s, EPOCH_S, spec.stages)
+        for kind, found in by_kind.items()
+    }
+
+
+def _measure(path: Path, spec: ModelSpec) -> tuple[Features, NDArray[np.bool_]]:
+    """Return the features of each second and whether it can be used."""
+    batches = list(_condition(path, spec))
+    epochs = [b.epochs[0] * np.exp(b.after.adaptation.level[0])[:, None] for b in batches]
+    usable: NDArray[np.bool_] = np.stack([b.usable[0].all() for b in batches])
+    return measure(np.stack(epochs)), usable
+
+
+def _condition(path: Path, spec: ModelSpec) -> Iterator[EpochBatch]:
+    recording = open_recording(path, list(CHANNELS.values()))
+    stream = _stream(list(CHANNELS))
+    pipeline = Pipeline(stream, StagingConfig(), QualityConfig(), spec, describe(recording))
+    for chunk in chunks(recording):
+        pipeline.push(chunk)
+        yield from pipeline.pop_ready()
+
+
+def _probabilities(estimates: Sequence[Estimate], stages: Sequence[str]) -> NDArray[np.floating]:
+    unknown = np.full(len(stages), np.nan, np.float32)
+    return np.stack([unknown if e.probabilities is None else e.probabilities for e in estimates])
+
+
+def _seconds(hypnogram: Sequence[str], stages: Sequence[str]) -> dict[str, float]:
+    shown = (*stages, *sorted({*hypnogram} - {*stages}))
+    return {stage: EPOCH_S * sum(s == stage for s in hypnogram) for stage in shown}
+
+
+def _signals(evidence: Evidence) -> dict[str, Signals]:
+    features, seen = evidence.features, evidence.seen
+    onsets, lengths = (np.array([getattr(s, name) for s in seen]) for name in ("onset", "duration"))
+    by_eye = Hypnogram(onsets, lengths, tuple(s.stage for s in seen))
+    stages = np.array(by_eye.to_epochs(EPOCH_S, len(features.emg_uv)))
+
+    def spread(values: NDArray[np.float64]) -> tuple[float, float, float]:
+        low, middle, high = np.percentile(values, (5, 50, 95)).tolist()
+        return low, middle, high
+
+    return {
+        stage: Signals(
+            n_epochs=int(mine.sum()),
+            emg_uv=spread(features.emg_uv[mine]),
+            theta_delta=spread(features.theta_delta[mine]),
+        )
+        for stage in evidence.stages
+        if (mine := stages == stage).any()
+    }
+
+
+def _agreement(
+    hypnograms: Mapping[str, Sequence[str]], stages: Sequence[str]
+) -> dict[str, dict[str, Agreement]]:
+    names = list(hypnograms)
+    return {
+        truth: {
+            name: compare(hypnograms[truth], hypnograms[name], stages)
+            for name in names
+            if name != truth
+        }
+        for truth in names
+    }

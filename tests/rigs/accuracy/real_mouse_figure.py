@@ -1,0 +1,125 @@
+"""The picture of the raw mouse: what everybody says of it, above what there is to see."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from PIL import Image
+
+from daemon.recorded import CHUNK_S
+from models.recordings.hypnogram import Hypnogram
+from models.recordings.open import open_recording
+from models.recordings.writers import replacing
+from tests.rigs.accuracy.disagreements import LONG_S
+from tests.rigs.accuracy.real_mouse import CHANNELS, Night
+from tests.rigs.accuracy.threshold_scorer import EPOCH_S
+from tools.view.night import STAGE_COLOURS
+from tools.view.overview import Overview
+from tools.view.panels import INK, draw_emg, draw_spectrogram
+
+_MINUTE = 60.0
+_MARK = "#C0392B"
+_COLOURS = 64  # enough for the eye, and a third of the file
+_HEIGHTS = {"strips": 2.2, "theta": 0.8, "spectrogram": 1.5, "emg": 0.9}
+
+
+def draw_real_mouse(path: Path, recording: Path, night: Night) -> None:
+    """Write the picture as PNG.
+
+    Raises:
+        HypnodError: the recording cannot be read, or the place cannot be written to.
+    """
+    figure = Figure(figsize=(13, 7.6), facecolor="white")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(
+        len(_HEIGHTS),
+        1,
+        height_ratios=list(_HEIGHTS.values()),
+        left=0.15,
+        right=0.93,
+        top=0.88,
+        bottom=0.07,
+        hspace=0.14,
+    )
+    axes: dict[str, Axes] = {}
+    for row, name in enumerate(_HEIGHTS):
+        axis = figure.add_subplot(grid[row], sharex=next(iter(axes.values()), None))
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(colors=INK, labelsize=9, labelbottom=False)
+        axes[name] = axis
+    overview = _overview(recording)
+    _draw_strips(axes["strips"], night)
+    _draw_theta(axes["theta"], night)
+    draw_spectrogram(axes["spectrogram"], overview, _MINUTE)
+    draw_emg(axes["emg"], overview, _MINUTE)
+    axes["emg"].set_xlim(0, night.report.duration_s / _MINUTE)
+    axes["emg"].set_xlabel("time from the first sample (min)", color=INK)
+    axes["emg"].tick_params(labelbottom=True)
+    _write_titles(figure, night)
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png", dpi=100)
+    with replacing(path) as draft, Image.open(drawn) as image:
+        image.convert("RGB").quantize(_COLOURS).save(draft, format="png", optimize=True)
+
+
+def _overview(recording: Path) -> Overview:
+    opened = open_recording(recording, list(CHANNELS.values()))
+    overview = Overview(opened.sfreq, opened.duration)
+    for data, times in opened.chunks(round(CHUNK_S * opened.sfreq)):
+        overview.add(times, data[:, 0], data[:, 1])
+    return overview
+
+
+def _draw_strips(axis: Axes, night: Night) -> None:
+    """Draw a strip for each scorer, and below it where it long disagrees with hypnod's final."""
+    for row, (name, stages) in enumerate(night.hypnograms.items()):
+        bouts = Hypnogram.from_epochs(stages, EPOCH_S).merged()
+        onsets, lengths = bouts.onsets / _MINUTE, bouts.durations / _MINUTE
+        for stage in {*bouts.stages}:
+            mine = np.array([s == stage for s in bouts.stages])
+            spans = list(zip(onsets[mine], lengths[mine], strict=True))
+            axis.broken_barh(spans, (-row, 0.7), facecolor=STAGE_COLOURS[stage], linewidth=0)
+        marks = [
+            (d.onset / _MINUTE, d.duration / _MINUTE)
+            for d in night.report.disagreements
+            if d.scorer == name
+        ]
+        axis.broken_barh(marks, (-row - 0.17, 0.12), facecolor=_MARK, linewidth=0)
+    n = len(night.hypnograms)
+    axis.set_ylim(-n + 0.75, 0.8)
+    axis.set_yticks([0.35 - row for row in range(n)], list(night.hypnograms))
+    axis.tick_params(left=False, bottom=False)
+    axis.spines[:].set_visible(False)
+
+
+def _draw_theta(axis: Axes, night: Night) -> None:
+    ratio = night.features.theta_delta
+    times = (np.arange(len(ratio)) + 0.5) * EPOCH_S / _MINUTE
+    axis.semilogy(times, ratio, color="#5B5B5B", linewidth=0.8)
+    axis.axhline(night.report.rule_theta_delta, color=_MARK, linewidth=0.8, linestyle="--")
+    axis.set_yticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"])
+    axis.minorticks_off()
+    axis.set_ylabel("theta/delta", size=9, color=INK)
+
+
+def _write_titles(figure: Figure, night: Night) -> None:
+    report = night.report
+    title = f"A real mouse nobody has scored · {report.file}"
+    figure.text(0.15, 0.965, title, size=13, weight="bold", color=INK, va="center")
+    text = f"{report.bundle}  ·  epochs of {EPOCH_S} s"
+    figure.text(0.15, 0.93, text, size=9.5, color="#666666", va="center")
+    found = {stage for stages in night.hypnograms.values() for stage in stages}
+    handles = [Patch(color=c, label=s) for s, c in STAGE_COLOURS.items() if s in found]
+    handles.append(Patch(color=_MARK, label=f"differs from hypnod final for over {LONG_S:g} s"))
+    figure.legend(
+        handles=handles,
+        loc="upper right",
+        bbox_to_anchor=(0.93, 0.95),
+        ncols=len(handles),
+        frameon=False,
+        fontsize=9,
+    )

@@ -1,0 +1,147 @@
+"""A daemon, its source and its subscriber, each in a process of its own, for `make chaos`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from daemon.messages import Message, StageMessage
+from tests.rigs.chaos.source import SourceSpec
+from tools.client.subscriber import Received, Subscriber
+from tools.daemon_process import ChildError, DaemonProcess, confined_lsl
+
+NAME = "chaos"
+_POLL_S = 0.02
+_TIMEOUT_S = 40.0
+_ROUNDING_S = 1e-6
+_CONFIG = {
+    "streams": [
+        {
+            "name": NAME,
+            "match": {"name": NAME},
+            "subjects": [{"name": "m1", "channels": {"eeg": "EEG", "emg": "EMG"}}],
+        }
+    ]
+}
+
+Says = Callable[[Message], bool]
+
+
+class Source:
+    """One `tests.rigs.chaos.source`; `began` is when, on this machine's monotonic clock, s."""
+
+    def __init__(
+        self, spec: SourceSpec, environ: dict[str, str], within: Sequence[str] = ()
+    ) -> None:
+        self.spec = spec
+        payload = msgspec.json.encode(spec).decode()
+        self.process = subprocess.Popen(
+            [*within, sys.executable, "-m", "tests.rigs.chaos.source", payload],
+            stdout=subprocess.PIPE,
+            env={**os.environ, **environ},
+            start_new_session=True,
+        )
+        if self.process.stdout is None or not (line := self.process.stdout.readline()):
+            raise ChildError("expected a source for the rehearsal, found that it did not start")
+        self.began = float(json.loads(line))
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to it and what it runs within."""
+        os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        if self.process.poll() is None:
+            self.send(signal.SIGKILL)
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+class Rig:
+    """Everything that a scenario needs, from a ready daemon to its end.
+
+    Args:
+        folder: where files go.
+        faults: of the first source.
+    """
+
+    def __init__(self, folder: Path, faults: Sequence[str] = ()) -> None:
+        folder.mkdir()
+        self.heard: list[Received] = []
+        self._environ = confined_lsl(folder)
+        self._resources = ExitStack()
+        self.daemon = self._resources.enter_context(DaemonProcess(_CONFIG, folder, self._environ))
+        self.daemon.wait_ready()
+        self._subscriber = Subscriber(self.daemon.endpoint)
+        self._resources.callback(self._subscriber.close)
+        self.source = self.start(faults=tuple(faults))
+
+    def start(self, within: Sequence[str] = (), **changes: Any) -> Source:
+        """Start a source like the first one, but for `changes`; it is the rig's from now on."""
+        spec = SourceSpec(name=NAME, source_id="amp")
+        source = Source(msgspec.structs.replace(spec, **changes), self._environ, within)
+        self._resources.callback(source.kill)
+        self.source = source
+        return source
+
+    def restart(self) -> None:
+        """Kill the source and start one like the first."""
+        self.source.kill()
+        self.start()
+
+    def live(self, since: float = 0.0) -> list[StageMessage]:
+        """Return the live estimates received since a time."""
+        received = (r.message for r in self.heard if r.monotonic >= since)
+        return [m for m in received if isinstance(m, StageMessage) and m.kind == "live"]
+
+    def listen(self, seconds: float) -> None:
+        """Hear what is said for a while."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.heard += self._subscriber.receive(min(left, _POLL_S))
+
+    def until(self, says: Says, since: float) -> Received | None:
+        """Return the first message since a time that says so; None where none comes."""
+        looked, end = 0, time.monotonic() + _TIMEOUT_S
+        while time.monotonic() < end:
+            for received in self.heard[looked:]:
+                if received.monotonic >= since and says(received.message):
+                    return received
+            looked = len(self.heard)
+            self.daemon.check_alive()
+            self.heard += self._subscriber.receive(_POLL_S)
+        return None
+
+    def grid_problem(self) -> str:
+        """Tell what is wrong with the record of live epochs; empty where nothing is."""
+        live = self.live()
+        epochs = [m.epoch for m in live]
+        if epochs != list(range(epochs[0], epochs[0] + len(epochs))):
+            return f"expected epochs one after the other, found {epochs}"
+        moved = [
+            m.onset - m.epoch * m.epoch_s - live[0].onset + live[0].epoch * m.epoch_s for m in live
+        ]
+        if max(map(abs, moved)) > _ROUNDING_S:
+            return f"expected onsets on the grid, found one off by {max(map(abs, moved))} s"
+        return f"{self._subscriber.n_missed} messages lost" if self._subscriber.n_missed else ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._resources.close()

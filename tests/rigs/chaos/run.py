@@ -1,0 +1,298 @@
+"""`make chaos`: every fault of docs/faults.md against a real daemon, and how soon it says so.
+
+Sources run in real time in processes of their own; they are killed, frozen, changed and fed with
+the faults of `hypnod replay --fault`. A row is as expected when the daemon says what it should;
+in every scenario the epochs must come one after the other on one grid, and no message be lost.
+"""
+
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from daemon.messages import Message, StageMessage, StreamMessage
+from tests.rigs.chaos.rig import Rig, Says
+
+AT_S, PACED_AT_S = 6, 24
+"""When injected faults begin; clocks are set when the source has shown its pace."""
+QUIET_S = 6.0
+_OTHER_HOST = ("unshare", "--uts", "sh", "-c", 'hostname otherhost; exec "$@"', "sh")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that was done, and what must be said of it."""
+
+    fault: str
+    expected: str
+    since: float
+    """When, on the monotonic clock, s."""
+    says: Says | None
+    """Whether a message says it; None: no epoch may be masked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What came of it."""
+
+    fault: str
+    expected: str
+    seen: str
+    seconds: float | None
+    """From the fault to the message."""
+    good: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What is done to one daemon."""
+
+    steps: Callable[[Rig], Iterator[Step]]
+    faults: tuple[str, ...] = ()
+
+
+def stalled(reason: str) -> Says:
+    """Return the test for a STALLED for this reason."""
+    return lambda m: isinstance(m, StreamMessage) and m.state == "STALLED" and reason in m.reason
+
+
+def noted(reason: str) -> Says:
+    """Return the test for a word about the stream."""
+    return lambda m: isinstance(m, StreamMessage) and reason in m.reason
+
+
+def staged(**fields: object) -> Says:
+    """Return the test for a live estimate with these fields."""
+
+    def says(message: Message) -> bool:
+        live = isinstance(message, StageMessage) and message.kind == "live"
+        return live and all(getattr(message, key) == value for key, value in fields.items())
+
+    return says
+
+
+def without_emg(reason: str) -> Says:
+    """Return the test for an epoch read from the EEG, as the EMG is bad."""
+    return staged(pathway="eeg", validity={"eeg": "ok", "emg": reason})
+
+
+def missing() -> Says:
+    """Return the test for an epoch without samples."""
+    return staged(stage="UNKNOWN", reason="eeg missing, emg missing")
+
+
+def _settle(rig: Rig) -> float:
+    """Wait until epochs come, and return the time."""
+    rig.until(lambda _: len(rig.live()) >= AT_S // 2, 0.0)
+    return time.monotonic()
+
+
+def _killed(rig: Rig) -> Iterator[Step]:
+    since = _settle(rig)
+    rig.source.kill()
+    yield Step("source killed", "STALLED", since, stalled("the connection was lost"))
+    began = rig.start().began
+    yield Step("… started again, same source_id", "reconnected", began, noted("reconnected"))
+    yield Step("… its next epoch", "staged", began, staged(pathway="mixed"))
+
+
+def _unfit(rig: Rig) -> Iterator[Step]:
+    _settle(rig)
+    rig.source.kill()
+    since = rig.start(labels=("EEG", "ECG")).began
+    yield Step("restart without the EMG's label", "STALLED", since, stalled("a channel 'EMG'"))
+    since = time.monotonic()
+    yield Step("… the epochs meanwhile", "UNKNOWN", since, missing())
+    rig.restart()
+    yield Step("… back with it", "reconnected", rig.source.began, noted("reconnected"))
+
+
+def _another_host(rig: Rig) -> Iterator[Step]:
+    _settle(rig)
+    rig.source.kill()
+    since = rig.start(_OTHER_HOST).began
+    yield Step("replacement on another host", "reconnected", since, noted("reconnected"))
+
+
+def _rebooted(rig: Rig) -> Iterator[Step]:
+    _settle(rig)
+    rig.source.kill()
+    back = 5 - round(time.monotonic())
+    rig.start(("unshare", "--time", "--monotonic", str(back), "--fork", "--kill-child"))
+    since = time.monotonic()
+    yield Step("computer rebooted, clock near 0", "reconnected", since, noted("reconnected"))
+    yield Step("… its next epoch", "staged", since, staged(pathway="mixed"))
+
+
+def _frozen(rig: Rig) -> Iterator[Step]:
+    since = _settle(rig)
+    rig.source.send(signal.SIGSTOP)
+    yield Step("source frozen (SIGSTOP)", "STALLED", since, stalled("connected, but no samples"))
+    yield Step("… the epochs meanwhile", "UNKNOWN", since, missing())
+    since = time.monotonic()
+    rig.source.send(signal.SIGCONT)
+    yield Step("… thaws, sends all at once", "staged", since, staged(pathway="mixed"))
+
+
+def _twins(rig: Rig) -> Iterator[Step]:
+    since = _settle(rig)
+    first = rig.source
+    second = rig.start(source_id="other")
+    yield Step("a second stream of the name", "no epoch masked", since, None)
+    rig.start(source_id="third")
+    since = time.monotonic()
+    first.kill()
+    yield Step("… two left, the first gone", "STALLED", since, stalled("exactly one visible"))
+    since = time.monotonic()
+    second.kill()
+    yield Step("… one left", "reconnected", since, noted("reconnected"))
+
+
+def _daemon_stopped(rig: Rig) -> Iterator[Step]:
+    since = _settle(rig)
+    rig.daemon.process.send_signal(signal.SIGSTOP)
+    rig.listen(5.0)
+    rig.daemon.process.send_signal(signal.SIGCONT)
+    yield Step("daemon stood still for 5 s", "no epoch masked", since, None)
+
+
+def injected(fault: str, spec: str, expected: str, says: Says | None, at: float = AT_S) -> Scenario:
+    """Return the scenario of a fault in the source's samples."""
+
+    def steps(rig: Rig) -> Iterator[Step]:
+        yield Step(fault, expected, rig.source.began + at, says)
+
+    return Scenario(steps, (spec.replace("@", f"@{at}"),))
+
+
+def replaced(fault: str, kind: str, again: str = "") -> Scenario:
+    """Return the scenario of a source that ends, and comes back after 2 s with a change.
+
+    Args:
+        fault: what it is.
+        kind: as of `hypnod replay --fault`.
+        again: what it is to come back so a second time.
+    """
+    ends = {fault: AT_S} | ({again: 2 * AT_S} if again else {})
+
+    def steps(rig: Rig) -> Iterator[Step]:
+        for what, at in ends.items():
+            since = rig.source.began + at + 2
+            yield Step(what, "reconnected, same grid", since, noted("reconnected"))
+            yield Step("… its next epoch", "staged", since, staged(pathway="mixed"))
+
+    return Scenario(steps, tuple(f"{kind}@{at}+2" for at in ends.values()))
+
+
+SCENARIOS = (
+    Scenario(_killed),
+    replaced("restart without a source_id", "no-id", "… and again, as neither had one"),
+    replaced("restart at another rate", "new-rate=1000"),
+    replaced("restart with another order", "new-order"),
+    replaced("restart with more channels", "more-channels"),
+    Scenario(_unfit),
+    Scenario(_another_host),
+    Scenario(_rebooted),
+    Scenario(_frozen),
+    Scenario(_twins),
+    Scenario(_daemon_stopped),
+    injected("samples lost for 3 s", "gap@+3", "UNKNOWN", missing()),
+    injected("outlet closed for 1 s", "drop@+1", "reconnected", noted("reconnected")),
+    injected("restart, stamped anew from 10 s", "reboot@+2", "same grid", noted("set"), PACED_AT_S),
+    injected("samples repeated", "duplicate@+1", "no epoch masked", None),
+    injected("samples in the wrong order", "reorder@+0.4", "UNKNOWN", missing()),
+    injected("bunches of 15 ms", "bunch=0.015@+60", "no epoch masked", None),
+    injected("bunches of 100 ms", "bunch=0.1@+90", "says what to set", noted("would do")),
+    injected("jitter of 4 ms (SD)", "jitter=0.004@+60", "no epoch masked", None),
+    injected("drift of 200 ppm", "drift=200@", "no epoch masked", None),
+    *(
+        injected(
+            f"clock set by {jump}", f"clock-jump={by}@", "same grid", noted("was set"), PACED_AT_S
+        )
+        for jump, by in (("+2 s", 2), ("−2 s", -2), ("+1 year", 3e7), ("−1 year", -3e7))
+    ),
+    *(
+        injected(f"EMG {what}", f"{spec}:EMG", "EEG alone", without_emg(reason))
+        for what, spec, reason in (
+            ("is NaN", "nan@+4", "not_finite"),
+            ("is infinite", "inf@+4", "not_finite"),
+            ("is flat", "flat@+4", "flat"),
+            ("is clipped", "clip=1@+4", "clipped"),
+            ("has mains hum", "mains@+4", "mains"),
+            ("electrode is off", "electrode-off@+10", "mains"),
+        )
+    ),
+    injected("all channels are NaN", "nan@+4", "UNKNOWN", staged(stage="UNKNOWN")),
+)
+
+
+def run(scenario: Scenario, folder: Path) -> Iterator[Row]:
+    """Do what a scenario says, and yield what comes of it."""
+    with Rig(folder, scenario.faults) as rig:
+        for step in scenario.steps(rig):
+            yield _look(rig, step)
+        rig.listen(2.5)
+        problem = rig.grid_problem()
+        if problem:
+            yield Row("… the record", "every epoch once, on its grid", problem, None, good=False)
+
+
+def _look(rig: Rig, step: Step) -> Row:
+    if step.says is None:
+        rig.listen(max(0.0, step.since + QUIET_S - time.monotonic()))
+        masked = [m.epoch for m in rig.live(step.since) if m.pathway != "mixed"]
+        seen = f"epochs {masked} masked" if masked else "no epoch masked"
+        return Row(step.fault, step.expected, seen, None, good=not masked)
+    found = rig.until(step.says, step.since)
+    if found is None:
+        return Row(step.fault, step.expected, "nothing", None, good=False)
+    seconds = found.monotonic - step.since
+    return Row(step.fault, step.expected, _describe(found.message), seconds, good=True)
+
+
+def _describe(message: Message) -> str:
+    if isinstance(message, StageMessage):
+        bad = ", ".join(f"{m} {why}" for m, why in message.validity.items() if why != "ok")
+        told = "UNKNOWN" if message.pathway is None else f"staged from {message.pathway}"
+        return f"{told}: {bad}" if bad else told
+    return f"{message.state}: {message.reason}" if isinstance(message, StreamMessage) else ""
+
+
+def main() -> None:
+    """Run every scenario, or those of the numbers given, and print a table."""
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(
+        f"Measured {datetime.now(UTC):%Y-%m-%d} on {_processor()}, Python "
+        f"{platform.python_version()}; seconds from the fault to the message.\n"
+    )
+    console.print("| fault | expected | seen | s |\n|---|---|---|---|")
+    bad = 0
+    with tempfile.TemporaryDirectory(prefix="hypnod-chaos-") as scratch:
+        for k, scenario in enumerate(SCENARIOS):
+            if sys.argv[1:] and str(k) not in sys.argv[1:]:
+                continue
+            for row in run(scenario, Path(scratch) / str(k)):
+                bad += not row.good
+                took = "" if row.seconds is None else f"{row.seconds:.2f}"
+                seen = row.seen if row.good else f"**{row.seen}**"
+                console.print(f"| {row.fault} | {row.expected} | {seen} | {took} |", markup=False)
+    console.print(f"\n{bad} not as expected" if bad else "\nall as expected")
+    sys.exit(bad > 0)
+
+
+def _processor() -> str:
+    names = subprocess.run(["lscpu"], capture_output=True, text=True, check=False).stdout
+    found = [line.partition(":")[2].strip() for line in names.splitlines() if "Model name" in line]
+    return found[0] if found else platform.machine()
+
+
+if __name__ == "__main__":
+    main()

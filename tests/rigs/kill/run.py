@@ -1,0 +1,279 @@
+"""Kill the daemon again and again, and hold its journal against a run that nothing interrupted.
+
+A source of its own feeds the daemon, which is ended by SIGKILL at random moments, while it
+starts, waits, stages or writes; the source goes on meanwhile. In the end the journal must hold
+every message that was heard, byte by byte, no number twice, every epoch once as live and once as
+final, and the probabilities that an uninterrupted run gives on the samples that were received.
+
+    python -m tests.rigs.kill.run --kills 100
+"""
+
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import zmq
+
+from daemon.config import StreamConfig, SubjectConfig
+from daemon.journal.reader import Entry, JournalReader
+from daemon.messages import StageMessage
+from daemon.stager import Estimate
+from engines.bundle import Bundle, open_bundle
+from tests.rigs.kill.reference import Life, reference
+from tests.rigs.kill.source import SFREQ, SUBJECTS, KillSource
+from tools.daemon_process import DaemonProcess, confined_lsl
+
+_STREAM = "kills"
+_PATIENT_S = 600.0  # the source is no real-time one: its silence says nothing
+_CONNECT_S = 30.0
+
+
+@dataclass
+class Report:
+    """What became of a run."""
+
+    kills: int = 0
+    epochs: int = 0
+    """Live estimates in the journal."""
+    finals: int = 0
+    heard: int = 0
+    """Messages that a subscriber heard."""
+    warm: int = 0
+    cold: int = 0
+    compared: int = 0
+    """Estimates held against those of the uninterrupted run."""
+    worst_difference: float = 0.0
+    """Of a probability."""
+    problems: list[str] = field(default_factory=list)
+
+
+class KillRun:
+    """A daemon, its source and its listener.
+
+    Args:
+        folder: where everything goes.
+        bundle: the model.
+        environ: from `confined_lsl`, in place in this process as well.
+        seed: of everything random.
+    """
+
+    def __init__(self, folder: Path, bundle: Bundle, environ: dict[str, str], seed: int) -> None:
+        self._folder = folder
+        self._bundle = bundle
+        self._environ = environ
+        self._random = random.Random(seed)
+        self._name = f"hypnod-kills-{os.getpid()}-{seed}"
+        self._source = KillSource(self._name, seed)
+        self._heard: list[tuple[str, bytes]] = []
+        self._lives: list[Life] = []
+        self._report = Report()
+        self.reader = JournalReader(folder / "journal.sqlite")
+
+    def run(self, n_kills: int) -> Report:
+        """Kill so often, stop in order, and compare."""
+        while self._report.kills < n_kills:
+            self._live(kill=True)
+            self._report.kills += 1
+            away_s = self._random.choice([0.0, 0.3, 2.0, 5.0])
+            if self._random.random() < 0.1:
+                away_s = self._bundle.spec.n_context * self._bundle.spec.epoch_s + 5.0
+            self._source.sent += round(away_s * SFREQ)
+        self._live(kill=False)
+        self._check()
+        return self._report
+
+    def _live(self, *, kill: bool) -> None:
+        """Run the daemon once."""
+        staged = self._last_epoch()
+        (self._folder / "notify").unlink(missing_ok=True)
+        with DaemonProcess(self._config(), self._folder, self._environ) as daemon:
+            if kill and self._random.random() < 0.15:
+                time.sleep(self._random.uniform(0, 2))  # while it starts
+            else:
+                daemon.wait_ready()
+                self._feed(daemon, kill=kill)
+            if kill:
+                daemon.process.kill()
+                daemon.process.wait()
+        self._note_life(staged)
+
+    def _feed(self, daemon: DaemonProcess, *, kill: bool) -> None:
+        with zmq.Context() as context, context.socket(zmq.SUB) as listener:
+            listener.setsockopt(zmq.RCVHWM, 0)
+            listener.setsockopt(zmq.LINGER, 0)
+            listener.subscribe(b"st")
+            listener.connect(daemon.endpoint)
+            self._wait_connected(daemon)
+            for _ in range(self._random.randint(1, 12)):
+                self._source.push(self._random.randint(50, 1500))
+                time.sleep(self._random.uniform(0, 0.05))
+                self._hear(listener)
+            time.sleep(self._random.uniform(0, 0.1))
+            if kill:
+                daemon.process.kill()
+            else:
+                self._source.push(round(10 * SFREQ))
+                self._wait_staged()
+                daemon.ask_to_stop()
+            daemon.process.wait()
+            self._hear(listener, 200)
+
+    def _hear(self, listener: zmq.Socket[bytes], wait_ms: int = 0) -> None:
+        while listener.poll(wait_ms):
+            topic, payload = listener.recv_multipart()
+            if b'"replayed":false' in payload:
+                self._heard.append((topic.decode(), payload))
+
+    def _wait_connected(self, daemon: DaemonProcess) -> None:
+        deadline = time.monotonic() + _CONNECT_S
+        while not any(entry["event"] == "connected" for entry in self._log()):
+            daemon.check_alive()
+            if time.monotonic() > deadline:
+                raise TimeoutError("expected the daemon to find its source, found that it did not")
+            time.sleep(0.01)
+
+    def _wait_staged(self) -> None:
+        """Wait until all epochs that are complete are in the journal."""
+        spec, deadline = self._bundle.spec, time.monotonic() + _CONNECT_S
+        end = self._source.t0 + self._source.sent / SFREQ - 2 * spec.epoch_s
+        while time.monotonic() < deadline:
+            last = self.reader.latest(f"stage.{SUBJECTS[-1]}", 1)
+            if last and (last[0].onset or 0.0) + 5 * spec.epoch_s >= end:
+                return
+            time.sleep(0.05)
+        raise TimeoutError("expected the daemon to stage what it was sent, found that it did not")
+
+    def _log(self) -> Iterator[dict[str, Any]]:
+        text = (self._folder / "daemon.log").read_text(encoding="utf-8")
+        for line in text.splitlines():
+            if line.startswith("{") and line.endswith("}"):
+                yield json.loads(line)
+
+    def _last_epoch(self) -> int:
+        entries = self.reader.latest(f"stage.{SUBJECTS[0]}", 100)
+        return max(
+            (e.epoch for e in entries if e.kind == "live" and e.epoch is not None), default=-1
+        )
+
+    def _note_life(self, staged: int) -> None:
+        """Remember from which sample to which epoch the daemon got this time."""
+        last = self._last_epoch()
+        if last == staged:
+            return
+        lives = self.reader.latest(f"stage.{SUBJECTS[0]}", 1000)
+        onset = next(e.onset for e in lives if e.kind == "live" and e.epoch == staged + 1)
+        restart = next((e for e in self._log() if e["event"] == "restart"), {"away_s": None})
+        warm = restart["away_s"] is not None
+        first = (onset or 0.0) + (restart["away_s"] or 0.0)
+        number = round((first - self._source.t0) * SFREQ)
+        self._report.warm += warm
+        self._report.cold += staged >= 0 and not warm
+        self._lives.append(Life(number, staged + 1, last, warm))
+
+    def _config(self) -> dict[str, Any]:
+        subjects = [{"name": s.name, "channels": s.channels} for s in self._stream.subjects]
+        return {
+            "streams": [{"name": _STREAM, "match": {"name": self._name}, "subjects": subjects}],
+            "engine": {"kind": "onnxruntime", "bundle": str(self._bundle.path.resolve())},
+            "staging": {"stall_s": _PATIENT_S},
+            "publish": {"lsl": False},
+        }
+
+    @property
+    def _stream(self) -> StreamConfig:
+        subjects = tuple(
+            SubjectConfig(name=name, channels={"eeg": f"EEG{i}", "emg": f"EMG{i}"})
+            for i, name in enumerate(SUBJECTS, start=1)
+        )
+        return StreamConfig(name=_STREAM, match={"name": self._name}, subjects=subjects)
+
+    def _check(self) -> None:
+        kept = {topic: self._entries(topic) for topic in self.reader.topics()}
+        self._check_heard(kept)
+        for topic, entries in kept.items():
+            if [e.seq for e in entries] != list(range(len(entries))):
+                self._report.problems.append(f"{topic}: a number is missing")
+        expected: dict[tuple[str, str, int], Estimate] = {
+            (e.kind, e.subject, e.epoch): e
+            for e in reference(self._lives, self._source, self._stream, self._bundle)
+        }
+        for subject in SUBJECTS:
+            self._check_subject(subject, kept[f"stage.{subject}"], expected)
+
+    def _check_heard(self, kept: dict[str, list[Entry]]) -> None:
+        payloads = {e.payload for entries in kept.values() for e in entries}
+        heard = [payload for topic, payload in self._heard if topic != "heartbeat"]
+        self._report.heard = len(heard)
+        lost = sum(payload not in payloads for payload in heard)
+        if lost:
+            self._report.problems.append(f"{lost} published messages are not in the journal")
+        if len(set(heard)) < len(heard):
+            self._report.problems.append("a message was published twice")
+
+    def _check_subject(
+        self,
+        subject: str,
+        entries: list[Entry],
+        expected: dict[tuple[str, str, int], Estimate],
+    ) -> None:
+        report = self._report
+        for kind in ("live", "final"):
+            messages = [
+                m for e in entries if e.kind == kind and isinstance(m := e.message, StageMessage)
+            ]
+            if [m.epoch for m in messages] != list(range(len(messages))):
+                report.problems.append(f"{subject}: a {kind} epoch is missing or came twice")
+            for message in messages:
+                estimate = expected.get((kind, subject, message.epoch))
+                if estimate is None:
+                    report.problems.append(f"{subject}: {kind} {message.epoch} is one too many")
+                else:
+                    self._compare(message, estimate)
+            if kind == "live":
+                report.epochs += len(messages)
+            else:
+                report.finals += len(messages)
+        if report.finals != report.epochs:
+            report.problems.append(f"{subject}: not every live epoch has its final one")
+
+    def _compare(self, message: StageMessage, estimate: Estimate) -> None:
+        report = self._report
+        report.compared += 1
+        found = list(message.probabilities.values())
+        wanted = [] if estimate.probabilities is None else estimate.probabilities.tolist()
+        what = f"{message.kind} {message.subject} epoch {message.epoch}"
+        if len(found) != len(wanted) or message.reason != estimate.reason:
+            report.problems.append(f"{what}: {message.stage} instead of {estimate.stage}")
+            return
+        off = max((abs(a - b) for a, b in zip(found, wanted, strict=True)), default=0.0)
+        report.worst_difference = max(report.worst_difference, off)
+        if off > 1e-5:
+            report.problems.append(f"{what}: a probability is off by {off:.1e}")
+
+    def _entries(self, topic: str) -> list[Entry]:
+        return self.reader.messages(topic, 0, sys.maxsize, sys.maxsize)
+
+
+def main(
+    kills: Annotated[int, typer.Option(help="How often to kill.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of the moments and of the signal.")] = 0,
+) -> None:
+    """Kill the daemon again and again; print a JSON; fail where anything was lost."""
+    with tempfile.TemporaryDirectory(prefix="hypnod-kills-") as name:
+        environ = confined_lsl(Path(name))
+        os.environ.update(environ)
+        report = KillRun(Path(name), open_bundle(), environ, seed).run(kills)
+    typer.echo(json.dumps(asdict(report), indent=2))
+    raise typer.Exit(1 if report.problems else 0)
+
+
+if __name__ == "__main__":
+    typer.run(main)

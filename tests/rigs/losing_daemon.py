@@ -1,0 +1,46 @@
+"""`python -m tests.rigs.losing_daemon LOST --config F`: the daemon, on a device that gets lost.
+
+The device is the GPU's network and bookkeeping on the processor. It fails as soon as a file LOST
+exists, halfway through a tick, after it has written into its ring. Everything else is real.
+"""
+
+import sys
+from pathlib import Path
+
+import daemon.__main__
+import daemon.service
+from engines.base import Engine
+from engines.bundle import Bundle
+from engines.errors import EngineError
+from engines.failover import FailoverEngine
+from engines.onnxruntime import OnnxRuntimeEngine
+from tests.support.ring import RingOnProcessor
+
+
+class Device(RingOnProcessor):
+    """A GPU that is lost."""
+
+    lost: Path
+
+    def _tick(self, bucket):
+        super()._tick(bucket)
+        if self.lost.exists():
+            self._host["probabilities"][:] = 0
+            raise EngineError("GPU: cudaStreamQuery: expected success, found cudaErrorUnknown")
+
+
+def open_device(
+    bundle: Bundle, kind: str, *, n_rows: int, threads: int, hops_per_epoch: int, precision: str
+) -> Engine:
+    """Open what `engines.select.open_engine` opens on a computer with a GPU."""
+    spare = OnnxRuntimeEngine(bundle, n_rows, threads, hops_per_epoch)
+    spare.warm_up()
+    engine = FailoverEngine(Device(bundle, n_rows, hops_per_epoch), spare)
+    engine.why = "a GPU is there and passed the parity gate"
+    return engine
+
+
+if __name__ == "__main__":
+    Device.lost = Path(sys.argv.pop(1))
+    daemon.service.open_engine = open_device
+    sys.exit(daemon.__main__.main())

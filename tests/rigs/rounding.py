@@ -1,0 +1,53 @@
+"""How much rounding alone changes what a model says: `python -m tests.rigs.rounding [BUNDLE]`.
+
+fp16 is the GPU's network on ONNX Runtime, rounded at every operator; bf16 is torch's autocast. The
+bounds of the parity gate (engines/gpu/parity_check.py) leave room above this.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from engines.bundle import open_bundle
+from engines.onnxruntime import OnnxRuntimeEngine
+from engines.parity import compare
+from engines.torch import TorchEngine
+from tests.support.ring import RingOnProcessor
+
+ROWS, TICKS, SEED = 8, 60, 3
+
+
+class Bf16(TorchEngine):
+    """The reference with products in bf16."""
+
+    def __init__(self, bundle, n_rows):
+        super().__init__(bundle, n_rows)
+        encode, read = self._model.encode, self._model.read
+        self._model.encode = lambda epochs: _lower(encode, epochs).float()
+        self._model.read = lambda *inputs: tuple(each.float() for each in _lower(read, *inputs))
+
+
+def _lower(function, *inputs):
+    with torch.autocast("cpu", torch.bfloat16):
+        return function(*inputs)
+
+
+def main():
+    bundle = open_bundle(Path(sys.argv[1]) if sys.argv[1:] else None)
+    engines = {
+        "fp32": RingOnProcessor(bundle, ROWS),
+        "fp16": RingOnProcessor(bundle, ROWS, precision="fp16"),
+        "bf16": Bf16(bundle, ROWS),
+    }
+    for precision, engine in engines.items():
+        with engine, OnnxRuntimeEngine(bundle, ROWS) as reference:
+            found = compare(engine, reference, TICKS, SEED)
+        sys.stdout.write(
+            f"{precision}  largest difference {found.max_abs_difference:.2g}, equal stages "
+            f"{100 * found.argmax_agreement:.2f} %, {found.n_compared} estimates\n"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,288 @@
+"""A night in fast motion: faults, kills and a subscriber that sleeps, and nothing may be lost.
+
+`make soak`, or `python -m tests.rigs.soak.run --help`; docs/soak.md says what it tells.
+"""
+
+import math
+import socket
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import typer
+from rich.console import Console
+
+from models.errors import HypnodError
+from models.simulator.simulate import channel_names, iterate_subjects
+from tests.rigs.soak.plan import draw_plan, expected_epochs, may_kill
+from tests.rigs.soak.record import (
+    Record,
+    Tally,
+    count_restarts,
+    longest_silence,
+    newest_epoch,
+    read_journal,
+    tally,
+)
+from tests.rigs.soak.report import Report
+from tests.rigs.soak.rig import Life, Lives, Replay
+from tools.client.follower import Follower, Start
+from tools.daemon_process import ChildError, confined_lsl
+from tools.measure import describe_machine
+from tools.simulate import write_edf
+
+_SFREQ = 512.0
+_RECORDING_S = 1800.0
+_STUCK_S = 300.0
+_PATIENCE_S = 120.0
+_NAP_S = (5.0, 25.0)
+_FEW = 100  # messages kept for a subscriber that sleeps: it must fetch the others
+_SAY_S = 30.0
+
+Streams = Mapping[str, Sequence[str]]
+"""The subjects of each stream."""
+
+
+def main(
+    hours: Annotated[float, typer.Option(envvar="HOURS", min=0.01, help="Per stream.")] = 12.0,
+    subjects: Annotated[int, typer.Option(envvar="SUBJECTS", min=2, help="In two streams.")] = 16,
+    seed: Annotated[int, typer.Option(envvar="SEED", min=0, help="Of everything.")] = 0,
+    kills: Annotated[int, typer.Option(envvar="KILLS", min=0, help="Of the daemon.")] = 10,
+    storm: Annotated[float, typer.Option(envvar="STORM", min=0, help="Faults an hour.")] = 20.0,
+    out: Annotated[Path | None, typer.Option(envvar="OUT", help="Also write it here.")] = None,
+    keep: Annotated[Path | None, typer.Option(envvar="KEEP", help="Keep all files here.")] = None,
+) -> None:
+    """Run the daemon through a night of faults and kills, and count what became of each epoch."""
+    try:
+        with ExitStack() as stack:
+            if keep is None:
+                scratch = tempfile.TemporaryDirectory(prefix="hypnod-soak-")
+                folder = Path(stack.enter_context(scratch))
+            else:
+                keep.mkdir(parents=True)
+                folder = keep
+            report = Soak(hours, subjects, seed, kills, storm, folder).run()
+    except HypnodError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"soak: {error}", markup=False)
+        sys.exit(error.exit_code)
+    text = msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
+    if out is not None:
+        out.write_text(text + "\n", encoding="utf-8")
+    typer.echo(text)
+    sys.exit(not report.ok)
+
+
+class Soak:
+    """One soak.
+
+    Args:
+        hours: length of each stream.
+        subjects: of both streams together.
+        seed: of everything.
+        kills: of the daemon.
+        storm: faults of a stream in an hour, on average.
+        folder: for all files.
+    """
+
+    def __init__(
+        self, hours: float, subjects: int, seed: int, kills: int, storm: float, folder: Path
+    ) -> None:
+        self._hours, self._seed, self._folder = hours, seed, folder
+        names = [f"m{k}" for k in range(1, subjects + 1)]
+        half = (subjects + 1) // 2
+        self._streams: Streams = {"left": names[:half], "right": names[half:]}
+        self._plan = draw_plan(
+            seed,
+            hours,
+            channel_names(subjects - half),
+            n_streams=len(self._streams),
+            n_kills=kills,
+            storm_per_h=storm,
+        )
+        self._expected = {
+            subject: expected_epochs(self._plan, storm_)
+            for (_, members), storm_ in zip(self._streams.items(), self._plan.storms, strict=True)
+            for subject in members
+        }
+        self._record, self._late = Record(), Record()
+        self._rng = np.random.default_rng([seed, 2])
+        self._console = Console(stderr=True, soft_wrap=True, highlight=False)
+        self._kills = 0
+        self._asleep_s, self._said = 0.0, 0.0
+
+    def run(self) -> Report:
+        """Do it, and say what came of it.
+
+        Raises:
+            HypnodError: a process did not do its part.
+        """
+        recordings = self._simulate()
+        started = time.monotonic()
+        with ExitStack() as stack:
+            environ = confined_lsl(self._folder)
+            publish, catch_up = (f"tcp://127.0.0.1:{port}" for port in _free_ports())
+            config = self._config(publish, catch_up)
+            lives = stack.enter_context(Lives(config, self._folder, environ))
+            start = Start(first=0)
+            follower = stack.enter_context(
+                Follower(
+                    publish,
+                    ("stage.",),
+                    catch_up=catch_up,
+                    start=start,
+                    patience_s=_PATIENCE_S,
+                    high_water_mark=_FEW,
+                )
+            )
+            plan = self._plan
+            replay = stack.enter_context(Replay(recordings, plan.duration_s, plan.storms, environ))
+            self._live_through(lives, follower, replay)
+            lives.stop()
+            self._catch_up(lives, follower, self._record)
+            memory = lives.memory
+            with Follower(
+                publish, ("stage.",), catch_up=catch_up, start=start, patience_s=_PATIENCE_S
+            ) as late:
+                self._catch_up(lives, late, self._late)
+            faults = Counter(replay.faults)
+        return self._report(faults, memory, follower.fetched, time.monotonic() - started)
+
+    def _live_through(self, lives: Lives, follower: Follower, replay: Replay) -> None:
+        """Follow until all was played, killing and sleeping when it is time."""
+        kills, naps = list(self._plan.kills), list(self._plan.naps)
+        newest, moved = -1, time.monotonic()
+        while replay.is_playing:
+            lives.look()
+            epoch = self._record.add_all(follower.receive(0.1))
+            if epoch > newest:
+                newest, moved = epoch, time.monotonic()
+            if time.monotonic() - moved > _STUCK_S:
+                raise ChildError(f"expected epochs after {newest}, found none for {_STUCK_S:g} s")
+            if kills and newest >= kills[0] and self._may_kill():
+                kills.pop(0)
+                self._kills += 1
+                lives.kill()
+            if naps and newest >= naps[0]:
+                naps.pop(0)
+                self._sleep(float(self._rng.uniform(*_NAP_S)))
+            self._say(newest)
+
+    def _may_kill(self) -> bool:
+        epochs = [newest_epoch(self._journal, m[0]) for m in self._streams.values()]
+        return min(epochs) > 0 and all(map(may_kill, self._plan.storms, epochs))
+
+    def _sleep(self, nap_s: float) -> None:
+        time.sleep(nap_s)
+        self._asleep_s += nap_s
+
+    def _catch_up(self, lives: Lives, follower: Follower, record: Record) -> None:
+        """Fetch what is missing, to the end of the journal."""
+        ends = {s: int(read_journal(self._journal, s)[-1, 0]) for s in self._expected}
+        moved, missing = time.monotonic(), -1
+        while any(record.last_seq(s) < end for s, end in ends.items()):
+            lives.look()
+            record.add_all(follower.receive(0.5))
+            left = sum(end - record.last_seq(s) for s, end in ends.items())
+            if left != missing:
+                missing, moved = left, time.monotonic()
+            if time.monotonic() - moved > _STUCK_S:
+                return  # what is still missing is counted as lost
+
+    def _simulate(self) -> list[Path]:
+        recordings = []
+        for k, (stream, members) in enumerate(self._streams.items()):
+            self._console.print(f"simulating {len(members)} mice of {stream}")
+            mice = iterate_subjects(
+                seed=self._seed + k,
+                duration_s=min(_RECORDING_S, 60.0 * math.ceil(60 * self._hours)),
+                sfreq=_SFREQ,
+                n_subjects=len(members),
+            )
+            recordings.append(self._folder / f"{stream}.edf")
+            write_edf(recordings[-1], mice, _SFREQ, len(members))
+        return recordings
+
+    def _config(self, publish: str, catch_up: str) -> dict[str, Any]:
+        streams = [
+            {
+                "name": stream,
+                "match": {"name": stream},
+                "subjects": [
+                    {"name": name, "channels": {"eeg": f"EEG{k}", "emg": f"EMG{k}"}}
+                    for k, name in enumerate(members, start=1)
+                ],
+            }
+            for stream, members in self._streams.items()
+        ]
+        sockets = {"bind": publish, "catchup_bind": catch_up}
+        return {
+            "streams": streams,
+            "engine": {"kind": "onnxruntime"},
+            "publish": {**sockets, "high_water_mark": _FEW, "heartbeat_s": 1.0},
+            "journal": {"path": str(self._journal)},
+        }
+
+    @property
+    def _journal(self) -> Path:
+        return self._folder / "journal.sqlite"
+
+    def _say(self, epoch: int) -> None:
+        if time.monotonic() - self._said > _SAY_S:
+            self._said = time.monotonic()
+            self._console.print(f"{datetime.now(UTC):%H:%M:%S} epoch {epoch}")
+
+    def _report(
+        self, faults: Counter[str], memory: list[Life], fetched: int, wall_s: float
+    ) -> Report:
+        tallies, late = (
+            [
+                tally(n, read_journal(self._journal, s), record.rows(s))
+                for s, n in self._expected.items()
+            ]
+            for record in (self._record, self._late)
+        )
+        zero = Tally(0, 0, 0, 0, 0, 0)
+        estimates, joiner = sum(tallies, zero), sum(late, zero)
+        restarts = count_restarts(self._journal)
+        firsts = [members[0] for members in self._streams.values()]
+        return Report(
+            ok=estimates.is_whole and joiner.is_whole and not restarts["cold"],
+            hours=self._hours,
+            subjects=len(self._expected),
+            seed=self._seed,
+            epochs_expected=estimates.expected,
+            estimates=estimates,
+            late_joiner=joiner,
+            lost=max(estimates.lost, joiner.lost),
+            kills=self._kills,
+            restarts=restarts,
+            faults=dict(sorted(faults.items())),
+            longest_silence=longest_silence(self._journal, firsts, self._expected),
+            memory=memory,
+            naps=len(self._plan.naps),
+            asleep_s=self._asleep_s,
+            fetched=fetched,
+            wall_s=wall_s,
+            speed=3600 * self._hours / wall_s,
+            machine=describe_machine(),
+        )
+
+
+def _free_ports() -> tuple[int, int]:
+    """Return two ports that nobody listens on."""
+    with socket.socket() as one, socket.socket() as other:
+        for each in (one, other):
+            each.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,139 @@
+"""The page of accuracy, and what it says of a recording that nobody scored."""
+
+import edfio
+import msgspec
+import numpy as np
+import pytest
+
+from engines.bundle import open_bundle
+from models.errors import RecordingError
+from models.stages import UNKNOWN
+from tests.rigs.accuracy.disagreements import Evidence, Seen, explain, read_seen
+from tests.rigs.accuracy.page import Accuracy, sections, write_page
+from tests.rigs.accuracy.real_mouse import look_at
+from tests.rigs.accuracy.real_mouse_figure import draw_real_mouse
+from tests.rigs.accuracy.threshold_scorer import EPOCH_S, Features
+from tests.support.bundles import TINY, make_bundle
+from tests.support.paths import ROOT
+
+DOCS = ROOT / "docs"
+STAGES = ("Wake", "NREM", "REM")
+SECONDS, SFREQ = 80, 256
+OUTSIDE = "subject,onset,duration,stage\nfront,0,40,Wake\nfront,40,40,NREM\nback,0,80,NREM\n"
+SEEN = 'onset,duration,stage,seen\n0,30,Wake,"runs, or so it seems"\n30,50,NREM,sleeps\n'
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory):
+    """A recording whose first half is loud, looked at in every way."""
+    folder = tmp_path_factory.mktemp("real")
+    rng = np.random.default_rng(0)
+    data = rng.normal(0, 20, (2, SECONDS * SFREQ))
+    data[0] += 60 * np.sin(4 * np.pi * np.arange(SECONDS * SFREQ) / SFREQ)  # delta
+    data[1, : SECONDS * SFREQ // 2] *= 8
+    signals = [
+        edfio.EdfSignal(x, SFREQ, label=label, physical_dimension="uV")
+        for x, label in zip(data, ("EEG", "EMG"), strict=True)
+    ]
+    edfio.Edf(signals, data_record_duration=1).write(folder / "mouse.edf")
+    (folder / "other-1.0.csv").write_text(OUTSIDE, encoding="utf-8")
+    (folder / "seen.csv").write_text(SEEN, encoding="utf-8")
+    bundle = open_bundle(make_bundle(folder, **TINY))
+    found = look_at(folder / "mouse.edf", bundle, folder / "other-1.0.csv", folder / "seen.csv")
+    return folder, found
+
+
+def test_everybody_is_compared_with_everybody_in_epochs_of_4_s(night) -> None:
+    report = night[1].report
+    names = ["hypnod final", "hypnod live", "rule", "other 1.0 front", "other 1.0 back"]
+    assert [*night[1].hypnograms] == [*report.seconds] == [*report.agreement] == names
+    assert {len(found) for found in night[1].hypnograms.values()} == {SECONDS // EPOCH_S}
+    assert report.seconds["rule"]["Wake"] == 40
+    assert report.agreement["rule"]["other 1.0 front"].n_epochs == SECONDS // EPOCH_S
+    assert report.agreement["rule"]["other 1.0 front"].confusion[0][0] == 40 / EPOCH_S
+    # Of the 30 s that are Wake by eye, the epoch from 28 s on is a tie that goes to sleep.
+    assert {stage: s.n_epochs for stage, s in report.signals.items()} == {"Wake": 7, "NREM": 13}
+    assert report.signals["Wake"].emg_uv[1] == pytest.approx(160, rel=0.2)
+
+
+def test_long_disagreements_are_told_with_what_was_measured_and_seen(night) -> None:
+    report = night[1].report
+    assert report.disagreements  # random weights see one stage only
+    for d in report.disagreements:
+        assert d.duration > 20
+        found = night[1].hypnograms["hypnod final"]
+        other = night[1].hypnograms[d.scorer]
+        span = range(int(d.onset) // EPOCH_S, int(d.onset + d.duration) // EPOCH_S)
+        assert all(found[k] != other[k] for k in span)
+        assert 0 <= d.p_found["both"] <= 1
+    loud = [d for d in report.disagreements if d.onset + d.duration <= 40]
+    assert all(d.emg_uv > 100 and d.eye == "Wake" for d in loud)
+
+
+def explained(found: str, other: str, seen: list[Seen]):
+    names = {"W": "Wake", "N": "NREM", "u": UNKNOWN}
+    n = len(found)
+    features = Features(*(np.arange(1.0, n + 1),) * 4)
+    evidence = Evidence(STAGES, features, {"both": np.full((n, 3), np.nan)}, seen)
+    return explain([names[s] for s in found], {"x": [names[s] for s in other]}, evidence)
+
+
+def test_a_disagreement_is_a_run_longer_than_20_s_and_what_is_unscored_is_none() -> None:
+    (d,) = explained("WWWWWWWWNN", "NNNNNNWWWW", [])
+    assert (d.onset, d.duration, d.found, d.other) == (0, 24, "Wake", "NREM")
+    assert (d.eye, d.seen, d.p_found) == (UNKNOWN, (), {"both": None})
+    assert d.emg_uv == 3.5
+    assert d.delta == pytest.approx(3.5 / 5.5)
+    assert explained("WWWWWNNNNN", "NNNNNNNNNN", []) == ()
+    assert explained("WWWuWWWNNN", "NNNNNNNNNN", []) == ()
+
+
+def test_the_eye_says_what_fills_most_of_a_disagreement(tmp_path) -> None:
+    path = tmp_path / "seen.csv"
+    path.write_text("onset,duration,stage,seen\n0,10,Wake,runs\n10,30,NREM,sleeps\n")
+    (d,) = explained("WWWWWWWWNN", "NNNNNNWWWW", read_seen(path))
+    assert (d.eye, d.seen) == ("NREM", ("runs", "sleeps"))
+
+
+def test_the_picture_is_small_enough_for_a_page(night) -> None:
+    folder, found = night
+    draw_real_mouse(folder / "real.png", folder / "mouse.edf", found)
+    assert (folder / "real.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "real.png").stat().st_size < 200_000
+
+
+def test_a_page_is_filled_between_its_marks_and_only_there(tmp_path, night) -> None:
+    page = tmp_path / "accuracy.md"
+    names = [*sections(Accuracy()), "ablations"]
+    page.write_text("".join(f"text\n<!-- {n} -->\nbefore\n<!-- /{n} -->\n" for n in names))
+    (tmp_path / "ablations.md").write_text("| what it is worth |\n", encoding="utf-8")
+    write_page(page, Accuracy(real=night[1].report))
+    filled = page.read_text(encoding="utf-8")
+    assert "before" not in filled
+    assert filled.startswith("text\n<!-- goals -->\n\n*Not measured yet.*\n")
+    assert filled.count("*Not measured yet.*") == len(names) - 3
+    assert "| hypnod final |" in filled
+    assert "| what it is worth |" in filled
+    write_page(page, Accuracy(real=night[1].report))
+    assert page.read_text(encoding="utf-8") == filled
+    page.write_text("<!-- goals -->")
+    with pytest.raises(RecordingError, match="expected the marks <!-- goals --> and"):
+        write_page(page, Accuracy())
+
+
+def test_the_page_in_docs_says_what_was_measured(tmp_path) -> None:
+    known = msgspec.json.decode((DOCS / "accuracy.json").read_bytes(), type=Accuracy)
+    copy = tmp_path / "accuracy.md"
+    copy.write_bytes((DOCS / "accuracy.md").read_bytes())
+    if (DOCS / "ablations.md").exists():
+        copy.with_name("ablations.md").write_bytes((DOCS / "ablations.md").read_bytes())
+    write_page(copy, known)
+    assert copy.read_text(encoding="utf-8") == (DOCS / "accuracy.md").read_text(encoding="utf-8")
+
+
+def test_what_is_to_be_seen_covers_the_real_recording_without_a_gap() -> None:
+    seen = read_seen(DOCS / "real-mouse-seen.csv")
+    ends = [s.onset + s.duration for s in seen]
+    assert [s.onset for s in seen] == [0, *ends[:-1]]
+    assert ends[-1] == 1742
+    assert {s.stage for s in seen} <= {*STAGES, UNKNOWN}

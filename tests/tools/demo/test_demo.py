@@ -1,0 +1,187 @@
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from daemon.config import parse_config
+from daemon.messages import topic_of
+from models.recordings.agreement import compare
+from models.stages import MOUSE
+from tests.support.bundles import TINY, make_bundle
+from tests.tools.test_watch import stage_message
+from tools.client.subscriber import Received
+from tools.daemon_process import ChildError, DaemonProcess, confined_lsl, to_toml
+from tools.demo.report import Collector, DemoReport, draw_report, make_report
+
+HYPNOD = "from tools.cli import main; main()"
+TRUTH = {"m1": ("Wake", "NREM", "REM"), "m2": ("Wake", "Wake", "NREM")}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return make_bundle(tmp_path_factory.mktemp("bundle"), n_context=5, **TINY)
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory, bundle):
+    """A small demo: its process, its figures, and the folder that it wrote to."""
+    folder = tmp_path_factory.mktemp("demo")
+    home = tmp_path_factory.mktemp("home")
+    options = "--minutes 0.5 --subjects 2 --speed 10 --seed 3 --json demo.json --png demo.png"
+    process = subprocess.run(
+        [sys.executable, "-c", HYPNOD, "demo", "--bundle", str(bundle), *options.split()],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+        env=os.environ | {"COLUMNS": "140", "HOME": str(home)},
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert not list(home.rglob("*hypnod*"))  # its journal is no one else's
+    return process, json.loads((folder / "demo.json").read_bytes()), folder
+
+
+def test_every_epoch_is_published_once_as_live_and_once_as_final(shown):
+    _, report, _ = shown
+    assert report["epochs_expected"] == report["epochs_published"] == report["finals_published"]
+    assert report["epochs_expected"] == 2 * 30
+    assert report["problems"] == []
+
+
+def test_the_figures_are_those_of_the_confusion_matrix(shown):
+    _, report, _ = shown
+    for kind in ("live", "final"):
+        agreement = report[kind]
+        assert sum(map(sum, agreement["confusion"])) == agreement["n_epochs"]
+        assert agreement["n_epochs"] + agreement["n_unscored"] == 60
+        assert report[f"kappa_{kind}"] == agreement["kappa"]
+        subjects = [subject[kind] for subject in report["subjects"].values()]
+        assert sum(subject["n_epochs"] for subject in subjects) == agreement["n_epochs"]
+    latency = report["latency_ms"]
+    assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"]
+    assert report["speed"] == 10
+    assert report["engine"].startswith("onnxruntime")
+
+
+def test_it_shows_what_it_found_and_that_the_data_are_simulated(shown):
+    process, report, folder = shown
+    assert "simulated mice; no animal was recorded" in process.stdout
+    assert "60 live and 60 final of 60 expected  each once, in order" in process.stdout
+    assert process.stderr == ""
+    assert (folder / "demo.png").read_bytes().startswith(b"\x89PNG")
+    assert {file.name for file in folder.iterdir()} == {"demo.json", "demo.png"}
+    console = Console(file=io.StringIO(), width=80)
+    console.print(draw_report(msgspec.convert(report, DemoReport)))
+    assert "κ live" in console.file.getvalue()
+
+
+def run_demo(folder, *options):
+    return subprocess.run(
+        [sys.executable, "-c", HYPNOD, "demo", "--minutes", "0.5", *options],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+def test_a_daemon_that_fails_shows_its_log(tmp_path, bundle):
+    found = run_demo(tmp_path, "--bundle", str(bundle), "--engine", "abacus")
+    assert found.returncode == 1
+    assert "expected the daemon to run, found that it ended with code 3" in found.stderr
+    assert "found 'abacus'" in found.stderr
+
+
+def collect(epochs, kind="live"):
+    collector = Collector({"m1": TRUTH["m1"]})
+    for epoch in epochs:
+        message = stage_message(epoch, kind=kind, epoch=epoch)
+        collector.add(Received(topic_of(message), message, time.time(), time.monotonic()))
+    return collector
+
+
+@pytest.mark.parametrize("epochs", [[0, 1], [0, 1, 1, 2], [0, 2, 1], [0, 1, 2, 3]])
+def test_what_is_missing_double_or_out_of_order_is_a_problem(epochs):
+    problems = list(collect(epochs).find_problems())
+    assert problems[0].startswith("m1: expected 3 live epochs, each once and in order, found")
+    report = make_report(collect(epochs), MOUSE, speed="max", minutes=1, seed=0, startup_s=1.0)
+    assert report.problems == tuple(problems)
+    console = Console(file=io.StringIO(), width=120)
+    console.print(draw_report(report))
+    assert "✖ m1: expected 3 live epochs" in console.file.getvalue()
+
+
+def test_all_epochs_in_order_are_no_problem():
+    (problem,) = collect([0, 1, 2]).find_problems()
+    assert "final" in problem
+
+
+def test_an_epoch_that_never_came_counts_as_unscored():
+    collector = collect([0, 1])
+    agreement = compare(TRUTH["m1"], collector.hypnogram("live", "m1"), MOUSE)
+    assert (agreement.n_epochs, agreement.n_unscored) == (2, 1)
+
+
+def test_latency_is_until_the_receipt():
+    message = stage_message(0, latency_s=0.25, published_utc="1970-01-01T00:00:10.000000+00:00")
+    collector = Collector(TRUTH)
+    collector.add(Received(topic_of(message), message, 10.5, 0.0))
+    assert collector.latencies_s == pytest.approx([0.75])
+
+
+def test_toml_is_read_back():
+    config = {
+        "streams": [
+            {
+                "name": "cage",
+                "match": {"name": "a \"quoted\" \\ 'name' µ"},
+                "subjects": [{"name": "m1", "channels": {"eeg": "EEG1", "emg": "A-B"}}],
+            }
+        ],
+        "staging": {"hop_s": 0.125, "final_lag": 3},
+        "publish": {"lsl": False},
+    }
+    read = parse_config(to_toml(config), "test")
+    assert read.streams[0].match == config["streams"][0]["match"]
+    assert read.streams[0].subjects[0].channels == {"eeg": "EEG1", "emg": "A-B"}
+    assert (read.staging.hop_s, read.staging.final_lag, read.publish.lsl) == (0.125, 3, False)
+
+
+def daemon_config(bundle):
+    subjects = [{"name": "m1", "channels": {"eeg": "EEG1", "emg": "EMG1"}}]
+    return {
+        "streams": [{"name": "cage", "match": {"name": "nowhere"}, "subjects": subjects}],
+        "engine": {"bundle": str(bundle)},
+    }
+
+
+def test_a_daemon_process_is_ready_and_stops_in_order(tmp_path, bundle):
+    environ = confined_lsl(tmp_path)
+    with DaemonProcess(daemon_config(bundle), tmp_path, environ) as daemon:
+        daemon.wait_ready()
+        assert daemon.startup_s > 0
+        assert daemon.endpoint.startswith("tcp://127.0.0.1:")
+        daemon.check_alive()
+        daemon.ask_to_stop()
+        daemon.wait_stopped()
+        with pytest.raises(ChildError, match="ended with code 0"):
+            daemon.check_alive()
+
+
+def test_a_daemon_process_that_dies_is_told_with_its_log(tmp_path, bundle):
+    with DaemonProcess(daemon_config(bundle), tmp_path, confined_lsl(tmp_path)) as daemon:
+        daemon.wait_ready()
+        daemon.process.send_signal(signal.SIGKILL)
+        with pytest.raises(
+            ChildError, match=r"(?s)ended with code -9; its log ends:.*info +engine"
+        ):
+            daemon.wait_stopped()

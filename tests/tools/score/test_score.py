@@ -1,0 +1,334 @@
+"""`hypnod score`, from files made here and from a real mouse, to everything it writes."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import edfio
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from daemon.config import StagingConfig
+from daemon.errors import ConfigError, StreamError, UnitError
+from daemon.stager import Stager
+from engines.bundle import open_bundle
+from engines.select import open_engine
+from models.errors import RecordingError
+from models.recordings.hypnogram import Hypnogram, read_hypnogram
+from models.recordings.open import open_recording
+from models.stages import ART, MOUSE, UNKNOWN
+from tests.support import signals
+from tests.support.bundles import TINY, make_bundle
+from tests.support.edf import write_interrupted_edf
+from tools.channels import guess_subjects, named_subjects
+from tools.cli import app
+from tools.score.offline import stage_recording
+from tools.score.report import summarise
+from tools.score.scored import Scored
+
+SECONDS, SFREQ = 40, 256
+FLAT = slice(20 * SFREQ, 23 * SFREQ)
+
+CONFIG = """
+[[streams]]
+name = "cage"
+match = { name = "cage" }
+subjects = [{ name = "a", channels = { eeg = "EEG2", emg = "EMG1-EMG2" } }]
+
+[[streams]]
+name = "other"
+match = { name = "other" }
+subjects = [{ name = "b", channels = { eeg = "EEG1" } }]
+"""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return make_bundle(tmp_path_factory.mktemp("bundle"), **TINY)
+
+
+@pytest.fixture(autouse=True)
+def in_tmp_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def write_night(path, labels=("EEG1", "EMG1", "EEG2", "EMG2"), scale=50.0, unit="uV"):
+    """A night of noise in which the first channel is flat for three epochs."""
+    rng = np.random.default_rng(3)
+    data = np.cumsum(rng.normal(0, scale / 5, (len(labels), SECONDS * SFREQ)), axis=1)
+    data -= data.mean(axis=1, keepdims=True)
+    data[0, FLAT] = 0
+    written = [
+        edfio.EdfSignal(x, SFREQ, label=label, physical_dimension=unit)
+        for x, label in zip(data, labels, strict=True)
+    ]
+    edfio.Edf(written, data_record_duration=1).write(path)
+    return path
+
+
+def score(*arguments):
+    """Run the command; return what it prints."""
+    result = CliRunner().invoke(app, ["score", *map(str, arguments)])
+    if result.exception is not None:
+        raise result.exception
+    return result.stdout
+
+
+def rows(path):
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_every_output_tells_the_same_night(tmp_path, bundle):
+    night = write_night(tmp_path / "night.edf")
+    outputs = {name: tmp_path / f"out.{name}" for name in ("csv", "edf", "tsv", "png")}
+    options = [part for name, path in outputs.items() for part in (f"--{name}", path)]
+    summary = json.loads(score(night, "--bundle", bundle, "--json", *options))
+    assert [*summary["subjects"]] == ["m1", "m2"]
+    assert summary["subjects"]["m2"]["channels"] == {"eeg": "EEG2", "emg": "EMG2"}
+    table = rows(outputs["csv"])
+    for name, subject in summary["subjects"].items():
+        assert subject["epochs"] == SECONDS
+        for kind in ("live", "final"):
+            mine = [r for r in table if (r["subject"], r["kind"]) == (name, kind)]
+            assert [int(r["epoch"]) for r in mine] == list(range(SECONDS))
+        stages = [r["stage"] for r in mine]
+        for output in ("csv", "edf", "tsv"):
+            read = read_hypnogram(outputs[output], MOUSE, subject=name)
+            assert read.to_epochs(1.0, SECONDS) == stages
+        expected = {s: stages.count(s) for s in (*MOUSE, ART, UNKNOWN)}
+        assert subject["seconds"] == expected
+    pictures = sorted(path.name for path in tmp_path.glob("*.png"))
+    assert pictures == ["out-m1.png", "out-m2.png"]
+
+
+def test_a_flat_eeg_is_told_and_the_emg_read_alone(tmp_path, bundle):
+    night = write_night(tmp_path / "night.edf")
+    score(night, "--bundle", bundle, "--csv", tmp_path / "o.csv")
+    mine = [r for r in rows(tmp_path / "o.csv") if (r["subject"], r["kind"]) == ("m1", "final")]
+    assert [r["pathway"] for r in mine[19:24]] == ["mixed", "emg", "emg", "emg", "mixed"]
+    assert [r["eeg_quality"] for r in mine[19:24]] == ["ok", "flat", "flat", "flat", "ok"]
+    for row in mine:
+        probabilities = [float(row[f"p_{stage}"]) for stage in MOUSE]
+        assert sum(probabilities) == pytest.approx(1.0, abs=1e-6)
+        assert row["stage"] == MOUSE[int(np.argmax(probabilities))]
+
+
+def test_an_interruption_takes_its_epochs_and_shifts_none(tmp_path, bundle):
+    write_interrupted_edf(tmp_path / "d.edf", [*range(12), *range(15, 30)])
+    score("d.edf", "--bundle", bundle, "--csv", "o.csv")
+    final = [row for row in rows(Path("o.csv")) if row["kind"] == "final"]
+    assert [float(row["onset"]) for row in final] == list(range(30))
+    lost = [int(row["epoch"]) for row in final if row["stage"] == UNKNOWN]
+    assert lost == [12, 13, 14]
+    assert {final[i]["reason"] for i in lost} == {"eeg missing, emg missing"}
+
+
+@pytest.mark.parametrize("sizes", [[100], [1, 7, 1000]])
+def test_the_estimates_are_those_of_the_live_way_in_any_chunks(tmp_path, bundle, sizes):
+    recording = open_recording(write_night(tmp_path / "night.edf"))
+    stream = signals.stream_config(2)
+    opened = open_bundle(bundle)
+    with open_engine(opened, n_rows=2) as engine:
+        found = [e for _, new in stage_recording(recording, stream, engine) for e in new]
+    pipe = signals.pipeline(2, SFREQ)
+    data, times = recording.read(0, 10_240), recording.timestamps(0, 10_240)
+    with open_engine(opened, n_rows=2) as engine:
+        stager = Stager(engine, {"cage": ["m1", "m2"]}, StagingConfig())
+        expected = stager.stage(signals.run(pipe, data, times, sizes)) + stager.flush()
+    assert len(found) == len(expected) == 2 * 2 * SECONDS
+
+    def ordered(estimates):
+        return sorted(estimates, key=lambda e: (e.subject, e.kind, e.epoch))
+
+    for one, other in zip(ordered(found), ordered(expected), strict=True):
+        assert (one.epoch, one.onset, one.stage) == (other.epoch, other.onset, other.stage)
+        assert np.array_equal(one.probabilities, other.probabilities)
+
+
+@pytest.mark.parametrize("kind", ["live", "final"])
+def test_the_hypnogram_is_of_the_kind_asked_for(tmp_path, bundle, kind):
+    recording = open_recording(write_night(tmp_path / "night.edf"))
+    opened, stream = open_bundle(bundle), signals.stream_config(2)
+    with open_engine(opened, n_rows=2) as engine:
+        found = [e for _, new in stage_recording(recording, stream, engine) for e in new]
+    marked = [replace(e, stage="REM" if e.kind == "live" else "Wake") for e in found]
+    scored = Scored(
+        recording=recording,
+        stream=stream,
+        bundle=opened,
+        engine="",
+        kind=kind,
+        hop_s=1.0,
+        estimates=marked,
+        references={"m2": Hypnogram.from_epochs(["REM"] * SECONDS, 1.0)},
+        reference_name="",
+    )
+    assert scored.hypnogram("m1") == ["REM" if kind == "live" else "Wake"] * SECONDS
+    assert scored.agreement("m1") is None
+    assert scored.agreement("m2").accuracy == (1.0 if kind == "live" else 0.0)
+    assert summarise(scored).subjects["m1"].seconds["REM"] == (SECONDS if kind == "live" else 0)
+
+
+def test_a_hypnogram_is_compared_epoch_by_epoch(tmp_path, bundle):
+    night = write_night(tmp_path / "night.edf", ("EEG", "EMG"))
+    score(night, "--bundle", bundle, "--csv", "o.csv", "--tsv", "o.tsv")
+    own = json.loads(score(night, "--bundle", bundle, "--hypnogram", "o.tsv", "--json"))
+    assert own["subjects"]["m1"]["agreement"]["accuracy"] == 1.0
+    lines = [f"{4 * i},4,{s}" for i, s in enumerate(["Wake"] * 4 + ["NREM"] * 5 + ["?"])]
+    Path("expert.csv").write_text("\n".join(["onset,duration,stage", *lines]))
+    options = ["--hypnogram", "expert.csv", "--json", "--png", "o.png"]
+    agreement = json.loads(score(night, "--bundle", bundle, *options))["subjects"]["m1"][
+        "agreement"
+    ]
+    assert (agreement["n_epochs"], agreement["n_unscored"]) == (9, 1)  # the expert's
+    assert [sum(row) for row in agreement["confusion"]] == [4, 5, 0]
+    Path("expert.txt").write_text("Wake\n" * 4 + "NREM\n" * 5 + "?\n")
+    options = ["--hypnogram", "expert.txt", "--hypnogram-epoch", 4, "--json"]
+    subject = json.loads(score(night, "--bundle", bundle, *options))["subjects"]["m1"]
+    assert subject["agreement"] == agreement
+    text = score(night, "--bundle", bundle, "--hypnogram", "expert.csv")
+    assert "agreement with expert.csv: accuracy" in text
+    assert "over 9 epochs of 4 s" in text
+
+
+def test_longer_epochs_are_the_mean_everywhere(tmp_path, bundle):
+    night = write_night(tmp_path / "night.edf")
+    score(night, "--bundle", bundle, "--csv", "short.csv")
+    outputs = ["--csv", "o.csv", "--edf", "o.edf", "--tsv", "o.tsv"]
+    summary = json.loads(score(night, "--bundle", bundle, "--epoch-s", 4, "--json", *outputs))
+    assert (summary["epoch_s"], summary["hop_s"]) == (4, 4)
+    short, long = rows(Path("short.csv")), rows(Path("o.csv"))
+    assert len(long) == len(short) // 4 == 2 * 2 * SECONDS // 4
+    for name, subject in summary["subjects"].items():
+        for kind in ("live", "final"):
+            fine, mine = (
+                [r for r in table if (r["subject"], r["kind"]) == (name, kind)]
+                for table in (short, long)
+            )
+            for k, row in enumerate(mine):
+                assert (row["epoch"], float(row["onset"])) == (str(k), 4.0 * k)
+                for stage in MOUSE:
+                    mean = np.mean([float(r[f"p_{stage}"]) for r in fine[4 * k : 4 * k + 4]])
+                    assert float(row[f"p_{stage}"]) == pytest.approx(mean, abs=1e-6)
+        stages = [r["stage"] for r in mine]
+        assert sum(subject["seconds"].values()) == SECONDS
+        for output in ("o.csv", "o.edf", "o.tsv"):
+            read = read_hypnogram(Path(output), MOUSE, subject=name)
+            assert read.to_epochs(4.0, SECONDS // 4) == stages
+
+
+def test_a_longer_epoch_that_is_mostly_lost_has_no_stage(tmp_path, bundle):
+    write_interrupted_edf(tmp_path / "d.edf", [*range(12), *range(15, 30)])
+    summary = json.loads(score("d.edf", "--bundle", bundle, "--epoch-s", 4, "--json"))
+    mouse = summary["subjects"]["m1"]
+    assert (mouse["epochs"], mouse["seconds"][UNKNOWN]) == (7, 4)
+    assert mouse["unscored"] == {"eeg missing, emg missing (no stage for 3 s of it)": 1}
+    with pytest.raises(ConfigError, match=r"at least the 1 s between two stages, found 0\.5 s"):
+        score("d.edf", "--bundle", bundle, "--epoch-s", 0.5)
+    with pytest.raises(RecordingError, match="at least one epoch of 60 s, found 30 s"):
+        score("d.edf", "--bundle", bundle, "--epoch-s", 60)
+
+
+def test_a_hypnogram_of_another_length_is_refused(tmp_path, bundle):
+    night = write_night(tmp_path / "night.edf", ("EEG", "EMG"))
+    Path("expert.csv").write_text("onset,duration,stage\n0,4,Wake\n4,26,NREM\n")
+    with pytest.raises(RecordingError, match="recording's 40 s, found one of 30 s"):
+        score(night, "--bundle", bundle, "--hypnogram", "expert.csv")
+
+
+def test_a_config_says_whose_channels(tmp_path, bundle):
+    night = write_night(tmp_path / "night.edf")
+    Path("hypnod.toml").write_text(CONFIG)
+    options = [night, "--bundle", bundle, "--config", "hypnod.toml", "--json"]
+    summary = json.loads(score(*options, "--stream", "cage"))
+    assert [*summary["subjects"]] == ["a"]
+    summary = json.loads(score(*options, "--stream", "other"))
+    assert summary["subjects"]["b"]["pathways"].keys() == {"eeg"}
+    assert summary["subjects"]["b"]["unscored"] == {"eeg flat, emg missing": 3}
+    with pytest.raises(ConfigError, match="one stream in the config, found cage, other"):
+        score(*options)
+    with pytest.raises(ConfigError, match="found both"):
+        score(*options, "--stream", "cage", "--eeg", "EEG1")
+
+
+def test_channels_can_be_named(tmp_path, bundle):
+    night = write_night(tmp_path / "night.edf", ("left", "neck a", "right", "neck b"))
+    options = ["--eeg", "right", "--emg", "neck a-neck b", "--subject", "mouse7", "--json"]
+    summary = json.loads(score(night, "--bundle", bundle, *options))
+    assert summary["subjects"]["mouse7"]["channels"] == {"eeg": "right", "emg": "neck a-neck b"}
+    with pytest.raises(ConfigError, match="name them with --eeg and --emg"):
+        score(night, "--bundle", bundle)
+    with pytest.raises(StreamError, match=r"expected a channel 'rigth'.*did you mean 'right'"):
+        score(night, "--bundle", bundle, "--eeg", "rigth")
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (["EEG", "EMG"], [("EEG", "EMG")]),
+        (["eeg", "emg"], [("eeg", "emg")]),
+        (["EEG1", "EEG2", "EMG1", "EMG2"], [("EEG1", "EMG1"), ("EEG2", "EMG2")]),
+        (["m2 EMG", "Temp", "m2 EEG"], [("m2 EEG", "m2 EMG")]),
+        (["EEG Fpz-Cz", "EMG submental", "Resp"], [("EEG Fpz-Cz", "EMG submental")]),
+        (["EEG_a", "EMG_a", "EEG_b"], [("EEG_a", "EMG_a")]),
+        (["EEG"], [("EEG", None)]),
+        (["EEG1", "EEG2", "EMG"], None),
+        (["A", "B"], None),
+    ],
+)
+def test_labels_tell_or_they_do_not(labels, expected):
+    if expected is None:
+        with pytest.raises(ConfigError, match="expected labels that tell"):
+            guess_subjects(labels, ("eeg", "emg"))
+        return
+    found = guess_subjects(labels, ("eeg", "emg"))
+    assert [(s.channels.get("eeg"), s.channels.get("emg")) for s in found] == expected
+    assert [s.name for s in found] == [f"m{i}" for i in range(1, len(expected) + 1)]
+
+
+def test_as_many_channels_as_subjects_are_named():
+    with pytest.raises(ConfigError, match="found 2 × --eeg, 1 × --emg for 2 subjects"):
+        named_subjects({"eeg": ["a", "b"], "emg": ["c"], "eog": []}, [])
+    with pytest.raises(ConfigError, match="found 1 × --eeg for 2 subjects"):
+        named_subjects({"eeg": ["a"]}, ["m1", "m2"])
+
+
+def test_a_unit_can_be_set_where_the_file_has_none_or_a_wrong_one(tmp_path, bundle):
+    silent = write_night(tmp_path / "silent.edf", unit="")
+    with pytest.raises(StreamError, match="found no unit"):
+        score(silent, "--bundle", bundle)
+    assert "m2" in score(silent, "--bundle", bundle, "--unit", "uV")
+    wrong = write_night(tmp_path / "wrong.edf", unit="uV", scale=0.05)
+    with pytest.raises(UnitError, match="the values look like mV"):
+        score(wrong, "--bundle", bundle)
+    right = score(wrong, "--bundle", bundle, "--unit", "mV", "--json")
+    assert sum(json.loads(right)["subjects"]["m2"]["seconds"][s] for s in MOUSE) == SECONDS
+
+
+def test_no_output_overwrites_an_input(tmp_path, bundle):
+    night = write_night(tmp_path / "night.edf")
+    before = night.read_bytes()
+    with pytest.raises(RecordingError, match=r"found night\.edf twice"):
+        score(night, "--bundle", bundle, "--edf", "night.edf")
+    with pytest.raises(RecordingError, match=r"found o\.csv twice"):
+        score(night, "--bundle", bundle, "--csv", "o.csv", "--tsv", "o.csv")
+    assert night.read_bytes() == before
+
+
+def test_too_short_a_recording_is_refused(tmp_path, bundle):
+    signal = [edfio.EdfSignal(np.sin(np.arange(100.0)), 200, label=x) for x in ("EEG", "EMG")]
+    edfio.Edf(signal, data_record_duration=0.5).write(tmp_path / "short.edf")
+    with pytest.raises(RecordingError, match=r"at least one epoch of 1 s, found 0\.5 s"):
+        score(tmp_path / "short.edf", "--bundle", bundle, "--unit", "uV")
+
+
+def test_a_real_mouse_is_staged_but_where_it_was_not_recorded(shared_data, bundle):
+    path = shared_data / "mouse_raw" / "mouse_eeg_emg_29min.edf"
+    summary = json.loads(score(path, "--bundle", bundle, "--json", "--png", "o.png"))
+    mouse = summary["subjects"]["m1"]
+    assert (mouse["channels"], mouse["epochs"]) == ({"eeg": "EEG", "emg": "EMG"}, 1742)
+    assert sum(mouse["seconds"][stage] for stage in MOUSE) > 1700
+    assert Path("o.png").stat().st_size > 100_000

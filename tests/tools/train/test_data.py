@@ -1,0 +1,126 @@
+"""What `hypnod train` takes and refuses, before it trains for hours."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+from models.errors import RecordingError
+from models.recordings.hypnogram import Hypnogram, read_hypnogram
+from models.recordings.writers import write_csv
+from models.sdreamer.losses import PAPER
+from models.stages import MOUSE
+from models.training.train import PAPER_RECIPE
+from tests.support.bundles import TINY, make_bundle
+from tests.support.training import train_options, write_mice
+from tools.cli import app
+from tools.train.command import TrainOptions
+from tools.train.data import FINE_TUNING, FROM_SCRATCH, choose_config, new_spec
+from tools.train.training import run
+
+SECONDS, SFREQ, MICE = 60, 128.0, ("a", "b", "c")
+
+
+WITHOUT_TORCH = """
+import sys
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError("No module named 'torch'")
+
+sys.meta_path.insert(0, NoTorch())
+from tools.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("start"), 5, **TINY)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    """Three mice with their stages inside."""
+    write_mice(tmp_path / "lab", [f"{name}/night" for name in MICE], SECONDS, SFREQ)
+    return tmp_path / "lab"
+
+
+def _options(lab: Path, start: Path, out: Path) -> TrainOptions:
+    return train_options(lab, start, out, leave_one_out=True, passes=1)
+
+
+def test_a_lab_that_scores_4_s_is_told_its_agreement_in_4_s(
+    lab: Path, start: Path, tmp_path: Path
+) -> None:
+    for edf in lab.glob("*/night.edf"):
+        truth = read_hypnogram(edf, MOUSE).to_epochs(4.0, SECONDS // 4)
+        write_csv(edf.with_suffix(".csv"), Hypnogram.from_epochs(truth, 4.0))
+    options = _options(lab, start, tmp_path / "ours")
+    options.state.mkdir()
+    (options.state / "notes.txt").touch()
+    report = run(options, Console(quiet=True))
+    assert report is not None
+    assert report.scores["mixed live"].n_epochs == len(MICE) * SECONDS // 4
+    assert report.tested == "3 subjects, each with a net that never saw it, epochs of 4 s"
+    found = [(s.subject, s.channels, s.epoch_s) for s in report.sources]
+    assert found == [(name, {"eeg": "EEG1", "emg": "EMG1"}, 4.0) for name in MICE]
+    assert [path.name for path in options.state.iterdir()] == ["notes.txt"]  # a lab's own
+
+
+def test_the_settings_follow_from_the_kind_of_run(lab: Path, start: Path, tmp_path: Path) -> None:
+    tuning = _options(lab, start, tmp_path / "x")
+    scratch = msgspec.structs.replace(tuning, start=None, passes=None)
+    assert choose_config(tuning) == msgspec.structs.replace(FINE_TUNING, passes=1)
+    assert choose_config(scratch) == FROM_SCRATCH
+    paper = msgspec.structs.replace(scratch, recipe="paper", seed=3)
+    assert choose_config(paper) == msgspec.structs.replace(PAPER_RECIPE, seed=3)
+    assert (choose_config(paper).loss, choose_config(paper).masks) == (PAPER, False)
+    assert new_spec(paper).architecture == {"dropout": 0.1, "patch_size": 16}
+
+
+def _train(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["train", *map(str, arguments), "--device", "cpu"])
+
+
+@pytest.mark.parametrize("command", ["train", "import"])
+def test_a_computer_without_torch_is_told_what_to_install(tmp_path: Path, command: str) -> None:
+    arguments = [sys.executable, "-c", WITHOUT_TORCH, command, str(tmp_path / "x"), "--out", "y"]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert done.stderr.strip() == (
+        "hypnod: expected pip install 'hypnod[train]' to have been run, "
+        "found: No module named 'torch'"
+    )
+
+
+def test_too_few_subjects_are_told_before_hours_of_reading(
+    lab: Path, start: Path, tmp_path: Path
+) -> None:
+    done = _train(lab / "a", lab / "b", "--out", tmp_path / "x", "--from-bundle", start)
+    with pytest.raises(RecordingError, match=r"at least 3 subjects, .* found 1: night"):
+        raise done.exception or AssertionError
+    assert "reading" not in done.output
+
+
+def test_recordings_shorter_than_two_windows_are_refused(lab: Path, tmp_path: Path) -> None:
+    done = _train(lab, "--out", tmp_path / "x")
+    with pytest.raises(RecordingError, match="at least 128 epochs, two context windows, found 60"):
+        raise done.exception or AssertionError
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("place", ["lab", "lab/a/night.edf", "."])
+def test_a_bundle_replaces_no_recordings(
+    lab: Path, start: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.chdir(lab.parent)
+    done = _train("lab", "--out", place, "--from-bundle", start)
+    assert done.exit_code == 2
+    assert "expected a new folder or a bundle's, found" in " ".join(done.output.split())
+    assert all((lab / name / "night.edf").stat().st_size > 0 for name in MICE)

@@ -1,0 +1,107 @@
+"""`hypnod train` on real EDF files, from the command line to a bundle that stages."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from engines.bundle import open_bundle
+from engines.onnxruntime import OnnxRuntimeEngine
+from models.errors import HypnodError, RecordingError, SpecError
+from models.recordings.hypnogram import Hypnogram
+from models.recordings.writers import write_csv
+from models.spec import WEIGHTS_FILE
+from models.stages import MOUSE
+from models.training.splits import split_subjects
+from tests.support.bundles import TINY, make_bundle
+from tests.support.training import train_options, write_mice
+from tools.cli import app
+from tools.train.training import run
+
+pytestmark = pytest.mark.timeout(600)  # five trainings, after the simulation and an export
+SECONDS, SFREQ, MICE = 120, 256.0, ("a", "b", "c", "d")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four mice, one of them recorded twice."""
+    folder = tmp_path_factory.mktemp("lab")
+    write_mice(folder, ("a/1", "a/2", "b/1", "c/1", "d/1"), SECONDS, SFREQ)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("start"), 5, **TINY)
+
+
+def test_a_lab_trains_tests_on_each_animal_and_gets_a_bundle(
+    lab: Path, start: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "ours"
+    command = [sys.executable, "-c", "from tools.cli import main; main()", "train", lab]
+    options = ["--out", out, "--from-bundle", start, "--passes", "2", "--device", "cpu"]
+    done = subprocess.run(
+        [*command, *options, "--leave-one-subject-out", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert json.loads((tmp_path / "ours-report.json").read_text()) == report
+    assert sorted(report["subjects"]) == list(MICE)
+    assert report["scores"]["mixed live"]["n_epochs"] == 5 * SECONDS
+    assert report["split"]["test"] == []
+    assert report["config"]["learning_rate"] == 1e-4
+    assert (tmp_path / "ours-report.png").stat().st_size < 200_000
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("ours", "ours-report.json", "ours-report.png")
+    }
+    bundle = open_bundle(out)
+    assert bundle.manifest.temperatures == report["temperatures"]
+    assert bundle.spec == open_bundle(start).spec
+    assert bundle.manifest.reference is None  # two minutes are too short
+    assert "no drift measure" in done.stderr
+    with OnnxRuntimeEngine(bundle, n_rows=1) as engine:
+        engine.step(np.zeros((1, 2, 512), np.float32), np.array([0]), np.ones((1, 2), bool))
+
+
+def test_the_test_subject_decides_nothing(lab: Path, start: Path, tmp_path: Path) -> None:
+    (unseen,) = split_subjects(MICE, seed=0).test
+    other = tmp_path / "lab"
+    shutil.copytree(lab, other)
+    for edf in (other / unseen).glob("*.edf"):
+        scored = Hypnogram.from_epochs([MOUSE[k % 3] for k in range(SECONDS)], 1.0)
+        write_csv(edf.with_suffix(".csv"), scored)
+    console = Console(quiet=True)
+    first = run(train_options(lab, start, tmp_path / "first"), console)
+    second = run(train_options(other, start, tmp_path / "second"), console)
+    assert first is not None
+    assert second is not None
+    assert first.split == second.split
+    assert first.scores != second.scores
+    assert (first.history, first.temperatures) == (second.history, second.temperatures)
+    weights = [(tmp_path / name / WEIGHTS_FILE).read_bytes() for name in ("first", "second")]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--out", "x"], RecordingError("expected either folders")),
+        (["--out", "x", "--simulated", "2"], RecordingError("expected 3 to 1000 simulated mice")),
+        (["d", "--out", "x", "--context", "64"], SpecError("--from-scratch")),
+        (["d", "--out", "x", "--from-scratch", "--from-bundle", "b"], SpecError("found both")),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence(arguments: list[str], expected: HypnodError) -> None:
+    result = CliRunner().invoke(app, ["train", *arguments])
+    assert type(result.exception) is type(expected)
+    assert str(expected) in str(result.exception)

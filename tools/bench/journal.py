@@ -1,0 +1,141 @@
+"""What the journal costs: a tick of the daemon, committed before it is published.
+
+A tick writes a live and a final estimate of every subject and what a restart goes on from. It is
+written to a disk, and disks differ: TMPDIR chooses the one that is measured.
+"""
+
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from daemon.compose import iso
+from daemon.config import JournalConfig
+from daemon.journal.file import companions
+from daemon.journal.sync import sync
+from daemon.journal.writer import Journal
+from daemon.messages import SCHEMA, StageMessage
+from daemon.metrics import Metrics
+from daemon.restart.checkpoint import (
+    Adaptation,
+    Checkpoint,
+    Clocks,
+    PipelineState,
+    encode_arrays,
+    encode_state,
+)
+from models.spec import ModelSpec
+from tools.measure import Percentiles, percentiles
+
+
+class JournalCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a tick of the daemon costs, and what the journal takes."""
+
+    commit_ms: Percentiles
+    """To commit a tick, on disk within 5 s (`fsync = "periodic"`), ms."""
+    commit_fsync_ms: Percentiles
+    """To have it on disk before it is published (`fsync = "each"`), ms."""
+    sync_ms: Percentiles
+    """To bring 4 s of ticks to the disk, in a thread of its own, ms."""
+    log_kb: float
+    """Written to the write-ahead log by a tick, kB."""
+    kept_kb: float
+    """That stay in the journal of a tick, kB."""
+
+
+def measure_journal(spec: ModelSpec, n_subjects: int, n_ticks: int, folder: Path) -> JournalCost:
+    """Write ticks of an epoch of 1 s of so many subjects.
+
+    Args:
+        spec: the model, which decides what a restart needs.
+        n_subjects: in one stream.
+        n_ticks: to measure; each way of writing takes as many.
+        folder: where to; it must be on the disk that is meant.
+    """
+    path = folder / "bench.sqlite"
+    times: dict[str, list[float]] = {"periodic": [], "each": []}
+    syncs: list[float] = []
+    log_bytes = 0
+    tick = 0
+    for how, taken in times.items():
+        config = JournalConfig(path=str(path), fsync="each" if how == "each" else "periodic")
+        with Journal(config, Metrics()) as journal:
+            sync(path)
+            for _ in range(n_ticks):
+                messages, points = _compose(spec, n_subjects, tick)
+                started = time.perf_counter()
+                journal.write(messages, points)
+                taken.append(time.perf_counter() - started)
+                tick += 1
+                if tick % 4 == 0:
+                    log_bytes = path.with_name(path.name + "-wal").stat().st_size
+                    syncs.append(sync(path))
+    kept = path.stat().st_size
+    for file in companions(path):
+        file.unlink(missing_ok=True)
+    return JournalCost(
+        commit_ms=_told(times["periodic"]),
+        commit_fsync_ms=_told(times["each"]),
+        sync_ms=_told(syncs),
+        log_kb=log_bytes / 4 / 1e3,
+        kept_kb=kept / tick / 1e3,
+    )
+
+
+def _told(seconds: list[float]) -> Percentiles:
+    told = percentiles(seconds)
+    if told is None:
+        raise ValueError("expected at least one time, found none")
+    return told
+
+
+def _compose(
+    spec: ModelSpec, n_subjects: int, tick: int
+) -> tuple[list[StageMessage], list[Checkpoint]]:
+    messages = [
+        _message(spec, f"m{i:02d}", 2 * tick + final, tick)
+        for i in range(n_subjects)
+        for final in (0, 1)
+    ]
+    shape = (n_subjects, spec.n_modalities)
+    levels = np.full(shape, 3.21)
+    learnt = Adaptation(levels, levels, np.full((*shape, 11), 3.21), levels)
+    state = PipelineState(1e5 + 0.123, tick + 1, 1e5 + tick, 1e-9, 0.0, learnt)
+    arrays = {
+        "tokens": np.random.default_rng(tick).random((*shape, spec.token_size), np.float32),
+        "mask": np.ones(shape, bool),
+        "reading": np.full((n_subjects, len(spec.pathways), 5, len(spec.stages)), 0.3, np.float32),
+    }
+    data = encode_state("0" * 16, spec.sfreq, 0, Clocks(0.1, 1.7e9), spec.epoch_s, state)
+    slot = tick % spec.n_context
+    return messages, [Checkpoint("bench", tick, slot, data, encode_arrays(arrays))]
+
+
+def _message(spec: ModelSpec, subject: str, seq: int, tick: int) -> StageMessage:
+    """Return a message as long as a real one."""
+    return StageMessage(
+        schema=SCHEMA,
+        session="20260101T000000Z-abcdef",
+        subject=subject,
+        stream="bench",
+        seq=seq,
+        kind="final" if seq % 2 else "live",
+        epoch=tick,
+        onset=1e5 + 0.123456 + tick,
+        utc=iso(1.7e9 + tick - 4 * (seq % 2)),
+        epoch_s=spec.epoch_s,
+        stage=spec.stages[0],
+        probabilities=dict.fromkeys(spec.stages, 1 / 3),
+        confidence=1 / 3,
+        pathway="mixed",
+        validity=dict.fromkeys(spec.modalities, "ok"),
+        reason=None,
+        slots_filled=spec.n_context,
+        n_context=spec.n_context,
+        latency_s=0.0123456789,
+        published_utc="2026-01-01T00:00:00.123456+00:00",
+        model="0" * 12,
+        engine="onnxruntime 1.20.0 CPU 1 thread",
+        config="0" * 12,
+    )

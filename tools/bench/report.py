@@ -1,0 +1,170 @@
+"""What `hypnod bench` found out, and how it stands to the goals."""
+
+from collections.abc import Iterator
+
+import msgspec
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tools.bench.journal import JournalCost
+from tools.measure import Machine, Percentiles
+
+SUBJECTS = 64
+GOAL_SPEEDUP = 8.0
+GOAL_ABOVE_FLOOR_MS = 10.0
+GOAL_CPU = 0.5
+
+
+class BenchReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `hypnod bench --json FILE` writes; a figure that was skipped is null or not there."""
+
+    cached_ms: dict[str, float]
+    """Median time of a cached step: one subject, mixed pathway, ONNX Runtime on one thread, ms.
+    Of the paper's net with a window of 16 and of 64 epochs, and of this bundle's."""
+    full_ms: dict[str, float]
+    """The same of recomputing the whole window, measured in turns with the cached step, ms."""
+    cached_speedup: dict[str, float]
+    """`full_ms` over `cached_ms`."""
+    work_ratio: dict[str, float]
+    """The same ratio in floating-point operations: what the speed-up can be."""
+    step_ms: dict[str, float]
+    """Median time of one step of the chosen engine by subjects in it, one thread, ms."""
+    end_to_end_ms: Percentiles
+    """One subject in real time: from handing an epoch's last sample to LSL until a ZeroMQ
+    subscriber has the live message, ms."""
+    floor_ms: Percentiles
+    """The same way at the same time through the daemon's own inlet and publisher in a process
+    that computes nothing, ms."""
+    above_floor_ms: Percentiles
+    """The differences of these percentiles, ms."""
+    n_latencies: int
+    """Epochs behind the percentiles."""
+    cpu_64_subjects: float
+    """Computing time of the daemon per time with 64 subjects, 128 channels at 512 Hz, each staged
+    once per epoch length."""
+    latency_64_subjects_ms: Percentiles
+    """Then, from the arrival of the last sample at the daemon until the message is published."""
+    missed_64_subjects: int
+    """Then, messages that never came."""
+    subjects_per_core: float
+    """64 over `cpu_64_subjects`: subjects that one core sustains in real time."""
+    rss_mb: float
+    """Memory of the daemon with one subject, MB."""
+    rss_64_subjects_mb: float
+    """With 64 subjects, MB."""
+    startup_s: float
+    """From the daemon's start until it is ready, s."""
+    journal: dict[str, JournalCost]
+    """What the journal costs by subjects."""
+    skipped: dict[str, str]
+    """What was not measured, and why."""
+    goals: dict[str, bool]
+    """Whether each goal was met."""
+    engine: str
+    model: str
+    """First 12 digits of the bundle's SHA-256."""
+    quick: bool
+    """True where fewer repetitions were made than figures that are told need."""
+    machine: Machine
+    took_s: float
+
+
+def judge(
+    cached_speedup: dict[str, float], above_floor: Percentiles, cpu: float
+) -> dict[str, bool]:
+    """Return whether each goal was met."""
+    return {
+        f"speed-up of at least {GOAL_SPEEDUP:g} at 16 epochs": cached_speedup["16"] >= GOAL_SPEEDUP,
+        f"p99 within {GOAL_ABOVE_FLOOR_MS:g} ms above the floor": (
+            above_floor.p99 <= GOAL_ABOVE_FLOOR_MS
+        ),
+        f"{SUBJECTS} subjects in less than {GOAL_CPU:g} of a core": cpu < GOAL_CPU,
+    }
+
+
+def draw_report(report: BenchReport) -> RenderableType:
+    """Return the report for a terminal."""
+    r, m = report, report.machine
+    about = Text(
+        f"{m.processor}, {m.cores} cores, {m.memory_gb:g} GB, {m.system}, Python {m.python}\n"
+        f"{r.engine}, model {r.model}" + (", quick: not figures to tell" if r.quick else ""),
+        style="dim",
+    )
+    tables = (_draw_cache(r), _draw_steps(r), _draw_way(r), _draw_journal(r))
+    parts: list[RenderableType] = [about, *tables, Group(*_draw_lines(r))]
+    return Group(*(line for part in parts for line in (Text(), part)))
+
+
+def _draw_cache(report: BenchReport) -> Table:
+    table = _table(
+        "one step of one subject, one thread", "cached", "full window", "speed-up", "work ratio"
+    )
+    for n, cached in report.cached_ms.items():
+        table.add_row(
+            f"the paper's net, {n} epochs" if n.isdigit() else "this bundle",
+            f"{cached:.2f} ms",
+            f"{report.full_ms[n]:.2f} ms",
+            f"{report.cached_speedup[n]:.1f} ×",
+            f"{report.work_ratio[n]:.1f} ×",
+        )
+    return table
+
+
+def _draw_steps(report: BenchReport) -> Table:
+    table = _table("step by subjects, 1 thread", *report.step_ms)
+    table.add_row("together", *(f"{step:.2f} ms" for step in report.step_ms.values()))
+    table.add_row("each", *(f"{step / int(n):.2f} ms" for n, step in report.step_ms.items()))
+    return table
+
+
+def _draw_way(report: BenchReport) -> Table:
+    table = _table("last sample pushed → received", "p50", "p95", "p99")
+    rows = {
+        f"LSL → daemon → ZeroMQ, {report.n_latencies} epochs": report.end_to_end_ms,
+        "the same, not computing (floor)": report.floor_ms,
+        "above the floor": report.above_floor_ms,
+    }
+    for name, row in rows.items():
+        table.add_row(name, *(f"{x:.2f} ms" for x in (row.p50, row.p95, row.p99)))
+    return table
+
+
+def _draw_journal(report: BenchReport) -> Table:
+    table = _table("journal: one epoch of all subjects", *report.journal)
+    costs = report.journal.values()
+    rows = {
+        "committed, fsync periodic: p50": [f"{cost.commit_ms.p50:.2f} ms" for cost in costs],
+        "committed, fsync each: p50": [f"{cost.commit_fsync_ms.p50:.2f} ms" for cost in costs],
+        "committed, fsync each: p99": [f"{cost.commit_fsync_ms.p99:.2f} ms" for cost in costs],
+        "kept in the journal": [f"{cost.kept_kb:.1f} kB" for cost in costs],
+    }
+    for name, row in rows.items():
+        table.add_row(name, *row)
+    return table
+
+
+def _draw_lines(report: BenchReport) -> Iterator[Text]:
+    yield Text.assemble(
+        (f"{SUBJECTS} subjects in real time  ", "dim"),
+        f"{100 * report.cpu_64_subjects:.1f} % of one core, {report.rss_64_subjects_mb:.0f} MB, "
+        f"published p99 {report.latency_64_subjects_ms.p99:.0f} ms after arrival, "
+        f"{report.missed_64_subjects} missed",
+    )
+    yield Text.assemble(("subjects per core         ", "dim"), f"{report.subjects_per_core:.0f}")
+    yield Text.assemble(
+        ("one subject               ", "dim"),
+        f"{report.rss_mb:.0f} MB, ready {report.startup_s:.2f} s after its start",
+    )
+    for what, why in report.skipped.items():
+        yield Text(f"skipped: {what}: {why}", "yellow")
+    yield Text()
+    for goal, met in report.goals.items():
+        yield Text(f"{'✔' if met else '✖'} {goal}", "green" if met else "bold red")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="right" if i else "left", no_wrap=True)
+    return table

@@ -1,0 +1,293 @@
+"""What `hypnod demo` found out: counts, agreement with the simulated truth, latencies."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from rich.columns import Columns
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from daemon.messages import Kind, StageMessage
+from models.recordings.agreement import Agreement, compare
+from models.stages import UNKNOWN
+from tools.client.subscriber import Received
+from tools.measure import Machine, Percentiles, describe_machine, percentiles
+from tools.view.live import STAGE_STYLES
+
+
+class SubjectReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One subject's figures."""
+
+    live: Agreement
+    """Of the live stages with the truth."""
+    final: Agreement
+    """Of the final stages with the truth."""
+
+
+class DemoReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `hypnod demo --json FILE` writes."""
+
+    data: str
+    """Where the data came from."""
+    epochs_expected: int
+    """Epochs in the simulated recording, of all subjects."""
+    epochs_published: int
+    """Live messages received."""
+    finals_published: int
+    """Final messages received; as many are expected."""
+    problems: tuple[str, ...]
+    """What is missing, double or out of order; empty when all is well."""
+    kappa_live: float | None
+    """Cohen's κ of the live stages with the truth, all subjects together."""
+    kappa_final: float | None
+    """The same of the final stages."""
+    accuracy_live: float | None
+    accuracy_final: float | None
+    live: Agreement
+    """All subjects together, with the confusion matrix."""
+    final: Agreement
+    subjects: dict[str, SubjectReport]
+    latency_ms: Percentiles | None
+    """From the arrival of an epoch's last sample at the daemon (its pull from LSL) to the receipt
+    of the live message by the subscriber, ms: the message's `latency_s`, and from its
+    `published_utc` to the receipt on the same computer's clock."""
+    engine: str
+    model: str
+    """First 12 digits of the bundle's SHA-256."""
+    speed: float | str
+    """Recording time per time, as asked for."""
+    speed_reached: float
+    """The same, as measured from the first live message to the last."""
+    minutes: float
+    """Of recording."""
+    seed: int
+    startup_s: float
+    """From the daemon's start until it was ready, s."""
+    machine: Machine
+
+
+class Collector:
+    """Keeps the stage messages of a run.
+
+    Args:
+        truth: the true stage of each epoch, by subject.
+    """
+
+    def __init__(self, truth: Mapping[str, Sequence[str]]) -> None:
+        self.truth = truth
+        self.expected = sum(map(len, truth.values()))
+        self.latencies_s: list[float] = []
+        self.received: list[float] = []
+        self._messages: dict[Kind, dict[str, list[StageMessage]]] = {
+            "live": defaultdict(list),
+            "final": defaultdict(list),
+        }
+
+    def add(self, received: Received) -> None:
+        """Take in a message; those that are no stages are left out."""
+        message = received.message
+        if not isinstance(message, StageMessage):
+            return
+        self._messages[message.kind][message.subject].append(message)
+        if message.kind == "live":
+            self.received.append(received.monotonic)
+            if message.latency_s is not None:
+                published = datetime.fromisoformat(message.published_utc).timestamp()
+                self.latencies_s.append(message.latency_s + received.wall - published)
+
+    def count(self, kind: Kind) -> int:
+        """Return how many messages of this kind there are."""
+        return sum(map(len, self._messages[kind].values()))
+
+    def of(self, kind: Kind, subject: str) -> list[StageMessage]:
+        """Return a subject's messages in the order they came."""
+        return self._messages[kind][subject]
+
+    def find_problems(self) -> Iterable[str]:
+        """Yield a sentence for whatever is not each epoch once and in order."""
+        for kind in ("live", "final"):
+            for subject, truth in self.truth.items():
+                epochs = [message.epoch for message in self.of(kind, subject)]
+                if epochs != list(range(len(truth))):
+                    missing = len(set(range(len(truth))).difference(epochs))
+                    yield (
+                        f"{subject}: expected {len(truth)} {kind} epochs, each once and in order, "
+                        f"found {len(epochs)}, of which {missing} are missing"
+                    )
+
+    def hypnogram(self, kind: Kind, subject: str) -> list[str]:
+        """Return the stage of each epoch of the truth; UNKNOWN where none came."""
+        found = {message.epoch: message.stage for message in self.of(kind, subject)}
+        return [found.get(epoch, UNKNOWN) for epoch in range(len(self.truth[subject]))]
+
+    def probabilities(self, kind: Kind, subject: str, stages: Sequence[str]) -> NDArray[np.float64]:
+        """Return the probabilities of each epoch, (n_epochs, n_stages); NaN where none came."""
+        probabilities = np.full((len(self.truth[subject]), len(stages)), np.nan)
+        for message in self.of(kind, subject):
+            if message.probabilities and message.epoch < len(probabilities):
+                probabilities[message.epoch] = [message.probabilities[s] for s in stages]
+        return probabilities
+
+
+def make_report(
+    collector: Collector,
+    stages: Sequence[str],
+    *,
+    speed: float | str,
+    minutes: float,
+    seed: int,
+    startup_s: float,
+) -> DemoReport:
+    """Return the report of a run.
+
+    Args:
+        collector: its messages.
+        stages: the stage set.
+        speed: recording time per time, as asked for.
+        minutes: of recording.
+        seed: of the simulation.
+        startup_s: of the daemon, s.
+    """
+    first = next((m for s in collector.truth for m in collector.of("live", s)), None)
+    live, final = (_agree(collector, kind, collector.truth, stages) for kind in ("live", "final"))
+    return DemoReport(
+        data="simulated mice; no animal was recorded",
+        epochs_expected=collector.expected,
+        epochs_published=collector.count("live"),
+        finals_published=collector.count("final"),
+        problems=tuple(collector.find_problems()),
+        kappa_live=live.kappa,
+        kappa_final=final.kappa,
+        accuracy_live=live.accuracy,
+        accuracy_final=final.accuracy,
+        live=live,
+        final=final,
+        subjects={
+            subject: SubjectReport(
+                live=_agree(collector, "live", [subject], stages),
+                final=_agree(collector, "final", [subject], stages),
+            )
+            for subject in collector.truth
+        },
+        latency_ms=percentiles(collector.latencies_s),
+        engine=first.engine if first else "",
+        model=first.model if first else "",
+        speed=speed,
+        speed_reached=_speed_reached(collector, first.epoch_s if first else 0.0),
+        minutes=minutes,
+        seed=seed,
+        startup_s=startup_s,
+        machine=describe_machine(),
+    )
+
+
+def _agree(
+    collector: Collector, kind: Kind, subjects: Iterable[str], stages: Sequence[str]
+) -> Agreement:
+    subjects = list(subjects)
+    truth = [stage for subject in subjects for stage in collector.truth[subject]]
+    found = [stage for subject in subjects for stage in collector.hypnogram(kind, subject)]
+    return compare(truth, found, stages)
+
+
+def _speed_reached(collector: Collector, epoch_s: float) -> float:
+    if len(collector.received) < 2:
+        return 0.0
+    span_s = collector.received[-1] - collector.received[0]
+    per_subject = len(collector.received) / len(collector.truth)
+    return (per_subject - 1) * epoch_s / span_s if span_s else 0.0
+
+
+def draw_report(report: DemoReport) -> RenderableType:
+    """Return the report for a terminal."""
+    confusions = Columns(
+        [
+            _draw_confusion("live, for closed loop", report.live),
+            _draw_confusion("final, for the record", report.final),
+        ],
+        padding=(1, 6, 0, 0),
+    )
+    parts: list[RenderableType] = [_draw_subjects(report), confusions, *_draw_lines(report)]
+    return Group(Text(), parts[0], Text(), parts[1], Text(), *parts[2:])
+
+
+def _draw_subjects(report: DemoReport) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
+    table.add_column("agreement with the truth")
+    for name in ("κ live", "κ final", "accuracy live", "final", "unscored", "epochs"):
+        table.add_column(name, justify="right")
+    rows = {**report.subjects, "all": SubjectReport(live=report.live, final=report.final)}
+    for name, row in rows.items():
+        table.add_row(
+            name,
+            *(_figure(a.kappa) for a in (row.live, row.final)),
+            *(_percent(a.accuracy) for a in (row.live, row.final)),
+            str(row.live.n_unscored),
+            str(row.live.n_epochs + row.live.n_unscored),
+            style="bold" if name == "all" else "",
+        )
+    return table
+
+
+def _draw_confusion(title: str, agreement: Agreement) -> Table:
+    """Rows are the truth; a cell is its share of the row, and how many epochs that is."""
+    table = Table(
+        title=title,
+        box=None,
+        padding=(0, 2, 0, 0),
+        header_style="dim",
+        pad_edge=False,
+        title_justify="left",
+        title_style="bold",
+    )
+    table.add_column("truth ↓  found →", no_wrap=True)
+    for stage in agreement.stages:
+        table.add_column(Text(stage, STAGE_STYLES[stage]), justify="right", no_wrap=True)
+    table.add_column("F1", justify="right")
+    for i, (stage, row) in enumerate(zip(agreement.stages, agreement.confusion, strict=True)):
+        cells = [
+            Text(f"{n}{100 * n / max(sum(row), 1):>5.0f} %", "bold" if i == j else "dim" * (n == 0))
+            for j, n in enumerate(row)
+        ]
+        table.add_row(Text(stage, STAGE_STYLES[stage]), *cells, _figure(agreement.f1[stage]))
+    return table
+
+
+def _draw_lines(report: DemoReport) -> Iterable[Text]:
+    latency = report.latency_ms
+    if latency is not None:
+        yield Text.assemble(
+            ("latency   ", "dim"),
+            f"p50 {latency.p50:.1f}, p95 {latency.p95:.1f}, p99 {latency.p99:.1f} ms  ",
+            ("last sample's arrival → message received", "dim"),
+        )
+    yield Text.assemble(
+        ("epochs    ", "dim"),
+        f"{report.epochs_published} live and {report.finals_published} final of "
+        f"{report.epochs_expected} expected",
+        "" if report.problems else ("  each once, in order", "green"),
+    )
+    yield Text.assemble(
+        ("engine    ", "dim"),
+        f"{report.engine}, model {report.model}, ready {report.startup_s:.1f} s after its start",
+    )
+    yield Text.assemble(
+        ("data      ", "dim"),
+        f"{report.data}; {report.minutes:g} min of each, seed {report.seed}, "
+        f"{report.speed_reached:.1f} × real time",
+    )
+    for problem in report.problems:
+        yield Text(f"✖ {problem}", "bold red")
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"

@@ -1,0 +1,167 @@
+"""`hypnod evaluate`: how well a model stages recordings that somebody scored."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
+
+from daemon.errors import ConfigError
+from engines.bundle import open_bundle
+from engines.select import AUTO
+from models.spec import ModelSpec
+from models.stages import MOUSE
+from models.subject import FIRST_UNSEEN_SEED
+from tools.evaluate.evaluation import choose_withheld, evaluate_recordings, simulate_mice
+from tools.evaluate.report import print_evaluation, report, write_subjects
+from tools.lab import LabRecording, Reading, open_lab
+from tools.score.command import Unit, check_outputs
+
+
+class Mice(NamedTuple):
+    """Simulated mice."""
+
+    n: int
+    hours: float
+    seed: int
+    sfreq: float
+
+
+class Source(NamedTuple):
+    """What is to be staged."""
+
+    data: str
+    recordings: Iterable[LabRecording]
+    seconds: float
+    left_out: Sequence[Path]
+
+
+def evaluate(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders of scored recordings, or files.", metavar="DIR…"),
+    ] = None,
+    simulated: Annotated[
+        int, typer.Option(min=0, help="Instead of recordings so many simulated mice.")
+    ] = 0,
+    hours: Annotated[float, typer.Option(min=0.02, help="Of each simulated mouse.")] = 1.0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=FIRST_UNSEEN_SEED,
+            help="Of the first simulated mouse; from a million on, no model is trained on it.",
+        ),
+    ] = FIRST_UNSEEN_SEED,
+    sfreq: Annotated[float, typer.Option(help="Sampling rate of simulated mice, Hz.")] = 512.0,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Folder of the model bundle; default: the shipped one.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="`hypnod doctor` lists them.")] = AUTO,
+    eeg: Annotated[
+        list[str] | None, typer.Option(help="Label of a subject's EEG in every recording.")
+    ] = None,
+    emg: Annotated[
+        list[str] | None, typer.Option(help="Label of its EMG; `A-B` is a difference.")
+    ] = None,
+    eog: Annotated[list[str] | None, typer.Option(help="Label of its EOG.")] = None,
+    unit: Annotated[
+        Unit | None, typer.Option(help="Unit of all channels; default: what the files say.")
+    ] = None,
+    hypnogram_epoch: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Length of an epoch, s, in files of one stage a line."),
+    ] = None,
+    skip_unscored: Annotated[
+        bool, typer.Option("--skip-unscored", help="Leave out recordings without a hypnogram.")
+    ] = False,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Withhold a modality, e.g. emg, as if not recorded.")
+    ] = None,
+    pathways: Annotated[
+        Literal["recorded", "all"],
+        typer.Option(help="all: also each modality alone, the others withheld."),
+    ] = "recorded",
+    epoch_s: Annotated[
+        float | None,
+        typer.Option(help="Length of the epochs compared, s; default: the expert's."),
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write each subject's figures.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Draw confusion and reliability.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+) -> None:
+    """Score a model **against experts**, as it would have staged live.
+
+    Recordings are EDF, BDF, .mat or XDF; the hypnogram of `night.edf` is `night.csv`, `.tsv`,
+    `.txt`, `night_events.tsv` or `night_hypnogram.*` beside it, or inside it. A folder is
+    searched with all below; the subject is `sub-<label>` of the path, else the first folder
+    below, else the file's name.
+
+    All figures are given for live and final stages, and for the first minute after the start
+    apart. Where the expert scored longer epochs than hypnod, its probabilities are averaged over
+    each of them. Epochs that hypnod gave no stage are counted, not hidden. docs/evaluation.md
+    says what each figure means.
+
+        hypnod evaluate scored/ --pathways all --png evaluation.png --csv subjects.csv
+
+        hypnod evaluate scored/ --eeg EEG2 --emg EMG1-EMG2 --bundle mine --json
+
+        hypnod evaluate --simulated 8 --hours 2 --sfreq 1000
+    """
+    check_outputs(paths or [], [csv, png])
+    opened = open_bundle(bundle)
+    withheld = choose_withheld(opened.spec, without or [], each=pathways == "all")
+    reading = Reading(
+        eeg=eeg or [],
+        emg=emg or [],
+        eog=eog or [],
+        unit=unit,
+        hypnogram_epoch=hypnogram_epoch,
+        skip_unscored=skip_unscored,
+    )
+    mice = Mice(simulated, hours, seed, sfreq)
+    source = _find(paths or [], reading, mice, opened.spec)
+    columns = (SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("staging", total=source.seconds * len(withheld))
+        evaluated = evaluate_recordings(
+            source.recordings,
+            opened,
+            withheld,
+            engine=engine,
+            epoch_s=epoch_s,
+            advance=lambda seconds: progress.update(task, advance=seconds),
+        )
+    evaluation = report(evaluated, opened, source.data, source.left_out)
+    if csv is not None:
+        write_subjects(csv, evaluation)
+    if png is not None:
+        # Here, not above: importing matplotlib takes most of a second.
+        from tools.view.evaluation import plot_evaluation  # noqa: PLC0415
+
+        plot_evaluation(png, evaluation)
+    if as_json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(evaluation)).decode() + "\n")
+    else:
+        print_evaluation(Console(highlight=False), evaluation)
+
+
+def _find(paths: list[Path], reading: Reading, mice: Mice, spec: ModelSpec) -> Source:
+    """Return what is to be staged: recordings, or else simulated mice."""
+    if bool(paths) == bool(mice.n):
+        raise ConfigError(
+            f"expected folders of recordings or --simulated, found {'both' if paths else 'neither'}"
+        )
+    if paths:
+        recordings, left_out = open_lab(paths, spec, reading)
+        seconds = sum(lab.duration_s for lab in recordings)
+        return Source("recordings scored by experts", recordings, seconds, left_out)
+    if spec.stages != MOUSE:
+        raise ConfigError(f"--simulated: expected a model of mice, found {', '.join(spec.stages)}")
+    seeds = range(mice.seed, mice.seed + mice.n)
+    data = f"unseen simulated mice, seeds {seeds[0]} to {seeds[-1]}, {mice.sfreq:g} Hz"
+    animals = simulate_mice(seeds, mice.hours, mice.sfreq)
+    return Source(data, animals, 3600 * mice.hours * mice.n, [])

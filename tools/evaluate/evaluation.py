@@ -1,0 +1,278 @@
+"""Stage scored recordings as live, and count how the stages fit the expert's."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.config import StreamConfig, SubjectConfig
+from daemon.errors import ConfigError
+from daemon.messages import Kind
+from daemon.stager import Estimate
+from engines.base import Engine
+from engines.bundle import Bundle
+from engines.select import open_engine
+from models.errors import RecordingError
+from models.recordings.hypnogram import Hypnogram
+from models.recordings.open import ArrayRecording, Description, Recording
+from models.recordings.scores import Tally, tally
+from models.simulator.simulate import simulate_recording
+from models.spec import ModelSpec
+from models.stages import UNSCORED, to_indices
+from tools.lab import LabRecording
+from tools.score.aggregate import aggregate, check_epoch
+from tools.score.offline import stage_recording
+
+FIRST_MINUTE_S = 60.0
+ALL, FIRST_MINUTE = "all", "first_minute"
+
+Advance = Callable[[float], None]
+"""Is told seconds of recording that were staged."""
+
+
+class Case(NamedTuple):
+    """What a figure is of."""
+
+    without: tuple[str, ...]
+    """Modalities withheld: the daemon sees no such channel."""
+    kind: Kind
+    part: str
+    """`all` epochs, or those of the `first_minute` after the start."""
+
+
+@dataclass
+class Count:
+    """What was found in one case."""
+
+    n_stages: int
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    """By subject, of all its recordings together."""
+    pathways: Counter[str] = field(default_factory=Counter)
+    """Epochs with an expert's stage, by what was read."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Epochs with an expert's stage but none of hypnod's, by the reason."""
+
+    def add(self, subject: str, epochs: Sequence[Estimate], truth: NDArray[np.int8]) -> None:
+        """Take in epochs of one subject, and the index of the expert's stage of each."""
+        found = tally(truth, self._probabilities(epochs))
+        before = self.tallies.get(subject)
+        self.tallies[subject] = found if before is None else before + found
+        for epoch in (epochs[i] for i in np.flatnonzero(truth != UNSCORED).tolist()):
+            if epoch.probabilities is None:
+                self.reasons[epoch.reason or epoch.stage] += 1
+            else:
+                self.pathways[str(epoch.pathway)] += 1
+
+    def _probabilities(self, epochs: Sequence[Estimate]) -> NDArray[np.float32]:
+        """Return (n, S), NaN where there are none."""
+        nothing = np.full(self.n_stages, np.nan, np.float32)
+        found = [nothing if e.probabilities is None else e.probabilities for e in epochs]
+        return np.array(found, np.float32).reshape(-1, self.n_stages)
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One subject in one recording."""
+
+    recording: str
+    subject: str
+    channels: dict[str, str]
+    """Label by modality."""
+    hypnogram: str
+    """Where the expert's stages were found."""
+    epoch_s: float
+    """Length of the epochs compared, s."""
+
+
+@dataclass
+class Evaluated:
+    """All counts, and what they are of."""
+
+    counts: dict[Case, Count] = field(default_factory=dict)
+    recordings: int = 0
+    seconds: float = 0.0
+    """Of all recordings, each once."""
+    sources: list[Source] = field(default_factory=list)
+    engine: str = ""
+
+
+def choose_withheld(
+    spec: ModelSpec, without: Sequence[str], *, each: bool
+) -> list[tuple[str, ...]]:
+    """Return what is withheld, one reading of the recordings after the other.
+
+    Args:
+        spec: the model.
+        without: withheld together; empty: nothing is.
+        each: also read each modality alone, all the others withheld.
+
+    Raises:
+        ConfigError: a modality that the model does not know, or nothing would be left.
+    """
+    if set(without) >= set(spec.modalities) or not set(without) <= set(spec.modalities):
+        raise ConfigError(
+            f"--without: expected some but not all of {', '.join(spec.modalities)}, "
+            f"found {', '.join(without)}"
+        )
+    chosen = [tuple(m for m in spec.modalities if m in without)]
+    if each:
+        chosen += [tuple(o for o in spec.modalities if o != m) for m in spec.modalities]
+    return list(dict.fromkeys(chosen))
+
+
+def simulate_mice(seeds: Iterable[int], hours: float, sfreq: float) -> Iterator[LabRecording]:
+    """Yield simulated mice, one at a time, with as many artefacts as in training.
+
+    Raises:
+        RecordingError: a length or rate is out of range.
+    """
+    for seed in seeds:
+        mouse = simulate_recording(
+            seed=seed, duration_s=3600 * hours, sfreq=sfreq, artefacts_per_hour=6.0
+        )
+        name = f"simulated-{seed}"
+        description = Description(
+            ch_names=mouse.ch_names,
+            units=("µV",) * len(mouse.ch_names),
+            sfreq=sfreq,
+            n_samples=len(mouse.data),
+        )
+        recording = ArrayRecording(Path(name), description, mouse.data)
+        channels = {"eeg": mouse.ch_names[0], "emg": mouse.ch_names[1]}
+        yield LabRecording(
+            name=name,
+            stream=StreamConfig(
+                name="simulated",
+                match={"name": name},
+                subjects=(SubjectConfig(name="m1", channels=channels),),
+            ),
+            subjects={"m1": name},
+            hypnograms={"m1": Hypnogram.from_epochs(mouse.hypnograms[0], mouse.epoch_s)},
+            scored_in="simulation",
+            duration_s=recording.duration,
+            open=_already(recording),
+        )
+
+
+def _already(recording: Recording) -> Callable[[], Recording]:
+    return lambda: recording
+
+
+def evaluate_recordings(
+    recordings: Iterable[LabRecording],
+    bundle: Bundle,
+    withheld: Sequence[tuple[str, ...]],
+    *,
+    engine: str,
+    epoch_s: float | None = None,
+    advance: Advance,
+) -> Evaluated:
+    """Stage recordings as the daemon would, once for each choice of withheld modalities.
+
+    Args:
+        recordings: taken one at a time.
+        bundle: the model.
+        withheld: as `choose_withheld` gives.
+        engine: name of the engine, or auto.
+        epoch_s: length of the epochs compared, s; default: of each hypnogram what it was scored
+            in, where it tells and the model's epochs are not longer; else the model's.
+        advance: progress.
+
+    Raises:
+        HypnodError: a recording cannot be staged.
+    """
+    check_epoch(epoch_s or bundle.spec.epoch_s, bundle.spec.epoch_s)
+    evaluated = Evaluated()
+    for lab in recordings:
+        recording = lab.open()
+        evaluated.recordings += 1
+        evaluated.seconds += recording.duration
+        lengths = {
+            name: epoch_s or compared_s(h, bundle.spec) for name, h in lab.hypnograms.items()
+        }
+        evaluated.sources += [source_of(lab, s, lengths[s.name]) for s in lab.stream.subjects]
+        with open_engine(bundle, engine, n_rows=len(lab.stream.subjects)) as running:
+            evaluated.engine = running.description
+            for without in withheld:
+                nights = _stage(lab, recording, running, without, advance)
+                _count(evaluated.counts, lab, nights, without, bundle.spec, lengths)
+    return evaluated
+
+
+def compared_s(hypnogram: Hypnogram, spec: ModelSpec) -> float:
+    """Return the length of the epochs in which a model is held against a hypnogram, s."""
+    return max(hypnogram.epoch_s or 0.0, spec.epoch_s)
+
+
+def source_of(lab: LabRecording, subject: SubjectConfig, epoch_s: float) -> Source:
+    """Return what a subject of a recording is read from, compared in epochs of this length."""
+    return Source(
+        recording=lab.name,
+        subject=lab.subjects[subject.name],
+        channels=subject.channels,
+        hypnogram=lab.scored_in,
+        epoch_s=epoch_s,
+    )
+
+
+def _stage(
+    lab: LabRecording,
+    recording: Recording,
+    engine: Engine,
+    without: tuple[str, ...],
+    advance: Advance,
+) -> Mapping[tuple[str, Kind], list[Estimate]]:
+    """Return the estimates by subject and kind."""
+    stream = _withhold(lab, without)
+    for row in range(len(stream.subjects)):
+        engine.clear_context(row)
+    nights: dict[tuple[str, Kind], list[Estimate]] = defaultdict(list)
+    before = 0
+    for n_read, estimates in stage_recording(recording, stream, engine):
+        for estimate in estimates:
+            nights[estimate.subject, estimate.kind].append(estimate)
+        advance((n_read - before) / recording.sfreq)
+        before = n_read
+    if not nights:
+        raise RecordingError(
+            f"{lab.name}: expected at least one epoch of {engine.spec.epoch_s:g} s, "
+            f"found {recording.duration:g} s"
+        )
+    return nights
+
+
+def _withhold(lab: LabRecording, without: tuple[str, ...]) -> StreamConfig:
+    """Return the stream as if its subjects had no such channels."""
+    subjects = []
+    for subject in lab.stream.subjects:
+        left = {m: label for m, label in subject.channels.items() if m not in without}
+        if not left:
+            raise ConfigError(
+                f"{lab.name}: expected a channel of {subject.name} beside "
+                f"{' and '.join(without)}, found none"
+            )
+        subjects.append(msgspec.structs.replace(subject, channels=left))
+    return msgspec.structs.replace(lab.stream, subjects=tuple(subjects))
+
+
+def _count(
+    counts: dict[Case, Count],
+    lab: LabRecording,
+    nights: Mapping[tuple[str, Kind], list[Estimate]],
+    without: tuple[str, ...],
+    spec: ModelSpec,
+    lengths: Mapping[str, float],
+) -> None:
+    """Hold the estimates of one recording against the experts' hypnograms."""
+    for (name, kind), estimates in nights.items():
+        length = lengths[name]
+        epochs = aggregate(estimates, spec.epoch_s, length, spec.stages)
+        truth = to_indices(lab.hypnograms[name].to_epochs(length, len(epochs)), spec.stages)
+        for part, n in ((ALL, len(epochs)), (FIRST_MINUTE, math.ceil(FIRST_MINUTE_S / length))):
+            count = counts.setdefault(Case(without, kind, part), Count(len(spec.stages)))
+            count.add(lab.subjects[name], epochs[:n], truth[:n])

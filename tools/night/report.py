@@ -1,0 +1,264 @@
+"""What `hypnod night` tells: the sessions of a journal, and the summary of a record."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from daemon.errors import JournalError
+from daemon.journal.reader import JournalReader, Session
+from models.stages import ART, UNKNOWN
+from tools.night.record import Record, Selection, read_restarts, to_iso
+from tools.view.live import STAGE_STYLES
+
+
+class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of the daemon."""
+
+    id: str
+    started: str
+    """UTC, ISO 8601."""
+    until: str | None
+    """Onset of the last epoch, UTC, ISO 8601; null where there is none."""
+    subjects: tuple[str, ...]
+    """Those configured."""
+    version: str
+    """Of hypnod."""
+    model_name: str
+    model: str
+    engine: str
+    config: str
+    """First 12 digits of the config's SHA-256."""
+
+
+class Bouts(msgspec.Struct, frozen=True, kw_only=True):
+    """The bouts of one stage."""
+
+    n: int
+    median_s: float
+    """Median length, s."""
+
+
+class SubjectSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One subject's record."""
+
+    start: str
+    """Onset of the first epoch, UTC, ISO 8601."""
+    end: str
+    """End of the last epoch, UTC, ISO 8601."""
+    epochs: int
+    hop_s: float
+    live_only: int
+    """Epochs without a final estimate yet: their live one counts."""
+    seconds: dict[str, float]
+    """Time in each stage, in ART and in UNKNOWN, s."""
+    bouts: dict[str, Bouts]
+    """By stage."""
+    missing_s: dict[str, float]
+    """Time without a stage, by the reason, s."""
+    latency_s: dict[str, float]
+    """p50, p95 and p99 of the live estimates, s; empty where none was measured."""
+    sessions: list[str]
+    """The runs of the daemon that it comes from."""
+
+
+class NightSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """The JSON summary."""
+
+    journal: str
+    """The file."""
+    selection: str
+    restarts: list[dict[str, str]]
+    """What restarts of the daemon were to the streams: utc, stream, reason."""
+    subjects: dict[str, SubjectSummary]
+
+
+def summarise_sessions(reader: JournalReader) -> list[SessionSummary]:
+    """Return all runs of the daemon, oldest first.
+
+    Raises:
+        JournalError: the journal cannot be read.
+    """
+    return [_summarise_session(reader, session) for session in reader.sessions()]
+
+
+def _summarise_session(reader: JournalReader, session: Session) -> SessionSummary:
+    streams = json.loads(session.config).get("streams", [])
+    subjects = [[subject["name"] for subject in stream["subjects"]] for stream in streams]
+    # All subjects of a stream have the same epochs.
+    spans = [reader.span_of(f"stage.{names[0]}", session.id) for names in subjects]
+    ends = [last.utc for span in spans if span is not None for last in span[1:]]
+    return SessionSummary(
+        id=session.id,
+        started=to_iso(session.started),
+        until=to_iso(max(ends)) if ends else None,
+        subjects=tuple(name for names in subjects for name in names),
+        version=session.version,
+        model_name=session.model_name,
+        model=session.model,
+        engine=session.engine,
+        config=session.config_hash,
+    )
+
+
+def print_sessions(reader: JournalReader, *, as_json: bool) -> None:
+    """Print the runs of the daemon, for a machine or for a person.
+
+    Raises:
+        JournalError: the journal cannot be read.
+    """
+    sessions = summarise_sessions(reader)
+    if as_json:
+        _print_json(sessions)
+        return
+    table = _table("session", "started", "last epoch", "subjects", "model")
+    for each in sessions:
+        until = "–" if each.until is None else _short(each.until)
+        names = _shorten(each.subjects)
+        table.add_row(each.id, _short(each.started), until, names, each.model_name)
+    console = Console(highlight=False)
+    console.print(str(reader.path), soft_wrap=True, style="bold")
+    console.print(table)
+    console.print("more: hypnod night --session last, or --since 18:00 for all since then")
+
+
+def summarise(
+    reader: JournalReader, selection: Selection, records: Sequence[Record]
+) -> NightSummary:
+    """Return what a machine might want to know of a night."""
+    return NightSummary(
+        journal=str(reader.path),
+        selection=str(selection),
+        restarts=[
+            {"utc": m.utc, "stream": m.stream, "reason": m.reason}
+            for m in read_restarts(reader, selection)
+        ],
+        subjects={record.subject: _summarise(record) for record in records},
+    )
+
+
+def _summarise(record: Record) -> SubjectSummary:
+    seconds = dict.fromkeys((*record.stages, ART, UNKNOWN), 0.0)
+    for message, duration in zip(record.epochs, record.durations.tolist(), strict=True):
+        seconds[message.stage] += duration
+    centiles = (50, 95, 99) if len(record.latencies) else ()
+    return SubjectSummary(
+        start=to_iso(record.times[0]),
+        end=to_iso(record.times[-1] + record.durations[-1]),
+        epochs=len(record.epochs),
+        hop_s=record.hop_s,
+        live_only=record.n_live,
+        seconds={stage: round(time, 3) for stage, time in seconds.items()},
+        bouts=_bouts(record),
+        missing_s=_missing(record),
+        latency_s={f"p{p}": float(np.percentile(record.latencies, p)) for p in centiles},
+        sessions=record.sessions,
+    )
+
+
+def _bouts(record: Record) -> dict[str, Bouts]:
+    merged = record.hypnogram.merged()
+    lengths = defaultdict(list)
+    for stage, duration in zip(merged.stages, merged.durations.tolist(), strict=True):
+        lengths[stage].append(duration)
+    return {
+        stage: Bouts(n=len(found), median_s=round(float(np.median(found)), 3))
+        for stage in record.stages
+        if (found := lengths[stage])
+    }
+
+
+def _missing(record: Record) -> dict[str, float]:
+    """Return the time without a stage by reason, the longest first, s."""
+    missing: defaultdict[str, float] = defaultdict(float)
+    for message, duration in zip(record.epochs, record.durations.tolist(), strict=True):
+        if message.stage in (ART, UNKNOWN):
+            missing[f"{message.stage}: {message.reason or 'no reason told'}"] += duration
+    for duration, restarted in record.holes():
+        missing["the daemon did not run" if restarted else "no message"] += duration
+    longest = sorted(missing.items(), key=lambda pair: -pair[1])
+    return {why: round(time, 3) for why, time in longest}
+
+
+def print_summary(summary: NightSummary, stages: Sequence[str], *, as_json: bool) -> None:
+    """Print a summary, for a machine or for a person.
+
+    Args:
+        summary: of a night.
+        stages: the stage set.
+        as_json: for a machine.
+    """
+    if as_json:
+        _print_json(summary)
+        return
+    console = Console(highlight=False)
+    console.print(f"{summary.journal}, {summary.selection}", soft_wrap=True, style="bold")
+    table = _table("subject", "from", "to")
+    for stage in (*stages, ART, UNKNOWN):
+        table.add_column(stage, justify="right", style=STAGE_STYLES[stage], no_wrap=True)
+    for name, each in summary.subjects.items():
+        times = [_span(each.seconds.get(stage, 0.0)) for stage in (*stages, ART, UNKNOWN)]
+        table.add_row(name, _short(each.start), _short(each.end), *times)
+    console.print(table)
+    for name, each in summary.subjects.items():
+        _print_details(console, name, each)
+    for restart in summary.restarts:
+        line = f"restart  {_short(restart['utc'])} {restart['stream']}: {restart['reason']}"
+        console.print(line, soft_wrap=True)
+
+
+def _print_details(console: Console, name: str, each: SubjectSummary) -> None:
+    lines = []
+    bouts = [f"{b.n} × {stage} (median {b.median_s:g} s)" for stage, b in each.bouts.items()]
+    lines.append(f"{name}  bouts: {', '.join(bouts) or 'none'}")
+    latencies = [f"{p} {1000 * value:.1f} ms" for p, value in each.latency_s.items()]
+    lines.append(f"{name}  latency: {', '.join(latencies) or 'not measured'}")
+    missing = [f"{_span(time)} {why}" for why, time in each.missing_s.items()]
+    lines.append(f"{name}  without a stage: {'; '.join(missing) or 'nothing'}")
+    if each.live_only:
+        lines.append(
+            f"{name}  {each.live_only} epochs have no final estimate: their live one counts"
+        )
+    console.print("\n".join(lines), soft_wrap=True)
+
+
+def check_journal(reader: JournalReader) -> None:
+    """Raise JournalError where there is no journal to read."""
+    if not reader.path.is_file():
+        found = "a folder" if reader.path.is_dir() else "no such file"
+        raise JournalError(f"{reader.path}: expected a journal, found {found}")
+    if not reader.sessions():
+        raise JournalError(f"{reader.path}: expected a journal with sessions, found none")
+
+
+def _print_json(value: object) -> None:
+    Console(soft_wrap=True, highlight=False, markup=False).print(
+        msgspec.json.format(msgspec.json.encode(value)).decode()
+    )
+
+
+def _table(*columns: str) -> Table:
+    """Return a table narrow enough for a terminal of 80 characters."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    return table
+
+
+def _shorten(names: Sequence[str]) -> str:
+    few = ", ".join(names[:4])
+    return few if len(names) <= 4 else f"{few} and {len(names) - 4} more"
+
+
+def _span(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+def _short(iso: str) -> str:
+    """Return a time as fits in a table: local, without the year."""
+    return f"{datetime.fromisoformat(iso).astimezone():%m-%d %H:%M}"

@@ -1,0 +1,182 @@
+"""`hypnod score`: stage a recording offline, as the daemon would have staged it live."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
+
+from daemon.config import Config, StreamConfig, load_config
+from daemon.stager import Estimate, hops_per_epoch
+from engines.bundle import Bundle, open_bundle
+from engines.select import open_engine
+from models.errors import RecordingError
+from models.recordings.open import Recording
+from tools.channels import choose
+from tools.hypnograms import read_hypnograms
+from tools.score.aggregate import check_epoch
+from tools.score.offline import stage_recording
+from tools.score.report import print_report, write_files, write_pictures
+from tools.score.scored import Scored
+
+Unit = Literal["V", "mV", "µV", "uV"]
+
+
+def score(
+    file: Annotated[Path, typer.Argument(help="EDF, BDF, .mat or XDF.", metavar="FILE")],
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Take subjects, channels, quality and staging from a hypnod.toml."),
+    ] = None,
+    stream: Annotated[
+        str | None, typer.Option(help="Which stream of the config; default: its only one.")
+    ] = None,
+    eeg: Annotated[
+        list[str] | None, typer.Option(help="Label of a subject's EEG; once for each subject.")
+    ] = None,
+    emg: Annotated[
+        list[str] | None, typer.Option(help="Label of its EMG; `A-B` is a difference.")
+    ] = None,
+    eog: Annotated[list[str] | None, typer.Option(help="Label of its EOG.")] = None,
+    subject: Annotated[list[str] | None, typer.Option(help="Its name; default: m1, m2, …")] = None,
+    unit: Annotated[
+        Unit | None, typer.Option(help="Unit of all channels; default: what the file says.")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Folder of the model bundle; default: the shipped one.")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="onnxruntime or torch; default: the best one here.")
+    ] = None,
+    kind: Annotated[
+        Literal["live", "final"],
+        typer.Option(help="Which estimates make the hypnogram; --csv holds both."),
+    ] = "final",
+    hypnogram: Annotated[
+        Path | None,
+        typer.Option(help="Compare with this one: EDF+, CSV, events.tsv, .mat or .txt."),
+    ] = None,
+    hypnogram_epoch: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Length of its epochs, s, if it has one stage a line."),
+    ] = None,
+    epoch_s: Annotated[
+        float | None,
+        typer.Option(help="Give out epochs of this length, s: mean of the probabilities."),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write every estimate with its probabilities.")
+    ] = None,
+    edf: Annotated[Path | None, typer.Option(help="Write EDF+ annotations.")] = None,
+    tsv: Annotated[Path | None, typer.Option(help="Write a BIDS events.tsv.")] = None,
+    png: Annotated[
+        Path | None, typer.Option(help="Draw the night; one file for each of several subjects.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Stage a **recording** offline.
+
+    The samples go the same way as a live stream's, through the very same code, so the stages
+    are those that `hypnod run` gives, live and final.
+
+    Without `--config` or labels, the channels are guessed: those whose labels differ in EEG and
+    EMG alone belong to one subject. What was guessed is said.
+
+        hypnod score night.edf --png night.png --csv night.csv
+
+        hypnod score night.edf --eeg EEG2 --emg EMG2a-EMG2b --hypnogram expert.csv
+
+        hypnod score night.edf --epoch-s 4 --tsv night_events.tsv
+
+        hypnod score night.xdf --config hypnod.toml --json
+    """
+    check_outputs([file, config, hypnogram], [csv, edf, tsv, png])
+    base = load_config(config) if config else Config(streams=())
+    opened = open_bundle(bundle or (Path(base.engine.bundle) if base.engine.bundle else None))
+    labels = {"eeg": eeg or [], "emg": emg or [], "eog": eog or []}
+    recording, chosen, guessed = choose(
+        file, base if config else None, stream, labels, subject or [], opened.spec.modalities
+    )
+    if unit is not None:
+        chosen = msgspec.structs.replace(chosen, unit=unit)
+    console = Console(stderr=True)
+    if guessed:
+        _say_guess(console, chosen)
+    hop_s = base.staging.hop_s or opened.spec.epoch_s
+    check_epoch(epoch_s or hop_s, hop_s)
+    names = [s.name for s in chosen.subjects]
+    references = {}
+    if hypnogram is not None:
+        stages = opened.spec.stages
+        references = read_hypnograms(hypnogram, names, stages, recording, hypnogram_epoch)
+    estimates, description = _stage(opened, engine, recording, chosen, base, console)
+    scored = Scored(
+        recording=recording,
+        stream=chosen,
+        bundle=opened,
+        engine=description,
+        kind=kind,
+        hop_s=hop_s,
+        epoch_s=epoch_s,
+        estimates=estimates,
+        references=references,
+        reference_name=hypnogram.name if hypnogram else "",
+    )
+    if not scored.epochs(names[0]):
+        raise RecordingError(
+            f"{recording.path}: expected at least one epoch of "
+            f"{epoch_s or opened.spec.epoch_s:g} s, found {recording.duration:g} s"
+        )
+    write_files(scored, csv, edf, tsv)
+    if png is not None:
+        write_pictures(scored, png)
+    print_report(scored, as_json=as_json)
+
+
+def check_outputs(inputs: Sequence[Path | None], outputs: Sequence[Path | None]) -> None:
+    """Raise RecordingError where an output would overwrite an input or another output."""
+    taken = {path.resolve() for path in inputs if path is not None}
+    for path in filter(None, outputs):
+        if path.resolve() in taken:
+            raise RecordingError(f"expected a file of its own for each output, found {path} twice")
+        taken.add(path.resolve())
+
+
+def _stage(
+    bundle: Bundle,
+    kind: str | None,
+    recording: Recording,
+    stream: StreamConfig,
+    config: Config,
+    console: Console,
+) -> tuple[list[Estimate], str]:
+    """Stage the recording behind a progress bar; return also what the engine says of itself."""
+    estimates: list[Estimate] = []
+    columns = (SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn())
+    engine = open_engine(
+        bundle,
+        kind or config.engine.kind,
+        n_rows=len(stream.subjects),
+        threads=config.engine.threads,
+        precision=config.engine.precision,
+        hops_per_epoch=hops_per_epoch(config.staging.hop_s, bundle.spec),
+    )
+    with engine, Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("staging", total=recording.n_samples)
+        reference = bundle.manifest.reference
+        staged = stage_recording(
+            recording, stream, engine, config.staging, config.quality, reference
+        )
+        for n_read, new in staged:
+            estimates += new
+            progress.update(task, completed=n_read)
+        return estimates, engine.description
+
+
+def _say_guess(console: Console, stream: StreamConfig) -> None:
+    for subject in stream.subjects:
+        channels = ", ".join(f"{m} = {label}" for m, label in subject.channels.items())
+        console.print(f"guessed from the labels: {subject.name}: {channels}", highlight=False)

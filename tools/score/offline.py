@@ -1,0 +1,51 @@
+"""Stage a recording the way the daemon stages a stream: by the same code, without LSL."""
+
+from collections.abc import Iterator
+
+from daemon.baseline import read_baselines
+from daemon.config import QualityConfig, StagingConfig, StreamConfig
+from daemon.pipeline import Pipeline
+from daemon.recorded import chunks, describe
+from daemon.stager import Estimate, Stager
+from engines.base import Engine
+from models.recordings.open import Recording
+from models.spec import Reference
+
+
+def stage_recording(
+    recording: Recording,
+    stream: StreamConfig,
+    engine: Engine,
+    staging: StagingConfig | None = None,
+    quality: QualityConfig | None = None,
+    reference: Reference | None = None,
+) -> Iterator[tuple[int, list[Estimate]]]:
+    """Stage a recording from its first to its last complete epoch.
+
+    Args:
+        recording: timestamps of estimates count from its first sample, s.
+        stream: the subjects and their channels.
+        engine: with a row for each subject, and an empty context window.
+        staging: hop and lag of the final reading.
+        quality: when an epoch cannot be used.
+        reference: what the model's training animals look like; None: drift is not measured.
+
+    Yields:
+        How many samples were read, and the estimates that are new since then; last the final
+        ones that were still outstanding.
+
+    Raises:
+        HypnodError: the recording does not fit the config, or the engine failed.
+    """
+    staging, quality = staging or StagingConfig(), quality or QualityConfig()
+    pipeline = Pipeline(stream, staging, quality, engine.spec, describe(recording), reference)
+    learnt = read_baselines(stream, staging, quality, engine.spec, reference)
+    if learnt is not None:
+        pipeline.adapt(learnt)
+    stager = Stager(engine, {stream.name: [s.name for s in stream.subjects]}, staging)
+    n_read = 0
+    for chunk in chunks(recording):
+        pipeline.push(chunk)
+        n_read += len(chunk.data)
+        yield n_read, stager.stage(pipeline.pop_ready())
+    yield n_read, stager.flush()

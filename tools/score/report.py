@@ -1,0 +1,235 @@
+"""What `hypnod score` leaves behind: tables, annotations, pictures and a summary."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from daemon.config import SubjectConfig
+from daemon.messages import Kind
+from daemon.montage import Montage
+from daemon.recorded import CHUNK_S, describe
+from daemon.stager import Estimate
+from models.recordings.agreement import Agreement
+from models.recordings.hypnogram import Hypnogram
+from models.recordings.writers import write_edf, write_events, write_table
+from models.stages import ART, UNKNOWN
+from tools.score.scored import Scored
+from tools.view.live import STAGE_STYLES
+from tools.view.overview import Overview
+
+
+class SubjectSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One subject in the JSON summary."""
+
+    channels: dict[str, str]
+    """Label by modality."""
+    epochs: int
+    """Epochs of the hypnogram."""
+    seconds: dict[str, float]
+    """Time in each stage, in ART and in UNKNOWN, s."""
+    unscored: dict[str, int]
+    """Epochs that are ART or UNKNOWN, by reason."""
+    pathways: dict[str, int]
+    """Epochs by what was read."""
+    agreement: Agreement | None
+    """With the hypnogram to compare with."""
+    agreement_epoch_s: float | None
+    """Length of the epochs compared: those of that hypnogram where they are longer, s."""
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The JSON summary."""
+
+    file: str
+    bundle: str
+    """Name of the model bundle."""
+    model: str
+    """First 12 digits of the bundle's SHA-256."""
+    engine: str
+    kind: Kind
+    """Which estimates the hypnogram is of."""
+    epoch_s: float
+    """Length of an epoch of the hypnogram, s."""
+    hop_s: float
+    """From one of its epochs to the next, s."""
+    duration_s: float
+    """Of the recording, interruptions included, s."""
+    skipped: tuple[str, ...]
+    """Channels of the file at other rates, or not numeric."""
+    subjects: dict[str, SubjectSummary]
+
+
+def write_files(scored: Scored, csv: Path | None, edf: Path | None, tsv: Path | None) -> None:
+    """Write the tables and annotations that were asked for.
+
+    Raises:
+        RecordingError: a place cannot be written to.
+    """
+    names = [subject.name for subject in scored.stream.subjects]
+    nights = {name: Hypnogram.from_epochs(scored.hypnogram(name), scored.step_s) for name in names}
+    if csv is not None:
+        write_table(csv, *estimates_table(scored))
+    if edf is not None:
+        write_edf(edf, nights, scored.recording.start)
+    if tsv is not None:
+        write_events(tsv, nights)
+
+
+def estimates_table(scored: Scored) -> tuple[list[str], Iterator[list[object]]]:
+    """Return columns and rows of all estimates, live and final, by subject and epoch.
+
+    Probabilities have as many digits as tell float32 numbers apart.
+    """
+    spec = scored.bundle.spec
+    columns = ["subject", "kind", "epoch", "onset", "duration", "stage"]
+    columns += [f"p_{stage}" for stage in spec.stages] + ["pathway", "slots_filled", "reason"]
+    columns += [f"{modality}_quality" for modality in spec.modalities]
+    names = [subject.name for subject in scored.stream.subjects]
+    nights = (scored.epochs(name, kind) for name in names for kind in get_args(Kind))
+    ordered = sorted(chain(*nights), key=lambda e: (e.subject, e.epoch, e.kind == "final"))
+    rows = (_row(e, scored) for e in ordered)
+    return columns, rows
+
+
+def _row(estimate: Estimate, scored: Scored) -> list[object]:
+    e, spec = estimate, scored.bundle.spec
+    probabilities = [""] * len(spec.stages) if e.probabilities is None else e.probabilities
+    return [
+        *(e.subject, e.kind, e.epoch, f"{e.onset:.6f}", f"{scored.step_s:g}", e.stage),
+        *(f"{p:.9g}" if p != "" else "" for p in probabilities),
+        *(e.pathway or "", e.slots_filled, e.reason or ""),
+        *(e.validity[modality] for modality in spec.modalities),
+    ]
+
+
+def write_pictures(scored: Scored, png: Path) -> None:
+    """Draw each subject's night; with several, into files with the subjects' names.
+
+    Raises:
+        RecordingError: a place cannot be written to.
+    """
+    # Here, not above: importing matplotlib takes most of a second.
+    from tools.view.night import Night, plot_night  # noqa: PLC0415
+
+    overviews = _overviews(scored)
+    manifest = scored.bundle.manifest
+    for subject in scored.stream.subjects:
+        facts = [f"{manifest.name} {scored.bundle.hash[:12]}", f"{scored.kind} estimates"]
+        if subject.name in scored.references:
+            facts.append(
+                f"agreement with {scored.reference_name}: {_in_words(scored, subject.name)}"
+            )
+        night = Night(
+            title=f"{subject.name} · {scored.recording.path.name}",
+            subtitle="  ·  ".join(facts),
+            stages=scored.bundle.spec.stages,
+            hop_s=scored.step_s,
+            hypnogram=scored.hypnogram(subject.name),
+            probabilities=_hypnodensity(scored, subject.name),
+            overview=overviews[subject.name],
+            reference=scored.reference(subject.name),
+            reference_name="reference",
+        )
+        several = len(scored.stream.subjects) > 1
+        name = f"{png.stem}-{subject.name}{png.suffix}" if several else png.name
+        plot_night(png.with_name(name), night)
+
+
+def _hypnodensity(scored: Scored, subject: str) -> NDArray[np.float32]:
+    """Return (n_epochs, n_stages) probabilities, NaN where there are none."""
+    unknown = np.full(len(scored.bundle.spec.stages), np.nan, np.float32)
+    epochs = scored.epochs(subject)
+    return np.stack([unknown if e.probabilities is None else e.probabilities for e in epochs])
+
+
+def _overviews(scored: Scored) -> dict[str, Overview]:
+    """Read the recording once more, for what is to be seen of the signals."""
+    recording, modalities = scored.recording, scored.bundle.spec.modalities
+    montage = Montage(scored.stream, describe(recording), modalities)
+    eeg = modalities.index("eeg")
+    emg = modalities.index("emg") if "emg" in modalities else None
+    overviews = {
+        s.name: Overview(recording.sfreq, recording.duration) for s in scored.stream.subjects
+    }
+    for data, times in recording.chunks(max(1, round(CHUNK_S * recording.sfreq))):
+        columns = montage.apply(data)
+        for i, overview in enumerate(overviews.values()):
+            mine = columns[:, i * len(modalities) : (i + 1) * len(modalities)]
+            muscle = np.full(len(mine), np.nan) if emg is None else mine[:, emg]
+            overview.add(times, mine[:, eeg], muscle)
+    return overviews
+
+
+def summarise(scored: Scored) -> Summary:
+    """Return what a machine might want to know."""
+    spec = scored.bundle.spec
+    return Summary(
+        file=str(scored.recording.path),
+        bundle=scored.bundle.manifest.name,
+        model=scored.bundle.hash[:12],
+        engine=scored.engine,
+        kind=scored.kind,
+        epoch_s=scored.epoch_s or spec.epoch_s,
+        hop_s=scored.step_s,
+        duration_s=scored.recording.duration,
+        skipped=scored.recording.skipped,
+        subjects={s.name: _summarise(scored, s) for s in scored.stream.subjects},
+    )
+
+
+def _summarise(scored: Scored, subject: SubjectConfig) -> SubjectSummary:
+    epochs = scored.epochs(subject.name)
+    counts = Counter(e.stage for e in epochs)
+    stages = (*scored.bundle.spec.stages, ART, UNKNOWN)
+    return SubjectSummary(
+        channels=subject.channels,
+        epochs=len(epochs),
+        seconds={stage: counts[stage] * scored.step_s for stage in stages},
+        unscored=dict(Counter(e.reason for e in epochs if e.reason is not None)),
+        pathways=dict(Counter(e.pathway for e in epochs if e.pathway is not None)),
+        agreement=scored.agreement(subject.name),
+        agreement_epoch_s=scored.compared_epoch_s(subject.name),
+    )
+
+
+def print_report(scored: Scored, *, as_json: bool) -> None:
+    """Print the summary to standard output, for a machine or for a person."""
+    summary = summarise(scored)
+    if as_json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(summary)).decode() + "\n")
+        return
+    console = Console(highlight=False)
+    stages = (*scored.bundle.spec.stages, ART, UNKNOWN)
+    table = Table("subject", "epochs", title=f"{summary.kind} stages of {summary.file}")
+    for stage in stages:
+        table.add_column(stage, justify="right", style=STAGE_STYLES[stage])
+    for name, subject in summary.subjects.items():
+        minutes = [f"{subject.seconds[stage] / 60:.1f} min" for stage in stages]
+        table.add_row(name, str(subject.epochs), *minutes)
+    console.print(table)
+    for name, subject in summary.subjects.items():
+        for reason, count in subject.unscored.items():
+            console.print(f"{name}: no stage for {count} × {reason}")
+        if subject.agreement is not None:
+            words = _in_words(scored, name)
+            console.print(f"{name}: agreement with {scored.reference_name}: {words}")
+
+
+def _in_words(scored: Scored, subject: str) -> str:
+    agreement, epoch_s = scored.agreement(subject), scored.compared_epoch_s(subject)
+    if agreement is None or agreement.accuracy is None:
+        return "no epoch to compare"
+    kappa = "none" if agreement.kappa is None else f"{agreement.kappa:.3f}"
+    return (
+        f"accuracy {100 * agreement.accuracy:.1f} %, κ {kappa} over {agreement.n_epochs} epochs "
+        f"of {epoch_s:g} s"
+    )

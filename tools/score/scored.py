@@ -1,0 +1,88 @@
+"""A staged recording: its hypnograms, at the model's epochs or longer ones, and the expert's."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from daemon.config import StreamConfig
+from daemon.messages import Kind
+from daemon.stager import Estimate
+from engines.bundle import Bundle
+from models.recordings.agreement import Agreement, compare
+from models.recordings.hypnogram import Hypnogram
+from models.recordings.open import Recording
+from tools.score.aggregate import aggregate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """A staged recording, with all that the outputs need."""
+
+    recording: Recording
+    stream: StreamConfig
+    bundle: Bundle
+    engine: str
+    kind: Kind
+    """Which estimates make the hypnogram."""
+    hop_s: float
+    """From one estimate to the next, s."""
+    epoch_s: float | None = None
+    """Length of the epochs to give out, s; default: one for each estimate."""
+    estimates: Sequence[Estimate]
+    references: Mapping[str, Hypnogram]
+    """What someone else says, by subject."""
+    reference_name: str
+
+    @property
+    def step_s(self) -> float:
+        """From one epoch given out to the next, s."""
+        return self.epoch_s or self.hop_s
+
+    @cached_property
+    def _estimates(self) -> Mapping[tuple[str, Kind], list[Estimate]]:
+        nights: dict[tuple[str, Kind], list[Estimate]] = defaultdict(list)
+        for estimate in self.estimates:
+            nights[estimate.subject, estimate.kind].append(estimate)
+        return nights
+
+    @cached_property
+    def _epochs(self) -> dict[tuple[str, Kind], list[Estimate]]:
+        return {
+            (subject.name, kind): self._at(subject.name, kind, self.step_s)
+            for subject in self.stream.subjects
+            for kind in ("live", "final")
+        }
+
+    def _at(self, subject: str, kind: Kind, epoch_s: float) -> list[Estimate]:
+        stages = self.bundle.spec.stages
+        return aggregate(self._estimates[subject, kind], self.hop_s, epoch_s, stages)
+
+    def epochs(self, subject: str, kind: Kind | None = None) -> list[Estimate]:
+        """Return one subject's estimates of a kind (default: the chosen one), by epoch."""
+        return self._epochs[subject, kind or self.kind]
+
+    def hypnogram(self, subject: str) -> list[str]:
+        """Return the stage of each epoch of one subject."""
+        return [e.stage for e in self.epochs(subject)]
+
+    def reference(self, subject: str) -> list[str] | None:
+        """Return what the other hypnogram says of each epoch."""
+        if subject not in self.references:
+            return None
+        return self.references[subject].to_epochs(self.step_s, len(self.epochs(subject)))
+
+    def compared_epoch_s(self, subject: str) -> float | None:
+        """Return the epochs of the comparison: the other hypnogram's, if they are longer, s."""
+        if subject not in self.references:
+            return None
+        return max(self.step_s, self.references[subject].epoch_s or 0.0)
+
+    def agreement(self, subject: str) -> Agreement | None:
+        """Return how far the two agree."""
+        epoch_s = self.compared_epoch_s(subject)
+        if epoch_s is None:
+            return None
+        found = [e.stage for e in self._at(subject, self.kind, epoch_s)]
+        truth = self.references[subject].to_epochs(epoch_s, len(found))
+        return compare(truth, found, self.bundle.spec.stages)

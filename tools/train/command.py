@@ -1,0 +1,196 @@
+"""`hypnod train`: train a model on a lab's own scored recordings, or on simulated mice."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import typer
+from rich.console import Console
+
+from engines.bundle import open_bundle
+from models.errors import RecordingError, SpecError, WeightsError
+from models.spec import FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
+from tools.lab import Reading
+from tools.train.report import print_report
+
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Unit = Literal["V", "mV", "µV", "uV"]
+
+
+class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line asks for; what is None follows from the rest."""
+
+    dirs: tuple[Path, ...]
+    out: Path
+    reading: Reading
+    simulated: int
+    hours: float
+    start: Path | None
+    """Bundle to go on from; None: new weights."""
+    leave_one_out: bool
+    recipe: Literal["hypnod", "paper"]
+    context: int
+    patch: int
+    dropout: float | None
+    passes: int | None
+    patience: int | None
+    batch_size: int | None
+    learning_rate: float | None
+    seed: int
+    state: Path
+    report: Path
+    device: Device
+    precision: Precision
+    threads: int
+
+
+def train(
+    out: Annotated[Path, typer.Option(help="Folder of the bundle to write.")],
+    dirs: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders or files of scored recordings.", metavar="DIR…"),
+    ] = None,
+    simulated: Annotated[
+        int, typer.Option(help="Train on so many simulated mice instead of recordings.")
+    ] = 0,
+    hours: Annotated[float, typer.Option(min=0.02, help="Of each simulated mouse.")] = 1.0,
+    from_bundle: Annotated[
+        Path | None, typer.Option(help="Fine-tune this bundle; default: the shipped one.")
+    ] = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Begin with new weights, as --simulated does.")
+    ] = False,
+    leave_one_subject_out: Annotated[
+        bool,
+        typer.Option(
+            "--leave-one-subject-out",
+            help="Test on each subject a net that never saw it; the bundle learns from all.",
+        ),
+    ] = False,
+    recipe: Annotated[
+        Literal["hypnod", "paper"],
+        typer.Option(help="paper: loss and optimiser of the sDREAMER authors, no masks."),
+    ] = "hypnod",
+    context: Annotated[
+        int | None, typer.Option(min=1, help="Epochs that a new net sees at once; default: 16.")
+    ] = None,
+    patch: Annotated[
+        int | None, typer.Option(min=1, help="Samples of a new net's patches; default: 16.")
+    ] = None,
+    dropout: Annotated[
+        float | None,
+        typer.Option(min=0, max=0.9, help="Of a new net; default: 0.1, simulated mice 0."),
+    ] = None,
+    passes: Annotated[
+        int | None, typer.Option(min=1, help="At most, through the training subjects.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Passes without a better validation before the end.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Windows of a step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="At its highest.")] = None,
+    eeg: Annotated[list[str] | None, typer.Option(help="Label of a subject's EEG.")] = None,
+    emg: Annotated[
+        list[str] | None, typer.Option(help="Label of its EMG; `A-B` is a difference.")
+    ] = None,
+    unit: Annotated[Unit | None, typer.Option(help="Of all channels; default: the file's.")] = None,
+    hypnogram_epoch: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Length of the expert's epochs, s, in files of one a line."),
+    ] = None,
+    skip_unscored: Annotated[
+        bool, typer.Option("--skip-unscored", help="Leave recordings out that nobody scored.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, max=999, help="Of everything random.")] = 0,
+    state: Annotated[
+        Path | None, typer.Option(help="Where to keep the run; default: OUT.state, until the end.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write REPORT.json and REPORT.png; default: OUT-report.")
+    ] = None,
+    device: Annotated[Device, typer.Option(help="auto: a GPU if there is one.")] = "auto",
+    precision: Annotated[Precision, typer.Option(help="Of matrix products.")] = "auto",
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Train a model on a lab's own **scored recordings**, and write a bundle and a report.
+
+    Recordings are EDF, BDF, .mat or XDF, each with its hypnogram inside or beside it
+    (docs/training.md). Subjects are split, never recordings: 10 % to stop by, 10 % for the
+    test that the report tells of, at most 20 each, the others to learn from. By default the
+    shipped bundle is fine-tuned, which needs the fewest animals. A run that was interrupted goes
+    on when it is started again.
+
+        hypnod train recordings/ --out ourlab
+
+        hypnod train recordings/ --out ourlab --leave-one-subject-out
+
+        hypnod train recordings/ --out ourlab --from-scratch --recipe paper
+
+        hypnod train --simulated 20 --hours 0.5 --out trial
+
+    Writes the folder OUT, OUT-report.json and OUT-report.png.
+    """
+    if bool(dirs) == bool(simulated):
+        raise RecordingError("expected either folders of recordings or --simulated, not both")
+    if from_bundle and from_scratch:
+        raise SpecError("expected --from-bundle or --from-scratch, found both")
+    new = from_scratch or (simulated > 0 and from_bundle is None)
+    if not new and (context, patch, dropout) != (None, None, None):
+        raise SpecError("expected --context, --patch, --dropout with --from-scratch only")
+    check_out(out)
+    options = TrainOptions(
+        dirs=tuple(dirs or ()),
+        out=out,
+        reading=Reading(
+            eeg=eeg or (),
+            emg=emg or (),
+            unit=unit,
+            hypnogram_epoch=hypnogram_epoch,
+            skip_unscored=skip_unscored,
+        ),
+        simulated=simulated,
+        hours=hours,
+        start=None if new else open_bundle(from_bundle).path,
+        leave_one_out=leave_one_subject_out,
+        recipe=recipe,
+        context=context or 16,
+        patch=patch or 16,
+        dropout=dropout,
+        passes=passes,
+        patience=patience,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+        state=state or out.with_name(f"{out.name}.state"),
+        report=report or out.with_name(f"{out.name}-report"),
+        device=device,
+        precision=precision,
+        threads=threads,
+    )
+    try:  # here, not above: torch takes seconds to load, and where hypnod only stages there is none
+        from tools.train.training import run  # noqa: PLC0415
+    except ImportError as error:
+        raise WeightsError(
+            f"expected pip install 'hypnod[train]' to have been run, found: {error}"
+        ) from error
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    result = run(options, console)
+    if result is None:
+        return
+    if as_json:
+        typer.echo(msgspec.json.encode(result).decode())
+    else:
+        print_report(result)
+    console.print(f"wrote {out}, {options.report}.json and {options.report}.png")
+
+
+def check_out(out: Path) -> None:
+    """Raise BadParameter unless `out` is new, empty or a bundle: what is there is replaced."""
+    bundle = {SPEC_FILE, STEP_FILE, FULL_FILE, WEIGHTS_FILE}
+    there = [out] if out.is_file() else sorted(out.iterdir()) if out.exists() else []
+    others = [path for path in there if path.name not in bundle]
+    if others or not out.name:
+        found = others[0] if others else out
+        raise typer.BadParameter(f"--out: expected a new folder or a bundle's, found {found}")

@@ -1,0 +1,96 @@
+"""What `hypnod train` trains, how, and on whom: by its options."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+from rich.progress import Progress
+
+from models.errors import RecordingError
+from models.spec import ModelSpec
+from models.subject import FIRST_UNSEEN_SEED, Subject
+from models.training.dataset import pack, simulate_packed
+from models.training.splits import check_enough
+from models.training.train import PAPER_RECIPE, TrainConfig, mouse_spec
+from tools.evaluate.evaluation import Source, compared_s, source_of
+from tools.evaluate.report import in_words
+from tools.lab import open_lab, read_subjects
+from tools.train.command import TrainOptions
+
+FINE_TUNING = TrainConfig(passes=20, patience=4, learning_rate=1e-4)
+FROM_SCRATCH = TrainConfig(passes=60, patience=10)
+SIMULATED = TrainConfig(passes=3, patience=3, validate_every=16)
+"""The settings of each kind of run, where the command line does not say otherwise."""
+
+_SEEDS = 1000  # simulated mice that one seed may have
+
+
+def new_spec(options: TrainOptions) -> ModelSpec:
+    """Return the spec of a new net."""
+    usual = 0.0 if options.simulated else 0.1  # endless data of one kind needs none
+    dropout = usual if options.dropout is None else options.dropout
+    return mouse_spec(options.context, dropout=dropout, patch_size=options.patch)
+
+
+def choose_config(options: TrainOptions) -> TrainConfig:
+    """Return how to train, by the kind of run and what the command line says otherwise."""
+    config = FROM_SCRATCH if options.start is None else FINE_TUNING
+    if options.simulated:
+        config = SIMULATED
+    if options.recipe == "paper":
+        config = PAPER_RECIPE
+    asked = {
+        name: value
+        for name in ("passes", "patience", "batch_size", "learning_rate", "seed")
+        if (value := getattr(options, name)) is not None
+    }
+    return msgspec.structs.replace(config, **asked)
+
+
+class Data(NamedTuple):
+    """What there is to learn from."""
+
+    subjects: list[Subject]
+    sources: tuple[Source, ...]
+    """What was read as what; none where mice are simulated."""
+
+
+def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress) -> Data:
+    """Read the recordings, or simulate mice.
+
+    Raises:
+        HypnodError: a recording cannot be used, there are too few subjects, or no seeds for so
+            many mice.
+    """
+    if options.simulated:
+        return Data(_simulate_all(options, spec, progress), ())
+    recordings, unscored = open_lab(options.dirs, spec, options.reading)
+    check_enough(name for lab in recordings for name in lab.subjects.values())
+    sources = tuple(
+        source_of(lab, subject, compared_s(lab.hypnograms[subject.name], spec))
+        for lab in recordings
+        for subject in lab.stream.subjects
+    )
+    for line in (*(f"left out {path}: nobody scored it" for path in unscored), *in_words(sources)):
+        progress.console.print(line)
+    shown = progress.track(recordings, description="reading")
+    return Data([pack(subject) for subject in read_subjects(shown, spec)], sources)
+
+
+def _simulate_all(options: TrainOptions, spec: ModelSpec, progress: Progress) -> list[Subject]:
+    if not 3 <= options.simulated <= _SEEDS:
+        raise RecordingError(f"expected 3 to {_SEEDS} simulated mice, found {options.simulated}")
+    first = _SEEDS * options.seed
+    if first + options.simulated > FIRST_UNSEEN_SEED:
+        raise RecordingError(f"expected a seed below {FIRST_UNSEEN_SEED // _SEEDS}")
+    seeds = range(first, first + options.simulated)
+    mice = simulate_packed(spec, seeds, options.hours, options.threads)
+    return list(progress.track(mice, len(seeds), description="simulating"))
+
+
+def describe(options: TrainOptions, subjects: Sequence[Subject]) -> str:
+    """Say what there is to learn from, for people and for provenance."""
+    n, n_epochs = len({s.name for s in subjects}), sum(len(s.epochs) for s in subjects)
+    if options.simulated:
+        return f"{n} simulated mice of {options.hours:g} h"
+    return f"{n} subjects, {len(subjects)} recordings, {n_epochs} epochs"

@@ -1,0 +1,71 @@
+"""What a training run tells: OUT-report.json and its table."""
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from models.recordings.scores import Scores
+from tools.evaluate.evaluation import Source
+
+Parts = dict[str, tuple[str, ...]]
+
+
+class PassReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One pass through the training subjects."""
+
+    number: int
+    """From 1; 0: the bundle that was fine-tuned."""
+    loss: float | None
+    """Mean over its steps; none of pass 0."""
+    kappa: dict[str, float]
+    """Validation κ by pathway, read live."""
+    accuracy: dict[str, float]
+    """Validation accuracy by pathway, read live."""
+
+
+class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All about a training run, as OUT-report.json has it."""
+
+    data: str
+    """What it was trained on."""
+    command: str
+    """What was typed."""
+    device: str
+    """Where it was trained, in which precision."""
+    minutes: float
+    """It took, min; of an interrupted run the last part."""
+    config: dict[str, object]
+    """How it was trained."""
+    split: Parts
+    """Names of the subjects that the bundle learned from, stopped by and was tested on."""
+    sources: tuple[Source, ...]
+    """What was read as what: channels, hypnograms, and the epochs they were scored in."""
+    tested: str
+    """On whom the figures are, and of epochs of which length."""
+    history: tuple[PassReport, ...]
+    """Of the net in the bundle."""
+    temperatures: dict[str, float]
+    """By pathway, what its logits are divided by."""
+    scores: dict[str, Scores]
+    """All test subjects' epochs together, by pathway and reading."""
+    subjects: dict[str, dict[str, Scores]]
+    """The same of each test subject."""
+
+
+def print_report(report: Report) -> None:
+    """Print the figures of the test, pooled and by subject."""
+    columns = ("reading", "accuracy", "macro-F1", "κ", "ECE")
+    table = Table(*columns, title=f"{report.tested}; {report.data}")
+    for name, s in report.scores.items():
+        table.add_row(name, *map(digits, (s.accuracy, s.macro_f1, s.kappa, s.ece)))
+    if len(report.subjects) > 1:
+        table.add_section()
+        for subject, by_reading in report.subjects.items():
+            s = by_reading["mixed live"]
+            table.add_row(subject, *map(digits, (s.accuracy, s.macro_f1, s.kappa, s.ece)))
+    Console().print(table)
+
+
+def digits(value: float | None) -> str:
+    """Return a figure as people read it."""
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,280 @@
+"""What `hypnod train` does: read or simulate subjects, train, calibrate, test, export, report."""
+
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from models.errors import RecordingError
+from models.recordings import scores
+from models.recordings.scores import Tally
+from models.sdreamer.net import SDreamer
+from models.signal.drift import fit_reference
+from models.spec import ModelSpec, Reference
+from models.subject import Subject
+from models.training.calibration import fit_temperatures, fold_temperatures
+from models.training.devices import Device, open_device
+from models.training.evaluate import Reading, as_answered, pool, read_all, tally
+from models.training.export import export_bundle
+from models.training.run import Pass
+from models.training.splits import Split, hold_out, leave_one_out, split_subjects
+from models.training.train import Watcher, train
+from models.weights import load_model
+from tools.train.command import TrainOptions
+from tools.train.data import Data, choose_config, describe, new_spec, read_or_simulate
+from tools.train.report import PassReport, Report
+from tools.view.training import Example, draw_report
+
+FINAL_LAG = 4
+"""Epochs of right-hand context of the final reading that is reported."""
+
+Counted = dict[str, dict[Reading, Tally]]
+"""What was counted, by subject."""
+
+
+class Bars(Watcher):
+    """Shows steps as a bar and passes as lines."""
+
+    def __init__(self, progress: Progress, title: str) -> None:
+        self._progress = progress
+        self._title = title
+        self._task = progress.add_task(title, total=None)
+        self._n = 1
+
+    def resumed(self, n_passes: int) -> None:
+        """Say that it goes on."""
+        self._n = n_passes + 1
+        self._progress.console.print(f"{self._title}goes on after pass {n_passes}")
+
+    def step(self, done: int, total: int, loss: float) -> None:
+        """Advance the bar."""
+        text = f"{self._title}pass {self._n}, loss {loss:.3f}"
+        self._progress.update(self._task, completed=done, total=total, description=text)
+
+    def passed(self, result: Pass) -> None:
+        """Print a pass."""
+        self._n = result.number + 1
+        found = ", ".join(f"{p} {k:.3f}" for p, k in result.kappa.items())
+        what = "before" if result.loss is None else f"pass {result.number}: loss {result.loss:.4f}"
+        self._progress.console.print(f"{self._title}{what}, validation κ live: {found}")
+
+
+def run(options: TrainOptions, console: Console) -> Report | None:
+    """Do it all, and return the report; None in all but the first of several processes.
+
+    Raises:
+        HypnodError: recordings, bundle or state cannot be used.
+    """
+    torch.set_num_threads(options.threads)
+    started = time.monotonic()
+    with open_device(options.device, options.precision) as device:
+        console.quiet = device.rank > 0
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+            start = None if options.start is None else load_model(options.start)
+            spec = new_spec(options) if start is None else start.spec
+            data = read_or_simulate(options, spec, progress)
+            report = _Work(options, spec, start, data, device, progress).do(started)
+    return report if device.rank == 0 else None
+
+
+class _Work:
+    """A run on subjects that were read."""
+
+    def __init__(
+        self,
+        options: TrainOptions,
+        spec: ModelSpec,
+        start: SDreamer | None,
+        data: Data,
+        device: Device,
+        progress: Progress,
+    ) -> None:
+        self.options, self.spec, self.start = options, spec, start
+        self.config = choose_config(options)
+        self.subjects, self.sources = data
+        self.device, self.progress = device, progress
+        self.kept: list[Path] = []  # the runs' states, until the end
+
+    def do(self, started: float) -> Report:
+        """Train, test, and write bundle and report."""
+        names = [s.name for s in self.subjects]
+        counted: Counted = {}
+        if self.options.leave_one_out:
+            for i, fold in enumerate(leave_one_out(names, self.config.seed)):
+                title = f"without {fold.test[0]}, "
+                model, _, _ = self._train(fold, title, f"without-{i}")
+                counted |= self._test(model, fold)
+            split = hold_out(names, self.config.seed)
+        else:
+            split = split_subjects(names, self.config.seed)
+        model, history, temperatures = self._train(split, "", "all")
+        if not self.options.leave_one_out:
+            counted = self._test(model, split)
+        report = self._report(split, history, temperatures, counted, started)
+        if self.device.rank == 0:
+            self._write(model, split, report)
+        return report
+
+    def _train(
+        self, split: Split, title: str, state: str
+    ) -> tuple[SDreamer, list[Pass], dict[str, float]]:
+        """Train and calibrate one net; the test subjects of the split are not touched."""
+        self.kept.append(self.options.state / f"{state}.pt")
+        model, history = train(
+            self.spec,
+            self._of(split.training),
+            self._of(split.validation),
+            self.config,
+            self.device,
+            start=self.start,
+            state=self.kept[-1],
+            watcher=Bars(self.progress, title),
+        )
+        temperatures = fit_temperatures(
+            model,
+            self._of(split.validation),
+            masks=self.config.masks,
+            every=self.config.validate_every,
+            seed=self.config.seed,
+        )
+        fold_temperatures(model, temperatures)
+        return model, history, temperatures
+
+    def _test(self, model: SDreamer, split: Split) -> Counted:
+        """Count the epochs of each test subject, in the length that they were scored in."""
+        lags = (0, min(FINAL_LAG, self.spec.n_context - 1))
+        counted: Counted = {}
+        tests = self._of(split.test)
+        for subject in self.progress.track(tests, description="testing"):
+            found = tally(model, subject, lags, as_scored=True)
+            before = counted.get(subject.name)
+            counted[subject.name] = (
+                found if before is None else {r: before[r] + found[r] for r in found}
+            )
+        return counted
+
+    def _of(self, names: Sequence[str]) -> list[Subject]:
+        chosen = set(names)
+        return [s for s in self.subjects if s.name in chosen]
+
+    def _report(
+        self,
+        split: Split,
+        history: list[Pass],
+        temperatures: dict[str, float],
+        counted: Counted,
+        started: float,
+    ) -> Report:
+        pooled = pool(list(counted.values()), self.spec.stages)
+        return Report(
+            data=describe(self.options, self.subjects),
+            command=shlex.join(["hypnod", *sys.argv[1:]]),
+            device=str(self.device),
+            minutes=round((time.monotonic() - started) / 60, 1),
+            config=msgspec.to_builtins(self.config),
+            split=split._asdict(),
+            sources=self.sources,
+            tested=self._tested(list(counted)),
+            history=msgspec.convert(msgspec.to_builtins(history), tuple[PassReport, ...]),
+            temperatures=temperatures,
+            scores={_name(reading): each for reading, each in pooled.items()},
+            subjects={
+                name: {_name(r): scores.score(t, self.spec.stages) for r, t in tallies.items()}
+                for name, tallies in sorted(counted.items())
+            },
+        )
+
+    def _tested(self, names: Sequence[str]) -> str:
+        lengths = sorted({s.scored_in * self.spec.epoch_s for s in self._of(names)})
+        whom = f"{len(names)} subjects" if len(names) > 1 else names[0]
+        alone = ", each with a net that never saw it" if self.options.leave_one_out else ""
+        return f"{whom}{alone}, epochs of {', '.join(f'{s:g}' for s in lengths)} s"
+
+    def _write(self, model: SDreamer, split: Split, report: Report) -> None:
+        """Write bundle, report and picture; the run's state has served."""
+        out = self.options.out
+        model.cpu()
+        reference = self._reference(split)
+        provenance = _provenance(report)
+        export_bundle(
+            model,
+            self.spec,
+            out,
+            out.name,
+            provenance,
+            reference=reference,
+            temperatures=report.temperatures,
+        )
+        name = self.options.report
+        name.parent.mkdir(parents=True, exist_ok=True)
+        text = msgspec.json.format(msgspec.json.encode(report)) + b"\n"
+        name.with_name(f"{name.name}.json").write_bytes(text)
+        tested = self._of(split.test) or self.subjects
+        draw_report(report, _example(model, tested[0]), name.with_name(f"{name.name}.png"))
+        self._forget()
+
+    def _forget(self) -> None:
+        """Remove the runs' states, and their folder if nothing else is in it."""
+        for path in self.kept:
+            path.unlink(missing_ok=True)
+        if not any(self.options.state.iterdir()):
+            self.options.state.rmdir()
+
+    def _reference(self, split: Split) -> Reference | None:
+        """Return what the animals look like that it learned from, where they are enough."""
+        try:
+            return fit_reference(self._of(split.training + split.validation), self.spec)
+        except RecordingError as error:
+            self.progress.console.print(f"no drift measure in this bundle: {error}")
+        return None
+
+
+def _example(model: SDreamer, subject: Subject) -> Example:
+    """Return the first hours of a subject's hypnogram, live, beside the truth."""
+    n = 3 * 3600
+    read = read_all(model, subject.epochs[:n], subject.usable[:n])
+    answers = as_answered(read[:, :, -1], subject.usable[:n])[:, 0]
+    return Example(subject.name, model.spec.epoch_s, subject.stages[:n], answers)
+
+
+def _name(reading: Reading) -> str:
+    pathway, lag = reading
+    return f"{pathway} final, lag {lag}" if lag else f"{pathway} live"
+
+
+def _provenance(report: Report) -> dict[str, str]:
+    """Return what the weights follow from, and what came out."""
+    figures = {
+        f"test, {name}": f"κ {_figure(s.kappa)}, accuracy {_figure(s.accuracy)}, "
+        f"macro-F1 {_figure(s.macro_f1)}, ECE {_figure(s.ece)}"
+        for name, s in report.scores.items()
+    }
+    counts = {part: f"{len(names)} subjects" for part, names in report.split.items()}
+    return {
+        "data": report.data,
+        **counts,
+        "tested": report.tested,
+        "command": report.command,
+        "config": msgspec.json.encode(report.config).decode(),
+        "device": report.device,
+        "minutes": f"{report.minutes:.0f}",
+        "date": datetime.now(UTC).date().isoformat(),
+        "hypnod": metadata.version("hypnod"),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        **figures,
+    }
+
+
+def _figure(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"

@@ -1,0 +1,271 @@
+"""The picture of a night: hypnogram, hypnodensity, spectrogram and EMG on one time axis."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from models.recordings.hypnogram import Hypnogram
+from models.recordings.writers import replacing
+from models.stages import ART, UNKNOWN
+from tools.view.overview import Overview
+from tools.view.panels import INK, draw_emg, draw_quality, draw_spectrogram
+
+STAGE_COLOURS = {
+    "Wake": "#E69F00",
+    "W": "#E69F00",
+    "NREM": "#2F6DB5",
+    "N1": "#9CC3E6",
+    "N2": "#4F8FCB",
+    "N3": "#1D4A86",
+    "REM": "#C2407E",
+    ART: "#8A8A8A",
+    UNKNOWN: "#A8A8A8",
+}
+"""Told apart with any colour vision."""
+
+_FAINT = "#D9D9D9"
+_MAX_COLUMNS = 3000  # more would be thinner than a pixel
+_MINUTES_UP_TO_S = 3 * 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Night:
+    """What the picture shows of one subject."""
+
+    title: str
+    """Subject and file."""
+    subtitle: str = ""
+    """Model, agreement: one line."""
+    stages: tuple[str, ...]
+    """The stage set."""
+    hop_s: float
+    """From one epoch's onset to the next one's, s."""
+    hypnogram: Sequence[str]
+    """The stage of each epoch."""
+    probabilities: NDArray[np.floating]
+    """(n_epochs, n_stages); NaN where there are none."""
+    overview: Overview | None = None
+    """The signals."""
+    quality: Mapping[str, Sequence[str]] | None = None
+    """For each modality what could be used of each epoch: `ok`, why not, or "" without a record."""
+    reference: Sequence[str] | None = None
+    """The stage of each epoch according to someone else."""
+    reference_name: str = "expert"
+    """Who."""
+
+
+def plot_night(path: Path, night: Night) -> None:
+    """Write the picture of a night as PNG.
+
+    Raises:
+        RecordingError: the place cannot be written to.
+    """
+    figure = draw_night(night)
+    with replacing(path) as draft:
+        figure.savefig(draft, format="png", dpi=150)
+
+
+def draw_night(night: Night) -> Figure:
+    """Return the picture of a night."""
+    heights = {"hypnogram": 1.5, "hypnodensity": 1.2}
+    if night.reference is not None:
+        heights = {"reference": 0.22} | heights
+    if night.quality is not None:
+        heights |= {"quality": 0.3 * len(night.quality)}
+    if night.overview is not None:
+        heights |= {"spectrogram": 1.6}
+    if night.overview is not None and night.overview.has_emg:
+        heights |= {"emg": 0.9}
+    figure = Figure(figsize=(13, 1.5 + 1.45 * sum(heights.values())), facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = _lay_out(figure, heights)
+    unit_s, unit = _time_unit(len(night.hypnogram) * night.hop_s)
+    _draw_hypnogram(axes["hypnogram"], night, unit_s)
+    _draw_hypnodensity(axes["hypnodensity"], night, unit_s)
+    if night.reference is not None:
+        _draw_strip(axes["reference"], night.reference, night, unit_s)
+    if night.quality is not None:
+        draw_quality(axes["quality"], night.quality, night.hop_s, unit_s)
+    if night.overview is not None:
+        draw_spectrogram(axes["spectrogram"], night.overview, unit_s)
+    if night.overview is not None and night.overview.has_emg:
+        draw_emg(axes["emg"], night.overview, unit_s)
+    bottom = list(axes.values())[-1]
+    bottom.set_xlim(0, len(night.hypnogram) * night.hop_s / unit_s)
+    bottom.set_xlabel(f"time from the first sample ({unit})", color=INK)
+    bottom.tick_params(labelbottom=True)
+    _write_titles(figure, night)
+    return figure
+
+
+def _lay_out(figure: Figure, heights: dict[str, float]) -> dict[str, Axes]:
+    """Return one panel under the other, all with the same time axis."""
+    inch = figure.get_figheight()
+    grid = figure.add_gridspec(
+        len(heights),
+        1,
+        height_ratios=list(heights.values()),
+        left=0.075,
+        right=0.835,
+        top=1 - 0.85 / inch,
+        bottom=0.55 / inch,
+        hspace=0.16,
+    )
+    axes: dict[str, Axes] = {}
+    for row, name in enumerate(heights):
+        shared = next(iter(axes.values()), None)
+        axis = figure.add_subplot(grid[row], sharex=shared)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.spines[["left", "bottom"]].set_color(INK)
+        axis.tick_params(colors=INK, labelsize=9, labelbottom=False)
+        axes[name] = axis
+    return axes
+
+
+def _write_titles(figure: Figure, night: Night) -> None:
+    inch = figure.get_figheight()
+    figure.text(0.075, 1 - 0.3 / inch, night.title, size=13, weight="bold", color=INK, va="center")
+    figure.text(0.075, 1 - 0.57 / inch, night.subtitle, size=9.5, color="#666666", va="center")
+
+
+def _draw_hypnogram(axis: Axes, night: Night, unit_s: float) -> None:
+    """Draw a thin line through a thick bar for each bout; what is unscored is hatched."""
+    bouts = Hypnogram.from_epochs(night.hypnogram, night.hop_s).merged()
+    order = _vertical_order(night.stages)
+    level = {stage: len(order) - 1 - i for i, stage in enumerate(order)}
+    onsets, ends = bouts.onsets / unit_s, (bouts.onsets + bouts.durations) / unit_s
+    heights = np.array([level.get(stage, np.nan) for stage in bouts.stages])
+    times = np.stack([onsets, ends], axis=1).ravel()
+    axis.plot(times, heights.repeat(2), color="#9A9A9A", linewidth=0.6, zorder=1)
+    for stage in order:
+        mine = np.array([s == stage for s in bouts.stages], bool)
+        y = np.full(int(mine.sum()), level[stage])
+        segments = np.stack([[onsets[mine], y], [ends[mine], y]]).transpose(2, 0, 1)
+        lines = LineCollection(
+            list(segments), colors=STAGE_COLOURS[stage], linewidths=6, capstyle="butt", zorder=2
+        )
+        axis.add_collection(lines)
+    _hatch_unscored(axis, bouts, unit_s, (-0.5, len(order)))
+    axis.set_ylim(-0.5, len(order) - 0.5)
+    axis.set_yticks([level[stage] for stage in order], order)
+    for label, stage in zip(axis.get_yticklabels(), order, strict=True):
+        label.set_color(STAGE_COLOURS[stage])
+        label.set_fontweight("bold")
+    axis.grid(axis="y", color=_FAINT, linewidth=0.6)
+    axis.set_axisbelow(True)
+    _write_shares(axis, night)
+
+
+def _write_shares(axis: Axes, night: Night) -> None:
+    """List how much of the night was what, right of the hypnogram."""
+    shown = [*_vertical_order(night.stages), ART, UNKNOWN]
+    n = max(len(night.hypnogram), 1)
+    counts = [(stage, sum(s == stage for s in night.hypnogram)) for stage in shown]
+    present = [(s, count) for s, count in counts if count or s in night.stages]
+    for i, (stage, count) in enumerate(present):
+        y = 0.95 - 0.9 * i / max(len(present) - 1, 3)
+        minutes = count * night.hop_s / 60
+        time = f"{minutes / 60:.1f} h" if minutes >= 180 else f"{minutes:.1f} min"
+        rows = (
+            (1.012, stage, STAGE_COLOURS[stage], "bold", "left"),
+            (1.138, f"{100 * count / n:.1f} %", INK, "normal", "right"),
+            (1.212, time, "#666666", "normal", "right"),
+        )
+        for x, text, colour, weight, side in rows:
+            axis.text(
+                *(x, y, text),
+                transform=axis.transAxes,
+                size=8.5,
+                va="center",
+                ha=side,
+                color=colour,
+                weight=weight,
+            )
+
+
+def _hatch_unscored(axis: Axes, bouts: Hypnogram, unit_s: float, span: tuple[float, float]) -> None:
+    for stage, hatch in ((ART, "////"), (UNKNOWN, "....")):
+        spans = [
+            (onset / unit_s, duration / unit_s)
+            for onset, duration, name in zip(
+                bouts.onsets, bouts.durations, bouts.stages, strict=True
+            )
+            if name == stage
+        ]
+        axis.broken_barh(
+            spans,
+            (span[0], span[1] - span[0]),
+            facecolor="#F1F1F1",
+            edgecolor=STAGE_COLOURS[stage],
+            hatch=hatch,
+            linewidth=0,
+            zorder=0.5,
+        )
+
+
+def _draw_strip(axis: Axes, stages: Sequence[str], night: Night, unit_s: float) -> None:
+    bouts = Hypnogram.from_epochs(stages, night.hop_s).merged()
+    for stage in {*bouts.stages}:
+        spans = [
+            (onset / unit_s, duration / unit_s)
+            for onset, duration, name in zip(
+                bouts.onsets, bouts.durations, bouts.stages, strict=True
+            )
+            if name == stage
+        ]
+        axis.broken_barh(spans, (0, 1), facecolor=STAGE_COLOURS[stage], linewidth=0)
+    axis.set_ylim(0, 1)
+    axis.set_yticks([0.5], [night.reference_name])
+    axis.tick_params(left=False, bottom=False)
+    axis.spines[:].set_visible(False)
+
+
+def _draw_hypnodensity(axis: Axes, night: Night, unit_s: float) -> None:
+    """Stack the probabilities, averaged where an epoch would be thinner than a pixel."""
+    density, width_s = _thin_out(np.asarray(night.probabilities, np.float64), night.hop_s)
+    edges = np.arange(len(density) + 1) * width_s / unit_s
+    top = np.zeros(len(density))
+    for i, stage in reversed([*enumerate(night.stages)]):
+        bottom, top = top, top + density[:, i]
+        axis.fill_between(
+            edges,
+            np.append(bottom, bottom[-1:]),
+            np.append(top, top[-1:]),
+            step="post",
+            color=STAGE_COLOURS[stage],
+            linewidth=0,
+        )
+    bouts = Hypnogram.from_epochs(night.hypnogram, night.hop_s).merged()
+    _hatch_unscored(axis, bouts, unit_s, (0, 1))
+    axis.set_ylim(0, 1)
+    axis.set_yticks([0, 0.5, 1], ["0", "½", "1"])
+    axis.set_ylabel("probability", size=9, color=INK)
+
+
+def _thin_out(values: NDArray[np.float64], hop_s: float) -> tuple[NDArray[np.float64], float]:
+    """Average neighbouring rows until they fit the picture's width; return their new hop too."""
+    factor = max(1, -(-len(values) // _MAX_COLUMNS))
+    rows = -(-len(values) // factor)
+    padded = np.full((rows * factor, values.shape[1]), np.nan)
+    padded[: len(values)] = values
+    groups = padded.reshape(rows, factor, -1)
+    count = np.isfinite(groups).sum(axis=1)
+    mean = np.nansum(groups, axis=1) / np.where(count, count, 1)
+    return np.where(count, mean, np.nan), hop_s * factor
+
+
+def _vertical_order(stages: Sequence[str]) -> list[str]:
+    """Return the stages from top to bottom: REM sits between wakefulness and deeper sleep."""
+    rest = [stage for stage in stages[1:] if stage != "REM"]
+    return [stages[0], "REM", *rest]
+
+
+def _time_unit(duration_s: float) -> tuple[float, str]:
+    return (60.0, "min") if duration_s <= _MINUTES_UP_TO_S else (3600.0, "h")
