@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 import structlog
 
-from daemon.config import QualityConfig, StagingConfig, StreamConfig, SubjectConfig
-from daemon.errors import ConfigError
+from daemon.config import StreamConfig, SubjectConfig
 from daemon.pipeline import Pipeline
+from daemon.quality import QualityLimits
 from daemon.recorded import chunks, describe, open_for
-from daemon.restart.checkpoint import Adaptation
-from models.errors import HypnodError
+from models.errors import ConfigError, HypnodError
+from models.signal.state import Adaptation
 from models.spec import ModelSpec, Reference
 
 log = structlog.get_logger()
@@ -28,8 +28,8 @@ _LAST = 2.0
 
 def read_baselines(
     stream: StreamConfig,
-    staging: StagingConfig,
-    quality: QualityConfig,
+    hop_s: float | None,
+    quality: QualityLimits,
     spec: ModelSpec,
     reference: Reference | None,
     recent: Adaptation | None = None,
@@ -38,7 +38,7 @@ def read_baselines(
 
     Args:
         stream: the subjects, their channels and where their recordings are.
-        staging: as for the live stream.
+        hop_s: as for the live stream, s.
         quality: likewise.
         spec: the model the epochs are for.
         reference: what the model's training animals look like; None: drift is not measured.
@@ -57,7 +57,7 @@ def read_baselines(
     for path in paths:
         rows = [i for i, s in enumerate(stream.subjects) if s.baseline == path]
         subjects = [stream.subjects[i] for i in rows]
-        learnt = _read(Path(path), stream, subjects, staging, quality, spec, reference)
+        learnt = _read(Path(path), stream, subjects, hop_s, quality, spec, reference)
         found = found or _nothing(learnt, len(stream.subjects))
         for name in Adaptation.__slots__:
             getattr(found, name)[rows] = getattr(learnt, name)
@@ -68,8 +68,8 @@ def _read(
     path: Path,
     stream: StreamConfig,
     subjects: list[SubjectConfig],
-    staging: StagingConfig,
-    quality: QualityConfig,
+    hop_s: float | None,
+    quality: QualityLimits,
     spec: ModelSpec,
     reference: Reference | None,
 ) -> Adaptation:
@@ -81,7 +81,14 @@ def _read(
         if all(recording.units) and path.suffix.lower() != ".xdf":
             # A file knows its unit; the config mends what the stream says, and XDF repeats that.
             part = msgspec.structs.replace(part, unit=None)
-        pipeline = Pipeline(part, staging, quality, spec, describe(recording), reference)
+        pipeline = Pipeline(
+            part,
+            spec,
+            describe(recording),
+            reference,
+            quality=quality,
+            hop_s=hop_s,
+        )
         first = max(0, recording.n_samples - round(_LAST * spec.normaliser_s * recording.sfreq))
         for chunk in chunks(recording, first):
             pipeline.push(chunk)

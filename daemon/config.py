@@ -13,47 +13,34 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
-from daemon.errors import ConfigError
+from daemon.montage import StreamChannels, SubjectChannels
+from daemon.quality import QualityLimits
+from models.errors import ConfigError
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
-NotNegative = Annotated[float, msgspec.Meta(ge=0)]
-Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 LslProperty = Annotated[str, msgspec.Meta(pattern=r"^(name|type|source_id|hostname)$")]
 
 
-class SubjectConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One animal or person in a stream."""
+class SubjectConfig(SubjectChannels, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One animal or person in a stream; its messages' topic is `stage.<name>`."""
 
-    name: Name
-    """Name of the subject, unique in the file; its messages' topic is `stage.<name>`."""
-    channels: Annotated[dict[str, str], msgspec.Meta(min_length=1)]
-    """The channel of each modality, by label, e.g. `{ eeg = "EEG1", emg = "EMG1-EMG2" }`; `A-B`
-    is the difference of two channels."""
     baseline: str = ""
     """A recording of the same subject with the same labels, say an hour of the day before: what is
     learnt of a subject while it is staged is learnt from it before the first epoch. Default: none,
     and it is learnt from the first epoch on."""
 
 
-class StreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class StreamConfig(StreamChannels, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One LSL stream and the subjects in it."""
 
-    name: Name
-    """Name of the stream in messages, metrics and logs, unique in the file."""
     match: Annotated[dict[LslProperty, str], msgspec.Meta(min_length=1)]
     """LSL properties that exactly one visible stream must have: name, type, source_id, hostname."""
     subjects: tuple[SubjectConfig, ...]
     """The subjects in this stream."""
-    unit: Literal["V", "mV", "µV", "uV"] | None = None
-    """Unit of all channels; default: what the stream's description says of each."""
     n_channels: Annotated[int, msgspec.Meta(gt=0)] | None = None
     """Channels the stream must have; default: any number that contains the labels."""
     sfreq: Positive | None = None
     """Nominal sampling rate the stream must have, Hz; default: any from 100 to 4000."""
-    jitter_s: Positive = 0.02
-    """How far a timestamp may lie from where the sampling rate puts it; a sample later than that
-    comes after a gap, s."""
 
 
 class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -80,38 +67,6 @@ class StagingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Epoch lengths after which an epoch is read again as `final`, below n_context."""
     stall_s: Positive = 2.0
     """Without a sample for this long a stream is STALLED and its epochs are UNKNOWN, s."""
-
-
-class ModalityQuality(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a usable epoch of one modality looks like."""
-
-    min_rms_uv: NotNegative
-    """Below this standard deviation the channel is flat, µV."""
-    max_abs_uv: Positive
-    """A sample further than this from the epoch's mean is out of range, µV."""
-    max_out_of_range: Fraction = 0.01
-    """Fraction of samples out of range above which the epoch is an artefact."""
-
-
-class QualityConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """When an epoch of one modality cannot be used."""
-
-    max_missing: Fraction = 0.02
-    """Fraction of the epoch's samples that may be missing."""
-    max_not_finite: Fraction = 0.02
-    """Fraction of the epoch's samples that may be NaN or infinite; they are held."""
-    max_clipped: Fraction = 0.05
-    """Fraction of samples at one and the same extreme value above which it is clipped."""
-    max_mains: Fraction = 0.8
-    """Fraction of the power at the mains frequency above which it is mains hum."""
-    mains_hz: Literal[50, 60] = 50
-    """Mains frequency, Hz."""
-    eeg: ModalityQuality = ModalityQuality(min_rms_uv=0.5, max_abs_uv=3000.0)
-    """Amplitude limits of EEG."""
-    emg: ModalityQuality = ModalityQuality(min_rms_uv=0.1, max_abs_uv=5000.0)
-    """Amplitude limits of EMG."""
-    eog: ModalityQuality = ModalityQuality(min_rms_uv=0.5, max_abs_uv=3000.0)
-    """Amplitude limits of EOG."""
 
 
 class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -184,7 +139,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """What computes the stages."""
     staging: StagingConfig = StagingConfig()
     """When epochs are staged and read again."""
-    quality: QualityConfig = QualityConfig()
+    quality: QualityLimits = QualityLimits()
     """When an epoch cannot be used."""
     publish: PublishConfig = PublishConfig()
     """Where stages go."""
@@ -201,6 +156,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def hash(self) -> str:
         """First 12 digits of the SHA-256 of everything configured, defaults included."""
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:12]
+
+    def stream(self, name: str | None) -> StreamConfig:
+        """Return the stream of this name, or the only one; raises ConfigError without one."""
+        fitting = [s for s in self.streams if name is None or s.name == name]
+        if len(fitting) != 1:
+            names = ", ".join(s.name for s in self.streams)
+            wanted = f"a stream {name!r} in the config" if name else "one stream in the config"
+            raise ConfigError(f"expected {wanted}, found {names}; choose one with --stream")
+        return fitting[0]
 
 
 def load_config(path: Path) -> Config:

@@ -2,13 +2,14 @@
 
 import difflib
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.chunk import StreamDescription
-from daemon.config import StreamConfig, SubjectConfig
-from daemon.errors import ConfigError, StreamError
+from models.errors import ConfigError, StreamError
 
 _MICROVOLTS = {
     "nv": 1e-3,
@@ -27,7 +28,34 @@ _MICROVOLTS = {
 }
 
 
-def check_modalities(subject: SubjectConfig, modalities: Sequence[str]) -> None:
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+
+class SubjectChannels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which channels are one animal's or person's."""
+
+    name: Name
+    """Name of the subject, unique in the file."""
+    channels: Annotated[dict[str, str], msgspec.Meta(min_length=1)]
+    """The channel of each modality, by label, e.g. `{ eeg = "EEG1", emg = "EMG1-EMG2" }`; `A-B`
+    is the difference of two channels."""
+
+
+class StreamChannels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which channels of a stream or a recording are whose."""
+
+    name: Name
+    """Name of the stream in messages, metrics and logs, unique in the file."""
+    subjects: tuple[SubjectChannels, ...]
+    """The subjects in it."""
+    unit: Literal["V", "mV", "µV", "uV"] | None = None
+    """Unit of all channels; default: what the stream's description says of each."""
+    jitter_s: Annotated[float, msgspec.Meta(gt=0)] = 0.02
+    """How far a timestamp may lie from where the sampling rate puts it; a sample later than that
+    comes after a gap, s."""
+
+
+def check_modalities(subject: SubjectChannels, modalities: Sequence[str]) -> None:
     """Raise ConfigError unless the subject's channels are of modalities that the model reads."""
     unknown = sorted(set(subject.channels) - set(modalities))
     if unknown or not subject.channels:
@@ -53,7 +81,7 @@ class Montage:
     """
 
     def __init__(
-        self, stream: StreamConfig, description: StreamDescription, modalities: Sequence[str]
+        self, stream: StreamChannels, description: StreamDescription, modalities: Sequence[str]
     ) -> None:
         plus, minus, column = [], [], []
         self.units = [""] * len(stream.subjects) * len(modalities)
@@ -76,7 +104,7 @@ class Montage:
 
     @staticmethod
     def _scaled(
-        channels: list[int], stream: StreamConfig, description: StreamDescription
+        channels: list[int], stream: StreamChannels, description: StreamDescription
     ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         units = [stream.unit or description.units[c] for c in channels]
         labels = [description.ch_names[c] for c in channels]
@@ -115,20 +143,30 @@ def to_microvolts(unit: str, label: str, stream: str) -> float:
     return factor
 
 
+def parts_of(label: str, known: Sequence[str]) -> tuple[str, ...]:
+    """Return a channel's label, or both labels of a difference `A-B`; none where it is unknown."""
+    if label in known:
+        return (label,)
+    for i, character in enumerate(label):
+        pair = label[:i].strip(), label[i + 1 :].strip()
+        if character == "-" and set(pair) <= set(known):
+            return pair
+    return ()
+
+
 def _find_channels(label: str, description: StreamDescription) -> tuple[int, int | None]:
     """Return the index of the channel, or of both channels of a difference `A-B`."""
     names = description.ch_names
-    if label in names:
-        return _index(label, description), None
-    for i, character in enumerate(label):
-        anode, cathode = label[:i].strip(), label[i + 1 :].strip()
-        if character == "-" and anode in names and cathode in names:
-            return _index(anode, description), _index(cathode, description)
-    near = difflib.get_close_matches(label, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise StreamError(
-        f"stream {description.name!r}: expected a channel {label!r}, found {', '.join(names)}{hint}"
-    )
+    parts = parts_of(label, names)
+    if not parts:
+        near = difflib.get_close_matches(label, names, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise StreamError(
+            f"stream {description.name!r}: expected a channel {label!r}, "
+            f"found {', '.join(names)}{hint}"
+        )
+    found = [_index(part, description) for part in parts]
+    return found[0], found[1] if len(found) > 1 else None
 
 
 def _index(label: str, description: StreamDescription) -> int:

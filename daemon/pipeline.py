@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.chunk import Chunk, StreamDescription
-from daemon.config import QualityConfig, StagingConfig, StreamConfig
 from daemon.epochs import CutEpoch, EpochBuffer
-from daemon.montage import Montage
-from daemon.quality import MISSING, OK, Quality, check_unit
-from daemon.restart.checkpoint import Adaptation, PipelineState
+from daemon.montage import Montage, StreamChannels
+from daemon.quality import MISSING, OK, Quality, QualityLimits, check_unit
 from daemon.timeline import Timeline
 from models.signal.conditioning import Conditioner
 from models.signal.drift import Drift
+from models.signal.state import Adaptation, PipelineState
 from models.spec import ModelSpec, Reference
 
 _UNIT_CHECK_EPOCHS = 10
@@ -53,11 +52,12 @@ class Pipeline:
 
     Args:
         stream: the subjects and their channels.
-        staging: hop and stall times.
-        quality: when an epoch cannot be used.
         spec: the model the epochs are for.
         description: what the stream says of itself.
         reference: what the model's training animals look like; None: drift is not measured.
+        quality: when an epoch cannot be used; default: the usual limits.
+        hop_s: time between two epochs' onsets, s; default: their length.
+        stall_s: see `pop_ready`, s.
 
     Raises:
         ConfigError, StreamError: the stream does not fit the config; see `Montage`.
@@ -66,21 +66,23 @@ class Pipeline:
 
     def __init__(
         self,
-        stream: StreamConfig,
-        staging: StagingConfig,
-        quality: QualityConfig,
+        stream: StreamChannels,
         spec: ModelSpec,
         description: StreamDescription,
         reference: Reference | None = None,
+        *,
+        quality: QualityLimits | None = None,
+        hop_s: float | None = None,
+        stall_s: float = np.inf,
     ) -> None:
         self.description = description
         self._stream = stream
-        self._config = (staging, quality)
         self._spec = spec
         self._reference = reference
-        self._stall_s = staging.stall_s
+        self._limits = quality = quality or QualityLimits()
+        self._hop_s = hop_s = hop_s or spec.epoch_s
+        self._stall_s = stall_s
         sfreq, n_subjects = description.sfreq, len(stream.subjects)
-        hop_s = staging.hop_s or spec.epoch_s
         self._montage = Montage(stream, description, spec.modalities)
         self._timeline = Timeline(sfreq, stream.jitter_s)
         self._conditioner = Conditioner(spec, sfreq, n_subjects, hop_s)
@@ -118,7 +120,15 @@ class Pipeline:
         Raises:
             ConfigError, StreamError, SpecError: the source does not fit; see the class.
         """
-        heir = Pipeline(self._stream, *self._config, self._spec, description, self._reference)
+        heir = Pipeline(
+            self._stream,
+            self._spec,
+            description,
+            self._reference,
+            quality=self._limits,
+            hop_s=self._hop_s,
+            stall_s=self._stall_s,
+        )
         heir._timeline.resume(self._timeline)
         if self._latest is not None:
             heir._buffer.resume(self._buffer.origin, self._buffer.next_epoch)

@@ -1,13 +1,14 @@
 """Whether an epoch of a modality can be used, and if not, why."""
 
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.config import ModalityQuality, QualityConfig
-from daemon.errors import UnitError
 from daemon.montage import to_microvolts
+from models.errors import UnitError
 
 OK = "ok"
 MISSING = "missing"
@@ -23,27 +24,61 @@ NO_SIGNAL = frozenset({MISSING, NOT_FINITE, FLAT})
 _PLAUSIBLE_RMS_UV = (5.0, 2000.0)  # of any EEG, EMG or EOG, epoch by epoch
 _UNITS = {"µV": 1.0, "mV": 1e3, "V": 1e6}
 
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+class ModalityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a usable epoch of one modality looks like."""
+
+    min_rms_uv: Annotated[float, msgspec.Meta(ge=0)]
+    """Below this standard deviation the channel is flat, µV."""
+    max_abs_uv: Annotated[float, msgspec.Meta(gt=0)]
+    """A sample further than this from the epoch's mean is out of range, µV."""
+    max_out_of_range: Fraction = 0.01
+    """Fraction of samples out of range above which the epoch is an artefact."""
+
+
+class QualityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When an epoch of one modality cannot be used."""
+
+    max_missing: Fraction = 0.02
+    """Fraction of the epoch's samples that may be missing."""
+    max_not_finite: Fraction = 0.02
+    """Fraction of the epoch's samples that may be NaN or infinite; they are held."""
+    max_clipped: Fraction = 0.05
+    """Fraction of samples at one and the same extreme value above which it is clipped."""
+    max_mains: Fraction = 0.8
+    """Fraction of the power at the mains frequency above which it is mains hum."""
+    mains_hz: Literal[50, 60] = 50
+    """Mains frequency, Hz."""
+    eeg: ModalityLimits = ModalityLimits(min_rms_uv=0.5, max_abs_uv=3000.0)
+    """Amplitude limits of EEG."""
+    emg: ModalityLimits = ModalityLimits(min_rms_uv=0.1, max_abs_uv=5000.0)
+    """Amplitude limits of EMG."""
+    eog: ModalityLimits = ModalityLimits(min_rms_uv=0.5, max_abs_uv=3000.0)
+    """Amplitude limits of EOG."""
+
 
 class Quality:
     """The checks of all channels of one stream.
 
     Args:
-        config: the thresholds.
+        limits: the thresholds.
         modalities: in the model's order.
         n_subjects: subjects of the stream.
         sfreq: sampling rate of the raw samples, Hz.
     """
 
     def __init__(
-        self, config: QualityConfig, modalities: Sequence[str], n_subjects: int, sfreq: float
+        self, limits: QualityLimits, modalities: Sequence[str], n_subjects: int, sfreq: float
     ) -> None:
-        limits: list[ModalityQuality] = [getattr(config, m) for m in modalities] * n_subjects
-        self._config = config
+        each: list[ModalityLimits] = [getattr(limits, m) for m in modalities] * n_subjects
+        self._limits = limits
         self._shape = (n_subjects, len(modalities))
         self._sfreq = sfreq
-        self._min_rms = np.array([limit.min_rms_uv for limit in limits])
-        self._max_abs = np.array([limit.max_abs_uv for limit in limits])
-        self._max_out = np.array([limit.max_out_of_range for limit in limits])
+        self._min_rms = np.array([limit.min_rms_uv for limit in each])
+        self._max_abs = np.array([limit.max_abs_uv for limit in each])
+        self._max_out = np.array([limit.max_out_of_range for limit in each])
 
     def assess(self, raw: NDArray[np.float64], missing: float) -> NDArray[np.object_]:
         """Return `ok` or the gravest reason, for each subject and modality.
@@ -55,7 +90,7 @@ class Quality:
         Returns:
             (n_subjects, n_modalities) of str.
         """
-        config, n = self._config, len(raw)
+        limits, n = self._limits, len(raw)
         finite = np.isfinite(raw)
         n_finite = finite.sum(axis=0)
         mean = np.where(finite, raw, 0.0).sum(axis=0) / np.maximum(n_finite, 1)
@@ -65,19 +100,19 @@ class Quality:
         hum = self._mains_power(x) / np.maximum(power, 1e-12)
         reasons = np.full(raw.shape[1], OK, dtype=object)
         # From the least to the most telling: the later one stands.
-        reasons[hum > config.max_mains] = MAINS
+        reasons[hum > limits.max_mains] = MAINS
         reasons[out > self._max_out] = OUT_OF_RANGE
-        reasons[_clipped(x, finite) > config.max_clipped] = CLIPPED
+        reasons[_clipped(x, finite) > limits.max_clipped] = CLIPPED
         reasons[power < np.square(self._min_rms)] = FLAT
-        reasons[1.0 - missing - n_finite / n > config.max_not_finite] = NOT_FINITE
+        reasons[1.0 - missing - n_finite / n > limits.max_not_finite] = NOT_FINITE
         reasons[n_finite == 0] = NOT_FINITE
-        if missing > config.max_missing:
+        if missing > limits.max_missing:
             reasons[:] = MISSING
         return reasons.reshape(self._shape)
 
     def _mains_power(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean power at the mains frequency; (n_channels,), µV²."""
-        phase = 2j * np.pi * self._config.mains_hz / self._sfreq * np.arange(len(x))
+        phase = 2j * np.pi * self._limits.mains_hz / self._sfreq * np.arange(len(x))
         amplitude = np.abs(np.exp(phase) @ x) * 2.0 / len(x)
         return np.asarray(np.square(amplitude) / 2.0, dtype=np.float64)
 

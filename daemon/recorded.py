@@ -1,11 +1,13 @@
 """A recording in the place of a stream."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from daemon.chunk import Chunk, StreamDescription
-from daemon.config import StreamConfig
+from daemon.montage import StreamChannels, parts_of
+from daemon.pipeline import EpochBatch, Pipeline
 from models.recordings.open import Recording, open_recording
+from models.spec import ModelSpec
 
 CHUNK_S = 10.0
 
@@ -29,7 +31,7 @@ def chunks(recording: Recording, first: int = 0) -> Iterator[Chunk]:
         yield Chunk(recording.read(start, stop), times, arrived=float(times[-1]))
 
 
-def open_for(path: Path, stream: StreamConfig) -> Recording:
+def open_for(path: Path, stream: StreamChannels) -> Recording:
     """Open a recording such that the stream's channels are in it, also slower ones.
 
     Raises:
@@ -38,17 +40,17 @@ def open_for(path: Path, stream: StreamConfig) -> Recording:
     recording = open_recording(path)
     known = (*recording.ch_names, *recording.skipped)
     labels = [label for s in stream.subjects for label in s.channels.values()]
-    wanted = dict.fromkeys(part for label in labels for part in _parts(label, known))
+    wanted = dict.fromkeys(part for label in labels for part in parts_of(label, known) or (label,))
     if set(wanted) <= set(recording.ch_names) or not set(wanted) <= set(known):
         return recording  # where one is missing, the montage says so
     return open_recording(path, list(wanted))
 
 
-def _parts(label: str, known: Sequence[str]) -> list[str]:
-    """Return a label, or both labels of a difference `A-B`."""
-    if label not in known:
-        for i, character in enumerate(label):
-            pair = [label[:i].strip(), label[i + 1 :].strip()]
-            if character == "-" and set(pair) <= set(known):
-                return pair
-    return [label]
+def epochs_of(
+    recording: Recording, stream: StreamChannels, spec: ModelSpec
+) -> Iterator[EpochBatch]:
+    """Yield a recording's epochs as the daemon would make them of a stream, with usual limits."""
+    pipeline = Pipeline(stream, spec, describe(recording))
+    for chunk in chunks(recording):
+        pipeline.push(chunk)
+        yield from pipeline.pop_ready()

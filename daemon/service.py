@@ -22,7 +22,6 @@ from daemon.lsl.outlet import StageOutlet
 from daemon.metrics import Metrics
 from daemon.notify import Notifier
 from daemon.outbox import Outbox
-from daemon.restart.checkpoint import Adaptation
 from daemon.restart.recall import Past, Recall
 from daemon.round import Rounds
 from daemon.signals import handling
@@ -37,6 +36,7 @@ from daemon.watch.engine import EngineWatch
 from engines.bundle import open_bundle
 from engines.errors import EngineError
 from engines.select import open_engine
+from models.signal.state import Adaptation
 
 log = structlog.get_logger()
 
@@ -238,7 +238,7 @@ class Service:
         config, bundle = self._config, self._bundle
         return read_baselines(
             stream,
-            config.staging,
+            config.staging.hop_s,
             config.quality,
             bundle.spec,
             bundle.manifest.reference,

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.config import StagingConfig
-from daemon.errors import ConfigError
 from daemon.messages import Kind
 from daemon.pipeline import EpochBatch
 from daemon.quality import NO_SIGNAL, OK
 from engines.base import Engine
 from engines.errors import EngineError
+from models.errors import ConfigError
 from models.spec import MIXED, ModelSpec
 from models.stages import ART, UNKNOWN
 

@@ -19,12 +19,13 @@ from daemon.lsl.library import load_pylsl
 from daemon.metrics import Metrics
 from daemon.montage import check_modalities
 from daemon.pipeline import EpochBatch, Pipeline
-from daemon.restart.checkpoint import Adaptation, Clocks
+from daemon.restart.checkpoint import Clocks
 from daemon.restart.recall import Past
 from daemon.state import READY, State, StateWriter
 from daemon.watch.drift import DriftWatch
 from daemon.watch.timestamps import TimestampWatch
 from models.errors import HypnodError
+from models.signal.state import Adaptation
 from models.spec import ModelSpec, Reference
 
 log = structlog.get_logger()
@@ -235,9 +236,14 @@ class Stream:
 
     def _open(self, description: StreamDescription) -> Pipeline:
         log.info("connected", stream=self.name, **_summary(description))
-        staging, quality = self._config.staging, self._config.quality
         pipeline = Pipeline(
-            self._stream, staging, quality, self._spec, description, self._reference
+            self._stream,
+            self._spec,
+            description,
+            self._reference,
+            quality=self._config.quality,
+            hop_s=self._config.staging.hop_s,
+            stall_s=self._config.staging.stall_s,
         )
         if self._learnt is not None:
             pipeline.adapt(self._learnt)

@@ -133,10 +133,18 @@ def messages_page() -> str:
 
 def field_docs(struct: type[msgspec.Struct]) -> dict[str, str]:
     """Return the docstring of each field of a struct: the text that follows it in the source."""
+    docs: dict[str, str] = {}
+    for base in reversed(struct.__mro__):
+        if issubclass(base, msgspec.Struct) and base is not msgspec.Struct:
+            docs |= _own_docs(base)
+    return docs
+
+
+def _own_docs(struct: type[msgspec.Struct]) -> dict[str, str]:
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(struct))).body
+    docs: dict[str, str] = {}
     if not isinstance(body, ast.ClassDef):
-        return {}
-    docs = {}
+        return docs
     for field, text in zip(body.body, body.body[1:], strict=False):
         if (
             isinstance(field, ast.AnnAssign)

@@ -1,6 +1,9 @@
 """What can go wrong, with the exit code each error gives the process.
 
     HypnodError                     1
+    ├── ConfigError                 3   the config, an option, or a value in them
+    ├── StreamError                 5   a stream that is missing, ambiguous or not as configured
+    │   └── UnitError               5   its amplitudes contradict the declared unit
     ├── RecordingError              6   a recording or a hypnogram cannot be used
     ├── SpecError                   4   a model's description contradicts itself
     ├── WeightsError                4   a model's weights are missing or do not fit it
@@ -16,6 +19,22 @@ class HypnodError(Exception):
     """An error whose message a user can act on; `exit_code` is the process's."""
 
     exit_code = 1
+
+
+class ConfigError(HypnodError):
+    """The config file, or one value in it, cannot be used."""
+
+    exit_code = 3
+
+
+class StreamError(HypnodError):
+    """A stream, live or recorded, is missing, ambiguous, or not what the config says."""
+
+    exit_code = 5
+
+
+class UnitError(StreamError):
+    """A stream's amplitudes contradict its declared unit."""
 
 
 class RecordingError(HypnodError):

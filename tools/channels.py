@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from daemon.config import Config, StreamConfig, SubjectConfig
-from daemon.errors import ConfigError
+from daemon.montage import StreamChannels, SubjectChannels
 from daemon.recorded import open_for
+from models.errors import ConfigError
 from models.recordings.open import Recording, open_recording
 
 _NAME = "recording"
@@ -14,18 +14,16 @@ _NAME = "recording"
 
 def choose(
     path: Path,
-    config: Config | None,
-    stream: str | None,
+    stream: StreamChannels | None,
     channels: Mapping[str, Sequence[str]],
     names: Sequence[str],
     modalities: Sequence[str],
-) -> tuple[Recording, StreamConfig, bool]:
+) -> tuple[Recording, StreamChannels, bool]:
     """Open a recording and settle which channels are whose.
 
     Args:
         path: the recording.
-        config: takes precedence.
-        stream: the one of the config's streams; default: its only one.
+        stream: from a config; takes precedence.
         channels: labels by modality, one a subject; empty: they are guessed.
         names: of the subjects; default: m1, m2, …
         modalities: what the model reads.
@@ -37,36 +35,25 @@ def choose(
         ConfigError: the options contradict each other, or the labels do not tell.
         RecordingError: the file cannot be used.
     """
-    match = {"name": path.stem}
     named = any(channels.values())
-    if config is not None:
+    if stream is not None:
         if named or names:
             raise ConfigError(
                 "expected channels and subjects from the config or one by one, found both"
             )
-        chosen = _stream_of(config, stream)
-        return open_for(path, chosen), chosen, False
+        return open_for(path, stream), stream, False
     if named:
-        chosen = StreamConfig(name=_NAME, match=match, subjects=named_subjects(channels, names))
+        chosen = StreamChannels(name=_NAME, subjects=named_subjects(channels, names))
         return open_for(path, chosen), chosen, False
     recording = open_recording(path)
     subjects = guess_subjects(recording.ch_names, modalities)
     if names:
         found = {m: [s.channels[m] for s in subjects if m in s.channels] for m in modalities}
         subjects = named_subjects(found, names)
-    return recording, StreamConfig(name=_NAME, match=match, subjects=subjects), True
+    return recording, StreamChannels(name=_NAME, subjects=subjects), True
 
 
-def _stream_of(config: Config, name: str | None) -> StreamConfig:
-    fitting = [s for s in config.streams if name is None or s.name == name]
-    if len(fitting) != 1:
-        names = ", ".join(s.name for s in config.streams)
-        wanted = f"a stream {name!r} in the config" if name else "one stream in the config"
-        raise ConfigError(f"expected {wanted}, found {names}; choose one with --stream")
-    return fitting[0]
-
-
-def guess_subjects(labels: Sequence[str], modalities: Sequence[str]) -> tuple[SubjectConfig, ...]:
+def guess_subjects(labels: Sequence[str], modalities: Sequence[str]) -> tuple[SubjectChannels, ...]:
     """Pair the channels whose labels differ in the modality alone, such as EEG1 and EMG1.
 
     Subjects are called m1, m2, … in the order of their first channels.
@@ -83,7 +70,7 @@ def guess_subjects(labels: Sequence[str], modalities: Sequence[str]) -> tuple[Su
     whole = [channels for channels in found.values() if len(channels) == len(modalities)]
     if not whole:
         whole = [_lone_subject(labels, list(found.values()), modalities)]
-    return tuple(SubjectConfig(name=f"m{i}", channels=c) for i, c in enumerate(whole, start=1))
+    return tuple(SubjectChannels(name=f"m{i}", channels=c) for i, c in enumerate(whole, start=1))
 
 
 def _lone_subject(
@@ -103,7 +90,7 @@ def _lone_subject(
 
 def named_subjects(
     channels: Mapping[str, Sequence[str]], names: Sequence[str]
-) -> tuple[SubjectConfig, ...]:
+) -> tuple[SubjectChannels, ...]:
     """Return the subjects whose channels were named one by one.
 
     Args:
@@ -123,6 +110,6 @@ def named_subjects(
             f"found {counts} for {len(names)} subjects"
         )
     return tuple(
-        SubjectConfig(name=name, channels={m: labels[i] for m, labels in given.items()})
+        SubjectChannels(name=name, channels={m: labels[i] for m, labels in given.items()})
         for i, name in enumerate(names)
     )

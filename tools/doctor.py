@@ -15,12 +15,11 @@ from rich.table import Table
 
 from daemon.baseline import read_baselines
 from daemon.config import Config, StreamConfig, load_config
-from daemon.errors import StreamError
 from daemon.lsl.library import LIBLSL_NEEDED, check_stream, describe, identify, load_pylsl
 from daemon.montage import Montage
 from engines.bundle import Bundle, open_bundle
 from engines.select import available_engines, explain_auto
-from models.errors import HypnodError
+from models.errors import HypnodError, StreamError
 
 INFO_S = 3.0
 """Longest wait for the full description of a visible stream."""
@@ -220,7 +219,7 @@ def _check_baselines(stream: StreamConfig, config: Config, bundle: Bundle) -> Fi
     """Read a stream's baseline recordings as the daemon does at its start."""
     check = f"baselines of {stream.name}"
     try:
-        read_baselines(stream, config.staging, config.quality, bundle.spec, None)
+        read_baselines(stream, config.staging.hop_s, config.quality, bundle.spec, None)
     except HypnodError as error:
         do = "correct the subject's baseline in the config, or leave it out"
         return Finding(check=check, level="error", found=str(error), do=do)

@@ -15,10 +15,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.config import QualityConfig, StagingConfig, StreamConfig
-from daemon.montage import Montage
-from daemon.pipeline import Pipeline
-from daemon.recorded import chunks, describe, open_for
+from daemon.montage import Montage, StreamChannels
+from daemon.recorded import describe, epochs_of, open_for
 from models.errors import RecordingError
 from models.recordings.edf import read_edf_annotations
 from models.recordings.hypnogram import Hypnogram
@@ -76,7 +74,7 @@ class LabRecording:
 
     name: str
     """For people: its path."""
-    stream: StreamConfig
+    stream: StreamChannels
     """Whose channels are which."""
     subjects: Mapping[str, str]
     """The subject's name everywhere, by its name in `stream`."""
@@ -200,7 +198,7 @@ def _is_scored(found: Found, stages: Sequence[str]) -> bool:
 
 def _open(found: Found, spec: ModelSpec, reading: Reading) -> LabRecording:
     labels = {"eeg": reading.eeg, "emg": reading.emg, "eog": reading.eog}
-    recording, stream, _ = choose(found.recording, None, None, labels, (), spec.modalities)
+    recording, stream, _ = choose(found.recording, None, labels, (), spec.modalities)
     stream = msgspec.structs.replace(stream, unit=reading.unit)
     Montage(stream, describe(recording), spec.modalities)  # refuses before hours of reading
     names = [subject.name for subject in stream.subjects]
@@ -255,16 +253,13 @@ def _condition(lab: LabRecording, spec: ModelSpec) -> tuple[NDArray[np.float32],
     (n_subjects, n, M, T) and (n_subjects, n, M), written in place: a day of eight mice is 3 GB.
     """
     recording = lab.open()
-    pipeline = Pipeline(lab.stream, StagingConfig(), QualityConfig(), spec, describe(recording))
     most = ceil(recording.duration / spec.epoch_s)
     shape = (len(lab.stream.subjects), most, spec.n_modalities)
     epochs, usable = np.empty((*shape, spec.n_times), np.float32), np.empty(shape, np.bool_)
     n = 0
-    for chunk in chunks(recording):
-        pipeline.push(chunk)
-        for batch in pipeline.pop_ready():
-            epochs[:, batch.epoch], usable[:, batch.epoch] = batch.epochs, batch.usable
-            n = batch.epoch + 1
+    for batch in epochs_of(recording, lab.stream, spec):
+        epochs[:, batch.epoch], usable[:, batch.epoch] = batch.epochs, batch.usable
+        n = batch.epoch + 1
     if n == 0:
         raise RecordingError(
             f"{lab.name}: expected at least one epoch of {spec.epoch_s:g} s, "

@@ -11,7 +11,7 @@ from typing import Any
 
 from daemon.chunk import StreamDescription
 from daemon.config import StreamConfig
-from daemon.errors import ConfigError, StreamError
+from models.errors import ConfigError, StreamError
 
 LSL_CONFIG = """\
 [log]

@@ -17,7 +17,6 @@ from daemon.config import Config, StreamConfig
 from daemon.messages import StageMessage
 from daemon.pipeline import EpochBatch, Pipeline
 from daemon.restart.checkpoint import (
-    Adaptation,
     Arrays,
     Checkpoint,
     Clocks,
@@ -32,6 +31,7 @@ from daemon.restart.checkpoint import (
 from daemon.restart.history import History
 from daemon.stager import Estimate, Stager
 from engines.bundle import Bundle
+from models.signal.state import Adaptation
 
 log = structlog.get_logger()
 

@@ -17,8 +17,9 @@ from zmq.utils import z85
 from zmq.utils.monitor import parse_monitor_message
 
 from daemon.config import SecurityConfig
-from daemon.errors import AddressError, ConfigError, KeyFileError
+from daemon.errors import AddressError, KeyFileError
 from daemon.sockets.keys import SECRET_SUFFIX, SERVER_NAME, KeyPair, read_folder, read_pair
+from models.errors import ConfigError
 
 log = structlog.get_logger()
 

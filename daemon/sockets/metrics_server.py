@@ -19,8 +19,9 @@ import structlog
 from prometheus_client import CollectorRegistry, exposition
 
 from daemon.config import MetricsConfig
-from daemon.errors import AddressError, ConfigError
+from daemon.errors import AddressError
 from daemon.sockets.gate import is_loopback
+from models.errors import ConfigError
 
 log = structlog.get_logger()
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from daemon.baseline import read_baselines
-from daemon.config import QualityConfig, StagingConfig, StreamConfig, SubjectConfig
-from daemon.errors import ConfigError
+from daemon.config import StreamConfig, SubjectConfig
 from daemon.messages import StageMessage, StreamMessage
+from daemon.quality import QualityLimits
 from engines.bundle import open_bundle
 from engines.select import open_engine
+from models.errors import ConfigError
 from models.recordings.open import open_recording
 from models.signal.drift import fit_reference
 from models.spec import SPEC_FILE
@@ -76,9 +77,7 @@ def stream(*baselines, labels=("EEG", "EMG"), **settings):
 
 def read(config, bundle):
     manifest = open_bundle(bundle).manifest
-    return read_baselines(
-        config, StagingConfig(), QualityConfig(), manifest.spec, manifest.reference
-    )
+    return read_baselines(config, None, QualityLimits(), manifest.spec, manifest.reference)
 
 
 def test_each_subject_learns_from_its_own_recording(bundle, tmp_path):
@@ -186,8 +185,10 @@ def assert_offline_is_the_same(heard, data, baseline, bundle, folder):
     found = {}
     for path in (baseline, ""):
         with open_engine(opened, "onnxruntime", n_rows=1) as engine:
+            reference = opened.manifest.reference
+            learnt = read_baselines(stream(path), None, QualityLimits(), opened.spec, reference)
             staged = stage_recording(
-                recording, stream(path), engine, reference=opened.manifest.reference
+                recording, stream(path), engine, reference=reference, learnt=learnt
             )
             live = [e for _, new in staged for e in new if e.kind == "live"]
         found[path] = np.array([e.probabilities for e in live])

@@ -3,7 +3,7 @@ import tomllib
 import pytest
 
 from daemon.config import Config, StreamConfig, load_config, parse_config
-from daemon.errors import ConfigError
+from models.errors import ConfigError
 from tests.support.paths import ROOT
 
 TOML = """\

@@ -3,8 +3,8 @@ import pytest
 
 from daemon.chunk import StreamDescription
 from daemon.config import StreamConfig, SubjectConfig
-from daemon.errors import ConfigError, StreamError
 from daemon.montage import Montage
+from models.errors import ConfigError, StreamError
 
 MODALITIES = ("eeg", "emg")
 LABELS = ("EEG1", "EMG1", "EMG2", "Fpz-Cz")

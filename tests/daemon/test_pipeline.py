@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.errors import UnitError
 from daemon.restart.checkpoint import Clocks, decode_state, encode_state
+from models.errors import UnitError
 from tests.support.signals import noise, pipeline, run
 
 

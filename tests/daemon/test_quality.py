@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 
-from daemon.config import QualityConfig
-from daemon.errors import UnitError
-from daemon.quality import Quality, check_unit
+from daemon.quality import Quality, QualityLimits, check_unit
+from models.errors import UnitError
 
 SFREQ = 512
-QUALITY = Quality(QualityConfig(), ("eeg", "emg"), 1, SFREQ)
+QUALITY = Quality(QualityLimits(), ("eeg", "emg"), 1, SFREQ)
 TIME = np.arange(SFREQ) / SFREQ
 
 

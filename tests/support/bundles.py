@@ -69,8 +69,15 @@ def make_bundle(folder: Path, n_context: int = 16, **architecture: int) -> Path:
 @cache
 def _make_once(n_context: int, architecture: tuple[tuple[str, int], ...]) -> Path:
     key = hashlib.sha256(repr((n_context, architecture, torch.__version__)).encode())
-    for name in ("sdreamer", "sdreamer_block", "checkpoint", "export", "spec"):
-        key.update((ROOT / "models" / f"{name}.py").read_bytes())
+    sources = (
+        "sdreamer/net.py",
+        "sdreamer/block.py",
+        "training/export.py",
+        "weights.py",
+        "spec.py",
+    )
+    for name in sources:
+        key.update((ROOT / "models" / name).read_bytes())
     key.update(Path(__file__).read_bytes())
     bundle = ROOT / ".pytest_cache" / "bundles" / key.hexdigest()[:16]
     if not bundle.exists():

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.chunk import Chunk, StreamDescription
-from daemon.config import QualityConfig, StagingConfig, StreamConfig, SubjectConfig
+from daemon.config import StagingConfig, StreamConfig, SubjectConfig
 from daemon.pipeline import EpochBatch, Pipeline
 from models.spec import Band, ModelSpec
 from models.stages import MOUSE
@@ -42,10 +42,10 @@ def pipeline(
 ) -> Pipeline:
     return Pipeline(
         stream_config(n_subjects),
-        StagingConfig(hop_s=hop_s),
-        QualityConfig(),
         SPEC,
         description(n_subjects, sfreq, unit),
+        hop_s=hop_s,
+        stall_s=StagingConfig().stall_s,
     )
 
 

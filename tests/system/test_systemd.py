@@ -15,8 +15,9 @@ import uuid
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.errors import AddressError, ConfigError, KeyFileError, StreamError
+from daemon.errors import AddressError, KeyFileError
 from engines.errors import EngineError
+from models.errors import ConfigError, StreamError
 from tests.daemon.test_service import fill
 from tests.rigs.daemon import TIMEOUT_S, Daemon, start, write_config
 from tests.rigs.lsl import ROOT, Source

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from scipy import io
 
-from daemon.errors import StreamError
-from models.errors import RecordingError
+from models.errors import RecordingError, StreamError
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.writers import write_csv, write_edf, write_events
 from models.simulator.simulate import iterate_subjects, simulate_recording

@@ -17,14 +17,8 @@ from daemon.journal.sync import sync
 from daemon.journal.writer import Journal
 from daemon.messages import SCHEMA, StageMessage
 from daemon.metrics import Metrics
-from daemon.restart.checkpoint import (
-    Adaptation,
-    Checkpoint,
-    Clocks,
-    PipelineState,
-    encode_arrays,
-    encode_state,
-)
+from daemon.restart.checkpoint import Checkpoint, Clocks, encode_arrays, encode_state
+from models.signal.state import Adaptation, PipelineState
 from models.spec import ModelSpec
 from tools.measure import Percentiles, percentiles
 

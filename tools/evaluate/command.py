@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from daemon.errors import ConfigError
 from engines.bundle import open_bundle
 from engines.select import AUTO
+from models.errors import ConfigError
 from models.spec import ModelSpec
 from models.stages import MOUSE
 from models.subject import FIRST_UNSEEN_SEED

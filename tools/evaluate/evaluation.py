@@ -11,14 +11,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.config import StreamConfig, SubjectConfig
-from daemon.errors import ConfigError
 from daemon.messages import Kind
+from daemon.montage import StreamChannels, SubjectChannels
 from daemon.stager import Estimate
 from engines.base import Engine
 from engines.bundle import Bundle
 from engines.select import open_engine
-from models.errors import RecordingError
+from models.errors import ConfigError, RecordingError
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.open import ArrayRecording, Description, Recording
 from models.recordings.scores import Tally, tally
@@ -146,10 +145,9 @@ def simulate_mice(seeds: Iterable[int], hours: float, sfreq: float) -> Iterator[
         channels = {"eeg": mouse.ch_names[0], "emg": mouse.ch_names[1]}
         yield LabRecording(
             name=name,
-            stream=StreamConfig(
+            stream=StreamChannels(
                 name="simulated",
-                match={"name": name},
-                subjects=(SubjectConfig(name="m1", channels=channels),),
+                subjects=(SubjectChannels(name="m1", channels=channels),),
             ),
             subjects={"m1": name},
             hypnograms={"m1": Hypnogram.from_epochs(mouse.hypnograms[0], mouse.epoch_s)},
@@ -209,7 +207,7 @@ def compared_s(hypnogram: Hypnogram, spec: ModelSpec) -> float:
     return max(hypnogram.epoch_s or 0.0, spec.epoch_s)
 
 
-def source_of(lab: LabRecording, subject: SubjectConfig, epoch_s: float) -> Source:
+def source_of(lab: LabRecording, subject: SubjectChannels, epoch_s: float) -> Source:
     """Return what a subject of a recording is read from, compared in epochs of this length."""
     return Source(
         recording=lab.name,
@@ -246,7 +244,7 @@ def _stage(
     return nights
 
 
-def _withhold(lab: LabRecording, without: tuple[str, ...]) -> StreamConfig:
+def _withhold(lab: LabRecording, without: tuple[str, ...]) -> StreamChannels:
     """Return the stream as if its subjects had no such channels."""
     subjects = []
     for subject in lab.stream.subjects:

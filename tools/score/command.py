@@ -9,7 +9,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
+from daemon.baseline import read_baselines
 from daemon.config import Config, StreamConfig, load_config
+from daemon.montage import StreamChannels
 from daemon.stager import Estimate, hops_per_epoch
 from engines.bundle import Bundle, open_bundle
 from engines.select import open_engine
@@ -98,7 +100,7 @@ def score(
     opened = open_bundle(bundle or (Path(base.engine.bundle) if base.engine.bundle else None))
     labels = {"eeg": eeg or [], "emg": emg or [], "eog": eog or []}
     recording, chosen, guessed = choose(
-        file, base if config else None, stream, labels, subject or [], opened.spec.modalities
+        file, base.stream(stream) if config else None, labels, subject or [], opened.spec.modalities
     )
     if unit is not None:
         chosen = msgspec.structs.replace(chosen, unit=unit)
@@ -149,7 +151,7 @@ def _stage(
     bundle: Bundle,
     kind: str | None,
     recording: Recording,
-    stream: StreamConfig,
+    stream: StreamChannels,
     config: Config,
     console: Console,
 ) -> tuple[list[Estimate], str]:
@@ -166,17 +168,19 @@ def _stage(
     )
     with engine, Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("staging", total=recording.n_samples)
-        reference = bundle.manifest.reference
-        staged = stage_recording(
-            recording, stream, engine, config.staging, config.quality, reference
-        )
+        staging, quality = config.staging, config.quality
+        spec, reference = bundle.spec, bundle.manifest.reference
+        learnt = None
+        if isinstance(stream, StreamConfig):  # only a config names baselines
+            learnt = read_baselines(stream, staging.hop_s, quality, spec, reference)
+        staged = stage_recording(recording, stream, engine, staging, quality, reference, learnt)
         for n_read, new in staged:
             estimates += new
             progress.update(task, completed=n_read)
         return estimates, engine.description
 
 
-def _say_guess(console: Console, stream: StreamConfig) -> None:
+def _say_guess(console: Console, stream: StreamChannels) -> None:
     for subject in stream.subjects:
         channels = ", ".join(f"{m} = {label}" for m, label in subject.channels.items())
         console.print(f"guessed from the labels: {subject.name}: {channels}", highlight=False)

@@ -2,23 +2,26 @@
 
 from collections.abc import Iterator
 
-from daemon.baseline import read_baselines
-from daemon.config import QualityConfig, StagingConfig, StreamConfig
+from daemon.config import StagingConfig
+from daemon.montage import StreamChannels
 from daemon.pipeline import Pipeline
+from daemon.quality import QualityLimits
 from daemon.recorded import chunks, describe
 from daemon.stager import Estimate, Stager
 from engines.base import Engine
 from models.recordings.open import Recording
+from models.signal.state import Adaptation
 from models.spec import Reference
 
 
 def stage_recording(
     recording: Recording,
-    stream: StreamConfig,
+    stream: StreamChannels,
     engine: Engine,
     staging: StagingConfig | None = None,
-    quality: QualityConfig | None = None,
+    quality: QualityLimits | None = None,
     reference: Reference | None = None,
+    learnt: Adaptation | None = None,
 ) -> Iterator[tuple[int, list[Estimate]]]:
     """Stage a recording from its first to its last complete epoch.
 
@@ -29,6 +32,7 @@ def stage_recording(
         staging: hop and lag of the final reading.
         quality: when an epoch cannot be used.
         reference: what the model's training animals look like; None: drift is not measured.
+        learnt: of the same animals before; None: everything is learnt from the first epoch on.
 
     Yields:
         How many samples were read, and the estimates that are new since then; last the final
@@ -37,9 +41,15 @@ def stage_recording(
     Raises:
         HypnodError: the recording does not fit the config, or the engine failed.
     """
-    staging, quality = staging or StagingConfig(), quality or QualityConfig()
-    pipeline = Pipeline(stream, staging, quality, engine.spec, describe(recording), reference)
-    learnt = read_baselines(stream, staging, quality, engine.spec, reference)
+    staging = staging or StagingConfig()
+    pipeline = Pipeline(
+        stream,
+        engine.spec,
+        describe(recording),
+        reference,
+        quality=quality,
+        hop_s=staging.hop_s,
+    )
     if learnt is not None:
         pipeline.adapt(learnt)
     stager = Stager(engine, {stream.name: [s.name for s in stream.subjects]}, staging)

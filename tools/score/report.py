@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from daemon.config import SubjectConfig
 from daemon.messages import Kind
-from daemon.montage import Montage
+from daemon.montage import Montage, SubjectChannels
 from daemon.recorded import CHUNK_S, describe
 from daemon.stager import Estimate
 from models.recordings.agreement import Agreement
@@ -186,7 +185,7 @@ def summarise(scored: Scored) -> Summary:
     )
 
 
-def _summarise(scored: Scored, subject: SubjectConfig) -> SubjectSummary:
+def _summarise(scored: Scored, subject: SubjectChannels) -> SubjectSummary:
     epochs = scored.epochs(subject.name)
     counts = Counter(e.stage for e in epochs)
     stages = (*scored.bundle.spec.stages, ART, UNKNOWN)

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from daemon.config import StreamConfig
 from daemon.messages import Kind
+from daemon.montage import StreamChannels
 from daemon.stager import Estimate
 from engines.bundle import Bundle
 from models.recordings.agreement import Agreement, compare
@@ -20,7 +20,7 @@ class Scored:
     """A staged recording, with all that the outputs need."""
 
     recording: Recording
-    stream: StreamConfig
+    stream: StreamChannels
     bundle: Bundle
     engine: str
     kind: Kind

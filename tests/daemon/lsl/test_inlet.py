@@ -7,8 +7,8 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from daemon.errors import StreamError
 from daemon.lsl.inlet import Inlet
+from models.errors import StreamError
 from tests.rigs.lsl import Source, collect, connect, stream_config, wait_until
 
 

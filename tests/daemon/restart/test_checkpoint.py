@@ -7,9 +7,7 @@ import pytest
 from daemon.config import StagingConfig
 from daemon.restart import checkpoint
 from daemon.restart.checkpoint import (
-    Adaptation,
     Clocks,
-    PipelineState,
     decode_arrays,
     decode_state,
     encode_arrays,
@@ -17,6 +15,7 @@ from daemon.restart.checkpoint import (
     fingerprint,
     judge,
 )
+from models.signal.state import Adaptation, PipelineState
 from tests.support.signals import noise, pipeline, run, stream_config
 
 SPAN_S = 16.0

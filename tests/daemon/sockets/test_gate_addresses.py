@@ -6,9 +6,10 @@ import pytest
 import structlog
 
 from daemon.config import PublishConfig, SecurityConfig
-from daemon.errors import AddressError, ConfigError, KeyFileError
+from daemon.errors import AddressError, KeyFileError
 from daemon.sockets.gate import Gate
 from daemon.sockets.publisher import Publisher
+from models.errors import ConfigError
 from tests.support.site import TIMEOUT_S, Site, heartbeat
 from tools.client.subscriber import Subscriber
 

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from daemon.config import MetricsConfig
-from daemon.errors import ConfigError
 from daemon.metrics import Metrics
 from daemon.sockets import metrics_server
 from daemon.sockets.metrics_server import MetricsServer
+from models.errors import ConfigError
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from rich.progress import track
 from scipy import signal
 
 from daemon.chunk import Chunk, StreamDescription
-from daemon.config import QualityConfig, StagingConfig, StreamConfig, SubjectConfig
+from daemon.config import StreamConfig, SubjectConfig
 from daemon.pipeline import EpochBatch, Pipeline
 from daemon.recorded import chunks
 from engines.bundle import open_bundle
@@ -74,8 +74,7 @@ def condition(
 ) -> Iterator[EpochBatch]:
     """Yield the epochs of an animal as the daemon makes them."""
     config, description = stream(sfreq)
-    quality, staging = QualityConfig(), StagingConfig()
-    pipeline = Pipeline(config, staging, quality, spec, description, reference)
+    pipeline = Pipeline(config, spec, description, reference)
     for chunk in parts:
         pipeline.push(chunk)
         yield from pipeline.pop_ready()

@@ -13,10 +13,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.config import QualityConfig, StagingConfig, StreamConfig, SubjectConfig
+from daemon.config import StreamConfig, SubjectConfig
 from daemon.messages import Kind
-from daemon.pipeline import EpochBatch, Pipeline
-from daemon.recorded import chunks, describe
+from daemon.pipeline import EpochBatch
+from daemon.recorded import epochs_of
 from daemon.stager import Estimate
 from engines.bundle import Bundle
 from engines.select import open_engine
@@ -157,11 +157,7 @@ def _measure(path: Path, spec: ModelSpec) -> tuple[Features, NDArray[np.bool_]]:
 
 def _condition(path: Path, spec: ModelSpec) -> Iterator[EpochBatch]:
     recording = open_recording(path, list(CHANNELS.values()))
-    stream = _stream(list(CHANNELS))
-    pipeline = Pipeline(stream, StagingConfig(), QualityConfig(), spec, describe(recording))
-    for chunk in chunks(recording):
-        pipeline.push(chunk)
-        yield from pipeline.pop_ready()
+    return epochs_of(recording, _stream(list(CHANNELS)), spec)
 
 
 def _probabilities(estimates: Sequence[Estimate], stages: Sequence[str]) -> NDArray[np.floating]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from daemon.errors import ConfigError
+from models.errors import ConfigError
 from models.recordings.hypnogram import Hypnogram, read_hypnogram
 from models.recordings.writers import write_csv
 from models.simulator.simulate import iterate_subjects

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.errors import ConfigError
 from daemon.stager import Estimate
+from models.errors import ConfigError
 from models.stages import ART, MOUSE, UNKNOWN
 from models.training.evaluate import average
 from tools.score.aggregate import aggregate, check_epoch

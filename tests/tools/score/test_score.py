@@ -11,11 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from daemon.config import StagingConfig
-from daemon.errors import ConfigError, StreamError, UnitError
 from daemon.stager import Stager
 from engines.bundle import open_bundle
 from engines.select import open_engine
-from models.errors import RecordingError
+from models.errors import ConfigError, RecordingError, StreamError, UnitError
 from models.recordings.hypnogram import Hypnogram, read_hypnogram
 from models.recordings.open import open_recording
 from models.stages import ART, MOUSE, UNKNOWN

@@ -1,0 +1,38 @@
+"""What a pipeline knows besides its samples: what a restart needs to go on with."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Adaptation:
+    """What a pipeline has learnt of its animals, without any label."""
+
+    level: NDArray[np.float64]
+    """(n_subjects, n_modalities), running log amplitude."""
+    seen_s: NDArray[np.float64]
+    """(n_subjects, n_modalities), usable signal that it was learnt from, s."""
+    averages: NDArray[np.float64]
+    """(n_subjects, n_modalities, n_averages), what drift is measured from; without a reference
+    there are none."""
+    averaged_s: NDArray[np.float64]
+    """(n_subjects, n_modalities), usable signal that they were made of, s."""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineState:
+    """Where a pipeline stands after an epoch; its filters always start anew."""
+
+    origin: float
+    """Onset of epoch 0, on the source's clock, s."""
+    next_epoch: int
+    """The epoch that is cut next."""
+    newest: float
+    """Time of the newest sample, on the source's clock as shifted, s."""
+    drift: float
+    """Tracked correction of the sampling interval, s."""
+    clock_shift: float
+    """What is added to timestamps, as the source's clock was set, s."""
+    adaptation: Adaptation
