@@ -11,10 +11,10 @@ import numpy as np
 import structlog
 
 from daemon.config import StreamConfig, SubjectConfig
-from daemon.pipeline import Pipeline
-from daemon.quality import QualityLimits
-from daemon.recorded import chunks, describe, open_for
 from models.errors import ConfigError, HypnodError
+from models.recordings.as_stream import chunks, describe, open_for
+from models.signal.pipeline import Pipeline
+from models.signal.quality import QualityLimits
 from models.signal.state import Adaptation
 from models.spec import ModelSpec, Reference
 

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
-from daemon.montage import StreamChannels, SubjectChannels
-from daemon.quality import QualityLimits
 from models.errors import ConfigError
+from models.signal.montage import StreamChannels, SubjectChannels
+from models.signal.quality import QualityLimits
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 LslProperty = Annotated[str, msgspec.Meta(pattern=r"^(name|type|source_id|hostname)$")]

@@ -8,13 +8,13 @@ from daemon.lsl.outlet import StageOutlet
 from daemon.messages import StageMessage
 from daemon.metrics import Metrics
 from daemon.outbox import Outbox
-from daemon.pipeline import EpochBatch
 from daemon.restart.checkpoint import Checkpoint
 from daemon.restart.recall import Recall
 from daemon.stager import Estimate, Stager
 from daemon.state import StateWriter
 from daemon.stream import Stream
 from daemon.watch.engine import EngineWatch
+from models.signal.pipeline import EpochBatch
 
 
 class Rounds:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from daemon.config import StagingConfig
 from daemon.messages import Kind
-from daemon.pipeline import EpochBatch
-from daemon.quality import NO_SIGNAL, OK
 from engines.base import Engine
 from engines.errors import EngineError
 from models.errors import ConfigError
+from models.signal.pipeline import EpochBatch
+from models.signal.quality import NO_SIGNAL, OK
 from models.spec import MIXED, ModelSpec
 from models.stages import ART, UNKNOWN
 

@@ -12,19 +12,19 @@ from collections import deque
 
 import structlog
 
-from daemon.chunk import Chunk, StreamDescription
 from daemon.config import Config, StreamConfig
 from daemon.lsl.inlet import Inlet
 from daemon.lsl.library import load_pylsl
 from daemon.metrics import Metrics
-from daemon.montage import check_modalities
-from daemon.pipeline import EpochBatch, Pipeline
 from daemon.restart.checkpoint import Clocks
 from daemon.restart.recall import Past
 from daemon.state import READY, State, StateWriter
 from daemon.watch.drift import DriftWatch
 from daemon.watch.timestamps import TimestampWatch
 from models.errors import HypnodError
+from models.signal.chunk import Chunk, StreamDescription
+from models.signal.montage import check_modalities
+from models.signal.pipeline import EpochBatch, Pipeline
 from models.signal.state import Adaptation
 from models.spec import ModelSpec, Reference
 

@@ -16,10 +16,10 @@ from rich.table import Table
 from daemon.baseline import read_baselines
 from daemon.config import Config, StreamConfig, load_config
 from daemon.lsl.library import LIBLSL_NEEDED, check_stream, describe, identify, load_pylsl
-from daemon.montage import Montage
 from engines.bundle import Bundle, open_bundle
 from engines.select import available_engines, explain_auto
 from models.errors import HypnodError, StreamError
+from models.signal.montage import Montage
 
 INFO_S = 3.0
 """Longest wait for the full description of a visible stream."""

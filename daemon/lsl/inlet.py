@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from daemon.chunk import Chunk, StreamDescription
 from daemon.config import StreamConfig
 from daemon.lsl.library import check_stream, identify, load_pylsl, match_predicate
 from daemon.lsl.progress import KEY, ProgressSender
 from models.errors import HypnodError, StreamError
+from models.signal.chunk import Chunk, StreamDescription
 
 BUFFER_S = 360
 """Samples kept for a late poll, s at the nominal rate. LSL drops the oldest beyond."""

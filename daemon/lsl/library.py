@@ -9,9 +9,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from daemon.chunk import StreamDescription
 from daemon.config import StreamConfig
 from models.errors import ConfigError, StreamError
+from models.signal.chunk import StreamDescription
 
 LSL_CONFIG = """\
 [log]

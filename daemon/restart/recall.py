@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from daemon.config import Config, StreamConfig
 from daemon.messages import StageMessage
-from daemon.pipeline import EpochBatch, Pipeline
 from daemon.restart.checkpoint import (
     Arrays,
     Checkpoint,
@@ -31,6 +30,7 @@ from daemon.restart.checkpoint import (
 from daemon.restart.history import History
 from daemon.stager import Estimate, Stager
 from engines.bundle import Bundle
+from models.signal.pipeline import EpochBatch, Pipeline
 from models.signal.state import Adaptation
 
 log = structlog.get_logger()

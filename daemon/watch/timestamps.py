@@ -6,7 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from daemon.metrics import Metrics
-from daemon.timeline import Timeline
+from models.signal.timeline import Timeline
 
 log = structlog.get_logger()
 

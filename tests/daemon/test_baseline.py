@@ -11,12 +11,12 @@ import pytest
 from daemon.baseline import read_baselines
 from daemon.config import StreamConfig, SubjectConfig
 from daemon.messages import StageMessage, StreamMessage
-from daemon.quality import QualityLimits
 from engines.bundle import open_bundle
 from engines.select import open_engine
 from models.errors import ConfigError
 from models.recordings.open import open_recording
 from models.signal.drift import fit_reference
+from models.signal.quality import QualityLimits
 from models.spec import SPEC_FILE
 from models.subject import Subject
 from models.training.dataset import condition

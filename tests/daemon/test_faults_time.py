@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import structlog
 
-import daemon.pace
+import models.signal.pace
 from daemon.config import StagingConfig
 from daemon.lsl.inlet import BUFFER_S
 from daemon.messages import StageMessage
@@ -114,7 +114,7 @@ def warnings(logs):
 @pytest.mark.parametrize("jump_s", [2.0, -2.0, 1e6, -1e6])
 def test_a_clock_that_is_set(rig, source, monkeypatch, jump_s):
     """By 2 s or to another year, forth or back: samples that come as time passes stay there."""
-    monkeypatch.setattr(daemon.pace, "_WINDOW_S", 0.3)
+    monkeypatch.setattr(models.signal.pace, "_WINDOW_S", 0.3)
     began, sent = source.clock(), 0
 
     def sent_until(end_s, shift_s):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from daemon.config import StagingConfig
-from daemon.pipeline import EpochBatch
 from daemon.stager import Stager
 from engines.bundle import open_bundle
 from engines.select import open_engine
 from models.errors import ConfigError
+from models.signal.pipeline import EpochBatch
 from models.signal.state import Adaptation, PipelineState
 from tests.support.bundles import TINY, make_bundle
 

@@ -15,9 +15,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.chunk import Chunk
 from daemon.config import StreamConfig, SubjectConfig
 from daemon.lsl.inlet import Inlet
+from models.signal.chunk import Chunk
 from tests.support.paths import ROOT
 
 

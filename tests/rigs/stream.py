@@ -18,19 +18,19 @@ import pylsl
 import pytest
 from numpy.typing import NDArray
 
-from daemon.chunk import Chunk
 from daemon.config import Config, JournalConfig, PublishConfig, StagingConfig
 from daemon.journal.writer import Journal
 from daemon.messages import Message, StreamMessage
 from daemon.metrics import Metrics
 from daemon.notify import Notifier
 from daemon.outbox import Outbox
-from daemon.pipeline import EpochBatch
 from daemon.restart.checkpoint import Checkpoint
 from daemon.restart.recall import Past
 from daemon.sockets.publisher import Publisher
 from daemon.state import StateWriter
 from daemon.stream import Stream
+from models.signal.chunk import Chunk
+from models.signal.pipeline import EpochBatch
 from tests.rigs.lsl import Source, stream_config, wait_until
 from tests.support.signals import SPEC, pipeline
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.chunk import Chunk, StreamDescription
 from daemon.config import StagingConfig, StreamConfig, SubjectConfig
-from daemon.pipeline import EpochBatch, Pipeline
+from models.signal.chunk import Chunk, StreamDescription
+from models.signal.pipeline import EpochBatch, Pipeline
 from models.spec import Band, ModelSpec
 from models.stages import MOUSE
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from models.recordings.lab import Reading
 from models.simulator.simulate import iterate_subjects
 from models.subject import Subject
 from models.training.run import Pass
 from models.training.train import Watcher
-from tools.lab import Reading
 from tools.simulate import write_edf
 from tools.train.command import TrainOptions
 

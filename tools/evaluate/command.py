@@ -13,12 +13,12 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 from engines.bundle import open_bundle
 from engines.select import AUTO
 from models.errors import ConfigError
+from models.recordings.lab import LabRecording, Reading, open_lab
 from models.spec import ModelSpec
 from models.stages import MOUSE
 from models.subject import FIRST_UNSEEN_SEED
 from tools.evaluate.evaluation import choose_withheld, evaluate_recordings, simulate_mice
 from tools.evaluate.report import print_evaluation, report, write_subjects
-from tools.lab import LabRecording, Reading, open_lab
 from tools.score.command import Unit, check_outputs
 
 

@@ -12,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.messages import Kind
-from daemon.montage import StreamChannels, SubjectChannels
 from daemon.stager import Estimate
 from engines.base import Engine
 from engines.bundle import Bundle
 from engines.select import open_engine
 from models.errors import ConfigError, RecordingError
 from models.recordings.hypnogram import Hypnogram
+from models.recordings.lab import LabRecording
 from models.recordings.open import ArrayRecording, Description, Recording
 from models.recordings.scores import Tally, tally
+from models.signal.montage import StreamChannels, SubjectChannels
 from models.simulator.simulate import simulate_recording
 from models.spec import ModelSpec
 from models.stages import UNSCORED, to_indices
-from tools.lab import LabRecording
 from tools.score.aggregate import aggregate, check_epoch
 from tools.score.offline import stage_recording
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.montage import to_microvolts
 from models.errors import StreamError
+from models.signal.montage import to_microvolts
 from tools.replay.fault_plan import (
     DELIVERY,
     HELD,

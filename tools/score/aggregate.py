@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from daemon.quality import OK
 from daemon.stager import Estimate
 from models.errors import ConfigError
+from models.signal.quality import OK
 from models.stages import ART, UNKNOWN
 
 _TOLERANCE_S = 1e-6

@@ -11,14 +11,14 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from daemon.baseline import read_baselines
 from daemon.config import Config, StreamConfig, load_config
-from daemon.montage import StreamChannels
 from daemon.stager import Estimate, hops_per_epoch
 from engines.bundle import Bundle, open_bundle
 from engines.select import open_engine
 from models.errors import RecordingError
+from models.recordings.channels import choose
+from models.recordings.hypnograms import read_hypnograms
 from models.recordings.open import Recording
-from tools.channels import choose
-from tools.hypnograms import read_hypnograms
+from models.signal.montage import StreamChannels
 from tools.score.aggregate import check_epoch
 from tools.score.offline import stage_recording
 from tools.score.report import print_report, write_files, write_pictures

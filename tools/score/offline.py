@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 from daemon.config import StagingConfig
-from daemon.montage import StreamChannels
-from daemon.pipeline import Pipeline
-from daemon.quality import QualityLimits
-from daemon.recorded import chunks, describe
 from daemon.stager import Estimate, Stager
 from engines.base import Engine
+from models.recordings.as_stream import chunks, describe
 from models.recordings.open import Recording
+from models.signal.montage import StreamChannels
+from models.signal.pipeline import Pipeline
+from models.signal.quality import QualityLimits
 from models.signal.state import Adaptation
 from models.spec import Reference
 

@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 from daemon.messages import Kind
-from daemon.montage import Montage, SubjectChannels
-from daemon.recorded import CHUNK_S, describe
 from daemon.stager import Estimate
 from models.recordings.agreement import Agreement
+from models.recordings.as_stream import CHUNK_S, describe
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.writers import write_edf, write_events, write_table
+from models.signal.montage import Montage, SubjectChannels
 from models.stages import ART, UNKNOWN
 from tools.score.scored import Scored
 from tools.view.live import STAGE_STYLES

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from daemon.messages import Kind
-from daemon.montage import StreamChannels
 from daemon.stager import Estimate
 from engines.bundle import Bundle
 from models.recordings.agreement import Agreement, compare
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.open import Recording
+from models.signal.montage import StreamChannels
 from tools.score.aggregate import aggregate
 
 

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from engines.bundle import open_bundle
 from models.errors import RecordingError, SpecError, WeightsError
+from models.recordings.lab import Reading
 from models.spec import FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
-from tools.lab import Reading
 from tools.train.report import print_report
 
 Device = Literal["auto", "cpu", "cuda"]

@@ -7,6 +7,7 @@ import msgspec
 from rich.progress import Progress
 
 from models.errors import RecordingError
+from models.recordings.lab import open_lab, read_subjects
 from models.spec import ModelSpec
 from models.subject import FIRST_UNSEEN_SEED, Subject
 from models.training.dataset import pack, simulate_packed
@@ -14,7 +15,6 @@ from models.training.splits import check_enough
 from models.training.train import PAPER_RECIPE, TrainConfig, mouse_spec
 from tools.evaluate.evaluation import Source, compared_s, source_of
 from tools.evaluate.report import in_words
-from tools.lab import open_lab, read_subjects
 from tools.train.command import TrainOptions
 
 FINE_TUNING = TrainConfig(passes=20, patience=4, learning_rate=1e-4)

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.messages import Heartbeat, StageMessage, StreamMessage
-from daemon.quality import OK
 from daemon.state import READY, State
+from models.signal.quality import OK
 from models.stages import ART, UNKNOWN
 from tools.client.subscriber import SILENT_S, Received, Subscriber
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from daemon.quality import OK
+from models.signal.quality import OK
 from tools.view.overview import Overview
 
 INK = "#333333"

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.epochs import EpochBuffer
 from models.signal.conditioning import Conditioner
+from models.signal.epochs import EpochBuffer
 from models.subject import Subject
 from models.training.dataset import (
     condition,

@@ -15,13 +15,13 @@ from rich.console import Console
 from rich.progress import track
 from scipy import signal
 
-from daemon.chunk import Chunk, StreamDescription
 from daemon.config import StreamConfig, SubjectConfig
-from daemon.pipeline import EpochBatch, Pipeline
-from daemon.recorded import chunks
 from engines.bundle import open_bundle
+from models.recordings.as_stream import chunks
 from models.recordings.open import open_recording
+from models.signal.chunk import Chunk, StreamDescription
 from models.signal.drift import fit_reference
+from models.signal.pipeline import EpochBatch, Pipeline
 from models.simulator.simulate import simulate_recording
 from models.spec import ModelSpec, Reference
 from models.subject import Subject

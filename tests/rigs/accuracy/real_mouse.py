@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from daemon.config import StreamConfig, SubjectConfig
 from daemon.messages import Kind
-from daemon.pipeline import EpochBatch
-from daemon.recorded import epochs_of
 from daemon.stager import Estimate
 from engines.bundle import Bundle
 from engines.select import open_engine
 from models.recordings.agreement import Agreement, compare
+from models.recordings.as_stream import epochs_of
 from models.recordings.hypnogram import Hypnogram, read_hypnogram
 from models.recordings.open import open_recording
+from models.signal.pipeline import EpochBatch
 from models.spec import ModelSpec
 from tests.rigs.accuracy.disagreements import Disagreement, Evidence, explain, read_seen
 from tests.rigs.accuracy.threshold_scorer import EPOCH_S, Features, measure, score_by_rule

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from PIL import Image
 
-from daemon.recorded import CHUNK_S
+from models.recordings.as_stream import CHUNK_S
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.open import open_recording
 from models.recordings.writers import replacing

@@ -20,6 +20,7 @@ from engines.select import AUTO
 from models.errors import RecordingError
 from models.fit.semireal import synthesise, write
 from models.fit.signals import halves, read_band_powers
+from models.recordings.lab import LabRecording, open_lab
 from models.recordings.writers import replacing
 from models.subject import FIRST_UNSEEN_SEED
 from tests.rigs.accuracy.page import Accuracy, AtRate, write_page
@@ -27,7 +28,6 @@ from tests.rigs.accuracy.real_mouse import RealMouse, look_at
 from tests.support.paths import ROOT
 from tools.evaluate.evaluation import choose_withheld, evaluate_recordings, simulate_mice
 from tools.evaluate.report import Evaluation, report
-from tools.lab import LabRecording, open_lab
 
 SFREQS = (512.0, 1000.0, 128.0)
 """Of the simulated mice; at the first one, each modality is also read alone."""

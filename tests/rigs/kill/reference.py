@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from daemon.chunk import Chunk, StreamDescription
 from daemon.config import StagingConfig, StreamConfig
-from daemon.pipeline import Pipeline
 from daemon.stager import Estimate, Stager
 from engines.bundle import Bundle
 from engines.select import open_engine
+from models.signal.chunk import Chunk, StreamDescription
+from models.signal.pipeline import Pipeline
 from tests.rigs.kill.source import LABELS, SFREQ, SUBJECTS, KillSource
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.chunk import Chunk, StreamDescription
 from daemon.lsl.inlet import Inlet
 from models.recordings.open import open_recording
+from models.signal.chunk import Chunk, StreamDescription
 from tests.rigs.lsl import stream_config, wait_until
 from tests.tools.replay.test_faults import (
     CH_NAMES,

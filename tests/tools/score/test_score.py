@@ -15,13 +15,13 @@ from daemon.stager import Stager
 from engines.bundle import open_bundle
 from engines.select import open_engine
 from models.errors import ConfigError, RecordingError, StreamError, UnitError
+from models.recordings.channels import guess_subjects, named_subjects
 from models.recordings.hypnogram import Hypnogram, read_hypnogram
 from models.recordings.open import open_recording
 from models.stages import ART, MOUSE, UNKNOWN
 from tests.support import signals
 from tests.support.bundles import TINY, make_bundle
 from tests.support.edf import write_interrupted_edf
-from tools.channels import guess_subjects, named_subjects
 from tools.cli import app
 from tools.score.offline import stage_recording
 from tools.score.report import summarise

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from daemon.quality import Quality, QualityLimits, check_unit
 from models.errors import UnitError
+from models.signal.quality import Quality, QualityLimits, check_unit
 
 SFREQ = 512
 QUALITY = Quality(QualityLimits(), ("eeg", "emg"), 1, SFREQ)

@@ -15,18 +15,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.montage import Montage, StreamChannels
-from daemon.recorded import describe, epochs_of, open_for
 from models.errors import RecordingError
+from models.recordings.as_stream import describe, epochs_of, open_for
+from models.recordings.channels import choose
 from models.recordings.edf import read_edf_annotations
 from models.recordings.hypnogram import Hypnogram
+from models.recordings.hypnograms import read_hypnograms
 from models.recordings.mat import has_mat_scores
 from models.recordings.open import Recording
+from models.signal.montage import Montage, StreamChannels
 from models.spec import ModelSpec
 from models.stages import find_stage, to_indices
 from models.subject import Subject
-from tools.channels import choose
-from tools.hypnograms import read_hypnograms
 
 RECORDINGS = (".edf", ".bdf", ".rec", ".mat", ".xdf")
 """Extensions of what is taken for a recording."""

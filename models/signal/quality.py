@@ -7,8 +7,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.montage import to_microvolts
 from models.errors import UnitError
+from models.signal.montage import to_microvolts
 
 OK = "ok"
 MISSING = "missing"

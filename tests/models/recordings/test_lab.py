@@ -7,6 +7,7 @@ from scipy import io
 
 from models.errors import RecordingError, StreamError
 from models.recordings.hypnogram import Hypnogram
+from models.recordings.lab import Reading, find_recordings, open_lab, read_subjects
 from models.recordings.writers import write_csv, write_edf, write_events
 from models.simulator.simulate import iterate_subjects, simulate_recording
 from models.stages import MOUSE, UNSCORED, to_indices
@@ -14,7 +15,6 @@ from models.training.dataset import condition
 from tests.support.edf import write_interrupted_edf
 from tests.support.signals import SPEC
 from tests.support.xdf import write_xdf
-from tools.lab import Reading, find_recordings, open_lab, read_subjects
 from tools.simulate import write_edf as write_simulated
 
 SECONDS = 30

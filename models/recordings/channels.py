@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from daemon.montage import StreamChannels, SubjectChannels
-from daemon.recorded import open_for
 from models.errors import ConfigError
+from models.recordings.as_stream import open_for
 from models.recordings.open import Recording, open_recording
+from models.signal.montage import StreamChannels, SubjectChannels
 
 _NAME = "recording"
 

@@ -7,8 +7,8 @@ chunk, a clock set back) is dropped. Everything is a recursion over samples: how
 chunked changes nothing.
 
 A clock that was set is told from missing or repeated samples by their arrival, where the source
-runs in real time (daemon/pace.py): a sample from the future means a clock set forward, samples
-that stay late one set back. Then the times go on, by this machine's clock, and the timestamps
+runs in real time (models/signal/pace.py): a sample from the future means a clock set forward,
+samples that stay late one set back. Then the times go on, by this machine's clock, and the timestamps
 that follow are moved by what the clock was. Elsewhere a gap of any length up to a day is
 believed, and 1.75 s of samples in a row from the past are a clock set back.
 """
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
-from daemon.pace import Pace
+from models.signal.pace import Pace
 
 _TRACKING_S = 10.0  # time constant of the tracker
 _CLOCK_RESET_S = 1.75  # this much in a row from the past is a clock set back, such as one by 2 s

@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.chunk import StreamDescription
 from models.errors import ConfigError, StreamError
+from models.signal.chunk import StreamDescription
 
 _MICROVOLTS = {
     "nv": 1e-3,

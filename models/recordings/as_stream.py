@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from daemon.chunk import Chunk, StreamDescription
-from daemon.montage import StreamChannels, parts_of
-from daemon.pipeline import EpochBatch, Pipeline
 from models.recordings.open import Recording, open_recording
+from models.signal.chunk import Chunk, StreamDescription
+from models.signal.montage import StreamChannels, parts_of
+from models.signal.pipeline import EpochBatch, Pipeline
 from models.spec import ModelSpec
 
 CHUNK_S = 10.0

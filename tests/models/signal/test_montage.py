@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from daemon.chunk import StreamDescription
 from daemon.config import StreamConfig, SubjectConfig
-from daemon.montage import Montage
 from models.errors import ConfigError, StreamError
+from models.signal.chunk import StreamDescription
+from models.signal.montage import Montage
 
 MODALITIES = ("eeg", "emg")
 LABELS = ("EEG1", "EMG1", "EMG2", "Fpz-Cz")

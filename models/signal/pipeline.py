@@ -9,14 +9,14 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.chunk import Chunk, StreamDescription
-from daemon.epochs import CutEpoch, EpochBuffer
-from daemon.montage import Montage, StreamChannels
-from daemon.quality import MISSING, OK, Quality, QualityLimits, check_unit
-from daemon.timeline import Timeline
+from models.signal.chunk import Chunk, StreamDescription
 from models.signal.conditioning import Conditioner
 from models.signal.drift import Drift
+from models.signal.epochs import CutEpoch, EpochBuffer
+from models.signal.montage import Montage, StreamChannels
+from models.signal.quality import MISSING, OK, Quality, QualityLimits, check_unit
 from models.signal.state import Adaptation, PipelineState
+from models.signal.timeline import Timeline
 from models.spec import ModelSpec, Reference
 
 _UNIT_CHECK_EPOCHS = 10

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.timeline import Timeline
+from models.signal.timeline import Timeline
 
 SFREQ = 512.0
 
