@@ -23,18 +23,19 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from models.base import Model
 from models.errors import RecordingError
 from models.recordings.scores import Scores
 from models.recordings.writers import replacing
 from models.sdreamer.losses import PAPER, LossConfig
-from models.sdreamer.net import SDreamer
+from models.sdreamer.net import new_spec
 from models.spec import MIXED, Hyperparameter, ModelSpec
 from models.subject import FIRST_UNSEEN_SEED, Subject
 from models.training.calibration import fit_temperatures, fold_temperatures
 from models.training.dataset import simulate_packed
 from models.training.devices import open_device
 from models.training.evaluate import evaluate
-from models.training.train import TrainConfig, mouse_spec, train
+from models.training.train import TrainConfig, train
 
 FINAL_LAG = 4
 """Epochs of right-hand context of the final reading."""
@@ -129,7 +130,7 @@ def _simulate(folder: Path, budget: Budget, *, whole: bool) -> None:
     """Simulate all mice once, on all cores, for every variant to map into memory."""
     cores = os.cpu_count() or 1
     for group, seeds in _seeds(budget).items():
-        mice = simulate_packed(mouse_spec(), seeds, budget.hours, cores, whole=whole)
+        mice = simulate_packed(new_spec(), seeds, budget.hours, cores, whole=whole)
         place = _place(folder, group, whole)
         place.mkdir()
         title = f"simulating: {group}{', whole recordings' if whole else ''}"
@@ -163,7 +164,7 @@ def _read(place: Path) -> list[Subject]:
 
 def measure(variant: Variant, budget: Budget, folder: Path) -> Result:
     """Train, calibrate and test one variant, on the mice in a folder."""
-    spec = mouse_spec(variant.n_context, **{**_SHIPPED, **variant.architecture})
+    spec = new_spec(variant.n_context, **{**_SHIPPED, **variant.architecture})
     training, validation, test = (
         _read(_place(folder, group, variant.whole)) for group in _seeds(budget)
     )
@@ -188,7 +189,7 @@ def measure(variant: Variant, budget: Budget, folder: Path) -> Result:
     )
 
 
-def _with_noise(model: SDreamer, spec: ModelSpec, test: Sequence[Subject]) -> dict[str, Scores]:
+def _with_noise(model: Model, spec: ModelSpec, test: Sequence[Subject]) -> dict[str, Scores]:
     found = {"none": evaluate(model, test, every=_EVERY_NOISY)[MIXED, 0]}
     for m, modality in enumerate(spec.modalities):
         for sd in NOISE:
