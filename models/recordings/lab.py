@@ -7,26 +7,24 @@ against it sees what a live model sees.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from models.errors import RecordingError
-from models.recordings.as_stream import describe, epochs_of, open_for
+from models.recordings.as_stream import condition, describe, open_for
 from models.recordings.channels import choose
 from models.recordings.edf import read_edf_annotations
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms import read_hypnograms
 from models.recordings.mat import has_mat_scores
 from models.recordings.open import Recording
+from models.scored_epochs import ScoredEpochs
 from models.signal.montage import Montage, StreamChannels
 from models.spec import ModelSpec
 from models.stages import find_stage, to_indices
-from models.subject import Subject
 
 RECORDINGS = (".edf", ".bdf", ".rec", ".mat", ".xdf")
 """Extensions of what is taken for a recording."""
@@ -220,7 +218,13 @@ def _open(found: Found, spec: ModelSpec, reading: Reading) -> LabRecording:
     )
 
 
-def read_subjects(recordings: Iterable[LabRecording], spec: ModelSpec) -> Iterator[Subject]:
+def read_one(lab: LabRecording, spec: ModelSpec) -> ScoredEpochs:
+    """Condition a recording of one subject; see `read_subjects`."""
+    (scored,) = read_subjects([lab], spec)
+    return scored
+
+
+def read_subjects(recordings: Iterable[LabRecording], spec: ModelSpec) -> Iterator[ScoredEpochs]:
     """Condition recordings as the live daemon does, and say what the expert says of each epoch.
 
     An expert's longer epoch counts for all epochs that it covers; ART and UNKNOWN are UNSCORED.
@@ -234,35 +238,14 @@ def read_subjects(recordings: Iterable[LabRecording], spec: ModelSpec) -> Iterat
         HypnodError: a recording does not fit its channels or unit, or has no whole epoch.
     """
     for lab in recordings:
-        epochs, usable = _condition(lab, spec)
+        epochs, usable = condition(lab.open(), lab.stream, spec)
         for i, (name, subject) in enumerate(lab.subjects.items()):
             hypnogram = lab.hypnograms[name]
             stages = hypnogram.to_epochs(spec.epoch_s, epochs.shape[1])
-            yield Subject(
+            yield ScoredEpochs(
                 name=subject,
                 epochs=epochs[i],
                 stages=to_indices(stages, spec.stages).astype(np.int64),
                 usable=usable[i],
                 scored_in=max(1.0, (hypnogram.epoch_s or 0.0) / spec.epoch_s),
             )
-
-
-def _condition(lab: LabRecording, spec: ModelSpec) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return a recording's epochs as the stager would get them, and which can be used.
-
-    (n_subjects, n, M, T) and (n_subjects, n, M), written in place: a day of eight mice is 3 GB.
-    """
-    recording = lab.open()
-    most = ceil(recording.duration / spec.epoch_s)
-    shape = (len(lab.stream.subjects), most, spec.n_modalities)
-    epochs, usable = np.empty((*shape, spec.n_times), np.float32), np.empty(shape, np.bool_)
-    n = 0
-    for batch in epochs_of(recording, lab.stream, spec):
-        epochs[:, batch.epoch], usable[:, batch.epoch] = batch.epochs, batch.usable
-        n = batch.epoch + 1
-    if n == 0:
-        raise RecordingError(
-            f"{lab.name}: expected at least one epoch of {spec.epoch_s:g} s, "
-            f"found {recording.duration:g} s"
-        )
-    return epochs[:, :n], usable[:, :n]

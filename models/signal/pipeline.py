@@ -46,6 +46,12 @@ class EpochBatch:
     """(n_subjects, n_modalities), how unlike the training animals they look; NaN where that is
     not known."""
 
+    @property
+    def microvolts(self) -> NDArray[np.float64]:
+        """The epochs before they were normalised, limited where they are, µV."""
+        level = self.after.adaptation.level[..., None]
+        return np.asarray(self.epochs * np.exp(level), np.float64)
+
 
 class Pipeline:
     """Turns the chunks of one stream into conditioned epochs of its subjects.

@@ -13,9 +13,9 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from torch import nn
 
+from models.scored_epochs import ScoredEpochs
 from models.sdreamer.net import SDreamer
 from models.stages import UNSCORED
-from models.subject import Subject
 from models.training.dataset import draw_masks
 from models.training.evaluate import encode_all, read_windows
 
@@ -24,7 +24,7 @@ _MOST = 10.0  # temperatures are sought from a tenth to ten
 
 def fit_temperatures(
     model: SDreamer,
-    subjects: Sequence[Subject],
+    subjects: Sequence[ScoredEpochs],
     *,
     masks: bool = True,
     every: int = 1,
@@ -55,7 +55,7 @@ def fit_temperatures(
 
 
 def _read_live(
-    model: SDreamer, subject: Subject, rng: np.random.Generator, masks: bool, every: int
+    model: SDreamer, subject: ScoredEpochs, rng: np.random.Generator, masks: bool, every: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
     """Return logits (n, 1 + M, S), stages (n,) and which logits would be answers (n, 1 + M)."""
     N, M = model.spec.n_context, model.spec.n_modalities

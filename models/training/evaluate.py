@@ -11,9 +11,9 @@ from torch import Tensor
 
 from models.recordings import scores
 from models.recordings.scores import Scores, Tally
+from models.scored_epochs import ScoredEpochs
 from models.sdreamer.net import SDreamer
 from models.stages import UNSCORED
-from models.subject import Subject
 
 Reading = tuple[str, int]
 """Pathway and lag: how many epochs later an epoch is read; 0 is live, more is final."""
@@ -154,7 +154,7 @@ def _most(stages: NDArray[np.int64], length: float, n_stages: int) -> NDArray[np
 
 def tally(
     model: SDreamer,
-    subject: Subject,
+    subject: ScoredEpochs,
     lags: Sequence[int] = (0,),
     every: int = 1,
     *,
@@ -186,7 +186,7 @@ def tally(
 
 
 def evaluate(
-    model: SDreamer, subjects: Sequence[Subject], lags: Sequence[int] = (0,), every: int = 1
+    model: SDreamer, subjects: Sequence[ScoredEpochs], lags: Sequence[int] = (0,), every: int = 1
 ) -> dict[Reading, Scores]:
     """Score every pathway on all subjects together; see `tally`. The net is left in eval mode."""
     model.eval()

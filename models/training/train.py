@@ -15,11 +15,11 @@ import torch
 from torch import nn
 
 from models.errors import RecordingError
+from models.scored_epochs import ScoredEpochs
 from models.sdreamer.losses import PAPER, LossConfig, staging_loss
 from models.sdreamer.net import SDreamer
 from models.spec import Band, Hyperparameter, ModelSpec
 from models.stages import MOUSE
-from models.subject import Subject
 from models.training import dataset
 from models.training.dataset import Windows
 from models.training.devices import Device
@@ -110,8 +110,8 @@ def learning_rate(step: int, n_steps: int, config: TrainConfig) -> float:
 
 def train(
     spec: ModelSpec,
-    training: Sequence[Subject],
-    validation: Sequence[Subject],
+    training: Sequence[ScoredEpochs],
+    validation: Sequence[ScoredEpochs],
     config: TrainConfig,
     device: Device,
     *,
@@ -164,7 +164,7 @@ def train(
     return model.eval(), run.history
 
 
-def _check_length(spec: ModelSpec, training: Sequence[Subject]) -> None:
+def _check_length(spec: ModelSpec, training: Sequence[ScoredEpochs]) -> None:
     if dataset.n_windows(training, spec.n_context) == 0:
         longest = max((len(subject.epochs) for subject in training), default=0)
         raise RecordingError(
@@ -191,8 +191,8 @@ def _optimizer(model: SDreamer, config: TrainConfig) -> torch.optim.Optimizer:
 def _run_pass(
     run: Run,
     called: nn.Module,
-    training: Sequence[Subject],
-    validation: Sequence[Subject],
+    training: Sequence[ScoredEpochs],
+    validation: Sequence[ScoredEpochs],
     config: TrainConfig,
     device: Device,
     watcher: Watcher,
@@ -241,7 +241,7 @@ def _step(
 
 def _validate(
     run: Run,
-    validation: Sequence[Subject],
+    validation: Sequence[ScoredEpochs],
     config: TrainConfig,
     device: Device,
     number: int,

@@ -10,6 +10,7 @@ far below that of the shipped bundle: differences count, not levels.
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,16 +25,18 @@ from rich.console import Console
 from rich.progress import track
 
 from models.errors import RecordingError
+from models.recordings.as_stream import epochs_of
+from models.recordings.lab import LabRecording, read_one
 from models.recordings.scores import Scores
 from models.recordings.writers import replacing
+from models.scored_epochs import ScoredEpochs
 from models.sdreamer.losses import PAPER, LossConfig
 from models.sdreamer.net import SDreamer
 from models.spec import MIXED, Hyperparameter, ModelSpec
-from models.subject import FIRST_UNSEEN_SEED, Subject
 from models.training.calibration import fit_temperatures, fold_temperatures
-from models.training.dataset import simulate_packed
 from models.training.devices import open_device
 from models.training.evaluate import evaluate
+from models.training.simulated import FIRST_UNSEEN_SEED, simulate_many
 from models.training.train import TrainConfig, mouse_spec, train
 
 FINAL_LAG = 4
@@ -47,6 +50,8 @@ _EPOCHS_A_STEP = 512  # for every length of the context window
 _LEARNING_RATE = 5e-4  # the shipped bundle's
 _EVERY = 4  # so many-th epoch of the test mice is read: neighbours tell the same
 _EVERY_NOISY = 8
+_PARTS = ("epochs", "stages", "usable")
+_UNLIMITED = 1e9
 
 _CONSOLE = Console(stderr=True, soft_wrap=True, highlight=False)
 _SHIPPED: Mapping[str, Hyperparameter] = {"dropout": 0.0, "patch_size": 128}
@@ -129,13 +134,24 @@ def _simulate(folder: Path, budget: Budget, *, whole: bool) -> None:
     """Simulate all mice once, on all cores, for every variant to map into memory."""
     cores = os.cpu_count() or 1
     for group, seeds in _seeds(budget).items():
-        mice = simulate_packed(mouse_spec(), seeds, budget.hours, cores, whole=whole)
+        read = read_whole if whole else read_one
+        mice = simulate_many(mouse_spec(), seeds, budget.hours, cores, read=read)
         place = _place(folder, group, whole)
         place.mkdir()
         title = f"simulating: {group}{', whole recordings' if whole else ''}"
         for mouse in track(mice, title, len(seeds), console=_CONSOLE):
-            np.save(place / f"{mouse.name}.epochs.npy", mouse.epochs)
-            np.save(place / f"{mouse.name}.stages.npy", mouse.stages)
+            for part in _PARTS:
+                np.save(place / f"{mouse.name}.{part}.npy", getattr(mouse, part))
+
+
+def read_whole(lab: LabRecording, spec: ModelSpec) -> ScoredEpochs:
+    """Z-score each channel over the whole recording, as offline scoring does."""
+    unlimited = msgspec.structs.replace(spec, clip=_UNLIMITED)
+    batches = epochs_of(lab.open(), lab.stream, unlimited)
+    x = np.stack([batch.microvolts[0] for batch in batches])
+    x -= x.mean((0, 2), keepdims=True)
+    x /= x.std((0, 2), keepdims=True)
+    return replace(read_one(lab, spec), epochs=np.clip(x, -spec.clip, spec.clip))
 
 
 def _seeds(budget: Budget) -> dict[str, range]:
@@ -151,13 +167,12 @@ def _place(folder: Path, group: str, whole: bool) -> Path:
     return folder / f"{group}{'-whole' if whole else ''}"
 
 
-def _read(place: Path) -> list[Subject]:
+def _read(place: Path) -> list[ScoredEpochs]:
     mice = []
     for file in sorted(place.glob("*.epochs.npy")):
         name = file.name.removesuffix(".epochs.npy")
-        epochs = np.load(file, mmap_mode="c")
-        stages = np.load(place / f"{name}.stages.npy")
-        mice.append(Subject(name, epochs, stages, np.ones(epochs.shape[:2], bool)))
+        parts = {part: np.load(place / f"{name}.{part}.npy", mmap_mode="c") for part in _PARTS}
+        mice.append(ScoredEpochs(name, **parts))
     return mice
 
 
@@ -188,7 +203,9 @@ def measure(variant: Variant, budget: Budget, folder: Path) -> Result:
     )
 
 
-def _with_noise(model: SDreamer, spec: ModelSpec, test: Sequence[Subject]) -> dict[str, Scores]:
+def _with_noise(
+    model: SDreamer, spec: ModelSpec, test: Sequence[ScoredEpochs]
+) -> dict[str, Scores]:
     found = {"none": evaluate(model, test, every=_EVERY_NOISY)[MIXED, 0]}
     for m, modality in enumerate(spec.modalities):
         for sd in NOISE:
@@ -197,13 +214,13 @@ def _with_noise(model: SDreamer, spec: ModelSpec, test: Sequence[Subject]) -> di
     return found
 
 
-def _add_noise(subject: Subject, modality: int, sd: float, clip: float) -> Subject:
+def _add_noise(subject: ScoredEpochs, modality: int, sd: float, clip: float) -> ScoredEpochs:
     """Return the subject with white noise in one modality, in amplitudes."""
     rng = np.random.default_rng([modality, round(100 * sd)])
     epochs = subject.epochs.copy()
     noise = rng.standard_normal(epochs[:, modality].shape, np.float32)
     epochs[:, modality] = np.clip(epochs[:, modality] + sd * noise, -clip, clip)
-    return Subject(subject.name, epochs, subject.stages, subject.usable)
+    return replace(subject, epochs=epochs)
 
 
 def as_markdown(table: Table) -> str:

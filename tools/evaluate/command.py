@@ -16,8 +16,8 @@ from models.errors import ConfigError
 from models.recordings.lab import LabRecording, Reading, open_lab
 from models.spec import ModelSpec
 from models.stages import MOUSE
-from models.subject import FIRST_UNSEEN_SEED
-from tools.evaluate.evaluation import choose_withheld, evaluate_recordings, simulate_mice
+from models.training.simulated import FIRST_UNSEEN_SEED, simulate_mouse
+from tools.evaluate.evaluation import choose_withheld, evaluate_recordings
 from tools.evaluate.report import print_evaluation, report, write_subjects
 from tools.score.command import Unit, check_outputs
 
@@ -163,5 +163,5 @@ def _find(paths: list[Path], reading: Reading, mice: Mice, spec: ModelSpec) -> S
         raise ConfigError(f"--simulated: expected a model of mice, found {', '.join(spec.stages)}")
     seeds = range(mice.seed, mice.seed + mice.n)
     data = f"unseen simulated mice, seeds {seeds[0]} to {seeds[-1]}, {mice.sfreq:g} Hz"
-    animals = simulate_mice(seeds, mice.hours, mice.sfreq)
+    animals = (simulate_mouse(each, mice.hours, mice.sfreq) for each in seeds)
     return Source(data, animals, 3600 * mice.hours * mice.n, [])

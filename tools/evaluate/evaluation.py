@@ -2,9 +2,8 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -19,10 +18,9 @@ from engines.select import open_engine
 from models.errors import ConfigError, RecordingError
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.lab import LabRecording
-from models.recordings.open import ArrayRecording, Description, Recording
+from models.recordings.open import Recording
 from models.recordings.scores import Tally, tally
 from models.signal.montage import StreamChannels, SubjectChannels
-from models.simulator.simulate import simulate_recording
 from models.spec import ModelSpec
 from models.stages import UNSCORED, to_indices
 from tools.score.aggregate import aggregate, check_epoch
@@ -122,43 +120,6 @@ def choose_withheld(
     if each:
         chosen += [tuple(o for o in spec.modalities if o != m) for m in spec.modalities]
     return list(dict.fromkeys(chosen))
-
-
-def simulate_mice(seeds: Iterable[int], hours: float, sfreq: float) -> Iterator[LabRecording]:
-    """Yield simulated mice, one at a time, with as many artefacts as in training.
-
-    Raises:
-        RecordingError: a length or rate is out of range.
-    """
-    for seed in seeds:
-        mouse = simulate_recording(
-            seed=seed, duration_s=3600 * hours, sfreq=sfreq, artefacts_per_hour=6.0
-        )
-        name = f"simulated-{seed}"
-        description = Description(
-            ch_names=mouse.ch_names,
-            units=("µV",) * len(mouse.ch_names),
-            sfreq=sfreq,
-            n_samples=len(mouse.data),
-        )
-        recording = ArrayRecording(Path(name), description, mouse.data)
-        channels = {"eeg": mouse.ch_names[0], "emg": mouse.ch_names[1]}
-        yield LabRecording(
-            name=name,
-            stream=StreamChannels(
-                name="simulated",
-                subjects=(SubjectChannels(name="m1", channels=channels),),
-            ),
-            subjects={"m1": name},
-            hypnograms={"m1": Hypnogram.from_epochs(mouse.hypnograms[0], mouse.epoch_s)},
-            scored_in="simulation",
-            duration_s=recording.duration,
-            open=_already(recording),
-        )
-
-
-def _already(recording: Recording) -> Callable[[], Recording]:
-    return lambda: recording
 
 
 def evaluate_recordings(

@@ -17,10 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from models.errors import RecordingError
 from models.recordings import scores
 from models.recordings.scores import Tally
+from models.scored_epochs import ScoredEpochs
 from models.sdreamer.net import SDreamer
 from models.signal.drift import fit_reference
 from models.spec import ModelSpec, Reference
-from models.subject import Subject
 from models.training.calibration import fit_temperatures, fold_temperatures
 from models.training.devices import Device, open_device
 from models.training.evaluate import Reading, as_answered, pool, read_all, tally
@@ -163,7 +163,7 @@ class _Work:
             )
         return counted
 
-    def _of(self, names: Sequence[str]) -> list[Subject]:
+    def _of(self, names: Sequence[str]) -> list[ScoredEpochs]:
         chosen = set(names)
         return [s for s in self.subjects if s.name in chosen]
 
@@ -239,7 +239,7 @@ class _Work:
         return None
 
 
-def _example(model: SDreamer, subject: Subject) -> Example:
+def _example(model: SDreamer, subject: ScoredEpochs) -> Example:
     """Return the first hours of a subject's hypnogram, live, beside the truth."""
     n = 3 * 3600
     read = read_all(model, subject.epochs[:n], subject.usable[:n])

@@ -6,14 +6,15 @@ import pytest
 from scipy import io
 
 from models.errors import RecordingError, StreamError
+from models.recordings.as_stream import condition
+from models.recordings.base import ArrayRecording
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.lab import Reading, find_recordings, open_lab, read_subjects
 from models.recordings.writers import write_csv, write_edf, write_events
 from models.simulator.simulate import iterate_subjects, simulate_recording
 from models.stages import MOUSE, UNSCORED, to_indices
-from models.training.dataset import condition
 from tests.support.edf import write_interrupted_edf
-from tests.support.signals import SPEC
+from tests.support.signals import SPEC, stream_config
 from tests.support.xdf import write_xdf
 from tools.simulate import write_edf as write_simulated
 
@@ -100,7 +101,8 @@ def test_subjects_are_what_training_on_the_same_samples_would_see(tmp_path):
     assert subject.name == "mouse7"
     assert np.array_equal(subject.stages, to_indices(truth.hypnograms[0], MOUSE))
     assert subject.usable.all()
-    expected = condition(SPEC, truth.data, truth.sfreq)[0]
+    exact = ArrayRecording.of_microvolts("m", truth.ch_names, truth.sfreq, truth.data)
+    (expected,), _ = condition(exact, stream_config(), SPEC)
     assert subject.epochs.shape == expected.shape == (SECONDS, 2, 512)
     assert np.median(np.abs(subject.epochs - expected)) < 2e-3  # the EDF has 16 bits
 

@@ -150,7 +150,7 @@ def _stage(path: Path, bundle: Bundle, modalities: Sequence[str]) -> dict[Kind, 
 def _measure(path: Path, spec: ModelSpec) -> tuple[Features, NDArray[np.bool_]]:
     """Return the features of each second and whether it can be used."""
     batches = list(_condition(path, spec))
-    epochs = [b.epochs[0] * np.exp(b.after.adaptation.level[0])[:, None] for b in batches]
+    epochs = [b.microvolts[0] for b in batches]
     usable: NDArray[np.bool_] = np.stack([b.usable[0].all() for b in batches])
     return measure(np.stack(epochs)), usable
 
