@@ -17,8 +17,7 @@ from models.errors import RecordingError
 from models.recordings.as_stream import condition, describe, open_for
 from models.recordings.channels import choose
 from models.recordings.edf import read_edf_annotations
-from models.recordings.hypnogram import Hypnogram
-from models.recordings.hypnograms import read_hypnograms
+from models.recordings.hypnogram import Hypnogram, read_hypnograms
 from models.recordings.mat import has_mat_scores
 from models.recordings.open import Recording
 from models.scored_epochs import ScoredEpochs
