@@ -14,10 +14,10 @@ from models.recordings.as_stream import CHUNK_S
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.open import open_recording
 from models.recordings.writers import replacing
+from models.stages import COLOURS
 from tests.rigs.accuracy.disagreements import LONG_S
 from tests.rigs.accuracy.real_mouse import CHANNELS, Night
 from tests.rigs.accuracy.threshold_scorer import EPOCH_S
-from tools.view.night import STAGE_COLOURS
 from tools.view.overview import Overview
 from tools.view.panels import INK, draw_emg, draw_spectrogram
 
@@ -82,7 +82,7 @@ def _draw_strips(axis: Axes, night: Night) -> None:
         for stage in {*bouts.stages}:
             mine = np.array([s == stage for s in bouts.stages])
             spans = list(zip(onsets[mine], lengths[mine], strict=True))
-            axis.broken_barh(spans, (-row, 0.7), facecolor=STAGE_COLOURS[stage], linewidth=0)
+            axis.broken_barh(spans, (-row, 0.7), facecolor=COLOURS[stage].picture, linewidth=0)
         marks = [
             (d.onset / _MINUTE, d.duration / _MINUTE)
             for d in night.report.disagreements
@@ -113,7 +113,7 @@ def _write_titles(figure: Figure, night: Night) -> None:
     text = f"{report.bundle}  ·  epochs of {EPOCH_S} s"
     figure.text(0.15, 0.93, text, size=9.5, color="#666666", va="center")
     found = {stage for stages in night.hypnograms.values() for stage in stages}
-    handles = [Patch(color=c, label=s) for s, c in STAGE_COLOURS.items() if s in found]
+    handles = [Patch(color=c.picture, label=s) for s, c in COLOURS.items() if s in found]
     handles.append(Patch(color=_MARK, label=f"differs from hypnod final for over {LONG_S:g} s"))
     figure.legend(
         handles=handles,
