@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+MIN_SFREQ, MAX_SFREQ = 100.0, 4000.0
+"""Sampling rates that can be staged, Hz."""
+
 
 @dataclass(frozen=True, slots=True)
 class StreamDescription:
