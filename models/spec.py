@@ -89,6 +89,19 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         """Names along the pathway axis of an engine's answer: mixed, then each modality."""
         return (MIXED, *self.modalities)
 
+    def pathway_for(self, valid: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Return which pathway answers for epochs: its own where one modality alone is valid.
+
+        Args:
+            valid: (…, n_modalities).
+
+        Returns:
+            Index into `pathways` (…); mixed where nothing is valid, which nothing answers for.
+        """
+        own = [self.pathways.index(m) if m in self.pathways else 0 for m in self.modalities]
+        alone = valid.sum(axis=-1) == 1
+        return np.where(alone, np.array(own, np.intp)[valid.argmax(axis=-1)], 0)
+
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the animals that a model was trained on look like; `models.signal.drift` reads it.

@@ -63,11 +63,11 @@ def _read_live(
     parts = read_windows(model, encode_all(model, subject.epochs), subject.usable, drawn, every)
     logits, seen = zip(*((x[:, :, -1], mask[:, -1]) for x, mask in parts), strict=True)
     newest = np.concatenate(seen)
-    mixed = newest.sum(-1, keepdims=True) >= min(2, M)  # of one alone its own pathway is read
+    mixed = newest.any(-1) & (model.spec.pathway_for(newest) == 0)
     return (
         np.concatenate(logits),
         subject.stages[::every],
-        np.concatenate([mixed, newest], axis=-1),
+        np.concatenate([mixed[:, None], newest], axis=-1),
     )
 
 

@@ -1,4 +1,5 @@
 import msgspec
+import numpy as np
 import pytest
 
 from models.errors import SpecError
@@ -8,6 +9,12 @@ from tests.support.signals import SPEC
 
 def test_a_spec_survives_json():
     assert msgspec.json.decode(msgspec.json.encode(SPEC), type=ModelSpec) == SPEC
+
+
+def test_the_pathway_is_a_modality_s_own_where_it_alone_is_valid():
+    valid = np.array([[1, 1], [1, 0], [0, 1], [0, 0]], bool)
+    assert SPEC.pathway_for(valid).tolist() == [0, 1, 2, 0]
+    assert SPEC.pathway_for(valid.reshape(2, 2, 2)).tolist() == [[0, 1], [2, 0]]
 
 
 def test_derived_numbers():

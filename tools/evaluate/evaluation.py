@@ -23,7 +23,7 @@ from models.recordings.scores import Tally, tally
 from models.signal.montage import StreamChannels, SubjectChannels
 from models.spec import ModelSpec
 from models.stages import UNSCORED, to_indices
-from tools.score.aggregate import aggregate, check_epoch
+from tools.score.aggregate import aggregate, check_epoch, hypnodensity
 from tools.score.offline import stage_recording
 
 FIRST_MINUTE_S = 60.0
@@ -47,7 +47,7 @@ class Case(NamedTuple):
 class Count:
     """What was found in one case."""
 
-    n_stages: int
+    stages: Sequence[str]
     tallies: dict[str, Tally] = field(default_factory=dict)
     """By subject, of all its recordings together."""
     pathways: Counter[str] = field(default_factory=Counter)
@@ -57,7 +57,7 @@ class Count:
 
     def add(self, subject: str, epochs: Sequence[Estimate], truth: NDArray[np.int8]) -> None:
         """Take in epochs of one subject, and the index of the expert's stage of each."""
-        found = tally(truth, self._probabilities(epochs))
+        found = tally(truth, hypnodensity(epochs, self.stages))
         before = self.tallies.get(subject)
         self.tallies[subject] = found if before is None else before + found
         for epoch in (epochs[i] for i in np.flatnonzero(truth != UNSCORED).tolist()):
@@ -65,12 +65,6 @@ class Count:
                 self.reasons[epoch.reason or epoch.stage] += 1
             else:
                 self.pathways[str(epoch.pathway)] += 1
-
-    def _probabilities(self, epochs: Sequence[Estimate]) -> NDArray[np.float32]:
-        """Return (n, S), NaN where there are none."""
-        nothing = np.full(self.n_stages, np.nan, np.float32)
-        found = [nothing if e.probabilities is None else e.probabilities for e in epochs]
-        return np.array(found, np.float32).reshape(-1, self.n_stages)
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -233,5 +227,5 @@ def _count(
         epochs = aggregate(estimates, spec.epoch_s, length, spec.stages)
         truth = to_indices(lab.hypnograms[name].to_epochs(length, len(epochs)), spec.stages)
         for part, n in ((ALL, len(epochs)), (FIRST_MINUTE, math.ceil(FIRST_MINUTE_S / length))):
-            count = counts.setdefault(Case(without, kind, part), Count(len(spec.stages)))
+            count = counts.setdefault(Case(without, kind, part), Count(spec.stages))
             count.add(lab.subjects[name], epochs[:n], truth[:n])

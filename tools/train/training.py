@@ -243,7 +243,7 @@ def _example(model: SDreamer, subject: ScoredEpochs) -> Example:
     """Return the first hours of a subject's hypnogram, live, beside the truth."""
     n = 3 * 3600
     read = read_all(model, subject.epochs[:n], subject.usable[:n])
-    answers = as_answered(read[:, :, -1], subject.usable[:n])[:, 0]
+    answers = as_answered(model.spec, read[:, :, -1], subject.usable[:n])[:, 0]
     return Example(subject.name, model.spec.epoch_s, subject.stages[:n], answers)
 
 

@@ -52,7 +52,7 @@ def test_answers_are_those_of_the_pathway_that_the_daemon_would_read() -> None:
     probabilities = np.zeros((4, 3, 3), np.float32)
     probabilities[:, 0, 0] = probabilities[:, 1, 1] = probabilities[:, 2, 2] = 1
     usable = np.array([[True, True], [True, False], [False, True], [False, False]])
-    answers = as_answered(probabilities, usable)
+    answers = as_answered(SHIPPED, probabilities, usable)
     assert answers[:3, 0].argmax(-1).tolist() == [0, 1, 2]
     assert np.isnan(answers[3]).all()
     assert np.isnan(answers[:, 1:]).all(-1).tolist() == (~usable).tolist()
@@ -84,7 +84,7 @@ def test_an_experts_longer_epochs_are_counted_once_each(
     assert (live.n_unscored, live.n_unscorable) == (1, 1)
     assert live.confusion.sum(axis=1).tolist() == [13, 11, 11]
     assert final.confusion.sum() == live.confusion.sum() - 1  # its last three are not read again
-    answers = as_answered(read_all(model, epochs, usable)[:, :, -1], usable)
+    answers = as_answered(SHIPPED, read_all(model, epochs, usable)[:, :, -1], usable)
     assert live.bins[:, 1].sum() == pytest.approx(
         sum(
             np.nanmean(answers[k : k + 4, 0], axis=0).max()

@@ -26,7 +26,7 @@ from models.signal.pipeline import EpochBatch
 from models.spec import ModelSpec
 from tests.rigs.accuracy.disagreements import Disagreement, Evidence, explain, read_seen
 from tests.rigs.accuracy.threshold_scorer import EPOCH_S, Features, measure, score_by_rule
-from tools.score.aggregate import aggregate
+from tools.score.aggregate import aggregate, hypnodensity
 from tools.score.offline import stage_recording
 
 CHANNELS = {"eeg": "EEG", "emg": "EMG"}
@@ -98,7 +98,7 @@ def look_at(path: Path, bundle: Bundle, outside: Path, seen: Path) -> Night:
     evidence = Evidence(
         stages=stages,
         features=seconds.mean(EPOCH_S),
-        probabilities={name: _probabilities(found, stages) for name, found in final.items()},
+        probabilities={name: hypnodensity(found, stages) for name, found in final.items()},
         seen=read_seen(seen),
     )
     report = RealMouse(
@@ -158,11 +158,6 @@ def _measure(path: Path, spec: ModelSpec) -> tuple[Features, NDArray[np.bool_]]:
 def _condition(path: Path, spec: ModelSpec) -> Iterator[EpochBatch]:
     recording = open_recording(path, list(CHANNELS.values()))
     return epochs_of(recording, _stream(list(CHANNELS)), spec)
-
-
-def _probabilities(estimates: Sequence[Estimate], stages: Sequence[str]) -> NDArray[np.floating]:
-    unknown = np.full(len(stages), np.nan, np.float32)
-    return np.stack([unknown if e.probabilities is None else e.probabilities for e in estimates])
 
 
 def _seconds(hypnogram: Sequence[str], stages: Sequence[str]) -> dict[str, float]:
