@@ -17,8 +17,8 @@ from daemon.state import StateWriter
 
 log = structlog.get_logger()
 
-_CONFIRM = 60
-"""So many epochs in a row it must be beyond the limit, or within it, before a word is said."""
+_CONFIRM_S = 60.0
+"""For so long it must be beyond the limit, or within it, before a word is said, s."""
 _WITHIN = 0.9
 """Below this it is within the limit again."""
 
@@ -29,6 +29,7 @@ class DriftWatch:
     Args:
         stream: whose subjects.
         modalities: in the model's order.
+        hop_s: from one epoch's onset to the next one's, s.
         metrics, states: shown it.
         note: tells subscribers and the journal.
     """
@@ -37,11 +38,13 @@ class DriftWatch:
         self,
         stream: StreamConfig,
         modalities: Sequence[str],
+        hop_s: float,
         metrics: Metrics,
         states: StateWriter,
         note: Callable[[str], None],
     ) -> None:
         self._stream = stream.name
+        self._n_confirm = max(1, round(_CONFIRM_S / hop_s))
         self._names = list(product([s.name for s in stream.subjects], modalities))
         self._gauges: dict[int, Gauge] = {}
         self._metrics = metrics
@@ -63,7 +66,7 @@ class DriftWatch:
             self._gauge(i).set(found[i])
         other = np.where(self._beyond, found < _WITHIN, found > 1.0)
         self._n_other = np.where(other, self._n_other + 1, 0)
-        for i in np.flatnonzero(self._n_other >= _CONFIRM).tolist():
+        for i in np.flatnonzero(self._n_other >= self._n_confirm).tolist():
             self._n_other[i] = 0
             self._beyond[i] = not self._beyond[i]
             if self._beyond[i]:

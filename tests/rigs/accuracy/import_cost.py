@@ -49,8 +49,8 @@ LIVE = ModelSpec(
 )
 """As `hypnod import` makes it, but for a smaller net."""
 ROBUST = msgspec.structs.replace(LIVE, amplitude="robust")
-SETTLED = 300
-"""Epochs until a running amplitude has seen something."""
+SETTLED = round(300.0 / LIVE.epoch_s)
+"""Epochs until a running amplitude has seen five minutes."""
 SHIPPED = msgspec.structs.replace(ROBUST, bands=(Band(0.5, 100.0), Band(10.0, 200.0)), clip=10.0)
 
 Prepare = Callable[[Recording], NDArray[np.float32]]

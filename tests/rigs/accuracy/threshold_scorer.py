@@ -25,7 +25,7 @@ DELTA_HZ = (1, 4)
 THETA_HZ = (6, 9)
 GAMMA_HZ = (30, 80)
 
-_SMOOTHING = 5  # epochs over which the median of theta/delta is taken: 20 s
+_SMOOTHING = 20 // EPOCH_S  # epochs over which the median of theta/delta is taken
 _BINS = 128  # of Otsu's histogram
 
 
