@@ -16,13 +16,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from models.fit.compare_signals import Epochs
-    from models.fit.signals import Array, Index, Scored
+    from models.fit.signals import Array, Index, ScoredPowers
 
 _EEG_HZ, _EMG_HZ = (1.0, 100.0), (10.0, 200.0)
 
 
 def draw(
-    path: Path, raw: Epochs, animals: list[Epochs], real: Scored, like_real: Array, sfreq: float
+    path: Path,
+    raw: Epochs,
+    animals: list[Epochs],
+    real: ScoredPowers,
+    like_real: Array,
+    sfreq: float,
 ) -> None:
     """Draw spectra and EMG of the raw mouse, and the scored mouse's joint distribution."""
     mpl.use("Agg")

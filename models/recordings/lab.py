@@ -50,7 +50,7 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class LabOptions:
     """How a lab's recordings are to be read; the same for all of them."""
 
     eeg: Sequence[str] = ()
@@ -154,14 +154,14 @@ def _hypnogram_of(recording: Path) -> Path | None:
 
 
 def open_lab(
-    paths: Iterable[Path], spec: ModelSpec, reading: Reading | None = None
+    paths: Iterable[Path], spec: ModelSpec, options: LabOptions | None = None
 ) -> tuple[list[LabRecording], list[Path]]:
     """Pair recordings with subjects and hypnograms, without reading their samples.
 
     Args:
         paths: folders to search, or recordings.
         spec: the model whose stages and modalities are wanted.
-        reading: channels, unit, and what to do without a hypnogram.
+        options: channels, unit, and what to do without a hypnogram.
 
     Returns:
         The scored recordings, and those left out because nobody scored them.
@@ -170,15 +170,15 @@ def open_lab(
         HypnodError: a recording or its hypnogram cannot be used, or a recording has none; all
             those that have none are named at once.
     """
-    reading = reading or Reading()
+    options = options or LabOptions()
     found = find_recordings(paths)
     unscored = [f.recording for f in found if not _is_scored(f, spec.stages)]
-    if unscored and (not reading.skip_unscored or len(unscored) == len(found)):
+    if unscored and (not options.skip_unscored or len(unscored) == len(found)):
         raise RecordingError(
             f"{', '.join(map(str, unscored))}: expected a hypnogram, inside or beside it as "
             f"{', '.join(BESIDE).format(stem=unscored[0].stem)}; found none"
         )
-    scored = [_open(f, spec, reading) for f in found if f.recording not in unscored]
+    scored = [_open(f, spec, options) for f in found if f.recording not in unscored]
     return scored, unscored
 
 
@@ -193,10 +193,10 @@ def _is_scored(found: Found, stages: Sequence[str]) -> bool:
     return any(find_stage(text, stages) in stages for text in (*texts, *last_words))
 
 
-def _open(found: Found, spec: ModelSpec, reading: Reading) -> LabRecording:
-    labels = {"eeg": reading.eeg, "emg": reading.emg, "eog": reading.eog}
+def _open(found: Found, spec: ModelSpec, options: LabOptions) -> LabRecording:
+    labels = {"eeg": options.eeg, "emg": options.emg, "eog": options.eog}
     recording, stream, _ = choose(found.recording, None, labels, (), spec.modalities)
-    stream = msgspec.structs.replace(stream, unit=reading.unit)
+    stream = msgspec.structs.replace(stream, unit=options.unit)
     Montage(stream, describe(recording), spec.modalities)  # refuses before hours of reading
     names = [subject.name for subject in stream.subjects]
     several = len(names) > 1
@@ -209,7 +209,7 @@ def _open(found: Found, spec: ModelSpec, reading: Reading) -> LabRecording:
             names,
             spec.stages,
             recording,
-            reading.hypnogram_epoch,
+            options.hypnogram_epoch,
         ),
         scored_in=str(found.hypnogram),
         duration_s=recording.duration,

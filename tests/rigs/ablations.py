@@ -108,7 +108,7 @@ VARIANTS = {
 """By the name in the JSON file; N = 64 and the architecture is `_SHIPPED` unless told."""
 
 
-class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class VariantResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a variant reached on the test mice."""
 
     title: str
@@ -126,7 +126,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     budget: Budget
     device: str
     """Where it was trained, in which precision."""
-    results: dict[str, Result]
+    results: dict[str, VariantResult]
     """By variant."""
 
 
@@ -176,7 +176,7 @@ def _read(place: Path) -> list[ScoredEpochs]:
     return mice
 
 
-def measure(variant: Variant, budget: Budget, folder: Path) -> Result:
+def measure(variant: Variant, budget: Budget, folder: Path) -> VariantResult:
     """Train, calibrate and test one variant, on the mice in a folder."""
     spec = mouse_spec(variant.n_context, **{**_SHIPPED, **variant.architecture})
     training, validation, test = (
@@ -194,7 +194,7 @@ def measure(variant: Variant, budget: Budget, folder: Path) -> Result:
     fold_temperatures(model, fit_temperatures(model, validation, every=config.validate_every))
     lag = min(FINAL_LAG, spec.n_context - 1)
     found = evaluate(model, test, (0, lag), every=_EVERY)
-    return Result(
+    return VariantResult(
         title=variant.title,
         n_parameters=sum(p.numel() for p in model.parameters()),
         date=datetime.now(UTC).date().isoformat(),
@@ -251,7 +251,7 @@ def as_markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(result: Result) -> tuple[str, ...]:
+def _row(result: VariantResult) -> tuple[str, ...]:
     kappas = [
         ", ".join(_kappa(result.scores.get(f"{p} {kind}")) for p in ("mixed", "eeg", "emg"))
         for kind in ("live", "final")
@@ -318,7 +318,7 @@ def main(
                 _CONSOLE.print(f"{name}: κ live {live}")
 
 
-def _with(table: Table, name: str, result: Result) -> Table:
+def _with(table: Table, name: str, result: VariantResult) -> Table:
     """Return the table with one more result, in the order of `VARIANTS`."""
     found = {**table.results, name: result}
     return msgspec.structs.replace(table, results={k: found[k] for k in VARIANTS if k in found})

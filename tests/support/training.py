@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from models.recordings.lab import Reading
+from models.recordings.lab import LabOptions
 from models.scored_epochs import ScoredEpochs
 from models.simulator.simulate import iterate_subjects
 from models.training.run import Pass
@@ -67,7 +67,7 @@ def train_options(lab: Path, start: Path | None, out: Path, **changes: object) -
     options = TrainOptions(
         dirs=(lab,),
         out=out,
-        reading=Reading(),
+        lab=LabOptions(),
         simulated=0,
         hours=1.0,
         start=start,

@@ -67,7 +67,7 @@ class Count:
                 self.pathways[str(epoch.pathway)] += 1
 
 
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SubjectSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One subject in one recording."""
 
     recording: str
@@ -88,7 +88,7 @@ class Evaluated:
     recordings: int = 0
     seconds: float = 0.0
     """Of all recordings, each once."""
-    sources: list[Source] = field(default_factory=list)
+    sources: list[SubjectSource] = field(default_factory=list)
     engine: str = ""
 
 
@@ -162,9 +162,9 @@ def compared_s(hypnogram: Hypnogram, spec: ModelSpec) -> float:
     return max(hypnogram.epoch_s or 0.0, spec.epoch_s)
 
 
-def source_of(lab: LabRecording, subject: SubjectChannels, epoch_s: float) -> Source:
+def source_of(lab: LabRecording, subject: SubjectChannels, epoch_s: float) -> SubjectSource:
     """Return what a subject of a recording is read from, compared in epochs of this length."""
-    return Source(
+    return SubjectSource(
         recording=lab.name,
         subject=lab.subjects[subject.name],
         channels=subject.channels,

@@ -13,7 +13,7 @@ from models.spec import ModelSpec
 from models.training.simulated import FIRST_UNSEEN_SEED, pack, simulate_many
 from models.training.splits import check_enough
 from models.training.train import PAPER_RECIPE, TrainConfig, mouse_spec
-from tools.evaluate.evaluation import Source, compared_s, source_of
+from tools.evaluate.evaluation import SubjectSource, compared_s, source_of
 from tools.evaluate.report import in_words
 from tools.train.command import TrainOptions
 
@@ -51,7 +51,7 @@ class Data(NamedTuple):
     """What there is to learn from."""
 
     subjects: list[ScoredEpochs]
-    sources: tuple[Source, ...]
+    sources: tuple[SubjectSource, ...]
     """What was read as what; none where mice are simulated."""
 
 
@@ -64,7 +64,7 @@ def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress)
     """
     if options.simulated:
         return Data(_simulate_all(options, spec, progress), ())
-    recordings, unscored = open_lab(options.dirs, spec, options.reading)
+    recordings, unscored = open_lab(options.dirs, spec, options.lab)
     check_enough(name for lab in recordings for name in lab.subjects.values())
     sources = tuple(
         source_of(lab, subject, compared_s(lab.hypnograms[subject.name], spec))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.recordings.scores import N_BINS, Scores
 from models.recordings.writers import replacing
 from models.stages import UNSCORED
-from tools.train.report import Report, digits
+from tools.train.report import TrainReport, digits
 
 
 class Example(NamedTuple):
@@ -26,7 +26,7 @@ class Example(NamedTuple):
     """(n, S) probabilities, read live; NaN where there are none."""
 
 
-def draw_report(report: Report, example: Example, path: Path) -> None:
+def draw_report(report: TrainReport, example: Example, path: Path) -> None:
     """Draw the learning curve, confusion, reliability, and a stretch of a night."""
     figure = Figure(figsize=(11, 8), layout="constrained")
     FigureCanvasAgg(figure)
@@ -43,7 +43,7 @@ def draw_report(report: Report, example: Example, path: Path) -> None:
         figure.savefig(draft, format="png", dpi=100)
 
 
-def _draw_history(axes: Axes, report: Report) -> None:
+def _draw_history(axes: Axes, report: TrainReport) -> None:
     passes = [each.number for each in report.history]
     for pathway in report.history[0].kappa if report.history else ():
         axes.plot(passes, [p.kappa[pathway] for p in report.history], ".-", label=pathway)
@@ -53,7 +53,7 @@ def _draw_history(axes: Axes, report: Report) -> None:
     axes.legend(fontsize=8)
 
 
-def _draw_reliability(axes: Axes, report: Report, readings: list[str]) -> None:
+def _draw_reliability(axes: Axes, report: TrainReport, readings: list[str]) -> None:
     axes.plot([0, 1], [0, 1], color="0.7")
     for name in readings:
         bins = [b for b in report.scores[name].reliability if b.n_epochs]
@@ -81,7 +81,7 @@ def _draw_confusion(axes: Axes, scores: Scores, name: str) -> None:
     axes.set_title(f"{name}\nκ {digits(scores.kappa)}", fontsize=9)
 
 
-def _draw_example(axes: Axes, example: Example, report: Report) -> None:
+def _draw_example(axes: Axes, example: Example, report: TrainReport) -> None:
     stages = next(iter(report.scores.values())).stages
     minutes = np.arange(len(example.truth)) * example.epoch_s / 60
     found = np.where(np.isnan(example.answers).any(-1), np.nan, example.answers.argmax(-1))

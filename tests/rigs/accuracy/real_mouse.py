@@ -65,7 +65,7 @@ class RealMouse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Night:
+class Comparison:
     """Everything about the recording, in epochs of 4 s where it is not said otherwise."""
 
     report: RealMouse
@@ -74,7 +74,7 @@ class Night:
     features: Features
 
 
-def look_at(path: Path, bundle: Bundle, outside: Path, seen: Path) -> Night:
+def look_at(path: Path, bundle: Bundle, outside: Path, seen: Path) -> Comparison:
     """Stage the recording in every way, and compare.
 
     Args:
@@ -112,7 +112,7 @@ def look_at(path: Path, bundle: Bundle, outside: Path, seen: Path) -> Night:
         signals=_signals(evidence),
         disagreements=explain(own["hypnod final"], others, evidence),
     )
-    return Night(report, hypnograms, evidence.features)
+    return Comparison(report, hypnograms, evidence.features)
 
 
 def _read_outside(path: Path, stages: Sequence[str], n_epochs: int) -> dict[str, list[str]]:
