@@ -74,9 +74,10 @@ class Hypnogram:
 
     @property
     def epoch_s(self) -> float | None:
-        """Length of the epochs it was scored in, s; None where it does not tell.
+        """Length of the epochs it was scored in, s; None where that cannot be seen.
 
-        Told by stages of one length, the last one apart, or by the common divisor of ten or more.
+        It is the length of the stages where all but the last have one; else the common divisor of
+        their times, where there are ten or more.
         """
         lengths = self.durations[:-1]
         if len(lengths) == 0 or (len(lengths) < _ENOUGH_BOUTS and np.ptp(lengths) > _TOLERANCE_S):

@@ -224,13 +224,13 @@ def read_one(lab: LabRecording, spec: ModelSpec) -> ScoredEpochs:
 
 
 def read_subjects(recordings: Iterable[LabRecording], spec: ModelSpec) -> Iterator[ScoredEpochs]:
-    """Condition recordings as the live daemon does, and say what the expert says of each epoch.
+    """Condition recordings as the live daemon does, each epoch with the expert's stage.
 
     An expert's longer epoch counts for all epochs that it covers; ART and UNKNOWN are UNSCORED.
     A subject with several recordings comes several times, under one name.
 
     Args:
-        recordings: one after the other, so a progress bar may be told by iterating.
+        recordings: taken one after the other, so a progress bar may wrap them.
         spec: the model the epochs are for.
 
     Raises:

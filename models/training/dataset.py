@@ -37,11 +37,11 @@ def iterate_windows(
     *,
     masks: bool = True,
 ) -> Iterator[Windows]:
-    """Go through all subjects once, in shuffled batches of windows, with random masks unless told.
+    """Go through all subjects once, in shuffled batches of windows.
 
     Windows of a subject touch but do not overlap and start at a random offset, so that every
     epoch is encoded once a pass and seen at another slot in each. What was not usable in the
-    recording is masked too.
+    recording is masked; with `masks` random slots as well, see `draw_masks`.
     """
     N = spec.n_context
     places = [

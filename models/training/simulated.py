@@ -1,4 +1,4 @@
-"""Simulated mice as a lab's scored recordings: whoever reads those can read these."""
+"""Simulated mice as a lab's scored recordings, and many of them as conditioned epochs."""
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence

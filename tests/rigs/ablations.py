@@ -105,7 +105,7 @@ VARIANTS = {
     "patch-64": Variant("patches of 64 samples", {"patch_size": 64}),
     "own-attention": Variant("attention not shared", {"shared_attention": False}),
 }
-"""By the name in the JSON file; N = 64 and the architecture is `_SHIPPED` unless told."""
+"""By the name in the JSON file; N = 64 and the architecture is `_SHIPPED` unless it says other."""
 
 
 class VariantResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

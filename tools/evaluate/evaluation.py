@@ -30,7 +30,7 @@ FIRST_MINUTE_S = 60.0
 ALL, FIRST_MINUTE = "all", "first_minute"
 
 Advance = Callable[[float], None]
-"""Is told seconds of recording that were staged."""
+"""Called with the seconds of recording that were staged since the last call."""
 
 
 class Case(NamedTuple):
@@ -95,7 +95,7 @@ class Evaluated:
 def choose_withheld(
     spec: ModelSpec, without: Sequence[str], *, each: bool
 ) -> list[tuple[str, ...]]:
-    """Return what is withheld, one reading of the recordings after the other.
+    """Return which modalities to withhold in each pass through the recordings.
 
     Args:
         spec: the model.

@@ -1,4 +1,4 @@
-"""What `hypnod evaluate` tells: JSON, a table, a CSV by subject."""
+"""What `hypnod evaluate` writes: JSON, a table, a CSV by subject."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -57,7 +57,7 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     hours: float
     """Of all recordings, h."""
     left_out: tuple[str, ...]
-    """Recordings without a hypnogram, left out as told."""
+    """Recordings without a hypnogram, left out by --skip-unscored."""
     bundle: str
     """Name of the model bundle."""
     model: str
@@ -109,7 +109,7 @@ def _result(case: Case, count: Count, stages: Sequence[str]) -> Result:
 
 
 def name_read(without: Sequence[str]) -> str:
-    """Return what was read, in words."""
+    """Return which modalities were withheld, in words."""
     return f"without {' and '.join(without)}" if without else "as recorded"
 
 

@@ -1,4 +1,4 @@
-"""What a training run tells: OUT-report.json and its table."""
+"""What a training run writes: OUT-report.json and its table."""
 
 import msgspec
 from rich.console import Console

@@ -1,4 +1,4 @@
-"""The raw mouse recording, which no expert has scored: hypnod beside a rule and another scorer.
+"""The raw mouse recording, which no expert has scored: hypnod beside two other scorers.
 
 Everybody is compared in epochs of 4 s, as experts score mice; hypnod's probabilities are averaged
 over them (`tools.score.aggregate`), as `hypnod score --epoch-s 4` does.
@@ -25,7 +25,7 @@ from models.recordings.open import open_recording
 from models.signal.pipeline import EpochBatch
 from models.spec import ModelSpec
 from tests.rigs.accuracy.disagreements import Disagreement, Evidence, explain, read_seen
-from tests.rigs.accuracy.threshold_scorer import EPOCH_S, Features, measure, score_by_rule
+from tests.rigs.accuracy.threshold_scorer import EPOCH_S, Features, measure, score_by_thresholds
 from tools.score.aggregate import aggregate, hypnodensity
 from tools.score.offline import stage_recording
 
@@ -91,7 +91,7 @@ def look_at(path: Path, bundle: Bundle, outside: Path, seen: Path) -> Comparison
     read = {name: _stage(path, bundle, modalities) for name, modalities in _READINGS.items()}
     final = {name: estimates["final"] for name, estimates in read.items()}
     seconds, usable = _measure(path, bundle.spec)
-    rule = score_by_rule(seconds, usable)
+    rule = score_by_thresholds(seconds, usable)
     others = {"rule": list(rule.stages)} | _read_outside(outside, stages, len(rule.stages))
     own = {f"hypnod {kind}": [e.stage for e in found] for kind, found in read["both"].items()}
     hypnograms = own | others

@@ -1,4 +1,4 @@
-"""The picture of the raw mouse: what everybody says of it, above what there is to see."""
+"""The picture of the raw mouse: each scorer's stages, above the spectrogram and the EMG."""
 
 from io import BytesIO
 from pathlib import Path
