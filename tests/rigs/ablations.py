@@ -38,6 +38,7 @@ from models.training.devices import open_device
 from models.training.evaluate import evaluate
 from models.training.simulated import FIRST_UNSEEN_SEED, simulate_many
 from models.training.train import TrainConfig, mouse_spec, train
+from tests.rigs.accuracy.page import table as markdown
 
 FINAL_LAG = 4
 """Epochs of right-hand context of the final reading."""
@@ -238,7 +239,7 @@ def as_markdown(table: Table) -> str:
     )
     if missing := [v.title for name, v in VARIANTS.items() if name not in table.results]:
         about += f" **Not made yet:** {'; '.join(missing)}."
-    lines = [about, "", *_rows([columns, *map(_row, table.results.values())])]
+    lines = [about, "", markdown(columns, map(_row, table.results.values()), text=len(columns))]
     noisy = [result for result in table.results.values() if result.noise]
     if noisy:
         names = list(noisy[0].noise)
@@ -247,7 +248,7 @@ def as_markdown(table: Table) -> str:
             "κ live, mixed, with white noise added at test time (SD in amplitudes), on every "
             f"{_EVERY_NOISY}th epoch:"
         )
-        lines += ["", about, "", *_rows([("variant", *names), *rows])]
+        lines += ["", about, "", markdown(["variant", *names], rows)]
     return "\n".join(lines) + "\n"
 
 
@@ -259,11 +260,6 @@ def _row(result: VariantResult) -> tuple[str, ...]:
     live = result.scores["mixed live"]
     figures = ", ".join(f"{x or 0:.3f}" for x in (live.accuracy, live.macro_f1, live.ece))
     return (result.title, f"{result.n_parameters:,}", *kappas, figures)
-
-
-def _rows(rows: Sequence[Sequence[str]]) -> list[str]:
-    head, *others = [f"| {' | '.join(row)} |" for row in rows]
-    return [head, "|---" * len(rows[0]) + "|", *others]
 
 
 def _kappa(scores: Scores | None) -> str:

@@ -9,10 +9,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from models.recordings.scores import N_BINS, Scores
+from models.recordings.scores import N_BINS
 from models.recordings.writers import replacing
 from models.stages import UNSCORED
 from tools.train.report import TrainReport, digits
+from tools.view.evaluation import draw_confusion
 
 
 class Example(NamedTuple):
@@ -36,7 +37,7 @@ def draw_report(report: TrainReport, example: Example, path: Path) -> None:
     _draw_reliability(figure.add_subplot(grid[0, 2:]), report, readings)
     final = [name for name in report.scores if name.startswith("mixed final")]
     for i, name in enumerate((*readings, *final)[:4]):
-        _draw_confusion(figure.add_subplot(grid[1, i]), report.scores[name], name)
+        draw_confusion(figure.add_subplot(grid[1, i]), report.scores[name], name)
     _draw_example(figure.add_subplot(grid[2, :]), example, report)
     figure.suptitle(f"{report.data}; tested: {report.tested}", fontsize=10)
     with replacing(path) as draft:
@@ -66,19 +67,6 @@ def _draw_reliability(axes: Axes, report: TrainReport, readings: list[str]) -> N
         )
     axes.set(title=f"reliability, {N_BINS} bins", xlabel="confidence", ylabel="accuracy")
     axes.legend(fontsize=8)
-
-
-def _draw_confusion(axes: Axes, scores: Scores, name: str) -> None:
-    counts = np.array(scores.confusion, float)
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), share in np.ndenumerate(shares):
-        colour = "white" if share > 0.5 else "black"
-        axes.text(column, row, f"{share:.2f}", ha="center", va="center", color=colour, fontsize=8)
-    places = range(len(scores.stages))
-    axes.set_xticks(places, scores.stages, fontsize=8)
-    axes.set_yticks(places, scores.stages, fontsize=8)
-    axes.set_title(f"{name}\nκ {digits(scores.kappa)}", fontsize=9)
 
 
 def _draw_example(axes: Axes, example: Example, report: TrainReport) -> None:
