@@ -1,4 +1,4 @@
-"""A recording of the same animal, made before: what is learnt from it need not be learnt live.
+"""Learns each channel's amplitude from a recording of the same animal, made before.
 
 It goes through the same pipeline as the live stream. What stays is each channel's running
 amplitude and what drift is measured from, so the first epochs are normalised as the later ones.
@@ -21,7 +21,7 @@ from models.spec import ModelSpec, Reference
 log = structlog.get_logger()
 
 _LEAST = 1 / 3
-"""Of the normaliser's time constant: less usable signal does not tell the amplitude."""
+"""Of the normaliser's time constant: less usable signal is too little to know the amplitude by."""
 _LAST = 2.0
 """Of the time constant: no more of the end is read, as what was before is forgotten."""
 
@@ -110,6 +110,6 @@ def _read(
 
 
 def _nothing(like: Adaptation, n_subjects: int) -> Adaptation:
-    """Return what is known of as many subjects of which nothing is."""
+    """Return an adaptation of as many subjects of which nothing was learnt yet."""
     shapes = {name: getattr(like, name).shape[1:] for name in Adaptation.__slots__}
     return Adaptation(**{name: np.zeros((n_subjects, *s)) for name, s in shapes.items()})

@@ -180,7 +180,7 @@ class Stager:
             np.concatenate([batch.epochs for batch in batches]),
             numbers,
             usable,
-            unimodal=any(_is_unimodal(e.validity) for row in rows for e in row.pending),
+            unimodal=any(e.pathway not in (None, MIXED) for row in rows for e in row.pending),
         )
         filled = self._engine.slots_filled(numbers)
         estimates = []
@@ -196,8 +196,9 @@ class Stager:
     def _unread(self, batches: Sequence[EpochBatch]) -> Iterator[Estimate]:
         """Yield what is known of each subject's epoch before the engine reads it."""
         for batch in batches:
-            rows = zip(self._rows[batch.stream], batch.reasons, batch.drift, strict=True)
-            for row, reasons, drift in rows:
+            pathways = self._spec.pathway_for(batch.usable).tolist()
+            rows = zip(self._rows[batch.stream], batch.reasons, pathways, batch.drift, strict=True)
+            for row, reasons, pathway, drift in rows:
                 validity = dict(zip(self._spec.modalities, map(str, reasons), strict=True))
                 bad = [f"{m} {why}" for m, why in validity.items() if why != OK]
                 lost = len(bad) == len(validity)
@@ -210,7 +211,7 @@ class Stager:
                     onset=batch.onset,
                     stage=UNKNOWN if dead else ART,
                     probabilities=None,
-                    pathway=None if lost else _pathway(validity, self._spec),
+                    pathway=None if lost else self._spec.pathways[pathway],
                     validity=validity,
                     reason=", ".join(bad) if lost else None,
                     slots_filled=0,
@@ -266,13 +267,3 @@ def _most(drift: NDArray[np.float64]) -> float | None:
     """Return the drift of the most unlike modality of a subject, None where none is known."""
     known = drift[np.isfinite(drift)]
     return float(known.max()) if len(known) else None
-
-
-def _is_unimodal(validity: Mapping[str, str]) -> bool:
-    return sum(why == OK for why in validity.values()) == 1
-
-
-def _pathway(validity: Mapping[str, str], spec: ModelSpec) -> str:
-    """Return the one usable modality, or mixed where there are more (other keys are masked)."""
-    usable = [m for m in spec.modalities if validity[m] == OK]
-    return usable[0] if len(usable) == 1 else MIXED

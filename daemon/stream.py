@@ -34,7 +34,8 @@ _REMIND_S = 30.0
 """So often the log says that a stream is still waited for."""
 _STAGING_FROM, _FILLING_BELOW = 0.75, 0.5
 """Filled fractions of the context window: a few artefacts do not make the state flicker."""
-_STUCK_EPOCHS = 5
+_STUCK_S = 4.0
+"""Without a new epoch for so long after one was due, the timestamps do not advance."""
 _FORGET_TROUBLE_S = 3.0
 """A source that does not fit says so again until it goes."""
 _MAX_READY = 4
@@ -91,7 +92,8 @@ class Stream:
         self._ready: deque[EpochBatch] = deque()
         self._connection = 0
         self._watch = TimestampWatch(stream.name, stream.jitter_s, metrics, self._note)
-        self._drift = DriftWatch(stream, spec.modalities, metrics, states, self._note)
+        hop_s = config.staging.hop_s or spec.epoch_s
+        self._drift = DriftWatch(stream, spec.modalities, hop_s, metrics, states, self._note)
         self._notes: list[str] = []
         self._has_more = False
         self._trouble = ("", 0.0)
@@ -288,7 +290,7 @@ class Stream:
             if self._inlet.connected:
                 return State.STALLED, "connected, but no samples"
             return State.STALLED, "the connection was lost, no samples"
-        if self._heard - self._cut_at > stall_s + _STUCK_EPOCHS * self._spec.epoch_s:
+        if self._heard - self._cut_at > stall_s + self._spec.epoch_s + _STUCK_S:
             return State.STALLED, "samples come, but their timestamps do not advance"
         staging = self._states[self.name] is State.STAGING
         if self._filled >= (_FILLING_BELOW if staging else _STAGING_FROM):

@@ -6,6 +6,7 @@ there, but an artefact) or `UNKNOWN` (no usable signal).
 """
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,28 @@ SPECIES = ("mouse", "human")
 ART = "ART"
 UNKNOWN = "UNKNOWN"
 UNSCORED = -1  # the index of ART and UNKNOWN
+
+
+class Colour(NamedTuple):
+    """How a stage is drawn."""
+
+    picture: str
+    """In pictures, #RRGGBB; told apart with any colour vision."""
+    terminal: str
+    """In terminals, by a name of rich's, so that it follows the terminal's own theme."""
+
+
+COLOURS = {
+    **dict.fromkeys(("Wake", "W"), Colour("#E69F00", "bright_yellow")),
+    "NREM": Colour("#2F6DB5", "bright_blue"),
+    "N1": Colour("#9CC3E6", "bright_cyan"),
+    "N2": Colour("#4F8FCB", "bright_blue"),
+    "N3": Colour("#1D4A86", "blue"),
+    "REM": Colour("#C2407E", "bright_magenta"),
+    ART: Colour("#8A8A8A", "bright_black"),
+    UNKNOWN: Colour("#A8A8A8", "bright_black"),
+}
+"""Of every stage, ART and UNKNOWN, wherever one is drawn."""
 
 _WAKE = ("w", "wake", "awake", "wakefulness", "sleep stage w", "stage_w")
 _REM = ("r", "rem", "sleep stage r", "stage_r", "paradoxical sleep", "ps")

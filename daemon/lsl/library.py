@@ -11,7 +11,7 @@ from typing import Any
 
 from daemon.config import StreamConfig
 from models.errors import ConfigError, StreamError
-from models.signal.chunk import StreamDescription
+from models.signal.chunk import MAX_SFREQ, MIN_SFREQ, StreamDescription
 
 LSL_CONFIG = """\
 [log]
@@ -23,7 +23,6 @@ ContinuousResolveInterval = 0.2
 and a query every 0.7 s, not every 1.0 s, brings a source back well within 2 s."""
 LIBLSL_NEEDED = 118
 """1.18; older ones find only one of several streams on this machine."""
-MIN_SFREQ, MAX_SFREQ = 100.0, 4000.0
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Says when an animal looks unlike what the model was trained on, and when it no longer does.
+"""Warns when an animal looks unlike what the model was trained on, and when it no longer does.
 
 Its stages are computed all the same; how far to trust them is for a person to say.
 """
@@ -17,31 +17,35 @@ from daemon.state import StateWriter
 
 log = structlog.get_logger()
 
-_CONFIRM = 60
-"""So many epochs in a row it must be beyond the limit, or within it, before a word is said."""
+_CONFIRM_S = 60.0
+"""For so long it must be beyond the limit, or within it, before that is logged and published, s."""
 _WITHIN = 0.9
 """Below this it is within the limit again."""
 
 
 class DriftWatch:
-    """Looks at the drift measure of one stream's subjects.
+    """Compares the drift measure of one stream's subjects with its limit after every epoch.
 
     Args:
         stream: whose subjects.
         modalities: in the model's order.
-        metrics, states: shown it.
-        note: tells subscribers and the journal.
+        hop_s: from one epoch's onset to the next one's, s.
+        metrics: has a gauge of it.
+        states: names the subjects beyond the limit beside the stream's state.
+        note: publishes a sentence and journals it.
     """
 
     def __init__(
         self,
         stream: StreamConfig,
         modalities: Sequence[str],
+        hop_s: float,
         metrics: Metrics,
         states: StateWriter,
         note: Callable[[str], None],
     ) -> None:
         self._stream = stream.name
+        self._n_confirm = max(1, round(_CONFIRM_S / hop_s))
         self._names = list(product([s.name for s in stream.subjects], modalities))
         self._gauges: dict[int, Gauge] = {}
         self._metrics = metrics
@@ -52,7 +56,7 @@ class DriftWatch:
         """Epochs in a row that were on the other side of the limit."""
 
     def look(self, drift: NDArray[np.float64], explain: Callable[[int, int], str]) -> None:
-        """Look, after an epoch.
+        """Set the gauges after an epoch; log and publish where a subject has changed sides.
 
         Args:
             drift: (n_subjects, n_modalities), NaN where it is not known.
@@ -63,7 +67,7 @@ class DriftWatch:
             self._gauge(i).set(found[i])
         other = np.where(self._beyond, found < _WITHIN, found > 1.0)
         self._n_other = np.where(other, self._n_other + 1, 0)
-        for i in np.flatnonzero(self._n_other >= _CONFIRM).tolist():
+        for i in np.flatnonzero(self._n_other >= self._n_confirm).tolist():
             self._n_other[i] = 0
             self._beyond[i] = not self._beyond[i]
             if self._beyond[i]:

@@ -1,4 +1,4 @@
-"""Says what is wrong with a source's timestamps: nobody sees it in the epochs."""
+"""Counts and logs gaps, losses and clock sets in a source's timestamps; epochs do not show them."""
 
 import math
 from collections.abc import Callable
@@ -16,17 +16,17 @@ _MANY = 30
 _COMPLETE = 0.98
 _REMIND_S = 600.0
 _SET_S = 0.1
-"""A clock that was set by less is not worth a word."""
+"""A clock that was set by less is not logged, s."""
 
 
 class TimestampWatch:
-    """Looks at one stream's timeline; logs and counts what it sees.
+    """Counts and logs dropped samples, clock sets and bunches of one stream's timeline.
 
     Args:
         stream: its name.
         jitter_s: as configured.
-        metrics: counts.
-        note: tells subscribers and the journal.
+        metrics: has the counters.
+        note: publishes a sentence and journals it.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class TimestampWatch:
         self._reminded = -math.inf
 
     def look(self, timeline: Timeline, n_samples: int) -> None:
-        """Look, after so many more samples."""
+        """Take in what the timeline found in so many more samples."""
         metrics, stream = self._metrics, self._stream
         metrics.dropped.labels(stream).inc(timeline.dropped - self._dropped)
         self._dropped = timeline.dropped

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.fit.scored_bouts import N_KINDS, Bouts, cut_bouts
-from models.fit.scored_mice import Record, score_epochs
+from models.fit.scored_mice import MouseRecord, score_epochs
 from models.fit.variation import normal_scores
 from models.simulator.hypnogram import KINDS, Statistics, draw_stages
 
@@ -33,7 +33,7 @@ class _Moments:
 
 def balance(
     statistics: Statistics,
-    records: Sequence[Record],
+    records: Sequence[MouseRecord],
     starts: Sequence[float],
     bouts: Sequence[Bouts],
     n_rounds: int,
@@ -76,16 +76,16 @@ def _move(statistics: Statistics, wanted: _Moments, found: _Moments, step: float
 
 
 def simulate_like(
-    rng: np.random.Generator, record: Record, start: float, statistics: Statistics
-) -> Record:
+    rng: np.random.Generator, record: MouseRecord, start: float, statistics: Statistics
+) -> MouseRecord:
     """Return a simulated mouse's record as long as a real one that starts at the same hour."""
     n_seconds = round(len(record.codes) * statistics.epoch_s)
     stages = draw_stages(rng, n_seconds, statistics=statistics, start_hour=start)
-    return Record(record.mouse, record.lab, score_epochs(stages))
+    return MouseRecord(record.mouse, record.lab, score_epochs(stages))
 
 
 def cut_all(
-    records: Sequence[Record], starts: Sequence[float], wake_by_hour: Sequence[float]
+    records: Sequence[MouseRecord], starts: Sequence[float], wake_by_hour: Sequence[float]
 ) -> list[Bouts]:
     """Return the whole bouts of each record."""
     return [

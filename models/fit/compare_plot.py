@@ -10,20 +10,24 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from models.simulator.tracks import EMG
-from models.stages import MOUSE
+from models.stages import COLOURS, MOUSE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from models.fit.compare_signals import Epochs
-    from models.fit.signals import Array, Index, Scored
+    from models.fit.signals import Array, Index, ScoredPowers
 
-_COLOURS = {"Wake": "#c44e52", "NREM": "#4c72b0", "REM": "#55a868"}
 _EEG_HZ, _EMG_HZ = (1.0, 100.0), (10.0, 200.0)
 
 
 def draw(
-    path: Path, raw: Epochs, animals: list[Epochs], real: Scored, like_real: Array, sfreq: float
+    path: Path,
+    raw: Epochs,
+    animals: list[Epochs],
+    real: ScoredPowers,
+    like_real: Array,
+    sfreq: float,
 ) -> None:
     """Draw spectra and EMG of the raw mouse, and the scored mouse's joint distribution."""
     mpl.use("Agg")
@@ -50,9 +54,11 @@ def _draw_spectra(
     for stage in ("Wake", "NREM"):
         of_animals = np.array([_spectrum(a, stage, channel, shown) for a in animals])
         bounds = np.quantile(of_animals, (0.1, 0.9), axis=0)
-        axes.fill_between(freqs[shown], *bounds, color=_COLOURS[stage], alpha=0.25, lw=0)
+        axes.fill_between(freqs[shown], *bounds, color=COLOURS[stage].picture, alpha=0.25, lw=0)
         of_raw = _spectrum(raw, stage, channel, shown)
-        axes.plot(freqs[shown], of_raw, color=_COLOURS[stage], label=f"raw mouse, {stage} by rule")
+        axes.plot(
+            freqs[shown], of_raw, color=COLOURS[stage].picture, label=f"raw mouse, {stage} by rule"
+        )
     axes.set(xscale="log", yscale="log", xlabel="Hz", ylabel="power / NREM power, per Hz")
     axes.set_title(f"{('EEG', 'EMG')[channel]}; bands: 10 to 90 % of simulated animals", fontsize=9)
     axes.legend(fontsize=8)
@@ -69,8 +75,8 @@ def _draw_emg(axes: Axes, raw: Epochs, animals: list[Epochs]) -> None:
     for stage in ("Wake", "NREM"):
         rows = np.array([_tones(animal, stage, levels) for animal in animals])
         bounds = np.quantile(rows, (0.1, 0.9), axis=0)
-        axes.fill_between(levels, *bounds, color=_COLOURS[stage], alpha=0.25, lw=0)
-        axes.plot(levels, _tones(raw, stage, levels), color=_COLOURS[stage])
+        axes.fill_between(levels, *bounds, color=COLOURS[stage].picture, alpha=0.25, lw=0)
+        axes.plot(levels, _tones(raw, stage, levels), color=COLOURS[stage].picture)
     axes.set(xlabel="quantile of 4 s epochs", ylabel="log EMG over its median in NREM")
     axes.set_title("EMG amplitude", fontsize=9)
 
@@ -91,7 +97,7 @@ def _draw_joint(axes: Axes, values: Array, stages: Index, title: str) -> None:
             ".",
             ms=2,
             alpha=0.5,
-            color=_COLOURS[stage],
+            color=COLOURS[stage].picture,
             label=stage,
         )
     axes.set(xlabel="log delta + log theta", ylabel="log EMG", title=title)

@@ -17,7 +17,7 @@ from scipy import signal
 
 from models.fit.band_powers import measure
 from models.fit.compare_plot import draw
-from models.fit.signals import EPOCH_S, Array, Index, Scored, halves, read_band_powers
+from models.fit.signals import EPOCH_S, Array, Index, ScoredPowers, halves, read_band_powers
 from models.recordings.open import open_recording
 from models.simulator.animal import Animal
 from models.simulator.eeg import add_eeg
@@ -89,7 +89,7 @@ def simulate_animals(seed: int) -> list[Epochs]:
     return animals
 
 
-def simulate_scored(scored: Scored, seed: int) -> Array:
+def simulate_scored(scored: ScoredPowers, seed: int) -> Array:
     """Return measured epochs, (n_epochs, 6), of the fitted mouse with real stages."""
     hypnogram = tuple(np.repeat(np.array(MOUSE)[scored.stages], round(EPOCH_S)).tolist())
     rngs = np.random.default_rng(seed).spawn(3)

@@ -21,7 +21,7 @@ from models.fit.scored_mice import (
     SOURCE,
     SPLIT_SEED,
     WAKE,
-    Record,
+    MouseRecord,
     find_runs,
     hours_of_day,
     split_mice,
@@ -115,7 +115,7 @@ class Group:
 
 
 def measure_distances(
-    records: Sequence[Record],
+    records: Sequence[MouseRecord],
     labs: dict[str, str],
     statistics: Statistics,
     n_cohorts: int = 20,
@@ -165,12 +165,14 @@ def measure_distances(
     )
 
 
-def pick(records: Sequence[Record], mice: frozenset[str]) -> list[Record]:
+def pick(records: Sequence[MouseRecord], mice: frozenset[str]) -> list[MouseRecord]:
     """Return the records of some mice."""
     return [record for record in records if record.mouse in mice]
 
 
-def simulate_cohort(fitted: Sequence[Record], statistics: Statistics, number: int) -> list[Record]:
+def simulate_cohort(
+    fitted: Sequence[MouseRecord], statistics: Statistics, number: int
+) -> list[MouseRecord]:
     """Return simulated records as long as those fitted, from the same hours of the day on."""
     rng = np.random.default_rng([_COHORTS, number])
     return [
@@ -179,7 +181,7 @@ def simulate_cohort(fitted: Sequence[Record], statistics: Statistics, number: in
     ]
 
 
-def measure(record: Record, statistics: Statistics) -> Measured:
+def measure(record: MouseRecord, statistics: Statistics) -> Measured:
     """Return what is measured of a record; its day is found in it, simulated or real alike."""
     onsets, lengths = find_runs(record.codes)
     stages, epochs = record.codes[onsets[1:-1]], lengths[1:-1]
@@ -193,7 +195,7 @@ def measure(record: Record, statistics: Statistics) -> Measured:
     )
 
 
-def _measure_day(record: Record, statistics: Statistics) -> Day:
+def _measure_day(record: MouseRecord, statistics: Statistics) -> Day:
     start = start_hour(record.codes, statistics.wake_by_hour)
     is_active = hours_of_day(record.codes, start) >= 12
     is_wake = record.codes == WAKE

@@ -18,7 +18,7 @@ from models.fit.hypnogram_distances import (
 from models.fit.scored_mice import (
     MIN_HOURS_OF_COSINE,
     WAKE,
-    Record,
+    MouseRecord,
     hours_of_day,
     split_mice,
     start_hour,
@@ -31,7 +31,7 @@ _COLOURS = {"simulated": "#d95f02", "fitted": "#7a7a7a", "left out": "#1b1b1b"}
 
 def draw_figure(
     comparison: Comparison,
-    records: Sequence[Record],
+    records: Sequence[MouseRecord],
     labs: dict[str, str],
     statistics: Statistics,
     path: Path,
@@ -67,7 +67,7 @@ def _draw_bouts(axis: Axes, measured: dict[str, Group], stage: str) -> None:
     axis.set(xscale="log", xlabel=f"{stage} bout (s)", ylabel="share not longer")
 
 
-def _draw_day(axis: Axes, groups: dict[str, list[Record]], statistics: Statistics) -> None:
+def _draw_day(axis: Axes, groups: dict[str, list[MouseRecord]], statistics: Statistics) -> None:
     for name, records in groups.items():
         days = []
         for record in records:

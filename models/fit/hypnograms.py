@@ -26,7 +26,7 @@ from models.fit.scored_mice import (
     MIN_HOURS_OF_COSINE,
     SOURCE,
     WAKE,
-    Record,
+    MouseRecord,
     hours_of_day,
     read_labs,
     read_records,
@@ -50,7 +50,7 @@ N_ROUNDS = 8
 _PRIOR = 4.0  # bouts' worth of belief in the coarser estimate
 
 
-def fit(records: Sequence[Record], n_rounds: int = N_ROUNDS) -> Statistics:
+def fit(records: Sequence[MouseRecord], n_rounds: int = N_ROUNDS) -> Statistics:
     """Fit transitions, bout lengths, their day and the variation between mice.
 
     Args:
@@ -93,7 +93,7 @@ def fit(records: Sequence[Record], n_rounds: int = N_ROUNDS) -> Statistics:
     return balance(statistics, records, starts, bouts, n_rounds)
 
 
-def fit_day(records: Sequence[Record]) -> tuple[float, ...]:
+def fit_day(records: Sequence[MouseRecord]) -> tuple[float, ...]:
     """Return the fraction of Wake in each hour of the day, mean of the records of 20 h or more.
 
     Raises:
@@ -216,7 +216,7 @@ def main() -> None:
     write_statistics(statistics, arguments.out)
 
 
-def write_report(records: Sequence[Record], labs: dict[str, str], folder: Path) -> None:
+def write_report(records: Sequence[MouseRecord], labs: dict[str, str], folder: Path) -> None:
     """Write the comparison of simulated and real mice as JSON and PNG, and print its table."""
     statistics = mouse_statistics()
     comparison = measure_distances(records, labs, statistics)

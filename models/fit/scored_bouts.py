@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.fit.scored_mice import EPOCHS_PER_HOUR, WAKE, Record, find_runs, hours_of_day
+from models.fit.scored_mice import EPOCHS_PER_HOUR, WAKE, MouseRecord, find_runs, hours_of_day
 from models.simulator.hypnogram import KINDS, MEMORY_HOURS
 from models.stages import MOUSE
 
@@ -47,7 +47,7 @@ def is_possible(before: NDArray[np.intp], after: NDArray[np.intp]) -> NDArray[np
     return np.asarray((before != after) & ~((before == _WAKE) & (after == _REM)))
 
 
-def cut_bouts(record: Record, start: float, wake_at_start: float) -> Bouts:
+def cut_bouts(record: MouseRecord, start: float, wake_at_start: float) -> Bouts:
     """Return the whole bouts of a record.
 
     Args:

@@ -30,7 +30,7 @@ _ACTIVE_NOON = 18.0  # hour 0 to 12 is the half of rest, 12 to 24 of activity, a
 
 
 @dataclass(frozen=True)
-class Record:
+class MouseRecord:
     """One scored recording of a mouse."""
 
     mouse: str
@@ -44,7 +44,7 @@ class Record:
         return len(self.codes) / EPOCHS_PER_HOUR
 
 
-def read_records(folder: Path) -> list[Record]:
+def read_records(folder: Path) -> list[MouseRecord]:
     """Return every record of 4 s epochs that lasts `MIN_HOURS`, its artefacts filled.
 
     Raises:
@@ -58,7 +58,7 @@ def read_records(folder: Path) -> list[Record]:
         with np.load(folder / "mssv_stages.npz") as arrays:
             for name in arrays:
                 mouse = name.split("_")[0]
-                record = Record(mouse, labs[mouse], fill_artefacts(arrays[name]))
+                record = MouseRecord(mouse, labs[mouse], fill_artefacts(arrays[name]))
                 if epoch_s[name] == EPOCH_S and record.hours >= MIN_HOURS:
                     records.append(record)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:

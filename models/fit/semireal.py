@@ -25,7 +25,7 @@ from scipy import ndimage
 
 from models.errors import RecordingError
 from models.fit.band_powers import measure
-from models.fit.signals import EPOCH_S, Array, Scored, halves, read_band_powers
+from models.fit.signals import EPOCH_S, Array, ScoredPowers, halves, read_band_powers
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.writers import replacing, write_csv
 from models.simulator.animal import Animal
@@ -54,7 +54,7 @@ class Semireal:
     """The expert's stages of 4 s; epochs that were left out of the source have none."""
 
 
-def synthesise(scored: Scored, *, sfreq: float = 512.0, seed: int = 0) -> Semireal:
+def synthesise(scored: ScoredPowers, *, sfreq: float = 512.0, seed: int = 0) -> Semireal:
     """Synthesise signals whose measured band powers and EMG are those of real epochs.
 
     Args:

@@ -45,7 +45,7 @@ Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredPowers:
     """Epochs of 4 s that an expert has scored; the source leaves some out."""
 
     time_s: Array
@@ -55,15 +55,15 @@ class Scored:
     stages: Index
     """(n_epochs,) index into Wake, NREM, REM."""
 
-    def first(self, hours: float) -> "Scored":
+    def first(self, hours: float) -> "ScoredPowers":
         """Return what lies within the first hours."""
         return self[: int(np.searchsorted(self.time_s, self.time_s[0] + 3600 * hours))]
 
-    def __getitem__(self, part: slice) -> "Scored":
-        return Scored(self.time_s[part], self.log_powers[part], self.stages[part])
+    def __getitem__(self, part: slice) -> "ScoredPowers":
+        return ScoredPowers(self.time_s[part], self.log_powers[part], self.stages[part])
 
 
-def read_band_powers(folder: Path) -> Scored:
+def read_band_powers(folder: Path) -> ScoredPowers:
     """Return all epochs of the dataset.
 
     Raises:
@@ -77,16 +77,16 @@ def read_band_powers(folder: Path) -> Scored:
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise RecordingError(f"expected band powers in {path}, found: {error}") from error
     power[:, EMG] /= EMG_UNIT
-    return Scored(86400.0 * days, np.log(power), codes - 1)
+    return ScoredPowers(86400.0 * days, np.log(power), codes - 1)
 
 
-def halves(scored: Scored) -> tuple[Scored, Scored]:
+def halves(scored: ScoredPowers) -> tuple[ScoredPowers, ScoredPowers]:
     """Return the first half, which is fitted, and the second, which is never fitted."""
     middle = len(scored.stages) // 2
     return scored[:middle], scored[middle:]
 
 
-def fit(scored: Scored) -> SignalStatistics:
+def fit(scored: ScoredPowers) -> SignalStatistics:
     """Fit epochs that follow each other; epochs left out of the source are passed over.
 
     Raises:

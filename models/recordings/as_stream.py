@@ -1,13 +1,18 @@
 """A recording in the place of a stream."""
 
 from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import RecordingError
 from models.recordings.open import Recording, open_recording
 from models.signal.chunk import Chunk, StreamDescription
 from models.signal.montage import StreamChannels, parts_of
 from models.signal.pipeline import EpochBatch, Pipeline
-from models.spec import ModelSpec
+from models.spec import ModelSpec, Reference
 
 CHUNK_S = 10.0
 
@@ -47,10 +52,42 @@ def open_for(path: Path, stream: StreamChannels) -> Recording:
 
 
 def epochs_of(
-    recording: Recording, stream: StreamChannels, spec: ModelSpec
+    recording: Recording,
+    stream: StreamChannels,
+    spec: ModelSpec,
+    reference: Reference | None = None,
 ) -> Iterator[EpochBatch]:
-    """Yield a recording's epochs as the daemon would make them of a stream, with usual limits."""
-    pipeline = Pipeline(stream, spec, describe(recording))
+    """Yield a recording's epochs as the daemon would make them of a stream, with usual limits.
+
+    Raises:
+        HypnodError: the recording does not fit its channels or unit.
+    """
+    pipeline = Pipeline(stream, spec, describe(recording), reference)
     for chunk in chunks(recording):
         pipeline.push(chunk)
         yield from pipeline.pop_ready()
+
+
+def condition(
+    recording: Recording, stream: StreamChannels, spec: ModelSpec
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return all of a recording's epochs, and which modalities of each can be used.
+
+    (n_subjects, n, M, T) and (n_subjects, n, M), written in place: a day of eight mice is 3 GB.
+
+    Raises:
+        HypnodError: the recording does not fit its channels or unit, or has no whole epoch.
+    """
+    most = ceil(recording.duration / spec.epoch_s)
+    shape = (len(stream.subjects), most, spec.n_modalities)
+    epochs, usable = np.empty((*shape, spec.n_times), np.float32), np.empty(shape, np.bool_)
+    n = 0
+    for batch in epochs_of(recording, stream, spec):
+        epochs[:, batch.epoch], usable[:, batch.epoch] = batch.epochs, batch.usable
+        n = batch.epoch + 1
+    if n == 0:
+        raise RecordingError(
+            f"{recording.path}: expected at least one epoch of {spec.epoch_s:g} s, "
+            f"found {recording.duration:g} s"
+        )
+    return epochs[:, :n], usable[:, :n]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +117,19 @@ class ArrayRecording(Recording):
         super().__init__(path, description)
         self._data = data
         self._times = times
+
+    @classmethod
+    def of_microvolts(
+        cls, name: str, ch_names: Sequence[str], sfreq: float, data: NDArray[np.float32]
+    ) -> Self:
+        """Return signals that no file holds, (n_samples, n_channels) µV, as a recording."""
+        description = Description(
+            ch_names=tuple(ch_names),
+            units=("µV",) * len(ch_names),
+            sfreq=sfreq,
+            n_samples=len(data),
+        )
+        return cls(Path(name), description, data)
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Return a copy of samples `start` to `stop`, (n_samples, n_channels)."""

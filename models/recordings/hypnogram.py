@@ -4,8 +4,9 @@ EDF+ annotations, CSV, BIDS events.tsv, one stage a line, the sDREAMER lab's .ma
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -23,6 +24,7 @@ _STAGE_COLUMNS = ("stage", "trial_type", "value")
 _MICROAROUSAL = 3  # a fourth class of that lab's app; short wakefulness
 _TOLERANCE_S = 1e-3  # onsets are written with milliseconds
 _EPOCH_S = (0.25, 30.0)  # no scorer uses shorter or longer epochs
+_NOBODY = "\0"  # a name that no subject has
 _ENOUGH_BOUTS = 10  # for their common divisor not to be chance
 
 
@@ -72,9 +74,10 @@ class Hypnogram:
 
     @property
     def epoch_s(self) -> float | None:
-        """Length of the epochs it was scored in, s; None where it does not tell.
+        """Length of the epochs it was scored in, s; None where that cannot be seen.
 
-        Told by stages of one length, the last one apart, or by the common divisor of ten or more.
+        It is the length of the stages where all but the last have one; else the common divisor of
+        their times, where there are ten or more.
         """
         lengths = self.durations[:-1]
         if len(lengths) == 0 or (len(lengths) < _ENOUGH_BOUTS and np.ptp(lengths) > _TOLERANCE_S):
@@ -146,6 +149,44 @@ def read_hypnogram(
         raise RecordingError(text if text.startswith(str(path)) else f"{path}: {text}") from error
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise RecordingError(f"{path}: expected a readable hypnogram, found: {error}") from error
+
+
+def read_hypnograms(
+    path: Path,
+    subjects: Sequence[str],
+    stages: Sequence[str],
+    recording: Recording,
+    epoch_s: float | None,
+) -> dict[str, Hypnogram]:
+    """Return each subject's hypnogram in a file.
+
+    The only subject of a recording takes the stages that a file ascribes to nobody.
+
+    Raises:
+        RecordingError: the file cannot be used, is of another length than the recording, or does
+            not tell several subjects apart.
+    """
+    read = partial(read_hypnogram, path, stages, epoch_s=epoch_s)
+    if len(subjects) == 1:
+        found = [read(subject=subjects[0] if _reads(read, subjects[0]) else None)]
+    elif _reads(read, _NOBODY):
+        raise RecordingError(
+            f"{path}: expected stages of each of {', '.join(subjects)}, found stages of nobody"
+        )
+    else:
+        found = [read(subject=subject) for subject in subjects]
+    for hypnogram in found:
+        check_length(hypnogram, recording)
+    return dict(zip(subjects, found, strict=True))
+
+
+def _reads(read: Callable[..., Hypnogram], subject: str) -> bool:
+    """Whether a file has stages for a subject; one that names none has them for everybody."""
+    try:
+        read(subject=subject)
+    except RecordingError:
+        return False
+    return True
 
 
 def check_length(hypnogram: Hypnogram, recording: Recording) -> None:

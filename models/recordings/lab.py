@@ -7,26 +7,23 @@ against it sees what a live model sees.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from models.errors import RecordingError
-from models.recordings.as_stream import describe, epochs_of, open_for
+from models.recordings.as_stream import condition, describe, open_for
 from models.recordings.channels import choose
 from models.recordings.edf import read_edf_annotations
-from models.recordings.hypnogram import Hypnogram
-from models.recordings.hypnograms import read_hypnograms
+from models.recordings.hypnogram import Hypnogram, read_hypnograms
 from models.recordings.mat import has_mat_scores
 from models.recordings.open import Recording
+from models.scored_epochs import ScoredEpochs
 from models.signal.montage import Montage, StreamChannels
 from models.spec import ModelSpec
 from models.stages import find_stage, to_indices
-from models.subject import Subject
 
 RECORDINGS = (".edf", ".bdf", ".rec", ".mat", ".xdf")
 """Extensions of what is taken for a recording."""
@@ -53,7 +50,7 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class LabOptions:
     """How a lab's recordings are to be read; the same for all of them."""
 
     eeg: Sequence[str] = ()
@@ -157,14 +154,14 @@ def _hypnogram_of(recording: Path) -> Path | None:
 
 
 def open_lab(
-    paths: Iterable[Path], spec: ModelSpec, reading: Reading | None = None
+    paths: Iterable[Path], spec: ModelSpec, options: LabOptions | None = None
 ) -> tuple[list[LabRecording], list[Path]]:
     """Pair recordings with subjects and hypnograms, without reading their samples.
 
     Args:
         paths: folders to search, or recordings.
         spec: the model whose stages and modalities are wanted.
-        reading: channels, unit, and what to do without a hypnogram.
+        options: channels, unit, and what to do without a hypnogram.
 
     Returns:
         The scored recordings, and those left out because nobody scored them.
@@ -173,15 +170,15 @@ def open_lab(
         HypnodError: a recording or its hypnogram cannot be used, or a recording has none; all
             those that have none are named at once.
     """
-    reading = reading or Reading()
+    options = options or LabOptions()
     found = find_recordings(paths)
     unscored = [f.recording for f in found if not _is_scored(f, spec.stages)]
-    if unscored and (not reading.skip_unscored or len(unscored) == len(found)):
+    if unscored and (not options.skip_unscored or len(unscored) == len(found)):
         raise RecordingError(
             f"{', '.join(map(str, unscored))}: expected a hypnogram, inside or beside it as "
             f"{', '.join(BESIDE).format(stem=unscored[0].stem)}; found none"
         )
-    scored = [_open(f, spec, reading) for f in found if f.recording not in unscored]
+    scored = [_open(f, spec, options) for f in found if f.recording not in unscored]
     return scored, unscored
 
 
@@ -196,10 +193,10 @@ def _is_scored(found: Found, stages: Sequence[str]) -> bool:
     return any(find_stage(text, stages) in stages for text in (*texts, *last_words))
 
 
-def _open(found: Found, spec: ModelSpec, reading: Reading) -> LabRecording:
-    labels = {"eeg": reading.eeg, "emg": reading.emg, "eog": reading.eog}
+def _open(found: Found, spec: ModelSpec, options: LabOptions) -> LabRecording:
+    labels = {"eeg": options.eeg, "emg": options.emg, "eog": options.eog}
     recording, stream, _ = choose(found.recording, None, labels, (), spec.modalities)
-    stream = msgspec.structs.replace(stream, unit=reading.unit)
+    stream = msgspec.structs.replace(stream, unit=options.unit)
     Montage(stream, describe(recording), spec.modalities)  # refuses before hours of reading
     names = [subject.name for subject in stream.subjects]
     several = len(names) > 1
@@ -212,7 +209,7 @@ def _open(found: Found, spec: ModelSpec, reading: Reading) -> LabRecording:
             names,
             spec.stages,
             recording,
-            reading.hypnogram_epoch,
+            options.hypnogram_epoch,
         ),
         scored_in=str(found.hypnogram),
         duration_s=recording.duration,
@@ -220,49 +217,34 @@ def _open(found: Found, spec: ModelSpec, reading: Reading) -> LabRecording:
     )
 
 
-def read_subjects(recordings: Iterable[LabRecording], spec: ModelSpec) -> Iterator[Subject]:
-    """Condition recordings as the live daemon does, and say what the expert says of each epoch.
+def read_one(lab: LabRecording, spec: ModelSpec) -> ScoredEpochs:
+    """Condition a recording of one subject; see `read_subjects`."""
+    (scored,) = read_subjects([lab], spec)
+    return scored
+
+
+def read_subjects(recordings: Iterable[LabRecording], spec: ModelSpec) -> Iterator[ScoredEpochs]:
+    """Condition recordings as the live daemon does, each epoch with the expert's stage.
 
     An expert's longer epoch counts for all epochs that it covers; ART and UNKNOWN are UNSCORED.
     A subject with several recordings comes several times, under one name.
 
     Args:
-        recordings: one after the other, so a progress bar may be told by iterating.
+        recordings: taken one after the other, so a progress bar may wrap them.
         spec: the model the epochs are for.
 
     Raises:
         HypnodError: a recording does not fit its channels or unit, or has no whole epoch.
     """
     for lab in recordings:
-        epochs, usable = _condition(lab, spec)
+        epochs, usable = condition(lab.open(), lab.stream, spec)
         for i, (name, subject) in enumerate(lab.subjects.items()):
             hypnogram = lab.hypnograms[name]
             stages = hypnogram.to_epochs(spec.epoch_s, epochs.shape[1])
-            yield Subject(
+            yield ScoredEpochs(
                 name=subject,
                 epochs=epochs[i],
                 stages=to_indices(stages, spec.stages).astype(np.int64),
                 usable=usable[i],
                 scored_in=max(1.0, (hypnogram.epoch_s or 0.0) / spec.epoch_s),
             )
-
-
-def _condition(lab: LabRecording, spec: ModelSpec) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return a recording's epochs as the stager would get them, and which can be used.
-
-    (n_subjects, n, M, T) and (n_subjects, n, M), written in place: a day of eight mice is 3 GB.
-    """
-    recording = lab.open()
-    most = ceil(recording.duration / spec.epoch_s)
-    shape = (len(lab.stream.subjects), most, spec.n_modalities)
-    epochs, usable = np.empty((*shape, spec.n_times), np.float32), np.empty(shape, np.bool_)
-    n = 0
-    for batch in epochs_of(recording, lab.stream, spec):
-        epochs[:, batch.epoch], usable[:, batch.epoch] = batch.epochs, batch.usable
-        n = batch.epoch + 1
-    if n == 0:
-        raise RecordingError(
-            f"{lab.name}: expected at least one epoch of {spec.epoch_s:g} s, "
-            f"found {recording.duration:g} s"
-        )
-    return epochs[:, :n], usable[:, :n]

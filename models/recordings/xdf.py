@@ -3,25 +3,34 @@
 pyxdf reads the whole file, for the streams in it are interleaved. Clocks are put on the
 recorder's clock and clock resets are resolved; timestamps are not smoothed, for smoothing
 shifts what follows a gap.
+
+pyxdf makes room for what a chunk declares before it reads the chunk, so a damaged file of a few
+bytes could ask for any amount of memory: chunks are looked at first. Format:
+https://github.com/sccn/xdf/wiki/Specifications
 """
 
 import logging
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pyxdf
 
 from models.errors import RecordingError
 from models.recordings.base import Annotation, ArrayRecording, Description, select_channels
-from models.recordings.xdf_file import check_chunks
 
 Stream = dict[str, Any]
 
 _MAGIC = b"XDF:"
+_HEADER, _SAMPLES = 2, 3
+_LENGTHS = {1: "<B", 4: "<I", 8: "<Q"}
+_BYTES = {"int8": 1, "int16": 2, "int32": 4, "int64": 8, "float32": 4, "double64": 8, "string": 2}
+"""Of one value, at least."""
 _SIGNAL_TYPES = ("EEG", "EXG", "EMG", "ECOG", "LFP")
 
 
@@ -66,7 +75,7 @@ def _load(path: Path) -> tuple[list[Stream], Stream]:
             start = file.read(len(_MAGIC))
         if start != _MAGIC:
             raise RecordingError(f"{path}: expected an XDF file, found one that starts {start!r}")
-        check_chunks(path)
+        _check_chunks(path)
         with _log_of_pyxdf() as complaints:
             streams, header = pyxdf.load_xdf(path, dejitter_timestamps=False)
     except RecordingError:
@@ -165,3 +174,52 @@ def _format(stream: Stream) -> str:
 
 def _rate(stream: Stream) -> float:
     return float(stream["info"]["nominal_srate"][0])
+
+
+def _check_chunks(path: Path) -> None:
+    """Check that no chunk declares more samples than its bytes can hold.
+
+    Raises:
+        RecordingError: one does, or samples come before their stream's header.
+        ElementTree.ParseError, struct.error, ValueError: the file is broken otherwise.
+    """
+    size = path.stat().st_size
+    widths: dict[int, int] = {}
+    with path.open("rb") as file:
+        file.seek(len(_MAGIC))
+        while file.tell() < size:
+            length = _length(file)
+            end = min(file.tell() + length, size)
+            (tag,) = struct.unpack("<H", file.read(2))
+            if tag in (_HEADER, _SAMPLES):
+                (stream,) = struct.unpack("<I", file.read(4))
+            if tag == _HEADER:
+                widths[stream] = _width(file.read(end - file.tell()))
+            elif tag == _SAMPLES:
+                if stream not in widths:
+                    raise RecordingError(f"{path}: expected a stream's header before its samples")
+                n, room = _length(file), end - file.tell()
+                if n * widths[stream] > room:
+                    raise RecordingError(
+                        f"{path}: expected a whole XDF file, found a chunk of {room} bytes that "
+                        f"declares {n} samples of at least {widths[stream]} bytes"
+                    )
+            file.seek(end)
+
+
+def _length(file: BinaryIO) -> int:
+    """Return a number that is preceded by how many bytes it has."""
+    n_bytes = file.read(1)[0]
+    if n_bytes not in _LENGTHS:
+        raise ValueError(f"a length of {n_bytes} bytes")
+    return int(struct.unpack(_LENGTHS[n_bytes], file.read(n_bytes))[0])
+
+
+def _width(header: bytes) -> int:
+    """Return the least number of bytes of a sample: whether it has a time, and its values."""
+    # As pyxdf reads it; the parser beneath refuses entities that grow.
+    info = ET.fromstring(header.decode("utf-8", "replace"))  # noqa: S314
+    kind = info.findtext("channel_format") or ""
+    if kind not in _BYTES:
+        raise ValueError(f"a channel_format {kind!r}")
+    return 1 + int(info.findtext("channel_count") or "") * _BYTES[kind]

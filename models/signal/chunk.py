@@ -1,14 +1,17 @@
-"""What comes out of an inlet, and what is known about the stream it comes from."""
+"""The samples of one pull, and the description of the stream or recording they come from."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+MIN_SFREQ, MAX_SFREQ = 100.0, 4000.0
+"""Sampling rates that can be staged, Hz."""
+
 
 @dataclass(frozen=True, slots=True)
 class StreamDescription:
-    """What a stream (or a recording) says of itself."""
+    """Names, units and rate of the channels of a stream or a recording."""
 
     name: str
     """Its own name, for messages to people."""

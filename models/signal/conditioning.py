@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 from scipy import signal, sparse
 
 from models.errors import SpecError
+from models.signal.chunk import MAX_SFREQ, MIN_SFREQ
 from models.spec import Band, ModelSpec
-
-MIN_SFREQ = 100.0
-MAX_SFREQ = 4000.0
 
 _INTERPOLATION_TAPS = 8
 _MAD_TO_SD = 1.4826  # of a normal distribution

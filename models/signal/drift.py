@@ -17,8 +17,8 @@ from scipy import fft
 from scipy.signal import windows
 
 from models.errors import RecordingError, SpecError
+from models.scored_epochs import ScoredEpochs
 from models.spec import ModelSpec, Reference
-from models.subject import Subject
 
 MIN_ANIMALS = 3
 """Fewer do not tell how animals differ."""
@@ -109,7 +109,7 @@ class Drift:
         self._summary.seen_s = np.array(state["seen_s"], np.float64)
 
 
-def fit_reference(subjects: Sequence[Subject], spec: ModelSpec) -> Reference:
+def fit_reference(subjects: Sequence[ScoredEpochs], spec: ModelSpec) -> Reference:
     """Learn what training animals look like.
 
     The covariance is that of summaries every few minutes, animals weighing the same, shrunk
@@ -215,7 +215,7 @@ class _Summary:
         return np.concatenate([self.averages[..., :-2], spread[..., None]], axis=-1)
 
 
-def _summaries(subject: Subject, spec: ModelSpec, features: _Features) -> Floats:
+def _summaries(subject: ScoredEpochs, spec: ModelSpec, features: _Features) -> Floats:
     """Return the summary every few minutes, (n, n_modalities, n_features); NaN before it is known.
 
     The last one is that of the end, however long the recording.

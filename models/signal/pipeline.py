@@ -19,7 +19,8 @@ from models.signal.state import Adaptation, PipelineState
 from models.signal.timeline import Timeline
 from models.spec import ModelSpec, Reference
 
-_UNIT_CHECK_EPOCHS = 10
+_UNIT_CHECK_S = 10.0
+"""So much whole signal is held against the declared unit, s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,12 @@ class EpochBatch:
     drift: NDArray[np.float64]
     """(n_subjects, n_modalities), how unlike the training animals they look; NaN where that is
     not known."""
+
+    @property
+    def microvolts(self) -> NDArray[np.float64]:
+        """The epochs before they were normalised, limited where they are, µV."""
+        level = self.after.adaptation.level[..., None]
+        return np.asarray(self.epochs * np.exp(level), np.float64)
 
 
 class Pipeline:
@@ -247,7 +254,7 @@ class Pipeline:
             return
         rms = cut.filtered.std(axis=0, dtype=np.float64).reshape(self._absent.shape)
         self._unit_check.append(np.where(self._absent, np.nan, rms))
-        if len(self._unit_check) < _UNIT_CHECK_EPOCHS:
+        if len(self._unit_check) < max(1, round(_UNIT_CHECK_S / self._hop_s)):
             return
         typical = np.median(np.stack(self._unit_check), axis=0)  # NaN where absent
         self._unit_check = None

@@ -1,6 +1,7 @@
 """Whether an epoch of a modality can be used, and if not, why."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import msgspec
@@ -91,14 +92,16 @@ class Quality:
             (n_subjects, n_modalities) of str.
         """
         limits, n = self._limits, len(raw)
-        finite = np.isfinite(raw)
-        n_finite = finite.sum(axis=0)
-        mean = np.where(finite, raw, 0.0).sum(axis=0) / np.maximum(n_finite, 1)
-        x = np.where(finite, raw - mean, 0.0)
-        power = np.square(x).sum(axis=0) / np.maximum(n_finite, 1)
-        out = (np.abs(x) > self._max_abs).mean(axis=0)
+        x = raw.T.copy()
+        finite = np.isfinite(x)
+        n_finite = np.count_nonzero(finite, axis=1)
+        x[~finite] = 0.0
+        x -= (x.sum(axis=1) / np.maximum(n_finite, 1))[:, None]
+        x[~finite] = 0.0
+        power = np.square(x).sum(axis=1) / np.maximum(n_finite, 1)
+        out = np.count_nonzero(np.abs(x) > self._max_abs[:, None], axis=1) / n
         hum = self._mains_power(x) / np.maximum(power, 1e-12)
-        reasons = np.full(raw.shape[1], OK, dtype=object)
+        reasons = np.full(len(x), OK, dtype=object)
         # From the least to the most telling: the later one stands.
         reasons[hum > limits.max_mains] = MAINS
         reasons[out > self._max_out] = OUT_OF_RANGE
@@ -111,17 +114,23 @@ class Quality:
         return reasons.reshape(self._shape)
 
     def _mains_power(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Mean power at the mains frequency; (n_channels,), µV²."""
-        phase = 2j * np.pi * self._limits.mains_hz / self._sfreq * np.arange(len(x))
-        amplitude = np.abs(np.exp(phase) @ x) * 2.0 / len(x)
-        return np.asarray(np.square(amplitude) / 2.0, dtype=np.float64)
+        """Mean power at the mains frequency of (n_channels, n_in); (n_channels,), µV²."""
+        wave = _wave(self._limits.mains_hz / self._sfreq, x.shape[1])
+        return np.asarray(2.0 * np.square(x @ wave).sum(axis=1) / x.shape[1] ** 2, np.float64)
+
+
+@lru_cache
+def _wave(frequency: float, n: int) -> NDArray[np.float64]:
+    """Return cosine and sine of so many periods a sample, (n, 2)."""
+    phase = 2 * np.pi * frequency * np.arange(n)
+    return np.stack([np.cos(phase), np.sin(phase)], axis=1)
 
 
 def _clipped(x: NDArray[np.float64], finite: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Fraction of samples at the highest or at the lowest value, the larger; (n_channels,)."""
-    at_top = np.count_nonzero(finite & (x == x.max(axis=0)), axis=0)
-    at_bottom = np.count_nonzero(finite & (x == x.min(axis=0)), axis=0)
-    fraction: NDArray[np.float64] = np.maximum(at_top, at_bottom) / len(x)
+    at_top = np.count_nonzero(finite & (x == x.max(axis=1)[:, None]), axis=1)
+    at_bottom = np.count_nonzero(finite & (x == x.min(axis=1)[:, None]), axis=1)
+    fraction: NDArray[np.float64] = np.maximum(at_top, at_bottom) / x.shape[1]
     return fraction
 
 

@@ -1,4 +1,4 @@
-"""What a pipeline knows besides its samples: what a restart needs to go on with."""
+"""The state of a pipeline that a restart needs to go on: its time grid and what it has learnt."""
 
 from dataclasses import dataclass
 

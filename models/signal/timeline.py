@@ -8,9 +8,9 @@ chunked changes nothing.
 
 A clock that was set is told from missing or repeated samples by their arrival, where the source
 runs in real time (models/signal/pace.py): a sample from the future means a clock set forward,
-samples that stay late one set back. Then the times go on, by this machine's clock, and the timestamps
-that follow are moved by what the clock was. Elsewhere a gap of any length up to a day is
-believed, and 1.75 s of samples in a row from the past are a clock set back.
+samples that stay late one set back. Then the times go on, by this machine's clock, and the
+timestamps that follow are moved by what the clock was. Elsewhere a gap of any length up to a day
+is believed, and 1.75 s of samples in a row from the past are a clock set back.
 """
 
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from models.errors import RecordingError
-from models.signal.conditioning import MAX_SFREQ, MIN_SFREQ
+from models.signal.chunk import MAX_SFREQ, MIN_SFREQ
 from models.simulator.animal import Animal
 from models.simulator.eeg import add_eeg
 from models.simulator.emg import add_emg

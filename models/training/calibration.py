@@ -14,8 +14,8 @@ from scipy.special import log_softmax
 from torch import nn
 
 from models.base import Model
+from models.scored_epochs import ScoredEpochs
 from models.stages import UNSCORED
-from models.subject import Subject
 from models.training.dataset import draw_masks
 from models.training.evaluate import encode_all, read_windows
 
@@ -24,7 +24,7 @@ _MOST = 10.0  # temperatures are sought from a tenth to ten
 
 def fit_temperatures(
     model: Model,
-    subjects: Sequence[Subject],
+    subjects: Sequence[ScoredEpochs],
     *,
     masks: bool = True,
     every: int = 1,
@@ -55,7 +55,7 @@ def fit_temperatures(
 
 
 def _read_live(
-    model: Model, subject: Subject, rng: np.random.Generator, masks: bool, every: int
+    model: Model, subject: ScoredEpochs, rng: np.random.Generator, masks: bool, every: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
     """Return logits (n, 1 + M, S), stages (n,) and which logits would be answers (n, 1 + M)."""
     N, M = model.spec.n_context, model.spec.n_modalities
@@ -65,11 +65,11 @@ def _read_live(
     )
     logits, seen = zip(*((x[:, :, -1], mask[:, -1]) for x, mask in parts), strict=True)
     newest = np.concatenate(seen)
-    mixed = newest.sum(-1, keepdims=True) >= min(2, M)  # of one alone its own pathway is read
+    mixed = newest.any(-1) & (model.spec.pathway_for(newest) == 0)
     return (
         np.concatenate(logits),
         subject.stages[::every],
-        np.concatenate([mixed, newest], axis=-1),
+        np.concatenate([mixed[:, None], newest], axis=-1),
     )
 
 

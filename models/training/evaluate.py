@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.base import Model
+from models.longer_epochs import average
 from models.recordings import scores
+from models.recordings.hypnogram import Hypnogram
 from models.recordings.scores import Scores, Tally
-from models.stages import UNSCORED
-from models.subject import Subject
+from models.scored_epochs import ScoredEpochs
+from models.spec import ModelSpec
+from models.stages import from_indices, to_indices
 
 Reading = tuple[str, int]
 """Pathway and lag: how many epochs later an epoch is read; 0 is live, more is final."""
@@ -96,66 +99,29 @@ def read_all(
 
 
 def as_answered(
-    probabilities: NDArray[np.float32], usable: NDArray[np.bool_]
+    spec: ModelSpec, probabilities: NDArray[np.float32], usable: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
     """Return what the daemon answers of epochs, (n, 1 + M, S), NaN where it answers nothing.
 
-    Where but one modality of an epoch is usable the daemon reads that one's pathway instead of
-    the mixed one; where none is it says ART or UNKNOWN. A single pathway has no answer to an
-    epoch whose modality is not usable.
+    In the place of the mixed pathway stands what the daemon reads: see `ModelSpec.pathway_for`.
+    Where nothing is usable it says ART or UNKNOWN. A single pathway has no answer to an epoch
+    whose modality is not usable.
 
     Args:
+        spec: the model.
         probabilities: (n, 1 + M, S), of the epoch's slot.
         usable: (n, M).
     """
     answers = probabilities.copy()
-    alone = usable.sum(-1) == 1
-    answers[alone, 0] = probabilities[alone, 1 + usable[alone].argmax(-1)]
+    answers[:, 0] = probabilities[np.arange(len(usable)), spec.pathway_for(usable)]
     answers[~usable.any(-1), 0] = np.nan
     answers[:, 1:][~usable] = np.nan
     return answers
 
 
-def average(answers: NDArray[np.float32], length: float) -> NDArray[np.float32]:
-    """Return the mean answers of longer epochs, whole ones only, as `tools.score.aggregate`.
-
-    Args:
-        answers: (n, …, S) probabilities of consecutive epochs; NaN where there are none.
-        length: of the longer epochs, in epochs.
-
-    Returns:
-        (n / length, …, S), NaN where less than half of an epoch has an answer.
-    """
-    edges = np.arange(int(len(answers) / length + 1e-6) + 1) * np.float64(length)
-    there = np.isfinite(answers)
-    total, span = (
-        np.diff(_integrate(x, edges), axis=0) for x in (np.where(there, answers, 0.0), there)
-    )
-    with np.errstate(invalid="ignore"):  # 0 / 0
-        means = np.where(span >= length / 2 - 1e-6, total / span, np.nan)
-    return means.astype(np.float32)
-
-
-def _integrate(values: NDArray[np.generic], ends: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the integral of values (n, …), each of width 1, from 0 to each of the ends."""
-    sums = np.zeros((len(values) + 1, *values.shape[1:]))
-    np.cumsum(values, axis=0, out=sums[1:])
-    whole = np.minimum(ends.astype(np.intp), len(values) - 1)
-    part = (ends - whole).reshape(-1, *[1] * (values.ndim - 1))
-    return np.asarray(sums[whole] + part * (sums[whole + 1] - sums[whole]))
-
-
-def _most(stages: NDArray[np.int64], length: float, n_stages: int) -> NDArray[np.int64]:
-    """Return the stage that fills most of each longer epoch, UNSCORED where most has none."""
-    shares = np.eye(n_stages, dtype=np.float32)[stages]
-    shares[stages == UNSCORED] = np.nan
-    found = average(shares, length)
-    return np.where(np.isnan(found[:, 0]), UNSCORED, found.argmax(-1))
-
-
 def tally(
     model: Model,
-    subject: Subject,
+    subject: ScoredEpochs,
     lags: Sequence[int] = (0,),
     every: int = 1,
     *,
@@ -171,23 +137,26 @@ def tally(
         as_scored: count the expert's epochs, each with the mean of the probabilities that it
             covers, instead of the net's; `every` is 1 then.
     """
+    spec = model.spec
     read = read_all(model, subject.epochs, subject.usable, every)
     when = np.arange(len(subject.epochs))[::every]
     tallies = {}
     for lag in lags:
         epochs = when[when >= lag] - lag
-        slots = as_answered(read[when >= lag, :, -1 - lag], subject.usable[epochs])
+        slots = as_answered(spec, read[when >= lag, :, -1 - lag], subject.usable[epochs])
         truth = subject.stages[epochs]
         if as_scored and subject.scored_in > 1:
             slots = average(slots, subject.scored_in)
-            truth = _most(truth, subject.scored_in, slots.shape[-1])
-        for p, pathway in enumerate(model.spec.pathways):
+            short = Hypnogram.from_epochs(from_indices(truth, spec.stages), 1.0)
+            longer = short.to_epochs(subject.scored_in, len(slots))
+            truth = to_indices(longer, spec.stages).astype(np.int64)
+        for p, pathway in enumerate(spec.pathways):
             tallies[pathway, lag] = scores.tally(truth, slots[:, p])
     return tallies
 
 
 def evaluate(
-    model: Model, subjects: Sequence[Subject], lags: Sequence[int] = (0,), every: int = 1
+    model: Model, subjects: Sequence[ScoredEpochs], lags: Sequence[int] = (0,), every: int = 1
 ) -> dict[Reading, Scores]:
     """Score every pathway on all subjects together; see `tally`. The net is left in eval mode."""
     model.eval()

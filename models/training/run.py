@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from models.base import Model
 from models.errors import WeightsError
+from models.scored_epochs import ScoredEpochs
 from models.spec import MIXED, ModelSpec
-from models.subject import Subject
 
 _PARTS = ("net", "settings", "subjects", "weights to start from")
 
@@ -94,8 +94,8 @@ class Run:
 
 def describe(
     spec: ModelSpec,
-    training: Sequence[Subject],
-    validation: Sequence[Subject],
+    training: Sequence[ScoredEpochs],
+    validation: Sequence[ScoredEpochs],
     config: msgspec.Struct,
     start: Model | None,
 ) -> str:

@@ -1,4 +1,4 @@
-"""Who is learned from, who decides when to stop, and who is kept for the test: by subject."""
+"""Split subjects: some to learn from, some to decide when to stop, some to test on."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple

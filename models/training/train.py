@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from models.base import Model, part_of
 from models.errors import RecordingError
+from models.scored_epochs import ScoredEpochs
 from models.spec import ModelSpec
-from models.subject import Subject
 from models.training import dataset
 from models.training.dataset import Windows
 from models.training.devices import Device
@@ -89,8 +89,8 @@ def learning_rate(step: int, n_steps: int, config: TrainConfig) -> float:
 
 def train(
     spec: ModelSpec,
-    training: Sequence[Subject],
-    validation: Sequence[Subject],
+    training: Sequence[ScoredEpochs],
+    validation: Sequence[ScoredEpochs],
     config: TrainConfig,
     device: Device,
     *,
@@ -144,7 +144,7 @@ def train(
     return model.eval(), run.history
 
 
-def _check_length(spec: ModelSpec, training: Sequence[Subject]) -> None:
+def _check_length(spec: ModelSpec, training: Sequence[ScoredEpochs]) -> None:
     if dataset.n_windows(training, spec.n_context) == 0:
         longest = max((len(subject.epochs) for subject in training), default=0)
         raise RecordingError(
@@ -171,8 +171,8 @@ def _optimizer(model: Model, config: TrainConfig) -> torch.optim.Optimizer:
 def _run_pass(
     run: Run,
     called: nn.Module,
-    training: Sequence[Subject],
-    validation: Sequence[Subject],
+    training: Sequence[ScoredEpochs],
+    validation: Sequence[ScoredEpochs],
     config: TrainConfig,
     device: Device,
     watcher: Watcher,
@@ -222,7 +222,7 @@ def _step(
 
 def _validate(
     run: Run,
-    validation: Sequence[Subject],
+    validation: Sequence[ScoredEpochs],
     config: TrainConfig,
     device: Device,
     number: int,

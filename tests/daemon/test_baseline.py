@@ -14,14 +14,15 @@ from daemon.messages import StageMessage, StreamMessage
 from engines.bundle import open_bundle
 from engines.select import open_engine
 from models.errors import ConfigError
-from models.recordings.open import open_recording
+from models.recordings.as_stream import condition
+from models.recordings.open import ArrayRecording, open_recording
+from models.scored_epochs import ScoredEpochs
 from models.signal.drift import fit_reference
 from models.signal.quality import QualityLimits
 from models.spec import SPEC_FILE
-from models.subject import Subject
-from models.training.dataset import condition
 from tests.rigs.daemon import Daemon, Subscriber
 from tests.support.bundles import TINY, make_bundle
+from tests.support.signals import stream_config
 from tools.score.offline import stage_recording
 
 SFREQ = 512
@@ -57,9 +58,10 @@ def bundle(tmp_path_factory):
     spec = msgspec.structs.replace(manifest.spec, normaliser_s=NORMALISER_S)
     animals = []
     for seed in range(6):
-        (epochs,) = condition(spec, noise(60, seed), float(SFREQ))
-        usable = np.ones(epochs.shape[:2], bool)
-        animals.append(Subject(f"m{seed}", epochs, np.zeros(len(epochs), np.int64), usable))
+        data = noise(60, seed).astype(np.float32)
+        recording = ArrayRecording.of_microvolts("noise", ("EEG1", "EMG1"), float(SFREQ), data)
+        (epochs,), (usable,) = condition(recording, stream_config(), spec)
+        animals.append(ScoredEpochs(f"m{seed}", epochs, np.zeros(len(epochs), np.int64), usable))
     manifest = msgspec.structs.replace(manifest, spec=spec, reference=fit_reference(animals, spec))
     (folder / SPEC_FILE).write_bytes(msgspec.json.encode(manifest))
     return folder

@@ -3,6 +3,7 @@ import pytest
 from models.errors import RecordingError
 from models.stages import (
     ART,
+    COLOURS,
     HUMAN,
     MOUSE,
     UNKNOWN,
@@ -12,6 +13,10 @@ from models.stages import (
     read_stage,
     to_indices,
 )
+
+
+def test_every_stage_has_a_colour() -> None:
+    assert set(COLOURS) == {*MOUSE, *HUMAN, ART, UNKNOWN}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ far below that of the shipped bundle: differences count, not levels.
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,17 +26,20 @@ from rich.progress import track
 
 from models.base import Model
 from models.errors import RecordingError
+from models.recordings.as_stream import epochs_of
+from models.recordings.lab import LabRecording, read_one
 from models.recordings.scores import Scores
 from models.recordings.writers import replacing
+from models.scored_epochs import ScoredEpochs
 from models.sdreamer.losses import PAPER, LossConfig
 from models.sdreamer.net import new_spec
 from models.spec import MIXED, Hyperparameter, ModelSpec
-from models.subject import FIRST_UNSEEN_SEED, Subject
 from models.training.calibration import fit_temperatures, fold_temperatures
-from models.training.dataset import simulate_packed
 from models.training.devices import open_device
 from models.training.evaluate import evaluate
+from models.training.simulated import FIRST_UNSEEN_SEED, simulate_many
 from models.training.train import TrainConfig, train
+from tests.rigs.accuracy.page import table as markdown
 
 FINAL_LAG = 4
 """Epochs of right-hand context of the final reading."""
@@ -48,6 +52,8 @@ _EPOCHS_A_STEP = 512  # for every length of the context window
 _LEARNING_RATE = 5e-4  # the shipped bundle's
 _EVERY = 4  # so many-th epoch of the test mice is read: neighbours tell the same
 _EVERY_NOISY = 8
+_PARTS = ("epochs", "stages", "usable")
+_UNLIMITED = 1e9
 
 _CONSOLE = Console(stderr=True, soft_wrap=True, highlight=False)
 _SHIPPED: Mapping[str, Hyperparameter] = {"dropout": 0.0, "patch_size": 128}
@@ -101,10 +107,10 @@ VARIANTS = {
     "patch-64": Variant("patches of 64 samples", {"patch_size": 64}),
     "own-attention": Variant("attention not shared", {"shared_attention": False}),
 }
-"""By the name in the JSON file; N = 64 and the architecture is `_SHIPPED` unless told."""
+"""By the name in the JSON file; N = 64 and the architecture is `_SHIPPED` unless it says other."""
 
 
-class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class VariantResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a variant reached on the test mice."""
 
     title: str
@@ -122,7 +128,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     budget: Budget
     device: str
     """Where it was trained, in which precision."""
-    results: dict[str, Result]
+    results: dict[str, VariantResult]
     """By variant."""
 
 
@@ -130,13 +136,24 @@ def _simulate(folder: Path, budget: Budget, *, whole: bool) -> None:
     """Simulate all mice once, on all cores, for every variant to map into memory."""
     cores = os.cpu_count() or 1
     for group, seeds in _seeds(budget).items():
-        mice = simulate_packed(new_spec(), seeds, budget.hours, cores, whole=whole)
+        read = read_whole if whole else read_one
+        mice = simulate_many(new_spec(), seeds, budget.hours, cores, read=read)
         place = _place(folder, group, whole)
         place.mkdir()
         title = f"simulating: {group}{', whole recordings' if whole else ''}"
         for mouse in track(mice, title, len(seeds), console=_CONSOLE):
-            np.save(place / f"{mouse.name}.epochs.npy", mouse.epochs)
-            np.save(place / f"{mouse.name}.stages.npy", mouse.stages)
+            for part in _PARTS:
+                np.save(place / f"{mouse.name}.{part}.npy", getattr(mouse, part))
+
+
+def read_whole(lab: LabRecording, spec: ModelSpec) -> ScoredEpochs:
+    """Z-score each channel over the whole recording, as offline scoring does."""
+    unlimited = msgspec.structs.replace(spec, clip=_UNLIMITED)
+    batches = epochs_of(lab.open(), lab.stream, unlimited)
+    x = np.stack([batch.microvolts[0] for batch in batches])
+    x -= x.mean((0, 2), keepdims=True)
+    x /= x.std((0, 2), keepdims=True)
+    return replace(read_one(lab, spec), epochs=np.clip(x, -spec.clip, spec.clip))
 
 
 def _seeds(budget: Budget) -> dict[str, range]:
@@ -152,17 +169,16 @@ def _place(folder: Path, group: str, whole: bool) -> Path:
     return folder / f"{group}{'-whole' if whole else ''}"
 
 
-def _read(place: Path) -> list[Subject]:
+def _read(place: Path) -> list[ScoredEpochs]:
     mice = []
     for file in sorted(place.glob("*.epochs.npy")):
         name = file.name.removesuffix(".epochs.npy")
-        epochs = np.load(file, mmap_mode="c")
-        stages = np.load(place / f"{name}.stages.npy")
-        mice.append(Subject(name, epochs, stages, np.ones(epochs.shape[:2], bool)))
+        parts = {part: np.load(place / f"{name}.{part}.npy", mmap_mode="c") for part in _PARTS}
+        mice.append(ScoredEpochs(name, **parts))
     return mice
 
 
-def measure(variant: Variant, budget: Budget, folder: Path) -> Result:
+def measure(variant: Variant, budget: Budget, folder: Path) -> VariantResult:
     """Train, calibrate and test one variant, on the mice in a folder."""
     spec = new_spec(variant.n_context, **{**_SHIPPED, **variant.architecture})
     training, validation, test = (
@@ -180,7 +196,7 @@ def measure(variant: Variant, budget: Budget, folder: Path) -> Result:
     fold_temperatures(model, fit_temperatures(model, validation, every=config.validate_every))
     lag = min(FINAL_LAG, spec.n_context - 1)
     found = evaluate(model, test, (0, lag), every=_EVERY)
-    return Result(
+    return VariantResult(
         title=variant.title,
         n_parameters=sum(p.numel() for p in model.parameters()),
         date=datetime.now(UTC).date().isoformat(),
@@ -189,7 +205,7 @@ def measure(variant: Variant, budget: Budget, folder: Path) -> Result:
     )
 
 
-def _with_noise(model: Model, spec: ModelSpec, test: Sequence[Subject]) -> dict[str, Scores]:
+def _with_noise(model: Model, spec: ModelSpec, test: Sequence[ScoredEpochs]) -> dict[str, Scores]:
     found = {"none": evaluate(model, test, every=_EVERY_NOISY)[MIXED, 0]}
     for m, modality in enumerate(spec.modalities):
         for sd in NOISE:
@@ -198,13 +214,13 @@ def _with_noise(model: Model, spec: ModelSpec, test: Sequence[Subject]) -> dict[
     return found
 
 
-def _add_noise(subject: Subject, modality: int, sd: float, clip: float) -> Subject:
+def _add_noise(subject: ScoredEpochs, modality: int, sd: float, clip: float) -> ScoredEpochs:
     """Return the subject with white noise in one modality, in amplitudes."""
     rng = np.random.default_rng([modality, round(100 * sd)])
     epochs = subject.epochs.copy()
     noise = rng.standard_normal(epochs[:, modality].shape, np.float32)
     epochs[:, modality] = np.clip(epochs[:, modality] + sd * noise, -clip, clip)
-    return Subject(subject.name, epochs, subject.stages, subject.usable)
+    return replace(subject, epochs=epochs)
 
 
 def as_markdown(table: Table) -> str:
@@ -222,7 +238,7 @@ def as_markdown(table: Table) -> str:
     )
     if missing := [v.title for name, v in VARIANTS.items() if name not in table.results]:
         about += f" **Not made yet:** {'; '.join(missing)}."
-    lines = [about, "", *_rows([columns, *map(_row, table.results.values())])]
+    lines = [about, "", markdown(columns, map(_row, table.results.values()), text=len(columns))]
     noisy = [result for result in table.results.values() if result.noise]
     if noisy:
         names = list(noisy[0].noise)
@@ -231,11 +247,11 @@ def as_markdown(table: Table) -> str:
             "κ live, mixed, with white noise added at test time (SD in amplitudes), on every "
             f"{_EVERY_NOISY}th epoch:"
         )
-        lines += ["", about, "", *_rows([("variant", *names), *rows])]
+        lines += ["", about, "", markdown(["variant", *names], rows)]
     return "\n".join(lines) + "\n"
 
 
-def _row(result: Result) -> tuple[str, ...]:
+def _row(result: VariantResult) -> tuple[str, ...]:
     kappas = [
         ", ".join(_kappa(result.scores.get(f"{p} {kind}")) for p in ("mixed", "eeg", "emg"))
         for kind in ("live", "final")
@@ -243,11 +259,6 @@ def _row(result: Result) -> tuple[str, ...]:
     live = result.scores["mixed live"]
     figures = ", ".join(f"{x or 0:.3f}" for x in (live.accuracy, live.macro_f1, live.ece))
     return (result.title, f"{result.n_parameters:,}", *kappas, figures)
-
-
-def _rows(rows: Sequence[Sequence[str]]) -> list[str]:
-    head, *others = [f"| {' | '.join(row)} |" for row in rows]
-    return [head, "|---" * len(rows[0]) + "|", *others]
 
 
 def _kappa(scores: Scores | None) -> str:
@@ -302,7 +313,7 @@ def main(
                 _CONSOLE.print(f"{name}: κ live {live}")
 
 
-def _with(table: Table, name: str, result: Result) -> Table:
+def _with(table: Table, name: str, result: VariantResult) -> Table:
     """Return the table with one more result, in the order of `VARIANTS`."""
     found = {**table.results, name: result}
     return msgspec.structs.replace(table, results={k: found[k] for k in VARIANTS if k in found})

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from models.errors import RecordingError
+from models.scored_epochs import ScoredEpochs
 from models.sdreamer.net import new_spec
-from models.subject import Subject
 from models.weights import build_model
 from tests.rigs.ablations import VARIANTS, Budget, _add_noise, load_table, main
 
@@ -43,7 +43,7 @@ def test_every_variant_is_a_net_that_differs_from_the_baseline() -> None:
 
 def test_noise_is_as_strong_as_said_and_in_one_modality() -> None:
     epochs = np.ones((50, 2, 512), np.float32)
-    subject = Subject("x", epochs, np.zeros(50, np.int64), np.ones((50, 2), bool))
+    subject = ScoredEpochs("x", epochs, np.zeros(50, np.int64), np.ones((50, 2), bool))
     noisy = _add_noise(subject, 1, 2.0, clip=10.0)
     assert (noisy.epochs[:, 0] == 1).all()
     assert noisy.epochs[:, 1].std() == pytest.approx(2.0, rel=0.05)

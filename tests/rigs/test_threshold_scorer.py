@@ -11,7 +11,13 @@ from models.errors import RecordingError
 from models.recordings.open import open_recording
 from models.signal.conditioning import Conditioner
 from models.stages import UNKNOWN
-from tests.rigs.accuracy.threshold_scorer import EPOCH_S, Features, measure, otsu, score_by_rule
+from tests.rigs.accuracy.threshold_scorer import (
+    EPOCH_S,
+    Features,
+    measure,
+    otsu,
+    score_by_thresholds,
+)
 
 SFREQ = 512
 
@@ -30,7 +36,7 @@ def seconds(stages: str, rng: np.random.Generator) -> NDArray[np.float64]:
 
 def rule(stages: str) -> tuple[str, ...]:
     epochs = seconds(stages, np.random.default_rng(0))
-    return score_by_rule(measure(epochs), np.ones(len(epochs), bool)).stages
+    return score_by_thresholds(measure(epochs), np.ones(len(epochs), bool)).stages
 
 
 def test_wake_nrem_and_rem_are_told_apart() -> None:
@@ -51,10 +57,10 @@ def test_an_epoch_with_a_second_that_cannot_be_used_is_unknown() -> None:
     epochs = seconds("W" * 5 + "N" * 10, np.random.default_rng(0))
     usable = np.ones(len(epochs), bool)
     usable[[3, 21]] = False
-    stages = score_by_rule(measure(epochs), usable).stages
+    stages = score_by_thresholds(measure(epochs), usable).stages
     assert [k for k, stage in enumerate(stages) if stage == UNKNOWN] == [0, 5]
     with pytest.raises(RecordingError, match="at least one usable epoch of 4 s, found 60 s"):
-        score_by_rule(measure(epochs), np.zeros(len(epochs), bool))
+        score_by_thresholds(measure(epochs), np.zeros(len(epochs), bool))
 
 
 def test_features_are_in_microvolts_and_powers() -> None:
@@ -87,7 +93,7 @@ def test_a_real_mouse_is_awake_and_asleep_when_a_person_sees_it(shared_data: Pat
     data, _ = next(recording.chunks(320 * 1000))
     filtered = Conditioner(open_bundle(None).spec, 1000.0, 1).filter(data)
     epochs = filtered.reshape(320, 1000, 2).transpose(0, 2, 1)
-    found = score_by_rule(measure(epochs), np.ones(len(epochs), bool))
+    found = score_by_thresholds(measure(epochs), np.ones(len(epochs), bool))
     wake = [stage == "Wake" for stage in found.stages]
     assert np.mean(wake[7:33]) > 0.95  # active from 28 to 132 s
     assert np.mean(wake[61:]) < 0.1  # asleep after the arousal at 240 s

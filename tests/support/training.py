@@ -6,16 +6,16 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from models.recordings.lab import Reading
+from models.recordings.lab import LabOptions
+from models.scored_epochs import ScoredEpochs
 from models.simulator.simulate import iterate_subjects
-from models.subject import Subject
 from models.training.run import Pass
 from models.training.train import Watcher
 from tools.simulate import write_edf
 from tools.train.command import TrainOptions
 
 
-def easy_subject(seed: int, n_epochs: int = 240) -> Subject:
+def easy_subject(seed: int, n_epochs: int = 240) -> ScoredEpochs:
     """Bouts of three stages that differ in the EEG's frequency and the EMG's amplitude."""
     rng = np.random.default_rng(seed)
     stages = np.repeat(rng.permutation(np.arange(n_epochs // 8) % 3), 8)
@@ -23,7 +23,7 @@ def easy_subject(seed: int, n_epochs: int = 240) -> Subject:
     eeg = np.sin(2 * np.pi * (np.array([20.0, 2.0, 7.0])[stages, None] * t + rng.random()))
     emg = rng.standard_normal((n_epochs, 512)) * np.array([3.0, 1.0, 0.3])[stages, None]
     epochs = np.stack([eeg, emg], axis=1).astype(np.float32)
-    return Subject(str(seed), epochs, stages, np.ones((n_epochs, 2), bool))
+    return ScoredEpochs(str(seed), epochs, stages, np.ones((n_epochs, 2), bool))
 
 
 class Lines(Watcher):
@@ -67,7 +67,7 @@ def train_options(lab: Path, start: Path | None, out: Path, **changes: object) -
     options = TrainOptions(
         dirs=(lab,),
         out=out,
-        reading=Reading(),
+        lab=LabOptions(),
         simulated=0,
         hours=1.0,
         start=start,

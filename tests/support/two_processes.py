@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from models.base import Model
-from models.subject import Subject
+from models.scored_epochs import ScoredEpochs
 from models.training.devices import Device, open_device
 from models.training.run import Pass
 from models.training.train import TrainConfig, train
@@ -18,13 +18,13 @@ CONFIG = TrainConfig(passes=2, batch_size=8, masks=False, seed=5)
 """Of windows that fill every batch, so that the mean of two halves is the mean of the whole."""
 
 
-def draw_subject(seed: int) -> Subject:
+def draw_subject(seed: int) -> ScoredEpochs:
     """Return 17 windows of noise whose loudness tells the stage: 16 a pass."""
     rng = np.random.default_rng(seed)
     stages = rng.integers(3, size=17 * SPEC.n_context)
     loudness = np.array([3.0, 1.0, 0.3])[stages, None, None]
     epochs = (loudness * rng.standard_normal((len(stages), 2, 512))).astype(np.float32)
-    return Subject(str(seed), epochs, stages, np.ones((len(stages), 2), bool))
+    return ScoredEpochs(str(seed), epochs, stages, np.ones((len(stages), 2), bool))
 
 
 def run(device: Device, state: Path | None = None) -> tuple[Model, list[Pass]]:

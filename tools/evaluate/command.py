@@ -13,11 +13,11 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 from engines.bundle import open_bundle
 from engines.select import AUTO
 from models.errors import ConfigError
-from models.recordings.lab import LabRecording, Reading, open_lab
+from models.recordings.lab import LabOptions, LabRecording, open_lab
 from models.spec import ModelSpec
 from models.stages import MOUSE
-from models.subject import FIRST_UNSEEN_SEED
-from tools.evaluate.evaluation import choose_withheld, evaluate_recordings, simulate_mice
+from models.training.simulated import FIRST_UNSEEN_SEED, simulate_mouse
+from tools.evaluate.evaluation import choose_withheld, evaluate_recordings
 from tools.evaluate.report import print_evaluation, report, write_subjects
 from tools.score.command import Unit, check_outputs
 
@@ -31,7 +31,7 @@ class Mice(NamedTuple):
     sfreq: float
 
 
-class Source(NamedTuple):
+class ToStage(NamedTuple):
     """What is to be staged."""
 
     data: str
@@ -114,7 +114,7 @@ def evaluate(
     check_outputs(paths or [], [csv, png])
     opened = open_bundle(bundle)
     withheld = choose_withheld(opened.spec, without or [], each=pathways == "all")
-    reading = Reading(
+    options = LabOptions(
         eeg=eeg or [],
         emg=emg or [],
         eog=eog or [],
@@ -123,7 +123,7 @@ def evaluate(
         skip_unscored=skip_unscored,
     )
     mice = Mice(simulated, hours, seed, sfreq)
-    source = _find(paths or [], reading, mice, opened.spec)
+    source = _find(paths or [], options, mice, opened.spec)
     columns = (SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("staging", total=source.seconds * len(withheld))
@@ -149,19 +149,19 @@ def evaluate(
         print_evaluation(Console(highlight=False), evaluation)
 
 
-def _find(paths: list[Path], reading: Reading, mice: Mice, spec: ModelSpec) -> Source:
+def _find(paths: list[Path], options: LabOptions, mice: Mice, spec: ModelSpec) -> ToStage:
     """Return what is to be staged: recordings, or else simulated mice."""
     if bool(paths) == bool(mice.n):
         raise ConfigError(
             f"expected folders of recordings or --simulated, found {'both' if paths else 'neither'}"
         )
     if paths:
-        recordings, left_out = open_lab(paths, spec, reading)
+        recordings, left_out = open_lab(paths, spec, options)
         seconds = sum(lab.duration_s for lab in recordings)
-        return Source("recordings scored by experts", recordings, seconds, left_out)
+        return ToStage("recordings scored by experts", recordings, seconds, left_out)
     if spec.stages != MOUSE:
         raise ConfigError(f"--simulated: expected a model of mice, found {', '.join(spec.stages)}")
     seeds = range(mice.seed, mice.seed + mice.n)
     data = f"unseen simulated mice, seeds {seeds[0]} to {seeds[-1]}, {mice.sfreq:g} Hz"
-    animals = simulate_mice(seeds, mice.hours, mice.sfreq)
-    return Source(data, animals, 3600 * mice.hours * mice.n, [])
+    animals = (simulate_mouse(each, mice.hours, mice.sfreq) for each in seeds)
+    return ToStage(data, animals, 3600 * mice.hours * mice.n, [])

@@ -2,9 +2,8 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -19,20 +18,19 @@ from engines.select import open_engine
 from models.errors import ConfigError, RecordingError
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.lab import LabRecording
-from models.recordings.open import ArrayRecording, Description, Recording
+from models.recordings.open import Recording
 from models.recordings.scores import Tally, tally
 from models.signal.montage import StreamChannels, SubjectChannels
-from models.simulator.simulate import simulate_recording
 from models.spec import ModelSpec
 from models.stages import UNSCORED, to_indices
-from tools.score.aggregate import aggregate, check_epoch
+from tools.score.aggregate import aggregate, check_epoch, hypnodensity
 from tools.score.offline import stage_recording
 
 FIRST_MINUTE_S = 60.0
 ALL, FIRST_MINUTE = "all", "first_minute"
 
 Advance = Callable[[float], None]
-"""Is told seconds of recording that were staged."""
+"""Called with the seconds of recording that were staged since the last call."""
 
 
 class Case(NamedTuple):
@@ -49,7 +47,7 @@ class Case(NamedTuple):
 class Count:
     """What was found in one case."""
 
-    n_stages: int
+    stages: Sequence[str]
     tallies: dict[str, Tally] = field(default_factory=dict)
     """By subject, of all its recordings together."""
     pathways: Counter[str] = field(default_factory=Counter)
@@ -59,7 +57,7 @@ class Count:
 
     def add(self, subject: str, epochs: Sequence[Estimate], truth: NDArray[np.int8]) -> None:
         """Take in epochs of one subject, and the index of the expert's stage of each."""
-        found = tally(truth, self._probabilities(epochs))
+        found = tally(truth, hypnodensity(epochs, self.stages))
         before = self.tallies.get(subject)
         self.tallies[subject] = found if before is None else before + found
         for epoch in (epochs[i] for i in np.flatnonzero(truth != UNSCORED).tolist()):
@@ -68,14 +66,8 @@ class Count:
             else:
                 self.pathways[str(epoch.pathway)] += 1
 
-    def _probabilities(self, epochs: Sequence[Estimate]) -> NDArray[np.float32]:
-        """Return (n, S), NaN where there are none."""
-        nothing = np.full(self.n_stages, np.nan, np.float32)
-        found = [nothing if e.probabilities is None else e.probabilities for e in epochs]
-        return np.array(found, np.float32).reshape(-1, self.n_stages)
 
-
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SubjectSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One subject in one recording."""
 
     recording: str
@@ -96,14 +88,14 @@ class Evaluated:
     recordings: int = 0
     seconds: float = 0.0
     """Of all recordings, each once."""
-    sources: list[Source] = field(default_factory=list)
+    sources: list[SubjectSource] = field(default_factory=list)
     engine: str = ""
 
 
 def choose_withheld(
     spec: ModelSpec, without: Sequence[str], *, each: bool
 ) -> list[tuple[str, ...]]:
-    """Return what is withheld, one reading of the recordings after the other.
+    """Return which modalities to withhold in each pass through the recordings.
 
     Args:
         spec: the model.
@@ -122,43 +114,6 @@ def choose_withheld(
     if each:
         chosen += [tuple(o for o in spec.modalities if o != m) for m in spec.modalities]
     return list(dict.fromkeys(chosen))
-
-
-def simulate_mice(seeds: Iterable[int], hours: float, sfreq: float) -> Iterator[LabRecording]:
-    """Yield simulated mice, one at a time, with as many artefacts as in training.
-
-    Raises:
-        RecordingError: a length or rate is out of range.
-    """
-    for seed in seeds:
-        mouse = simulate_recording(
-            seed=seed, duration_s=3600 * hours, sfreq=sfreq, artefacts_per_hour=6.0
-        )
-        name = f"simulated-{seed}"
-        description = Description(
-            ch_names=mouse.ch_names,
-            units=("µV",) * len(mouse.ch_names),
-            sfreq=sfreq,
-            n_samples=len(mouse.data),
-        )
-        recording = ArrayRecording(Path(name), description, mouse.data)
-        channels = {"eeg": mouse.ch_names[0], "emg": mouse.ch_names[1]}
-        yield LabRecording(
-            name=name,
-            stream=StreamChannels(
-                name="simulated",
-                subjects=(SubjectChannels(name="m1", channels=channels),),
-            ),
-            subjects={"m1": name},
-            hypnograms={"m1": Hypnogram.from_epochs(mouse.hypnograms[0], mouse.epoch_s)},
-            scored_in="simulation",
-            duration_s=recording.duration,
-            open=_already(recording),
-        )
-
-
-def _already(recording: Recording) -> Callable[[], Recording]:
-    return lambda: recording
 
 
 def evaluate_recordings(
@@ -207,9 +162,9 @@ def compared_s(hypnogram: Hypnogram, spec: ModelSpec) -> float:
     return max(hypnogram.epoch_s or 0.0, spec.epoch_s)
 
 
-def source_of(lab: LabRecording, subject: SubjectChannels, epoch_s: float) -> Source:
+def source_of(lab: LabRecording, subject: SubjectChannels, epoch_s: float) -> SubjectSource:
     """Return what a subject of a recording is read from, compared in epochs of this length."""
-    return Source(
+    return SubjectSource(
         recording=lab.name,
         subject=lab.subjects[subject.name],
         channels=subject.channels,
@@ -272,5 +227,5 @@ def _count(
         epochs = aggregate(estimates, spec.epoch_s, length, spec.stages)
         truth = to_indices(lab.hypnograms[name].to_epochs(length, len(epochs)), spec.stages)
         for part, n in ((ALL, len(epochs)), (FIRST_MINUTE, math.ceil(FIRST_MINUTE_S / length))):
-            count = counts.setdefault(Case(without, kind, part), Count(len(spec.stages)))
+            count = counts.setdefault(Case(without, kind, part), Count(spec.stages))
             count.add(lab.subjects[name], epochs[:n], truth[:n])

@@ -1,4 +1,4 @@
-"""What `hypnod evaluate` tells: JSON, a table, a CSV by subject."""
+"""What `hypnod evaluate` writes: JSON, a table, a CSV by subject."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from daemon.messages import Kind
 from engines.bundle import Bundle
 from models.recordings.scores import Scores, bootstrap, score
 from models.recordings.writers import write_table
-from tools.evaluate.evaluation import ALL, Case, Count, Evaluated, Source
+from tools.evaluate.evaluation import ALL, Case, Count, Evaluated, SubjectSource
 from tools.measure import Machine, describe_machine
 
 Interval = tuple[float, float]
@@ -57,7 +57,7 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     hours: float
     """Of all recordings, h."""
     left_out: tuple[str, ...]
-    """Recordings without a hypnogram, left out as told."""
+    """Recordings without a hypnogram, left out by --skip-unscored."""
     bundle: str
     """Name of the model bundle."""
     model: str
@@ -66,7 +66,7 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     epoch_s: tuple[float, ...]
     """Lengths of the epochs compared, s."""
     results: tuple[Result, ...]
-    sources: tuple[Source, ...] = ()
+    sources: tuple[SubjectSource, ...] = ()
     """What was read as what."""
     date: str
     """Of the measurement, UTC."""
@@ -109,7 +109,7 @@ def _result(case: Case, count: Count, stages: Sequence[str]) -> Result:
 
 
 def name_read(without: Sequence[str]) -> str:
-    """Return what was read, in words."""
+    """Return which modalities were withheld, in words."""
     return f"without {' and '.join(without)}" if without else "as recorded"
 
 
@@ -157,7 +157,7 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
         console.print(f"left out, without a hypnogram: {path}")
 
 
-def in_words(sources: Iterable[Source]) -> list[str]:
+def in_words(sources: Iterable[SubjectSource]) -> list[str]:
     """Say which channels were read how often."""
     read = Counter(
         ", ".join(f"{modality} = {label}" for modality, label in source.channels.items())

@@ -1,4 +1,4 @@
-"""From the model's epochs to longer ones, as experts score: the mean of the probabilities."""
+"""From estimates to those of longer epochs, as experts score, each with its reason or pathway."""
 
 import math
 from collections import defaultdict
@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daemon.stager import Estimate
 from models.errors import ConfigError
+from models.longer_epochs import average
 from models.signal.quality import OK
 from models.stages import ART, UNKNOWN
 
@@ -45,13 +47,19 @@ def aggregate(
     """
     if abs(epoch_s - hop_s) < _TOLERANCE_S:
         return list(estimates)
-    n = math.floor((len(estimates) * hop_s + _TOLERANCE_S) / epoch_s)
     longer = []
-    for k in range(n):
+    for k, mean in enumerate(average(hypnodensity(estimates, stages), epoch_s / hop_s)):
         shares = _shares(estimates, hop_s, k * epoch_s, (k + 1) * epoch_s)
-        united = _unite(shares, epoch_s, stages)
+        united = _unite(shares, mean, stages)
         longer.append(replace(united, epoch=k, onset=estimates[0].onset + k * epoch_s))
     return longer
+
+
+def hypnodensity(estimates: Sequence[Estimate], stages: Sequence[str]) -> NDArray[np.float32]:
+    """Return the probabilities of estimates, (n, n_stages), NaN where there are none."""
+    nothing = np.full(len(stages), np.nan, np.float32)
+    found = [nothing if e.probabilities is None else e.probabilities for e in estimates]
+    return np.array(found, np.float32).reshape(-1, len(stages))
 
 
 def _shares(
@@ -65,22 +73,18 @@ def _shares(
     ]
 
 
-def _unite(shares: Shares, epoch_s: float, stages: Sequence[str]) -> Estimate:
-    """Return the estimate of one longer epoch, but for its time."""
-    usable = [(e, s) for e, s in shares if e.probabilities is not None]
-    usable_s = sum(s for _, s in usable)
+def _unite(shares: Shares, mean: NDArray[np.float32], stages: Sequence[str]) -> Estimate:
+    """Return the estimate of one longer epoch by its mean probabilities, but for its time."""
     newest = shares[-1][0]
     validity = {m: _validity([(e.validity[m], s) for e, s in shares]) for m in newest.validity}
     united = replace(newest, validity=validity)
-    if usable_s < epoch_s / 2 - _TOLERANCE_S:
+    if not np.isfinite(mean).all():
         return _unread(united, [share for share in shares if share[0].probabilities is None])
-    values = np.stack([e.probabilities for e, _ in usable if e.probabilities is not None])
-    mean = np.average(values, axis=0, weights=[s for _, s in usable]).astype(np.float32)
     return replace(
         united,
         stage=stages[int(np.argmax(mean))],
         probabilities=mean,
-        pathway=_most((e.pathway, s) for e, s in usable),
+        pathway=_most((e.pathway, s) for e, s in shares if e.probabilities is not None),
         reason=None,
     )
 

@@ -16,7 +16,7 @@ from engines.bundle import Bundle, open_bundle
 from engines.select import open_engine
 from models.errors import RecordingError
 from models.recordings.channels import choose
-from models.recordings.hypnograms import read_hypnograms
+from models.recordings.hypnogram import read_hypnograms
 from models.recordings.open import Recording
 from models.signal.montage import StreamChannels
 from tools.score.aggregate import check_epoch

@@ -9,7 +9,6 @@ from typing import get_args
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -21,6 +20,7 @@ from models.recordings.hypnogram import Hypnogram
 from models.recordings.writers import write_edf, write_events, write_table
 from models.signal.montage import Montage, SubjectChannels
 from models.stages import ART, UNKNOWN
+from tools.score.aggregate import hypnodensity
 from tools.score.scored import Scored
 from tools.view.live import STAGE_STYLES
 from tools.view.overview import Overview
@@ -133,7 +133,7 @@ def write_pictures(scored: Scored, png: Path) -> None:
             stages=scored.bundle.spec.stages,
             hop_s=scored.step_s,
             hypnogram=scored.hypnogram(subject.name),
-            probabilities=_hypnodensity(scored, subject.name),
+            probabilities=hypnodensity(scored.epochs(subject.name), scored.bundle.spec.stages),
             overview=overviews[subject.name],
             reference=scored.reference(subject.name),
             reference_name="reference",
@@ -141,13 +141,6 @@ def write_pictures(scored: Scored, png: Path) -> None:
         several = len(scored.stream.subjects) > 1
         name = f"{png.stem}-{subject.name}{png.suffix}" if several else png.name
         plot_night(png.with_name(name), night)
-
-
-def _hypnodensity(scored: Scored, subject: str) -> NDArray[np.float32]:
-    """Return (n_epochs, n_stages) probabilities, NaN where there are none."""
-    unknown = np.full(len(scored.bundle.spec.stages), np.nan, np.float32)
-    epochs = scored.epochs(subject)
-    return np.stack([unknown if e.probabilities is None else e.probabilities for e in epochs])
 
 
 def _overviews(scored: Scored) -> dict[str, Overview]:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from engines.bundle import open_bundle
 from models.errors import RecordingError, SpecError, WeightsError
-from models.recordings.lab import Reading
+from models.recordings.lab import LabOptions
 from models.spec import FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
 from tools.train.report import print_report
 
@@ -23,7 +23,7 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     dirs: tuple[Path, ...]
     out: Path
-    reading: Reading
+    lab: LabOptions
     simulated: int
     hours: float
     start: Path | None
@@ -143,7 +143,7 @@ def train(
     options = TrainOptions(
         dirs=tuple(dirs or ()),
         out=out,
-        reading=Reading(
+        lab=LabOptions(
             eeg=eeg or (),
             emg=emg or (),
             unit=unit,

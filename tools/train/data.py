@@ -9,12 +9,12 @@ from rich.progress import Progress
 from models.base import NEW_MODEL, part_of
 from models.errors import RecordingError
 from models.recordings.lab import open_lab, read_subjects
+from models.scored_epochs import ScoredEpochs
 from models.spec import ModelSpec
-from models.subject import FIRST_UNSEEN_SEED, Subject
-from models.training.dataset import pack, simulate_packed
+from models.training.simulated import FIRST_UNSEEN_SEED, pack, simulate_many
 from models.training.splits import check_enough
 from models.training.train import TrainConfig, paper_recipe, with_loss
-from tools.evaluate.evaluation import Source, compared_s, source_of
+from tools.evaluate.evaluation import SubjectSource, compared_s, source_of
 from tools.evaluate.report import in_words
 from tools.train.command import TrainOptions
 
@@ -54,8 +54,8 @@ def choose_config(options: TrainOptions, model: str) -> TrainConfig:
 class Data(NamedTuple):
     """What there is to learn from."""
 
-    subjects: list[Subject]
-    sources: tuple[Source, ...]
+    subjects: list[ScoredEpochs]
+    sources: tuple[SubjectSource, ...]
     """What was read as what; none where mice are simulated."""
 
 
@@ -68,7 +68,7 @@ def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress)
     """
     if options.simulated:
         return Data(_simulate_all(options, spec, progress), ())
-    recordings, unscored = open_lab(options.dirs, spec, options.reading)
+    recordings, unscored = open_lab(options.dirs, spec, options.lab)
     check_enough(name for lab in recordings for name in lab.subjects.values())
     sources = tuple(
         source_of(lab, subject, compared_s(lab.hypnograms[subject.name], spec))
@@ -81,18 +81,18 @@ def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress)
     return Data([pack(subject) for subject in read_subjects(shown, spec)], sources)
 
 
-def _simulate_all(options: TrainOptions, spec: ModelSpec, progress: Progress) -> list[Subject]:
+def _simulate_all(options: TrainOptions, spec: ModelSpec, progress: Progress) -> list[ScoredEpochs]:
     if not 3 <= options.simulated <= _SEEDS:
         raise RecordingError(f"expected 3 to {_SEEDS} simulated mice, found {options.simulated}")
     first = _SEEDS * options.seed
     if first + options.simulated > FIRST_UNSEEN_SEED:
         raise RecordingError(f"expected a seed below {FIRST_UNSEEN_SEED // _SEEDS}")
     seeds = range(first, first + options.simulated)
-    mice = simulate_packed(spec, seeds, options.hours, options.threads)
+    mice = simulate_many(spec, seeds, options.hours, options.threads)
     return list(progress.track(mice, len(seeds), description="simulating"))
 
 
-def describe(options: TrainOptions, subjects: Sequence[Subject]) -> str:
+def describe(options: TrainOptions, subjects: Sequence[ScoredEpochs]) -> str:
     """Say what there is to learn from, for people and for provenance."""
     n, n_epochs = len({s.name for s in subjects}), sum(len(s.epochs) for s in subjects)
     if options.simulated:

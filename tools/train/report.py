@@ -1,11 +1,11 @@
-"""What a training run tells: OUT-report.json and its table."""
+"""What a training run writes: OUT-report.json and its table."""
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from models.recordings.scores import Scores
-from tools.evaluate.evaluation import Source
+from tools.evaluate.evaluation import SubjectSource
 
 Parts = dict[str, tuple[str, ...]]
 
@@ -23,7 +23,7 @@ class PassReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Validation accuracy by pathway, read live."""
 
 
-class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class TrainReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All about a training run, as OUT-report.json has it."""
 
     data: str
@@ -38,7 +38,7 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """How it was trained."""
     split: Parts
     """Names of the subjects that the bundle learned from, stopped by and was tested on."""
-    sources: tuple[Source, ...]
+    sources: tuple[SubjectSource, ...]
     """What was read as what: channels, hypnograms, and the epochs they were scored in."""
     tested: str
     """On whom the figures are, and of epochs of which length."""
@@ -52,7 +52,7 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """The same of each test subject."""
 
 
-def print_report(report: Report) -> None:
+def print_report(report: TrainReport) -> None:
     """Print the figures of the test, pooled and by subject."""
     columns = ("reading", "accuracy", "macro-F1", "κ", "ECE")
     table = Table(*columns, title=f"{report.tested}; {report.data}")

@@ -18,9 +18,9 @@ from models.base import Model
 from models.errors import RecordingError
 from models.recordings import scores
 from models.recordings.scores import Tally
+from models.scored_epochs import ScoredEpochs
 from models.signal.drift import fit_reference
 from models.spec import ModelSpec, Reference
-from models.subject import Subject
 from models.training.calibration import fit_temperatures, fold_temperatures
 from models.training.devices import Device, open_device
 from models.training.evaluate import Reading, as_answered, pool, read_all, tally
@@ -31,11 +31,13 @@ from models.training.train import Watcher, train
 from models.weights import load_model
 from tools.train.command import TrainOptions
 from tools.train.data import Data, choose_config, describe, new_spec, read_or_simulate
-from tools.train.report import PassReport, Report
+from tools.train.report import PassReport, TrainReport
 from tools.view.training import Example, draw_report
 
 FINAL_LAG = 4
 """Epochs of right-hand context of the final reading that is reported."""
+
+_EXAMPLE_S = 3 * 3600.0
 
 Counted = dict[str, dict[Reading, Tally]]
 """What was counted, by subject."""
@@ -68,7 +70,7 @@ class Bars(Watcher):
         self._progress.console.print(f"{self._title}{what}, validation κ live: {found}")
 
 
-def run(options: TrainOptions, console: Console) -> Report | None:
+def run(options: TrainOptions, console: Console) -> TrainReport | None:
     """Do it all, and return the report; None in all but the first of several processes.
 
     Raises:
@@ -105,7 +107,7 @@ class _Work:
         self.device, self.progress = device, progress
         self.kept: list[Path] = []  # the runs' states, until the end
 
-    def do(self, started: float) -> Report:
+    def do(self, started: float) -> TrainReport:
         """Train, test, and write bundle and report."""
         names = [s.name for s in self.subjects]
         counted: Counted = {}
@@ -163,7 +165,7 @@ class _Work:
             )
         return counted
 
-    def _of(self, names: Sequence[str]) -> list[Subject]:
+    def _of(self, names: Sequence[str]) -> list[ScoredEpochs]:
         chosen = set(names)
         return [s for s in self.subjects if s.name in chosen]
 
@@ -174,9 +176,9 @@ class _Work:
         temperatures: dict[str, float],
         counted: Counted,
         started: float,
-    ) -> Report:
+    ) -> TrainReport:
         pooled = pool(list(counted.values()), self.spec.stages)
-        return Report(
+        return TrainReport(
             data=describe(self.options, self.subjects),
             command=shlex.join(["hypnod", *sys.argv[1:]]),
             device=str(self.device),
@@ -200,7 +202,7 @@ class _Work:
         alone = ", each with a net that never saw it" if self.options.leave_one_out else ""
         return f"{whom}{alone}, epochs of {', '.join(f'{s:g}' for s in lengths)} s"
 
-    def _write(self, model: Model, split: Split, report: Report) -> None:
+    def _write(self, model: Model, split: Split, report: TrainReport) -> None:
         """Write bundle, report and picture; the run's state has served."""
         out = self.options.out
         model.cpu()
@@ -239,11 +241,11 @@ class _Work:
         return None
 
 
-def _example(model: Model, subject: Subject) -> Example:
+def _example(model: Model, subject: ScoredEpochs) -> Example:
     """Return the first hours of a subject's hypnogram, live, beside the truth."""
-    n = 3 * 3600
+    n = round(_EXAMPLE_S / model.spec.epoch_s)
     read = read_all(model, subject.epochs[:n], subject.usable[:n])
-    answers = as_answered(read[:, :, -1], subject.usable[:n])[:, 0]
+    answers = as_answered(model.spec, read[:, :, -1], subject.usable[:n])[:, 0]
     return Example(subject.name, model.spec.epoch_s, subject.stages[:n], answers)
 
 
@@ -252,7 +254,7 @@ def _name(reading: Reading) -> str:
     return f"{pathway} final, lag {lag}" if lag else f"{pathway} live"
 
 
-def _provenance(report: Report) -> dict[str, str]:
+def _provenance(report: TrainReport) -> dict[str, str]:
     """Return what the weights follow from, and what came out."""
     figures = {
         f"test, {name}": f"κ {_figure(s.kappa)}, accuracy {_figure(s.accuracy)}, "

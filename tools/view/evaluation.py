@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from models.recordings.scores import Scores
 from models.recordings.writers import replacing
-from tools.evaluate.report import Evaluation, Result, find, name_read
+from tools.evaluate.report import Evaluation, find, name_read
 from tools.view.panels import INK
 
 _BLUE, _ORANGE = "#2F6DB5", "#E69F00"
@@ -30,16 +30,17 @@ def plot_evaluation(path: Path, evaluation: Evaluation) -> None:
     axes = figure.subplots(len(live), 4, squeeze=False)
     for row, without in zip(axes, live, strict=True):
         for pair, result in zip((row[:2], row[2:]), (live[without], final[without]), strict=True):
-            _draw_confusion(pair[0], result)
+            title = f"{name_read(result.without)}, {result.kind}"
+            draw_confusion(pair[0], result.pooled, title)
             _draw_reliability(pair[1], result.pooled)
     with replacing(path) as draft:
         figure.savefig(draft, format="png", dpi=110)
 
 
-def _draw_confusion(axis: Axes, result: Result) -> None:
-    """Draw each true stage's row in percent."""
-    stages = result.pooled.stages
-    counts = np.array(result.pooled.confusion, float)
+def draw_confusion(axis: Axes, scores: Scores, title: str) -> None:
+    """Draw each true stage's row in percent; the title says κ as well."""
+    stages = scores.stages
+    counts = np.array(scores.confusion, float)
     percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axis.imshow(percent, cmap="Blues", vmin=0, vmax=100)
     for (i, j), value in np.ndenumerate(percent):
@@ -49,9 +50,8 @@ def _draw_confusion(axis: Axes, result: Result) -> None:
     axis.set_yticks(range(len(stages)), stages)
     axis.set_xlabel("found, % of the row", color=INK)
     axis.set_ylabel("truth", color=INK)
-    kappa = result.pooled.kappa
-    text = "" if kappa is None else f"\nκ {kappa:.3f}"
-    axis.set_title(f"{name_read(result.without)}, {result.kind}{text}", color=INK, fontsize=10)
+    text = "" if scores.kappa is None else f"\nκ {scores.kappa:.3f}"
+    axis.set_title(f"{title}{text}", color=INK, fontsize=10)
 
 
 def _draw_reliability(axis: Axes, scores: Scores) -> None:

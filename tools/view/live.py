@@ -14,18 +14,10 @@ from rich.text import Text
 from daemon.messages import Heartbeat, StageMessage, StreamMessage
 from daemon.state import READY, State
 from models.signal.quality import OK
-from models.stages import ART, UNKNOWN
+from models.stages import ART, COLOURS, UNKNOWN
 from tools.client.subscriber import SILENT_S, Received, Subscriber
 
-STAGE_STYLES = {
-    **dict.fromkeys(("Wake", "W"), "bright_yellow"),
-    "N1": "bright_cyan",
-    **dict.fromkeys(("NREM", "N2"), "bright_blue"),
-    "N3": "blue",
-    "REM": "bright_magenta",
-    **dict.fromkeys((ART, UNKNOWN), "bright_black"),
-}
-"""Colours by name, so that they follow the terminal's own theme."""
+STAGE_STYLES = {stage: colour.terminal for stage, colour in COLOURS.items()}
 STAGE_GLYPHS = {
     **dict.fromkeys(("Wake", "W"), "▇"),
     "REM": "▅",

@@ -13,22 +13,9 @@ from numpy.typing import NDArray
 
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.writers import replacing
-from models.stages import ART, UNKNOWN
+from models.stages import ART, COLOURS, UNKNOWN
 from tools.view.overview import Overview
 from tools.view.panels import INK, draw_emg, draw_quality, draw_spectrogram
-
-STAGE_COLOURS = {
-    "Wake": "#E69F00",
-    "W": "#E69F00",
-    "NREM": "#2F6DB5",
-    "N1": "#9CC3E6",
-    "N2": "#4F8FCB",
-    "N3": "#1D4A86",
-    "REM": "#C2407E",
-    ART: "#8A8A8A",
-    UNKNOWN: "#A8A8A8",
-}
-"""Told apart with any colour vision."""
 
 _FAINT = "#D9D9D9"
 _MAX_COLUMNS = 3000  # more would be thinner than a pixel
@@ -149,14 +136,14 @@ def _draw_hypnogram(axis: Axes, night: Night, unit_s: float) -> None:
         y = np.full(int(mine.sum()), level[stage])
         segments = np.stack([[onsets[mine], y], [ends[mine], y]]).transpose(2, 0, 1)
         lines = LineCollection(
-            list(segments), colors=STAGE_COLOURS[stage], linewidths=6, capstyle="butt", zorder=2
+            list(segments), colors=COLOURS[stage].picture, linewidths=6, capstyle="butt", zorder=2
         )
         axis.add_collection(lines)
     _hatch_unscored(axis, bouts, unit_s, (-0.5, len(order)))
     axis.set_ylim(-0.5, len(order) - 0.5)
     axis.set_yticks([level[stage] for stage in order], order)
     for label, stage in zip(axis.get_yticklabels(), order, strict=True):
-        label.set_color(STAGE_COLOURS[stage])
+        label.set_color(COLOURS[stage].picture)
         label.set_fontweight("bold")
     axis.grid(axis="y", color=_FAINT, linewidth=0.6)
     axis.set_axisbelow(True)
@@ -174,7 +161,7 @@ def _write_shares(axis: Axes, night: Night) -> None:
         minutes = count * night.hop_s / 60
         time = f"{minutes / 60:.1f} h" if minutes >= 180 else f"{minutes:.1f} min"
         rows = (
-            (1.012, stage, STAGE_COLOURS[stage], "bold", "left"),
+            (1.012, stage, COLOURS[stage].picture, "bold", "left"),
             (1.138, f"{100 * count / n:.1f} %", INK, "normal", "right"),
             (1.212, time, "#666666", "normal", "right"),
         )
@@ -203,7 +190,7 @@ def _hatch_unscored(axis: Axes, bouts: Hypnogram, unit_s: float, span: tuple[flo
             spans,
             (span[0], span[1] - span[0]),
             facecolor="#F1F1F1",
-            edgecolor=STAGE_COLOURS[stage],
+            edgecolor=COLOURS[stage].picture,
             hatch=hatch,
             linewidth=0,
             zorder=0.5,
@@ -220,7 +207,7 @@ def _draw_strip(axis: Axes, stages: Sequence[str], night: Night, unit_s: float) 
             )
             if name == stage
         ]
-        axis.broken_barh(spans, (0, 1), facecolor=STAGE_COLOURS[stage], linewidth=0)
+        axis.broken_barh(spans, (0, 1), facecolor=COLOURS[stage].picture, linewidth=0)
     axis.set_ylim(0, 1)
     axis.set_yticks([0.5], [night.reference_name])
     axis.tick_params(left=False, bottom=False)
@@ -239,7 +226,7 @@ def _draw_hypnodensity(axis: Axes, night: Night, unit_s: float) -> None:
             np.append(bottom, bottom[-1:]),
             np.append(top, top[-1:]),
             step="post",
-            color=STAGE_COLOURS[stage],
+            color=COLOURS[stage].picture,
             linewidth=0,
         )
     bouts = Hypnogram.from_epochs(night.hypnogram, night.hop_s).merged()

@@ -9,10 +9,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from models.recordings.scores import N_BINS, Scores
+from models.recordings.scores import N_BINS
 from models.recordings.writers import replacing
 from models.stages import UNSCORED
-from tools.train.report import Report, digits
+from tools.train.report import TrainReport, digits
+from tools.view.evaluation import draw_confusion
 
 
 class Example(NamedTuple):
@@ -26,7 +27,7 @@ class Example(NamedTuple):
     """(n, S) probabilities, read live; NaN where there are none."""
 
 
-def draw_report(report: Report, example: Example, path: Path) -> None:
+def draw_report(report: TrainReport, example: Example, path: Path) -> None:
     """Draw the learning curve, confusion, reliability, and a stretch of a night."""
     figure = Figure(figsize=(11, 8), layout="constrained")
     FigureCanvasAgg(figure)
@@ -36,14 +37,14 @@ def draw_report(report: Report, example: Example, path: Path) -> None:
     _draw_reliability(figure.add_subplot(grid[0, 2:]), report, readings)
     final = [name for name in report.scores if name.startswith("mixed final")]
     for i, name in enumerate((*readings, *final)[:4]):
-        _draw_confusion(figure.add_subplot(grid[1, i]), report.scores[name], name)
+        draw_confusion(figure.add_subplot(grid[1, i]), report.scores[name], name)
     _draw_example(figure.add_subplot(grid[2, :]), example, report)
     figure.suptitle(f"{report.data}; tested: {report.tested}", fontsize=10)
     with replacing(path) as draft:
         figure.savefig(draft, format="png", dpi=100)
 
 
-def _draw_history(axes: Axes, report: Report) -> None:
+def _draw_history(axes: Axes, report: TrainReport) -> None:
     passes = [each.number for each in report.history]
     for pathway in report.history[0].kappa if report.history else ():
         axes.plot(passes, [p.kappa[pathway] for p in report.history], ".-", label=pathway)
@@ -53,7 +54,7 @@ def _draw_history(axes: Axes, report: Report) -> None:
     axes.legend(fontsize=8)
 
 
-def _draw_reliability(axes: Axes, report: Report, readings: list[str]) -> None:
+def _draw_reliability(axes: Axes, report: TrainReport, readings: list[str]) -> None:
     axes.plot([0, 1], [0, 1], color="0.7")
     for name in readings:
         bins = [b for b in report.scores[name].reliability if b.n_epochs]
@@ -68,20 +69,7 @@ def _draw_reliability(axes: Axes, report: Report, readings: list[str]) -> None:
     axes.legend(fontsize=8)
 
 
-def _draw_confusion(axes: Axes, scores: Scores, name: str) -> None:
-    counts = np.array(scores.confusion, float)
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), share in np.ndenumerate(shares):
-        colour = "white" if share > 0.5 else "black"
-        axes.text(column, row, f"{share:.2f}", ha="center", va="center", color=colour, fontsize=8)
-    places = range(len(scores.stages))
-    axes.set_xticks(places, scores.stages, fontsize=8)
-    axes.set_yticks(places, scores.stages, fontsize=8)
-    axes.set_title(f"{name}\nκ {digits(scores.kappa)}", fontsize=9)
-
-
-def _draw_example(axes: Axes, example: Example, report: Report) -> None:
+def _draw_example(axes: Axes, example: Example, report: TrainReport) -> None:
     stages = next(iter(report.scores.values())).stages
     minutes = np.arange(len(example.truth)) * example.epoch_s / 60
     found = np.where(np.isnan(example.answers).any(-1), np.nan, example.answers.argmax(-1))

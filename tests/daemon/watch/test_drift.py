@@ -21,7 +21,7 @@ CONFIRM = 60
 class Watched:
     """A watch of two subjects, and all that it says."""
 
-    def __init__(self, folder, stack):
+    def __init__(self, folder, stack, hop_s=1.0):
         config, self.metrics, self.notes = stream_config(2), Metrics(), []
         journal = stack.enter_context(
             Journal(JournalConfig(path=str(folder / "journal.sqlite")), self.metrics)
@@ -33,7 +33,7 @@ class Watched:
             (config,), "s", Outbox(journal, publisher), self.metrics, notifier
         )
         self.watch = DriftWatch(
-            config, ("eeg", "emg"), self.metrics, self.states, self.notes.append
+            config, ("eeg", "emg"), hop_s, self.metrics, self.states, self.notes.append
         )
 
     def look(self, value, n=CONFIRM):
@@ -86,3 +86,10 @@ def test_a_moment_beyond_the_limit_is_not_worth_a_word(watched):
     for _ in range(3):
         assert not watched.look(2.0, CONFIRM - 1)
         assert not watched.look(0.99, 1)
+
+
+def test_a_minute_is_a_minute_whatever_the_hop(tmp_path):
+    with ExitStack() as stack:
+        watched = Watched(tmp_path, stack, hop_s=4.0)
+        assert not watched.look(2.0, CONFIRM // 4 - 1)
+        assert len(watched.look(2.0, 1)) == 1

@@ -12,7 +12,7 @@ from models.fit.compare_signals import (
     read_raw,
     rule_stages,
 )
-from models.fit.signals import Scored
+from models.fit.signals import ScoredPowers
 from models.simulator.tracks import COLUMNS, EMG
 
 
@@ -53,6 +53,6 @@ def test_the_rule_stages_the_raw_mouse(shared_data: Path) -> None:
 
 def test_the_picture_is_drawn(tmp_path: Path) -> None:
     animals = [made_up(seed) for seed in range(3)]
-    real = Scored(np.arange(600) * 4.0, animals[0].log_powers, animals[0].stages)
+    real = ScoredPowers(np.arange(600) * 4.0, animals[0].log_powers, animals[0].stages)
     draw(tmp_path / "it.png", animals[0], animals, real, animals[1].log_powers, 500.0)
     assert 10_000 < (tmp_path / "it.png").stat().st_size < 200_000

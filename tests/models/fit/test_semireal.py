@@ -8,7 +8,7 @@ import pytest
 
 from models.errors import RecordingError
 from models.fit.semireal import agreement, suggested_stages, synthesise, write
-from models.fit.signals import Scored, halves, read_band_powers
+from models.fit.signals import ScoredPowers, halves, read_band_powers
 from models.recordings.hypnogram import read_hypnogram
 from models.recordings.open import open_recording
 from models.simulator.tracks import COLUMNS
@@ -18,14 +18,14 @@ SFREQ = 256.0
 
 
 @pytest.fixture(scope="module")
-def scored(shared_data: Path) -> Scored:
+def scored(shared_data: Path) -> ScoredPowers:
     """20 min in which the mouse wakes, sleeps and dreams."""
     _, second = halves(read_band_powers(shared_data / "mouse_bandpower"))
     rem = int(np.flatnonzero(second.stages == 2)[20])
     return second[rem - 150 : rem + 150]
 
 
-def test_synthesised_epochs_have_the_powers_and_the_emg_asked_for(scored: Scored) -> None:
+def test_synthesised_epochs_have_the_powers_and_the_emg_asked_for(scored: ScoredPowers) -> None:
     night = synthesise(scored, sfreq=SFREQ)
     assert night.data.shape == (len(night.asked) * 4 * SFREQ, 2)
     assert night.data.dtype == np.float32
@@ -36,7 +36,7 @@ def test_synthesised_epochs_have_the_powers_and_the_emg_asked_for(scored: Scored
     assert night.hypnogram.onsets[-1] == 4 * (len(scored.stages) - 1) + gaps
 
 
-def test_no_label_enters_the_signals(scored: Scored) -> None:
+def test_no_label_enters_the_signals(scored: ScoredPowers) -> None:
     part = scored[:60]
     other = replace(part, stages=2 - part.stages)
     one, same = synthesise(part, sfreq=SFREQ), synthesise(other, sfreq=SFREQ)
@@ -44,13 +44,15 @@ def test_no_label_enters_the_signals(scored: Scored) -> None:
     assert one.hypnogram.stages != same.hypnogram.stages
 
 
-def test_the_waves_follow_what_powers_and_emg_suggest(scored: Scored) -> None:
+def test_the_waves_follow_what_powers_and_emg_suggest(scored: ScoredPowers) -> None:
     shares = suggested_stages(scored.log_powers)
     np.testing.assert_allclose(shares.sum(axis=1), 1.0)
     assert np.mean(shares.argmax(axis=1) == scored.stages) > 0.7
 
 
-def test_it_is_written_as_a_recording_with_a_hypnogram(scored: Scored, tmp_path: Path) -> None:
+def test_it_is_written_as_a_recording_with_a_hypnogram(
+    scored: ScoredPowers, tmp_path: Path
+) -> None:
     night = synthesise(scored[:60], sfreq=SFREQ)
     path = write(tmp_path / "new", night, SFREQ)
     recording = open_recording(path)
@@ -63,6 +65,6 @@ def test_it_is_written_as_a_recording_with_a_hypnogram(scored: Scored, tmp_path:
 
 
 def test_a_rate_too_low_for_the_bands_is_refused() -> None:
-    epochs = Scored(np.arange(9) * 4.0, np.zeros((9, len(COLUMNS))), np.zeros(9, np.int64))
+    epochs = ScoredPowers(np.arange(9) * 4.0, np.zeros((9, len(COLUMNS))), np.zeros(9, np.int64))
     with pytest.raises(RecordingError, match="at least 210 Hz, found 128"):
         synthesise(epochs, sfreq=128.0)

@@ -6,14 +6,15 @@ import pytest
 from scipy import io
 
 from models.errors import RecordingError, StreamError
+from models.recordings.as_stream import condition
+from models.recordings.base import ArrayRecording
 from models.recordings.hypnogram import Hypnogram
-from models.recordings.lab import Reading, find_recordings, open_lab, read_subjects
+from models.recordings.lab import LabOptions, find_recordings, open_lab, read_subjects
 from models.recordings.writers import write_csv, write_edf, write_events
 from models.simulator.simulate import iterate_subjects, simulate_recording
 from models.stages import MOUSE, UNSCORED, to_indices
-from models.training.dataset import condition
 from tests.support.edf import write_interrupted_edf
-from tests.support.signals import SPEC
+from tests.support.signals import SPEC, stream_config
 from tests.support.xdf import write_xdf
 from tools.simulate import write_edf as write_simulated
 
@@ -80,17 +81,17 @@ def test_a_recording_without_a_hypnogram_is_named_or_left_out_when_told(tmp_path
     write_interrupted_edf(tmp_path / "plain.edf", range(5))  # its annotations are no stages
     with pytest.raises(RecordingError, match=r"plain\.edf: expected a hypnogram, .*plain\.csv"):
         open_lab([tmp_path], SPEC)
-    scored, unscored = open_lab([tmp_path], SPEC, Reading(skip_unscored=True))
+    scored, unscored = open_lab([tmp_path], SPEC, LabOptions(skip_unscored=True))
     assert [lab.name for lab in scored] == [str(tmp_path / "scored.edf")]
     assert unscored == [tmp_path / "plain.edf"]
     with pytest.raises(RecordingError, match="expected a hypnogram"):
-        open_lab([tmp_path / "plain.edf"], SPEC, Reading(skip_unscored=True))
+        open_lab([tmp_path / "plain.edf"], SPEC, LabOptions(skip_unscored=True))
 
 
 def test_a_channel_that_is_not_there_is_told_before_anything_is_read(tmp_path):
     simulate(tmp_path / "night.edf")
     with pytest.raises(StreamError, match=r"night\.edf.*channel 'EEG7', found EEG1, EMG1"):
-        open_lab([tmp_path], SPEC, Reading(eeg=("EEG7",), emg=("EMG1",)))
+        open_lab([tmp_path], SPEC, LabOptions(eeg=("EEG7",), emg=("EMG1",)))
 
 
 def test_subjects_are_what_training_on_the_same_samples_would_see(tmp_path):
@@ -100,7 +101,8 @@ def test_subjects_are_what_training_on_the_same_samples_would_see(tmp_path):
     assert subject.name == "mouse7"
     assert np.array_equal(subject.stages, to_indices(truth.hypnograms[0], MOUSE))
     assert subject.usable.all()
-    expected = condition(SPEC, truth.data, truth.sfreq)[0]
+    exact = ArrayRecording.of_microvolts("m", truth.ch_names, truth.sfreq, truth.data)
+    (expected,), _ = condition(exact, stream_config(), SPEC)
     assert subject.epochs.shape == expected.shape == (SECONDS, 2, 512)
     assert np.median(np.abs(subject.epochs - expected)) < 2e-3  # the EDF has 16 bits
 
@@ -150,7 +152,7 @@ def test_every_kind_of_hypnogram_says_the_same(tmp_path):
     (tmp_path / "3" / "night.txt").write_text("\n".join(hypnogram().stages))
     numbers = to_indices(hypnogram().stages, MOUSE)
     io.savemat(tmp_path / "4" / "night_hypnogram.mat", {"sleep_scores": numbers})
-    recordings, _ = open_lab([tmp_path], SPEC, Reading(hypnogram_epoch=1.0))
+    recordings, _ = open_lab([tmp_path], SPEC, LabOptions(hypnogram_epoch=1.0))
     for subject in read_subjects(recordings, SPEC):
         assert np.array_equal(subject.stages, numbers), subject.name
 
@@ -162,7 +164,7 @@ def test_a_mat_holds_its_own_scores_and_needs_a_unit(tmp_path):
     with pytest.raises(RecordingError, match=r"a\.mat: expected a hypnogram"):
         open_lab([tmp_path], SPEC)
     io.savemat(tmp_path / "a.mat", signals | {"sleep_scores": np.full(SECONDS, 2.0)})
-    (subject,) = read_subjects(open_lab([tmp_path], SPEC, Reading(unit="µV"))[0], SPEC)
+    (subject,) = read_subjects(open_lab([tmp_path], SPEC, LabOptions(unit="µV"))[0], SPEC)
     assert subject.stages.tolist() == [2] * SECONDS
 
 
@@ -176,7 +178,7 @@ def test_a_night_is_the_same_whatever_file_it_is_in(tmp_path):
     io.savemat(tmp_path / "mat" / "night.mat", signals | {"sleep_scores": numbers})
     write_xdf(tmp_path / "xdf" / "night.xdf", mouse.data, mouse.ch_names, sfreq)
     write_csv(tmp_path / "xdf" / "night.csv", Hypnogram.from_epochs(mouse.hypnograms[0], 1.0))
-    recordings, _ = open_lab([tmp_path], SPEC, Reading(unit="µV"))
+    recordings, _ = open_lab([tmp_path], SPEC, LabOptions(unit="µV"))
     edf, mat, xdf = read_subjects(recordings, SPEC)
     assert [s.name for s in (edf, mat, xdf)] == ["edf", "mat", "xdf"]
     assert np.array_equal(mat.epochs, xdf.epochs)
@@ -199,7 +201,7 @@ def test_a_recording_without_a_whole_epoch_is_refused(tmp_path):
     signal = [edfio.EdfSignal(np.sin(np.arange(100.0)), 200, label=x) for x in ("EEG", "EMG")]
     edfio.Edf(signal, data_record_duration=0.5).write(tmp_path / "short.edf")
     write_csv(tmp_path / "short.csv", hypnogram(n=1))
-    recordings, _ = open_lab([tmp_path], SPEC, Reading(unit="uV"))
+    recordings, _ = open_lab([tmp_path], SPEC, LabOptions(unit="uV"))
     with pytest.raises(RecordingError, match=r"at least one epoch of 1 s, found 0\.5 s"):
         list(read_subjects(recordings, SPEC))
 

@@ -4,12 +4,14 @@ import pytest
 from scipy import signal
 
 from models.errors import RecordingError, SpecError
+from models.recordings.as_stream import condition
+from models.recordings.base import ArrayRecording
+from models.scored_epochs import ScoredEpochs
 from models.signal.drift import MIN_ANIMALS, Drift, fit_reference
 from models.simulator.simulate import simulate_recording
 from models.spec import BundleManifest, Reference
-from models.subject import Subject
-from models.training.dataset import condition
 from tests.support.bundles import mouse_spec
+from tests.support.signals import stream_config
 
 SFREQ = 256.0
 DURATION_S = 400
@@ -27,9 +29,10 @@ def signals(seed):
 
 
 def subject(data, name="m", usable=True):
-    (epochs,) = condition(SPEC, data, SFREQ)
+    recording = ArrayRecording.of_microvolts(name, ("EEG1", "EMG1"), SFREQ, data.astype(np.float32))
+    (epochs,), _ = condition(recording, stream_config(), SPEC)
     shape = epochs.shape[:2]
-    return Subject(name, epochs, np.zeros(shape[0], np.int64), np.full(shape, usable))
+    return ScoredEpochs(name, epochs, np.zeros(shape[0], np.int64), np.full(shape, usable))
 
 
 def measure(data, reference):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from daemon.restart.checkpoint import Clocks, decode_state, encode_state
 from models.errors import UnitError
+from models.signal.epochs import EpochBuffer
 from tests.support.signals import noise, pipeline, run
 
 
@@ -29,6 +30,22 @@ def test_every_second_gives_one_epoch_at_any_rate(sfreq):
     assert [b.epoch for b in batches] == list(range(20))
     assert [b.onset for b in batches] == [1234.5 + k for k in range(20)]
     assert all(b.usable.all() and b.epochs.shape == (1, 2, 512) for b in batches)
+
+
+@pytest.mark.parametrize("sfreq", [100.0, 128.0, 511.96, 512.0, 512.5, 1000.0])
+@pytest.mark.parametrize("size", [37, 100_000])
+def test_a_sample_belongs_to_the_epoch_whose_onset_it_misses_least(sfreq, size):
+    n_in, n = round(sfreq), round(6.3 * sfreq)
+    buffer = EpochBuffer(sfreq, n_in, 1.0, 1)
+    numbers = np.arange(n)
+    first = []
+    for part in np.array_split(numbers, range(size, n, size)):
+        raw = part[:, None].astype(float)
+        filtered = raw.astype(np.float32)
+        buffer.append(part / sfreq, raw, filtered, after_gap=False, arrived=0.0)
+        first += [int(cut.raw[0, 0]) for cut in buffer.pop()]
+    starts = [int(np.ceil(k * sfreq - 0.382)) for k in range(7)]
+    assert first == [start for start in starts if start + n_in <= n]
 
 
 def test_an_epoch_is_ready_with_its_last_sample():

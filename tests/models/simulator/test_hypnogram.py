@@ -22,7 +22,7 @@ from models.fit.hypnograms import fit, write_statistics
 from models.fit.scored_mice import (
     MIN_HOURS_OF_COSINE,
     WAKE,
-    Record,
+    MouseRecord,
     fill_artefacts,
     hours_of_day,
     read_labs,
@@ -50,7 +50,7 @@ def mice() -> list[tuple[str, ...]]:
 
 
 @pytest.fixture(scope="session")
-def dataset(shared_data: Path) -> tuple[list[Record], dict[str, str]]:
+def dataset(shared_data: Path) -> tuple[list[MouseRecord], dict[str, str]]:
     folder = shared_data / "mouse_hypnograms"
     return read_records(folder), read_labs(folder)
 
@@ -187,7 +187,9 @@ def test_a_short_record_has_no_day_of_its_own() -> None:
         start_hour(np.ones(1800, np.uint8), None)
 
 
-def test_mice_are_split_in_each_lab_alike(dataset: tuple[list[Record], dict[str, str]]) -> None:
+def test_mice_are_split_in_each_lab_alike(
+    dataset: tuple[list[MouseRecord], dict[str, str]],
+) -> None:
     _, labs = dataset
     fitted, left_out = split_mice(labs)
     assert (len(fitted), len(left_out)) == (70, 22)
@@ -200,7 +202,7 @@ def test_mice_are_split_in_each_lab_alike(dataset: tuple[list[Record], dict[str,
 
 
 def test_the_packaged_statistics_are_those_of_the_mice_to_fit(
-    dataset: tuple[list[Record], dict[str, str]], tmp_path: Path
+    dataset: tuple[list[MouseRecord], dict[str, str]], tmp_path: Path
 ) -> None:
     records, labs = dataset
     fitted = fit(pick(records, split_mice(labs)[0]), n_rounds=0)
@@ -221,7 +223,7 @@ def close(one: Statistics, other: Statistics) -> bool:
 
 
 def test_simulated_mice_are_as_near_to_mice_left_out_as_real_ones(
-    dataset: tuple[list[Record], dict[str, str]],
+    dataset: tuple[list[MouseRecord], dict[str, str]],
 ) -> None:
     records, labs = dataset
     comparison = measure_distances(records, labs, mouse_statistics(), n_cohorts=1, n_splits=40)
@@ -235,7 +237,7 @@ def test_simulated_mice_are_as_near_to_mice_left_out_as_real_ones(
     assert set(farther) <= {"correlation of Wake from hour to hour, difference"}
 
 
-def test_distances_see_what_is_wrong(dataset: tuple[list[Record], dict[str, str]]) -> None:
+def test_distances_see_what_is_wrong(dataset: tuple[list[MouseRecord], dict[str, str]]) -> None:
     records, labs = dataset
     fitted, left_out = (pick(records, mice) for mice in split_mice(labs))
     days = [record for record in fitted if record.hours >= MIN_HOURS_OF_COSINE][-10:]
@@ -254,7 +256,7 @@ def test_distances_see_what_is_wrong(dataset: tuple[list[Record], dict[str, str]
 
 
 def test_a_model_without_a_day_is_found_out(
-    dataset: tuple[list[Record], dict[str, str]],
+    dataset: tuple[list[MouseRecord], dict[str, str]],
 ) -> None:
     records, labs = dataset
     statistics = mouse_statistics()
@@ -275,7 +277,7 @@ def test_a_model_without_a_day_is_found_out(
 
 
 def test_the_day_of_real_mice_is_in_the_statistics(
-    dataset: tuple[list[Record], dict[str, str]],
+    dataset: tuple[list[MouseRecord], dict[str, str]],
 ) -> None:
     records, _ = dataset
     wake_by_hour = mouse_statistics().wake_by_hour
@@ -290,4 +292,4 @@ def test_a_folder_without_the_dataset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match=r"expected participants\.tsv"):
         read_records(tmp_path)
     with pytest.raises(RecordingError, match="at least 20 h, found none among 1"):
-        fit([Record("short", "lab_1", np.ones(1800, np.uint8))])
+        fit([MouseRecord("short", "lab_1", np.ones(1800, np.uint8))])

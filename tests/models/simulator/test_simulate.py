@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.errors import RecordingError
 from models.fit.band_powers import measure
-from models.fit.signals import Scored, fit, halves, read_band_powers
+from models.fit.signals import ScoredPowers, fit, halves, read_band_powers
 from models.simulator.animal import Animal, Track
 from models.simulator.eeg import add_eeg, shaped_noise
 from models.simulator.emg import add_emg
@@ -293,7 +293,11 @@ def test_a_fit_needs_the_dataset_and_all_stages(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="expected band powers"):
         read_band_powers(tmp_path)
     with pytest.raises(RecordingError, match="100 epochs of each stage, found"):
-        fit(Scored(np.arange(500) * 4.0, np.zeros((500, len(COLUMNS))), np.zeros(500, np.int64)))
+        fit(
+            ScoredPowers(
+                np.arange(500) * 4.0, np.zeros((500, len(COLUMNS))), np.zeros(500, np.int64)
+            )
+        )
 
 
 def test_measuring_a_tone_finds_it_in_its_band() -> None:

@@ -7,9 +7,9 @@ import torch
 
 from models.base import Model
 from models.graphs import step_inputs
+from models.scored_epochs import ScoredEpochs
 from models.spec import STEP_FILE
 from models.stages import UNSCORED
-from models.subject import Subject
 from models.training.calibration import fit_temperatures, fold_temperatures
 from models.training.evaluate import encode_all, read_windows
 from models.training.export import export_bundle
@@ -47,7 +47,7 @@ def test_exported_probabilities_are_those_of_logits_over_the_temperature(tmp_pat
     np.testing.assert_allclose(found, expected.softmax(-1), atol=1e-5)
 
 
-def _too_sure(model: Model) -> Subject:
+def _too_sure(model: Model) -> ScoredEpochs:
     """A subject whose stages are drawn from the net's own probabilities at temperature 3."""
     rng = np.random.default_rng(0)
     epochs = rng.standard_normal((3000, 2, 512)).astype(np.float32)
@@ -57,7 +57,7 @@ def _too_sure(model: Model) -> Subject:
     )
     p = torch.from_numpy(logits[:, 0] / 3.0).softmax(-1).numpy()
     stages = (rng.random((3000, 1)) > p.cumsum(-1)).sum(-1).clip(0, 2)
-    return Subject("x", epochs, stages.astype(np.int64), usable)
+    return ScoredEpochs("x", epochs, stages.astype(np.int64), usable)
 
 
 def test_the_temperature_is_found_and_folded_away() -> None:
@@ -77,7 +77,7 @@ def test_every_third_epoch_tells_nearly_the_same_temperature() -> None:
     subject = _too_sure(model)
     found = fit_temperatures(model, [subject], masks=False, every=3)
     assert found["mixed"] == pytest.approx(3.0, rel=0.15)
-    thinned = Subject("x", subject.epochs, subject.stages.copy(), subject.usable)
+    thinned = ScoredEpochs("x", subject.epochs, subject.stages.copy(), subject.usable)
     thinned.stages[np.arange(3000) % 3 != 0] = UNSCORED
     assert found == pytest.approx(fit_temperatures(model, [thinned], masks=False))
 
@@ -85,5 +85,5 @@ def test_every_third_epoch_tells_nearly_the_same_temperature() -> None:
 def test_without_scored_epochs_nothing_is_changed() -> None:
     model = random_model(SPEC, seed=1)
     epochs = np.zeros((20, 2, 512), np.float32)
-    subject = Subject("x", epochs, np.full(20, UNSCORED), np.ones((20, 2), bool))
+    subject = ScoredEpochs("x", epochs, np.full(20, UNSCORED), np.ones((20, 2), bool))
     assert fit_temperatures(model, [subject]) == dict.fromkeys(SPEC.pathways, 1.0)

@@ -7,11 +7,11 @@ import torch
 from engines.bundle import open_bundle
 from engines.torch import TorchEngine
 from models.base import Model
-from models.simulator.simulate import simulate_recording
-from models.stages import UNSCORED, to_indices
-from models.subject import FIRST_UNSEEN_SEED, Subject
-from models.training.dataset import condition
+from models.recordings.lab import read_one
+from models.scored_epochs import ScoredEpochs
+from models.stages import UNSCORED
 from models.training.evaluate import as_answered, evaluate, read_all, tally
+from models.training.simulated import FIRST_UNSEEN_SEED, simulate_mouse
 from models.weights import load_model
 from tests.support.bundles import TINY, make_bundle, mouse_spec
 
@@ -52,7 +52,7 @@ def test_answers_are_those_of_the_pathway_that_the_daemon_would_read() -> None:
     probabilities = np.zeros((4, 3, 3), np.float32)
     probabilities[:, 0, 0] = probabilities[:, 1, 1] = probabilities[:, 2, 2] = 1
     usable = np.array([[True, True], [True, False], [False, True], [False, False]])
-    answers = as_answered(probabilities, usable)
+    answers = as_answered(SHIPPED, probabilities, usable)
     assert answers[:3, 0].argmax(-1).tolist() == [0, 1, 2]
     assert np.isnan(answers[3]).all()
     assert np.isnan(answers[:, 1:]).all(-1).tolist() == (~usable).tolist()
@@ -61,7 +61,7 @@ def test_answers_are_those_of_the_pathway_that_the_daemon_would_read() -> None:
 def test_what_is_not_usable_is_counted_apart(model: Model, epochs: np.ndarray) -> None:
     usable = np.ones((N_EPOCHS, 2), bool)
     usable[10:20, 1] = usable[15:20, 0] = False
-    subject = Subject("x", epochs, np.zeros(N_EPOCHS, np.int64), usable)
+    subject = ScoredEpochs("x", epochs, np.zeros(N_EPOCHS, np.int64), usable)
     scores = evaluate(model, [subject, subject], (0, 3))
     assert scores["mixed", 0].n_unscorable == 2 * 5
     assert scores["emg", 0].n_unscorable == scores["emg", 3].n_unscorable == 2 * 10
@@ -76,13 +76,13 @@ def test_an_experts_longer_epochs_are_counted_once_each(model: Model, epochs: np
     usable[4:7] = usable[13:15] = False  # most of an epoch of 4, and half of another
     stages = np.repeat(np.arange(38) % 3, 4)[:N_EPOCHS].astype(np.int64)
     stages[20:24] = UNSCORED
-    subject = Subject("x", epochs, stages, usable, scored_in=4.0)
+    subject = ScoredEpochs("x", epochs, stages, usable, scored_in=4.0)
     found = tally(model, subject, (0, 3), as_scored=True)
     live, final = found["mixed", 0], found["mixed", 3]
     assert (live.n_unscored, live.n_unscorable) == (1, 1)
     assert live.confusion.sum(axis=1).tolist() == [13, 11, 11]
     assert final.confusion.sum() == live.confusion.sum() - 1  # its last three are not read again
-    answers = as_answered(read_all(model, epochs, usable)[:, :, -1], usable)
+    answers = as_answered(SHIPPED, read_all(model, epochs, usable)[:, :, -1], usable)
     assert live.bins[:, 1].sum() == pytest.approx(
         sum(
             np.nanmean(answers[k : k + 4, 0], axis=0).max()
@@ -93,8 +93,8 @@ def test_an_experts_longer_epochs_are_counted_once_each(model: Model, epochs: np
     )
 
 
-def _subject(epochs: np.ndarray, stages: np.ndarray) -> Subject:
-    return Subject("x", epochs, stages, np.ones(epochs.shape[:2], bool))
+def _subject(epochs: np.ndarray, stages: np.ndarray) -> ScoredEpochs:
+    return ScoredEpochs("x", epochs, stages, np.ones(epochs.shape[:2], bool))
 
 
 def test_lag_reads_the_same_epochs_later(bundle: Path, epochs: np.ndarray) -> None:
@@ -123,8 +123,7 @@ def test_shipped_bundle_stages_mice_it_never_saw() -> None:
     assert min(scores[p, 0].kappa or 0 for p in ("eeg", "emg")) > 0.4
 
 
-def _unseen(seed: int) -> Subject:
+def _unseen(seed: int) -> ScoredEpochs:
     """Ten minutes of a simulated mouse with every stage in them."""
-    recording = simulate_recording(seed=seed, duration_s=600, every_stage=True)
-    (epochs,) = condition(SHIPPED, recording.data, recording.sfreq)
-    return _subject(epochs, to_indices(recording.hypnograms[0], SHIPPED.stages).astype(np.int64))
+    mouse = simulate_mouse(seed, 1 / 6, 512.0, artefacts_per_hour=0.0, every_stage=True)
+    return read_one(mouse, SHIPPED)

@@ -8,7 +8,7 @@ import torch
 
 from models.base import Model
 from models.errors import RecordingError, WeightsError
-from models.subject import Subject
+from models.scored_epochs import ScoredEpochs
 from models.training.dataset import iterate_windows
 from models.training.devices import Device
 from models.training.train import TrainConfig, learning_rate, paper_recipe, train
@@ -22,7 +22,7 @@ CONFIG = TrainConfig(passes=3, batch_size=8, learning_rate=3e-3, seed=5)
 
 
 @pytest.fixture(scope="module")
-def subjects() -> list[Subject]:
+def subjects() -> list[ScoredEpochs]:
     return [easy_subject(seed) for seed in range(4)]
 
 
@@ -32,7 +32,7 @@ def _same(a: Model, b: Model) -> bool:
 
 
 def test_training_learns_and_an_interrupted_run_ends_the_same(
-    subjects: list[Subject], tmp_path: Path
+    subjects: list[ScoredEpochs], tmp_path: Path
 ) -> None:
     whole, history = train(SPEC, subjects[:3], subjects[3:], CONFIG, CPU)
     assert [p.number for p in history] == [1, 2, 3]
@@ -53,7 +53,7 @@ def test_training_learns_and_an_interrupted_run_ends_the_same(
     assert [path.name for path in state.parent.iterdir()] == ["state.pt"]
 
 
-def test_a_pass_that_was_told_is_kept(subjects: list[Subject], tmp_path: Path) -> None:
+def test_a_pass_that_was_told_is_kept(subjects: list[ScoredEpochs], tmp_path: Path) -> None:
     state, told = tmp_path / "state.pt", Lines(at_once=True)
     with pytest.raises(KeyboardInterrupt):
         train(SPEC, subjects[:1], subjects[3:], CONFIG, CPU, state=state, watcher=told)
@@ -62,7 +62,7 @@ def test_a_pass_that_was_told_is_kept(subjects: list[Subject], tmp_path: Path) -
     assert (told.passes, again.before) == (history[:1], 1)
 
 
-def test_best_pass_is_kept_and_no_progress_stops_the_run(subjects: list[Subject]) -> None:
+def test_best_pass_is_kept_and_no_progress_stops_the_run(subjects: list[ScoredEpochs]) -> None:
     config = msgspec.structs.replace(CONFIG, passes=9, patience=2, learning_rate=0.0)
     model, history = train(SPEC, subjects[:1], subjects[3:], config, CPU)
     assert len(history) == 3
@@ -71,14 +71,14 @@ def test_best_pass_is_kept_and_no_progress_stops_the_run(subjects: list[Subject]
     assert _same(model, untrained)
 
 
-def test_a_net_to_start_from_is_trained_on(subjects: list[Subject]) -> None:
+def test_a_net_to_start_from_is_trained_on(subjects: list[ScoredEpochs]) -> None:
     config = msgspec.structs.replace(CONFIG, passes=1, learning_rate=0.0, seed=7)
     start = random_model(SPEC, seed=3)
     model, _ = train(SPEC, subjects[:1], subjects[3:], config, CPU, start=start)
     assert _same(model, start)
 
 
-def test_what_learns_nothing_better_stays_as_it_was(subjects: list[Subject]) -> None:
+def test_what_learns_nothing_better_stays_as_it_was(subjects: list[ScoredEpochs]) -> None:
     start, _ = train(SPEC, subjects[:3], subjects[3:], CONFIG, CPU)
     config = msgspec.structs.replace(CONFIG, passes=9, patience=2, learning_rate=1.0)
     told = Lines()
@@ -99,7 +99,7 @@ def test_what_learns_nothing_better_stays_as_it_was(subjects: list[Subject]) -> 
     ],
 )
 def test_state_of_another_run_is_refused(
-    subjects: list[Subject], tmp_path: Path, changes: dict[str, Any], sentence: str
+    subjects: list[ScoredEpochs], tmp_path: Path, changes: dict[str, Any], sentence: str
 ) -> None:
     state = tmp_path / "state.pt"
     config, start = msgspec.structs.replace(CONFIG, passes=1), random_model(SPEC, seed=3)
@@ -114,21 +114,21 @@ def test_state_of_another_run_is_refused(
 
 @pytest.mark.parametrize("content", [b"", b"x" * 300, b"PK\x03\x04"])
 def test_a_damaged_state_is_one_sentence(
-    subjects: list[Subject], tmp_path: Path, content: bytes
+    subjects: list[ScoredEpochs], tmp_path: Path, content: bytes
 ) -> None:
     (tmp_path / "state.pt").write_bytes(content)
     with pytest.raises(WeightsError, match=r"state\.pt: expected a run to go on with, found a dam"):
         train(SPEC, subjects[:1], subjects[3:], CONFIG, CPU, state=tmp_path / "state.pt")
 
 
-def test_subjects_without_a_whole_window_are_refused(subjects: list[Subject]) -> None:
+def test_subjects_without_a_whole_window_are_refused(subjects: list[ScoredEpochs]) -> None:
     short = easy_subject(0, 8)
-    short = Subject("x", short.epochs[:7], short.stages[:7], short.usable[:7])
+    short = ScoredEpochs("x", short.epochs[:7], short.stages[:7], short.usable[:7])
     with pytest.raises(RecordingError, match=r"of at least 8 epochs, .* found 7 in the longest"):
         train(SPEC, [short], subjects[3:], CONFIG, CPU)
 
 
-def test_the_papers_recipe_draws_no_masks_and_half_a_cosine(subjects: list[Subject]) -> None:
+def test_the_papers_recipe_draws_no_masks_and_half_a_cosine(subjects: list[ScoredEpochs]) -> None:
     (batch, *_) = iterate_windows(SPEC, subjects, 50, np.random.default_rng(0), masks=False)
     assert batch.mask.all()
     paper = paper_recipe(SPEC.model)

@@ -15,16 +15,16 @@ from rich.console import Console
 from rich.progress import track
 from scipy import signal
 
-from daemon.config import StreamConfig, SubjectConfig
 from engines.bundle import open_bundle
-from models.recordings.as_stream import chunks
-from models.recordings.open import open_recording
-from models.signal.chunk import Chunk, StreamDescription
+from models.recordings.as_stream import epochs_of
+from models.recordings.lab import read_subjects
+from models.recordings.open import ArrayRecording, open_recording
 from models.signal.drift import fit_reference
-from models.signal.pipeline import EpochBatch, Pipeline
+from models.signal.montage import StreamChannels, SubjectChannels
+from models.signal.pipeline import EpochBatch
 from models.simulator.simulate import simulate_recording
 from models.spec import ModelSpec, Reference
-from models.subject import Subject
+from models.training.simulated import simulate_mouse
 
 Signals = NDArray[np.float32]
 Change = Callable[[Signals], NDArray[np.floating]]
@@ -34,7 +34,16 @@ FIRST_TRAINING, FIRST_UNSEEN = 400_000, 500_000
 """Seeds that no training uses."""
 REAL = Path("../shared/data/mouse_raw/mouse_eeg_emg_29min.edf")
 HUM_HZ = 50.0
+_LABELS = ("EEG", "EMG")
 _FIRST_S = 300.0
+
+
+def _stream(eeg: str, emg: str) -> StreamChannels:
+    subject = SubjectChannels(name="m1", channels={"eeg": eeg, "emg": emg})
+    return StreamChannels(name="cage", subjects=(subject,))
+
+
+STREAM, _SWAPPED = _stream(*_LABELS), _stream(*reversed(_LABELS))
 
 
 def add_hum(data: Signals) -> NDArray[np.floating]:
@@ -62,51 +71,29 @@ CHANGES: dict[str, Change] = {
 }
 
 
-def stream(sfreq: float) -> tuple[StreamConfig, StreamDescription]:
-    """Return a stream of one animal."""
-    subject = SubjectConfig(name="m1", channels={"eeg": "EEG", "emg": "EMG"})
-    config = StreamConfig(name="cage", match={"name": "cage"}, subjects=(subject,))
-    return config, StreamDescription("cage", ("EEG", "EMG"), ("uV", "uV"), sfreq)
-
-
-def condition(
-    parts: Iterator[Chunk], sfreq: float, spec: ModelSpec, reference: Reference | None = None
+def epochs_of_mouse(
+    data: NDArray[np.floating], spec: ModelSpec, reference: Reference | None = None
 ) -> Iterator[EpochBatch]:
-    """Yield the epochs of an animal as the daemon makes them."""
-    config, description = stream(sfreq)
-    pipeline = Pipeline(config, spec, description, reference)
-    for chunk in parts:
-        pipeline.push(chunk)
-        yield from pipeline.pop_ready()
+    """Yield the epochs of signals, (n_samples, 2) µV, as the daemon makes them."""
+    recording = ArrayRecording.of_microvolts("mouse", _LABELS, SFREQ, data.astype(np.float32))
+    return epochs_of(recording, STREAM, spec, reference)
 
 
-def cut(data: NDArray[np.floating], sfreq: float) -> Iterator[Chunk]:
-    """Yield signals, (n_samples, 2) µV, as chunks of 10 s."""
-    times = np.arange(len(data)) / sfreq
-    for first in range(0, len(data), round(10 * sfreq)):
-        part = slice(first, first + round(10 * sfreq))
-        yield Chunk(data[part].astype(np.float32), times[part], float(first))
-
-
-def simulate(seed: int, minutes: float, sfreq: float = SFREQ) -> Signals:
+def simulate(seed: int, minutes: float) -> Signals:
     """Return a simulated mouse, (n_samples, 2) µV."""
     return simulate_recording(
-        seed=seed, duration_s=60 * minutes, sfreq=sfreq, artefacts_per_hour=6.0
+        seed=seed, duration_s=60 * minutes, sfreq=SFREQ, artefacts_per_hour=6.0
     ).data
 
 
 def fit(spec: ModelSpec, n_animals: int, minutes: float) -> Reference:
     """Fit a reference to simulated mice, every second one at 512 Hz."""
     sfreqs = (SFREQ, 128.0, SFREQ, 256.0, SFREQ, 1000.0)
-    subjects = []
-    for k in track(range(n_animals), "training animals", console=Console(stderr=True)):
-        sfreq = sfreqs[k % len(sfreqs)]
-        data = simulate(FIRST_TRAINING + k, minutes, sfreq)
-        batches = list(condition(cut(data, sfreq), sfreq, spec))
-        usable = np.concatenate([batch.usable for batch in batches])
-        epochs = np.concatenate([batch.epochs for batch in batches])
-        subjects.append(Subject(f"m{k}", epochs, np.zeros(len(epochs), np.int64), usable))
-    return fit_reference(subjects, spec)
+    mice = (
+        simulate_mouse(FIRST_TRAINING + k, minutes / 60, sfreqs[k % len(sfreqs)])
+        for k in track(range(n_animals), "training animals", console=Console(stderr=True))
+    )
+    return fit_reference(list(read_subjects(mice, spec)), spec)
 
 
 def farthest(batches: Iterator[EpochBatch]) -> NDArray[np.float64]:
@@ -130,7 +117,7 @@ def misjudged(spec: ModelSpec, n_unseen: int, minutes: float) -> NDArray[np.floa
         data = simulate(FIRST_UNSEEN + k, minutes + _FIRST_S / 60)
         start = round(before_s * SFREQ)
         levels = [
-            np.stack([b.after.adaptation.level[0] for b in condition(cut(x, SFREQ), SFREQ, spec)])
+            np.stack([b.after.adaptation.level[0] for b in epochs_of_mouse(x, spec)])
             for x in (data, data[start:])
         ]
         n = min(n_first, len(levels[1]))
@@ -146,17 +133,15 @@ def rows(
     unseen = [simulate(FIRST_UNSEEN + k, minutes) for k in range(n_unseen)]
     for name, change in CHANGES.items():
         measured = [
-            farthest(condition(cut(change(data), SFREQ), SFREQ, spec, reference))
+            farthest(epochs_of_mouse(change(data), spec, reference))
             for data in track(unseen, name, console=Console(stderr=True))
         ]
         yield f"{n_unseen} unseen simulated mice, {name}", np.stack(measured)
     if REAL.is_file():
         recording = open_recording(REAL)
-        batches = condition(chunks(recording), recording.sfreq, spec, reference)
-        yield "the real mouse of 29 min", farthest(batches)[None]
-        data = recording.read(0, recording.n_samples)[:, ::-1]
-        swapped = condition(cut(data, recording.sfreq), recording.sfreq, spec, reference)
-        yield "the real mouse, EEG and EMG swapped", farthest(swapped)[None]
+        for name, stream in ((" of 29 min", STREAM), (", EEG and EMG swapped", _SWAPPED)):
+            batches = epochs_of(recording, stream, spec, reference)
+            yield f"the real mouse{name}", farthest(batches)[None]
 
 
 def _range(found: NDArray[np.float64]) -> str:

@@ -21,14 +21,17 @@ from rich.console import Console
 from rich.table import Table
 from scipy import signal
 
-from models.recordings.open import open_recording
-from models.simulator.simulate import SimulatedRecording, simulate_recording
+from models.recordings.as_stream import condition
+from models.recordings.channels import guess_subjects
+from models.recordings.lab import LabRecording
+from models.recordings.open import Recording, open_recording
+from models.scored_epochs import ScoredEpochs
+from models.signal.montage import StreamChannels
 from models.spec import Band, ModelSpec
 from models.stages import MOUSE, to_indices
-from models.subject import FIRST_UNSEEN_SEED, Subject
-from models.training.dataset import condition
 from models.training.devices import Device
 from models.training.evaluate import evaluate
+from models.training.simulated import FIRST_UNSEEN_SEED, simulate_mouse
 from models.training.train import TrainConfig, train
 
 LIVE = ModelSpec(
@@ -48,19 +51,19 @@ LIVE = ModelSpec(
 )
 """As `hypnod import` makes it, but for a smaller net."""
 ROBUST = msgspec.structs.replace(LIVE, amplitude="robust")
-SETTLED = 300
-"""Epochs until a running amplitude has seen something."""
+SETTLED = round(300.0 / LIVE.epoch_s)
+"""Epochs until a running amplitude has seen five minutes."""
 SHIPPED = msgspec.structs.replace(ROBUST, bands=(Band(0.5, 100.0), Band(10.0, 200.0)), clip=10.0)
 
-Prepare = Callable[[NDArray[np.floating], float], NDArray[np.float32]]
-"""(n_samples, M) µV and their rate → (n, M, T)."""
+Prepare = Callable[[Recording], NDArray[np.float32]]
+"""A mouse's recording → its epochs (n, M, T)."""
 
 
-def prepare_whole(data: NDArray[np.floating], sfreq: float) -> NDArray[np.float32]:
+def prepare_whole(recording: Recording) -> NDArray[np.float32]:
     """Return the epochs of a recording as the authors' code prepares them."""
-    x = data.astype(np.float64)
+    x = recording.read(0, recording.n_samples).astype(np.float64)
     x = (x - x.mean(axis=0)) / x.std(axis=0)
-    ratio = Fraction(LIVE.sfreq / sfreq).limit_denominator(100)
+    ratio = Fraction(LIVE.sfreq / recording.sfreq).limit_denominator(100)
     if ratio != 1:
         x = signal.resample_poly(x, ratio.numerator, ratio.denominator, axis=0)
     n = len(x) // LIVE.n_times
@@ -71,9 +74,10 @@ def prepare_whole(data: NDArray[np.floating], sfreq: float) -> NDArray[np.float3
 def prepare_live(spec: ModelSpec) -> Prepare:
     """Return what prepares a recording as the daemon does for `spec`."""
 
-    def prepare(data: NDArray[np.floating], sfreq: float) -> NDArray[np.float32]:
-        epochs: NDArray[np.float32] = condition(spec, data, sfreq)[0]
-        return epochs
+    def prepare(recording: Recording) -> NDArray[np.float32]:
+        subjects = guess_subjects(recording.ch_names, spec.modalities)
+        stream = StreamChannels(name="mouse", subjects=subjects)
+        return condition(recording, stream, spec)[0][0]
 
     return prepare
 
@@ -86,19 +90,19 @@ WAYS = {
 }
 
 
-def to_subject(recording: SimulatedRecording, prepare: Prepare, name: str) -> Subject:
-    """Return one mouse, prepared, with its true stages."""
-    epochs = prepare(recording.data, recording.sfreq)
-    stages = to_indices(recording.hypnograms[0], LIVE.stages)[: len(epochs)].astype(np.int64)
-    return Subject(name, epochs, stages, np.ones(epochs.shape[:2], bool))
+def to_scored(lab: LabRecording, prepare: Prepare) -> ScoredEpochs:
+    """Return one simulated mouse, prepared, with its true stages."""
+    epochs = prepare(lab.open())
+    stages = lab.hypnograms["m1"].to_epochs(LIVE.epoch_s, len(epochs))
+    indices = to_indices(stages, LIVE.stages).astype(np.int64)
+    return ScoredEpochs(lab.name, epochs, indices, np.ones(epochs.shape[:2], bool))
 
 
 def compare_scales(path: Path) -> Table:
     """Return how large a recording's EEG and EMG come out, beside what the authors make of it."""
     recording = open_recording(path)
-    data = np.concatenate([x for x, _ in recording.chunks(round(60 * recording.sfreq))])
     table = Table("signals prepared", "EEG", "EMG", title=f"{path.name}: scale, median over epochs")
-    sizes = [prepare(data, recording.sfreq).std(axis=-1) for prepare in WAYS.values()]
+    sizes = [prepare(recording).std(axis=-1) for prepare in WAYS.values()]
     n = min(map(len, sizes))
     for name, size in zip(WAYS, sizes, strict=True):
         ratios = np.median(size[SETTLED:n] / sizes[0][SETTLED:n], axis=0)
@@ -106,10 +110,10 @@ def compare_scales(path: Path) -> Table:
     return table
 
 
-def simulate(first_seed: int, n: int, hours: float) -> list[SimulatedRecording]:
+def simulate(first_seed: int, n: int, hours: float) -> list[LabRecording]:
     """Simulate mice at the authors' sampling rate."""
     seeds = range(first_seed, first_seed + n)
-    return [simulate_recording(seed=s, duration_s=3600 * hours, sfreq=LIVE.sfreq) for s in seeds]
+    return [simulate_mouse(s, hours, LIVE.sfreq, artefacts_per_hour=0.0) for s in seeds]
 
 
 def main(
@@ -127,9 +131,7 @@ def main(
         Console().print(compare_scales(recording))
         return
     n_validation = max(1, mice // 6)
-    known = [
-        to_subject(r, prepare_whole, str(k)) for k, r in enumerate(simulate(seed, mice, hours))
-    ]
+    known = [to_scored(lab, prepare_whole) for lab in simulate(seed, mice, hours)]
     config = TrainConfig(passes=passes, masks=False, seed=seed)
     device = Device(torch.device("cpu"), torch.float32)
     model, _ = train(LIVE, known[n_validation:], known[:n_validation], config, device)
@@ -138,7 +140,7 @@ def main(
         "signals prepared", "κ mixed", "EEG alone", "EMG alone", title="unseen mice, live"
     )
     for name, prepare in WAYS.items():
-        subjects = [to_subject(r, prepare, str(k)) for k, r in enumerate(recordings)]
+        subjects = [to_scored(lab, prepare) for lab in recordings]
         scores = evaluate(model, subjects)
         table.add_row(name, *(f"{scores[p, 0].kappa:.3f}" for p in LIVE.pathways))
     Console().print(table)

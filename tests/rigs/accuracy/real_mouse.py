@@ -1,4 +1,4 @@
-"""The raw mouse recording, which no expert has scored: hypnod beside a rule and another scorer.
+"""The raw mouse recording, which no expert has scored: hypnod beside two other scorers.
 
 Everybody is compared in epochs of 4 s, as experts score mice; hypnod's probabilities are averaged
 over them (`tools.score.aggregate`), as `hypnod score --epoch-s 4` does.
@@ -25,8 +25,8 @@ from models.recordings.open import open_recording
 from models.signal.pipeline import EpochBatch
 from models.spec import ModelSpec
 from tests.rigs.accuracy.disagreements import Disagreement, Evidence, explain, read_seen
-from tests.rigs.accuracy.threshold_scorer import EPOCH_S, Features, measure, score_by_rule
-from tools.score.aggregate import aggregate
+from tests.rigs.accuracy.threshold_scorer import EPOCH_S, Features, measure, score_by_thresholds
+from tools.score.aggregate import aggregate, hypnodensity
 from tools.score.offline import stage_recording
 
 CHANNELS = {"eeg": "EEG", "emg": "EMG"}
@@ -65,7 +65,7 @@ class RealMouse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Night:
+class Comparison:
     """Everything about the recording, in epochs of 4 s where it is not said otherwise."""
 
     report: RealMouse
@@ -74,7 +74,7 @@ class Night:
     features: Features
 
 
-def look_at(path: Path, bundle: Bundle, outside: Path, seen: Path) -> Night:
+def look_at(path: Path, bundle: Bundle, outside: Path, seen: Path) -> Comparison:
     """Stage the recording in every way, and compare.
 
     Args:
@@ -91,14 +91,14 @@ def look_at(path: Path, bundle: Bundle, outside: Path, seen: Path) -> Night:
     read = {name: _stage(path, bundle, modalities) for name, modalities in _READINGS.items()}
     final = {name: estimates["final"] for name, estimates in read.items()}
     seconds, usable = _measure(path, bundle.spec)
-    rule = score_by_rule(seconds, usable)
+    rule = score_by_thresholds(seconds, usable)
     others = {"rule": list(rule.stages)} | _read_outside(outside, stages, len(rule.stages))
     own = {f"hypnod {kind}": [e.stage for e in found] for kind, found in read["both"].items()}
     hypnograms = own | others
     evidence = Evidence(
         stages=stages,
         features=seconds.mean(EPOCH_S),
-        probabilities={name: _probabilities(found, stages) for name, found in final.items()},
+        probabilities={name: hypnodensity(found, stages) for name, found in final.items()},
         seen=read_seen(seen),
     )
     report = RealMouse(
@@ -112,7 +112,7 @@ def look_at(path: Path, bundle: Bundle, outside: Path, seen: Path) -> Night:
         signals=_signals(evidence),
         disagreements=explain(own["hypnod final"], others, evidence),
     )
-    return Night(report, hypnograms, evidence.features)
+    return Comparison(report, hypnograms, evidence.features)
 
 
 def _read_outside(path: Path, stages: Sequence[str], n_epochs: int) -> dict[str, list[str]]:
@@ -150,7 +150,7 @@ def _stage(path: Path, bundle: Bundle, modalities: Sequence[str]) -> dict[Kind, 
 def _measure(path: Path, spec: ModelSpec) -> tuple[Features, NDArray[np.bool_]]:
     """Return the features of each second and whether it can be used."""
     batches = list(_condition(path, spec))
-    epochs = [b.epochs[0] * np.exp(b.after.adaptation.level[0])[:, None] for b in batches]
+    epochs = [b.microvolts[0] for b in batches]
     usable: NDArray[np.bool_] = np.stack([b.usable[0].all() for b in batches])
     return measure(np.stack(epochs)), usable
 
@@ -158,11 +158,6 @@ def _measure(path: Path, spec: ModelSpec) -> tuple[Features, NDArray[np.bool_]]:
 def _condition(path: Path, spec: ModelSpec) -> Iterator[EpochBatch]:
     recording = open_recording(path, list(CHANNELS.values()))
     return epochs_of(recording, _stream(list(CHANNELS)), spec)
-
-
-def _probabilities(estimates: Sequence[Estimate], stages: Sequence[str]) -> NDArray[np.floating]:
-    unknown = np.full(len(stages), np.nan, np.float32)
-    return np.stack([unknown if e.probabilities is None else e.probabilities for e in estimates])
 
 
 def _seconds(hypnogram: Sequence[str], stages: Sequence[str]) -> dict[str, float]:

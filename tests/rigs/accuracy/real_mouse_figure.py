@@ -1,4 +1,4 @@
-"""The picture of the raw mouse: what everybody says of it, above what there is to see."""
+"""The picture of the raw mouse: each scorer's stages, above the spectrogram and the EMG."""
 
 from io import BytesIO
 from pathlib import Path
@@ -14,10 +14,10 @@ from models.recordings.as_stream import CHUNK_S
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.open import open_recording
 from models.recordings.writers import replacing
+from models.stages import COLOURS
 from tests.rigs.accuracy.disagreements import LONG_S
-from tests.rigs.accuracy.real_mouse import CHANNELS, Night
+from tests.rigs.accuracy.real_mouse import CHANNELS, Comparison
 from tests.rigs.accuracy.threshold_scorer import EPOCH_S
-from tools.view.night import STAGE_COLOURS
 from tools.view.overview import Overview
 from tools.view.panels import INK, draw_emg, draw_spectrogram
 
@@ -27,7 +27,7 @@ _COLOURS = 64  # enough for the eye, and a third of the file
 _HEIGHTS = {"strips": 2.2, "theta": 0.8, "spectrogram": 1.5, "emg": 0.9}
 
 
-def draw_real_mouse(path: Path, recording: Path, night: Night) -> None:
+def draw_real_mouse(path: Path, recording: Path, found: Comparison) -> None:
     """Write the picture as PNG.
 
     Raises:
@@ -52,14 +52,14 @@ def draw_real_mouse(path: Path, recording: Path, night: Night) -> None:
         axis.tick_params(colors=INK, labelsize=9, labelbottom=False)
         axes[name] = axis
     overview = _overview(recording)
-    _draw_strips(axes["strips"], night)
-    _draw_theta(axes["theta"], night)
+    _draw_strips(axes["strips"], found)
+    _draw_theta(axes["theta"], found)
     draw_spectrogram(axes["spectrogram"], overview, _MINUTE)
     draw_emg(axes["emg"], overview, _MINUTE)
-    axes["emg"].set_xlim(0, night.report.duration_s / _MINUTE)
+    axes["emg"].set_xlim(0, found.report.duration_s / _MINUTE)
     axes["emg"].set_xlabel("time from the first sample (min)", color=INK)
     axes["emg"].tick_params(labelbottom=True)
-    _write_titles(figure, night)
+    _write_titles(figure, found)
     drawn = BytesIO()
     figure.savefig(drawn, format="png", dpi=100)
     with replacing(path) as draft, Image.open(drawn) as image:
@@ -74,46 +74,46 @@ def _overview(recording: Path) -> Overview:
     return overview
 
 
-def _draw_strips(axis: Axes, night: Night) -> None:
+def _draw_strips(axis: Axes, found: Comparison) -> None:
     """Draw a strip for each scorer, and below it where it long disagrees with hypnod's final."""
-    for row, (name, stages) in enumerate(night.hypnograms.items()):
+    for row, (name, stages) in enumerate(found.hypnograms.items()):
         bouts = Hypnogram.from_epochs(stages, EPOCH_S).merged()
         onsets, lengths = bouts.onsets / _MINUTE, bouts.durations / _MINUTE
         for stage in {*bouts.stages}:
             mine = np.array([s == stage for s in bouts.stages])
             spans = list(zip(onsets[mine], lengths[mine], strict=True))
-            axis.broken_barh(spans, (-row, 0.7), facecolor=STAGE_COLOURS[stage], linewidth=0)
+            axis.broken_barh(spans, (-row, 0.7), facecolor=COLOURS[stage].picture, linewidth=0)
         marks = [
             (d.onset / _MINUTE, d.duration / _MINUTE)
-            for d in night.report.disagreements
+            for d in found.report.disagreements
             if d.scorer == name
         ]
         axis.broken_barh(marks, (-row - 0.17, 0.12), facecolor=_MARK, linewidth=0)
-    n = len(night.hypnograms)
+    n = len(found.hypnograms)
     axis.set_ylim(-n + 0.75, 0.8)
-    axis.set_yticks([0.35 - row for row in range(n)], list(night.hypnograms))
+    axis.set_yticks([0.35 - row for row in range(n)], list(found.hypnograms))
     axis.tick_params(left=False, bottom=False)
     axis.spines[:].set_visible(False)
 
 
-def _draw_theta(axis: Axes, night: Night) -> None:
-    ratio = night.features.theta_delta
+def _draw_theta(axis: Axes, found: Comparison) -> None:
+    ratio = found.features.theta_delta
     times = (np.arange(len(ratio)) + 0.5) * EPOCH_S / _MINUTE
     axis.semilogy(times, ratio, color="#5B5B5B", linewidth=0.8)
-    axis.axhline(night.report.rule_theta_delta, color=_MARK, linewidth=0.8, linestyle="--")
+    axis.axhline(found.report.rule_theta_delta, color=_MARK, linewidth=0.8, linestyle="--")
     axis.set_yticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"])
     axis.minorticks_off()
     axis.set_ylabel("theta/delta", size=9, color=INK)
 
 
-def _write_titles(figure: Figure, night: Night) -> None:
-    report = night.report
+def _write_titles(figure: Figure, found: Comparison) -> None:
+    report = found.report
     title = f"A real mouse nobody has scored · {report.file}"
     figure.text(0.15, 0.965, title, size=13, weight="bold", color=INK, va="center")
     text = f"{report.bundle}  ·  epochs of {EPOCH_S} s"
     figure.text(0.15, 0.93, text, size=9.5, color="#666666", va="center")
-    found = {stage for stages in night.hypnograms.values() for stage in stages}
-    handles = [Patch(color=c, label=s) for s, c in STAGE_COLOURS.items() if s in found]
+    found = {stage for stages in found.hypnograms.values() for stage in stages}
+    handles = [Patch(color=c.picture, label=s) for s, c in COLOURS.items() if s in found]
     handles.append(Patch(color=_MARK, label=f"differs from hypnod final for over {LONG_S:g} s"))
     figure.legend(
         handles=handles,

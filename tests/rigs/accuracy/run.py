@@ -22,11 +22,11 @@ from models.fit.semireal import synthesise, write
 from models.fit.signals import halves, read_band_powers
 from models.recordings.lab import LabRecording, open_lab
 from models.recordings.writers import replacing
-from models.subject import FIRST_UNSEEN_SEED
+from models.training.simulated import FIRST_UNSEEN_SEED, simulate_mouse
 from tests.rigs.accuracy.page import Accuracy, AtRate, write_page
 from tests.rigs.accuracy.real_mouse import RealMouse, look_at
 from tests.support.paths import ROOT
-from tools.evaluate.evaluation import choose_withheld, evaluate_recordings, simulate_mice
+from tools.evaluate.evaluation import choose_withheld, evaluate_recordings
 from tools.evaluate.report import Evaluation, report
 
 SFREQS = (512.0, 1000.0, 128.0)
@@ -140,7 +140,7 @@ def _measure(
 
 def _simulated(settings: Settings, sfreq: float) -> AtRate:
     seeds = range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + settings.mice)
-    mice = simulate_mice(seeds, settings.hours, sfreq)
+    mice = (simulate_mouse(seed, settings.hours, sfreq) for seed in seeds)
     data = f"Unseen simulated mice, seeds {seeds[0]} to {seeds[-1]}"
     return AtRate(sfreq=sfreq, evaluation=_evaluate(settings, mice, data, each=sfreq == SFREQS[0]))
 

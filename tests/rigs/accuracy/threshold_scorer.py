@@ -1,11 +1,11 @@
-"""Threshold scoring: what EMG and theta/delta alone say of a mouse, to hold a model against.
+"""A scorer: it stages a mouse by thresholds of EMG and theta/delta, to hold a model against.
 
-The rule of Benington et al. 1994 (Sleep 17(1):28-36, doi:10.1093/sleep/17.1.28) without its
-sigma × theta criterion: an epoch is Wake where the EMG is loud; of the others, NREM where delta
-outweighs theta; else REM, unless the animal was awake just before, for a mouse does not go from
-Wake into REM: then it is quiet Wake. Both thresholds are those of Otsu 1979
+It scores by the rule of Benington et al. 1994 (Sleep 17(1):28-36, doi:10.1093/sleep/17.1.28)
+without its sigma × theta criterion: an epoch is Wake where the EMG is loud; of the others, NREM
+where delta outweighs theta; else REM, unless the animal was awake just before, for a mouse does
+not go from Wake into REM: then it is quiet Wake. Both thresholds are those of Otsu 1979
 (doi:10.1109/TSMC.1979.4310076) on the recording's own logarithms, that of theta/delta at least 1,
-so the rule needs the whole recording and nobody's hand. It is a yardstick, not an expert.
+so it needs the whole recording and nobody's hand. It is a yardstick, not an expert.
 """
 
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ DELTA_HZ = (1, 4)
 THETA_HZ = (6, 9)
 GAMMA_HZ = (30, 80)
 
-_SMOOTHING = 5  # epochs over which the median of theta/delta is taken: 20 s
+_SMOOTHING = 20 // EPOCH_S  # epochs over which the median of theta/delta is taken
 _BINS = 128  # of Otsu's histogram
 
 
 @dataclass(frozen=True)
 class Features:
-    """What the rule looks at, `(n,)` each, of consecutive epochs."""
+    """What the scorer looks at, `(n,)` each, of consecutive epochs."""
 
     emg_uv: NDArray[np.float64]
     """Root mean square, µV."""
@@ -57,8 +57,8 @@ class Features:
 
 
 @dataclass(frozen=True)
-class RuleScores:
-    """What the rule makes of a recording."""
+class ThresholdScores:
+    """The scorer's stages of a recording, and the thresholds that it found."""
 
     stages: tuple[str, ...]
     """One for each `EPOCH_S`; UNKNOWN where a second of it cannot be used."""
@@ -87,7 +87,7 @@ def measure(epochs: NDArray[np.floating]) -> Features:
     return Features(emg_uv, band(DELTA_HZ), band(THETA_HZ), band(GAMMA_HZ))
 
 
-def score_by_rule(seconds: Features, usable: NDArray[np.bool_]) -> RuleScores:
+def score_by_thresholds(seconds: Features, usable: NDArray[np.bool_]) -> ThresholdScores:
     """Stage a mouse by thresholds.
 
     Args:
@@ -110,7 +110,7 @@ def score_by_rule(seconds: Features, usable: NDArray[np.bool_]) -> RuleScores:
     loud_from = otsu(emg)
     theta_from = max(otsu(ratio[emg <= loud_from]), 0.0)  # it divides NREM too, without any REM
     found = iter(_decide(emg > loud_from, ratio > theta_from))
-    return RuleScores(
+    return ThresholdScores(
         stages=tuple(next(found) if k else UNKNOWN for k in there),
         emg_uv=float(np.exp(loud_from)),
         theta_delta=float(np.exp(theta_from)),

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from daemon.stager import Estimate
 from models.errors import ConfigError
 from models.stages import ART, MOUSE, UNKNOWN
-from models.training.evaluate import average
 from tools.score.aggregate import aggregate, check_epoch
 
 
@@ -62,20 +61,6 @@ def test_probabilities_are_the_mean_over_the_time_that_has_any(night, epoch_s):
         assert found.probabilities.sum() == pytest.approx(1.0, abs=1e-5)
         assert found.stage == MOUSE[int(np.argmax(found.probabilities))]
         assert (found.pathway, found.reason) == ("mixed", None)
-
-
-@given(nights(), st.sampled_from([1.0, 2.5, 4.0, 10.0]))
-def test_training_averages_as_score_does(night, epoch_s):
-    estimates, hop_s = night
-    nothing = np.full(3, np.nan)
-    answers = np.array([nothing if e.probabilities is None else e.probabilities for e in estimates])
-    expected = [
-        nothing if e.probabilities is None else e.probabilities
-        for e in aggregate(estimates, hop_s, epoch_s, MOUSE)
-    ]
-    found = average(answers[:, None].astype(np.float32), epoch_s / hop_s)
-    assert found.shape == (len(expected), 1, 3)
-    np.testing.assert_allclose(found[:, 0], np.reshape(expected, (-1, 3)), atol=1e-6)
 
 
 @given(nights())

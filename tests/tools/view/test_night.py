@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matplotlib import colors, image
 
-from models.stages import ART, HUMAN, MOUSE, UNKNOWN
-from tools.view.night import STAGE_COLOURS, Night, draw_night, plot_night
+from models.stages import ART, COLOURS, HUMAN, MOUSE, UNKNOWN
+from tools.view.night import Night, draw_night, plot_night
 from tools.view.overview import Overview
 
 SFREQ = 200.0
@@ -94,15 +94,15 @@ def test_a_long_recording_has_no_more_columns_than_a_picture():
 @pytest.mark.parametrize("stage", MOUSE)
 def test_the_stage_fills_its_picture(stage):
     figure = draw_night(night([stage] * 100))
-    shares = {name: share(figure, STAGE_COLOURS[name]) for name in MOUSE}
+    shares = {name: share(figure, COLOURS[name].picture) for name in MOUSE}
     assert shares.pop(stage) > 0.15
     assert max(shares.values()) < 0.01
 
 
 def test_unscored_epochs_leave_the_hypnodensity_blank():
-    scored = share(draw_night(night(["NREM"] * 100)), STAGE_COLOURS["NREM"])
+    scored = share(draw_night(night(["NREM"] * 100)), COLOURS["NREM"].picture)
     half = night(["NREM"] * 50 + [ART] * 25 + [UNKNOWN] * 25)
-    assert 0.4 < share(draw_night(half), STAGE_COLOURS["NREM"]) / scored < 0.6
+    assert 0.4 < share(draw_night(half), COLOURS["NREM"].picture) / scored < 0.6
 
 
 def test_panels_follow_what_there_is():

@@ -1,22 +1,20 @@
-"""A subject's scored recording, as a model sees it; torch-free."""
+"""A subject's scored recording as a model sees it: conditioned epochs and their stages."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-FIRST_UNSEEN_SEED = 1_000_000
-"""Seeds of simulated mice from here on are for testing; no model is ever trained on them."""
-
 
 @dataclass(frozen=True)
-class Subject:
+class ScoredEpochs:
     """One recording of one subject, conditioned.
 
     Several recordings of a subject have the same name: whoever splits subjects splits by name.
     """
 
     name: str
+    """The subject's."""
     epochs: NDArray[np.floating]
     """(n, M, T), conditioned, in amplitudes; float32, or float16 where memory counts."""
     stages: NDArray[np.int64]

@@ -1,0 +1,35 @@
+import numpy as np
+
+from models.recordings.lab import read_one
+from models.stages import UNSCORED
+from models.training.simulated import SFREQS, simulate_many, simulate_mouse
+from tests.support.bundles import TINY, mouse_spec
+
+SPEC = mouse_spec(4, **TINY)
+
+
+def test_simulated_mice_have_one_stage_per_epoch_and_are_reproducible() -> None:
+    first, second = (list(simulate_many(SPEC, [3, 4], 0.05)) for _ in range(2))
+    assert [s.name for s in first] == ["simulated-3", "simulated-4"]
+    for a, b in zip(first, second, strict=True):
+        assert a.epochs.shape == (180, 2, 512)
+        assert a.stages.shape == (180,)
+        assert (a.stages != UNSCORED).all()
+        np.testing.assert_array_equal(a.epochs, b.epochs)
+    assert not np.array_equal(first[0].epochs, first[1].epochs)
+
+
+def test_mice_simulated_two_at_once_are_the_same_in_half_the_memory() -> None:
+    packed = list(simulate_many(SPEC, range(3), 0.02, processes=2))
+    for seed, b in enumerate(packed):
+        sfreq = float(np.random.default_rng([seed, 1]).choice(SFREQS))
+        a = read_one(simulate_mouse(seed, 0.02, sfreq), SPEC)
+        assert (a.name, b.epochs.dtype) == (b.name, np.float16)
+        np.testing.assert_array_equal(a.epochs.astype(np.float16), b.epochs)
+        np.testing.assert_array_equal(a.stages, b.stages)
+        np.testing.assert_array_equal(a.usable, b.usable)
+
+
+def test_an_artefact_that_the_checks_find_is_masked_and_leaves_the_amplitude_alone() -> None:
+    found = read_one(simulate_mouse(5, 0.75, 1000.0, every_stage=True), SPEC)
+    assert (~found.usable).sum(axis=0).tolist() == [1, 0]
