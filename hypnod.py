@@ -57,8 +57,9 @@ def _find_obstacle() -> str:
         places = [] if spec is None else [*(spec.submodule_search_locations or [spec.origin or ""])]
         if not _is_ours(name, places):
             return (
-                f"expected its package {name} in {HOME}, found {places[0] if places else 'none'}; "
-                "install hypnod into a venv of its own, and take PYTHONPATH away there"
+                f"expected to import {name} from {HOME}, found {places[0] if places else 'none'} "
+                "in the way; start hypnod without the import hook that brings it (a sitecustomize, "
+                "a .pth file or an editable install), best in a venv of its own"
             )
     return ""
 
