@@ -21,7 +21,7 @@ class Device(RingOnProcessor):
 
     lost: Path
 
-    def _tick(self, bucket):
+    def _tick(self, bucket: int) -> None:
         super()._tick(bucket)
         if self.lost.exists():
             self._host["probabilities"][:] = 0
@@ -42,5 +42,5 @@ def open_device(
 if __name__ == "__main__":
     _, lost, _, config = sys.argv
     Device.lost = Path(lost)
-    daemon.service.open_engine = open_device
+    vars(daemon.service)["open_engine"] = open_device
     daemon.service.run_service(Path(config))
