@@ -7,7 +7,7 @@ DEV     := $(VENV)/.dev
 # TensorRT's signatures, for mypy, where they lie beside the checkout
 TYPING  := $(wildcard ../shared/typing)
 
-.PHONY: help install dev demo test lint docs bench chaos kill soak fuzz gpu-check bundle ablations accuracy clean
+.PHONY: help install dev demo test test-pythons lint docs bench chaos kill soak fuzz gpu-check bundle ablations accuracy clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -31,6 +31,22 @@ demo: $(RUNTIME) ## simulated mice through the real daemon, seen live
 
 test: $(DEV) ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+OTHER_PYTHONS ?= 3.12 3.13
+# PyPI's torch is a build for GPUs of several GB. EXTRA=dev fetches it, and no test is skipped.
+EXTRA ?= test
+
+test-pythons: test ## run the tests on 3.11, then on OTHER_PYTHONS without those that need torch
+	@for version in $(OTHER_PYTHONS); do \
+		for python in python$$version $$HOME/.pyenv/versions/$$version.*/bin/python none; do \
+			$$python -c '' 2> /dev/null && break; \
+		done; \
+		echo "Python $$version: $$python"; \
+		[ $$python = none ] && continue; \
+		$$python -m venv .venv-$$version && \
+		.venv-$$version/bin/python -m pip install --quiet --editable '.[$(EXTRA)]' && \
+		.venv-$$version/bin/python -m pytest -n 2 --dist worksteal || exit 1; \
+	done
 
 lint: $(DEV) ## style, types, layers, generated docs
 	$(BIN)/ruff check .
@@ -82,4 +98,4 @@ ablations: $(DEV) ## what each part of the model is worth, into docs/ablations.m
 	$(BIN)/python -m tests.rigs.ablations --out docs/ablations --jobs $(PROCESSES)
 
 clean: ## remove .venv and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist
+	rm -rf $(VENV) $(OTHER_PYTHONS:%=$(VENV)-%) .mypy_cache .ruff_cache .pytest_cache build dist

@@ -199,7 +199,7 @@ _ENGINES = {  # the best first
     "torch": _Entry(
         "processor, the reference that other engines are compared with",
         ("torch", "safetensors"),
-        "pip install 'hypnod[train]'",
+        "pip install '.[train]' in hypnod's checkout",
         _open_torch,
     ),
 }

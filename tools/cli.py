@@ -1,55 +1,75 @@
-"""The `hypnod` command: one subcommand a module."""
+"""The `hypnod` command: one subcommand a module, imported when it is asked for."""
 
+import importlib
 import sys
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from models.errors import HypnodError
-from tools.bench.command import bench
-from tools.compile import compile_plan
-from tools.demo.command import demo
-from tools.doctor import doctor
-from tools.evaluate.command import evaluate
-from tools.import_checkpoint import import_checkpoint
-from tools.keygen import keygen
-from tools.night.command import night
-from tools.replay.command import replay
-from tools.run import run
-from tools.score.command import score
-from tools.simulate import simulate
-from tools.train.command import train
-from tools.watch import watch
+
+_COMMANDS = {
+    "bench": "tools.bench.command:bench",
+    "compile": "tools.compile:compile_plan",
+    "demo": "tools.demo.command:demo",
+    "doctor": "tools.doctor:doctor",
+    "evaluate": "tools.evaluate.command:evaluate",
+    "import": "tools.import_checkpoint:import_checkpoint",
+    "keygen": "tools.keygen:keygen",
+    "night": "tools.night.command:night",
+    "replay": "tools.replay.command:replay",
+    "run": "tools.run:run",
+    "score": "tools.score.command:score",
+    "simulate": "tools.simulate:simulate",
+    "train": "tools.train.command:train",
+    "watch": "tools.watch:watch",
+}
+
+
+class _Commands(TyperGroup):
+    """Imports a command with what it needs, not the others: the daemon starts sooner."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        for name in [cmd_name] if cmd_name in _COMMANDS else _COMMANDS:  # all, for "Did you mean"
+            if name not in self.commands:
+                self.add_command(_load(name))
+        return super().get_command(ctx, cmd_name)
+
+
+def _load(name: str) -> Any:
+    module, _, function = _COMMANDS[name].partition(":")
+    one = typer.Typer(
+        rich_markup_mode="markdown", pretty_exceptions_enable=False, add_completion=False
+    )
+    one.command(name)(getattr(importlib.import_module(module), function))
+    return typer.main.get_command(one)
+
 
 app = typer.Typer(
     name="hypnod",
-    help="Sleep staging of live LSL streams: streams in, stages out.",
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command()(bench)
-app.command("compile")(compile_plan)
-app.command()(demo)
-app.command()(doctor)
-app.command()(evaluate)
-app.command("import")(import_checkpoint)
-app.command()(keygen)
-app.command()(night)
-app.command()(replay)
-app.command()(run)
-app.command()(score)
-app.command()(simulate)
-app.command()(train)
-app.command()(watch)
+
+
+@app.callback()
+def _hypnod() -> None:
+    """Sleep staging of live LSL streams: streams in, stages out."""
 
 
 def main() -> None:
     """Run the command line; an expected error is one sentence and its own exit code."""
     try:
-        app()
+        app(prog_name="hypnod")
     except HypnodError as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(
             f"[bold red]hypnod:[/] {escape(str(error))}", markup=True

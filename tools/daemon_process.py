@@ -10,13 +10,13 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+import hypnod
 from models.errors import HypnodError
 
 _LSL_CONFIG = """\
@@ -52,7 +52,7 @@ def confined_lsl(folder: Path) -> dict[str, str]:
 
 
 class DaemonProcess:
-    """`python -m daemon` on a config.
+    """`hypnod run` on a config.
 
     Args:
         config: the content of its config file; addresses and the journal are set here where it
@@ -84,8 +84,8 @@ class DaemonProcess:
         file.write_text(to_toml({**config, **own}), encoding="utf-8")
         self._started = time.monotonic()
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(  # noqa: S603  this interpreter, our own module
-                [sys.executable, "-m", "daemon", "--config", str(file)],
+            self.process = subprocess.Popen(  # noqa: S603  this interpreter, our own command
+                hypnod.command("run", "--config", str(file)),
                 stdin=subprocess.DEVNULL,
                 stderr=log,
                 env={**os.environ, **environ, "NOTIFY_SOCKET": str(folder / "notify")},

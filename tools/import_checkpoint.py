@@ -73,7 +73,7 @@ def _import(path: Path, out: Path, name: str, band: tuple[float, float | None]) 
         from models.training.export import export_bundle  # noqa: PLC0415
     except ImportError as error:
         raise WeightsError(
-            f"expected pip install 'hypnod[train]' to have been run, found: {error}"
+            f"expected pip install '.[train]' to have been run in hypnod's checkout, found: {error}"
         ) from error
     checkpoint = reader.read_checkpoint(path)
     spec = reader.read_spec(checkpoint, *band)

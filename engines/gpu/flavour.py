@@ -22,8 +22,8 @@ FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
 
 _MODULES: dict[Flavour, str] = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
 INSTALL: dict[Flavour, str] = {
-    "tensorrt": "pip install 'hypnod[tensorrt]'",
-    "rtx": "pip install 'hypnod[tensorrt-rtx]'",
+    "tensorrt": "pip install '.[tensorrt]' in hypnod's checkout",
+    "rtx": "pip install '.[tensorrt-rtx]' in hypnod's checkout",
 }
 
 

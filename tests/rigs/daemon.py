@@ -5,7 +5,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
@@ -16,8 +15,9 @@ from typing import Any, Self
 
 import zmq
 
+import hypnod
 from daemon.messages import Message, decode
-from tests.rigs.lsl import ROOT
+from tests.support.paths import ROOT
 
 TIMEOUT_S = 30.0
 
@@ -60,11 +60,11 @@ def start(
     config: Path,
     environ: Mapping[str, str] | None = None,
     stderr: int = subprocess.PIPE,
-    module: Sequence[str] = ("daemon",),
+    arguments: Sequence[str] = ("run",),
 ) -> subprocess.Popen[str]:
-    """Start the daemon as systemd does, or another module that runs it."""
+    """Start the daemon as systemd does, or with other arguments of `hypnod` what runs it."""
     return subprocess.Popen(
-        [sys.executable, "-m", *module, "--config", str(config)],
+        hypnod.command(*arguments, "--config", str(config)),
         cwd=ROOT,
         stderr=stderr,
         text=True,
@@ -78,7 +78,7 @@ class Daemon:
     Args:
         folder, streams, bundle, settings: see `write_config`.
         environ: on top of this process's.
-        module: what Python runs, with arguments.
+        arguments: of `hypnod`, before `--config`.
     """
 
     def __init__(
@@ -88,11 +88,11 @@ class Daemon:
         bundle: Path,
         *,
         environ: Mapping[str, str] | None = None,
-        module: Sequence[str] = ("daemon",),
+        arguments: Sequence[str] = ("run",),
         **settings: Any,
     ) -> None:
         config = write_config(folder, streams, bundle, **settings)
-        self.process = start(config, environ, module=module)
+        self.process = start(config, environ, arguments=arguments)
         self.log: list[dict[str, Any]] = []
         """The log, as far as `event` has read it."""
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()

@@ -1,4 +1,4 @@
-"""`python -m tests.rigs.losing_daemon LOST --config F`: the daemon, on a device that gets lost.
+"""`hypnod -m tests.rigs.losing_daemon LOST --config F`: the daemon, on a device that gets lost.
 
 The device is the GPU's network and bookkeeping on the processor. It fails as soon as a file LOST
 exists, halfway through a tick, after it has written into its ring. Everything else is real.
@@ -7,7 +7,6 @@ exists, halfway through a tick, after it has written into its ring. Everything e
 import sys
 from pathlib import Path
 
-import daemon.__main__
 import daemon.service
 from engines.base import Engine
 from engines.bundle import Bundle
@@ -22,7 +21,7 @@ class Device(RingOnProcessor):
 
     lost: Path
 
-    def _tick(self, bucket):
+    def _tick(self, bucket: int) -> None:
         super()._tick(bucket)
         if self.lost.exists():
             self._host["probabilities"][:] = 0
@@ -41,6 +40,7 @@ def open_device(
 
 
 if __name__ == "__main__":
-    Device.lost = Path(sys.argv.pop(1))
-    daemon.service.open_engine = open_device
-    sys.exit(daemon.__main__.main())
+    _, lost, _, config = sys.argv
+    Device.lost = Path(lost)
+    vars(daemon.service)["open_engine"] = open_device
+    daemon.service.run_service(Path(config))

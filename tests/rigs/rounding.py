@@ -5,11 +5,14 @@ bounds of the parity gate (engines/gpu/parity_check.py) leave room above this.
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from engines.bundle import open_bundle
+from engines.base import Engine
+from engines.bundle import Bundle, open_bundle
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import compare
 from engines.torch import TorchEngine
@@ -21,21 +24,22 @@ ROWS, TICKS, SEED = 8, 60, 3
 class Bf16(TorchEngine):
     """The reference with products in bf16."""
 
-    def __init__(self, bundle, n_rows):
+    def __init__(self, bundle: Bundle, n_rows: int) -> None:
         super().__init__(bundle, n_rows)
-        encode, read = self._model.encode, self._model.read
-        self._model.encode = lambda epochs: _lower(encode, epochs).float()
-        self._model.read = lambda *inputs: tuple(each.float() for each in _lower(read, *inputs))
+        model: Any = self._model
+        encode, read = model.encode, model.read
+        model.encode = lambda epochs: _lower(encode, epochs).float()
+        model.read = lambda *inputs: tuple(each.float() for each in _lower(read, *inputs))
 
 
-def _lower(function, *inputs):
+def _lower(function: Callable[..., Any], *inputs: Any) -> Any:
     with torch.autocast("cpu", torch.bfloat16):
         return function(*inputs)
 
 
-def main():
+def main() -> None:
     bundle = open_bundle(Path(sys.argv[1]) if sys.argv[1:] else None)
-    engines = {
+    engines: dict[str, Engine] = {
         "fp32": RingOnProcessor(bundle, ROWS),
         "fp16": RingOnProcessor(bundle, ROWS, precision="fp16"),
         "bf16": Bf16(bundle, ROWS),

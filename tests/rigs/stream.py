@@ -45,7 +45,8 @@ def signal(time: NDArray[np.float64], n_channels: int = 2) -> NDArray[np.float64
     rng = np.random.default_rng(5)
     frequency = rng.uniform(12.0, 45.0, (25, n_channels))
     phase = rng.uniform(0.0, 2 * np.pi, (25, n_channels))
-    return 15.0 * np.sin(2 * np.pi * time[:, None, None] * frequency + phase).sum(axis=1)
+    waves: NDArray[np.float64] = np.sin(2 * np.pi * time[:, None, None] * frequency + phase)
+    return np.asarray(15.0 * waves.sum(axis=1))
 
 
 @cache

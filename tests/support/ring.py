@@ -2,10 +2,11 @@
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from engines.bundle import Bundle
 from engines.gpu.buffers import input_buffers, output_buffers
-from engines.gpu.network import derive_network
+from engines.gpu.network import Precision, derive_network
 from engines.gpu.ring import RingEngine
 
 
@@ -15,7 +16,9 @@ class RingOnProcessor(RingEngine):
     name = "ring"
     description = "ring CPU"
 
-    def __init__(self, bundle: Bundle, n_rows: int, hops_per_epoch: int = 1, precision="fp32"):
+    def __init__(
+        self, bundle: Bundle, n_rows: int, hops_per_epoch: int = 1, precision: Precision = "fp32"
+    ) -> None:
         super().__init__(bundle.spec, n_rows, hops_per_epoch)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
@@ -30,9 +33,9 @@ class RingOnProcessor(RingEngine):
         }
         token = self.outputs["token"].shape
         self.ring = np.full((self._ring_slots, *token), 7, np.float32)  # junk: nothing may read it
-        self.buckets_run = []
+        self.buckets_run: list[int] = []
 
-    def _tick(self, bucket):
+    def _tick(self, bucket: int) -> None:
         self.buckets_run.append(bucket)
         feed = {name: self._host[name][:bucket] for name in self.inputs}
         names = [*self.outputs, "ring_out"]
@@ -40,8 +43,8 @@ class RingOnProcessor(RingEngine):
         for name, answer in zip(self.outputs, answers, strict=True):
             self._host[name][:bucket] = answer
 
-    def _upload(self, first, tokens):
+    def _upload(self, first: int, tokens: NDArray[np.float32]) -> None:
         self.ring[first : first + len(tokens)] = tokens
 
-    def close(self):
+    def close(self) -> None:
         del self.session

@@ -91,7 +91,7 @@ def bench(
     `--roofline` it measures instead the step of every engine for 1 to 256 subjects, and how near
     that is to what the processor's arithmetic and memory allow; with `--many` how many subjects
     to put into one call and on how many threads, for ONNX Runtime, and for OpenVINO where
-    `pip install 'hypnod[openvino]'` was done.
+    `pip install '.[openvino]'` was done in hypnod's checkout.
 
         hypnod bench --json bench.json
     """

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 import zmq
 from prometheus_client.parser import text_string_to_metric_families
 
+import hypnod
 from daemon.messages import Message, StageMessage, decode
 from engines.bundle import Bundle
 from tools.bench.floor import FloorSpec
@@ -76,12 +76,12 @@ def measure_latency(
         daemon = stack.enter_context(DaemonProcess(config, folder, environ))
         floor = stack.enter_context(
             _child(
-                "bench_floor", FloorSpec(name=FLOOR, epoch=n_epoch, hop=n_epoch // HOPS), environ
+                "bench.floor", FloorSpec(name=FLOOR, epoch=n_epoch, hop=n_epoch // HOPS), environ
             )
         )
         daemon.wait_ready()
         socket = stack.enter_context(_subscriber([daemon.endpoint, _read_line(floor)]))
-        outlet = stack.enter_context(_child("bench_outlet", spec, environ))
+        outlet = stack.enter_context(_child("bench.outlet", spec, environ))
         received = _receive(socket, outlet, tick)
         pushed = msgspec.json.decode(_read_line(outlet), type=Pushed)
         rss = _scrape(daemon)["process_resident_memory_bytes"]
@@ -101,7 +101,7 @@ def measure_load(
         daemon = stack.enter_context(DaemonProcess(config, folder, environ))
         daemon.wait_ready()
         subscriber = stack.enter_context(Subscriber(daemon.endpoint, ["stage."]))
-        stack.enter_context(_child("bench_outlet", spec, environ))
+        stack.enter_context(_child("bench.outlet", spec, environ))
         _wait_for_stage(subscriber, daemon)
         began, before = time.monotonic(), _scrape(daemon)
         latencies: list[float] = []
@@ -147,7 +147,7 @@ def _child(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run one of the bench's own processes; it ends when its standard input is closed."""
     process = subprocess.Popen(  # noqa: S603  this interpreter, our own module
-        [sys.executable, "-m", f"tools.{module}", msgspec.json.encode(spec).decode()],
+        hypnod.command("-m", f"tools.{module}", msgspec.json.encode(spec).decode()),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         bufsize=0,

@@ -13,6 +13,8 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
+import hypnod
+
 _SIZE = 1024
 _COPIED = 64 << 20
 _TIMES = 5
@@ -33,7 +35,7 @@ def measure_peak(threads: int) -> Peak:
     """Measure the processor with so many threads; the copy always uses one."""
     variables = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     environment = os.environ | dict.fromkeys(variables, str(threads))
-    command = [sys.executable, "-m", "tools.bench.peak", str(threads)]
+    command = hypnod.command("-m", "tools.bench.peak", str(threads))
     done = subprocess.run(command, env=environment, capture_output=True, check=True)  # noqa: S603
     return msgspec.json.decode(done.stdout, type=Peak)
 

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ import msgspec
 import typer
 from rich.console import Console
 
+import hypnod
 from engines.bundle import open_bundle
 from models.errors import SpecError
 from models.recordings.hypnogram import read_hypnogram
@@ -36,7 +36,6 @@ _POLL_S = 0.05
 _SUBSCRIBED_S = 10.0
 _SILENT_S = 30.0
 """Without a stage for this long the run is over, whatever is missing."""
-_HYPNOD = "from tools.cli import main; main()"
 
 
 @dataclass(frozen=True)
@@ -202,7 +201,7 @@ def _replay(run: _Run, environ: Mapping[str, str]) -> Iterator[subprocess.Popen[
     """Play the recording with `hypnod replay`, which begins when the daemon has connected."""
     command = ["replay", str(run.recording), "--name", STREAM, "--speed", run.speed]
     process = subprocess.Popen(  # noqa: S603  this interpreter, our own command
-        [sys.executable, "-c", _HYPNOD, *command, "--quiet", "--no-markers"],
+        hypnod.command(*command, "--quiet", "--no-markers"),
         stdin=subprocess.DEVNULL,
         env={**os.environ, **environ},
     )

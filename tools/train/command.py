@@ -173,7 +173,7 @@ def train(
         from tools.train.training import run  # noqa: PLC0415
     except ImportError as error:
         raise WeightsError(
-            f"expected pip install 'hypnod[train]' to have been run, found: {error}"
+            f"expected pip install '.[train]' to have been run in hypnod's checkout, found: {error}"
         ) from error
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     result = run(options, console)

@@ -128,7 +128,7 @@ def test_flavour_that_is_not_installed_says_what_to_install():
     if not missing:
         pytest.skip("every flavour is installed")
     for flavour in missing:
-        with pytest.raises(EngineError, match=r"\(pip install 'hypnod\[tensorrt"):
+        with pytest.raises(EngineError, match=r"\(pip install '\.\[tensorrt"):
             load_library(flavour)
 
 

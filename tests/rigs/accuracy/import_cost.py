@@ -77,7 +77,8 @@ def prepare_live(spec: ModelSpec) -> Prepare:
     def prepare(recording: Recording) -> NDArray[np.float32]:
         subjects = guess_subjects(recording.ch_names, spec.modalities)
         stream = StreamChannels(name="mouse", subjects=subjects)
-        return condition(recording, stream, spec)[0][0]
+        (epochs,), _ = condition(recording, stream, spec)
+        return epochs
 
     return prepare
 

@@ -112,8 +112,8 @@ def _write_titles(figure: Figure, found: Comparison) -> None:
     figure.text(0.15, 0.965, title, size=13, weight="bold", color=INK, va="center")
     text = f"{report.bundle}  ·  epochs of {EPOCH_S} s"
     figure.text(0.15, 0.93, text, size=9.5, color="#666666", va="center")
-    found = {stage for stages in found.hypnograms.values() for stage in stages}
-    handles = [Patch(color=c.picture, label=s) for s, c in COLOURS.items() if s in found]
+    seen = {stage for stages in found.hypnograms.values() for stage in stages}
+    handles = [Patch(color=c.picture, label=s) for s, c in COLOURS.items() if s in seen]
     handles.append(Patch(color=_MARK, label=f"differs from hypnod final for over {LONG_S:g} s"))
     figure.legend(
         handles=handles,

@@ -97,7 +97,7 @@ def test_a_computer_without_torch_is_told_what_to_install(tmp_path: Path, comman
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 4
     assert done.stderr.strip() == (
-        "hypnod: expected pip install 'hypnod[train]' to have been run, "
+        "hypnod: expected pip install '.[train]' to have been run in hypnod's checkout, "
         "found: No module named 'torch'"
     )
 
