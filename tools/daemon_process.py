@@ -133,7 +133,7 @@ class DaemonProcess:
         Raises:
             ChildError: it ended before, wrote what is no entry, or wrote nothing for 60 s.
         """
-        for line in self._rest():
+        for line in self._unread():
             if not line.startswith("{"):
                 raise self._error(f"wrote {line.strip()!r}")
             entry: dict[str, Any] = json.loads(line)
@@ -141,6 +141,10 @@ class DaemonProcess:
             if entry["event"] == event and fields.items() <= entry.items():
                 return entry
         raise self._error(f"ended its log before it told: {event} {fields or ''}")
+
+    def rest(self) -> str:
+        """Return what it wrote after what `event` read, up to its end."""
+        return "".join(self._unread())
 
     def listen(self) -> None:
         """Wait until its sockets are bound.
@@ -208,7 +212,7 @@ class DaemonProcess:
             self._lines.put(line)
         self._lines.put("")
 
-    def _rest(self) -> Iterator[str]:
+    def _unread(self) -> Iterator[str]:
         """Yield the lines that were not read yet, to the end of the log."""
         try:
             while line := self._lines.get(timeout=_ANSWER_S):

@@ -64,8 +64,7 @@ class Daemon(DaemonProcess):
 
     def end(self) -> tuple[int, str]:
         """Wait for the end; return the exit code and what was written after the read log."""
-        code = self.process.wait(TIMEOUT_S)
-        return code, "".join(self._rest())
+        return self.process.wait(TIMEOUT_S), self.rest()
 
 
 class Subscriber:

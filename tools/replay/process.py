@@ -1,4 +1,4 @@
-"""`hypnod replay` as a child process: the LSL source of `hypnod demo`, `hypnod bench` and the soak."""
+"""`hypnod replay` as a child process: the source of `hypnod demo`, `hypnod bench` and the soak."""
 
 import json
 import os
@@ -22,7 +22,8 @@ class ReplayProcess:
     """
 
     def __init__(self, *arguments: object, environ: Mapping[str, str]) -> None:
-        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        self._out = tempfile.TemporaryFile()  # noqa: SIM115  open until `close`
+        self._err = tempfile.TemporaryFile()  # noqa: SIM115  likewise
         command = ["replay", *map(str, arguments), "--no-markers", "--quiet", "--json"]
         self._process = subprocess.Popen(  # noqa: S603  this interpreter, our own command
             [sys.executable, "-c", _HYPNOD, *command],

@@ -5,9 +5,7 @@ the faults of `hypnod replay --fault`. A row is as expected when the daemon says
 in every scenario the epochs must come one after the other on one grid, and no message be lost.
 """
 
-import platform
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +18,7 @@ from rich.console import Console
 
 from daemon.messages import Message, StageMessage, StreamMessage
 from tests.rigs.chaos.rig import Rig, Says
+from tools.measure import describe_machine
 
 AT_S, PACED_AT_S = 6, 24
 """When injected faults begin; clocks are set when the source has shown its pace."""
@@ -118,7 +117,7 @@ def _unfit(rig: Rig) -> Iterator[Step]:
 def _another_host(rig: Rig) -> Iterator[Step]:
     _settle(rig)
     rig.source.kill()
-    since = rig.start(_OTHER_HOST).began
+    since = rig.start(within=_OTHER_HOST).began
     yield Step("replacement on another host", "reconnected", since, noted("reconnected"))
 
 
@@ -126,7 +125,7 @@ def _rebooted(rig: Rig) -> Iterator[Step]:
     _settle(rig)
     rig.source.kill()
     back = 5 - round(time.monotonic())
-    rig.start(("unshare", "--time", "--monotonic", str(back), "--fork", "--kill-child"))
+    rig.start(within=("unshare", "--time", "--monotonic", str(back), "--fork", "--kill-child"))
     since = time.monotonic()
     yield Step("computer rebooted, clock near 0", "reconnected", since, noted("reconnected"))
     yield Step("… its next epoch", "staged", since, staged(pathway="mixed"))
@@ -134,11 +133,11 @@ def _rebooted(rig: Rig) -> Iterator[Step]:
 
 def _frozen(rig: Rig) -> Iterator[Step]:
     since = _settle(rig)
-    rig.source.send(signal.SIGSTOP)
+    rig.source.freeze()
     yield Step("source frozen (SIGSTOP)", "STALLED", since, stalled("connected, but no samples"))
     yield Step("… the epochs meanwhile", "UNKNOWN", since, missing())
     since = time.monotonic()
-    rig.source.send(signal.SIGCONT)
+    rig.source.thaw()
     yield Step("… thaws, sends all at once", "staged", since, staged(pathway="mixed"))
 
 
@@ -268,10 +267,10 @@ def _describe(message: Message) -> str:
 
 def main() -> None:
     """Run every scenario, or those of the numbers given, and print a table."""
-    console = Console(soft_wrap=True, highlight=False)
+    console, machine = Console(soft_wrap=True, highlight=False), describe_machine()
     console.print(
-        f"Measured {datetime.now(UTC):%Y-%m-%d} on {_processor()}, Python "
-        f"{platform.python_version()}; seconds from the fault to the message.\n"
+        f"Measured {datetime.now(UTC):%Y-%m-%d} on {machine.processor}, Python {machine.python}; "
+        "seconds from the fault to the message.\n"
     )
     console.print("| fault | expected | seen | s |\n|---|---|---|---|")
     bad = 0
@@ -286,12 +285,6 @@ def main() -> None:
                 console.print(f"| {row.fault} | {row.expected} | {seen} | {took} |", markup=False)
     console.print(f"\n{bad} not as expected" if bad else "\nall as expected")
     sys.exit(bad > 0)
-
-
-def _processor() -> str:
-    names = subprocess.run(["lscpu"], capture_output=True, text=True, check=False).stdout
-    found = [line.partition(":")[2].strip() for line in names.splitlines() if "Model name" in line]
-    return found[0] if found else platform.machine()
 
 
 if __name__ == "__main__":
