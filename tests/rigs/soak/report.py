@@ -2,8 +2,8 @@
 
 import msgspec
 
+from tests.rigs.soak.lives import Memory
 from tests.rigs.soak.record import Account, Silence
-from tests.rigs.soak.rig import Memory
 from tools.measure import Machine
 
 

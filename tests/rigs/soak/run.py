@@ -23,6 +23,7 @@ from rich.console import Console
 
 from models.errors import HypnodError
 from models.simulator.simulate import channel_names, iterate_subjects
+from tests.rigs.soak.lives import Lives, Memory
 from tests.rigs.soak.plan import as_argument, draw_plan, expected_epochs, may_kill
 from tests.rigs.soak.record import (
     Account,
@@ -34,7 +35,6 @@ from tests.rigs.soak.record import (
     read_journal,
 )
 from tests.rigs.soak.report import SoakReport
-from tests.rigs.soak.rig import Lives, Memory
 from tools.client.follower import Follower, Start
 from tools.daemon_process import ChildError, confined_lsl
 from tools.measure import describe_machine

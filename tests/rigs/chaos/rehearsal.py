@@ -31,7 +31,7 @@ _CONFIG = {
 Says = Callable[[Message], bool]
 
 
-class Rig:
+class Rehearsal:
     """Everything that a scenario needs, from a ready daemon to its end.
 
     Args:
@@ -52,7 +52,7 @@ class Rig:
         self.source = self.start(faults=faults)
 
     def start(self, **changes: Any) -> Source:
-        """Start a source like the first one, but for `changes`; it is the rig's from now on."""
+        """Start a source like the first one, but for `changes`; `source` is it from now on."""
         first: dict[str, Any] = {"sfreq": _SFREQ, "source_id": "amp", "faults": ()}
         self.source = Source(NAME, **{**first, **changes})
         self._resources.callback(self.source.kill)
