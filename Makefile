@@ -58,8 +58,9 @@ lint: $(DEV) ## style, types, layers, generated docs
 docs: $(RUNTIME) ## regenerate docs/config.md and docs/messages.md
 	$(BIN)/python -m docs.reference
 
-bench: $(RUNTIME) ## measure, and write bench.json
+bench: $(DEV) ## measure this computer and the engines, and write bench.json and bench-engines.json
 	$(BIN)/hypnod bench --json bench.json
+	$(BIN)/python -m tests.rigs.bench.run --json bench-engines.json
 
 chaos: $(RUNTIME) ## every fault of docs/faults.md against a real daemon (7 minutes)
 	$(BIN)/python -m tests.rigs.chaos.run
@@ -71,7 +72,7 @@ accuracy: $(RUNTIME) ## measure what docs/accuracy.md shows, and write its table
 	$(BIN)/python -m tests.rigs.accuracy.run
 
 gpu-check: $(DEV) ## test and measure TensorRT on this computer's GPU, and write gpu-check.json
-	$(BIN)/python -m tests.rigs.gpu_check --out gpu-check.json
+	$(BIN)/python -m tests.rigs.bench.gpu_check --out gpu-check.json
 
 soak: $(RUNTIME) ## a night in fast motion with faults and kills (HOURS, SUBJECTS, SEED, KILLS, OUT)
 	$(BIN)/python -m tests.rigs.soak.run

@@ -6,21 +6,12 @@ import shutil
 import signal
 import sys
 import tempfile
-import uuid
 from pathlib import Path
 
 import pytest
 
 from tests.support.paths import DATA
-
-LSL_CONFIG = """\
-[lab]
-SessionID = {session}
-[multicast]
-ResolveScope = machine
-[log]
-level = -3
-"""
+from tools.daemon_process import confined_lsl
 
 
 def _confine_lsl() -> None:
@@ -31,9 +22,7 @@ def _confine_lsl() -> None:
     """
     folder = Path(tempfile.mkdtemp(prefix="hypnod-lsl-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    config = folder / "lsl_api.cfg"
-    config.write_text(LSL_CONFIG.format(session=f"hypnod-{uuid.uuid4().hex}"), encoding="utf-8")
-    os.environ["LSLAPICFG"] = str(config)
+    os.environ.update(confined_lsl(folder))
 
 
 class _Missing:

@@ -1,18 +1,21 @@
-"""The daemon as a child process: what `hypnod demo` and `hypnod bench` look at from outside.
+"""The daemon as a child process, seen from outside by `hypnod demo`, `hypnod bench` and the rigs.
 
-It is started as systemd would start it, tells in the same way (sd_notify) that it is ready, and
-takes free ports. LSL is confined to this machine and to streams of the same session.
+It is started as systemd would start it, on free ports, and its log says when it is ready. LSL is
+confined to this machine and to streams of the same session.
 """
 
 import json
 import os
-import select
+import queue
 import signal
-import socket
 import subprocess
+import threading
 import time
+import urllib.error
+import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,9 +30,10 @@ ResolveScope = machine
 [log]
 level = -3
 """
-_READY_S = 60.0
+_ANSWER_S = 60.0
 _STOP_S = 20.0
-_LOOK_S = 0.1
+_END_S = 1.0  # from the last words of a daemon that fails to its end
+_TOLD_LINES = 20
 
 
 class ChildError(HypnodError):
@@ -51,45 +55,107 @@ def confined_lsl(folder: Path) -> dict[str, str]:
     return {"LSLAPICFG": str(file)}
 
 
-class DaemonProcess:
-    """`hypnod run` on a config.
+def write_config(folder: Path, config: Mapping[str, Any]) -> Path:
+    """Write a daemon's config file into a folder, and return where it is.
 
     Args:
-        config: the content of its config file; addresses and the journal are set here where it
-            does not set them, the log always.
-        folder: where its files go; it must be empty of those of another daemon.
+        folder: where the journal goes too.
+        config: its content; addresses, ports and the journal's place are added where it does not
+            set them, the form of the log always.
+    """
+    free = "tcp://127.0.0.1:*"
+    own = {
+        "publish": {"bind": free, "catchup_bind": free, **config.get("publish", {})},
+        "journal": {"path": str(folder / "journal.sqlite"), **config.get("journal", {})},
+        "metrics": {"port": 0, **config.get("metrics", {})},
+        "log": {"format": "json"},
+    }
+    file = folder / "hypnod.toml"
+    file.write_text(to_toml({**config, **own}), encoding="utf-8")
+    return file
+
+
+def start_daemon(
+    config: Path,
+    environ: Mapping[str, str],
+    stderr: int = subprocess.PIPE,
+    arguments: Sequence[str] = ("run",),
+) -> subprocess.Popen[str]:
+    """Start the daemon; its log goes to `stderr`.
+
+    Args:
+        config: its config file.
         environ: on top of this process's environment.
+        stderr: as of subprocess.
+        arguments: of `hypnod`, before `--config`: `run`, or a module that runs the daemon.
+    """
+    return subprocess.Popen(  # noqa: S603  this interpreter, our own command
+        hypnod.command(*arguments, "--config", str(config)),
+        stdin=subprocess.DEVNULL,
+        stderr=stderr,
+        text=True,
+        env={**os.environ, **environ},
+    )
+
+
+class DaemonProcess:
+    """A running daemon, whose log is read as it writes it.
+
+    Args:
+        config: its config file, by `write_config`.
+        environ: on top of this process's environment.
+        arguments: see `start_daemon`.
 
     Attributes:
-        endpoint: where it publishes, once it is ready.
-        catch_up: where it answers who missed messages, once it is ready.
-        metrics_url: where Prometheus looks, once it is ready.
+        log: the entries of its log, as far as `event` has read it.
+        endpoint: where it publishes, once it listens.
+        catch_up: where it answers who missed messages, once it listens.
+        url: of its metrics and probes, once it listens.
         startup_s: from its start until it was ready, s, once it is.
     """
 
-    def __init__(self, config: Mapping[str, Any], folder: Path, environ: Mapping[str, str]) -> None:
-        self.endpoint = self.catch_up = self.metrics_url = ""
+    def __init__(
+        self, config: Path, environ: Mapping[str, str], arguments: Sequence[str] = ("run",)
+    ) -> None:
+        self.log: list[dict[str, Any]] = []
+        self.endpoint = self.catch_up = self.url = ""
         self.startup_s = 0.0
-        self._log = folder / "daemon.log"
-        self._notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        self._notified.bind(str(folder / "notify"))
-        free = "tcp://127.0.0.1:*"
-        own = {
-            "publish": {"bind": free, "catchup_bind": free, **config.get("publish", {})},
-            "journal": {"path": str(folder / "journal.sqlite"), **config.get("journal", {})},
-            "metrics": {"port": 0},
-            "log": {"format": "json"},
-        }
-        file = folder / "hypnod.toml"
-        file.write_text(to_toml({**config, **own}), encoding="utf-8")
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()  # "" at the end of its log
+        self._told: deque[str] = deque(maxlen=_TOLD_LINES)
         self._started = time.monotonic()
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(  # noqa: S603  this interpreter, our own command
-                hypnod.command("run", "--config", str(file)),
-                stdin=subprocess.DEVNULL,
-                stderr=log,
-                env={**os.environ, **environ, "NOTIFY_SOCKET": str(folder / "notify")},
-            )
+        self.process = start_daemon(config, environ, arguments=arguments)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def event(self, event: str, **fields: Any) -> dict[str, Any]:
+        """Read on in its log to the next entry of an event with these fields, and return it.
+
+        Raises:
+            ChildError: it ended before, wrote what is no entry, or wrote nothing for 60 s.
+        """
+        for line in self._unread():
+            if not line.startswith("{"):
+                raise self._error(f"wrote {line.strip()!r}")
+            entry: dict[str, Any] = json.loads(line)
+            self.log.append(entry)
+            if entry["event"] == event and fields.items() <= entry.items():
+                return entry
+        raise self._error(f"ended its log before it told: {event} {fields or ''}")
+
+    def rest(self) -> str:
+        """Return what it wrote after what `event` read, up to its end."""
+        return "".join(self._unread())
+
+    def listen(self) -> None:
+        """Wait until its sockets are bound.
+
+        Raises:
+            ChildError: it ended, or took too long.
+        """
+        listening = self.event("listening")
+        self.endpoint = listening["publish"]
+        self.catch_up = listening["catch_up"]
+        self.url = f"http://{listening['metrics']}"
 
     def wait_ready(self) -> None:
         """Wait until it is ready.
@@ -97,21 +163,23 @@ class DaemonProcess:
         Raises:
             ChildError: it ended, or took too long.
         """
-        while not self._is_ready():
-            if self.process.poll() is not None:
-                raise ChildError(self._complain(f"ended with code {self.process.returncode}"))
-            if time.monotonic() - self._started > _READY_S:
-                raise ChildError(self._complain(f"was not ready after {_READY_S:g} s"))
+        self.listen()
+        self.event("ready")
         self.startup_s = time.monotonic() - self._started
-        listening = next(entry for entry in self._entries() if entry["event"] == "listening")
-        self.endpoint = listening["publish"]
-        self.catch_up = listening["catch_up"]
-        self.metrics_url = f"http://{listening['metrics']}/metrics"
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Return the HTTP status and the text of /metrics, /healthz or /readyz."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=_ANSWER_S) as answer:  # noqa: S310  its own log tells the address
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
 
     def check_alive(self) -> None:
         """Raise ChildError, with the log, where it has ended."""
         if self.process.poll() is not None:
-            raise ChildError(self._complain(f"ended with code {self.process.returncode}"))
+            raise self._error("ended")
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM: it publishes what is due, and ends."""
@@ -126,32 +194,42 @@ class DaemonProcess:
         try:
             code = self.process.wait(_STOP_S)
         except subprocess.TimeoutExpired as error:
-            raise ChildError(self._complain(f"did not stop within {_STOP_S:g} s")) from error
+            raise self._error(f"did not stop within {_STOP_S:g} s") from error
         if code:
-            raise ChildError(self._complain(f"ended with code {code}"))
+            raise self._error("failed")
 
     def close(self) -> None:
         """End it at once, if it still runs."""
         self.process.kill()
         self.process.wait()
-        self._notified.close()
+        self._reader.join()
+        if self.process.stderr is not None:
+            self.process.stderr.close()
 
-    def _is_ready(self) -> bool:
-        if not select.select([self._notified], [], [], _LOOK_S)[0]:
-            return False
-        return b"READY=1" in self._notified.recv(4096).splitlines()
+    def _read(self) -> None:
+        for line in self.process.stderr or ():
+            self._told.append(line)
+            self._lines.put(line)
+        self._lines.put("")
 
-    def _complain(self, what: str) -> str:
-        text = self._log.read_text(encoding="utf-8", errors="replace")
-        lines = [_readable(line) for line in text.splitlines()[-20:]]
-        return "\n  ".join(
-            [f"expected the daemon to run, found that it {what}; its log ends:", *lines]
-        )
+    def _unread(self) -> Iterator[str]:
+        """Yield the lines that were not read yet, to the end of the log."""
+        try:
+            while line := self._lines.get(timeout=_ANSWER_S):
+                yield line
+        except queue.Empty:
+            raise self._error(f"wrote nothing for {_ANSWER_S:g} s") from None
+        self._lines.put("")  # for who asks again
 
-    def _entries(self) -> Iterator[dict[str, Any]]:
-        for line in self._log.read_text(encoding="utf-8").splitlines():
-            if line.startswith("{"):
-                yield json.loads(line)
+    def _error(self, found: str) -> ChildError:
+        """Return the error of a daemon that did this, or has ended by now."""
+        try:
+            found = f"ended with code {self.process.wait(_END_S)}"
+            self._reader.join(_END_S)
+        except subprocess.TimeoutExpired:
+            pass
+        first = f"expected the daemon to run, found that it {found}; its log ends:"
+        return ChildError("\n  ".join([first, *map(_readable, list(self._told))]))
 
     def __enter__(self) -> Self:
         return self
@@ -175,6 +253,7 @@ def _toml_value(value: object) -> str:
 
 def _readable(line: str) -> str:
     """Turn a line of the JSON log into one for people."""
+    line = line.rstrip("\n")
     if not line.startswith("{"):
         return line
     entry = json.loads(line)

@@ -14,8 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from daemon.config import parse_config
 from daemon.messages import Heartbeat, StageMessage, StreamMessage
 from daemon.service import Service
-from tests.rigs.daemon import Daemon, Subscriber, start, write_config
+from tests.rigs.daemon import Daemon, Subscriber, write_config
 from tests.rigs.lsl import Source
+from tools.daemon_process import start_daemon
 
 SFREQ = 512
 FINAL_LAG = 4
@@ -166,7 +167,7 @@ def test_a_second_sigint_forces_the_exit(name, bundle, tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd, os.fdopen(log) as lines:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(30)
-        process = start(config, {"NOTIFY_SOCKET": str(tmp_path / "notify")}, stderr)
+        process = start_daemon(config, {"NOTIFY_SOCKET": str(tmp_path / "notify")}, stderr)
         os.close(stderr)
         try:
             while "RESOLVING" not in next(lines):

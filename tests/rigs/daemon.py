@@ -1,13 +1,7 @@
 """The daemon in its own process, as a user starts it, and a subscriber to it."""
 
-import json
-import os
-import queue
 import signal
-import subprocess
-import threading
-import urllib.error
-import urllib.request
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -15,24 +9,15 @@ from typing import Any, Self
 
 import zmq
 
-import hypnod
 from daemon.messages import Message, decode
-from tests.support.paths import ROOT
+from tools import daemon_process
+from tools.daemon_process import DaemonProcess
 
 TIMEOUT_S = 30.0
 
 
 def write_config(
-    folder: Path,
-    streams: str,
-    bundle: Path,
-    *,
-    bind: str = "tcp://127.0.0.1:*",
-    port: int = 0,
-    heartbeat_s: float = 0.2,
-    high_water_mark: int = 10_000,
-    journal: str = "",
-    more: str = "",
+    folder: Path, streams: str, bundle: Path, *, port: int = 0, more: str = "", **publish: Any
 ) -> Path:
     """Write a config file with free ports and JSON logs.
 
@@ -40,39 +25,20 @@ def write_config(
         folder: where to.
         streams: TOML of the [[streams]].
         bundle: folder of the model bundle.
-        bind, port, heartbeat_s, high_water_mark: of [publish] and [metrics].
-        journal: TOML of [journal] beside its path, which is in the folder.
+        port: of [metrics].
         more: TOML of other sections.
+        publish: of [publish]; a test waits for heartbeats, and may be slow to read.
     """
-    config = folder / "hypnod.toml"
-    config.write_text(
-        f'{streams}\n[engine]\nkind = "onnxruntime"\nbundle = "{bundle}"\n'
-        f'[publish]\nbind = "{bind}"\ncatchup_bind = "tcp://127.0.0.1:*"\n'
-        f"heartbeat_s = {heartbeat_s}\nhigh_water_mark = {high_water_mark}\n"
-        f'[journal]\npath = "{folder / "journal.sqlite"}"\n{journal}\n'
-        f'[metrics]\nport = {port}\n[log]\nformat = "json"\n{more}\n',
-        encoding="utf-8",
-    )
-    return config
+    config = {
+        **tomllib.loads(f"{streams}\n{more}"),
+        "engine": {"kind": "onnxruntime", "bundle": str(bundle)},
+        "publish": {"heartbeat_s": 0.2, "high_water_mark": 10_000, **publish},
+        "metrics": {"port": port},
+    }
+    return daemon_process.write_config(folder, config)
 
 
-def start(
-    config: Path,
-    environ: Mapping[str, str] | None = None,
-    stderr: int = subprocess.PIPE,
-    arguments: Sequence[str] = ("run",),
-) -> subprocess.Popen[str]:
-    """Start the daemon as systemd does, or with other arguments of `hypnod` what runs it."""
-    return subprocess.Popen(
-        hypnod.command(*arguments, "--config", str(config)),
-        cwd=ROOT,
-        stderr=stderr,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **(environ or {})},
-    )
-
-
-class Daemon:
+class Daemon(DaemonProcess):
     """A running daemon.
 
     Args:
@@ -91,72 +57,16 @@ class Daemon:
         arguments: Sequence[str] = ("run",),
         **settings: Any,
     ) -> None:
-        config = write_config(folder, streams, bundle, **settings)
-        self.process = start(config, environ, arguments=arguments)
-        self.log: list[dict[str, Any]] = []
-        """The log, as far as `event` has read it."""
-        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self._lines.put(line)
-        self._lines.put("")
-
-    def event(self, event: str, **fields: Any) -> dict[str, Any]:
-        """Wait for a line of the log and return it."""
-        while line := self._lines.get(timeout=TIMEOUT_S):
-            if not line.startswith("{"):
-                raise AssertionError(f"the daemon wrote: {line}{self._rest()}")
-            entry = json.loads(line)
-            self.log.append(entry)
-            if entry["event"] == event and fields.items() <= entry.items():
-                return dict(entry)
-        raise AssertionError(f"the daemon ended before {event} {fields}: {self.log}")
-
-    def _rest(self) -> str:
-        return "".join(iter(lambda: self._lines.get(timeout=TIMEOUT_S), ""))
-
-    def listen(self) -> None:
-        """Wait until the sockets are bound."""
-        listening = self.event("listening")
-        self.endpoint = listening["publish"]
-        self.catch_up = listening["catch_up"]
-        self.url = f"http://{listening['metrics']}"
-
-    def get(self, path: str) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(self.url + path, timeout=TIMEOUT_S) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
+        super().__init__(
+            write_config(folder, streams, bundle, **settings), environ or {}, arguments
+        )
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
     def end(self) -> tuple[int, str]:
         """Wait for the end; return the exit code and what was written after the read log."""
-        code = self.process.wait(TIMEOUT_S)
-        return code, self._rest()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(TIMEOUT_S)
-        self._reader.join(TIMEOUT_S)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
+        return self.process.wait(TIMEOUT_S), self.rest()
 
 
 class Subscriber:

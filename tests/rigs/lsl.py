@@ -26,6 +26,9 @@ class Source:
 
     Sample k of channel c is k + 1000 c unless data is given, k counting over restarts too.
     Timestamps default to k / sfreq after the source's LSL clock at its first push.
+
+    With `faults`, as of `hypnod replay --fault`, it plays a simulated mouse in real time instead;
+    channels that are neither EEG nor EMG are noise. `began` is when it did, by its LSL clock, s.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Source:
         kind: str = "EEG",
         dtype: str = "float32",
         within: Sequence[str] = (),
+        faults: Sequence[str] | None = None,
     ) -> None:
         """Start it, `within` a command that runs the rest of its arguments."""
         self.spec: dict[str, Any] = {
@@ -51,6 +55,7 @@ class Source:
             "source_id": uuid.uuid4().hex if source_id is None else source_id,
             "labels": None if labels is None else list(labels),
             "units": units if units is None or isinstance(units, str) else list(units),
+            "faults": None if faults is None else list(faults),
         }
         self._within = list(within)
         self.sent = 0
@@ -68,7 +73,9 @@ class Source:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.uid = self._reply()["uid"]
+        opened = self._reply()
+        self.uid: str = opened.get("uid", "")
+        self.began: float = opened.get("began", 0.0)
 
     def _reply(self) -> Any:
         assert self.process.stdout is not None

@@ -1,14 +1,19 @@
-"""An LSL outlet in a process of its own, driven by JSON lines; see tests/rigs/lsl.py.
+"""An LSL source in a process of its own; see `tests.rigs.lsl.Source`, which drives it.
 
-One command a line on stdin, one reply a line on stdout. The process ends with its stdin.
+It says in a line of JSON what it opened. Then it obeys one command a line on stdin, with one reply
+a line on stdout; or it plays a simulated mouse with faults, in real time. It ends with its stdin.
 """
 
 import json
+import select
 import sys
 from typing import Any
 
 import numpy as np
 import pylsl
+
+_SIMULATED_S = 16
+_CHUNK_S = 0.03
 
 
 def _open(spec: dict[str, Any]) -> pylsl.StreamOutlet:
@@ -43,9 +48,7 @@ def _reply(value: object) -> None:
     sys.stdout.flush()
 
 
-def main() -> None:
-    """Open the outlet described in the first argument and obey stdin."""
-    spec = json.loads(sys.argv[1])
+def _obey(spec: dict[str, Any]) -> None:
     outlet = _open(spec)
     _reply({"uid": outlet.get_info().uid()})
     for line in sys.stdin:
@@ -62,5 +65,42 @@ def main() -> None:
         _reply(reply)
 
 
+def _play(spec: dict[str, Any]) -> None:
+    """Push every chunk when its last sample is due, stamped with its time, for ever."""
+    # Here, not above: they take seconds to import, and most sources need them not.
+    from models.simulator.simulate import simulate_recording  # noqa: PLC0415
+    from tools.replay.fault_plan import parse_plan  # noqa: PLC0415
+    from tools.replay.faults import Injector, Samples  # noqa: PLC0415
+    from tools.replay.outlets import OpenOutlets, first_outlet  # noqa: PLC0415
+
+    labels, sfreq = spec["labels"], spec["sfreq"]
+    mouse = simulate_recording(seed=1, duration_s=_SIMULATED_S, sfreq=sfreq, n_subjects=1).data
+    noise = np.random.default_rng(2).normal(0.0, 20.0, len(mouse))
+    known = dict(zip(("EEG", "EMG"), mouse.T, strict=True))
+    data = np.stack([known.get(label, noise) for label in labels], axis=1).astype(np.float32)
+    first = first_outlet(labels, [spec["units"]] * len(labels), sfreq, spec["source_id"])
+    injector, outlets = (
+        Injector(parse_plan(spec["faults"], seed=0), first),
+        OpenOutlets(spec["name"]),
+    )
+    outlets.become([first])
+    n, at, began = round(_CHUNK_S * sfreq), 0, pylsl.local_clock()
+    _reply({"began": began})
+    while not _closed(began + (at + n) / sfreq - pylsl.local_clock()):
+        rows = np.arange(at, at + n)
+        for each in injector.push(data[rows % len(data)], rows / sfreq):
+            if isinstance(each, Samples):
+                outlets.push(each.data, each.stamps, began)
+            else:
+                outlets.become(each.outlets)
+        at += n
+
+
+def _closed(wait_s: float) -> bool:
+    """Wait; return early, and say so, when stdin is closed."""
+    return bool(select.select([sys.stdin], [], [], max(0.0, wait_s))[0])
+
+
 if __name__ == "__main__":
-    main()
+    described = json.loads(sys.argv[1])
+    (_obey if described["faults"] is None else _play)(described)

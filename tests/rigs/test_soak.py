@@ -7,7 +7,7 @@ import pytest
 
 from models.simulator.simulate import channel_names
 from tests.rigs.soak.plan import SoakPlan, as_argument, draw_plan, expected_epochs, may_kill
-from tests.rigs.soak.record import Rows, tally
+from tests.rigs.soak.record import Rows, account
 from tools.replay.fault_plan import Fault, parse_fault
 
 
@@ -21,15 +21,15 @@ WHOLE = rows((0, 0, "live"), (1, 1, "live"), (2, 0, "final"), (3, 1, "final"))
 
 
 def test_a_whole_record_is_whole() -> None:
-    found = tally(2, WHOLE, WHOLE)
+    found = account(2, WHOLE, WHOLE)
     assert found.is_whole
     assert (found.lost, found.journalled, found.received) == (0, 4, 4)
 
 
 def test_epochs_after_the_last_sample_are_no_part_of_it() -> None:
     more = np.concatenate([WHOLE, rows((4, 2, "live"), (5, 2, "final"))])
-    assert tally(2, more, more).is_whole
-    assert not tally(4, more, more).is_whole
+    assert account(2, more, more).is_whole
+    assert not account(4, more, more).is_whole
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_epochs_after_the_last_sample_are_no_part_of_it() -> None:
 def test_what_is_wrong_is_found(
     journal: Rows, received: Rows, lost: int, duplicates: int, seq_gaps: int, differing: int
 ) -> None:
-    found = tally(2, journal, received)
+    found = account(2, journal, received)
     assert not found.is_whole
     assert (found.lost, found.duplicates) == (lost, duplicates)
     assert (found.seq_gaps, found.differing) == (seq_gaps, differing)

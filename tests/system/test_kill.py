@@ -1,7 +1,5 @@
 """SIGKILL at random moments: nothing that was published is lost, and staging goes on."""
 
-import os
-
 import pytest
 
 from engines.bundle import open_bundle
@@ -12,7 +10,8 @@ from tests.support.bundles import TINY, make_bundle
 @pytest.fixture
 def run(tmp_path):
     bundle = open_bundle(make_bundle(tmp_path, n_context=16, **TINY))
-    return KillRun(tmp_path, bundle, {"LSLAPICFG": os.environ["LSLAPICFG"]}, seed=3)
+    with KillRun(tmp_path, bundle, seed=3) as run:
+        yield run
 
 
 def test_a_killed_daemon_loses_nothing_and_goes_on(run):

@@ -19,10 +19,11 @@ from daemon.errors import AddressError, KeyFileError
 from engines.errors import EngineError
 from models.errors import ConfigError, StreamError
 from tests.daemon.test_service import fill
-from tests.rigs.daemon import TIMEOUT_S, Daemon, start, write_config
+from tests.rigs.daemon import TIMEOUT_S, Daemon, write_config
 from tests.rigs.lsl import ROOT, Source
 from tests.support.bundles import TINY, make_bundle
 from tests.support.signals import noise
+from tools.daemon_process import start_daemon
 
 UNIT = ROOT / "systemd" / "hypnod.service"
 INSTALLED = "/opt/hypnod/.venv/bin/hypnod"
@@ -145,7 +146,7 @@ def test_a_hung_main_loop_does_not_feed_the_watchdog(name, systemd, bundle, tmp_
     config = write_config(tmp_path, stream("cage", name), bundle)
     log, stderr = os.pipe()
     with os.fdopen(log) as lines:
-        process = start(config, environ(systemd), stderr)
+        process = start_daemon(config, environ(systemd), stderr)
         os.close(stderr)
         try:
             url = next(json.loads(line)["metrics"] for line in lines if '"listening"' in line)

@@ -1,6 +1,5 @@
 """`hypnod bench`: how fast it is here, and how that stands to the goals."""
 
-import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -15,10 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from engines.bundle import Bundle, open_bundle
-from engines.select import available_engines, open_engine
+from engines.select import open_engine
 from models.recordings.writers import replacing
 from models.spec import FULL_FILE
-from tools.bench.bundle import N_CONTEXTS, make_bundle
 from tools.bench.daemon import (
     Latencies,
     Load,
@@ -29,11 +27,7 @@ from tools.bench.daemon import (
 )
 from tools.bench.engine import has_full_graph, time_cached_and_full, time_step
 from tools.bench.journal import measure_journal
-from tools.bench.many import SUBJECTS as MANY
-from tools.bench.many import draw as draw_many
-from tools.bench.many import thread_counts, time_many
 from tools.bench.report import SUBJECTS, BenchReport, draw_report, judge
-from tools.bench.steps import count_work_ratio, draw, time_steps
 from tools.daemon_process import ChildError
 from tools.measure import Percentiles, describe_machine, percentiles
 
@@ -42,8 +36,8 @@ from tools.measure import Percentiles, describe_machine, percentiles
 class _Effort:
     """How long to measure."""
 
-    pairs: dict[str, int]
-    """Cached and full steps by epochs of the context window."""
+    pairs: int
+    """Cached and full steps."""
     steps: dict[str, int]
     """Steps by subjects."""
     latency_s: float
@@ -53,11 +47,8 @@ class _Effort:
     """Epochs written to a journal."""
 
 
-_OWN = "bundle"
-_FULL = _Effort(
-    {"16": 300, "64": 100, _OWN: 300}, {"1": 300, "8": 100, "64": 20}, 75.0, 30.0, 5, 400
-)
-_QUICK = _Effort({"16": 4, "64": 2, _OWN: 4}, {"1": 3, "8": 2, "64": 1}, 3.0, 2.0, 1, 8)
+_FULL = _Effort(300, {"1": 300, "8": 100, "64": 20}, 75.0, 30.0, 5, 400)
+_QUICK = _Effort(4, {"1": 3, "8": 2, "64": 1}, 3.0, 2.0, 1, 8)
 
 
 def bench(
@@ -71,72 +62,30 @@ def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="See that it runs; the figures mean little.")
     ] = False,
-    roofline: Annotated[
-        bool, typer.Option("--roofline", help="Only the engines' steps, against the processor.")
-    ] = False,
-    many: Annotated[
-        bool, typer.Option("--many", help="Only how to stage 64 and 256 subjects fastest.")
-    ] = False,
 ) -> None:
     """Measure **latency, speed and appetite** on this computer, which should be idle.
 
     - the cached context window against recomputing the whole window, in turns
     - one step by number of subjects
-    - the way of one subject in real time: LSL outlet in one process, daemon in another, ZeroMQ
+    - the way of one subject in real time: `hypnod replay` in one process, daemon in another, ZeroMQ
       subscriber in a third, against the same way without computing (the floor), at the same time
     - the journal, committed before an epoch is published, on the disk of the temporary folder
     - 64 subjects in real time, and how soon a daemon is ready
 
-    Takes about three minutes. LSL is confined to the bench, and ports are free ones. With
-    `--roofline` it measures instead the step of every engine for 1 to 256 subjects, and how near
-    that is to what the processor's arithmetic and memory allow; with `--many` how many subjects
-    to put into one call and on how many threads, for ONNX Runtime, and for OpenVINO where
-    `pip install '.[openvino]'` was done in hypnod's checkout.
+    Takes about three minutes. LSL is confined to the bench, and ports are free ones.
 
         hypnod bench --json bench.json
     """
     console = Console()
     began = time.monotonic()
     opened = open_bundle(bundle)
-    if roofline:
-        _bench_steps(opened, engine, json_file, console)
-        return
-    if many:
-        _bench_many(opened, json_file, console, quick=quick)
-        return
     effort = _QUICK if quick else _FULL
     with tempfile.TemporaryDirectory(prefix="hypnod-bench-") as scratch, _Steps(console) as steps:
         report = _measure(opened, engine, effort, Path(scratch), steps, quick=quick, began=began)
     console.print(draw_report(report))
     if json_file is not None:
-        _write(json_file, report)
-
-
-def _bench_steps(bundle: Bundle, engine: str, json_file: Path | None, console: Console) -> None:
-    """Time the step of one engine, or of all that work here."""
-    engines = available_engines().items()
-    here = tuple(kind for kind, what in engines if not what.startswith("not available"))
-    threads = tuple(sorted({1, os.cpu_count() or 1}))
-    report = time_steps(bundle, here if engine == "auto" else (engine,), threads)
-    console.print(draw(report))
-    if json_file is not None:
-        _write(json_file, report)
-
-
-def _bench_many(bundle: Bundle, json_file: Path | None, console: Console, *, quick: bool) -> None:
-    """Time the ways to stage many subjects on this processor."""
-    threads = thread_counts(len(os.sched_getaffinity(0)))
-    subjects = dict.fromkeys(MANY, 1) if quick else MANY
-    with _Steps(console) as steps, steps.step("many subjects", 1.0) as tick:
-        report = time_many(bundle, threads, subjects, tick)
-    console.print(draw_many(report))
-    if json_file is not None:
-        _write(json_file, report)
-
-
-def _write(file: Path, report: msgspec.Struct) -> None:
-    with replacing(file) as draft:
-        draft.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+        with replacing(json_file) as draft:
+            draft.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
 
 
 class _Steps:
@@ -173,7 +122,13 @@ def _measure(
     quick: bool,
     began: float,
 ) -> BenchReport:
-    times, skipped = _time_caches(bundle, effort, scratch, steps)
+    cached = full = None
+    skipped: dict[str, str] = {}
+    if has_full_graph(bundle):
+        with steps.step("cached step against full window"):
+            cached, full = time_cached_and_full(bundle, effort.pairs)
+    else:
+        skipped["the full window"] = f"the bundle has no {FULL_FILE} to compare with"
     with steps.step("steps of 1, 8 and 64 subjects"):
         step_ms = {k: 1e3 * time_step(bundle, engine, int(k), n) for k, n in effort.steps.items()}
     with steps.step("journal"):
@@ -185,14 +140,12 @@ def _measure(
     above = Percentiles(
         *(getattr(end_to_end, p) - getattr(floor, p) for p in Percentiles.__struct_fields__)
     )
-    speedup = {n: full / cached for n, (cached, full, _) in times.items()}
     with open_engine(bundle, engine, n_rows=1) as opened:
         description = opened.description
     return BenchReport(
-        cached_ms={n: 1e3 * cached for n, (cached, _, _) in times.items()},
-        full_ms={n: 1e3 * full for n, (_, full, _) in times.items()},
-        cached_speedup=speedup,
-        work_ratio={n: ratio for n, (_, _, ratio) in times.items()},
+        cached_ms=cached and 1e3 * cached,
+        full_ms=full and 1e3 * full,
+        cached_speedup=full / cached if cached and full else None,
         step_ms=step_ms,
         end_to_end_ms=end_to_end,
         floor_ms=floor,
@@ -207,30 +160,13 @@ def _measure(
         startup_s=startup_s,
         journal=journal,
         skipped=skipped,
-        goals=judge(speedup, above, load.cpu),
+        goals=judge(above, load.cpu),
         engine=description,
         model=bundle.hash[:12],
         quick=quick,
         machine=describe_machine(),
         took_s=time.monotonic() - began,
     )
-
-
-def _time_caches(
-    bundle: Bundle, effort: _Effort, scratch: Path, steps: _Steps
-) -> tuple[dict[str, tuple[float, float, float]], dict[str, str]]:
-    """Return times of cached step and full window, s, and the work ratio, or why none, by net."""
-    nets = {str(n): make_bundle(scratch / f"paper-{n}", n) for n in N_CONTEXTS} | {_OWN: bundle}
-    times: dict[str, tuple[float, float, float]] = {}
-    skipped: dict[str, str] = {}
-    for name, net in nets.items():
-        if not has_full_graph(net):
-            skipped["this bundle's full window"] = f"it has no {FULL_FILE} to compare with"
-            continue
-        with steps.step(f"cached step against full window, {name}"):
-            cached, full = time_cached_and_full(net, effort.pairs[name])
-        times[name] = (cached, full, count_work_ratio(net.spec))
-    return times, skipped
 
 
 def _watch_daemons(

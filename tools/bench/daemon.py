@@ -3,12 +3,11 @@
 import os
 import subprocess
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,18 +17,24 @@ from prometheus_client.parser import text_string_to_metric_families
 import hypnod
 from daemon.messages import Message, StageMessage, decode
 from engines.bundle import Bundle
+from models.simulator.simulate import iterate_subjects
 from tools.bench.floor import FloorSpec
-from tools.bench.outlet import OutletSpec, Pushed
 from tools.client.subscriber import Subscriber
-from tools.daemon_process import ChildError, DaemonProcess, confined_lsl
+from tools.daemon_process import ChildError, DaemonProcess, confined_lsl, write_config
+from tools.replay.process import ReplayProcess
+from tools.simulate import write_edf
 
 SFREQ = 512.0
 CHUNK = 32
 HOPS = 8
-"""Epochs per epoch length where latency is measured: that many more to take percentiles of."""
-DAEMON, FLOOR = "daemon", "floor"
+"""Epochs per epoch length where latency is measured: that many more to take percentiles of. Each
+ends with a chunk."""
+DAEMON, FLOOR, RACK = "daemon", "floor", "rack"
+_SIMULATED_S = 16
 _CONNECT_S = 30.0
 _POLL_S = 0.2
+_OVER_S = 1.0
+"""Without a message for so long the streams are over; later the daemon tells that they are."""
 
 Tick = Callable[[float], None]
 """Told the seconds of measuring that passed."""
@@ -37,7 +42,7 @@ Tick = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """From handing an epoch's last sample to LSL until a subscriber has the message, s."""
+    """From the end of an epoch, by its source's clock, until a subscriber has the message, s."""
 
     daemon: list[float]
     floor: list[float]
@@ -63,29 +68,29 @@ def measure_latency(
 ) -> Latencies:
     """Measure one subject in real time, and the floor at the same time.
 
-    One process pushes two equal streams whose chunks alternate; the daemon reads one of them,
-    `tools.bench.floor` the other.
+    The same recording is played twice, each by a process of its own; the daemon reads one of the
+    streams, `tools.bench.floor` the other.
     """
-    n_epoch = round(bundle.spec.epoch_s * SFREQ)
     environ = confined_lsl(folder)
-    spec = OutletSpec(
-        names=(DAEMON, FLOOR), n_subjects=1, sfreq=SFREQ, chunk=CHUNK, seconds=seconds
-    )
+    recording = _simulate(folder, 1)
+    n_epoch = round(bundle.spec.epoch_s * SFREQ)
+    spec = FloorSpec(name=FLOOR, sfreq=SFREQ, epoch=n_epoch, hop=n_epoch // HOPS)
     with ExitStack() as stack:
         config = _config(bundle, engine, DAEMON, [DAEMON], bundle.spec.epoch_s / HOPS)
-        daemon = stack.enter_context(DaemonProcess(config, folder, environ))
-        floor = stack.enter_context(
-            _child(
-                "bench.floor", FloorSpec(name=FLOOR, epoch=n_epoch, hop=n_epoch // HOPS), environ
-            )
-        )
+        daemon = stack.enter_context(DaemonProcess(write_config(folder, config), environ))
+        floor = stack.enter_context(_floor(spec, environ))
         daemon.wait_ready()
-        socket = stack.enter_context(_subscriber([daemon.endpoint, _read_line(floor)]))
-        outlet = stack.enter_context(_child("bench.outlet", spec, environ))
-        received = _receive(socket, outlet, tick)
-        pushed = msgspec.json.decode(_read_line(outlet), type=Pushed)
+        socket = stack.enter_context(_subscriber([daemon.endpoint, floor]))
+        replays = [
+            stack.enter_context(_play(recording, name, environ, "--duration", seconds))
+            for name in (DAEMON, FLOOR)
+        ]
+        received = _receive(socket, daemon, replays, tick)
         rss = _scrape(daemon)["process_resident_memory_bytes"]
-    times = {name: _latencies(name, received, pushed, n_epoch) for name in (DAEMON, FLOOR)}
+    times: dict[str, list[float]] = {DAEMON: [], FLOOR: []}
+    for moment, message in received:
+        if isinstance(message, StageMessage) and _is_staged(message):
+            times[message.subject].append(moment - message.onset - message.epoch_s)
     return Latencies(times[DAEMON], times[FLOOR], rss)
 
 
@@ -94,15 +99,15 @@ def measure_load(
 ) -> Load:
     """Measure many subjects in real time, an epoch of each per epoch length."""
     environ = confined_lsl(folder)
-    spec = OutletSpec(names=("rack",), n_subjects=n_subjects, sfreq=SFREQ, chunk=CHUNK, seconds=1e6)
+    recording = _simulate(folder, n_subjects)
     subjects = [f"m{k}" for k in range(1, n_subjects + 1)]
     with ExitStack() as stack:
-        config = _config(bundle, engine, "rack", subjects, bundle.spec.epoch_s)
-        daemon = stack.enter_context(DaemonProcess(config, folder, environ))
+        config = _config(bundle, engine, RACK, subjects, bundle.spec.epoch_s)
+        daemon = stack.enter_context(DaemonProcess(write_config(folder, config), environ))
         daemon.wait_ready()
         subscriber = stack.enter_context(Subscriber(daemon.endpoint, ["stage."]))
-        stack.enter_context(_child("bench.outlet", spec, environ))
-        _wait_for_stage(subscriber, daemon)
+        replay = stack.enter_context(_play(recording, RACK, environ))
+        _wait_for_stage(subscriber, daemon, replay)
         began, before = time.monotonic(), _scrape(daemon)
         latencies: list[float] = []
         while (passed := time.monotonic() - began) < seconds:
@@ -117,11 +122,11 @@ def measure_load(
 def measure_startup(bundle: Bundle, engine: str, n: int, folder: Path) -> float:
     """Return the median time from starting a daemon of one subject until it is ready, s."""
     times = []
+    config = _config(bundle, engine, DAEMON, [DAEMON], bundle.spec.epoch_s)
     for k in range(n):
         place = folder / str(k)
         place.mkdir()
-        config = _config(bundle, engine, DAEMON, [DAEMON], bundle.spec.epoch_s)
-        with DaemonProcess(config, place, confined_lsl(place)) as daemon:
+        with DaemonProcess(write_config(place, config), confined_lsl(place)) as daemon:
             daemon.wait_ready()
             times.append(daemon.startup_s)
     return float(np.median(times))
@@ -141,35 +146,36 @@ def _config(
     }
 
 
+def _simulate(folder: Path, n_subjects: int) -> Path:
+    """Write a short recording that is played round and round."""
+    mice = iterate_subjects(seed=0, duration_s=_SIMULATED_S, sfreq=SFREQ, n_subjects=n_subjects)
+    write_edf(folder / "mice.edf", mice, SFREQ, n_subjects)
+    return folder / "mice.edf"
+
+
+def _play(recording: Path, name: str, environ: Mapping[str, str], *more: object) -> ReplayProcess:
+    return ReplayProcess(
+        recording, "--name", name, "--loop", "--chunk", CHUNK, *more, environ=environ
+    )
+
+
 @contextmanager
-def _child(
-    module: str, spec: msgspec.Struct, environ: Mapping[str, str]
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run one of the bench's own processes; it ends when its standard input is closed."""
-    process = subprocess.Popen(  # noqa: S603  this interpreter, our own module
-        hypnod.command("-m", f"tools.{module}", msgspec.json.encode(spec).decode()),
+def _floor(spec: FloorSpec, environ: Mapping[str, str]) -> Iterator[str]:
+    """Run the floor; yield where it publishes."""
+    with subprocess.Popen(  # noqa: S603  this interpreter, our own module
+        hypnod.command("-m", "tools.bench.floor", msgspec.json.encode(spec).decode()),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        bufsize=0,
+        text=True,
         env={**os.environ, **environ},
-    )
-    with process:
+    ) as process:
+        endpoint = process.stdout.readline().strip() if process.stdout is not None else ""
+        if not endpoint:
+            raise ChildError("expected an address from the floor of the bench, found that it ended")
         try:
-            yield process
+            yield endpoint
         finally:
-            if process.stdin is not None:
-                process.stdin.close()
-            try:
-                process.wait(_CONNECT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def _read_line(process: subprocess.Popen[bytes]) -> str:
-    line = process.stdout.readline() if process.stdout is not None else b""
-    if not line:
-        raise ChildError(f"expected a line from {process.args!r}, found that it ended")
-    return line.decode().strip()
+            process.kill()
 
 
 @contextmanager
@@ -185,58 +191,41 @@ def _subscriber(endpoints: Sequence[str]) -> Iterator[zmq.Socket[bytes]]:
 
 
 def _receive(
-    socket: zmq.Socket[bytes], outlet: subprocess.Popen[bytes], tick: Tick
-) -> list[tuple[float, str, bytes]]:
-    """Receive until the outlet has told what it pushed and nothing comes any more."""
-    poller = zmq.Poller()
-    poller.register(socket, zmq.POLLIN)
-    poller.register(outlet.stdout, zmq.POLLIN)
-    received: list[tuple[float, str, bytes]] = []
-    told = False
-    while True:
-        ready = dict(poller.poll(round(1000 * _POLL_S)))
-        if socket in ready:
-            topic, payload = socket.recv_multipart()
-            received.append((time.monotonic(), topic.decode(), payload))
-            tick(received[-1][0] - received[0][0])
-        elif ready:
-            told = True
-            poller.unregister(outlet.stdout)
-        elif told:
-            return received
+    socket: zmq.Socket[bytes],
+    daemon: DaemonProcess,
+    replays: Sequence[ReplayProcess],
+    tick: Tick,
+) -> list[tuple[float, Message]]:
+    """Receive until the streams are over; return when each message came, and the messages."""
+    deadline = time.monotonic() + _CONNECT_S
+    while not socket.poll(round(1000 * _POLL_S)):
+        _check(deadline, daemon, *replays)
+    received: list[tuple[float, bytes, bytes]] = []
+    while socket.poll(round(1000 * _OVER_S)):
+        topic, payload = socket.recv_multipart()
+        received.append((time.monotonic(), topic, payload))
+        tick(received[-1][0] - received[0][0])
+    return [(moment, decode(topic.decode(), payload)) for moment, topic, payload in received]
 
 
-def _latencies(
-    name: str, received: Sequence[tuple[float, str, bytes]], pushed: Pushed, n_epoch: int
-) -> list[float]:
-    """Return the time from the push of each live epoch's last sample to its message, s."""
-    latencies = []
-    for moment, topic, payload in received:
-        message = decode(topic, payload)
-        if _is_live(message, name):
-            first = round((message.onset - pushed.t0[name]) * SFREQ)
-            if name == FLOOR:  # its onset is that of the stream's first sample
-                first += message.epoch * n_epoch // HOPS
-            latencies.append(moment - pushed.times[name][(first + n_epoch - 1) // CHUNK])
-    return latencies
+def _check(deadline: float, daemon: DaemonProcess, *replays: ReplayProcess) -> None:
+    """Raise ChildError where no stage can be expected any more."""
+    daemon.check_alive()
+    for replay in replays:
+        replay.check()
+    if time.monotonic() > deadline:
+        raise ChildError(f"expected a stage within {_CONNECT_S:g} s, found none")
 
 
-def _is_live(message: Message, subject: str) -> TypeGuard[StageMessage]:
-    """Return whether a message is a live stage of the subject, whose last sample came."""
-    return (
-        isinstance(message, StageMessage)
-        and message.kind == "live"
-        and message.subject == subject
-        and message.latency_s is not None
-    )
+def _is_staged(message: StageMessage) -> bool:
+    """Return whether a message is a live one of an epoch whose last sample came."""
+    return message.kind == "live" and message.latency_s is not None
 
 
-def _wait_for_stage(subscriber: Subscriber, daemon: DaemonProcess) -> None:
+def _wait_for_stage(subscriber: Subscriber, daemon: DaemonProcess, replay: ReplayProcess) -> None:
     deadline = time.monotonic() + _CONNECT_S
     while not _read_latencies(subscriber):
-        daemon.check_alive()
-        if time.monotonic() > deadline:
-            raise ChildError(f"expected a stage within {_CONNECT_S:g} s, found none")
+        _check(deadline, daemon, replay)
 
 
 def _read_latencies(subscriber: Subscriber) -> list[float]:
@@ -251,8 +240,5 @@ def _read_latencies(subscriber: Subscriber) -> list[float]:
 
 def _scrape(daemon: DaemonProcess) -> dict[str, float]:
     """Return the daemon's metrics that have no labels."""
-    url = daemon.metrics_url  # http://127.0.0.1:…/metrics, from the daemon's own log
-    with urllib.request.urlopen(url) as answer:  # noqa: S310
-        text = answer.read().decode()
-    families = text_string_to_metric_families(text)
+    families = text_string_to_metric_families(daemon.get("/metrics")[1])
     return {s.name: s.value for family in families for s in family.samples if not s.labels}

@@ -7,16 +7,14 @@ ends when its standard input is closed.
 
 import select
 import sys
-from datetime import UTC, datetime
 
 import msgspec
 
 from daemon.config import PublishConfig, StreamConfig, SubjectConfig
 from daemon.lsl.inlet import Inlet
-from daemon.messages import SCHEMA, StageMessage
 from daemon.service import TICK_S
 from daemon.sockets.publisher import Publisher
-from models.stages import MOUSE
+from tools.bench.message import make_message
 
 
 class FloorSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +22,8 @@ class FloorSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     """Of the stream, and of the subject in its messages."""
+    sfreq: float
+    """Hz."""
     epoch: int
     """Samples of an epoch."""
     hop: int
@@ -39,47 +39,19 @@ def main() -> None:
         sys.stdout.write(publisher.endpoint + "\n")
         sys.stdout.flush()
         epoch = n_samples = 0
-        onset = 0.0
+        first = 0.0
         while not select.select([sys.stdin], [], [], 0)[0]:
             chunk = inlet.poll()
             if chunk is not None:
-                onset = onset or float(chunk.timestamps[0])
+                first = first or float(chunk.timestamps[0])
                 n_samples += len(chunk.timestamps)
             while n_samples >= spec.epoch + epoch * spec.hop:
-                publisher.publish(_message(spec, publisher, epoch, onset))
+                onset = first + epoch * spec.hop / spec.sfreq
+                seq = publisher.next_seq(spec.name)
+                publisher.publish(make_message(spec.name, seq, "live", epoch, onset))
                 epoch += 1
             publisher.serve(TICK_S)
     inlet.close()
-
-
-def _message(spec: FloorSpec, publisher: Publisher, epoch: int, onset: float) -> StageMessage:
-    """Return a message as long as a real one; its onset is that of the stream's first sample."""
-    now = datetime.now(UTC).isoformat(timespec="microseconds")
-    return StageMessage(
-        schema=SCHEMA,
-        session="floor",
-        subject=spec.name,
-        stream=spec.name,
-        seq=publisher.next_seq(spec.name),
-        kind="live",
-        epoch=epoch,
-        onset=onset,
-        utc=now,
-        epoch_s=1.0,
-        stage=MOUSE[0],
-        probabilities=dict.fromkeys(MOUSE, 1 / 3),
-        confidence=1 / 3,
-        pathway="mixed",
-        validity={"eeg": "ok", "emg": "ok"},
-        reason=None,
-        slots_filled=16,
-        n_context=16,
-        latency_s=0.0,
-        published_utc=now,
-        model="0" * 12,
-        engine="none: the floor computes nothing",
-        config="0" * 12,
-    )
 
 
 if __name__ == "__main__":

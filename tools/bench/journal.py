@@ -10,16 +10,16 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from daemon.compose import iso
 from daemon.config import JournalConfig
 from daemon.journal.file import companions
 from daemon.journal.sync import sync
 from daemon.journal.writer import Journal
-from daemon.messages import SCHEMA, StageMessage
+from daemon.messages import Kind, StageMessage
 from daemon.metrics import Metrics
 from daemon.restart.checkpoint import Checkpoint, Clocks, encode_arrays, encode_state
 from models.signal.state import Adaptation, PipelineState
 from models.spec import ModelSpec
+from tools.bench.message import make_message
 from tools.measure import Percentiles, percentiles
 
 
@@ -87,10 +87,12 @@ def _told(seconds: list[float]) -> Percentiles:
 def _compose(
     spec: ModelSpec, n_subjects: int, tick: int
 ) -> tuple[list[StageMessage], list[Checkpoint]]:
+    kinds: tuple[Kind, ...] = ("live", "final")
+    onset = 1e5 + 0.123456 + tick
     messages = [
-        _message(spec, f"m{i:02d}", 2 * tick + final, tick)
+        make_message(f"m{i:02d}", 2 * tick + k, kind, tick, onset, spec.stages, spec.modalities)
         for i in range(n_subjects)
-        for final in (0, 1)
+        for k, kind in enumerate(kinds)
     ]
     shape = (n_subjects, spec.n_modalities)
     levels = np.full(shape, 3.21)
@@ -104,32 +106,3 @@ def _compose(
     data = encode_state("0" * 16, spec.sfreq, 0, Clocks(0.1, 1.7e9), spec.epoch_s, state)
     slot = tick % spec.n_context
     return messages, [Checkpoint("bench", tick, slot, data, encode_arrays(arrays))]
-
-
-def _message(spec: ModelSpec, subject: str, seq: int, tick: int) -> StageMessage:
-    """Return a message as long as a real one."""
-    return StageMessage(
-        schema=SCHEMA,
-        session="20260101T000000Z-abcdef",
-        subject=subject,
-        stream="bench",
-        seq=seq,
-        kind="final" if seq % 2 else "live",
-        epoch=tick,
-        onset=1e5 + 0.123456 + tick,
-        utc=iso(1.7e9 + tick - 4 * (seq % 2)),
-        epoch_s=spec.epoch_s,
-        stage=spec.stages[0],
-        probabilities=dict.fromkeys(spec.stages, 1 / 3),
-        confidence=1 / 3,
-        pathway="mixed",
-        validity=dict.fromkeys(spec.modalities, "ok"),
-        reason=None,
-        slots_filled=spec.n_context,
-        n_context=spec.n_context,
-        latency_s=0.0123456789,
-        published_utc="2026-01-01T00:00:00.123456+00:00",
-        model="0" * 12,
-        engine="onnxruntime 1.20.0 CPU 1 thread",
-        config="0" * 12,
-    )

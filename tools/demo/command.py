@@ -1,11 +1,9 @@
 """`hypnod demo`: simulated mice through the real daemon, compared with what is true of them."""
 
-import os
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +12,6 @@ import msgspec
 import typer
 from rich.console import Console
 
-import hypnod
 from engines.bundle import open_bundle
 from models.errors import SpecError
 from models.recordings.hypnogram import read_hypnogram
@@ -24,9 +21,10 @@ from models.simulator.simulate import channel_names, iterate_subjects
 from models.spec import ModelSpec
 from models.stages import MOUSE
 from tools.client.subscriber import Subscriber
-from tools.daemon_process import ChildError, DaemonProcess, confined_lsl
+from tools.daemon_process import ChildError, DaemonProcess, confined_lsl, write_config
 from tools.demo.report import Collector, DemoReport, draw_report, make_report
 from tools.demo.screen import Screen
+from tools.replay.process import ReplayProcess
 from tools.simulate import write_edf
 from tools.view.overview import Overview
 
@@ -158,7 +156,8 @@ def _stage(run: _Run, folder: Path, console: Console) -> tuple[Collector, float]
     environ = confined_lsl(folder)
     collector = Collector(run.truth)
     with ExitStack() as stack:
-        daemon = stack.enter_context(DaemonProcess(run.config, folder, environ))
+        config = write_config(folder, run.config)
+        daemon = stack.enter_context(DaemonProcess(config, environ))
         daemon.wait_ready()
         subscriber = stack.enter_context(Subscriber(daemon.endpoint))
         screen = stack.enter_context(Screen(subscriber, collector, console))
@@ -173,7 +172,8 @@ def _stage(run: _Run, folder: Path, console: Console) -> tuple[Collector, float]
             return n
 
         _subscribe(take_in, daemon)
-        replay = stack.enter_context(_replay(run, environ))
+        played = (run.recording, "--name", STREAM, "--speed", run.speed)
+        replay = stack.enter_context(ReplayProcess(*played, environ=environ))
         _collect(take_in, collector, daemon, replay)
         daemon.ask_to_stop()
         while daemon.process.poll() is None:
@@ -196,34 +196,17 @@ def _subscribe(take_in: Callable[[float], int], daemon: DaemonProcess) -> None:
             )
 
 
-@contextmanager
-def _replay(run: _Run, environ: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Play the recording with `hypnod replay`, which begins when the daemon has connected."""
-    command = ["replay", str(run.recording), "--name", STREAM, "--speed", run.speed]
-    process = subprocess.Popen(  # noqa: S603  this interpreter, our own command
-        hypnod.command(*command, "--quiet", "--no-markers"),
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, **environ},
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
-
-
 def _collect(
     take_in: Callable[[float], int],
     collector: Collector,
     daemon: DaemonProcess,
-    replay: subprocess.Popen[bytes],
+    replay: ReplayProcess,
 ) -> None:
     """Receive until every epoch is there, or nothing comes any more."""
     heard = time.monotonic()
     while collector.count("live") < collector.expected:
         daemon.check_alive()
-        if replay.poll():
-            raise ChildError(f"expected the replay to play, found exit code {replay.returncode}")
+        replay.check()
         n = collector.count("live")
         take_in(_POLL_S)
         now = time.monotonic()

@@ -17,7 +17,7 @@ from models.recordings.agreement import Agreement, compare
 from models.stages import UNKNOWN
 from tools.client.subscriber import Received
 from tools.measure import Machine, Percentiles, describe_machine, percentiles
-from tools.view.live import STAGE_STYLES
+from tools.view.confusion import draw_confusion
 
 
 class SubjectReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -42,15 +42,10 @@ class DemoReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Final messages received; as many are expected."""
     problems: tuple[str, ...]
     """What is missing, double or out of order; empty when all is well."""
-    kappa_live: float | None
-    """Cohen's κ of the live stages with the truth, all subjects together."""
-    kappa_final: float | None
-    """The same of the final stages."""
-    accuracy_live: float | None
-    accuracy_final: float | None
     live: Agreement
-    """All subjects together, with the confusion matrix."""
+    """Of the live stages with the truth, all subjects together."""
     final: Agreement
+    """The same of the final stages."""
     subjects: dict[str, SubjectReport]
     latency_ms: Percentiles | None
     """From the arrival of an epoch's last sample at the daemon (its pull from LSL) to the receipt
@@ -161,10 +156,6 @@ def make_report(
         epochs_published=collector.count("live"),
         finals_published=collector.count("final"),
         problems=tuple(collector.find_problems()),
-        kappa_live=live.kappa,
-        kappa_final=final.kappa,
-        accuracy_live=live.accuracy,
-        accuracy_final=final.accuracy,
         live=live,
         final=final,
         subjects={
@@ -207,8 +198,8 @@ def draw_report(report: DemoReport) -> RenderableType:
     """Return the report for a terminal."""
     confusions = Columns(
         [
-            _draw_confusion("live, for closed loop", report.live),
-            _draw_confusion("final, for the record", report.final),
+            draw_confusion(report.live.stages, report.live.confusion, "live, for closed loop"),
+            draw_confusion(report.final.stages, report.final.confusion, "final, for the record"),
         ],
         padding=(1, 6, 0, 0),
     )
@@ -231,30 +222,6 @@ def _draw_subjects(report: DemoReport) -> Table:
             str(row.live.n_epochs + row.live.n_unscored),
             style="bold" if name == "all" else "",
         )
-    return table
-
-
-def _draw_confusion(title: str, agreement: Agreement) -> Table:
-    """Rows are the truth; a cell is its share of the row, and how many epochs that is."""
-    table = Table(
-        title=title,
-        box=None,
-        padding=(0, 2, 0, 0),
-        header_style="dim",
-        pad_edge=False,
-        title_justify="left",
-        title_style="bold",
-    )
-    table.add_column("truth ↓  found →", no_wrap=True)
-    for stage in agreement.stages:
-        table.add_column(Text(stage, STAGE_STYLES[stage]), justify="right", no_wrap=True)
-    table.add_column("F1", justify="right")
-    for i, (stage, row) in enumerate(zip(agreement.stages, agreement.confusion, strict=True)):
-        cells = [
-            Text(f"{n}{100 * n / max(sum(row), 1):>5.0f} %", "bold" if i == j else "dim" * (n == 0))
-            for j, n in enumerate(row)
-        ]
-        table.add_row(Text(stage, STAGE_STYLES[stage]), *cells, _figure(agreement.f1[stage]))
     return table
 
 

@@ -15,6 +15,7 @@ from models.recordings.scores import Scores, bootstrap, score
 from models.recordings.writers import write_table
 from tools.evaluate.evaluation import ALL, Case, Count, Evaluated, SubjectSource
 from tools.measure import Machine, describe_machine
+from tools.view.confusion import draw_confusion
 
 Interval = tuple[float, float]
 
@@ -140,7 +141,7 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
     """Print the figures for a person."""
     for without, final in find(evaluation, "final").items():
         console.print(_figures([r for r in evaluation.results if r.without == without]))
-        console.print(_confusion(final))
+        console.print(draw_confusion(final.pooled.stages, final.pooled.confusion))
         for reason, n in final.reasons.items():
             console.print(f"no stage for {n} × {reason}")
         console.print()
@@ -186,15 +187,6 @@ def _with_interval(result: Result, figure: str) -> str:
     interval = result.intervals[figure]
     spread = "" if interval is None else f" {interval[0]:.2f}–{interval[1]:.2f}"
     return "–" if value is None else f"{value:.3f}{spread}"
-
-
-def _confusion(result: Result) -> Table:
-    stages, rows = result.pooled.stages, result.pooled.confusion
-    table = Table("truth", *(f"{stage} %" for stage in stages), "epochs", box=None)
-    for stage, row in zip(stages, rows, strict=True):
-        percent = ("–" if not sum(row) else f"{100 * n / sum(row):.1f}" for n in row)
-        table.add_row(stage, *percent, str(sum(row)))
-    return table
 
 
 def find(evaluation: Evaluation, kind: Kind, part: str = ALL) -> Mapping[tuple[str, ...], Result]:

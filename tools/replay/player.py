@@ -20,12 +20,12 @@ from tools.replay.outlets import OpenOutlets, Outlet, first_outlet
 AHEAD_S = 60.0
 """Recording time that may be on its way to the slowest reader; an inlet keeps six times that."""
 HELLO_S = 5.0
-"""Longest wait, once, for a first reader to tell its progress."""
+"""So long the replay waits, once, for a first reader to report how far it has read."""
 STUCK_S = 30.0
-"""A reader that tells nothing for this long while it is waited for is no longer waited for; nor is
-one that ended and is not started again."""
+"""The replay goes on where its slowest reader reports nothing for so long while it is waited for,
+be it stuck or ended."""
 UNTOLD_SPEED = 100.0
-"""Speed where no reader tells its progress: all one can do is to be not too fast."""
+"""Greatest speed where no reader reports how far it has read: it has to keep up by itself."""
 LINGER_S = 1.5
 """From the last sample to the stream's end: what a reader has not pulled by then is lost."""
 CHUNK_S = 0.03
@@ -220,7 +220,7 @@ class Player:
         desc.append_child("replay").append_child_value(KEY, str(self._progress.port))
 
     def _wait_read(self, t0: float, stop: threading.Event) -> None:
-        """Wait until what was sent has been read, as far as that is told."""
+        """Wait until the readers that report how far they have read have read what was sent."""
         newest = self._newest(t0)
         waited = 0.0
         self._progress.update(newest)
@@ -228,7 +228,7 @@ class Player:
             waited = 0.0 if self._progress.update(newest, 0.1) else waited + 0.1
 
     def _wait_told(self, begun: float, stop: threading.Event) -> None:
-        """Wait until a reader tells its progress; one that has read nothing is at `begun`."""
+        """Wait until a reader reports how far it has read; before its first sample: `begun`."""
         waited = 0.0
         while not stop.is_set() and waited < HELLO_S and not self._progress.readers:
             waited += 0.0 if self._progress.update(begun, 0.1) else 0.1

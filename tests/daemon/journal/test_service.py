@@ -185,7 +185,7 @@ def reboot(folder):
 def test_after_a_power_cut_no_number_comes_twice(
     tmp_path, name, source, bundle, ends, fsync, jumps
 ):
-    settings = {"journal": f'fsync = "{fsync}"'}
+    settings = {"more": f'[journal]\nfsync = "{fsync}"'}
     with running(tmp_path, name, source, bundle, settings) as (daemon, subscriber):
         push(source, subscriber, 3, epoch=2)
         daemon.process.send_signal(signal.SIGKILL if ends == "killed" else signal.SIGTERM)

@@ -14,10 +14,11 @@ import pytest
 from daemon.config import parse_config
 from daemon.messages import Heartbeat
 from daemon.sockets.keys import ClientKeys, write_pair
-from tests.rigs.daemon import TIMEOUT_S, Daemon, start, write_config
+from tests.rigs.daemon import TIMEOUT_S, Daemon, write_config
 from tests.rigs.lsl import ROOT
 from tools.client.catchup import CatchUpClient, NoAnswerError
 from tools.client.subscriber import Subscriber
+from tools.daemon_process import start_daemon
 
 HYPNOD = "from tools.cli import main; main()"
 
@@ -180,7 +181,7 @@ def test_the_client_in_the_docs_hears(daemon, keys):
 def test_an_unsafe_config_is_one_sentence_and_exit_3(
     tmp_path, stream, bundle, section, settings, sentence
 ):
-    process = start(write_config(tmp_path, stream, bundle, more=section, **settings))
+    process = start_daemon(write_config(tmp_path, stream, bundle, more=section, **settings), {})
     _, written = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 3
     assert written.startswith(f"hypnod: {sentence}")

@@ -5,9 +5,7 @@ the faults of `hypnod replay --fault`. A row is as expected when the daemon says
 in every scenario the epochs must come one after the other on one grid, and no message be lost.
 """
 
-import platform
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +17,8 @@ from pathlib import Path
 from rich.console import Console
 
 from daemon.messages import Message, StageMessage, StreamMessage
-from tests.rigs.chaos.rig import Rig, Says
+from tests.rigs.chaos.rehearsal import Rehearsal, Says
+from tools.measure import describe_machine
 
 AT_S, PACED_AT_S = 6, 24
 """When injected faults begin; clocks are set when the source has shown its pace."""
@@ -29,7 +28,7 @@ _OTHER_HOST = ("unshare", "--uts", "sh", "-c", 'hostname otherhost; exec "$@"', 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something that was done, and what must be said of it."""
+    """Something that was done, and what the daemon must say of it."""
 
     fault: str
     expected: str
@@ -55,7 +54,7 @@ class Row:
 class Scenario:
     """What is done to one daemon."""
 
-    steps: Callable[[Rig], Iterator[Step]]
+    steps: Callable[[Rehearsal], Iterator[Step]]
     faults: tuple[str, ...] = ()
 
 
@@ -89,65 +88,67 @@ def missing() -> Says:
     return staged(stage="UNKNOWN", reason="eeg missing, emg missing")
 
 
-def _settle(rig: Rig) -> float:
+def _settle(rehearsal: Rehearsal) -> float:
     """Wait until epochs come, and return the time."""
-    rig.until(lambda _: len(rig.live()) >= AT_S // 2, 0.0)
+    rehearsal.until(lambda _: len(rehearsal.live()) >= AT_S // 2, 0.0)
     return time.monotonic()
 
 
-def _killed(rig: Rig) -> Iterator[Step]:
-    since = _settle(rig)
-    rig.source.kill()
+def _killed(rehearsal: Rehearsal) -> Iterator[Step]:
+    since = _settle(rehearsal)
+    rehearsal.source.kill()
     yield Step("source killed", "STALLED", since, stalled("the connection was lost"))
-    began = rig.start().began
+    began = rehearsal.start().began
     yield Step("… started again, same source_id", "reconnected", began, noted("reconnected"))
     yield Step("… its next epoch", "staged", began, staged(pathway="mixed"))
 
 
-def _unfit(rig: Rig) -> Iterator[Step]:
-    _settle(rig)
-    rig.source.kill()
-    since = rig.start(labels=("EEG", "ECG")).began
+def _unfit(rehearsal: Rehearsal) -> Iterator[Step]:
+    _settle(rehearsal)
+    rehearsal.source.kill()
+    since = rehearsal.start(labels=("EEG", "ECG")).began
     yield Step("restart without the EMG's label", "STALLED", since, stalled("a channel 'EMG'"))
     since = time.monotonic()
     yield Step("… the epochs meanwhile", "UNKNOWN", since, missing())
-    rig.restart()
-    yield Step("… back with it", "reconnected", rig.source.began, noted("reconnected"))
+    rehearsal.restart()
+    yield Step("… back with it", "reconnected", rehearsal.source.began, noted("reconnected"))
 
 
-def _another_host(rig: Rig) -> Iterator[Step]:
-    _settle(rig)
-    rig.source.kill()
-    since = rig.start(_OTHER_HOST).began
+def _another_host(rehearsal: Rehearsal) -> Iterator[Step]:
+    _settle(rehearsal)
+    rehearsal.source.kill()
+    since = rehearsal.start(within=_OTHER_HOST).began
     yield Step("replacement on another host", "reconnected", since, noted("reconnected"))
 
 
-def _rebooted(rig: Rig) -> Iterator[Step]:
-    _settle(rig)
-    rig.source.kill()
+def _rebooted(rehearsal: Rehearsal) -> Iterator[Step]:
+    _settle(rehearsal)
+    rehearsal.source.kill()
     back = 5 - round(time.monotonic())
-    rig.start(("unshare", "--time", "--monotonic", str(back), "--fork", "--kill-child"))
+    rehearsal.start(
+        within=("unshare", "--time", "--monotonic", str(back), "--fork", "--kill-child")
+    )
     since = time.monotonic()
     yield Step("computer rebooted, clock near 0", "reconnected", since, noted("reconnected"))
     yield Step("… its next epoch", "staged", since, staged(pathway="mixed"))
 
 
-def _frozen(rig: Rig) -> Iterator[Step]:
-    since = _settle(rig)
-    rig.source.send(signal.SIGSTOP)
+def _frozen(rehearsal: Rehearsal) -> Iterator[Step]:
+    since = _settle(rehearsal)
+    rehearsal.source.freeze()
     yield Step("source frozen (SIGSTOP)", "STALLED", since, stalled("connected, but no samples"))
     yield Step("… the epochs meanwhile", "UNKNOWN", since, missing())
     since = time.monotonic()
-    rig.source.send(signal.SIGCONT)
+    rehearsal.source.thaw()
     yield Step("… thaws, sends all at once", "staged", since, staged(pathway="mixed"))
 
 
-def _twins(rig: Rig) -> Iterator[Step]:
-    since = _settle(rig)
-    first = rig.source
-    second = rig.start(source_id="other")
+def _twins(rehearsal: Rehearsal) -> Iterator[Step]:
+    since = _settle(rehearsal)
+    first = rehearsal.source
+    second = rehearsal.start(source_id="other")
     yield Step("a second stream of the name", "no epoch masked", since, None)
-    rig.start(source_id="third")
+    rehearsal.start(source_id="third")
     since = time.monotonic()
     first.kill()
     yield Step("… two left, the first gone", "STALLED", since, stalled("exactly one visible"))
@@ -156,19 +157,19 @@ def _twins(rig: Rig) -> Iterator[Step]:
     yield Step("… one left", "reconnected", since, noted("reconnected"))
 
 
-def _daemon_stopped(rig: Rig) -> Iterator[Step]:
-    since = _settle(rig)
-    rig.daemon.process.send_signal(signal.SIGSTOP)
-    rig.listen(5.0)
-    rig.daemon.process.send_signal(signal.SIGCONT)
+def _daemon_stopped(rehearsal: Rehearsal) -> Iterator[Step]:
+    since = _settle(rehearsal)
+    rehearsal.daemon.process.send_signal(signal.SIGSTOP)
+    rehearsal.listen(5.0)
+    rehearsal.daemon.process.send_signal(signal.SIGCONT)
     yield Step("daemon stood still for 5 s", "no epoch masked", since, None)
 
 
 def injected(fault: str, spec: str, expected: str, says: Says | None, at: float = AT_S) -> Scenario:
     """Return the scenario of a fault in the source's samples."""
 
-    def steps(rig: Rig) -> Iterator[Step]:
-        yield Step(fault, expected, rig.source.began + at, says)
+    def steps(rehearsal: Rehearsal) -> Iterator[Step]:
+        yield Step(fault, expected, rehearsal.source.began + at, says)
 
     return Scenario(steps, (spec.replace("@", f"@{at}"),))
 
@@ -183,9 +184,9 @@ def replaced(fault: str, kind: str, again: str = "") -> Scenario:
     """
     ends = {fault: AT_S} | ({again: 2 * AT_S} if again else {})
 
-    def steps(rig: Rig) -> Iterator[Step]:
+    def steps(rehearsal: Rehearsal) -> Iterator[Step]:
         for what, at in ends.items():
-            since = rig.source.began + at + 2
+            since = rehearsal.source.began + at + 2
             yield Step(what, "reconnected, same grid", since, noted("reconnected"))
             yield Step("… its next epoch", "staged", since, staged(pathway="mixed"))
 
@@ -236,22 +237,22 @@ SCENARIOS = (
 
 def run(scenario: Scenario, folder: Path) -> Iterator[Row]:
     """Do what a scenario says, and yield what comes of it."""
-    with Rig(folder, scenario.faults) as rig:
-        for step in scenario.steps(rig):
-            yield _look(rig, step)
-        rig.listen(2.5)
-        problem = rig.grid_problem()
+    with Rehearsal(folder, scenario.faults) as rehearsal:
+        for step in scenario.steps(rehearsal):
+            yield _look(rehearsal, step)
+        rehearsal.listen(2.5)
+        problem = rehearsal.grid_problem()
         if problem:
             yield Row("… the record", "every epoch once, on its grid", problem, None, good=False)
 
 
-def _look(rig: Rig, step: Step) -> Row:
+def _look(rehearsal: Rehearsal, step: Step) -> Row:
     if step.says is None:
-        rig.listen(max(0.0, step.since + QUIET_S - time.monotonic()))
-        masked = [m.epoch for m in rig.live(step.since) if m.pathway != "mixed"]
+        rehearsal.listen(max(0.0, step.since + QUIET_S - time.monotonic()))
+        masked = [m.epoch for m in rehearsal.live(step.since) if m.pathway != "mixed"]
         seen = f"epochs {masked} masked" if masked else "no epoch masked"
         return Row(step.fault, step.expected, seen, None, good=not masked)
-    found = rig.until(step.says, step.since)
+    found = rehearsal.until(step.says, step.since)
     if found is None:
         return Row(step.fault, step.expected, "nothing", None, good=False)
     seconds = found.monotonic - step.since
@@ -268,10 +269,10 @@ def _describe(message: Message) -> str:
 
 def main() -> None:
     """Run every scenario, or those of the numbers given, and print a table."""
-    console = Console(soft_wrap=True, highlight=False)
+    console, machine = Console(soft_wrap=True, highlight=False), describe_machine()
     console.print(
-        f"Measured {datetime.now(UTC):%Y-%m-%d} on {_processor()}, Python "
-        f"{platform.python_version()}; seconds from the fault to the message.\n"
+        f"Measured {datetime.now(UTC):%Y-%m-%d} on {machine.processor}, Python {machine.python}; "
+        "seconds from the fault to the message.\n"
     )
     console.print("| fault | expected | seen | s |\n|---|---|---|---|")
     bad = 0
@@ -286,12 +287,6 @@ def main() -> None:
                 console.print(f"| {row.fault} | {row.expected} | {seen} | {took} |", markup=False)
     console.print(f"\n{bad} not as expected" if bad else "\nall as expected")
     sys.exit(bad > 0)
-
-
-def _processor() -> str:
-    names = subprocess.run(["lscpu"], capture_output=True, text=True, check=False).stdout
-    found = [line.partition(":")[2].strip() for line in names.splitlines() if "Model name" in line]
-    return found[0] if found else platform.machine()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
-"""What a daemon that nobody killed would have said of the samples that the killed one received."""
+"""What a daemon that nobody killed would have said of the samples that the killed one received.
+
+Any sample of the signal can be made again from its number.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daemon.config import StagingConfig, StreamConfig
 from daemon.stager import Estimate, Stager
@@ -11,11 +15,14 @@ from engines.bundle import Bundle
 from engines.select import open_engine
 from models.signal.chunk import Chunk, StreamDescription
 from models.signal.pipeline import Pipeline
-from tests.rigs.kill.source import LABELS, SFREQ, SUBJECTS, KillSource
+
+SFREQ = 512.0
+SUBJECTS = ("m1", "m2")
+LABELS = tuple(f"{m}{i}" for i in range(1, len(SUBJECTS) + 1) for m in ("EEG", "EMG"))
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class Stretch:
     """What one process of the daemon staged."""
 
     first: int
@@ -25,42 +32,70 @@ class Life:
     warm: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Everything that the source sends, in the end.
+
+    Args:
+        seed: of the values.
+        t0: timestamp of sample 0, s.
+    """
+
+    seed: int
+    t0: float
+
+    def times(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the timestamps (n,) of samples, s."""
+        return self.t0 + numbers / SFREQ
+
+    def values(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return samples (n, n_channels), µV: noise whose amplitude changes every second."""
+        block = round(SFREQ)
+        out = np.empty((len(numbers), len(LABELS)), np.float32)
+        for second in np.unique(numbers // block):
+            rng = np.random.default_rng([self.seed, int(second)])
+            noise = rng.normal(0, rng.uniform(20, 80, len(LABELS)), (block, len(LABELS)))
+            here = numbers // block == second
+            out[here] = noise[numbers[here] % block]
+        return out
+
+
 def reference(
-    lives: Sequence[Life], source: KillSource, stream: StreamConfig, bundle: Bundle
+    stretches: Sequence[Stretch], signal: Signal, stream: StreamConfig, bundle: Bundle
 ) -> Iterator[Estimate]:
     """Stage, without an interruption, what the daemon received, as often as it started anew."""
-    lives = list(lives)
-    while lives:
-        warm = next((i for i, life in enumerate(lives[1:], 1) if not life.warm), len(lives))
-        yield from _stage(lives[:warm], source, stream, bundle)
-        lives = lives[warm:]
+    stretches = list(stretches)
+    while stretches:
+        after = enumerate(stretches[1:], 1)
+        warm = next((i for i, stretch in after if not stretch.warm), len(stretches))
+        yield from _stage(stretches[:warm], signal, stream, bundle)
+        stretches = stretches[warm:]
 
 
 def _stage(
-    lives: Sequence[Life], source: KillSource, stream: StreamConfig, bundle: Bundle
+    stretches: Sequence[Stretch], signal: Signal, stream: StreamConfig, bundle: Bundle
 ) -> Iterator[Estimate]:
-    """Stage lives that went on from one another."""
+    """Stage stretches that went on from one another."""
     spec, staging = bundle.spec, StagingConfig()
     description = StreamDescription(stream.name, LABELS, ("uV",) * len(LABELS), SFREQ)
-    pipeline = Pipeline(stream, spec, description)
-    pipeline.count_from(lives[0].first_epoch)
-    origin = source.t0 + lives[0].first / SFREQ
+    pipeline = Pipeline(stream, spec, description, stall_s=staging.stall_s)
+    pipeline.count_from(stretches[0].first_epoch)
+    origin = signal.t0 + stretches[0].first / SFREQ
     with open_engine(bundle, "onnxruntime", n_rows=len(SUBJECTS)) as engine:
         stager = Stager(engine, {stream.name: list(SUBJECTS)}, staging)
         end, after = origin, None
-        for life in lives:
-            if after is not None and life.first / SFREQ + source.t0 - end < stream.jitter_s:
+        for stretch in stretches:
+            if after is not None and stretch.first / SFREQ + signal.t0 - end < stream.jitter_s:
                 # Too few samples are missing to be a gap, but a restart starts the filters anew.
-                pipeline = Pipeline(stream, spec, description)
+                pipeline = Pipeline(stream, spec, description, stall_s=staging.stall_s)
                 pipeline.recall(after)
-            n_epochs = life.last_epoch + 1 - lives[0].first_epoch
+            n_epochs = stretch.last_epoch + 1 - stretches[0].first_epoch
             end = origin + n_epochs * spec.epoch_s
-            numbers = np.arange(life.first, round((end - source.t0) * SFREQ))
+            numbers = np.arange(stretch.first, round((end - signal.t0) * SFREQ))
             parts = np.array_split(numbers, len(numbers) // 500 + 1)
             for part in filter(len, parts):  # none where it staged but what was missing
-                times = source.t0 + part / SFREQ
-                values = source.values(part)
-                pipeline.push(Chunk(values, times, float(times[-1])))
+                times = signal.times(part)
+                pipeline.push(Chunk(signal.values(part), times, float(times[-1])))
                 batches = pipeline.pop_ready()
                 after = batches[-1].after if batches else after
                 yield from stager.stage(batches)

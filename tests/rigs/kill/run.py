@@ -14,11 +14,11 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
+import numpy as np
 import typer
 import zmq
 
@@ -27,17 +27,17 @@ from daemon.journal.reader import Entry, JournalReader
 from daemon.messages import StageMessage
 from daemon.stager import Estimate
 from engines.bundle import Bundle, open_bundle
-from tests.rigs.kill.reference import Life, reference
-from tests.rigs.kill.source import SFREQ, SUBJECTS, KillSource
-from tools.daemon_process import DaemonProcess, confined_lsl
+from tests.rigs.kill.reference import LABELS, SFREQ, SUBJECTS, Signal, Stretch, reference
+from tests.rigs.lsl import Source
+from tools.daemon_process import DaemonProcess, confined_lsl, write_config
 
 _STREAM = "kills"
 _PATIENT_S = 600.0  # the source is no real-time one: its silence says nothing
-_CONNECT_S = 30.0
+_STAGED_S = 30.0
 
 
 @dataclass
-class Report:
+class KillReport:
     """What became of a run."""
 
     kills: int = 0
@@ -61,23 +61,30 @@ class KillRun:
     Args:
         folder: where everything goes.
         bundle: the model.
-        environ: from `confined_lsl`, in place in this process as well.
         seed: of everything random.
     """
 
-    def __init__(self, folder: Path, bundle: Bundle, environ: dict[str, str], seed: int) -> None:
+    def __init__(self, folder: Path, bundle: Bundle, seed: int) -> None:
         self._folder = folder
         self._bundle = bundle
-        self._environ = environ
         self._random = random.Random(seed)
         self._name = f"hypnod-kills-{os.getpid()}-{seed}"
-        self._source = KillSource(self._name, seed)
+        self._source = Source(
+            self._name, n_channels=len(LABELS), sfreq=SFREQ, labels=LABELS, source_id=self._name
+        )
+        self._signal = Signal(seed, self._source.clock())
         self._heard: list[tuple[str, bytes]] = []
-        self._lives: list[Life] = []
-        self._report = Report()
+        self._stretches: list[Stretch] = []
+        self._report = KillReport()
         self.reader = JournalReader(folder / "journal.sqlite")
 
-    def run(self, n_kills: int) -> Report:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._source.close()
+
+    def run(self, n_kills: int) -> KillReport:
         """Kill so often, stop in order, and compare."""
         while self._report.kills < n_kills:
             self._live(kill=True)
@@ -93,8 +100,7 @@ class KillRun:
     def _live(self, *, kill: bool) -> None:
         """Run the daemon once."""
         staged = self._last_epoch()
-        (self._folder / "notify").unlink(missing_ok=True)
-        with DaemonProcess(self._config(), self._folder, self._environ) as daemon:
+        with DaemonProcess(write_config(self._folder, self._config()), {}) as daemon:
             if kill and self._random.random() < 0.15:
                 time.sleep(self._random.uniform(0, 2))  # while it starts
             else:
@@ -103,7 +109,7 @@ class KillRun:
             if kill:
                 daemon.process.kill()
                 daemon.process.wait()
-        self._note_life(staged)
+        self._note_stretch(daemon, staged)
 
     def _feed(self, daemon: DaemonProcess, *, kill: bool) -> None:
         with zmq.Context() as context, context.socket(zmq.SUB) as listener:
@@ -111,16 +117,16 @@ class KillRun:
             listener.setsockopt(zmq.LINGER, 0)
             listener.subscribe(b"st")
             listener.connect(daemon.endpoint)
-            self._wait_connected(daemon)
+            daemon.event("connected")
             for _ in range(self._random.randint(1, 12)):
-                self._source.push(self._random.randint(50, 1500))
+                self._push(self._random.randint(50, 1500))
                 time.sleep(self._random.uniform(0, 0.05))
                 self._hear(listener)
             time.sleep(self._random.uniform(0, 0.1))
             if kill:
                 daemon.process.kill()
             else:
-                self._source.push(round(10 * SFREQ))
+                self._push(round(10 * SFREQ))
                 self._wait_staged()
                 daemon.ask_to_stop()
             daemon.process.wait()
@@ -132,18 +138,16 @@ class KillRun:
             if b'"replayed":false' in payload:
                 self._heard.append((topic.decode(), payload))
 
-    def _wait_connected(self, daemon: DaemonProcess) -> None:
-        deadline = time.monotonic() + _CONNECT_S
-        while not any(entry["event"] == "connected" for entry in self._log()):
-            daemon.check_alive()
-            if time.monotonic() > deadline:
-                raise TimeoutError("expected the daemon to find its source, found that it did not")
-            time.sleep(0.01)
+    def _push(self, n: int) -> None:
+        """Send the next n samples."""
+        numbers = np.arange(self._source.sent, self._source.sent + n)
+        values, times = self._signal.values(numbers), self._signal.times(numbers)
+        self._source.push(n, timestamps=times, data=values)
 
     def _wait_staged(self) -> None:
         """Wait until all epochs that are complete are in the journal."""
-        spec, deadline = self._bundle.spec, time.monotonic() + _CONNECT_S
-        end = self._source.t0 + self._source.sent / SFREQ - 2 * spec.epoch_s
+        spec, deadline = self._bundle.spec, time.monotonic() + _STAGED_S
+        end = self._signal.t0 + self._source.sent / SFREQ - 2 * spec.epoch_s
         while time.monotonic() < deadline:
             last = self.reader.latest(f"stage.{SUBJECTS[-1]}", 1)
             if last and (last[0].onset or 0.0) + 5 * spec.epoch_s >= end:
@@ -151,32 +155,26 @@ class KillRun:
             time.sleep(0.05)
         raise TimeoutError("expected the daemon to stage what it was sent, found that it did not")
 
-    def _log(self) -> Iterator[dict[str, Any]]:
-        text = (self._folder / "daemon.log").read_text(encoding="utf-8")
-        for line in text.splitlines():
-            if line.startswith("{") and line.endswith("}"):
-                yield json.loads(line)
-
     def _last_epoch(self) -> int:
         entries = self.reader.latest(f"stage.{SUBJECTS[0]}", 100)
         return max(
             (e.epoch for e in entries if e.kind == "live" and e.epoch is not None), default=-1
         )
 
-    def _note_life(self, staged: int) -> None:
+    def _note_stretch(self, daemon: DaemonProcess, staged: int) -> None:
         """Remember from which sample to which epoch the daemon got this time."""
         last = self._last_epoch()
         if last == staged:
             return
         lives = self.reader.latest(f"stage.{SUBJECTS[0]}", 1000)
         onset = next(e.onset for e in lives if e.kind == "live" and e.epoch == staged + 1)
-        restart = next((e for e in self._log() if e["event"] == "restart"), {"away_s": None})
-        warm = restart["away_s"] is not None
-        first = (onset or 0.0) + (restart["away_s"] or 0.0)
-        number = round((first - self._source.t0) * SFREQ)
+        away_s = _away_s(daemon)
+        warm = away_s is not None
+        first = (onset or 0.0) + (away_s or 0.0)
+        number = round((first - self._signal.t0) * SFREQ)
         self._report.warm += warm
         self._report.cold += staged >= 0 and not warm
-        self._lives.append(Life(number, staged + 1, last, warm))
+        self._stretches.append(Stretch(number, staged + 1, last, warm))
 
     def _config(self) -> dict[str, Any]:
         subjects = [{"name": s.name, "channels": s.channels} for s in self._stream.subjects]
@@ -203,7 +201,7 @@ class KillRun:
                 self._report.problems.append(f"{topic}: a number is missing")
         expected: dict[tuple[str, str, int], Estimate] = {
             (e.kind, e.subject, e.epoch): e
-            for e in reference(self._lives, self._source, self._stream, self._bundle)
+            for e in reference(self._stretches, self._signal, self._stream, self._bundle)
         }
         for subject in SUBJECTS:
             self._check_subject(subject, kept[f"stage.{subject}"], expected)
@@ -262,15 +260,22 @@ class KillRun:
         return self.reader.messages(topic, 0, sys.maxsize, sys.maxsize)
 
 
+def _away_s(daemon: DaemonProcess) -> float | None:
+    """Return how long a daemon that has ended said that it was away, s; None: it began anew."""
+    complete = (line for line in daemon.rest().splitlines() if line[0] + line[-1] == "{}")
+    entries = [*daemon.log, *map(json.loads, complete)]
+    return next((e["away_s"] for e in entries if e["event"] == "restart"), None)
+
+
 def main(
     kills: Annotated[int, typer.Option(help="How often to kill.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the moments and of the signal.")] = 0,
 ) -> None:
     """Kill the daemon again and again; print a JSON; fail where anything was lost."""
     with tempfile.TemporaryDirectory(prefix="hypnod-kills-") as name:
-        environ = confined_lsl(Path(name))
-        os.environ.update(environ)
-        report = KillRun(Path(name), open_bundle(), environ, seed).run(kills)
+        os.environ.update(confined_lsl(Path(name)))
+        with KillRun(Path(name), open_bundle(), seed) as run:
+            report = run.run(kills)
     typer.echo(json.dumps(asdict(report), indent=2))
     raise typer.Exit(1 if report.problems else 0)
 

@@ -1,4 +1,4 @@
-"""The record of a soak: what a subscriber received, what the journal has, and what was due."""
+"""The accounts of a soak: what a subscriber received, what the journal has, and what was due."""
 
 import sqlite3
 from array import array
@@ -20,7 +20,7 @@ Rows = NDArray[np.int64]
 
 
 @dataclass(slots=True)
-class Record:
+class Heard:
     """The stage messages of every subject, in the order in which they came."""
 
     _values: dict[str, "array[int]"] = field(default_factory=dict)
@@ -67,7 +67,7 @@ def newest_epoch(path: Path, subject: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Account:
     """What became of the epochs that were due of one or all subjects, live and final alike."""
 
     expected: int
@@ -93,14 +93,14 @@ class Tally:
         wrong = self.lost or self.duplicates or self.seq_gaps or self.differing
         return not wrong and self.journalled == 2 * self.expected
 
-    def __add__(self, other: "Tally") -> "Tally":
+    def __add__(self, other: "Account") -> "Account":
         mine, others = astuple(self), astuple(other)
-        return Tally(*(a + b for a, b in zip(mine, others, strict=True)))
+        return Account(*(a + b for a, b in zip(mine, others, strict=True)))
 
 
-def tally(expected: int, journal: Rows, received: Rows) -> Tally:
+def account(expected: int, journal: Rows, received: Rows) -> Account:
     """Hold a subject's record against what was due: epochs 0 to `expected`, live and final."""
-    return Tally(
+    return Account(
         expected=expected,
         journalled=_due(journal, expected),
         received=_due(received, expected),

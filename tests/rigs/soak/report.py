@@ -2,12 +2,12 @@
 
 import msgspec
 
-from tests.rigs.soak.record import Silence, Tally
-from tests.rigs.soak.rig import Life
+from tests.rigs.soak.lives import Memory
+from tests.rigs.soak.record import Account, Silence
 from tools.measure import Machine
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class SoakReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a soak ends with."""
 
     ok: bool
@@ -17,9 +17,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     epochs_expected: int
     """Of all subjects: grid points between a stream's first and its last sample."""
-    estimates: Tally
+    estimates: Account
     """Live and final ones, two of each epoch, and what became of them."""
-    late_joiner: Tally
+    late_joiner: Account
     """The same for a subscriber that came when all was over."""
     lost: int
     kills: int
@@ -28,7 +28,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     faults: dict[str, int]
     """That were injected, by kind."""
     longest_silence: Silence
-    memory: list[Life]
+    memory: list[Memory]
     """Of each process of the daemon."""
     naps: int
     asleep_s: float

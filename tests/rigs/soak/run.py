@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,25 +23,28 @@ from rich.console import Console
 
 from models.errors import HypnodError
 from models.simulator.simulate import channel_names, iterate_subjects
-from tests.rigs.soak.plan import draw_plan, expected_epochs, may_kill
+from tests.rigs.soak.lives import Lives, Memory
+from tests.rigs.soak.plan import as_argument, draw_plan, expected_epochs, may_kill
 from tests.rigs.soak.record import (
-    Record,
-    Tally,
+    Account,
+    Heard,
+    account,
     count_restarts,
     longest_silence,
     newest_epoch,
     read_journal,
-    tally,
 )
-from tests.rigs.soak.report import Report
-from tests.rigs.soak.rig import Life, Lives, Replay
+from tests.rigs.soak.report import SoakReport
 from tools.client.follower import Follower, Start
 from tools.daemon_process import ChildError, confined_lsl
 from tools.measure import describe_machine
+from tools.replay.process import ReplayProcess
 from tools.simulate import write_edf
 
 _SFREQ = 512.0
 _RECORDING_S = 1800.0
+_AHEAD_S = 3.0
+"""Recording time that a kill may hide, at most; with what the daemon has read, s."""
 _STUCK_S = 300.0
 _PATIENCE_S = 120.0
 _NAP_S = (5.0, 25.0)
@@ -112,13 +116,13 @@ class Soak:
             for (_, members), storm_ in zip(self._streams.items(), self._plan.storms, strict=True)
             for subject in members
         }
-        self._record, self._late = Record(), Record()
+        self._heard, self._late = Heard(), Heard()
         self._rng = np.random.default_rng([seed, 2])
         self._console = Console(stderr=True, soft_wrap=True, highlight=False)
         self._kills = 0
         self._asleep_s, self._said = 0.0, 0.0
 
-    def run(self) -> Report:
+    def run(self) -> SoakReport:
         """Do it, and say what came of it.
 
         Raises:
@@ -142,26 +146,37 @@ class Soak:
                     high_water_mark=_FEW,
                 )
             )
-            plan = self._plan
-            replay = stack.enter_context(Replay(recordings, plan.duration_s, plan.storms, environ))
+            replay = stack.enter_context(self._replay(recordings, environ))
             self._live_through(lives, follower, replay)
             lives.stop()
-            self._catch_up(lives, follower, self._record)
+            self._catch_up(lives, follower, self._heard)
             memory = lives.memory
             with Follower(
                 publish, ("stage.",), catch_up=catch_up, start=start, patience_s=_PATIENCE_S
             ) as late:
                 self._catch_up(lives, late, self._late)
-            faults = Counter(replay.faults)
+            streams = replay.summary["streams"]
+        faults = Counter(fault["kind"] for stream in streams for fault in stream["faults"])
         return self._report(faults, memory, follower.fetched, time.monotonic() - started)
 
-    def _live_through(self, lives: Lives, follower: Follower, replay: Replay) -> None:
+    def _replay(self, recordings: Sequence[Path], environ: Mapping[str, str]) -> ReplayProcess:
+        """Play each recording round and round, with what goes wrong in it."""
+        played = ("--speed", "max", "--loop", "--ahead", _AHEAD_S)
+        faults = [
+            ("--fault", f"{recording.stem}/{as_argument(fault)}")
+            for recording, storm in zip(recordings, self._plan.storms, strict=True)
+            for fault in storm
+        ]
+        length = ("--duration", f"{self._plan.duration_s:.3f}")
+        return ReplayProcess(*recordings, *played, *length, *chain(*faults), environ=environ)
+
+    def _live_through(self, lives: Lives, follower: Follower, replay: ReplayProcess) -> None:
         """Follow until all was played, killing and sleeping when it is time."""
         kills, naps = list(self._plan.kills), list(self._plan.naps)
         newest, moved = -1, time.monotonic()
         while replay.is_playing:
             lives.look()
-            epoch = self._record.add_all(follower.receive(0.1))
+            epoch = self._heard.add_all(follower.receive(0.1))
             if epoch > newest:
                 newest, moved = epoch, time.monotonic()
             if time.monotonic() - moved > _STUCK_S:
@@ -183,14 +198,14 @@ class Soak:
         time.sleep(nap_s)
         self._asleep_s += nap_s
 
-    def _catch_up(self, lives: Lives, follower: Follower, record: Record) -> None:
+    def _catch_up(self, lives: Lives, follower: Follower, heard: Heard) -> None:
         """Fetch what is missing, to the end of the journal."""
         ends = {s: int(read_journal(self._journal, s)[-1, 0]) for s in self._expected}
         moved, missing = time.monotonic(), -1
-        while any(record.last_seq(s) < end for s, end in ends.items()):
+        while any(heard.last_seq(s) < end for s, end in ends.items()):
             lives.look()
-            record.add_all(follower.receive(0.5))
-            left = sum(end - record.last_seq(s) for s, end in ends.items())
+            heard.add_all(follower.receive(0.5))
+            left = sum(end - heard.last_seq(s) for s, end in ends.items())
             if left != missing:
                 missing, moved = left, time.monotonic()
             if time.monotonic() - moved > _STUCK_S:
@@ -240,20 +255,20 @@ class Soak:
             self._console.print(f"{datetime.now(UTC):%H:%M:%S} epoch {epoch}")
 
     def _report(
-        self, faults: Counter[str], memory: list[Life], fetched: int, wall_s: float
-    ) -> Report:
-        tallies, late = (
+        self, faults: Counter[str], memory: list[Memory], fetched: int, wall_s: float
+    ) -> SoakReport:
+        accounts, late = (
             [
-                tally(n, read_journal(self._journal, s), record.rows(s))
+                account(n, read_journal(self._journal, s), heard.rows(s))
                 for s, n in self._expected.items()
             ]
-            for record in (self._record, self._late)
+            for heard in (self._heard, self._late)
         )
-        zero = Tally(0, 0, 0, 0, 0, 0)
-        estimates, joiner = sum(tallies, zero), sum(late, zero)
+        zero = Account(0, 0, 0, 0, 0, 0)
+        estimates, joiner = sum(accounts, zero), sum(late, zero)
         restarts = count_restarts(self._journal)
         firsts = [members[0] for members in self._streams.values()]
-        return Report(
+        return SoakReport(
             ok=estimates.is_whole and joiner.is_whole and not restarts["cold"],
             hours=self._hours,
             subjects=len(self._expected),

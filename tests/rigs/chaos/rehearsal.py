@@ -1,10 +1,6 @@
-"""A daemon, its source and its subscriber, each in a process of its own, for `make chaos`."""
+"""A daemon, its source and its subscriber for `make chaos`."""
 
-import json
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -12,14 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import msgspec
-
 from daemon.messages import Message, StageMessage
-from tests.rigs.chaos.source import SourceSpec
+from tests.rigs.lsl import Source
 from tools.client.subscriber import Received, Subscriber
-from tools.daemon_process import ChildError, DaemonProcess, confined_lsl
+from tools.daemon_process import DaemonProcess, confined_lsl, write_config
 
 NAME = "chaos"
+_SFREQ = 512.0
 _POLL_S = 0.02
 _TIMEOUT_S = 40.0
 _ROUNDING_S = 1e-6
@@ -36,38 +31,7 @@ _CONFIG = {
 Says = Callable[[Message], bool]
 
 
-class Source:
-    """One `tests.rigs.chaos.source`; `began` is when, on this machine's monotonic clock, s."""
-
-    def __init__(
-        self, spec: SourceSpec, environ: dict[str, str], within: Sequence[str] = ()
-    ) -> None:
-        self.spec = spec
-        payload = msgspec.json.encode(spec).decode()
-        self.process = subprocess.Popen(
-            [*within, sys.executable, "-m", "tests.rigs.chaos.source", payload],
-            stdout=subprocess.PIPE,
-            env={**os.environ, **environ},
-            start_new_session=True,
-        )
-        if self.process.stdout is None or not (line := self.process.stdout.readline()):
-            raise ChildError("expected a source for the rehearsal, found that it did not start")
-        self.began = float(json.loads(line))
-
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal to it and what it runs within."""
-        os.killpg(self.process.pid, number)
-
-    def kill(self) -> None:
-        """End it as a crash does."""
-        if self.process.poll() is None:
-            self.send(signal.SIGKILL)
-        self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-
-
-class Rig:
+class Rehearsal:
     """Everything that a scenario needs, from a ready daemon to its end.
 
     Args:
@@ -77,22 +41,22 @@ class Rig:
 
     def __init__(self, folder: Path, faults: Sequence[str] = ()) -> None:
         folder.mkdir()
+        os.environ.update(confined_lsl(folder))
         self.heard: list[Received] = []
-        self._environ = confined_lsl(folder)
         self._resources = ExitStack()
-        self.daemon = self._resources.enter_context(DaemonProcess(_CONFIG, folder, self._environ))
+        config = write_config(folder, _CONFIG)
+        self.daemon = self._resources.enter_context(DaemonProcess(config, {}))
         self.daemon.wait_ready()
         self._subscriber = Subscriber(self.daemon.endpoint)
         self._resources.callback(self._subscriber.close)
-        self.source = self.start(faults=tuple(faults))
+        self.source = self.start(faults=faults)
 
-    def start(self, within: Sequence[str] = (), **changes: Any) -> Source:
-        """Start a source like the first one, but for `changes`; it is the rig's from now on."""
-        spec = SourceSpec(name=NAME, source_id="amp")
-        source = Source(msgspec.structs.replace(spec, **changes), self._environ, within)
-        self._resources.callback(source.kill)
-        self.source = source
-        return source
+    def start(self, **changes: Any) -> Source:
+        """Start a source like the first one, but for `changes`; `source` is it from now on."""
+        first: dict[str, Any] = {"sfreq": _SFREQ, "source_id": "amp", "faults": ()}
+        self.source = Source(NAME, **{**first, **changes})
+        self._resources.callback(self.source.kill)
+        return self.source
 
     def restart(self) -> None:
         """Kill the source and start one like the first."""

@@ -58,7 +58,7 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ManyReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What `hypnod bench --many --json FILE` writes."""
+    """All ways, and what they were timed on."""
 
     machine: Machine
     model: str

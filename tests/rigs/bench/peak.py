@@ -1,4 +1,4 @@
-"""What this computer's processor can do at most: `python -m tools.bench.peak` prints it as JSON.
+"""What this processor can do at most: `python -m tests.rigs.bench.peak` prints it as JSON.
 
 A process of its own, because the library that multiplies matrices takes its number of threads
 from the environment when it is loaded.
@@ -12,8 +12,6 @@ from collections.abc import Callable
 
 import msgspec
 import numpy as np
-
-import hypnod
 
 _SIZE = 1024
 _COPIED = 64 << 20
@@ -35,8 +33,8 @@ def measure_peak(threads: int) -> Peak:
     """Measure the processor with so many threads; the copy always uses one."""
     variables = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     environment = os.environ | dict.fromkeys(variables, str(threads))
-    command = hypnod.command("-m", "tools.bench.peak", str(threads))
-    done = subprocess.run(command, env=environment, capture_output=True, check=True)  # noqa: S603
+    command = [sys.executable, "-m", "tests.rigs.bench.peak", str(threads)]
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
     return msgspec.json.decode(done.stdout, type=Peak)
 
 

@@ -24,8 +24,8 @@ from engines.gpu.flavour import FLAVOURS, version_of
 from engines.select import available_engines
 from models.errors import HypnodError
 from models.recordings.writers import replacing
+from tests.rigs.bench.steps import StepReport, draw, time_steps
 from tests.support.paths import ROOT
-from tools.bench.steps import StepReport, draw, time_steps
 
 _PACKAGES = ("hypnod", "numpy", "onnx", "onnxruntime", "cuda-bindings")
 

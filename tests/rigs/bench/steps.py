@@ -13,12 +13,12 @@ from engines.bundle import Bundle
 from models.base import part_of
 from models.graphs import step_inputs, step_outputs
 from models.spec import WEIGHTS_FILE, ModelSpec
+from tests.rigs.bench.peak import Peak, measure_peak
 from tools.bench.engine import time_step
-from tools.bench.peak import Peak, measure_peak
 from tools.measure import Machine, describe_machine
 
 BATCHES = (1, 8, 64, 256)
-_REPEATS = 240
+_REPEATS, _QUICK_REPEATS = 240, 8
 """Subjects timed of each batch size, all repetitions together."""
 
 
@@ -85,20 +85,23 @@ def count_work_ratio(spec: ModelSpec) -> float:
     return ratio
 
 
-def time_steps(bundle: Bundle, kinds: tuple[str, ...], threads: tuple[int, ...]) -> StepReport:
+def time_steps(
+    bundle: Bundle, kinds: tuple[str, ...], threads: tuple[int, ...], *, quick: bool = False
+) -> StepReport:
     """Time every engine with every batch and number of threads.
 
     Args:
         bundle: the model.
         kinds: names of engines that are available here.
         threads: numbers of threads.
+        quick: two small batches, a few times.
     """
     work, peaks = count_work(bundle), tuple(measure_peak(n) for n in threads)
     steps = [
-        _time(bundle, kind, batch, peak, work)
+        _time(bundle, kind, batch, peak, work, _QUICK_REPEATS if quick else _REPEATS)
         for kind in kinds
         for peak in ((None,) if kind.startswith("tensorrt") else peaks)
-        for batch in BATCHES
+        for batch in (BATCHES[:2] if quick else BATCHES)
     ]
     return StepReport(
         machine=describe_machine(),
@@ -109,13 +112,15 @@ def time_steps(bundle: Bundle, kinds: tuple[str, ...], threads: tuple[int, ...])
     )
 
 
-def _time(bundle: Bundle, kind: str, batch: int, peak: Peak | None, work: Work) -> StepTime:
+def _time(
+    bundle: Bundle, kind: str, batch: int, peak: Peak | None, work: Work, repeats: int
+) -> StepTime:
     threads, bound_ms = 1, None
     if peak is not None:
         n_bytes = batch * work.bytes_each + work.bytes_once
         bound_ms = max(batch * work.flops / peak.gflops, n_bytes / peak.gb_per_s) / 1e6
         threads = peak.threads
-    seconds = time_step(bundle, kind, batch, max(3, _REPEATS // batch), threads)
+    seconds = time_step(bundle, kind, batch, max(3, repeats // batch), threads)
     shown = threads if peak else 0
     return StepTime(engine=kind, threads=shown, subjects=batch, ms=1e3 * seconds, bound_ms=bound_ms)
 

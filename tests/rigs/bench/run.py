@@ -1,0 +1,119 @@
+"""What only those who work on hypnod ask of a machine: `python -m tests.rigs.bench.run`.
+
+The cached context window of the paper's net against recomputing it; each engine's step against
+what the processor can do at most; and how to stage many subjects fastest.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from engines.bundle import open_bundle
+from engines.select import available_engines
+from models.recordings.writers import replacing
+from tests.rigs.bench import many, steps
+from tests.rigs.bench.many import ManyReport, thread_counts, time_many
+from tests.rigs.bench.steps import StepReport, count_work_ratio, time_steps
+from tests.support.bundles import make_bundle
+from tools.bench.engine import time_cached_and_full
+
+CONTEXTS = {16: 300, 64: 100}
+"""Epochs of the paper's context windows, and how often each is timed."""
+GOAL_SPEEDUP = 8.0
+
+
+class CacheTime(msgspec.Struct, frozen=True, kw_only=True):
+    """The paper's net with random weights: one subject, mixed pathway, ONNX Runtime, 1 thread."""
+
+    cached_ms: float
+    """Median time of a cached step, ms."""
+    full_ms: float
+    """The same of recomputing the whole window, in turns with the cached step, ms."""
+    work_ratio: float
+    """The same ratio in floating-point operations: what the speed-up can be."""
+
+    @property
+    def speedup(self) -> float:
+        """How often the cached step fits into the full window's time."""
+        return self.full_ms / self.cached_ms
+
+
+class EngineReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What `make bench` writes into bench-engines.json."""
+
+    paper: dict[str, CacheTime]
+    """By epochs of the context window."""
+    steps: StepReport
+    many: ManyReport
+
+
+def main(
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures here.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="See that it runs.")] = False,
+) -> None:
+    """Measure the engines on this computer, which should be idle."""
+    console, bundle = Console(), open_bundle()
+    paper = time_paper(dict.fromkeys(CONTEXTS, 2) if quick else CONTEXTS)
+    console.print(draw(paper))
+    timed = time_steps(bundle, _kinds(), tuple(sorted({1, os.cpu_count() or 1})), quick=quick)
+    console.print(steps.draw(timed))
+    subjects = dict.fromkeys(many.SUBJECTS, 1) if quick else many.SUBJECTS
+    ways = time_many(bundle, thread_counts(len(os.sched_getaffinity(0))), subjects)
+    console.print(many.draw(ways))
+    if json_file is not None:
+        report = EngineReport(paper=paper, steps=timed, many=ways)
+        with replacing(json_file) as draft:
+            draft.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+
+
+def time_paper(contexts: Mapping[int, int]) -> dict[str, CacheTime]:
+    """Time nets of the paper's size.
+
+    Args:
+        contexts: how often each is timed, by epochs of its context window.
+    """
+    times = {}
+    for n_context, n in contexts.items():
+        with tempfile.TemporaryDirectory() as scratch:
+            bundle = open_bundle(make_bundle(Path(scratch), n_context))
+            cached, full = time_cached_and_full(bundle, n)
+        times[str(n_context)] = CacheTime(
+            cached_ms=1e3 * cached, full_ms=1e3 * full, work_ratio=count_work_ratio(bundle.spec)
+        )
+    return times
+
+
+def draw(paper: Mapping[str, CacheTime]) -> Table:
+    """Return the paper's nets for a terminal."""
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in ("the paper's net", "cached", "full window", "speed-up", "work ratio", "goal"):
+        table.add_column(column, justify="right")
+    for n, t in paper.items():
+        goal = f"{GOAL_SPEEDUP:g} × {'met' if t.speedup >= GOAL_SPEEDUP else 'missed'}"
+        table.add_row(
+            f"{n} epochs",
+            f"{t.cached_ms:.2f} ms",
+            f"{t.full_ms:.2f} ms",
+            f"{t.speedup:.1f} ×",
+            f"{t.work_ratio:.1f} ×",
+            goal if n == "16" else "",
+        )
+    return table
+
+
+def _kinds() -> tuple[str, ...]:
+    engines = available_engines().items()
+    return tuple(kind for kind, what in engines if not what.startswith("not available"))
+
+
+if __name__ == "__main__":
+    typer.run(main)
