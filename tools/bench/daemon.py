@@ -216,7 +216,7 @@ def _latencies(
         if _is_live(message, name):
             first = round((message.onset - pushed.t0[name]) * SFREQ)
             if name == FLOOR:  # its onset is that of the stream's first sample
-                first += message.epoch * n_epoch // HOPS
+                first += message.hop * n_epoch // HOPS
             latencies.append(moment - pushed.times[name][(first + n_epoch - 1) // CHUNK])
     return latencies
 

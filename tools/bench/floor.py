@@ -13,7 +13,7 @@ import msgspec
 
 from daemon.config import PublishConfig, StreamConfig, SubjectConfig
 from daemon.lsl.inlet import Inlet
-from daemon.messages import SCHEMA, StageMessage
+from daemon.messages import StageMessage
 from daemon.service import TICK_S
 from daemon.sockets.publisher import Publisher
 from models.stages import MOUSE
@@ -38,34 +38,35 @@ def main() -> None:
     with Publisher(PublishConfig(bind="tcp://127.0.0.1:*")) as publisher:
         sys.stdout.write(publisher.endpoint + "\n")
         sys.stdout.flush()
-        epoch = n_samples = 0
+        hop = n_samples = 0
         onset = 0.0
         while not select.select([sys.stdin], [], [], 0)[0]:
             chunk = inlet.poll()
             if chunk is not None:
                 onset = onset or float(chunk.timestamps[0])
                 n_samples += len(chunk.timestamps)
-            while n_samples >= spec.epoch + epoch * spec.hop:
-                publisher.publish(_message(spec, publisher, epoch, onset))
-                epoch += 1
+            while n_samples >= spec.epoch + hop * spec.hop:
+                publisher.publish(_message(spec, hop, onset))
+                hop += 1
             publisher.serve(TICK_S)
     inlet.close()
 
 
-def _message(spec: FloorSpec, publisher: Publisher, epoch: int, onset: float) -> StageMessage:
+def _message(spec: FloorSpec, hop: int, onset: float) -> StageMessage:
     """Return a message as long as a real one; its onset is that of the stream's first sample."""
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     return StageMessage(
-        schema=SCHEMA,
         session="floor",
         subject=spec.name,
         stream=spec.name,
-        seq=publisher.next_seq(spec.name),
+        seq=hop,
         kind="live",
-        epoch=epoch,
+        epoch=hop * spec.hop // spec.epoch,
+        hop=hop,
         onset=onset,
         utc=now,
         epoch_s=1.0,
+        hop_s=spec.hop / spec.epoch,
         stage=MOUSE[0],
         probabilities=dict.fromkeys(MOUSE, 1 / 3),
         confidence=1 / 3,
@@ -75,6 +76,7 @@ def _message(spec: FloorSpec, publisher: Publisher, epoch: int, onset: float) ->
         slots_filled=16,
         n_context=16,
         latency_s=0.0,
+        age_s=0.0,
         published_utc=now,
         model="0" * 12,
         engine="none: the floor computes nothing",

@@ -6,6 +6,7 @@ written to a disk, and disks differ: TMPDIR chooses the one that is measured.
 
 import time
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import numpy as np
@@ -14,10 +15,12 @@ from daemon.compose import iso
 from daemon.config import JournalConfig
 from daemon.journal.file import companions
 from daemon.journal.sync import sync
+from daemon.journal.tick import RestartPoint
 from daemon.journal.writer import Journal
-from daemon.messages import SCHEMA, StageMessage
+from daemon.lsl.inlet import Clocks
+from daemon.messages import Kind, StageMessage
 from daemon.metrics import Metrics
-from daemon.restart.checkpoint import Checkpoint, Clocks, encode_arrays, encode_state
+from daemon.restart.point import encode_arrays, encode_state
 from models.signal.state import Adaptation, PipelineState
 from models.spec import ModelSpec
 from tools.measure import Percentiles, percentiles
@@ -86,11 +89,11 @@ def _told(seconds: list[float]) -> Percentiles:
 
 def _compose(
     spec: ModelSpec, n_subjects: int, tick: int
-) -> tuple[list[StageMessage], list[Checkpoint]]:
+) -> tuple[list[StageMessage], list[RestartPoint]]:
     messages = [
-        _message(spec, f"m{i:02d}", 2 * tick + final, tick)
+        _message(spec, f"m{i:02d}", kind, tick)
         for i in range(n_subjects)
-        for final in (0, 1)
+        for kind in get_args(Kind)
     ]
     shape = (n_subjects, spec.n_modalities)
     levels = np.full(shape, 3.21)
@@ -103,22 +106,23 @@ def _compose(
     }
     data = encode_state("0" * 16, spec.sfreq, 0, Clocks(0.1, 1.7e9), spec.epoch_s, state)
     slot = tick % spec.n_context
-    return messages, [Checkpoint("bench", tick, slot, data, encode_arrays(arrays))]
+    return messages, [RestartPoint("bench", tick, slot, data, encode_arrays(arrays))]
 
 
-def _message(spec: ModelSpec, subject: str, seq: int, tick: int) -> StageMessage:
+def _message(spec: ModelSpec, subject: str, kind: Kind, tick: int) -> StageMessage:
     """Return a message as long as a real one."""
     return StageMessage(
-        schema=SCHEMA,
         session="20260101T000000Z-abcdef",
         subject=subject,
         stream="bench",
-        seq=seq,
-        kind="final" if seq % 2 else "live",
+        seq=tick,
+        kind=kind,
         epoch=tick,
+        hop=tick,
         onset=1e5 + 0.123456 + tick,
-        utc=iso(1.7e9 + tick - 4 * (seq % 2)),
+        utc=iso(1.7e9 + tick - 4 * (kind == "final")),
         epoch_s=spec.epoch_s,
+        hop_s=spec.epoch_s,
         stage=spec.stages[0],
         probabilities=dict.fromkeys(spec.stages, 1 / 3),
         confidence=1 / 3,
@@ -128,6 +132,7 @@ def _message(spec: ModelSpec, subject: str, seq: int, tick: int) -> StageMessage
         slots_filled=spec.n_context,
         n_context=spec.n_context,
         latency_s=0.0123456789,
+        age_s=0.0234567891,
         published_utc="2026-01-01T00:00:00.123456+00:00",
         model="0" * 12,
         engine="onnxruntime 1.20.0 CPU 1 thread",

@@ -50,7 +50,7 @@ def aggregate(
     for k in range(n):
         shares = _shares(estimates, hop_s, k * epoch_s, (k + 1) * epoch_s)
         united = _unite(shares, epoch_s, stages)
-        longer.append(replace(united, epoch=k, onset=estimates[0].onset + k * epoch_s))
+        longer.append(replace(united, hop=k, onset=estimates[0].onset + k * epoch_s))
     return longer
 
 

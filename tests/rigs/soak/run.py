@@ -185,12 +185,12 @@ class Soak:
 
     def _catch_up(self, lives: Lives, follower: Follower, record: Record) -> None:
         """Fetch what is missing, to the end of the journal."""
-        ends = {s: int(read_journal(self._journal, s)[-1, 0]) for s in self._expected}
+        ends = {s: len(read_journal(self._journal, s)) for s in self._expected}
         moved, missing = time.monotonic(), -1
-        while any(record.last_seq(s) < end for s, end in ends.items()):
+        while any(record.count(s) < end for s, end in ends.items()):
             lives.look()
             record.add_all(follower.receive(0.5))
-            left = sum(end - record.last_seq(s) for s, end in ends.items())
+            left = sum(end - record.count(s) for s, end in ends.items())
             if left != missing:
                 missing, moved = left, time.monotonic()
             if time.monotonic() - moved > _STUCK_S:
