@@ -1,4 +1,4 @@
-"""Puts what is known into messages: numbered, dated, and with what computed it."""
+"""Puts what is known into messages: dated, and with what computed it; the outbox numbers them."""
 
 import time
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ import msgspec
 from daemon.config import Config
 from daemon.journal.reader import Session
 from daemon.lsl.library import load_pylsl
-from daemon.messages import SCHEMA, Heartbeat, StageMessage
-from daemon.sockets.publisher import Publisher
+from daemon.messages import Heartbeat, StageMessage
 from daemon.stager import Estimate
+from daemon.watch.engine import EngineWatch
 from models.spec import ModelSpec
 
 VERSION = metadata.version("hypnod")
@@ -22,34 +22,33 @@ class Composer:
     """Composes the messages of one run of the daemon.
 
     Args:
-        run: what it runs with.
+        engine: what the daemon runs with, which may change.
         spec: the model.
-        publisher: numbers the messages.
+        hops_per_epoch: points of the time grid an epoch length.
     """
 
-    def __init__(self, run: Session, spec: ModelSpec, publisher: Publisher) -> None:
-        self.run = run
-        """What it runs with; to be set anew where that changes."""
+    def __init__(self, engine: EngineWatch, spec: ModelSpec, hops_per_epoch: int) -> None:
+        self._engine = engine
         self._spec = spec
-        self._publisher = publisher
+        self._hops_per_epoch = hops_per_epoch
         self._clock = load_pylsl().local_clock
 
     def stage(self, estimate: Estimate, onset: float) -> StageMessage:
         """Compose the message of an estimate whose onset on this machine's LSL clock is given."""
-        now, wall, spec = self._clock(), time.time(), self._spec
+        now, wall, spec, run = self._clock(), time.time(), self._spec, self._engine.run
         found = estimate.probabilities
         probabilities = {} if found is None else dict(zip(spec.stages, found.tolist(), strict=True))
         return StageMessage(
-            schema=SCHEMA,
-            session=self.run.id,
+            session=run.id,
             subject=estimate.subject,
             stream=estimate.stream,
-            seq=self._publisher.next_seq(f"stage.{estimate.subject}"),
             kind=estimate.kind,
-            epoch=estimate.epoch,
+            epoch=estimate.hop // self._hops_per_epoch,
+            hop=estimate.hop,
             onset=estimate.onset,
             utc=iso(wall - now + onset),
             epoch_s=spec.epoch_s,
+            hop_s=spec.epoch_s / self._hops_per_epoch,
             stage=estimate.stage,
             probabilities=probabilities,
             confidence=max(probabilities.values(), default=0.0),
@@ -60,10 +59,11 @@ class Composer:
             n_context=spec.n_context,
             drift=None if estimate.drift is None else round(estimate.drift, 3),
             latency_s=None if estimate.arrived is None else now - estimate.arrived,
+            age_s=now - onset - spec.epoch_s,
             published_utc=iso(wall, "microseconds"),
-            model=self.run.model,
-            engine=self.run.engine,
-            config=self.run.config_hash,
+            model=run.model,
+            engine=run.engine,
+            config=run.config_hash,
         )
 
     def last_word(self, live: StageMessage) -> StageMessage:
@@ -73,24 +73,30 @@ class Composer:
         """
         return msgspec.structs.replace(
             live,
-            session=self.run.id,
-            seq=self._publisher.next_seq(f"stage.{live.subject}"),
+            session=self._engine.run.id,
             kind="final",
             latency_s=None,
+            age_s=None,
             published_utc=iso(time.time(), "microseconds"),
         )
 
-    def heartbeat(self, uptime_s: float, states: Mapping[str, str]) -> Heartbeat:
-        """Compose a heartbeat: the daemon has run for so long, its streams are in these states."""
+    def heartbeat(
+        self, uptime_s: float, states: Mapping[str, str], newest: Mapping[str, int]
+    ) -> Heartbeat:
+        """Compose a heartbeat.
+
+        Args:
+            uptime_s: for how long the daemon has run, s.
+            states: of the streams.
+            newest: number of the newest message of each topic that is kept.
+        """
         return Heartbeat(
-            schema=SCHEMA,
-            session=self.run.id,
-            seq=self._publisher.next_seq("heartbeat"),
+            session=self._engine.run.id,
             utc=iso(time.time()),
             uptime_s=uptime_s,
             states=dict(states),
             version=VERSION,
-            newest=self._publisher.newest,
+            newest=dict(newest),
         )
 
 

@@ -1,47 +1,94 @@
 """What hypnod says on the wire: multipart `[topic, payload]`, JSON or MessagePack.
 
-Topics are `stage.<subject>`, `stream.<name>` and `heartbeat`. A subscriber that wants one
-subject subscribes to `stage.m01`; ZeroMQ matches by prefix. Who missed some asks a second socket.
+A new kind of message is a struct like these and its place in `Message`: the struct says its topic,
+whether the journal keeps it, and whether a late subscriber gets it again.
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from functools import cached_property
+from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of this schema. It grows by one when a field changes its meaning or goes away."""
 
 Kind = Literal["live", "final"]
 Encoding = Literal["json", "msgpack"]
 Seq = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_NO_SEQ = -1
 
 
-class StageMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One estimate of one epoch of one subject; topic `stage.<subject>`."""
+class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
+    """What every message says of itself.
 
-    schema: int
+    Its topic and its bytes are made once and remembered: the journal keeps, and the publisher
+    sends, the same ones.
+    """
+
+    TOPIC: ClassVar[str]
+    """Format of its topic, whose argument is the message."""
+    KEPT: ClassVar[bool] = True
+    """Whether the journal keeps it, so that who missed it can have it."""
+
+    schema: int = SCHEMA
     """Version of this message's schema."""
     session: str
     """Identifies one run of the daemon."""
+    seq: int = _NO_SEQ
+    """Counts this topic's messages from 0 without a gap, over restarts too: a jump means that one
+    was missed. The outbox gives it."""
+    utc: str
+    """When, in UTC, ISO 8601: the onset of a stage's epoch, or else when it was said."""
+    replayed: bool = False
+    """True in a copy sent again to a late subscriber, or fetched from the journal."""
+
+    @cached_property
+    def topic(self) -> str:
+        """The topic that it is published under."""
+        return self.TOPIC.format(self)
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether a late subscriber gets it again, as long as it is its topic's last one."""
+        return True
+
+    @cached_property
+    def as_json(self) -> bytes:
+        """The payload in JSON."""
+        return msgspec.json.encode(self)
+
+    @cached_property
+    def as_msgpack(self) -> bytes:
+        """The payload in MessagePack."""
+        return msgspec.msgpack.encode(self)
+
+
+class StageMessage(Published, frozen=True, kw_only=True):
+    """One estimate of one epoch of one subject."""
+
+    TOPIC: ClassVar[str] = "stage.{0.subject}.{0.kind}"
+
     subject: str
     """The animal or person, as named in the config."""
     stream: str
     """The stream the subject is in, as named in the config."""
-    seq: int
-    """Counts this subject's stage messages from 0 without a gap, over restarts too: a jump means
-    that one was missed."""
     kind: Kind
-    """`live`: read at once from the last slot of the context window, for closed loop. `final`:
-    the same epoch read again when its right-hand context has arrived, for the record."""
+    """`live`: read at once from the last slot of the context window, for closed loop; never sent
+    again. `final`: the same epoch read again when its right-hand context has arrived, for the
+    record."""
     epoch: int
-    """Counts the stream's epochs from 0, over restarts too; a new time grid goes on counting."""
+    """Counts the stream's epochs from 0, over restarts too; a new time grid goes on counting.
+    With a hop shorter than the epoch, those that begin within one epoch length have one number."""
+    hop: int
+    """Counts the points of the stream's time grid likewise, one a hop: it tells a subject's
+    estimates of one kind apart."""
     onset: float
     """Time of the epoch's first sample on the stream's LSL clock, s."""
-    utc: str
-    """The same in UTC, ISO 8601."""
     epoch_s: float
     """Length of the epoch, s."""
+    hop_s: float
+    """From one epoch's onset to the next one's, s."""
     stage: str
     """A stage of the model's set, or ART (signal there, but an artefact), or UNKNOWN (no usable
     signal)."""
@@ -67,54 +114,49 @@ class StageMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     latency_s: float | None
     """From the arrival of the epoch's last sample until the message goes to the journal and, once
     it is there, out, s; null where the sample never came, or came before a restart."""
+    age_s: float | None
+    """From the end of the epoch, by the source's clock brought to this machine's, until the message
+    was published, s: what a closed loop must look at, since it holds what the source, its driver
+    and the network took, too. Below 0 where a replay is ahead of time; null where it is not known:
+    in the last word on an epoch of before a restart."""
     published_utc: str
-    """When it was published, in UTC, ISO 8601, to the µs: how old a message is, on this machine."""
+    """When it was published, in UTC, ISO 8601, to the µs."""
     model: str
     """First 12 digits of the bundle's SHA-256."""
     engine: str
     """Library, version and device that computed it."""
     config: str
     """First 12 digits of the config's SHA-256."""
-    replayed: bool = False
-    """True in a copy sent again to a late subscriber."""
+
+    @property
+    def is_replayed(self) -> bool:
+        """Not a live one: who acts on what was said before acts on an animal too late."""
+        return self.kind != "live"
 
 
-class StreamMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A stream changed its state; topic `stream.<name>`."""
+class StreamMessage(Published, frozen=True, kw_only=True):
+    """A stream changed its state, or something happened to it."""
 
-    schema: int
-    """Version of this message's schema."""
-    session: str
-    """Identifies one run of the daemon."""
+    TOPIC: ClassVar[str] = "stream.{0.stream}"
+
     stream: str
     """The stream, as named in the config."""
-    seq: int
-    """Counts this stream's messages from 0, over restarts too."""
     state: str
     """STARTING, RESOLVING, FILLING, STAGING, STALLED, DRAINING, STOPPED or FAILED."""
     reason: str
-    """Why, in one sentence."""
-    utc: str
-    """When, ISO 8601."""
+    """Why, or what happened, in one sentence."""
     subjects: tuple[str, ...]
     """The stream's subjects."""
     sfreq: float | None
     """Sampling rate as measured from the timestamps, Hz; null before there are enough."""
-    replayed: bool = False
-    """True in a copy sent again to a late subscriber."""
 
 
-class Heartbeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Sent every few seconds while the daemon makes progress; topic `heartbeat`."""
+class Heartbeat(Published, frozen=True, kw_only=True):
+    """Sent every few seconds while the daemon makes progress; its `seq` is of this session."""
 
-    schema: int
-    """Version of this message's schema."""
-    session: str
-    """Identifies one run of the daemon."""
-    seq: int
-    """Counts heartbeats from 0."""
-    utc: str
-    """When, ISO 8601."""
+    TOPIC: ClassVar[str] = "heartbeat"
+    KEPT: ClassVar[bool] = False
+
     uptime_s: float
     """Since the daemon started, s."""
     states: dict[str, str]
@@ -123,15 +165,13 @@ class Heartbeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Version of hypnod."""
     newest: dict[str, int] = {}
     """Number of the newest message of each other topic: who has heard a lower one missed some."""
-    replayed: bool = False
-    """True in a copy sent again to a late subscriber."""
 
 
 class CatchUpRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Asks for messages that were missed: one frame, JSON."""
 
     topic: Annotated[str, msgspec.Meta(max_length=256)]
-    """The whole topic, `stage.<subject>` or `stream.<name>`."""
+    """The whole topic, such as `stage.<subject>.final` or `stream.<name>`."""
     first: Seq = 0
     """Number of the first message wanted."""
     last: Seq | None = None
@@ -158,32 +198,26 @@ class CatchUpReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 Message = StageMessage | StreamMessage | Heartbeat
-
-
-def topic_of(message: Message) -> str:
-    """Return the topic that a message is published under."""
-    if isinstance(message, StageMessage):
-        return f"stage.{message.subject}"
-    if isinstance(message, StreamMessage):
-        return f"stream.{message.stream}"
-    return "heartbeat"
+_STRUCTS: dict[str, type[Message]] = {
+    struct.TOPIC.partition(".")[0]: struct for struct in get_args(Message)
+}
 
 
 def encode(message: Message, encoding: Encoding = "json") -> bytes:
-    """Return the payload of a message."""
-    if encoding == "json":
-        return msgspec.json.encode(message)
-    return msgspec.msgpack.encode(message)
+    """Return the payload of a message; asked again, the same bytes."""
+    return message.as_json if encoding == "json" else message.as_msgpack
 
 
 def decode(topic: str, payload: bytes, encoding: Encoding = "json") -> Message:
     """Return the message in a payload.
 
     Raises:
-        msgspec.ValidationError: the payload is not a message of this schema.
+        msgspec.ValidationError: the payload is not a message of this schema, or nothing is
+            published under this topic.
     """
-    kinds: dict[str, type[Message]] = {"stage": StageMessage, "stream": StreamMessage}
-    kind = kinds.get(topic.partition(".")[0], Heartbeat)
+    struct = _STRUCTS.get(topic.partition(".")[0])
+    if struct is None:
+        raise msgspec.ValidationError(f"expected a topic of {', '.join(_STRUCTS)}, found {topic!r}")
     if encoding == "json":
-        return msgspec.json.decode(payload, type=kind)
-    return msgspec.msgpack.decode(payload, type=kind)
+        return msgspec.json.decode(payload, type=struct)
+    return msgspec.msgpack.decode(payload, type=struct)

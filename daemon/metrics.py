@@ -4,6 +4,7 @@ Names follow https://prometheus.io/docs/practices/naming/: base units, `_total` 
 `_timestamp_seconds` (of the wall clock) rather than ages.
 """
 
+import time
 from collections.abc import Iterable
 
 from prometheus_client import (
@@ -17,6 +18,7 @@ from prometheus_client import (
 )
 
 from daemon.messages import StageMessage
+from daemon.outbox import Round
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -155,6 +157,13 @@ class Metrics:
         """Set the gauge of a stream's state to 1 and those of the other states to 0."""
         for each in states:
             self.state.labels(stream, each).set(each == state)
+
+    def take(self, what: Round) -> None:
+        """Count the live estimates of a round, and that a tick came to its end."""
+        for message in what.messages:
+            if isinstance(message, StageMessage) and message.kind == "live":
+                self.observe(message, time.time())
+        self.last_tick.set_to_current_time()
 
     def observe(self, message: StageMessage, wall: float) -> None:
         """Count a live estimate that was published at this wall time, s."""

@@ -1,38 +1,82 @@
-"""The one way out: numbered, into the journal first, then to everyone who listens."""
+"""The one way out: messages are numbered here, and a round of them goes through every sink in turn.
 
-from collections.abc import Sequence
+A sink is the journal, the publisher, an LSL outlet, the metrics, or the watchdog: whatever has
+`take`. The service composes their list; what is published must be in the journal, so the journal
+comes first.
+"""
 
-from daemon.journal.writer import Journal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from daemon.journal.tick import RestartPoint
 from daemon.messages import Message
-from daemon.restart.checkpoint import Checkpoint
-from daemon.sockets.publisher import Publisher
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What goes out together; nothing, after a tick in which nothing happened."""
+
+    messages: Sequence[Message] = ()
+    """Numbered, in the order in which they were composed."""
+    points: Sequence[RestartPoint] = ()
+    """What a restart after them goes on from, one of each stream that was staged."""
+    clock_offsets: Mapping[str, float] = field(default_factory=dict)
+    """By stream, to add to an onset for the time on this machine's LSL clock, s."""
+
+
+class Sink(Protocol):
+    """Takes every round, before or after the other sinks."""
+
+    def take(self, what: Round, /) -> None:
+        """Do with a round what is this sink's part, without waiting for anybody."""
 
 
 class Outbox:
-    """Sends messages that must not be lost.
+    """Numbers messages and hands them to the sinks.
 
     Args:
-        journal: where they are kept.
-        publisher: who hears them.
+        sinks: in the order in which they get each round.
     """
 
-    def __init__(self, journal: Journal, publisher: Publisher) -> None:
-        self._journal = journal
-        self._publisher = publisher
+    def __init__(self, *sinks: Sink) -> None:
+        self.sinks = list(sinks)
+        """May grow while the service starts."""
+        self._next_seq: dict[str, int] = {}
+        self._next_unkept: dict[str, int] = {}
+        self._first_seq = 0
 
-    def next_seq(self, topic: str) -> int:
-        """Return the number of the topic's next message."""
-        return self._publisher.next_seq(topic)
-
-    def send(self, messages: Sequence[Message], checkpoints: Sequence[Checkpoint] = ()) -> None:
-        """Commit messages to the journal in one transaction, and then publish them.
+    def number_from(self, next_seq: Mapping[str, int], first_seq: int) -> None:
+        """Go on after the messages of former runs.
 
         Args:
-            messages: numbered by `next_seq`, in order.
-            checkpoints: what a restart after them goes on from.
+            next_seq: number of the next message of some topics.
+            first_seq: number of the first message of the others.
         """
-        if not messages:
-            return
-        self._journal.write(messages, checkpoints)
-        for message in messages:
-            self._publisher.publish(message)
+        self._next_seq, self._first_seq = dict(next_seq), first_seq
+
+    @property
+    def newest(self) -> dict[str, int]:
+        """Number of the newest message of each topic that the journal keeps."""
+        return {topic: seq - 1 for topic, seq in self._next_seq.items() if seq}
+
+    def send(
+        self,
+        messages: Sequence[Message] = (),
+        points: Sequence[RestartPoint] = (),
+        clock_offsets: Mapping[str, float] | None = None,
+    ) -> None:
+        """Give messages their numbers, and every sink the round of them; see `Round`."""
+        what = Round([self._number(message) for message in messages], points, clock_offsets or {})
+        for sink in self.sinks:
+            sink.take(what)
+
+    def _number(self, message: Message) -> Message:
+        numbers, first = self._next_unkept, 0
+        if message.KEPT:
+            numbers, first = self._next_seq, self._first_seq
+        seq = numbers.get(message.topic, first)
+        numbers[message.topic] = seq + 1
+        return msgspec.structs.replace(message, seq=seq)

@@ -4,7 +4,8 @@ import os
 import secrets
 import signal
 import time
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -13,7 +14,7 @@ import structlog
 
 from daemon.baseline import read_baselines
 from daemon.compose import VERSION, Composer, describe_run
-from daemon.config import Config, StreamConfig, load_config
+from daemon.config import Config, load_config
 from daemon.journal.reader import Session
 from daemon.journal.writer import Journal
 from daemon.log import configure_log
@@ -22,9 +23,9 @@ from daemon.lsl.outlet import StageOutlet
 from daemon.metrics import Metrics
 from daemon.notify import Notifier
 from daemon.outbox import Outbox
-from daemon.restart.recall import Past, Recall
+from daemon.restart.history import look_back
+from daemon.restart.recall import Recall
 from daemon.round import Rounds
-from daemon.signals import handling
 from daemon.sockets.catchup import CatchUp
 from daemon.sockets.gate import Gate
 from daemon.sockets.metrics_server import MetricsServer
@@ -36,7 +37,6 @@ from daemon.watch.engine import EngineWatch
 from engines.bundle import open_bundle
 from engines.errors import EngineError
 from engines.select import open_engine
-from models.signal.state import Adaptation
 
 log = structlog.get_logger()
 
@@ -87,7 +87,7 @@ class Service:
         Raises:
             HypnodError: a part cannot start, the engine failed, or every stream failed.
         """
-        with self._resources, handling(self._on_signal):
+        with self._resources, _handling(self._on_signal):
             self.startup()
             try:
                 self.main_loop()
@@ -110,6 +110,7 @@ class Service:
             Gate(config.security, lambda reason: self._metrics.refused.labels(reason).inc())
         )
         self._publisher = resources.enter_context(Publisher(config.publish, self._gate))
+        self._outbox = Outbox(self._journal, self._publisher)
         catch_up = resources.enter_context(CatchUp(config.publish, self._journal.path, self._gate))
         log.info(
             "listening",
@@ -117,18 +118,22 @@ class Service:
             catch_up=catch_up.endpoint,
             metrics=f"{server.host}:{server.port}",
         )
-        history, first_seq = self._journal.history()
-        self._publisher.number_from(history.next_seq, first_seq)
-        self._outbox = Outbox(self._journal, self._publisher)
+        history = look_back(self._journal)
+        self._outbox.number_from(history.next_seq, history.first_seq)
         run = describe_run(self._session, self._began, config)
         self._journal.begin(run)
         self._states = StateWriter(
             config.streams, self._session, self._outbox, self._metrics, self._notifier
         )
         self._open_engine(run)
-        self._open_streams(Recall(history, self._stager, config, self._bundle))
+        self._recall = Recall(
+            history, self._stager, config, self._bundle, self._compose, self._outbox, self._states
+        )
+        self._open_streams()
+        self._recall.close_orphans()
         self._warm = True
         self._notifier.ready()
+        self._outbox.sinks.append(self._notifier)
         log.info("ready", version=VERSION, session=self._session, config=config.hash)
 
     def main_loop(self) -> None:
@@ -153,16 +158,14 @@ class Service:
         now = self._clock()
         for stream in self._streams:
             stream.poll(now)
-            self._rounds.settle(stream)
-        self._watch_journal()
+            self._recall.on_tick(stream, now)
         busy = self._rounds.go()
+        self._show_journal()
         self._progressed = time.monotonic()
-        self._metrics.last_tick.set_to_current_time()
-        self._notifier.beat(self._progressed)
         if self._progressed >= self._beat_due:
             self._beat_due = self._progressed + self._config.publish.heartbeat_s
-            uptime_s, states = time.monotonic() - self._started, self._states.all
-            self._publisher.publish(self._compose.heartbeat(uptime_s, states))
+            uptime_s, newest = self._progressed - self._started, self._outbox.newest
+            self._outbox.send([self._compose.heartbeat(uptime_s, self._states.all, newest)])
         return busy
 
     def shutdown(self) -> None:
@@ -172,8 +175,7 @@ class Service:
         log.info("stopping", signal=self._stop_signal.name if self._stop_signal else None)
         for stream in self._streams:
             stream.drain()
-            stream.past.give_up("the daemon stopped before it was found")
-            self._rounds.settle(stream)
+            self._recall.give_up(stream)
         self._rounds.finish()
         for stream in self._streams:
             stream.stop()
@@ -198,11 +200,14 @@ class Service:
         self._engine = EngineWatch(
             engine, self._bundle, run, self._journal, self._metrics, self._states
         )
-        self._compose = Composer(self._engine.run, self._bundle.spec, self._publisher)
+        self._compose = Composer(
+            self._engine, self._bundle.spec, hops_per_epoch=engine.hops_per_epoch
+        )
 
-    def _open_streams(self, recall: Recall) -> None:
-        config, spec, model = self._config, self._bundle.spec, self._bundle.hash[:12]
-        reference = self._bundle.manifest.reference
+    def _open_streams(self) -> None:
+        """Look for the streams, and complete the list of sinks but for the watchdog."""
+        config, spec, recall = self._config, self._bundle.spec, self._recall
+        hop_s, reference = config.staging.hop_s, self._bundle.manifest.reference
         self._streams = [
             Stream(
                 stream,
@@ -210,16 +215,19 @@ class Service:
                 spec,
                 self._states,
                 self._metrics,
-                past := recall.pasts[stream.name],
+                recall.pasts[stream.name].begin,
                 reference,
-                self._learnt(stream, past),
+                read_baselines(
+                    stream, hop_s, config.quality, spec, reference, recall.adaptation(stream.name)
+                ),
             )
             for stream in config.streams
         ]
-        outlets: dict[str, StageOutlet] = {}
         for stream in config.streams if config.publish.lsl else ():
-            outlet = outlets[stream.name] = StageOutlet(stream, spec, model, config.hash)
+            outlet = StageOutlet(stream, spec, self._bundle.hash[:12], config.hash)
             self._resources.callback(outlet.close)
+            self._outbox.sinks.append(outlet)
+        self._outbox.sinks.append(self._metrics)
         self._rounds = Rounds(
             self._streams,
             self._stager,
@@ -227,22 +235,7 @@ class Service:
             recall,
             self._compose,
             self._outbox,
-            outlets,
-            self._states,
             self._metrics,
-        )
-        self._rounds.send_last_words(recall.orphans())
-
-    def _learnt(self, stream: StreamConfig, past: Past) -> Adaptation | None:
-        """Return what was learnt of a stream's animals before it is found, if anything."""
-        config, bundle = self._config, self._bundle
-        return read_baselines(
-            stream,
-            config.staging.hop_s,
-            config.quality,
-            bundle.spec,
-            bundle.manifest.reference,
-            past.adaptation(self._began),
         )
 
     def _fail(self, error: EngineError) -> None:
@@ -252,8 +245,7 @@ class Service:
             while stream.pop() is not None:
                 pass
 
-    def _watch_journal(self) -> None:
-        self._journal.retry()
+    def _show_journal(self) -> None:
         if self._journal.problem != self._journal_problem:
             self._journal_problem = self._journal.problem
             self._states.trouble("journal", self._journal_problem)
@@ -273,3 +265,15 @@ class Service:
         if number == signal.SIGINT and self._stop_signal is not None:
             os._exit(FORCED_EXIT)
         self._stop_signal = self._stop_signal or signal.Signals(number)
+
+
+@contextmanager
+def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Let a handler have SIGTERM, SIGINT and SIGHUP, and give them back at the end."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)

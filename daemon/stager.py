@@ -26,7 +26,8 @@ class Estimate:
     subject: str
     stream: str
     kind: Kind
-    epoch: int
+    hop: int
+    """Counts the points of the stream's time grid."""
     onset: float
     """On the source's clock, s."""
     stage: str
@@ -207,7 +208,7 @@ class Stager:
                     subject=row.subject,
                     stream=batch.stream,
                     kind="live",
-                    epoch=batch.epoch,
+                    hop=batch.epoch,
                     onset=batch.onset,
                     stage=UNKNOWN if dead else ART,
                     probabilities=None,
@@ -229,7 +230,7 @@ class Stager:
         probabilities = reading[pathway, -1 - age // self.hops_per_epoch]
         if not np.isfinite(probabilities).all():
             raise EngineError(
-                f"{estimate.subject}, epoch {estimate.epoch}: expected a probability of each stage "
+                f"{estimate.subject}, hop {estimate.hop}: expected a probability of each stage "
                 f"from {self._engine.description}, found {probabilities.tolist()}"
             )
         stage = self._spec.stages[int(np.argmax(probabilities))]

@@ -7,7 +7,7 @@ from enum import StrEnum
 import structlog
 
 from daemon.config import StreamConfig
-from daemon.messages import SCHEMA, StreamMessage
+from daemon.messages import StreamMessage
 from daemon.metrics import Metrics
 from daemon.notify import Notifier
 from daemon.outbox import Outbox
@@ -41,7 +41,7 @@ READY = (State.FILLING, State.STAGING)
 
 
 class StateWriter:
-    """Changes the state of streams, and tells everyone: log, gauge, subscribers, systemd.
+    """Changes the state of streams, and shows it: log, gauge, message, systemd's status.
 
     Args:
         streams: the configured streams.
@@ -143,10 +143,8 @@ class StateWriter:
         self, stream: str, state: State, reason: str, sfreq: float | None
     ) -> StreamMessage:
         return StreamMessage(
-            schema=SCHEMA,
             session=self._session,
             stream=stream,
-            seq=self._outbox.next_seq(f"stream.{stream}"),
             state=state,
             reason=reason,
             utc=datetime.now(UTC).isoformat(timespec="milliseconds"),

@@ -7,17 +7,16 @@ the config are there. A misfit fails a stream only at the first connection, when
 there to see it; later the stream waits, STALLED, for a source that fits.
 """
 
-import time
 from collections import deque
+from collections.abc import Callable
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from daemon.config import Config, StreamConfig
-from daemon.lsl.inlet import Inlet
-from daemon.lsl.library import load_pylsl
+from daemon.lsl.inlet import Clocks, Inlet
 from daemon.metrics import Metrics
-from daemon.restart.checkpoint import Clocks
-from daemon.restart.recall import Past
 from daemon.state import READY, State, StateWriter
 from daemon.watch.drift import DriftWatch
 from daemon.watch.timestamps import TimestampWatch
@@ -42,6 +41,10 @@ _MAX_READY = 4
 """Epochs cut ahead of the staging; a stream that has more of them is not read on."""
 
 
+Begin = Callable[[Pipeline, NDArray[np.float64], Clocks], None]
+"""Sets where a pipeline begins, unless it has begun, from the timestamps of its next samples."""
+
+
 class Stream:
     """Reads one stream and cuts it into epochs; its failure is its own.
 
@@ -49,11 +52,11 @@ class Stream:
         stream: its part of the config.
         config: the whole of it.
         spec: the model.
-        states: told what happens.
-        metrics: counts what happens.
-        past: what a restart goes on from.
+        states: logs and publishes its states and what happens to it.
+        metrics: counts its samples, reconnections and so on.
+        begin: called before samples are pushed.
         reference: what the model's training animals look like; None: drift is not measured.
-        learnt: of its animals before, if anything; what a restart goes on from precedes it.
+        learnt: of its animals before it is found, if anything.
 
     Raises:
         ConfigError: a subject's channels are of modalities that the model does not read.
@@ -67,14 +70,12 @@ class Stream:
         spec: ModelSpec,
         states: StateWriter,
         metrics: Metrics,
-        past: Past,
+        begin: Begin,
         reference: Reference | None = None,
         learnt: Adaptation | None = None,
     ) -> None:
         for subject in stream.subjects:
             check_modalities(subject, spec.modalities)
-        self.past = past
-        """What a restart goes on from."""
         self.name = stream.name
         self.subjects = tuple(subject.name for subject in stream.subjects)
         self.error: HypnodError | None = None
@@ -83,6 +84,7 @@ class Stream:
         self._config = config
         self._spec = spec
         self._reference = reference
+        self._begin = begin
         self._learnt = learnt
         self._states = states
         self._metrics = metrics
@@ -109,8 +111,7 @@ class Stream:
     @property
     def clocks(self) -> Clocks:
         """How its clock relates to this machine's now."""
-        offset = self.clock_offset
-        return Clocks(offset, time.time() - load_pylsl().local_clock() + offset)
+        return self._inlet.clocks
 
     @property
     def nominal_sfreq(self) -> float:
@@ -159,7 +160,7 @@ class Stream:
             self._states.set(self.name, State.DRAINING, "the daemon is stopping", self._sfreq)
 
     def stop(self) -> None:
-        """Say the last word."""
+        """Publish that it has ended, unless it failed."""
         if self.error is None:
             self._states.set(self.name, State.STOPPED, "the daemon stopped", self._sfreq)
 
@@ -168,7 +169,7 @@ class Stream:
         return None if self._pipeline is None else self._pipeline.sfreq
 
     def _note(self, what: str) -> None:
-        """Have something told, once the state is up to date."""
+        """Publish something in the stream's topic, once its state is up to date."""
         self._notes.append(what)
 
     def _read(self, now: float) -> Chunk | None:
@@ -190,11 +191,10 @@ class Stream:
         return chunk
 
     def _take_in(self, chunk: Chunk | None, now: float) -> None:
-        self.past.wait(now)
         if self._pipeline is None:
             return
         if chunk is not None:
-            self.past.meet(self._pipeline, chunk.timestamps, self.clocks)
+            self._begin(self._pipeline, chunk.timestamps, self.clocks)
             self._pipeline.push(chunk)
             self._count(chunk, self._pipeline)
             self._heard = now

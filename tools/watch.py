@@ -19,9 +19,9 @@ from tools.view.live import LiveView
 _REDRAW_S = 0.1
 _REDRAW_WHOLE_S = 1.0
 _QUIET_S = 0.5
-"""The last values come in one burst: after a pause of this length they are complete."""
-_STRIP = 400
-"""Messages of each topic that fill the widest strip: every epoch has a live and a final one."""
+"""What was said last comes in one burst: after a pause of this length it is complete."""
+_STRIP = 200
+"""Messages of each topic that fill the widest strip."""
 _PATIENCE_S = 1.0
 
 SILENT_EXIT = 1
@@ -59,7 +59,7 @@ def watch(
 
     One cell of the strip is one epoch, the newest on the right: ▇ Wake, ▅ REM, ▂ NREM, × artefact,
     · unknown, blank where there is none. *latency* is from the arrival of the epoch's last sample
-    to publishing, *age* how long ago the stage came. The daemon need not run yet, and may be
+    to publishing, *age* how long ago the epoch ended. The daemon need not run yet, and may be
     restarted. What was said before, or was missed, is fetched from the daemon's journal; with
     --since the strip shows all of it, the commonest stage in each cell. Ctrl-C ends.
 
@@ -75,16 +75,15 @@ def watch(
     With --once the exit code is 1 where no daemon answers.
     """
     keys = _read_keys(server_key, client_key)
-    start = Start(since=parse_time(since)) if since else Start(first=None if as_json else -_STRIP)
+    first = -1 if once else None if as_json else -_STRIP
+    start = Start(since=parse_time(since)) if since else Start(first=first)
     try:
-        if once:
-            with Subscriber(connect, keys=keys) as subscriber:
-                _show_once(subscriber, timeout, as_json=as_json)
-            return
         with Follower(
             connect, catch_up=catch_up or None, start=start, patience_s=_PATIENCE_S, keys=keys
         ) as follower:
-            if as_json:
+            if once:
+                _show_once(follower, timeout, as_json=as_json)
+            elif as_json:
                 _print_json(follower)
             else:
                 _show_live(follower, whole=bool(since))
@@ -134,7 +133,7 @@ def _redraw(live: Live, drawn: float, every_s: float) -> float:
 
 
 def _show_once(subscriber: Subscriber, timeout_s: float, *, as_json: bool) -> None:
-    """Show the last values; they come as soon as the subscription has arrived."""
+    """Show what was said last: it comes as soon as the subscription has arrived."""
     said = _receive_burst(subscriber, timeout_s)
     if not said:
         Console(stderr=True, soft_wrap=True).print(

@@ -1,8 +1,7 @@
 """The journal on disk: an SQLite database that SQLite's own tools can read.
 
-`message` holds every message that was published, but for heartbeats, as it was published in JSON;
-`session` each run of the daemon; `checkpoint` and `slot` what a restart goes on from. The
-format's version is `PRAGMA user_version`.
+`message` holds every message that is kept, in JSON; `session` each run of the daemon; `restart` and
+`slot` what a restart goes on from. The format's version is `PRAGMA user_version`.
 """
 
 import os
@@ -14,8 +13,8 @@ from urllib.parse import quote
 from daemon.errors import JournalError
 
 FILE = "journal.sqlite"
-FORMAT = 1
-"""It grows by one when a table changes."""
+FORMAT = 2
+"""It grows by one when a table changes, or the schema of the messages in it."""
 _APPLICATION = 0x4859504E  # "HYPN", for file(1)
 
 _TABLES = """
@@ -30,26 +29,25 @@ CREATE TABLE session (
     config TEXT NOT NULL        -- JSON, defaults included
 ) STRICT;
 CREATE TABLE message (
-    topic TEXT NOT NULL,        -- stage.<subject> or stream.<name>
+    topic TEXT NOT NULL,        -- such as stage.<subject>.live or stream.<name>
     seq INTEGER NOT NULL,
     session TEXT NOT NULL REFERENCES session (id),
-    kind TEXT NOT NULL,         -- live or final of a stage, state of a stream
-    epoch INTEGER,              -- of a stage
+    hop INTEGER,                -- of a stage: the point of its stream's time grid
     onset REAL,                 -- of a stage, on the stream's LSL clock, s
-    utc REAL NOT NULL,          -- of the onset, or of the change of state; Unix time, s
-    stage TEXT NOT NULL,        -- the stage, or the stream's state
+    stage TEXT,                 -- of a stage
+    utc REAL NOT NULL,          -- of a stage's onset, or of what the message is about; Unix time, s
     payload BLOB NOT NULL,      -- the message in JSON, byte by byte as it was published
     PRIMARY KEY (topic, seq)
 ) STRICT;
 CREATE INDEX message_utc ON message (utc, topic, seq);
-CREATE TABLE checkpoint (
+CREATE TABLE restart (
     stream TEXT PRIMARY KEY,
-    state BLOB NOT NULL         -- MessagePack, see daemon/restart/checkpoint.py
+    state BLOB NOT NULL         -- MessagePack, see daemon/restart/point.py
 ) STRICT;
 CREATE TABLE slot (
     stream TEXT NOT NULL,
-    slot INTEGER NOT NULL,      -- the epoch modulo the slots of the context window
-    epoch INTEGER NOT NULL,
+    slot INTEGER NOT NULL,      -- the hop modulo the slots of the context window
+    hop INTEGER NOT NULL,
     arrays BLOB NOT NULL,       -- MessagePack: the epoch's tokens, masks and readings
     PRIMARY KEY (stream, slot)
 ) STRICT;
@@ -120,8 +118,8 @@ def check_format(db: sqlite3.Connection, path: Path) -> None:
         raise JournalError(f"{path}: expected a journal of hypnod, found another database")
     if (found := _pragma(db, "user_version")) != FORMAT:
         raise JournalError(
-            f"{path}: expected a journal of format {FORMAT}, found format {found}: read it with "
-            "the version of hypnod that wrote it, and give this one a new file"
+            f"{path}: expected a journal of format {FORMAT}, found format {found}, which another "
+            "version of hypnod wrote; move it away, or name another file in journal.path"
         )
 
 

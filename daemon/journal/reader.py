@@ -5,7 +5,7 @@ from recycling its write-ahead log, and a journal that was set aside is left at 
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from daemon.messages import Message, decode
 PIECE = 1000
 """Most messages that are read at once."""
 _TIMEOUT_S = 5.0
-_COLUMNS = "topic, seq, session, kind, epoch, onset, utc, stage, payload"
+_COLUMNS = "topic, seq, session, hop, onset, stage, utc, payload"
 
 
 class Session(NamedTuple):
@@ -47,21 +47,19 @@ class Entry(NamedTuple):
     """One published message."""
 
     topic: str
-    """`stage.<subject>` or `stream.<name>`."""
+    """Such as `stage.<subject>.live` or `stream.<name>`."""
     seq: int
     """Its number in the topic."""
     session: str
     """The run of the daemon that published it."""
-    kind: str
-    """`live` or `final` of a stage, `state` of a stream."""
-    epoch: int | None
-    """Of a stage."""
+    hop: int | None
+    """Of a stage: the point of its stream's time grid."""
     onset: float | None
     """Of a stage, on the stream's LSL clock, s."""
+    stage: str | None
+    """Of a stage."""
     utc: float
-    """Of the onset, or of the change of state; Unix time, s."""
-    stage: str
-    """The stage, or the stream's state."""
+    """Of a stage's onset, or of what the message is about; Unix time, s."""
     payload: bytes
     """The message in JSON, byte by byte as it was published."""
 
@@ -122,9 +120,7 @@ class JournalReader:
         """Return the last messages of a topic, oldest first."""
         return self._entries("topic = ? ORDER BY seq DESC LIMIT ?", topic, limit)[::-1]
 
-    def between(
-        self, topic: str, since: float, until: float, kinds: Sequence[str] = ()
-    ) -> Iterator[Entry]:
+    def between(self, topic: str, since: float, until: float) -> Iterator[Entry]:
         """Yield a topic's messages whose `utc` lies in [since, until), in the order of `seq`.
 
         They are read piece by piece: a night need not fit in memory.
@@ -133,7 +129,6 @@ class JournalReader:
             topic: of the messages.
             since: Unix time, s.
             until: Unix time, s.
-            kinds: of the messages; default: all.
         """
         rows = self._query(
             "SELECT min(seq), max(seq) FROM message INDEXED BY message_utc "
@@ -144,17 +139,11 @@ class JournalReader:
         )
         for first, last in (row for row in rows if row[0] is not None):
             for entry in self._pieces(topic, first, last):
-                if since <= entry.utc < until and (not kinds or entry.kind in kinds):
+                if since <= entry.utc < until:
                     yield entry
 
-    def of_session(self, topic: str, session: str, kinds: Sequence[str] = ()) -> Iterator[Entry]:
-        """Yield a topic's messages of one run of the daemon, in the order of `seq`.
-
-        Args:
-            topic: of the messages.
-            session: its id.
-            kinds: of the messages; default: all.
-        """
+    def of_session(self, topic: str, session: str) -> Iterator[Entry]:
+        """Yield a topic's messages of one run of the daemon, by its id, in the order of `seq`."""
         rank = {each.id: i for i, each in enumerate(self.sessions())}
         last = self.last_seq(topic)
         if session not in rank or last is None:
@@ -163,8 +152,7 @@ class JournalReader:
         for entry in self._pieces(topic, first, last):
             if entry.session != session:
                 return
-            if not kinds or entry.kind in kinds:
-                yield entry
+            yield entry
 
     def span_of(self, topic: str, session: str) -> tuple[Entry, Entry] | None:
         """Return a topic's first and last message of one run of the daemon, None without any."""
@@ -182,13 +170,13 @@ class JournalReader:
         rows = self._query("SELECT max(utc) FROM message")
         return rows[0][0] if rows else None
 
-    def checkpoints(self) -> dict[str, bytes]:
-        """Return the last state of each stream; see daemon/restart/checkpoint.py."""
-        return dict(self._query("SELECT stream, state FROM checkpoint"))
+    def restart_states(self) -> dict[str, bytes]:
+        """Return the last state of each stream; see daemon/restart/point.py."""
+        return dict(self._query("SELECT stream, state FROM restart"))
 
     def slots(self, stream: str) -> dict[int, bytes]:
-        """Return what a stream's last epochs left in the context windows, by epoch."""
-        return dict(self._query("SELECT epoch, arrays FROM slot WHERE stream = ?", stream))
+        """Return what a stream's last epochs left in the context windows, by hop."""
+        return dict(self._query("SELECT hop, arrays FROM slot WHERE stream = ?", stream))
 
     def _first_seq_of(self, topic: str, wanted: int, rank: dict[str, int]) -> int:
         """Bisect a topic's messages, whose sessions follow one another."""

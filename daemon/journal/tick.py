@@ -1,28 +1,66 @@
 """What the journal commits together, and how."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from daemon.journal.reader import Session
-from daemon.messages import Message, StageMessage, StreamMessage, encode, topic_of
-from daemon.restart.checkpoint import Checkpoint
+from daemon.messages import Message, encode
 
-_MESSAGE = "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_MESSAGE = "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _SESSION = "INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_STATE = "INSERT OR REPLACE INTO checkpoint VALUES (?, ?)"
+_STATE = "INSERT OR REPLACE INTO restart VALUES (?, ?)"
 _SLOT = "INSERT OR REPLACE INTO slot VALUES (?, ?, ?, ?)"
+
+Row = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPoint:
+    """What one epoch of one stream adds to the journal, for a restart; see daemon/restart."""
+
+    stream: str
+    """As named in the config."""
+    hop: int
+    """The point of the time grid that was staged."""
+    slot: int
+    """Where its arrays go."""
+    state: bytes
+    """Of the stream, after it."""
+    arrays: bytes
+    """What it left in the subjects' context windows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
     """What is committed together."""
 
-    messages: Sequence[Message]
-    checkpoints: Sequence[Checkpoint]
-    session: Session | None
+    rows: Sequence[Row] = ()
+    """Of the table `message`."""
+    points: Sequence[RestartPoint] = ()
+    session: Session | None = None
+
+
+def rows_of(messages: Iterable[Message]) -> list[Row]:
+    """Return the messages that are kept as the table `message` has them.
+
+    The payload is JSON whatever is published, since SQLite's tools, `hypnod night` and who catches
+    up read it without asking; where JSON is published as well, it is encoded once for both.
+    """
+    return [
+        (
+            message.topic,
+            message.seq,
+            message.session,
+            *(getattr(message, column, None) for column in ("hop", "onset", "stage")),
+            datetime.fromisoformat(message.utc).timestamp(),
+            encode(message, "json"),
+        )
+        for message in messages
+        if message.KEPT
+    ]
 
 
 def commit(db: sqlite3.Connection, ticks: Sequence[Tick]) -> None:
@@ -36,26 +74,12 @@ def commit(db: sqlite3.Connection, ticks: Sequence[Tick]) -> None:
         for tick in ticks:
             if tick.session is not None:
                 db.execute(_SESSION, tick.session)
-            db.executemany(_MESSAGE, map(_row, tick.messages))
-            for point in tick.checkpoints:
+            db.executemany(_MESSAGE, tick.rows)
+            for point in tick.points:
                 db.execute(_STATE, (point.stream, point.state))
-                db.execute(_SLOT, (point.stream, point.slot, point.epoch, point.arrays))
+                db.execute(_SLOT, (point.stream, point.slot, point.hop, point.arrays))
         db.execute("COMMIT")
     finally:
         if db.in_transaction:
             with suppress(sqlite3.Error):
                 db.execute("ROLLBACK")
-
-
-def _row(message: Message) -> tuple[object, ...]:
-    """Return a message as the table has it."""
-    what: tuple[object, ...]
-    if isinstance(message, StageMessage):
-        what, stage = (message.kind, message.epoch, message.onset), message.stage
-    elif isinstance(message, StreamMessage):
-        what, stage = ("state", None, None), message.state
-    else:
-        raise TypeError(f"expected a message that is kept, found {type(message).__name__}")
-    utc = datetime.fromisoformat(message.utc).timestamp()
-    topic = topic_of(message)
-    return topic, message.seq, message.session, *what, utc, stage, encode(message)

@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Self
 
@@ -31,11 +30,10 @@ from daemon.journal.file import (
 )
 from daemon.journal.reader import Session
 from daemon.journal.sync import Syncer
-from daemon.journal.tick import Tick, commit
+from daemon.journal.tick import RestartPoint, Tick, commit, rows_of
 from daemon.messages import Message
 from daemon.metrics import Metrics
-from daemon.restart.checkpoint import Checkpoint
-from daemon.restart.history import NO_HISTORY, History, read_history
+from daemon.outbox import Round
 
 log = structlog.get_logger()
 
@@ -60,7 +58,8 @@ class Journal:
     def __init__(self, config: JournalConfig, metrics: Metrics) -> None:
         self.path = journal_path(config.path)
         """The file."""
-        self._synchronous = "FULL" if config.fsync == "each" else "NORMAL"
+        self.syncs_each = config.fsync == "each"
+        """Whether what is committed is on the disk before it is published."""
         self._metrics = metrics
         self._unwritable: str | None = None
         self._unsynced: str | None = None
@@ -87,34 +86,30 @@ class Journal:
     def begin(self, session: Session) -> None:
         """Describe the run of the daemon that the messages from now on are of."""
         self._session = session
-        self._add(Tick((), (), session))
+        self._add(Tick(session=session))
 
-    def write(self, messages: Sequence[Message], checkpoints: Sequence[Checkpoint] = ()) -> None:
+    def take(self, what: Round) -> None:
+        """Commit a round, or what could not be written before."""
+        self.write(what.messages, what.points)
+        self.retry()
+
+    def write(self, messages: Sequence[Message], points: Sequence[RestartPoint] = ()) -> None:
         """Commit messages, in one transaction with what they leave for a restart.
 
         Never fails: what cannot be written now is written later, in order.
         """
-        self._add(Tick(messages, checkpoints, None))
+        rows = rows_of(messages)
+        if rows or points:
+            self._add(Tick(rows, points))
 
-    def history(self) -> tuple[History, int]:
-        """Return what former runs left, and the first number of topics that they leave open.
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that former runs committed is there to be read."""
+        return self._db is not None and not self._new_again
 
-        Where it is not known which numbers were used, those of the time of day were not: where
-        the journal cannot be read, or lacks its end since the power failed before it was synced.
-        """
-        known = self._db is not None and not self._new_again
-        try:
-            history = read_history(self.path)
-        except JournalError as error:
-            history, known = NO_HISTORY, False
-            cause = error.__cause__
-            log.error("journal cannot be read", path=str(self.path), reason=str(error))
-            if isinstance(cause, sqlite3.Error):
-                self._on_error(cause)
-        if history.power_failed and self._synchronous == "NORMAL":
-            history, known = replace(history, next_seq={}), False
-            log.warning("numbers go on from the time of day", reason="the power may have failed")
-        return history, 0 if known else time.time_ns() // 1_000_000
+    def give_up(self, error: sqlite3.Error) -> None:
+        """Leave a file that could not be read: a broken one is set aside and a new one begun."""
+        self._on_error(error)
 
     def retry(self) -> None:
         """Write what could not be written so far, if there is any and it is time; call it often."""
@@ -138,12 +133,12 @@ class Journal:
 
     def _add(self, tick: Tick) -> None:
         self._ticks.append(tick)
-        self._pending += len(tick.messages)
+        self._pending += len(tick.rows)
         lost = 0
         while self._pending > MAX_PENDING:
             dropped = self._ticks.popleft()
-            lost += len(dropped.messages)
-            self._pending -= len(dropped.messages)
+            lost += len(dropped.rows)
+            self._pending -= len(dropped.rows)
         if lost:
             self._lose(lost)
         if self._unwritable is None or time.monotonic() >= self._retry_at:
@@ -155,7 +150,7 @@ class Journal:
         part, n = [], 0
         for tick in self._ticks:
             part.append(tick)
-            n += len(tick.messages)
+            n += len(tick.rows)
             if n >= _AT_ONCE:
                 break
         try:
@@ -199,10 +194,10 @@ class Journal:
             if is_new(db):
                 create_tables(db)
                 if self._session is not None:  # the one before was set aside or deleted
-                    commit(db, [Tick((), (), self._session)])
+                    commit(db, [Tick(session=self._session)])
             check_format(db, self.path)
             db.execute("PRAGMA wal_autocheckpoint = 0")  # the syncer does so
-            db.execute(f"PRAGMA synchronous = {self._synchronous}")
+            db.execute(f"PRAGMA synchronous = {'FULL' if self.syncs_each else 'NORMAL'}")
         except BaseException:
             db.close()
             raise

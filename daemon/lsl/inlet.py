@@ -7,6 +7,7 @@ never return. A lost stream raises there instead, and is looked for here, anew.
 
 import platform
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,16 @@ OFFSET_EVERY_S = 5.0
 CLOCK_RESET_S = 0.1
 """A clock offset that changes by more than this across a reconnection is another clock."""
 PULL_SAMPLES, PULLS = 2048, 16
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """How a stream's clock relates to this machine's, at one moment."""
+
+    offset: float
+    """To add to the stream's clock for this machine's LSL clock, s."""
+    utc_offset: float
+    """To add to the stream's clock for Unix time, s."""
 
 
 @dataclass
@@ -125,6 +136,12 @@ class Inlet:
         self.connection = 0
         self.clock_offset = 0.0
         self._resolve()
+
+    @property
+    def clocks(self) -> Clocks:
+        """How the timestamps in chunks relate to this machine's clocks now."""
+        offset = self.clock_offset
+        return Clocks(offset, time.time() - self._lsl.local_clock() + offset)
 
     @property
     def connected(self) -> bool:

@@ -5,6 +5,8 @@ from typing import Any
 
 from daemon.config import StreamConfig
 from daemon.lsl.library import load_pylsl
+from daemon.messages import StageMessage
+from daemon.outbox import Round
 from models.spec import ModelSpec
 from models.stages import ART, UNKNOWN
 
@@ -22,6 +24,7 @@ class StageOutlet:
     """
 
     def __init__(self, stream: StreamConfig, spec: ModelSpec, model: str, config: str) -> None:
+        self._stream = stream.name
         self._subjects = tuple(subject.name for subject in stream.subjects)
         lsl = load_pylsl()
         name = f"hypnod.{stream.name}"
@@ -35,6 +38,16 @@ class StageOutlet:
         )
         _describe(info, self._subjects, spec, model)
         self._outlet = lsl.StreamOutlet(info)
+
+    def take(self, what: Round) -> None:
+        """Push the live stages of a round that are of this stream."""
+        stages = [m for m in what.messages if isinstance(m, StageMessage) and m.kind == "live"]
+        lives: dict[float, dict[str, str]] = {}
+        for live in stages:
+            if live.stream == self._stream:
+                lives.setdefault(live.onset, {})[live.subject] = live.stage
+        for onset, by_subject in lives.items():
+            self.push(by_subject, onset + what.clock_offsets[self._stream])
 
     def push(self, stages: Mapping[str, str], onset: float) -> None:
         """Push the live stages of one epoch.

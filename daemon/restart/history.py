@@ -1,40 +1,67 @@
 """What a daemon that starts must know of the ones before it: it is all in the journal."""
 
+import sqlite3
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
+import structlog
 
-from daemon.journal.reader import JournalReader
-from daemon.messages import StageMessage
-from daemon.restart.checkpoint import StreamState, boot_id, decode_arrays, decode_state
+from daemon.errors import JournalError
+from daemon.journal.reader import PIECE, JournalReader
+from daemon.journal.writer import Journal
+from daemon.messages import Kind, StageMessage, StreamMessage
+from daemon.restart.point import Arrays, StreamState, boot_id, decode_arrays, decode_state
+from daemon.state import State
 
-_STOPPED = "STOPPED"  # as daemon.state says; that module is above this one
-Arrays = Mapping[str, NDArray[np.generic]]
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The end of what was published, and the last checkpoints."""
+    """The end of what was published, and what the streams left for a restart."""
 
     next_seq: Mapping[str, int]
     """Of every topic that has messages."""
     states: Mapping[str, StreamState]
-    """Of every stream that has a checkpoint."""
+    """Of every stream that left one."""
     slots: Mapping[str, Mapping[int, Arrays]]
-    """By stream and epoch."""
+    """By stream and hop."""
     due: Mapping[str, Sequence[StageMessage]]
     """Live estimates without a final one, by subject, oldest first."""
+    next_hop: Mapping[str, int]
+    """By subject."""
     next_epoch: Mapping[str, int]
     """By subject."""
+    first_seq: int = 0
+    """Number of the first message of a topic that has none in `next_seq`."""
     power_failed: bool = False
     """This computer was rebooted while a daemon ran: what it published last may not be here."""
 
 
-NO_HISTORY = History({}, {}, {}, {}, {})
+_NOTHING = History({}, {}, {}, {}, {}, {})
+
+
+def look_back(journal: Journal) -> History:
+    """Return what former runs left; nothing, with a word in the log, where it cannot be read.
+
+    Where it is not known which numbers were used, those of the time of day were not: where the
+    journal cannot be read, or lacks its end since the power failed before it was synced.
+    """
+    now = time.time_ns() // 1_000_000
+    try:
+        history = read_history(journal.path)
+    except JournalError as error:
+        log.error("journal cannot be read", path=str(journal.path), reason=str(error))
+        if isinstance(error.__cause__, sqlite3.Error):
+            journal.give_up(error.__cause__)
+        return replace(_NOTHING, first_seq=now)
+    if history.power_failed and not journal.syncs_each:
+        log.warning("numbers go on from the time of day", reason="the power may have failed")
+        return replace(history, next_seq={}, first_seq=now)
+    return history if journal.is_whole else replace(history, first_seq=now)
 
 
 def read_history(path: Path) -> History:
@@ -45,15 +72,15 @@ def read_history(path: Path) -> History:
     """
     reader = JournalReader(path)
     next_seq = {topic: (reader.last_seq(topic) or 0) + 1 for topic in reader.topics()}
-    due, next_epoch = {}, {}
-    for topic in next_seq:
-        what, _, subject = topic.partition(".")
-        if what == "stage":
-            lives, final_until = _tail(reader, topic)
-            due[subject] = [m for m in lives if m.epoch > final_until]
-            next_epoch[subject] = max((m.epoch for m in lives), default=final_until) + 1
+    due, next_hop, next_epoch = {}, {}, {}
+    for subject in {topic.split(".")[1] for topic in next_seq if topic.startswith("stage.")}:
+        lives, finals = _stages(reader, subject, "live"), _stages(reader, subject, "final", 1)
+        final_until = finals[-1].hop if finals else -1
+        due[subject] = [m for m in lives if m.hop > final_until]
+        next_hop[subject] = max(m.hop for m in lives + finals) + 1
+        next_epoch[subject] = max(m.epoch for m in lives + finals) + 1
     states, slots = {}, {}
-    for stream, data in reader.checkpoints().items():
+    for stream, data in reader.restart_states().items():
         try:
             slots[stream] = {k: decode_arrays(v) for k, v in reader.slots(stream).items()}
             states[stream] = decode_state(data)
@@ -61,17 +88,18 @@ def read_history(path: Path) -> History:
             continue  # written by another version: this stream starts cold
     rebooted = [stream for stream, state in states.items() if state.boot != boot_id()]
     power_failed = not all(_was_stopped(reader, stream) for stream in rebooted)
-    return History(next_seq, states, slots, due, next_epoch, power_failed)
+    return History(next_seq, states, slots, due, next_hop, next_epoch, power_failed=power_failed)
 
 
 def _was_stopped(reader: JournalReader, stream: str) -> bool:
     """Return whether the last that is known of a stream is that the daemon ended in order."""
-    return [entry.stage for entry in reader.latest(f"stream.{stream}", 1)] == [_STOPPED]
+    last = [entry.message for entry in reader.latest(f"stream.{stream}", 1)]
+    return [m.state for m in last if isinstance(m, StreamMessage)] == [State.STOPPED]
 
 
-def _tail(reader: JournalReader, topic: str) -> tuple[list[StageMessage], int]:
-    """Return a topic's last live estimates and the last epoch that has a final one (-1: none)."""
-    messages = [entry.message for entry in reader.latest(topic)]
-    stages = [m for m in messages if isinstance(m, StageMessage)]
-    finals = [m.epoch for m in stages if m.kind == "final"]
-    return [m for m in stages if m.kind == "live"], max(finals, default=-1)
+def _stages(
+    reader: JournalReader, subject: str, kind: Kind, limit: int = PIECE
+) -> list[StageMessage]:
+    """Return a subject's last messages of a kind, oldest first."""
+    messages = [entry.message for entry in reader.latest(f"stage.{subject}.{kind}", limit)]
+    return [m for m in messages if isinstance(m, StageMessage)]

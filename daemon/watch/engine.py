@@ -1,4 +1,4 @@
-"""Which engine computes: told to journal, metrics, log and systemd, and again when it changes."""
+"""Which engine computes: shown at the start, and again when another one has taken over."""
 
 import structlog
 
@@ -13,13 +13,15 @@ log = structlog.get_logger()
 
 
 class EngineWatch:
-    """Tells which engine runs, at once and whenever another has taken over.
+    """Shows which engine runs, at once and whenever another has taken over.
 
     Args:
         engine: opened, and warm.
         bundle: what it runs.
         run: the run of the daemon, as far as it is known without an engine.
-        journal, metrics, states: told of it.
+        journal: keeps it with the description of the run.
+        metrics: have it as `hypnod_info`, and count engines that were lost.
+        states: remark in systemd's status that one was lost.
     """
 
     def __init__(
@@ -37,17 +39,17 @@ class EngineWatch:
         self._states = states
         name = bundle.manifest.name
         self.run = run._replace(model=bundle.hash[:12], model_name=name)
-        """The run, with the engine that computes now; every message tells it."""
-        self._tell()
+        """The run, with the engine that computes now, as every stage message names it."""
+        self._show()
 
     def look(self) -> None:
-        """See whether the engine is still the one that was told; call it after every step."""
+        """See whether the engine is still the one that was shown; call it after every step."""
         if self._engine.description != self.run.engine:
             self._metrics.engine_losses.inc()
             self._states.remark("engine", f"{self._engine.why}; {self._engine.description} goes on")
-            self._tell()
+            self._show()
 
-    def _tell(self) -> None:
+    def _show(self) -> None:
         run = self.run = self.run._replace(engine=self._engine.description)
         self._journal.begin(run)
         self._metrics.info.info(

@@ -5,13 +5,11 @@ import socket
 import pytest
 import structlog
 
-from daemon.config import JournalConfig, PublishConfig, StreamConfig, SubjectConfig
-from daemon.journal.writer import Journal
+from daemon.config import StreamConfig, SubjectConfig
 from daemon.messages import StreamMessage
 from daemon.metrics import Metrics
 from daemon.notify import Notifier
 from daemon.outbox import Outbox
-from daemon.sockets.publisher import Publisher
 from daemon.state import State, StateWriter
 
 STREAMS = tuple(
@@ -24,16 +22,14 @@ STREAMS = tuple(
 )
 
 
-class Recorded(Outbox):
-    """A real outbox that also keeps what it sent."""
+class Recorded:
+    """A sink that keeps what was sent."""
 
-    def __init__(self, journal, publisher):
+    def __init__(self):
         self.sent = []
-        super().__init__(journal, publisher)
 
-    def send(self, messages, checkpoints=()):
-        self.sent += messages
-        super().send(messages, checkpoints)
+    def take(self, what):
+        self.sent += what.messages
 
 
 @pytest.fixture
@@ -45,26 +41,21 @@ def systemd(tmp_path):
 
 
 @pytest.fixture
-def outbox(tmp_path):
-    config = JournalConfig(path=str(tmp_path / "journal.sqlite"))
-    with (
-        Journal(config, Metrics()) as journal,
-        Publisher(PublishConfig(bind="tcp://127.0.0.1:*")) as publisher,
-    ):
-        yield Recorded(journal, publisher)
+def recorded():
+    return Recorded()
 
 
 @pytest.fixture
-def writer(outbox, systemd):
+def writer(recorded, systemd):
     metrics = Metrics()
     notifier = Notifier({"NOTIFY_SOCKET": systemd.getsockname()})
-    writer = StateWriter(STREAMS, "session", outbox, metrics, notifier)
+    writer = StateWriter(STREAMS, "session", Outbox(recorded), metrics, notifier)
     writer.metrics = metrics
     yield writer
     notifier.close()
 
 
-def test_a_change_is_told_to_everyone(writer, outbox, systemd):
+def test_a_change_is_told_to_everyone(writer, recorded, systemd):
     with structlog.testing.capture_logs() as logs:
         writer.set("cage", State.RESOLVING, "no stream matches")
         writer.set("cage", State.FILLING, "samples come", sfreq=511.96)
@@ -72,7 +63,7 @@ def test_a_change_is_told_to_everyone(writer, outbox, systemd):
         ("cage", "RESOLVING"),
         ("cage", "FILLING"),
     ]
-    said = [m for m in outbox.sent if m.stream == "cage"]
+    said = [m for m in recorded.sent if m.stream == "cage"]
     assert [(m.seq, m.state) for m in said] == [(0, "STARTING"), (1, "RESOLVING"), (2, "FILLING")]
     assert all(isinstance(m, StreamMessage) for m in said)
     assert said[2].subjects == ("cage1",)
@@ -117,16 +108,16 @@ def last_of(systemd):
     return said.decode()
 
 
-def test_the_same_state_again_says_nothing(writer, outbox):
-    before = len(outbox.sent)
+def test_the_same_state_again_says_nothing(writer, recorded):
+    before = len(recorded.sent)
     writer.set("cage", State.STARTING, "the daemon is starting")
-    assert len(outbox.sent) == before
+    assert len(recorded.sent) == before
 
 
-def test_the_same_state_for_another_reason_is_told(writer, outbox):
+def test_the_same_state_for_another_reason_is_told(writer, recorded):
     writer.set("cage", State.STALLED, "no samples")
     writer.set("cage", State.STALLED, "two streams match")
-    said = [(m.state, m.reason) for m in outbox.sent[-2:]]
+    said = [(m.state, m.reason) for m in recorded.sent[-2:]]
     assert said == [("STALLED", "no samples"), ("STALLED", "two streams match")]
 
 

@@ -30,7 +30,7 @@ eeg = { min_rms_uv = 1, max_abs_uv = 2000, max_out_of_range = 0.1 }
 level = "debug"
 """
 REQUESTS = (
-    b'{"topic":"stage.m1","first":0,"last":10}',
+    b'{"topic":"stage.m1.live","first":0,"last":10}',
     b'{"topic":"stream.cage","since":"2026-01-31T18:00:05+00:00"}',
 )
 TABLES = (

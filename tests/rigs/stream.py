@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 
 from daemon.config import Config, JournalConfig, PublishConfig, StagingConfig
 from daemon.journal.writer import Journal
-from daemon.messages import Message, StreamMessage
+from daemon.messages import StreamMessage
 from daemon.metrics import Metrics
 from daemon.notify import Notifier
-from daemon.outbox import Outbox
-from daemon.restart.checkpoint import Checkpoint
-from daemon.restart.recall import Past
+from daemon.outbox import Outbox, Round
+from daemon.restart.resumption import Past
 from daemon.sockets.publisher import Publisher
 from daemon.state import StateWriter
 from daemon.stream import Stream
@@ -77,18 +76,6 @@ def _possible(command: list[str]) -> list[str]:
     return command
 
 
-class _Recorded(Outbox):
-    """A real outbox that also keeps what it sent."""
-
-    def __init__(self, journal: Journal, publisher: Publisher) -> None:
-        self.sent: list[Message] = []
-        super().__init__(journal, publisher)
-
-    def send(self, messages: Sequence[Message], checkpoints: Sequence[Checkpoint] = ()) -> None:
-        self.sent += messages
-        super().send(messages, checkpoints)
-
-
 class Rig:
     """A stream of a daemon, polled by the test.
 
@@ -99,6 +86,8 @@ class Rig:
 
     def __init__(self, name: str, staging: StagingConfig | None = None, **settings: object) -> None:
         self.batches: list[EpochBatch] = []
+        self.said: list[StreamMessage] = []
+        """What was published of the stream."""
         self.origin = 0.0
         self.config = stream_config(name, **settings)
         self.metrics = Metrics()
@@ -106,20 +95,19 @@ class Rig:
         folder = Path(self._resources.enter_context(tempfile.TemporaryDirectory()))
         journal = Journal(JournalConfig(path=str(folder / "journal.sqlite")), self.metrics)
         publisher = Publisher(PublishConfig(bind="tcp://127.0.0.1:*"))
-        self._outbox = _Recorded(
-            self._resources.enter_context(journal), self._resources.enter_context(publisher)
+        outbox = Outbox(
+            self._resources.enter_context(journal), self._resources.enter_context(publisher), self
         )
         notifier = Notifier({})
         self._resources.callback(notifier.close)
-        states = StateWriter((self.config,), "session", self._outbox, self.metrics, notifier)
+        states = StateWriter((self.config,), "session", outbox, self.metrics, notifier)
         config = Config(streams=(self.config,), staging=staging or StagingConfig())
         past = Past(None, 0, SPEC.n_context * SPEC.epoch_s)
-        self.stream = Stream(self.config, config, SPEC, states, self.metrics, past)
+        self.stream = Stream(self.config, config, SPEC, states, self.metrics, past.begin)
 
-    @property
-    def said(self) -> list[StreamMessage]:
-        """What was published of the stream."""
-        return [m for m in self._outbox.sent if isinstance(m, StreamMessage)]
+    def take(self, what: Round) -> None:
+        """Remember what is published."""
+        self.said += [m for m in what.messages if isinstance(m, StreamMessage)]
 
     def poll(self) -> None:
         self.stream.poll(pylsl.local_clock())

@@ -9,7 +9,7 @@ from typing import Any
 from daemon.config import JournalConfig
 from daemon.journal.reader import Session
 from daemon.journal.writer import Journal
-from daemon.messages import SCHEMA, Message, StageMessage, StreamMessage
+from daemon.messages import Message, StageMessage, StreamMessage
 from daemon.metrics import Metrics
 
 EVENING = datetime(2026, 1, 31, 18, tzinfo=UTC).timestamp()
@@ -30,16 +30,17 @@ def stage(seq: int, subject: str = "m1", **changes: Any) -> StageMessage:
     name = changes.get("stage", "NREM")
     found = {} if name in ("ART", "UNKNOWN") else dict.fromkeys(("Wake", "NREM", "REM"), 0.1)
     fields: dict[str, Any] = {
-        "schema": SCHEMA,
         "session": "s",
         "subject": subject,
         "stream": "cage",
         "seq": seq,
         "kind": "live",
         "epoch": epoch,
+        "hop": epoch,
         "onset": 1000.0 + epoch,
         "utc": iso(EVENING + epoch),
         "epoch_s": 1.0,
+        "hop_s": 1.0,
         "stage": name,
         "probabilities": found | ({name: 0.8} if found else {}),
         "confidence": 0.8 if found else 0.0,
@@ -49,6 +50,7 @@ def stage(seq: int, subject: str = "m1", **changes: Any) -> StageMessage:
         "slots_filled": 16,
         "n_context": 16,
         "latency_s": 0.004,
+        "age_s": 0.01,
         "published_utc": iso(EVENING + epoch + 1),
         "model": "0" * 12,
         "engine": "onnxruntime",
@@ -59,7 +61,6 @@ def stage(seq: int, subject: str = "m1", **changes: Any) -> StageMessage:
 
 def state(seq: int, name: str = "STAGING", **changes: Any) -> StreamMessage:
     fields: dict[str, Any] = {
-        "schema": SCHEMA,
         "session": "s",
         "stream": "cage",
         "seq": seq,

@@ -4,7 +4,7 @@ import time
 from collections import Counter
 
 from daemon.config import PublishConfig, SecurityConfig
-from daemon.messages import SCHEMA, Heartbeat
+from daemon.messages import Heartbeat
 from daemon.sockets.gate import Gate
 from daemon.sockets.keys import ClientKeys, write_pair
 from daemon.sockets.publisher import Publisher
@@ -16,7 +16,6 @@ LOCAL = PublishConfig(bind="tcp://127.0.0.1:*")
 
 def heartbeat(seq):
     return Heartbeat(
-        schema=SCHEMA,
         session="s",
         seq=seq,
         utc="2026-01-01T00:00:00.000+00:00",

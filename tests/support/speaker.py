@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 from daemon.config import JournalConfig, PublishConfig, SecurityConfig
 from daemon.journal.writer import Journal
-from daemon.messages import SCHEMA, Heartbeat, topic_of
+from daemon.messages import Heartbeat
 from daemon.metrics import Metrics
 from daemon.sockets.catchup import CatchUp
 from daemon.sockets.gate import Gate
@@ -34,6 +34,7 @@ class Speaker:
         self.catch_up = self.stack.enter_context(CatchUp(config, path, gate))
         self.binds = (self.publisher.endpoint, self.catch_up.endpoint)
         self.said = []
+        self.newest = {}
 
     def say(self, *messages, journal=True, aloud=True):
         self.journal.retry()
@@ -41,15 +42,14 @@ class Speaker:
             self.journal.write(messages)
         for message in messages:
             self.said.append(message)
-            self.publisher.next_seq(topic_of(message))
+            self.newest[message.topic] = message.seq
             if aloud:
                 self.publisher.publish(message)
         self.publisher.serve(0)
 
     def beat(self, newest=None):
-        newest = newest or self.publisher.newest
+        newest = newest or self.newest
         message = Heartbeat(
-            schema=SCHEMA,
             session=self.name,
             seq=self.beats,
             utc=iso(EVENING),
@@ -92,8 +92,8 @@ def hear(speaker, follower, until, beating=False):
     return heard
 
 
-def is_seq(seq, topic="stage.m1"):
-    return lambda message: message.seq == seq and topic_of(message) == topic
+def is_seq(seq, topic="stage.m1.live"):
+    return lambda message: message.seq == seq and message.topic == topic
 
 
 def documented_example(published, asked):

@@ -12,10 +12,11 @@ from rich.console import Console
 
 from daemon.config import PublishConfig
 from daemon.errors import AddressError
-from daemon.messages import SCHEMA, Heartbeat, StageMessage, StreamMessage, topic_of
+from daemon.messages import Heartbeat, StageMessage, StreamMessage
 from daemon.sockets.publisher import Publisher
 from models.stages import ART
 from tests.rigs.lsl import ROOT
+from tests.support.speaker import Speaker
 from tools.client.subscriber import Received, Subscriber
 from tools.view.live import LiveView, bar, draw_stages
 
@@ -26,16 +27,17 @@ UTC = "2026-01-01T00:00:00.000+00:00"
 
 def stage_message(seq, subject="m1", kind="live", **changes):
     message = StageMessage(
-        schema=SCHEMA,
         session="s",
         subject=subject,
         stream="cage",
         seq=seq,
         kind=kind,
         epoch=seq,
+        hop=seq,
         onset=float(seq),
         utc=UTC,
         epoch_s=1.0,
+        hop_s=1.0,
         stage="NREM",
         probabilities={"Wake": 0.25, "NREM": 0.75, "REM": 0.0},
         confidence=0.75,
@@ -45,6 +47,7 @@ def stage_message(seq, subject="m1", kind="live", **changes):
         slots_filled=12,
         n_context=16,
         latency_s=0.0034,
+        age_s=0.01,
         published_utc=UTC,
         model="0" * 12,
         engine="onnxruntime",
@@ -55,7 +58,6 @@ def stage_message(seq, subject="m1", kind="live", **changes):
 
 def stream_message(state="STAGING", seq=0):
     return StreamMessage(
-        schema=SCHEMA,
         session="s",
         stream="cage",
         seq=seq,
@@ -69,7 +71,6 @@ def stream_message(state="STAGING", seq=0):
 
 def heartbeat(seq=0):
     return Heartbeat(
-        schema=SCHEMA,
         session="s",
         seq=seq,
         utc=UTC,
@@ -114,46 +115,45 @@ def view_of(*messages, ago_s=0.0, truth=None):
     with Subscriber("tcp://127.0.0.1:9", prefixes=()) as subscriber:
         view = LiveView(subscriber, truth)
         for message in messages:
-            view.update(Received(topic_of(message), message, 0.0, time.monotonic() - ago_s))
+            view.update(Received(message.topic, message, 0.0, time.monotonic() - ago_s))
         return view
 
 
-def test_a_late_subscriber_gets_the_last_values_and_counts_gaps_from_there(publisher):
+def test_a_late_subscriber_gets_the_last_final_one_and_counts_gaps_from_there(publisher):
     for seq in range(4):
         publisher.publish(stage_message(seq))
-    publisher.publish(stage_message(4, kind="final"))
-    publisher.publish(stage_message(9, kind="final"))
+        publisher.publish(stage_message(seq, kind="final"))
     with Subscriber(publisher.endpoint) as subscriber:
-        assert [m.seq for m in hear(publisher, subscriber, 2)] == [3, 9]
+        (last,) = hear(publisher, subscriber, 1)
+        assert (last.seq, last.kind, last.replayed) == (3, "final", True)
+        publisher.publish(stage_message(6, kind="final"))
         publisher.publish(stage_message(10))
         publisher.publish(stage_message(13))
         publisher.publish(stage_message(0, "m2"))
-        assert [m.seq for m in hear(publisher, subscriber, 3)] == [10, 13, 0]
-        assert subscriber.missed == {"stage.m1": 2, "stage.m2": 0}
+        assert [m.seq for m in hear(publisher, subscriber, 4)] == [6, 10, 13, 0]
+        missed = {"stage.m1.final": 2, "stage.m1.live": 2, "stage.m2.live": 0}
+        assert subscriber.missed == missed
         publisher.publish(stage_message(0, session="restarted"))
         publisher.publish(stage_message(2, session="restarted"))
         hear(publisher, subscriber, 2)
-        assert subscriber.n_missed == 3
+        assert subscriber.n_missed == 5
 
 
 def test_copies_for_others_are_dropped(publisher):
     with Subscriber(publisher.endpoint) as early:
         publisher.serve(TIMEOUT_S)
-        publisher.publish(stage_message(0))
+        publisher.publish(stage_message(0, kind="final"))
         with Subscriber(publisher.endpoint) as late:
             assert [m.replayed for m in hear(publisher, late, 1)] == [True]
-        publisher.publish(stage_message(1))
+        publisher.publish(stage_message(1, kind="final"))
         heard = hear(publisher, early, 2)
         assert [(m.seq, m.replayed) for m in heard] == [(0, False), (1, False)]
 
 
 def test_messages_of_another_schema_are_counted_not_fatal(publisher):
-    class Foreign(msgspec.Struct):
-        subject: str = "m1"
-
     with Subscriber(publisher.endpoint) as subscriber:
         publisher.serve(TIMEOUT_S)
-        publisher._send("stage.m1", Foreign())
+        publisher._socket.send_multipart([b"stage.m1.live", b'{"subject": "m1"}'])
         publisher.publish(stage_message(0))
         assert [m.seq for m in hear(publisher, subscriber, 1)] == [0]
         assert subscriber.unread == 1
@@ -215,9 +215,9 @@ def test_bars_are_full_at_one_and_empty_at_zero():
     assert bar(0.6, "red", 2).plain == "█▎"
 
 
-def watch(daemon_like, *options):
+def watch(publisher, *options):
     return subprocess.Popen(
-        [sys.executable, "-c", HYPNOD, "watch", "--connect", daemon_like.endpoint, *options],
+        [sys.executable, "-c", HYPNOD, "watch", "--connect", publisher.endpoint, *options],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -226,25 +226,23 @@ def watch(daemon_like, *options):
     )
 
 
-def test_once_prints_the_last_values_and_ends(daemon_like):
-    daemon_like.publish(stream_message())
-    daemon_like.publish(stage_message(7))
-    with watch(daemon_like, "--once", "--json") as process:
-        daemon_like.serve(TIMEOUT_S)
-        out, err = process.communicate(timeout=TIMEOUT_S)
+@pytest.mark.parametrize("as_json", [True, False])
+def test_once_shows_what_was_said_last_and_ends(tmp_path, as_json):
+    with Speaker(tmp_path / "journal.sqlite") as speaker:
+        speaker.say(stream_message(), *speaker.stages(0, 8))
+        speaker.beat()
+        options = ["--once", "--catch-up", speaker.catch_up.endpoint, *["--json"] * as_json]
+        with watch(speaker.publisher, *options) as process:
+            speaker.publisher.serve(TIMEOUT_S)
+            out, err = process.communicate(timeout=TIMEOUT_S)
     assert (process.returncode, err) == (0, "")
-    first, second = map(json.loads, out.splitlines())
-    assert (first["topic"], second["topic"]) == ("stage.m1", "stream.cage")
-    assert (first["seq"], first["replayed"], second["state"]) == (7, True, "STAGING")
-
-
-def test_once_draws_the_view_where_nobody_asks_for_json(daemon_like):
-    daemon_like.publish(stage_message(7))
-    with watch(daemon_like, "--once") as process:
-        daemon_like.serve(TIMEOUT_S)
-        out, _ = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 0
-    assert "12/16" in out
+    if as_json:
+        said = {m["topic"]: m for m in map(json.loads, out.splitlines())}
+        assert list(said) == ["heartbeat", "stage.m1.live", "stream.cage"]
+        live = said["stage.m1.live"]
+        assert (live["seq"], live["replayed"], said["stream.cage"]["state"]) == (7, True, "STAGING")
+    else:
+        assert "16/16" in out
 
 
 def test_once_without_a_daemon_fails_in_one_sentence(daemon_like):

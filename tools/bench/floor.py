@@ -38,18 +38,17 @@ def main() -> None:
     with Publisher(PublishConfig(bind="tcp://127.0.0.1:*")) as publisher:
         sys.stdout.write(publisher.endpoint + "\n")
         sys.stdout.flush()
-        epoch = n_samples = 0
+        hop = n_samples = 0
         first = 0.0
         while not select.select([sys.stdin], [], [], 0)[0]:
             chunk = inlet.poll()
             if chunk is not None:
                 first = first or float(chunk.timestamps[0])
                 n_samples += len(chunk.timestamps)
-            while n_samples >= spec.epoch + epoch * spec.hop:
-                onset = first + epoch * spec.hop / spec.sfreq
-                seq = publisher.next_seq(spec.name)
-                publisher.publish(make_message(spec.name, seq, "live", epoch, onset))
-                epoch += 1
+            while n_samples >= spec.epoch + hop * spec.hop:
+                onset = first + hop * spec.hop / spec.sfreq
+                publisher.publish(make_message(spec.name, hop, "live", hop, onset))
+                hop += 1
             publisher.serve(TICK_S)
     inlet.close()
 

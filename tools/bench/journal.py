@@ -13,10 +13,12 @@ import numpy as np
 from daemon.config import JournalConfig
 from daemon.journal.file import companions
 from daemon.journal.sync import sync
+from daemon.journal.tick import RestartPoint
 from daemon.journal.writer import Journal
+from daemon.lsl.inlet import Clocks
 from daemon.messages import Kind, StageMessage
 from daemon.metrics import Metrics
-from daemon.restart.checkpoint import Checkpoint, Clocks, encode_arrays, encode_state
+from daemon.restart.point import encode_arrays, encode_state
 from models.signal.state import Adaptation, PipelineState
 from models.spec import ModelSpec
 from tools.bench.message import make_message
@@ -86,13 +88,13 @@ def _told(seconds: list[float]) -> Percentiles:
 
 def _compose(
     spec: ModelSpec, n_subjects: int, tick: int
-) -> tuple[list[StageMessage], list[Checkpoint]]:
+) -> tuple[list[StageMessage], list[RestartPoint]]:
     kinds: tuple[Kind, ...] = ("live", "final")
     onset = 1e5 + 0.123456 + tick
     messages = [
-        make_message(f"m{i:02d}", 2 * tick + k, kind, tick, onset, spec.stages, spec.modalities)
+        make_message(f"m{i:02d}", tick, kind, tick, onset, spec.stages, spec.modalities)
         for i in range(n_subjects)
-        for k, kind in enumerate(kinds)
+        for kind in kinds
     ]
     shape = (n_subjects, spec.n_modalities)
     levels = np.full(shape, 3.21)
@@ -105,4 +107,4 @@ def _compose(
     }
     data = encode_state("0" * 16, spec.sfreq, 0, Clocks(0.1, 1.7e9), spec.epoch_s, state)
     slot = tick % spec.n_context
-    return messages, [Checkpoint("bench", tick, slot, data, encode_arrays(arrays))]
+    return messages, [RestartPoint("bench", tick, slot, data, encode_arrays(arrays))]

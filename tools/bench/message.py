@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from daemon.compose import iso
-from daemon.messages import SCHEMA, Kind, StageMessage
+from daemon.messages import Kind, StageMessage
 from models.stages import MOUSE
 
 _T0_UTC = 1.7e9
@@ -13,23 +13,24 @@ def make_message(
     subject: str,
     seq: int,
     kind: Kind,
-    epoch: int,
+    hop: int,
     onset: float,
     stages: Sequence[str] = MOUSE,
     modalities: Sequence[str] = ("eeg", "emg"),
 ) -> StageMessage:
     """Return the message of an epoch of a subject; what is not asked for is of one length."""
     return StageMessage(
-        schema=SCHEMA,
         session="20260101T000000Z-abcdef",
         subject=subject,
         stream="bench",
         seq=seq,
         kind=kind,
-        epoch=epoch,
+        epoch=hop,
+        hop=hop,
         onset=onset,
-        utc=iso(_T0_UTC + epoch),
+        utc=iso(_T0_UTC + hop),
         epoch_s=1.0,
+        hop_s=1.0,
         stage=stages[0],
         probabilities=dict.fromkeys(stages, 1 / 3),
         confidence=1 / 3,
@@ -39,6 +40,7 @@ def make_message(
         slots_filled=16,
         n_context=16,
         latency_s=0.0123456789,
+        age_s=0.0123456789,
         published_utc="2026-01-01T00:00:00.123456+00:00",
         model="0" * 12,
         engine="onnxruntime 1.20.0 CPU 1 thread",

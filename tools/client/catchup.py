@@ -12,20 +12,10 @@ import msgspec
 import zmq
 
 from daemon.errors import AddressError
-from daemon.messages import (
-    CatchUpReply,
-    CatchUpRequest,
-    Heartbeat,
-    StageMessage,
-    StreamMessage,
-    decode,
-)
+from daemon.messages import CatchUpReply, CatchUpRequest, Message, decode
 from daemon.sockets.keys import ClientKeys
 from models.errors import HypnodError
 from tools.client.subscriber import DEFAULT_ENDPOINT, connect_again
-
-Kept = StageMessage | StreamMessage
-"""The messages that the journal keeps."""
 
 _ANSWER_S = 5.0
 
@@ -59,11 +49,11 @@ class CatchUpClient:
 
     def fetch(
         self, topic: str, first: int = 0, last: int | None = None, since: datetime | None = None
-    ) -> Iterator[Kept]:
+    ) -> Iterator[Message]:
         """Yield a topic's messages in the order of `seq`, piece by piece, but for damaged ones.
 
         Args:
-            topic: `stage.<subject>` or `stream.<name>`.
+            topic: such as `stage.<subject>.final` or `stream.<name>`.
             first: number to begin with.
             last: number to end with; default: the newest one there is.
             since: leave out what is before the first message not before this.
@@ -75,7 +65,7 @@ class CatchUpClient:
         while following is not None:
             request = CatchUpRequest(topic=topic, first=following, last=last, since=since)
             reply, payloads = self._ask(request)
-            yield from _kept(topic, payloads)
+            yield from _decode_all(topic, payloads)
             following, since = reply.next, None
         if last is not None and (reply.newest is None or reply.newest < last):
             raise CatchUpError(
@@ -126,15 +116,13 @@ class CatchUpClient:
         self.close()
 
 
-def _kept(topic: str, payloads: list[bytes]) -> Iterator[Kept]:
+def _decode_all(topic: str, payloads: list[bytes]) -> Iterator[Message]:
     """Yield the messages that can be read; of one that was damaged the number is missing."""
     for payload in payloads:
         try:
-            message = decode(topic, payload)
+            yield decode(topic, payload)
         except msgspec.DecodeError:
             continue
-        if not isinstance(message, Heartbeat):
-            yield message
 
 
 def catch_up_endpoint(endpoint: str) -> str:

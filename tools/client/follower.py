@@ -8,9 +8,9 @@ from datetime import datetime
 import msgspec
 
 from daemon.errors import AddressError
-from daemon.messages import Heartbeat
+from daemon.messages import Heartbeat, Message
 from daemon.sockets.keys import ClientKeys
-from tools.client.catchup import CatchUpClient, CatchUpError, Kept, NoAnswerError, catch_up_endpoint
+from tools.client.catchup import CatchUpClient, CatchUpError, NoAnswerError, catch_up_endpoint
 from tools.client.subscriber import DEFAULT_ENDPOINT, Received, Subscriber
 
 _RETRY_S = 1.0
@@ -176,7 +176,7 @@ class Follower(Subscriber):
 
     def _ask(
         self, topic: str, first: int, last: int, since: datetime | None = None
-    ) -> Iterator[Kept]:
+    ) -> Iterator[Message]:
         """Fetch messages, but not at once again after that failed."""
         if time.monotonic() < self._retry_at:
             raise CatchUpError(f"expected an answer from {self._client.endpoint}, found none")
@@ -190,7 +190,7 @@ class Follower(Subscriber):
     def _count(self, topic: str, n_missed: int) -> None:
         self.missed[topic] += n_missed if n_missed < _JUMP else 0
 
-    def _deliver(self, received: Received, message: Kept) -> Received:
+    def _deliver(self, received: Received, message: Message) -> Received:
         self._next[received.topic] = message.seq + 1
         self._session[received.topic] = message.session
         return received

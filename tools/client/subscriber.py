@@ -43,10 +43,11 @@ class Received:
 class Subscriber:
     """Receives what a daemon publishes, in either encoding.
 
-    Late joiners get each topic's last message again, marked `replayed`; a copy of a message that
-    already came is dropped. After `SILENT_S` without a message the connection is made anew, since
-    TCP waits for hours where a cable came out or the other computer lost its power. (ZeroMQ's own
-    heartbeats would do so too, but end the process where the queue is full: libzmq #3937.)
+    Late joiners get the last message of each topic but `stage.<subject>.live` again, marked
+    `replayed`; a copy of a message that already came is dropped. After `SILENT_S` without a message
+    the connection is made anew, since TCP waits for hours where a cable came out or the other
+    computer lost its power. (ZeroMQ's own heartbeats would do so too, but end the process where the
+    queue is full: libzmq #3937.)
 
     Args:
         endpoint: ZeroMQ endpoint of the daemon; it need not run yet.
@@ -147,9 +148,7 @@ class Subscriber:
             return True
         if message.seq <= last.seq:
             return False
-        # The last values of a late joiner, one live and one final, need not be neighbours.
-        if not (last.replayed and message.replayed):
-            self.missed[topic] += message.seq - last.seq - 1
+        self.missed[topic] += message.seq - last.seq - 1
         self._last[topic] = message
         return True
 

@@ -1,11 +1,12 @@
 """A subject's record out of the journal: each epoch once, over restarts of the daemon."""
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import chain
+from typing import get_args
 
 import msgspec
 import numpy as np
@@ -29,7 +30,9 @@ class Epoch(msgspec.Struct, frozen=True, gc=False):
     session: str
     kind: Kind
     epoch: int
+    hop: int
     epoch_s: float
+    hop_s: float
     stage: str
     probabilities: dict[str, float]
     pathway: str | None
@@ -165,8 +168,8 @@ def find_session(reader: JournalReader, name: str) -> Session:
 
 def subjects_of(reader: JournalReader) -> list[str]:
     """Return the subjects that a journal has messages of."""
-    topics = (topic.partition(".") for topic in reader.topics())
-    return [name for what, _, name in topics if what == "stage"]
+    topics = (topic.split(".") for topic in reader.topics())
+    return list(dict.fromkeys(parts[1] for parts in topics if parts[0] == "stage"))
 
 
 def read_records(
@@ -182,9 +185,14 @@ def read_records(
         if subject not in known:
             names = ", ".join(known) or "none"
             raise JournalError(f"{reader.path}: expected a subject ({names}), found {subject!r}")
-    hops = {session.id: _hop_of(session) for session in reader.sessions()}
-    read = {name: selection.read(reader, f"stage.{name}") for name in subjects or known}
-    merged = {name: _merge(entries) for name, entries in read.items()}
+    merged = {
+        name: _merge(
+            chain.from_iterable(
+                selection.read(reader, f"stage.{name}.{kind}") for kind in get_args(Kind)
+            )
+        )
+        for name in subjects or known
+    }
     firsts = [times[0] for times, _, _ in merged.values() if times]
     if not firsts:
         names = ", ".join(subjects or known) or "any subject"
@@ -195,7 +203,7 @@ def read_records(
             epochs=epochs,
             times=np.array(times),
             latencies=np.array(latencies),
-            hop_s=hops.get(epochs[0].session) or epochs[0].epoch_s,
+            hop_s=epochs[0].hop_s,
             start=math.floor(min(firsts)),
         )
         for name, (times, epochs, latencies) in merged.items()
@@ -217,7 +225,11 @@ _DECODER = msgspec.json.Decoder(Epoch)
 def _merge(
     entries: Iterable[Entry],
 ) -> tuple[list[float], list[Epoch], list[float]]:
-    """Return onsets and messages of each epoch, the final one if there is one, and latencies."""
+    """Return onsets and messages of each epoch, the final one if there is one, and latencies.
+
+    Args:
+        entries: the live ones, then the final ones.
+    """
     times: list[float] = []
     epochs: list[Epoch] = []
     latencies: list[float] = []
@@ -227,12 +239,12 @@ def _merge(
         message = share(_DECODER.decode(entry.payload))
         if message.kind == "live" and message.latency_s is not None:
             latencies.append(message.latency_s)
-        i = at.get(message.epoch)
+        i = at.get(message.hop)
         if i is not None and abs(times[i] - entry.utc) < message.epoch_s:
             if message.kind == "final":
                 times[i], epochs[i] = entry.utc, message
             continue
-        at[message.epoch] = len(times)
+        at[message.hop] = len(times)
         times.append(entry.utc)
         epochs.append(message)
     order = sorted(range(len(times)), key=times.__getitem__)
@@ -255,11 +267,6 @@ class _Shared:
         items = tuple(text for item in message.validity.items() for text in item)
         validity = self._validity.setdefault(items, message.validity)
         return msgspec.structs.replace(message, **texts, validity=validity)
-
-
-def _hop_of(session: Session) -> float | None:
-    hop_s = json.loads(session.config).get("staging", {}).get("hop_s")
-    return None if hop_s is None else float(hop_s)
 
 
 def to_iso(seconds: float) -> str:

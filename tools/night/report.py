@@ -91,7 +91,7 @@ def _summarise_session(reader: JournalReader, session: Session) -> SessionSummar
     streams = json.loads(session.config).get("streams", [])
     subjects = [[subject["name"] for subject in stream["subjects"]] for stream in streams]
     # All subjects of a stream have the same epochs.
-    spans = [reader.span_of(f"stage.{names[0]}", session.id) for names in subjects]
+    spans = [reader.span_of(f"stage.{names[0]}.live", session.id) for names in subjects]
     ends = [last.utc for span in spans if span is not None for last in span[1:]]
     return SessionSummary(
         id=session.id,

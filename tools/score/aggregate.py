@@ -51,7 +51,7 @@ def aggregate(
     for k, mean in enumerate(average(hypnodensity(estimates, stages), epoch_s / hop_s)):
         shares = _shares(estimates, hop_s, k * epoch_s, (k + 1) * epoch_s)
         united = _unite(shares, mean, stages)
-        longer.append(replace(united, epoch=k, onset=estimates[0].onset + k * epoch_s))
+        longer.append(replace(united, hop=k, onset=estimates[0].onset + k * epoch_s))
     return longer
 
 

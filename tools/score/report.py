@@ -94,7 +94,7 @@ def estimates_table(scored: Scored) -> tuple[list[str], Iterator[list[object]]]:
     columns += [f"{modality}_quality" for modality in spec.modalities]
     names = [subject.name for subject in scored.stream.subjects]
     nights = (scored.epochs(name, kind) for name in names for kind in get_args(Kind))
-    ordered = sorted(chain(*nights), key=lambda e: (e.subject, e.epoch, e.kind == "final"))
+    ordered = sorted(chain(*nights), key=lambda e: (e.subject, e.hop, e.kind == "final"))
     rows = (_row(e, scored) for e in ordered)
     return columns, rows
 
@@ -103,7 +103,7 @@ def _row(estimate: Estimate, scored: Scored) -> list[object]:
     e, spec = estimate, scored.bundle.spec
     probabilities = [""] * len(spec.stages) if e.probabilities is None else e.probabilities
     return [
-        *(e.subject, e.kind, e.epoch, f"{e.onset:.6f}", f"{scored.step_s:g}", e.stage),
+        *(e.subject, e.kind, e.hop, f"{e.onset:.6f}", f"{scored.step_s:g}", e.stage),
         *(f"{p:.9g}" if p != "" else "" for p in probabilities),
         *(e.pathway or "", e.slots_filled, e.reason or ""),
         *(e.validity[modality] for modality in spec.modalities),

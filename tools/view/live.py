@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 
 import numpy as np
@@ -67,6 +67,7 @@ class LiveView:
         self._n_messages = 0
         self._streams: dict[str, StreamMessage] = {}
         self._live: dict[str, tuple[StageMessage, float]] = {}
+        """By subject, with the time at which its epoch ended, on this process's monotonic clock."""
         self._history: dict[str, deque[tuple[int, str]]] = {}
 
     def update(self, received: Received) -> None:
@@ -79,14 +80,14 @@ class LiveView:
         elif isinstance(message, StreamMessage):
             self._streams[message.stream] = message
         elif message.kind == "live":
-            self._take_stage(message, received.monotonic)
+            self._take_stage(message, received.monotonic - _age_when_received(message, received))
 
-    def _take_stage(self, message: StageMessage, monotonic: float) -> None:
+    def _take_stage(self, message: StageMessage, ended: float) -> None:
         former = self._live.get(message.subject)
-        if former is None or message.epoch <= former[0].epoch:  # another journal: counts anew
+        if former is None or message.hop <= former[0].hop:  # another journal: counts anew
             self._history[message.subject] = deque(maxlen=None if self._whole else _HISTORY)
-        self._live[message.subject] = (message, monotonic)
-        self._history[message.subject].append((message.epoch, message.stage))
+        self._live[message.subject] = (message, ended)
+        self._history[message.subject].append((message.hop, message.stage))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         now = time.monotonic()
@@ -141,8 +142,8 @@ class LiveView:
             table.add_column("read", no_wrap=True)
         for name, cells in layout.numbers.items():
             table.add_column(name, min_width=cells, no_wrap=True, justify="right")
-        for message, received in sorted(self._live.values(), key=lambda pair: pair[0].subject):
-            table.add_row(*self._row(message, now - received, layout))
+        for message, ended in sorted(self._live.values(), key=lambda pair: pair[0].subject):
+            table.add_row(*self._row(message, now - ended, layout))
         return table
 
     def _row(self, message: StageMessage, age_s: float, layout: "_Layout") -> Iterable[Text]:
@@ -172,9 +173,9 @@ class LiveView:
         if self._whole:
             history = squeeze(history, cells)
             return draw_stages(history, min(history) + cells - 1, cells)
-        strip = draw_stages(history, message.epoch, cells)
+        strip = draw_stages(history, message.hop, cells)
         if truth := self._truth.get(message.subject):
-            below = draw_stages(dict(enumerate(truth)), message.epoch, cells)
+            below = draw_stages(dict(enumerate(truth)), message.hop, cells)
             below.stylize("dim")
             strip.append("\n").append_text(below)
         return strip
@@ -246,6 +247,15 @@ def bar(fraction: float, style: str, cells: int) -> Text:
     eighths = round(min(max(fraction, 0.0), 1.0) * 8 * cells)
     text = "█" * (eighths // 8) + _EIGHTHS[eighths % 8] * (eighths % 8 > 0)
     return Text(text.ljust(cells), style=f"{style} on grey23")
+
+
+def _age_when_received(message: StageMessage, received: Received) -> float:
+    """Return how long ago the epoch had ended, s; where a replay is ahead of time, 0."""
+    age_s = max(message.age_s or 0.0, 0.0)
+    if message.replayed:
+        published = datetime.fromisoformat(message.published_utc).timestamp()
+        age_s += max(received.wall - published, 0.0)
+    return age_s
 
 
 def _age(age_s: float) -> str:

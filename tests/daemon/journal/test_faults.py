@@ -17,6 +17,7 @@ from daemon.journal import writer as module
 from daemon.journal.reader import JournalReader
 from daemon.journal.writer import Journal
 from daemon.metrics import Metrics
+from daemon.restart.history import look_back
 from tests.rigs.lsl import wait_until
 from tests.support.journal import SESSION, stage
 
@@ -54,7 +55,9 @@ def mounted(folder, *options):
 
 
 def kept(path):
-    return [e.seq for e in JournalReader(path).messages("stage.m1", 0, sys.maxsize, sys.maxsize)]
+    return [
+        e.seq for e in JournalReader(path).messages("stage.m1.live", 0, sys.maxsize, sys.maxsize)
+    ]
 
 
 def failing(metrics):
@@ -134,8 +137,9 @@ def test_a_folder_that_cannot_be_written(metrics, tmp_path, monkeypatch):
     with mounted(folder, "-t", "tmpfs", "-o", "ro", "tmpfs"), Journal(config, metrics) as journal:
         assert "Read-only file system" in journal.problem
         assert failing(metrics) == (1, 0)
-        history, first_seq = journal.history()
+        history = look_back(journal)
         assert history.next_seq == {}
+        first_seq = history.first_seq
         assert first_seq > 10**12  # nobody can have used the numbers from the time of day on
         journal.write([stage(first_seq, epoch=0)])
         subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
@@ -151,7 +155,7 @@ def test_a_broken_journal_is_set_aside_at_the_start(path, metrics, damage):
     path.write_bytes(broken)
     config = JournalConfig(path=str(path))
     with structlog.testing.capture_logs() as logs, Journal(config, metrics) as journal:
-        _, first_seq = journal.history()
+        first_seq = look_back(journal).first_seq
         assert first_seq > 10**12
         journal.write([stage(first_seq, epoch=0)])
         assert journal.problem is None
@@ -172,13 +176,14 @@ def test_a_message_that_was_damaged_keeps_nothing_from_being_staged(journal, pat
     journal.write([stage(1), stage(2)])
     damage(path, 1)
     with pytest.raises(
-        JournalError, match=r"stage\.m1 1: expected a message in the journal, found"
+        JournalError, match=r"stage\.m1\.live 1: expected a message in the journal, found"
     ):
-        _ = [entry.message for entry in JournalReader(path).messages("stage.m1", 0, 9)]
+        _ = [entry.message for entry in JournalReader(path).messages("stage.m1.live", 0, 9)]
     with structlog.testing.capture_logs() as logs:
-        history, first_seq = journal.history()
+        history = look_back(journal)
     assert [log["event"] for log in logs] == ["journal cannot be read"]
     assert history.next_seq == {}
+    first_seq = history.first_seq
     assert first_seq > 10**12
     journal.write([stage(first_seq, epoch=3)])
     assert kept(path) == [0, 1, 2, first_seq]

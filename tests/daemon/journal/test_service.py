@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import itertools
 import json
 import signal
 import socket
@@ -25,7 +26,7 @@ from tests.support.signals import noise
 from tools.cli import app
 
 SFREQ = 512
-STAGE = "stage.m1"
+LIVE, FINAL = "stage.m1.live", "stage.m1.final"
 
 
 def toml(name):
@@ -51,7 +52,7 @@ def push(source, subscriber, n_epochs, epoch):
     subscriber.until(lambda m: isinstance(m, StageMessage) and (m.kind, m.epoch) == ("live", epoch))
 
 
-def entries(folder, topic=STAGE):
+def entries(folder, topic=LIVE):
     return JournalReader(folder / "journal.sqlite").latest(topic)
 
 
@@ -59,7 +60,7 @@ def test_what_is_heard_is_in_the_journal(tmp_path, name, source, bundle):
     with running(tmp_path, name, source, bundle) as (_, subscriber):
         push(source, subscriber, 8, epoch=7)
         heard = [m for m in subscriber.heard if isinstance(m, StageMessage) and not m.replayed]
-        kept = {e.payload for e in entries(tmp_path)}
+        kept = {e.payload for topic in (LIVE, FINAL) for e in entries(tmp_path, topic)}
         assert {encode(m) for m in heard} <= kept
     (session,) = JournalReader(tmp_path / "journal.sqlite").sessions()
     assert session.id == heard[0].session
@@ -113,7 +114,7 @@ def test_staging_goes_on_loudly_while_the_journal_is_locked(tmp_path, name, sour
             daemon.event("journal goes on")
             seqs = [e.seq for e in entries(tmp_path)]
             assert seqs == list(range(len(seqs)))
-            assert {e.epoch for e in entries(tmp_path)} >= set(range(5))
+            assert {e.hop for e in entries(tmp_path)} >= set(range(5))
             wait_until(
                 lambda: "hypnod_journal_failing 0.0" in daemon.get("/metrics")[1],
                 "the metric says that the journal works",
@@ -126,19 +127,17 @@ def test_after_too_long_it_starts_cold_and_every_live_estimate_gets_its_final_on
     with running(tmp_path, name, source, bundle) as (daemon, subscriber):
         push(source, subscriber, 6, epoch=5)
         daemon.process.kill()
-    before = entries(tmp_path)
+    lives, finals = (len(entries(tmp_path, topic)) for topic in (LIVE, FINAL))
     source.push(9 * SFREQ)  # more than the window of 5 s: nobody hears it
     with running(tmp_path, name, source, bundle) as (daemon, subscriber):
         push(source, subscriber, 2, epoch=7)
         daemon.signal(signal.SIGTERM)
         assert daemon.end()[0] == 0
-    after = entries(tmp_path)[len(before) :]
-    assert [e.seq for e in after] == list(range(len(before), len(before) + len(after)))
-    due = {e.epoch for e in before if e.kind == "live"}
-    due -= {e.epoch for e in before if e.kind == "final"}
-    assert [(e.kind, e.epoch) for e in after[: len(due)]] == [("final", k) for k in sorted(due)]
-    for epoch in (6, 7):
-        assert [e.kind for e in after if e.epoch == epoch] == ["live", "final"]
+    assert finals < lives == 6
+    for topic in (LIVE, FINAL):
+        assert [(e.seq, e.hop) for e in entries(tmp_path, topic)] == [(k, k) for k in range(8)]
+    closed = [e.message.age_s for e in entries(tmp_path, FINAL)[finals:lives]]
+    assert closed == [None] * len(closed)  # how old they are is not known after a restart
     reasons = [e.message.reason for e in entries(tmp_path, "stream.cage")]
     assert [r for r in reasons if r.startswith("started cold: 9.0 s are missing")]
 
@@ -150,14 +149,36 @@ def test_another_model_starts_cold(tmp_path, name, source, bundle):
     other = make_bundle(tmp_path, n_context=16, **TINY)
     with running(tmp_path, name, source, other) as (daemon, subscriber):
         push(source, subscriber, 2, epoch=4)
-    finals = [e for e in entries(tmp_path) if e.kind == "final"]
-    assert [e.epoch for e in finals] == [0, 1, 2]
-    lives = {e.epoch: e.message for e in entries(tmp_path) if e.kind == "live"}
+    finals = entries(tmp_path, FINAL)
+    assert [e.hop for e in finals] == [0, 1, 2]
+    lives = {e.hop: e.message for e in entries(tmp_path)}
     for entry in finals:  # in the words of the model that read it
-        assert entry.message.model == lives[entry.epoch].model
-        assert entry.message.stage == lives[entry.epoch].stage
+        assert entry.message.model == lives[entry.hop].model
+        assert entry.message.stage == lives[entry.hop].stage
     assert lives[4].model != lives[2].model
     assert lives[4].slots_filled == 2
+
+
+def test_epochs_count_epochs_and_hops_hops_and_go_on_with_another_hop(
+    tmp_path, name, source, bundle
+):
+    for hop_s in (0.25, 1.0, 0.5):
+        settings = {"more": f"[staging]\nhop_s = {hop_s}"}
+        with running(tmp_path, name, source, bundle, settings) as (_, subscriber):
+            source.push(3 * SFREQ, data=noise(3 * SFREQ, seed=source.sent))
+            lives = [subscriber.until(lambda m: getattr(m, "kind", "") == "live")]
+            while len(lives) < 2 / hop_s:
+                lives.append(subscriber.until(lambda m: getattr(m, "kind", "") == "live"))
+        assert {m.hop_s for m in lives} == {hop_s}
+        assert [m.epoch for m in lives] == [int(m.hop * hop_s) for m in lives]
+        assert len({m.epoch for m in lives}) == 2
+        onsets = [m.onset - lives[0].onset for m in lives]
+        assert onsets == pytest.approx([hop_s * k for k in range(len(lives))])
+    found = [e.message for e in entries(tmp_path)]
+    for former, later in itertools.pairwise(found):
+        assert former.hop < later.hop
+        assert former.epoch <= later.epoch
+        assert former.epoch < later.epoch or former.hop_s == later.hop_s
 
 
 def test_a_second_daemon_on_one_journal_ends_in_one_sentence(tmp_path, name, source, bundle):
@@ -173,9 +194,9 @@ def test_a_second_daemon_on_one_journal_ends_in_one_sentence(tmp_path, name, sou
 def reboot(folder):
     """Let the journal look as if this computer had been rebooted since."""
     with contextlib.closing(sqlite3.connect(folder / "journal.sqlite", isolation_level=None)) as db:
-        (blob,) = db.execute("SELECT state FROM checkpoint").fetchone()
+        (blob,) = db.execute("SELECT state FROM restart").fetchone()
         state = msgspec.msgpack.decode(blob) | {"boot": "another"}
-        db.execute("UPDATE checkpoint SET state = ?", (msgspec.msgpack.encode(state),))
+        db.execute("UPDATE restart SET state = ?", (msgspec.msgpack.encode(state),))
 
 
 @pytest.mark.parametrize(
@@ -194,7 +215,7 @@ def test_after_a_power_cut_no_number_comes_twice(
     before = len(entries(tmp_path))
     with running(tmp_path, name, source, bundle, settings) as (daemon, subscriber):
         push(source, subscriber, 2, epoch=4)
-    for topic in (STAGE, "stream.cage"):
+    for topic in (LIVE, "stream.cage"):
         seqs = [entry.seq for entry in entries(tmp_path, topic)]
         assert (max(seqs) > 10**12) == jumps
         steps = np.diff(seqs)

@@ -15,13 +15,30 @@ from daemon.errors import JournalError
 from daemon.journal.file import FORMAT, journal_path
 from daemon.journal.reader import JournalReader
 from daemon.journal.sync import sync
+from daemon.journal.tick import RestartPoint
 from daemon.journal.writer import Journal
 from daemon.messages import encode
 from daemon.metrics import Metrics
-from daemon.restart.checkpoint import Checkpoint
-from daemon.restart.history import read_history
+from daemon.restart.history import look_back, read_history
 from tests.rigs.lsl import ROOT
 from tests.support.journal import SESSION, stage, state
+
+SCHEMA_1 = """
+PRAGMA application_id = 1213812814;
+PRAGMA user_version = 1;
+CREATE TABLE session (
+    id TEXT PRIMARY KEY, started REAL NOT NULL, version TEXT NOT NULL, model TEXT NOT NULL,
+    model_name TEXT NOT NULL, engine TEXT NOT NULL, config_hash TEXT NOT NULL, config TEXT NOT NULL
+) STRICT;
+CREATE TABLE message (
+    topic TEXT NOT NULL, seq INTEGER NOT NULL, session TEXT NOT NULL REFERENCES session (id),
+    kind TEXT NOT NULL, epoch INTEGER, onset REAL, utc REAL NOT NULL, stage TEXT NOT NULL,
+    payload BLOB NOT NULL, PRIMARY KEY (topic, seq)
+) STRICT;
+INSERT INTO session VALUES ('s', 1.0, '0.1', 'm', 'model', 'engine', 'c', '{}');
+INSERT INTO message VALUES ('stage.m1', 0, 's', 'live', 0, 1.0, 1.0, 'REM', x'7b7d');
+"""
+"""What a journal of the first version looks like."""
 
 
 @pytest.fixture
@@ -37,21 +54,21 @@ def journal(path):
 
 
 def test_what_was_written_is_read_byte_by_byte_at_once(journal, path):
-    messages = [stage(0), state(0), stage(1, epoch=0, kind="final"), stage(2, epoch=1)]
-    journal.write(messages)
+    lives, final = [stage(0), stage(1, epoch=1)], stage(0, epoch=0, kind="final")
+    journal.write([lives[0], state(0), final, lives[1]])
     reader = JournalReader(path)
     assert reader.sessions() == [SESSION]
-    assert reader.topics() == ["stage.m1", "stream.cage"]
-    entries = reader.messages("stage.m1", 0, 9)
-    assert [e.payload for e in entries] == [encode(m) for m in messages if m is not messages[1]]
-    assert [e.message for e in entries] == [messages[0], *messages[2:]]
-    assert [(e.kind, e.epoch, e.onset, e.utc, e.stage) for e in entries] == [
-        ("live", 0, 100.0, 0.0, "REM"),
-        ("final", 0, 100.0, 0.0, "REM"),
-        ("live", 1, 101.0, 1.0, "REM"),
+    assert reader.topics() == ["stage.m1.final", "stage.m1.live", "stream.cage"]
+    entries = reader.messages("stage.m1.live", 0, 9) + reader.messages("stage.m1.final", 0, 9)
+    assert [e.payload for e in entries] == [encode(m) for m in (*lives, final)]
+    assert [e.message for e in entries] == [*lives, final]
+    assert [(e.seq, e.hop, e.onset, e.utc, e.stage) for e in entries] == [
+        (0, 0, 100.0, 0.0, "REM"),
+        (1, 1, 101.0, 1.0, "REM"),
+        (0, 0, 100.0, 0.0, "REM"),
     ]
     (entry,) = reader.latest("stream.cage")
-    assert (entry.kind, entry.stage, entry.epoch) == ("state", "STAGING", None)
+    assert (entry.stage, entry.hop, entry.message.state) == (None, None, "STAGING")
     assert journal.problem is None
 
 
@@ -60,24 +77,25 @@ def test_a_part_is_read_by_number_time_and_session(journal, path):
     journal.begin(SESSION._replace(id="s2", started=2.0))
     journal.write([stage(k, session="s2") for k in range(2000, 3500)])
     reader = JournalReader(path)
-    assert (reader.first_seq("stage.m1"), reader.last_seq("stage.m1")) == (0, 3499)
-    assert reader.last_seq("stage.m2") is None
-    assert [e.seq for e in reader.messages("stage.m1", 5, 7)] == [5, 6, 7]
-    assert [e.seq for e in reader.messages("stage.m1", 5, 99, limit=2)] == [5, 6]
-    assert [e.seq for e in reader.latest("stage.m1", 2)] == [3498, 3499]
-    between = reader.between("stage.m1", 500.0, 2500.0)
+    assert (reader.first_seq("stage.m1.live"), reader.last_seq("stage.m1.live")) == (0, 3499)
+    assert reader.last_seq("stage.m2.live") is None
+    assert [e.seq for e in reader.messages("stage.m1.live", 5, 7)] == [5, 6, 7]
+    assert [e.seq for e in reader.messages("stage.m1.live", 5, 99, limit=2)] == [5, 6]
+    assert [e.seq for e in reader.latest("stage.m1.live", 2)] == [3498, 3499]
+    between = reader.between("stage.m1.live", 500.0, 2500.0)
     assert [e.seq for e in between] == list(range(500, 2500))
-    assert list(reader.between("stage.m1", 500.0, 2500.0, ["final"])) == []
     for session, first, last in (("s1", 0, 2000), ("s2", 2000, 3500)):
-        assert [e.seq for e in reader.of_session("stage.m1", session)] == list(range(first, last))
-    assert list(reader.of_session("stage.m1", "s3")) == []
+        assert [e.seq for e in reader.of_session("stage.m1.live", session)] == list(
+            range(first, last)
+        )
+    assert list(reader.of_session("stage.m1.live", "s3")) == []
     assert reader.last_utc() == 3499.0
 
 
 def test_a_journal_that_is_not_there_yet_is_empty(path):
     reader = JournalReader(path)
-    assert (reader.sessions(), reader.topics(), reader.last_seq("stage.m1")) == ([], [], None)
-    assert list(reader.between("stage.m1", 0, 1)) == []
+    assert (reader.sessions(), reader.topics(), reader.last_seq("stage.m1.live")) == ([], [], None)
+    assert list(reader.between("stage.m1.live", 0, 1)) == []
     assert reader.last_utc() is None
     assert not path.exists()
 
@@ -94,27 +112,27 @@ def test_it_goes_on_where_it_was(journal, path):
     journal.write([stage(0), state(0)])
     journal.close()
     with Journal(JournalConfig(path=str(path)), Metrics()) as again:
-        history, first_seq = again.history()
-        assert history.next_seq == {"stage.m1": 1, "stream.cage": 1}
-        assert first_seq == 0
+        history = look_back(again)
+        assert history.next_seq == {"stage.m1.live": 1, "stream.cage": 1}
+        assert history.first_seq == 0
         again.write([stage(1)])
-    assert JournalReader(path).last_seq("stage.m1") == 1
+    assert JournalReader(path).last_seq("stage.m1.live") == 1
 
 
 def test_live_estimates_without_a_final_are_due(journal, path):
     lives = [stage(k, epoch=k) for k in range(4)]
-    journal.write([*lives, stage(4, epoch=0, kind="final"), stage(5, epoch=1, kind="final")])
+    journal.write([*lives, stage(0, kind="final"), stage(1, kind="final")])
     history = read_history(path)
     assert history.due == {"m1": lives[2:]}
-    assert history.next_epoch == {"m1": 4}
+    assert (history.next_hop, history.next_epoch) == ({"m1": 4}, {"m1": 4})
 
 
-def test_a_checkpoint_is_written_with_its_messages_and_over_its_slot(journal, path):
+def test_a_restart_point_is_written_with_its_messages_and_over_its_slot(journal, path):
     for epoch in range(5):
-        point = Checkpoint("cage", epoch, epoch % 3, b"state %d" % epoch, b"arrays %d" % epoch)
+        point = RestartPoint("cage", epoch, epoch % 3, b"state %d" % epoch, b"arrays %d" % epoch)
         journal.write([stage(epoch)], [point])
     reader = JournalReader(path)
-    assert reader.checkpoints() == {"cage": b"state 4"}
+    assert reader.restart_states() == {"cage": b"state 4"}
     assert reader.slots("cage") == {k: b"arrays %d" % k for k in (2, 3, 4)}
 
 
@@ -131,7 +149,7 @@ def test_a_killed_process_loses_nothing(path, how):
     )
     ended = subprocess.run([sys.executable, "-c", child, str(path)], cwd=ROOT, check=False)
     assert ended.returncode == -9
-    assert len(JournalReader(path).messages("stage.m1", 0, 99)) == 20
+    assert len(JournalReader(path).messages("stage.m1.live", 0, 99)) == 20
 
 
 def test_syncing_moves_the_log_into_the_database(journal, path):
@@ -176,6 +194,20 @@ def test_another_format_is_refused_in_one_sentence(journal, path, sql, sentence)
         Journal(JournalConfig(path=str(path)), Metrics())
     with pytest.raises(JournalError, match=sentence):
         JournalReader(path).topics()
+    assert path.read_bytes() == content
+
+
+def test_a_journal_of_schema_1_is_refused_and_left_as_it_is(path):
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(SCHEMA_1)
+    content = path.read_bytes()
+    with pytest.raises(JournalError) as caught:
+        Journal(JournalConfig(path=str(path)), Metrics())
+    assert str(caught.value) == (
+        f"{path}: expected a journal of format 2, found format 1, which another version of hypnod "
+        "wrote; move it away, or name another file in journal.path"
+    )
     assert path.read_bytes() == content
 
 

@@ -86,22 +86,22 @@ def test_a_late_answer_is_not_taken_for_the_next(server, path, connect):
     client.setsockopt(zmq.REQ_CORRELATE, 1)
     client.setsockopt(zmq.REQ_RELAXED, 1)
     for seq in range(10):  # answered, but never read
-        client.send(json.dumps({"topic": "stage.m1", "first": seq, "last": seq}).encode())
-    assert seqs(ask(client, topic="stage.m1", first=15, last=16)[1]) == [15, 16]
+        client.send(json.dumps({"topic": "stage.m1.live", "first": seq, "last": seq}).encode())
+    assert seqs(ask(client, topic="stage.m1.live", first=15, last=16)[1]) == [15, 16]
 
 
 @pytest.mark.parametrize("kind", [zmq.DEALER, zmq.REQ])
 def test_what_is_asked_for_comes_as_it_was_published(server, path, connect, kind):
     messages = [stage(seq) for seq in range(20)]
     write_journal(path, messages)
-    reply, payloads = ask(connect(server.endpoint, kind), topic="stage.m1", first=3, last=7)
+    reply, payloads = ask(connect(server.endpoint, kind), topic="stage.m1.live", first=3, last=7)
     assert payloads == [encode(message) for message in messages[3:8]]
     assert (reply.n_messages, reply.next, reply.newest, reply.error) == (5, None, 19, None)
 
 
 def test_a_night_comes_in_bounded_pieces(server, path, connect):
     write_journal(path, [stage(seq) for seq in range(2 * PIECE + 10)])
-    replies, payloads = fetch(connect(server.endpoint), topic="stage.m1")
+    replies, payloads = fetch(connect(server.endpoint), topic="stage.m1.live")
     assert [reply.n_messages for reply in replies] == [PIECE, PIECE, 10]
     assert seqs(payloads) == list(range(2 * PIECE + 10))
 
@@ -109,7 +109,7 @@ def test_a_night_comes_in_bounded_pieces(server, path, connect):
 def test_large_messages_come_in_smaller_pieces(server, path, connect):
     reason = "x" * (PIECE_BYTES // 3)
     write_journal(path, [stage(seq, reason=reason) for seq in range(4)])
-    replies, payloads = fetch(connect(server.endpoint), topic="stage.m1")
+    replies, payloads = fetch(connect(server.endpoint), topic="stage.m1.live")
     assert [reply.n_messages for reply in replies] == [2, 2]
     assert seqs(payloads) == [0, 1, 2, 3]
 
@@ -117,7 +117,7 @@ def test_large_messages_come_in_smaller_pieces(server, path, connect):
 def test_a_message_larger_than_a_piece_comes_alone(server, path, connect):
     reasons = {1: "x" * (PIECE_BYTES + 1)}
     write_journal(path, [stage(seq, reason=reasons.get(seq)) for seq in range(3)])
-    replies, payloads = fetch(connect(server.endpoint), topic="stage.m1")
+    replies, payloads = fetch(connect(server.endpoint), topic="stage.m1.live")
     assert [reply.n_messages for reply in replies] == [1, 1, 1]
     assert seqs(payloads) == [0, 1, 2]
 
@@ -125,26 +125,28 @@ def test_a_message_larger_than_a_piece_comes_alone(server, path, connect):
 def test_who_knows_the_time_need_not_know_the_number(server, path, connect):
     write_journal(path, [stage(seq) for seq in range(3 * PIECE)])
     client = connect(server.endpoint)
-    _, payloads = fetch(client, topic="stage.m1", since=iso(EVENING + 700))
+    _, payloads = fetch(client, topic="stage.m1.live", since=iso(EVENING + 700))
     assert seqs(payloads) == list(range(700, 3 * PIECE))
-    _, payloads = fetch(client, topic="stage.m1", since=iso(EVENING + 700), first=1000, last=1001)
+    _, payloads = fetch(
+        client, topic="stage.m1.live", since=iso(EVENING + 700), first=1000, last=1001
+    )
     assert seqs(payloads) == [1000, 1001]
-    reply, payloads = ask(client, topic="stage.m1", since=iso(EVENING + 86400))
+    reply, payloads = ask(client, topic="stage.m1.live", since=iso(EVENING + 86400))
     assert (reply.n_messages, reply.next, payloads) == (0, None, [])
 
 
 def test_numbers_that_the_journal_lacks_are_passed_over(server, path, connect):
     write_journal(path, [stage(seq) for seq in (5, 6, 9)])
-    _, payloads = fetch(connect(server.endpoint), topic="stage.m1", first=0, last=100)
+    _, payloads = fetch(connect(server.endpoint), topic="stage.m1.live", first=0, last=100)
     assert seqs(payloads) == [5, 6, 9]
 
 
 def test_without_a_journal_or_such_a_topic_there_is_nothing(server, path, connect):
     client = connect(server.endpoint)
-    assert ask(client, topic="stage.m1")[0].newest is None
+    assert ask(client, topic="stage.m1.live")[0].newest is None
     write_journal(path, [stage(0)])
-    assert ask(client, topic="stage.m2")[0].newest is None
-    assert ask(client, topic="stage.m1")[0].newest == 0
+    assert ask(client, topic="stage.m2.live")[0].newest is None
+    assert ask(client, topic="stage.m1.live")[0].newest == 0
 
 
 def test_it_is_answered_from_while_it_is_written(server, path, connect):
@@ -152,16 +154,16 @@ def test_it_is_answered_from_while_it_is_written(server, path, connect):
     with open_journal(path) as journal:
         for seq in range(30):
             journal.write([stage(seq)])
-            assert seqs(ask(client, topic="stage.m1", first=seq)[1]) == [seq]
+            assert seqs(ask(client, topic="stage.m1.live", first=seq)[1]) == [seq]
 
 
 def test_a_journal_that_cannot_be_read_is_an_answer(server, path, connect):
     path.write_bytes(b"no database" * 100)
     client = connect(server.endpoint)
-    assert "expected a journal" in ask(client, topic="stage.m1")[0].error
+    assert "expected a journal" in ask(client, topic="stage.m1.live")[0].error
     path.unlink()
     write_journal(path, [stage(0)])
-    assert seqs(ask(client, topic="stage.m1")[1]) == [0]
+    assert seqs(ask(client, topic="stage.m1.live")[1]) == [0]
 
 
 def test_a_journal_of_another_format_is_an_answer(server, path, connect):
@@ -169,7 +171,7 @@ def test_a_journal_of_another_format_is_an_answer(server, path, connect):
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    assert "format 99" in ask(connect(server.endpoint), topic="stage.m1")[0].error
+    assert "format 99" in ask(connect(server.endpoint), topic="stage.m1.live")[0].error
 
 
 @pytest.mark.parametrize(
@@ -178,18 +180,18 @@ def test_a_journal_of_another_format_is_an_answer(server, path, connect):
         [b""],
         [b"", b""],
         [b"1", b"", b""],
-        [b"1", b"2", b"", b'{"topic": "stage.m1"}'],
+        [b"1", b"2", b"", b'{"topic": "stage.m1.live"}'],
         [b"{"],
         [b"\xff\xfe"],
         [b'{"topic": 3}'],
-        [b'{"topic": "stage.m1", "first": -1}'],
-        [b'{"topic": "stage.m1", "last": 9223372036854775808}'],
-        [b'{"topic": "stage.m1", "first": 1.5}'],
-        [b'{"topic": "stage.m1", "since": "yesterday"}'],
-        [b'{"topic": "stage.m1", "since": "2026-01-01T00:00:00"}'],
+        [b'{"topic": "stage.m1.live", "first": -1}'],
+        [b'{"topic": "stage.m1.live", "last": 9223372036854775808}'],
+        [b'{"topic": "stage.m1.live", "first": 1.5}'],
+        [b'{"topic": "stage.m1.live", "since": "yesterday"}'],
+        [b'{"topic": "stage.m1.live", "since": "2026-01-01T00:00:00"}'],
         [b'{"topic": "\\ud800"}'],
-        [b'{"topic": "stage.m1", "delete": true}'],
-        [b'{"topic": "stage.m1"}', b'{"topic": "stage.m1"}'],
+        [b'{"topic": "stage.m1.live", "delete": true}'],
+        [b'{"topic": "stage.m1.live"}', b'{"topic": "stage.m1.live"}'],
         [b"[" * 60_000],
         [b'{"topic": "' + b"x" * 300 + b'"}'],
     ],
@@ -200,7 +202,7 @@ def test_what_is_no_request_is_told_so(server, path, connect, frames):
     client.send_multipart(frames)
     (head,) = client.recv_multipart()[-1:]
     assert msgspec.json.decode(head, type=CatchUpReply).error.startswith("expected a request")
-    assert seqs(ask(client, topic="stage.m1")[1]) == [0]
+    assert seqs(ask(client, topic="stage.m1.live")[1]) == [0]
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +239,7 @@ def test_any_frames_leave_the_socket_working(stocked, connect):
     def disturb(parts):
         stranger.send_multipart(parts)
         assert stranger.recv_multipart()
-        assert seqs(ask(client, topic="stage.m1")[1]) == [0]
+        assert seqs(ask(client, topic="stage.m1.live")[1]) == [0]
 
     client, stranger = connect(stocked.endpoint), connect(stocked.endpoint)
     disturb()
@@ -246,7 +248,7 @@ def test_any_frames_leave_the_socket_working(stocked, connect):
 def test_a_request_too_long_is_cut_off_and_others_go_on(stocked, connect):
     stranger, client = connect(stocked.endpoint), connect(stocked.endpoint)
     stranger.send(b"x" * (LONGEST_REQUEST + 1))
-    assert seqs(ask(client, topic="stage.m1")[1]) == [0]
+    assert seqs(ask(client, topic="stage.m1.live")[1]) == [0]
     stranger.setsockopt(zmq.RCVTIMEO, 0)
     with pytest.raises(zmq.Again):
         stranger.recv_multipart()
@@ -257,13 +259,13 @@ def test_who_asks_and_does_not_listen_or_goes_away_disturbs_nobody(server, path,
     deaf, client = connect(server.endpoint), connect(server.endpoint)
     deaf.setsockopt(zmq.RCVHWM, 1)
     for _ in range(100):
-        deaf.send(b'{"topic": "stage.m1"}')
+        deaf.send(b'{"topic": "stage.m1.live"}')
     for _ in range(10):
         with zmq.Context() as context, context.socket(zmq.DEALER) as gone:
             gone.connect(server.endpoint)
-            gone.send(b'{"topic": "stage.m1"}')
+            gone.send(b'{"topic": "stage.m1.live"}')
             gone.setsockopt(zmq.LINGER, 0)
-    assert seqs(ask(client, topic="stage.m1")[1]) == list(range(PIECE))
+    assert seqs(ask(client, topic="stage.m1.live")[1]) == list(range(PIECE))
 
 
 def test_a_taken_endpoint_is_told(server, path):
@@ -277,8 +279,8 @@ def test_a_taken_endpoint_is_told(server, path):
 def test_a_message_is_read_as_the_live_one(server, path, connect):
     message = stage(0, reason="…µ")
     write_journal(path, [message])
-    (payload,) = ask(connect(server.endpoint), topic="stage.m1")[1]
-    assert decode("stage.m1", payload) == message
+    (payload,) = ask(connect(server.endpoint), topic="stage.m1.live")[1]
+    assert decode("stage.m1.live", payload) == message
 
 
 @pytest.mark.parametrize("greeting", [b"", b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f"])
@@ -288,4 +290,4 @@ def test_bytes_that_are_not_zeromq_disturb_nobody(stocked, connect, greeting):
     for seed in range(20):
         with socket.create_connection((address, int(port))) as stranger:
             stranger.sendall(greeting + random.Random(seed).randbytes(5000))
-        assert seqs(ask(client, topic="stage.m1")[1]) == [0]
+        assert seqs(ask(client, topic="stage.m1.live")[1]) == [0]

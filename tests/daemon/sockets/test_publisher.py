@@ -4,23 +4,24 @@ import zmq
 
 from daemon.config import PublishConfig
 from daemon.errors import AddressError
-from daemon.messages import SCHEMA, StageMessage, decode
+from daemon.messages import StageMessage, decode
 from daemon.sockets import gate
 from daemon.sockets.publisher import Publisher
 
 
 def stage_message(seq, subject="m1", kind="live"):
     return StageMessage(
-        schema=SCHEMA,
         session="s",
         subject=subject,
         stream="cage",
         seq=seq,
         kind=kind,
         epoch=seq,
+        hop=seq,
         onset=float(seq),
         utc="2026-01-01T00:00:00.000+00:00",
         epoch_s=1.0,
+        hop_s=1.0,
         stage="NREM",
         probabilities={"Wake": 0.1, "NREM": 0.8, "REM": 0.1},
         confidence=0.8,
@@ -30,6 +31,7 @@ def stage_message(seq, subject="m1", kind="live"):
         slots_filled=16,
         n_context=16,
         latency_s=0.001,
+        age_s=0.01,
         published_utc="2026-01-01T00:00:01.001000+00:00",
         model="0" * 12,
         engine="onnxruntime",
@@ -71,38 +73,46 @@ def receive(publisher, socket):
 
 
 def test_a_subscriber_gets_its_subject_in_order(publisher, subscribe):
-    socket = subscribe("stage.m1")
+    socket = subscribe("stage.m1.")
     for seq in range(5):
         publisher.publish(stage_message(seq, "m2"))
         publisher.publish(stage_message(seq, "m1"))
     assert [receive(publisher, socket) for _ in range(5)] == [stage_message(s) for s in range(5)]
 
 
-def test_a_late_subscriber_gets_the_last_live_and_final_marked_replayed(publisher, subscribe):
+def test_a_late_subscriber_gets_the_last_final_one_marked_replayed_and_no_live_one(
+    publisher, subscribe
+):
     early = subscribe("stage.")
-    for seq in range(4):
-        publisher.publish(stage_message(seq, kind="final" if seq % 2 else "live"))
+    for seq in range(3):
+        publisher.publish(stage_message(seq))
+        publisher.publish(stage_message(seq, kind="final"))
     publisher.publish(stage_message(0, "m2"))
-    late = subscribe("stage.m1")
-    replayed = [msgspec.structs.replace(stage_message(2), replayed=True)]
-    replayed += [msgspec.structs.replace(stage_message(3, kind="final"), replayed=True)]
-    assert [receive(publisher, late) for _ in range(2)] == replayed
-    publisher.publish(stage_message(4))
-    assert receive(publisher, late) == stage_message(4)
-    heard = [receive(publisher, early) for _ in range(8)]
-    assert heard[5:7] == replayed  # the early one hears the copies too, and can tell
-    assert [m.seq for m in heard if m.subject == "m1" and not m.replayed] == [0, 1, 2, 3, 4]
+    late = subscribe("stage.m1.")
+    replayed = msgspec.structs.replace(stage_message(2, kind="final"), replayed=True)
+    assert receive(publisher, late) == replayed
+    publisher.publish(stage_message(3))
+    assert receive(publisher, late) == stage_message(3)  # and nothing in between
+    heard = [receive(publisher, early) for _ in range(9)]
+    assert heard[7] == replayed  # the early one hears the copy too, and can tell
+    live = [m for m in heard if m.subject == "m1" and m.kind == "live"]
+    assert [(m.seq, m.replayed) for m in live] == [(seq, False) for seq in range(4)]
 
 
 def test_every_subscriber_of_one_topic_gets_its_last_value(publisher, subscribe):
-    publisher.publish(stage_message(0))
+    publisher.publish(stage_message(0, kind="final"))
     for _ in range(2):
-        assert receive(publisher, subscribe("stage.m1")).replayed
+        assert receive(publisher, subscribe("stage.m1.")).replayed
 
 
-def test_numbers_count_each_topic_without_a_gap(publisher):
-    topics = ["stage.m1", "stage.m2", "stage.m1", "heartbeat", "stage.m1"]
-    assert [publisher.next_seq(topic) for topic in topics] == [0, 0, 1, 0, 2]
+def test_a_prefix_with_its_dot_meets_no_other_subject(publisher, subscribe):
+    for subject in ("m1", "m10", "m1-a"):
+        publisher.publish(stage_message(0, subject, kind="final"))
+    socket = subscribe("stage.m1.")
+    for subject in ("m10", "m1-a", "m1"):
+        publisher.publish(stage_message(1, subject))
+    heard = [receive(publisher, socket) for _ in range(2)]
+    assert [(m.subject, m.kind) for m in heard] == [("m1", "final"), ("m1", "live")]
 
 
 def test_a_slow_subscriber_loses_messages_and_does_not_block():
@@ -118,7 +128,7 @@ def test_a_slow_subscriber_loses_messages_and_does_not_block():
         slow.serve(10)
         for seq in range(50_000):
             slow.publish(stage_message(seq))
-        first = decode("stage.m1", socket.recv_multipart()[1])
+        first = decode("stage.m1.live", socket.recv_multipart()[1])
         assert first.seq == 0
         socket.close(linger=0)
         context.term()

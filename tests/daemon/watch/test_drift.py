@@ -5,12 +5,9 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.config import JournalConfig, PublishConfig
-from daemon.journal.writer import Journal
 from daemon.metrics import Metrics
 from daemon.notify import Notifier
 from daemon.outbox import Outbox
-from daemon.sockets.publisher import Publisher
 from daemon.state import StateWriter
 from daemon.watch.drift import DriftWatch
 from tests.support.signals import stream_config
@@ -21,17 +18,11 @@ CONFIRM = 60
 class Watched:
     """A watch of two subjects, and all that it says."""
 
-    def __init__(self, folder, stack, hop_s=1.0):
+    def __init__(self, stack, hop_s=1.0):
         config, self.metrics, self.notes = stream_config(2), Metrics(), []
-        journal = stack.enter_context(
-            Journal(JournalConfig(path=str(folder / "journal.sqlite")), self.metrics)
-        )
-        publisher = stack.enter_context(Publisher(PublishConfig(bind="tcp://127.0.0.1:*")))
         notifier = Notifier({})
         stack.callback(notifier.close)
-        self.states = StateWriter(
-            (config,), "s", Outbox(journal, publisher), self.metrics, notifier
-        )
+        self.states = StateWriter((config,), "s", Outbox(), self.metrics, notifier)
         self.watch = DriftWatch(
             config, ("eeg", "emg"), hop_s, self.metrics, self.states, self.notes.append
         )
@@ -51,9 +42,9 @@ class Watched:
 
 
 @pytest.fixture
-def watched(tmp_path):
+def watched():
     with ExitStack() as stack:
-        yield Watched(tmp_path, stack)
+        yield Watched(stack)
 
 
 def test_the_gauge_shows_what_is_known(watched):

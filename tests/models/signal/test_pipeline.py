@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.restart.checkpoint import Clocks, decode_state, encode_state
+from daemon.lsl.inlet import Clocks
+from daemon.restart.point import decode_state, encode_state
 from models.errors import UnitError
 from models.signal.epochs import EpochBuffer
 from tests.support.signals import noise, pipeline, run

@@ -149,25 +149,23 @@ class KillRun:
         spec, deadline = self._bundle.spec, time.monotonic() + _STAGED_S
         end = self._signal.t0 + self._source.sent / SFREQ - 2 * spec.epoch_s
         while time.monotonic() < deadline:
-            last = self.reader.latest(f"stage.{SUBJECTS[-1]}", 1)
+            last = self.reader.latest(f"stage.{SUBJECTS[-1]}.final", 1)
             if last and (last[0].onset or 0.0) + 5 * spec.epoch_s >= end:
                 return
             time.sleep(0.05)
         raise TimeoutError("expected the daemon to stage what it was sent, found that it did not")
 
     def _last_epoch(self) -> int:
-        entries = self.reader.latest(f"stage.{SUBJECTS[0]}", 100)
-        return max(
-            (e.epoch for e in entries if e.kind == "live" and e.epoch is not None), default=-1
-        )
+        entries = self.reader.latest(f"stage.{SUBJECTS[0]}.live", 1)
+        return max((e.hop for e in entries if e.hop is not None), default=-1)
 
     def _note_stretch(self, daemon: DaemonProcess, staged: int) -> None:
         """Remember from which sample to which epoch the daemon got this time."""
         last = self._last_epoch()
         if last == staged:
             return
-        lives = self.reader.latest(f"stage.{SUBJECTS[0]}", 1000)
-        onset = next(e.onset for e in lives if e.kind == "live" and e.epoch == staged + 1)
+        lives = self.reader.latest(f"stage.{SUBJECTS[0]}.live", 1000)
+        onset = next(e.onset for e in lives if e.hop == staged + 1)
         away_s = _away_s(daemon)
         warm = away_s is not None
         first = (onset or 0.0) + (away_s or 0.0)
@@ -200,11 +198,11 @@ class KillRun:
             if [e.seq for e in entries] != list(range(len(entries))):
                 self._report.problems.append(f"{topic}: a number is missing")
         expected: dict[tuple[str, str, int], Estimate] = {
-            (e.kind, e.subject, e.epoch): e
+            (e.kind, e.subject, e.hop): e
             for e in reference(self._stretches, self._signal, self._stream, self._bundle)
         }
         for subject in SUBJECTS:
-            self._check_subject(subject, kept[f"stage.{subject}"], expected)
+            self._check_subject(subject, kept, expected)
 
     def _check_heard(self, kept: dict[str, list[Entry]]) -> None:
         payloads = {e.payload for entries in kept.values() for e in entries}
@@ -219,14 +217,13 @@ class KillRun:
     def _check_subject(
         self,
         subject: str,
-        entries: list[Entry],
+        kept: dict[str, list[Entry]],
         expected: dict[tuple[str, str, int], Estimate],
     ) -> None:
         report = self._report
         for kind in ("live", "final"):
-            messages = [
-                m for e in entries if e.kind == kind and isinstance(m := e.message, StageMessage)
-            ]
+            entries = kept[f"stage.{subject}.{kind}"]
+            messages = [m for e in entries if isinstance(m := e.message, StageMessage)]
             if [m.epoch for m in messages] != list(range(len(messages))):
                 report.problems.append(f"{subject}: a {kind} epoch is missing or came twice")
             for message in messages:

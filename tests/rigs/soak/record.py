@@ -16,7 +16,7 @@ from daemon.messages import StageMessage
 from tools.client.subscriber import Received
 
 Rows = NDArray[np.int64]
-"""(n_messages, 2): `seq`, and twice the epoch plus 1 where it is final."""
+"""(n_messages, 2): twice `seq` and twice the epoch, each plus 1 where it is final."""
 
 
 @dataclass(slots=True)
@@ -28,7 +28,8 @@ class Heard:
     def add(self, message: StageMessage) -> None:
         """Take a message."""
         values = self._values.setdefault(message.subject, array("q"))
-        values.extend((message.seq, 2 * message.epoch + (message.kind == "final")))
+        is_final = message.kind == "final"
+        values.extend((2 * message.seq + is_final, 2 * message.epoch + is_final))
 
     def add_all(self, received: Iterable[Received]) -> int:
         """Take what a subscriber received; return the newest live epoch among it, -1: none."""
@@ -40,10 +41,9 @@ class Heard:
                     newest = max(newest, each.message.epoch)
         return newest
 
-    def last_seq(self, subject: str) -> int:
-        """Return the highest number of a subject's messages; -1: none."""
-        rows = self.rows(subject)
-        return int(rows[:, 0].max()) if len(rows) else -1
+    def count(self, subject: str) -> int:
+        """Return how many different messages of a subject there are."""
+        return len(np.unique(self.rows(subject)[:, 0]))
 
     def rows(self, subject: str) -> Rows:
         """Return a subject's messages."""
@@ -52,17 +52,19 @@ class Heard:
 
 def read_journal(path: Path, subject: str) -> Rows:
     """Return a subject's messages as they are in the file, without the daemon's own reader."""
-    sql = "SELECT seq, 2 * epoch + (kind = 'final') FROM message WHERE topic = ? ORDER BY seq"
+    sql = "SELECT 2 * seq + ?, 2 * hop + ? FROM message WHERE topic = ? ORDER BY seq"
+    found = []
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-        found = db.execute(sql, (f"stage.{subject}",)).fetchall()
+        for is_final, kind in enumerate(("live", "final")):
+            found += db.execute(sql, (is_final, is_final, f"stage.{subject}.{kind}")).fetchall()
     return np.array(found, np.int64).reshape(-1, 2)
 
 
 def newest_epoch(path: Path, subject: str) -> int:
     """Return a subject's newest live epoch in the journal; -1: none."""
-    sql = "SELECT epoch FROM message WHERE topic = ? AND kind = 'live' ORDER BY seq DESC LIMIT 1"
+    sql = "SELECT hop FROM message WHERE topic = ? ORDER BY seq DESC LIMIT 1"
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-        found = db.execute(sql, (f"stage.{subject}",)).fetchone()
+        found = db.execute(sql, (f"stage.{subject}.live",)).fetchone()
     return -1 if found is None else int(found[0])
 
 
@@ -119,8 +121,9 @@ def _doubled(rows: Rows) -> int:
 
 
 def _missing(rows: Rows) -> int:
-    """Return how many numbers from 0 to the highest one are not there."""
-    return int(rows[:, 0].max()) + 1 - len(np.unique(rows[:, 0])) if len(rows) else 0
+    """Return how many numbers from 0 to the highest one of each kind are not there."""
+    kinds = (rows[rows[:, 0] % 2 == is_final, 0] // 2 for is_final in (0, 1))
+    return sum(int(seqs.max()) + 1 - len(np.unique(seqs)) for seqs in kinds if len(seqs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +138,12 @@ class Silence:
 
 def longest_silence(path: Path, subjects: Iterable[str], expected: Mapping[str, int]) -> Silence:
     """Return the longest silences of some subjects, out of the journal."""
-    sql = "SELECT payload FROM message WHERE topic = ? AND kind = 'live' AND epoch < ? ORDER BY seq"
+    sql = "SELECT payload FROM message WHERE topic = ? AND hop < ? ORDER BY seq"
     wall = recording = 0.0
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
         for subject in subjects:
             before, unstaged = None, 0.0
-            for (payload,) in db.execute(sql, (f"stage.{subject}", expected[subject])):
+            for (payload,) in db.execute(sql, (f"stage.{subject}.live", expected[subject])):
                 message = msgspec.json.decode(payload, type=StageMessage)
                 now = datetime.fromisoformat(message.published_utc).timestamp()
                 wall = max(wall, now - (before or now))

@@ -96,7 +96,7 @@ def test_the_documented_example_asks_again_and_notices_a_dead_line(speaker):
             documented_example(network.endpoint, breaking.endpoint).replace("5000", "500"), example
         )
         with example["context"], example["live"], example["past"]:
-            following = example["follow"]("stage.m1")
+            following = example["follow"]("stage.m1.live")
             for n in (3, PIECE + 7):
                 first = len(speaker.said)
                 speaker.say(*speaker.stages(first, first + n))
@@ -114,7 +114,7 @@ def test_the_client_finds_its_way_back(speaker, networks, monkeypatch):
     with CatchUpClient(networks[1].endpoint) as client:
         networks[1].unplug()
         with pytest.raises(catchup.NoAnswerError):
-            list(client.fetch("stage.m1"))
+            list(client.fetch("stage.m1.live"))
         networks[1].plug_in()
         monkeypatch.setattr(catchup, "_ANSWER_S", TIMEOUT_S)
-        assert len(list(client.fetch("stage.m1"))) == 10
+        assert len(list(client.fetch("stage.m1.live"))) == 10

@@ -14,7 +14,6 @@ import pytest
 from rich.console import Console
 
 from daemon.errors import AddressError
-from daemon.messages import topic_of
 from daemon.sockets.catchup import PIECE
 from tests.rigs.lsl import ROOT
 from tests.support.nights import EVENING, iso, stage, state
@@ -53,8 +52,8 @@ def test_who_joins_late_and_wants_all_gets_all(speaker):
         heard = hear(speaker, follower, is_seq(last))
         speaker.say(*speaker.stages(last + 1, last + 3))
         heard += hear(speaker, follower, is_seq(last + 2))
-    stages = [m for m in heard if topic_of(m) == "stage.m1"]
-    assert plain(stages) == plain(m for m in speaker.said if topic_of(m) == "stage.m1")
+    stages = [m for m in heard if m.topic == "stage.m1.live"]
+    assert plain(stages) == plain(m for m in speaker.said if m.topic == "stage.m1.live")
     assert [m.replayed for m in stages] == [True] * (last + 1) + [False] * 2
     assert follower.n_missed == 0
     assert follower.fetched == last
@@ -71,7 +70,6 @@ def test_who_joins_late_may_begin_with_a_time_of_an_earlier_run(path):
     with Speaker(path, "monday") as speaker:
         speaker.say(*speaker.stages(0, 60))
     with Speaker(path, "tuesday") as speaker:
-        speaker.publisher.number_from({"stage.m1": 60}, 0)
         speaker.say(*speaker.stages(60, 100))
         since = datetime.fromtimestamp(EVENING + 30, UTC)
         with follow(speaker, start=Start(since=since)) as follower:
@@ -102,9 +100,9 @@ def test_a_sleeper_ends_with_the_same_record(path, high_water_mark):
         speaker.say(*(stage(seq, "m2") for seq in range(1, 50)), state(1))
         speaker.beat()  # which is lost, too, perhaps
         heard += _wake(speaker, sleeper)
-    for topic in ("stage.m1", "stage.m2", "stream.cage"):
-        mine = [m for m in heard if topic_of(m) == topic]
-        assert plain(mine) == plain(m for m in speaker.said if topic_of(m) == topic), topic
+    for topic in ("stage.m1.live", "stage.m2.live", "stream.cage"):
+        mine = [m for m in heard if m.topic == topic]
+        assert plain(mine) == plain(m for m in speaker.said if m.topic == topic), topic
     assert sleeper.n_missed == 0
     assert sleeper.fetched > 1000
 
@@ -112,7 +110,7 @@ def test_a_sleeper_ends_with_the_same_record(path, high_water_mark):
 def _wake(speaker, sleeper):
     """Read until everything is there; nothing more is said but the heartbeat."""
     heard, deadline = [], time.monotonic() + TIMEOUT_S
-    newest = speaker.publisher.newest
+    newest = speaker.newest
     while any(sleeper._next.get(topic, 0) <= seq for topic, seq in newest.items()):
         assert time.monotonic() < deadline, speaker.journal.problem
         heard += [received.message for received in sleeper.receive(0.05)]
@@ -143,7 +141,6 @@ def test_after_a_restart_the_numbers_go_on(path):
             speaker.say(*speaker.stages(3, 6), aloud=False)
             speaker.stack.close()
             with Speaker(path, "after", binds=binds) as restarted:
-                restarted.publisher.number_from({"stage.m1": 6}, 0)
                 restarted.say(*restarted.stages(6, 9))
                 heard += hear(restarted, follower, is_seq(8))
     assert [m.seq for m in heard] == list(range(9))
@@ -181,7 +178,7 @@ def test_what_the_journal_lost_is_counted_as_missed(speaker):
     with follow(speaker, start=Start(first=0)) as follower:
         heard = hear(speaker, follower, is_seq(19))
     assert [m.seq for m in heard] == [*range(5), *range(8, 20)]
-    assert follower.missed == {"stage.m1": 3}
+    assert follower.missed == {"stage.m1.live": 3}
 
 
 def test_a_message_damaged_in_the_journal_is_missed_and_the_others_come(speaker, path):
@@ -191,7 +188,7 @@ def test_a_message_damaged_in_the_journal_is_missed_and_the_others_come(speaker,
     with follow(speaker, start=Start(first=0)) as follower:
         heard = hear(speaker, follower, is_seq(19))
     assert [m.seq for m in heard] == [k for k in range(20) if k not in (3, 18)]
-    assert follower.missed == {"stage.m1": 2}
+    assert follower.missed == {"stage.m1.live": 2}
 
 
 def test_what_is_not_in_the_journal_yet_is_waited_for(speaker):
@@ -205,7 +202,7 @@ def test_what_is_not_in_the_journal_yet_is_waited_for(speaker):
         speaker.say(messages[8], aloud=True)
         while len(heard) < 9:
             heard += [received.message for received in follower.receive(0.05)]
-            speaker.beat({"stage.m1": 8})
+            speaker.beat({"stage.m1.live": 8})
     assert [m.seq for m in heard] == list(range(9))
     assert follower.n_missed == 0
 
@@ -217,19 +214,19 @@ def test_where_nobody_answers_the_topic_goes_on_in_the_end(speaker, monkeypatch)
         speaker.say(*speaker.stages(0, 2), *speaker.stages(5, 7))
         heard = hear(speaker, follower, is_seq(6))
     assert [m.seq for m in heard] == [0, 1, 5, 6]
-    assert follower.missed == {"stage.m1": 3}
+    assert follower.missed == {"stage.m1.live": 3}
     assert "expected an answer from tcp://127.0.0.1:9" in follower.problem
 
 
 def test_the_client_says_what_it_cannot_have(speaker, monkeypatch):
     monkeypatch.setattr("tools.client.catchup._ANSWER_S", 0.01)
     with CatchUpClient(NOBODY) as client, pytest.raises(CatchUpError, match="expected an answer"):
-        list(client.fetch("stage.m1"))
+        list(client.fetch("stage.m1.live"))
     monkeypatch.undo()
     with CatchUpClient(speaker.binds[1]) as client:
-        assert list(client.fetch("stage.m1")) == []
+        assert list(client.fetch("stage.m1.live")) == []
         with pytest.raises(CatchUpError, match=r"expected message 3 in .* found none"):
-            list(client.fetch("stage.m1", last=3))
+            list(client.fetch("stage.m1.live", last=3))
         with pytest.raises(CatchUpError, match="expected a request"):
             list(client.fetch("x" * 300))
 
@@ -249,7 +246,7 @@ def test_the_documented_example_gets_every_message_once(speaker):
     exec(code, example)
     with example["context"], example["live"], example["past"]:
         speaker.publisher.serve(TIMEOUT_S)
-        following = example["follow"]("stage.m1")
+        following = example["follow"]("stage.m1.live")
         heard = list(islice(following, PIECE + 10))
         speaker.say(*speaker.stages(PIECE + 10, PIECE + 12), aloud=False)
         speaker.say(*speaker.stages(PIECE + 12, PIECE + 13))

@@ -11,7 +11,6 @@ import pytest
 from rich.console import Console
 
 from daemon.config import parse_config
-from daemon.messages import topic_of
 from models.recordings.agreement import compare
 from models.stages import MOUSE
 from tests.support.bundles import TINY, make_bundle
@@ -104,7 +103,7 @@ def collect(epochs, kind="live"):
     collector = Collector({"m1": TRUTH["m1"]})
     for epoch in epochs:
         message = stage_message(epoch, kind=kind, epoch=epoch)
-        collector.add(Received(topic_of(message), message, time.time(), time.monotonic()))
+        collector.add(Received(message.topic, message, time.time(), time.monotonic()))
     return collector
 
 
@@ -133,7 +132,7 @@ def test_an_epoch_that_never_came_counts_as_unscored():
 def test_latency_is_until_the_receipt():
     message = stage_message(0, latency_s=0.25, published_utc="1970-01-01T00:00:10.000000+00:00")
     collector = Collector(TRUTH)
-    collector.add(Received(topic_of(message), message, 10.5, 0.0))
+    collector.add(Received(message.topic, message, 10.5, 0.0))
     assert collector.latencies_s == pytest.approx([0.75])
 
 

@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 
 from daemon.config import StagingConfig
-from daemon.restart import checkpoint
-from daemon.restart.checkpoint import (
-    Clocks,
+from daemon.lsl.inlet import Clocks
+from daemon.restart import resumption
+from daemon.restart.point import (
     decode_arrays,
     decode_state,
     encode_arrays,
     encode_state,
     fingerprint,
-    judge,
 )
+from daemon.restart.resumption import resume
 from models.signal.state import Adaptation, PipelineState
 from tests.support.signals import noise, pipeline, run, stream_config
 
@@ -31,7 +31,7 @@ NEXT = 150.0 - STATE.clock_shift  # onset of epoch 50, as the source's timestamp
 
 
 def test_state_and_arrays_come_back_as_they_were():
-    assert (BEFORE.fingerprint, BEFORE.sfreq, BEFORE.grid_epoch) == ("mark", 512.0, 10)
+    assert (BEFORE.fingerprint, BEFORE.sfreq, BEFORE.grid_hop) == ("mark", 512.0, 10)
     assert (BEFORE.origin, BEFORE.next_epoch, BEFORE.drift) == (100.0, 50, 1e-7)
     arrays = {
         "tokens": np.random.default_rng(0).normal(size=(2, 2, 5)).astype(np.float32),
@@ -50,64 +50,63 @@ def test_state_and_arrays_come_back_as_they_were():
 
 @pytest.mark.parametrize("away_s", [0.0, 3.4, 15.9, -0.3])
 def test_within_the_span_of_the_window_it_goes_on_in_the_same_grid(away_s):
-    verdict = judge(BEFORE, 512.0, Clocks(0.25, 1e9), NEXT + away_s, SPAN_S)
-    assert verdict.shift == 0.0
-    assert verdict.away_s == pytest.approx(away_s)
-    assert verdict.reason == f"resumed warm: {max(away_s, 0.0):.1f} s are missing"
+    found = resume(BEFORE, 512.0, Clocks(0.25, 1e9), NEXT + away_s, SPAN_S)
+    assert found.shift == 0.0
+    assert found.away_s == pytest.approx(away_s)
+    assert found.reason == f"resumed warm: {max(away_s, 0.0):.1f} s are missing"
     for name in ("origin", "next_epoch", "drift", "clock_shift"):
-        assert getattr(verdict.state, name) == getattr(STATE, name)
+        assert getattr(found.state, name) == getattr(STATE, name)
     for name in ("level", "seen_s", "averages", "averaged_s"):
-        found, expected = getattr(verdict.state.adaptation, name), getattr(LEARNT, name)
-        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(getattr(found.state.adaptation, name), getattr(LEARNT, name))
 
 
 @pytest.mark.parametrize(
     ("away_s", "why"), [(16.1, "16.1 s are missing, more than"), (-0.6, "went back by 0.7 s")]
 )
 def test_later_or_earlier_it_starts_cold(away_s, why):
-    verdict = judge(BEFORE, 512.0, Clocks(0.25, 1e9), NEXT + away_s, SPAN_S)
-    assert verdict.state is None
-    assert why in verdict.reason
+    found = resume(BEFORE, 512.0, Clocks(0.25, 1e9), NEXT + away_s, SPAN_S)
+    assert found.state is None
+    assert why in found.reason
 
 
 def test_epochs_that_were_given_up_do_not_count_as_time_gone_back():
     """A source that was silent: its next samples are older than the epochs not waited for."""
     silent = msgspec.structs.replace(BEFORE, newest=150.1 - 6.0)
-    verdict = judge(silent, 512.0, Clocks(0.25, 1e9), NEXT - 5.5, SPAN_S)
-    assert (verdict.state.next_epoch, verdict.shift) == (50, 0.0)
-    assert verdict.away_s == pytest.approx(-5.5)
-    assert verdict.reason == "resumed warm: 0.0 s are missing"
-    back = judge(silent, 512.0, Clocks(0.25, 1e9), NEXT - 6.6, SPAN_S)
+    found = resume(silent, 512.0, Clocks(0.25, 1e9), NEXT - 5.5, SPAN_S)
+    assert (found.state.next_epoch, found.shift) == (50, 0.0)
+    assert found.away_s == pytest.approx(-5.5)
+    assert found.reason == "resumed warm: 0.0 s are missing"
+    back = resume(silent, 512.0, Clocks(0.25, 1e9), NEXT - 6.6, SPAN_S)
     assert "went back by 0.7 s" in back.reason
     longer = msgspec.structs.replace(BEFORE, newest=100.0)
-    late = judge(longer, 512.0, Clocks(0.25, 1e9), NEXT - 16.1, SPAN_S)
+    late = resume(longer, 512.0, Clocks(0.25, 1e9), NEXT - 16.1, SPAN_S)
     assert "16.1 s late, more than the context window spans" in late.reason
 
 
 def test_the_time_of_day_may_be_set_while_it_was_away():
-    verdict = judge(BEFORE, 512.0, Clocks(0.25, 1e9 + 3600), NEXT + 1, SPAN_S)
-    assert (verdict.shift, verdict.away_s) == (0.0, pytest.approx(1.0))
+    found = resume(BEFORE, 512.0, Clocks(0.25, 1e9 + 3600), NEXT + 1, SPAN_S)
+    assert (found.shift, found.away_s) == (0.0, pytest.approx(1.0))
 
 
 def test_a_source_whose_clock_restarted_is_brought_in_line_by_the_time_of_day():
     clocks = Clocks(offset=80.25, utc_offset=1e9 + 140.0)  # its clock now is 140 s behind
     first = 150.0 - 140.0 + 5.0
-    verdict = judge(BEFORE, 512.0, clocks, first, SPAN_S)
-    assert verdict.shift == -140.0
-    assert verdict.away_s == pytest.approx(5.0)
-    assert (verdict.state.origin, verdict.state.clock_shift) == (-40.0, 0.0)
+    found = resume(BEFORE, 512.0, clocks, first, SPAN_S)
+    assert found.shift == -140.0
+    assert found.away_s == pytest.approx(5.0)
+    assert (found.state.origin, found.state.clock_shift) == (-40.0, 0.0)
 
 
 def test_after_this_machine_booted_the_source_s_clock_may_be_the_same(monkeypatch):
-    monkeypatch.setattr(checkpoint, "boot_id", lambda: "another")
-    same = judge(BEFORE, 512.0, Clocks(-4e4, 1e9 + 0.2), NEXT + 5, SPAN_S)
+    monkeypatch.setattr(resumption, "boot_id", lambda: "another")
+    same = resume(BEFORE, 512.0, Clocks(-4e4, 1e9 + 0.2), NEXT + 5, SPAN_S)
     assert (same.shift, same.away_s) == (0.0, pytest.approx(5.0))
-    both = judge(BEFORE, 512.0, Clocks(0.25, 1e9 + 140.0), 150.0 - 140.0 + 5.0, SPAN_S)
+    both = resume(BEFORE, 512.0, Clocks(0.25, 1e9 + 140.0), 150.0 - 140.0 + 5.0, SPAN_S)
     assert (both.shift, both.away_s) == (-140.0, pytest.approx(5.0))
 
 
 def test_another_rate_begins_without_the_tracked_one():
-    assert judge(BEFORE, 500.0, Clocks(0.25, 1e9), NEXT, SPAN_S).state.drift == 0.0
+    assert resume(BEFORE, 500.0, Clocks(0.25, 1e9), NEXT, SPAN_S).state.drift == 0.0
 
 
 def test_the_fingerprint_is_of_all_that_gives_meaning():
@@ -154,9 +153,9 @@ def test_a_restart_after_epochs_were_given_up_stays_in_the_grid():
     state = before[-1].after
     assert len(before) > 9
     mark = encode_state("mark", 512.0, 0, Clocks(0.0, 1e9), 1.0, state)
-    verdict = judge(decode_state(mark), 512.0, Clocks(0.0, 1e9), float(times[cut]), SPAN_S)
+    found = resume(decode_state(mark), 512.0, Clocks(0.0, 1e9), float(times[cut]), SPAN_S)
     after = pipeline()
-    after.recall(verdict.state)
+    after.recall(found.state)
     batches = run(after, data[cut:], times[cut:], [300])
     assert [b.epoch for b in batches] == list(range(len(before), 20))
     assert [b.onset for b in batches] == [1000.0 + b.epoch for b in batches]
