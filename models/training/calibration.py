@@ -65,12 +65,9 @@ def _read_live(
     )
     logits, seen = zip(*((x[:, :, -1], mask[:, -1]) for x, mask in parts), strict=True)
     newest = np.concatenate(seen)
-    mixed = newest.any(-1) & (model.spec.pathway_for(newest) == 0)
-    return (
-        np.concatenate(logits),
-        subject.stages[::every],
-        np.concatenate([mixed[:, None], newest], axis=-1),
-    )
+    answered = model.spec.readable(newest)
+    answered[:, 0] &= model.spec.pathway_for(newest) == 0
+    return np.concatenate(logits), subject.stages[::every], answered
 
 
 def _fit(logits: NDArray[np.float32], stages: NDArray[np.int64]) -> float:

@@ -101,7 +101,7 @@ def read_all(
 def as_answered(
     spec: ModelSpec, probabilities: NDArray[np.float32], usable: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Return what the daemon answers of epochs, (n, 1 + M, S), NaN where it answers nothing.
+    """Return what the daemon answers of epochs, (n, n_pathways, S), NaN where it answers nothing.
 
     In the place of the mixed pathway stands what the daemon reads: see `ModelSpec.pathway_for`.
     Where nothing is usable it says ART or UNKNOWN. A single pathway has no answer to an epoch
@@ -109,13 +109,12 @@ def as_answered(
 
     Args:
         spec: the model.
-        probabilities: (n, 1 + M, S), of the epoch's slot.
+        probabilities: (n, n_pathways, S), of the epoch's slot.
         usable: (n, M).
     """
     answers = probabilities.copy()
     answers[:, 0] = probabilities[np.arange(len(usable)), spec.pathway_for(usable)]
-    answers[~usable.any(-1), 0] = np.nan
-    answers[:, 1:][~usable] = np.nan
+    answers[~spec.readable(usable)] = np.nan
     return answers
 
 
