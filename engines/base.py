@@ -65,7 +65,7 @@ class Engine(ABC):
             rows: (n,), each row at most once.
             valid: (n, n_modalities); False masks this slot's key of that modality for as long
                 as it is in the window. The epoch's samples then do not matter.
-            unimodal: also read the pathways of the single modalities.
+            unimodal: also read the pathways of the single modalities, if the model has such.
 
         Returns:
             Probabilities (n, n_pathways, n_context, n_stages), a new array: the pathway axis is

@@ -93,7 +93,10 @@ def _decode(content: bytes, file: Path) -> BundleManifest:
     try:
         found = msgspec.json.decode(content, type=_Format).format
         if found != BUNDLE_FORMAT:
-            raise BundleError(f"{file}: expected bundle format {BUNDLE_FORMAT}, found {found}")
+            raise BundleError(
+                f"{file}: expected bundle format {BUNDLE_FORMAT}, found {found}: make it anew with "
+                "`hypnod train` or `hypnod import`, or use the hypnod that made it"
+            )
         return msgspec.json.decode(content, type=BundleManifest)
     except (msgspec.DecodeError, SpecError, UnicodeDecodeError) as error:
         raise BundleError(f"{file}: expected a bundle manifest, found: {error}") from error

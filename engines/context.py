@@ -23,10 +23,9 @@ class ContextWindow:
 
     def __init__(self, spec: ModelSpec, n_rows: int, hops_per_epoch: int = 1) -> None:
         self.n_rows = n_rows
-        self.n_slots = (spec.n_context - 1) * hops_per_epoch + 1
-        self._tokens = np.zeros(
-            (n_rows, self.n_slots, spec.n_modalities, spec.token_size), np.float32
-        )
+        self.n_slots = spec.ring_length(hops_per_epoch)
+        self._spec = spec
+        self._tokens = np.zeros((n_rows, self.n_slots, *spec.token_shape), np.float32)
         self._mask = np.zeros((n_rows, self.n_slots, spec.n_modalities), bool)
         self._next = np.zeros(n_rows, np.intp)
         self._before = -hops_per_epoch * np.arange(spec.n_context - 1, 0, -1)
@@ -49,7 +48,7 @@ class ContextWindow:
         return self._next[rows]
 
     def tokens(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Return the tokens `before` the next, (n, n_context - 1, n_modalities, token_size)."""
+        """Return the tokens `before` the next, (n, n_context - 1, *token_shape)."""
         return self._tokens[rows[:, None], self.before(rows)]
 
     def mask(self, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -63,11 +62,11 @@ class ContextWindow:
 
         Args:
             rows: (n,), each row at most once.
-            tokens: (n, n_modalities, token_size); those not valid are stored as zeros.
+            tokens: (n, *token_shape); those not valid are stored as zeros.
             valid: (n, n_modalities).
         """
         slots = self._next[rows]
-        self._tokens[rows, slots] = np.where(valid[..., None], tokens, np.float32(0))
+        self._tokens[rows, slots] = np.where(self._spec.token_valid(valid), tokens, np.float32(0))
         self._mask[rows, slots] = valid
         self._next[rows] = (slots + 1) % self.n_slots
 

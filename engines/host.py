@@ -42,7 +42,7 @@ class ContextEngine(Engine):
 
         Returns:
             Probabilities (n, n_pathways, n_context, n_stages) and the newest epoch's tokens
-            (n, n_modalities, token_size).
+            (n, *token_shape).
         """
 
     def step(
@@ -57,20 +57,19 @@ class ContextEngine(Engine):
         self.check_inputs(epochs, rows, valid)
         spec, n = self.spec, len(rows)
         mask = np.concatenate([self._context.mask(rows), valid[:, None]], axis=1)
-        readable: NDArray[np.bool_] = np.logical_or.reduce(mask, axis=1)  # (n, n_modalities)
+        readable = spec.readable(np.logical_or.reduce(mask, axis=1))  # (n, n_pathways)
         n_pathways = len(spec.pathways) if unimodal else 1
         shape = (n, n_pathways, spec.n_context, len(spec.stages))
         answer = np.full(shape, np.nan, np.float32)
-        newest = np.zeros((n, spec.n_modalities, spec.token_size), np.float32)
-        run = readable.any(axis=1)
+        newest = np.zeros((n, *spec.token_shape), np.float32)
+        run = readable[:, 0]
         if run.any():
             some = slice(None) if run.all() else run  # a view where nothing need be left out
             epochs = np.where(valid[..., None], epochs, np.float32(0))[some]
             answer[some], newest[some] = self._read(epochs, rows[some], mask[some], unimodal)
             if not (np.isfinite(answer[some, 0]).all() and np.isfinite(newest).all()):
                 raise EngineError(f"{self.name}: expected finite probabilities, found NaN")
-        if unimodal:
-            answer[:, 1:][~readable] = np.nan
+        answer[~readable[:, :n_pathways]] = np.nan
         self._context.append(rows, newest, valid)
         return answer
 
@@ -116,13 +115,13 @@ class HostEngine(ContextEngine):
 
         Args:
             epochs: (n, n_modalities, n_times), zeros where not valid.
-            tokens: (n, n_context - 1, n_modalities, token_size), oldest first.
+            tokens: (n, n_context - 1, *token_shape), oldest first.
             mask: (n, n_context, n_modalities), newest last; no row is masked throughout.
             unimodal: also read the single modalities.
 
         Returns:
             Probabilities (n, n_pathways, n_context, n_stages) and the newest epoch's tokens
-            (n, n_modalities, token_size).
+            (n, *token_shape).
         """
 
     def _read(

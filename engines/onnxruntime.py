@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from engines.bundle import Bundle
 from engines.errors import BundleError, EngineError
 from engines.host import HostEngine
+from models.graphs import step_inputs, step_outputs
 
 # ONNX Runtime reports its use to its makers unless told not to before it is loaded.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -21,8 +22,6 @@ _SILENT = 4  # what fails is raised as well
 _PER_CALL = 32
 """Subjects of each thread in one call of the network: with more, each takes longer, for 256 in one
 call on one thread by a tenth (docs/engines.md, `hypnod bench --many`)."""
-_INPUTS = {"epochs", "tokens", "mask", "unimodal"}
-_OUTPUTS = {"mixed", "single", "token"}
 
 
 class OnnxRuntimeEngine(HostEngine):
@@ -82,8 +81,11 @@ class OnnxRuntimeEngine(HostEngine):
         mask: NDArray[np.bool_],
         unimodal: bool,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        feed = {"epochs": epochs, "tokens": tokens, "mask": mask, "unimodal": np.array(unimodal)}
-        names = ["token", "mixed", "single"] if unimodal else ["token", "mixed"]
+        feed = {"epochs": epochs, "tokens": tokens, "mask": mask}
+        names = ["token", "mixed"]
+        if len(self.spec.pathways) > 1:
+            feed["unimodal"] = np.array(unimodal)
+            names += ["single"] if unimodal else []
         try:
             token, mixed, *single = self._session.run(names, feed)
         except Exception as error:  # its exceptions have no common base of their own
@@ -120,23 +122,22 @@ def open_session(file: Path, threads: int) -> onnxruntime.InferenceSession:
 
 def _check_signature(bundle: Bundle, session: onnxruntime.InferenceSession) -> None:
     """Raise BundleError where the network's inputs and outputs are not those of a step."""
-    inputs = {value.name: value.shape for value in session.get_inputs()}
-    outputs = {value.name: value.shape for value in session.get_outputs()}
-    for what, expected, found in (("inputs", _INPUTS, inputs), ("outputs", _OUTPUTS, outputs)):
-        if found.keys() != expected:
+    spec = bundle.spec
+    shapes: dict[str, list[int | str]] = {}
+    for what, expected, values in (
+        ("inputs", step_inputs(spec), session.get_inputs()),
+        ("outputs", step_outputs(spec), session.get_outputs()),
+    ):
+        found = {value.name: value.shape for value in values}
+        if found.keys() != expected.keys():
             raise BundleError(
                 f"{bundle.step_file}: expected the {what} {', '.join(sorted(expected))}, "
                 f"found {', '.join(sorted(found))}"
             )
-    spec = bundle.spec
-    sizes = {
-        "epochs": [spec.n_modalities, spec.n_times],
-        "tokens": [spec.n_context - 1, spec.n_modalities, spec.token_size],
-        "mask": [spec.n_context, spec.n_modalities],
-    }
-    for name, expected_shape in sizes.items():
-        if inputs[name][1:] != expected_shape:
+        shapes |= found
+    for name, port in step_inputs(spec).items():
+        if shapes[name][1:] != list(port.shape):
             raise BundleError(
-                f"{bundle.step_file}: expected {name} (B, {', '.join(map(str, expected_shape))}) "
-                f"as in its spec, found {inputs[name]}"
+                f"{bundle.step_file}: expected {name} ({', '.join(map(str, port.axes))}) "
+                f"as in its spec, found {shapes[name]}"
             )

@@ -3,24 +3,15 @@
 The only module of `engines/` that imports torch; it needs the extra `train`.
 """
 
-from typing import ClassVar, Protocol, cast
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from engines.bundle import Bundle
 from engines.host import HostEngine
 from models.weights import load_model
-
-
-class _Net(Protocol):
-    def encode(self, epochs: Tensor) -> Tensor: ...
-
-    def read(
-        self, tokens: Tensor, mask: Tensor, unimodal: bool
-    ) -> tuple[Tensor, Tensor | None]: ...
 
 
 class TorchEngine(HostEngine):
@@ -40,7 +31,7 @@ class TorchEngine(HostEngine):
     ) -> None:
         super().__init__(bundle.spec, n_rows, hops_per_epoch)
         torch.set_num_threads(threads)
-        self._model = cast(_Net, load_model(bundle.path))
+        self._model = load_model(bundle.path)
 
     @property
     def description(self) -> str:
@@ -58,9 +49,10 @@ class TorchEngine(HostEngine):
         mask: NDArray[np.bool_],
         unimodal: bool,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        pathways = self.spec.pathways if unimodal else self.spec.pathways[:1]
         with torch.inference_mode():
-            newest = self._model.encode(torch.from_numpy(epochs))
+            seen = torch.from_numpy(mask)
+            newest = self._model.encode(torch.from_numpy(epochs), seen[:, -1])
             window = torch.cat([torch.from_numpy(tokens), newest[:, None]], dim=1)
-            mixed, single = self._model.read(window, torch.from_numpy(mask), unimodal)
-            logits = mixed[:, None] if single is None else torch.cat([mixed[:, None], single], 1)
+            logits = torch.stack(self._model.read(window, seen, pathways), dim=1)
             return logits.softmax(-1).numpy(), newest.numpy()

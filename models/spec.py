@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import SpecError
-from models.stages import STAGE_SETS
+from models.stages import SPECIES, STAGE_SETS
 
+MODALITIES = ("eeg", "emg", "eog")
 MIXED = "mixed"
+"""The pathway that reads all modalities; every other one has the name of the one it reads."""
 
 Hyperparameter = bool | int | float | str
 
@@ -27,15 +29,20 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Everything about a model that code outside the network needs to know.
 
     Epochs are `(n_subjects, n_modalities, n_times) float32`, modalities in the order given
-    here; probabilities are `(…, n_stages)`, stages in the order given here.
+    here; probabilities are `(…, n_pathways, n_context, n_stages)`, pathways and stages in the
+    order given here.
     """
 
     model: str
-    """Name of the architecture: a module of `models/`."""
+    """Name of the architecture, one of `models.base.MODELS`."""
+    species: str
+    """Whose sleep it stages: mouse, human."""
     stages: tuple[str, ...]
     """The closed stage set."""
     modalities: tuple[str, ...]
     """What the channels of a subject are: eeg, emg, eog."""
+    pathways: tuple[str, ...]
+    """What can be read of a window: mixed, then those modalities that can be read alone."""
     bands: tuple[Band, ...]
     """The filter of each modality."""
     sfreq: float
@@ -44,8 +51,9 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Length of an epoch, s."""
     n_context: int
     """Epochs in the context window (the paper's N)."""
-    token_size: int
-    """Length of an epoch token of one modality."""
+    token_shape: tuple[int, ...]
+    """Of what an epoch is encoded to: (n_modalities, D) where each modality has a token of its
+    own, (D,) where one is for the whole epoch."""
     amplitude: Literal["robust", "sd"] = "robust"
     """What the running amplitude of a channel is: robust, from the median |x| of its epochs; sd,
     the standard deviation, for weights trained on signals that were divided by theirs."""
@@ -57,17 +65,30 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Hyperparameters of the architecture."""
 
     def __post_init__(self) -> None:
+        _check_known("species", (self.species,), SPECIES)
+        _check_known("modalities", self.modalities, MODALITIES)
         if self.stages not in STAGE_SETS:
             sets = " or ".join("/".join(s) for s in STAGE_SETS)
             raise SpecError(f"stages: expected {sets}, found {'/'.join(self.stages)}")
+        _check_known("pathways", self.pathways, (MIXED, *self.modalities))
+        if self.pathways[0] != MIXED:
+            raise SpecError(f"pathways: expected {MIXED} first, found {self.pathways[0]}")
         if len(self.bands) != len(self.modalities):
             raise SpecError(
                 f"bands: expected one for each of {len(self.modalities)} modalities, "
                 f"found {len(self.bands)}"
             )
-        for name in ("sfreq", "epoch_s", "n_context", "token_size", "normaliser_s", "clip"):
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        for name in ("sfreq", "epoch_s", "n_context", "normaliser_s", "clip"):
             if not getattr(self, name) > 0:
                 raise SpecError(f"{name}: expected more than 0, found {getattr(self, name)}")
+        *per_modality, size = self.token_shape or (0,)
+        if per_modality not in ([], [self.n_modalities]) or size < 1:
+            raise SpecError(
+                f"token_shape: expected ({self.n_modalities}, D) or (D,), found {self.token_shape}"
+            )
         if abs(self.sfreq * self.epoch_s - self.n_times) > 1e-6:
             raise SpecError(
                 f"expected epoch_s × sfreq to be a whole number of samples, "
@@ -85,9 +106,13 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         return len(self.modalities)
 
     @property
-    def pathways(self) -> tuple[str, ...]:
-        """Names along the pathway axis of an engine's answer: mixed, then each modality."""
-        return (MIXED, *self.modalities)
+    def context_s(self) -> float:
+        """Length of the context window, s."""
+        return self.n_context * self.epoch_s
+
+    def ring_length(self, hops_per_epoch: int) -> int:
+        """Return how many tokens a window spans, its first and last included, one a hop."""
+        return (self.n_context - 1) * hops_per_epoch + 1
 
     def pathway_for(self, valid: NDArray[np.bool_]) -> NDArray[np.intp]:
         """Return which pathway answers for epochs: its own where one modality alone is valid.
@@ -101,6 +126,40 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         own = [self.pathways.index(m) if m in self.pathways else 0 for m in self.modalities]
         alone = valid.sum(axis=-1) == 1
         return np.where(alone, np.array(own, np.intp)[valid.argmax(axis=-1)], 0)
+
+    def readable(self, valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which pathways have something to read.
+
+        Args:
+            valid: (…, n_modalities), of an epoch or anywhere in a window.
+
+        Returns:
+            (…, n_pathways): mixed reads any modality, another only its own.
+        """
+        own = [valid[..., self.modalities.index(p)] for p in self.pathways[1:]]
+        return np.stack([valid.any(axis=-1), *own], axis=-1)
+
+    def token_valid(self, valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return where tokens count, to broadcast to (…, *token_shape).
+
+        Args:
+            valid: (…, n_modalities).
+
+        Returns:
+            (…, n_modalities, 1), or (…, 1) of one token for the whole epoch, which counts where
+            any modality is valid.
+        """
+        if len(self.token_shape) == 1:
+            return np.logical_or.reduce(valid, axis=-1, keepdims=True)
+        return valid[..., None]
+
+
+def _check_known(what: str, found: tuple[str, ...], known: tuple[str, ...]) -> None:
+    """Raise SpecError unless there are some, all of them known and each but once."""
+    if not found or len({*found} & {*known}) < len(found):
+        raise SpecError(
+            f"{what}: expected some of {', '.join(known)}, found {', '.join(found) or 'none'}"
+        )
 
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -178,7 +237,7 @@ class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             )
 
 
-BUNDLE_FORMAT = 1
+BUNDLE_FORMAT = 2
 STEP_FILE = "step.onnx"
 FULL_FILE = "full.onnx"
 WEIGHTS_FILE = "weights.safetensors"

@@ -16,6 +16,7 @@ from models.errors import RecordingError
 MOUSE = ("Wake", "NREM", "REM")
 HUMAN = ("W", "N1", "N2", "N3", "REM")
 STAGE_SETS = (MOUSE, HUMAN)
+SPECIES = ("mouse", "human")
 
 ART = "ART"
 UNKNOWN = "UNKNOWN"

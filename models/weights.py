@@ -1,6 +1,5 @@
 """A net's weights on disk, as safetensors: nothing in the file can run code."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -9,26 +8,22 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from models.errors import SpecError, WeightsError
-from models.sdreamer import net as sdreamer
-from models.sdreamer.net import SDreamer
+from models.base import Model, part_of
+from models.errors import WeightsError
 from models.spec import SPEC_FILE, WEIGHTS_FILE, BundleManifest, ModelSpec
 
-_BUILDERS: dict[str, Callable[[ModelSpec], SDreamer]] = {"sdreamer": sdreamer.build}
 
-
-def build_model(spec: ModelSpec) -> SDreamer:
+def build_model(spec: ModelSpec) -> Model:
     """Return a new net of `spec`.
 
     Raises:
-        SpecError: no net has this name, or its hyperparameters do not fit.
+        SpecError: there is no such model, or its hyperparameters do not fit.
     """
-    if spec.model not in _BUILDERS:
-        raise SpecError(f"model: expected one of {', '.join(_BUILDERS)}, found {spec.model!r}")
-    return _BUILDERS[spec.model](spec)
+    model: Model = part_of(spec.model, "net").build(spec)
+    return model
 
 
-def load_model(bundle_dir: Path) -> SDreamer:
+def load_model(bundle_dir: Path) -> Model:
     """Return the net of a bundle, in eval mode; the files' hashes are not checked here.
 
     Raises:

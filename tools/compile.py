@@ -73,7 +73,7 @@ def compile_plan(
         precision=precision.value,
         compute_capability=capability,
         n_rows=subjects,
-        n_slots=(opened.spec.n_context - 1) * hops + 1,
+        n_slots=opened.spec.ring_length(hops),
         driver=driver,
     )
     with _Bars(console) as bars:

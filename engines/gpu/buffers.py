@@ -9,52 +9,32 @@ is said by indices, which are data, so that rows advance independently under one
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import prod
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from engines.context import ContextWindow
+from models.graphs import BATCH, Ports, ring_step_inputs, ring_step_outputs
 from models.spec import ModelSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Buffer:
-    """One input or output of a tick."""
-
-    shape: tuple[int, ...]
-    """Of one subject."""
-    dtype: DTypeLike
-    """Of its numbers."""
-
-    def n_bytes(self, batch: int) -> int:
-        """Return its size for so many subjects."""
-        return batch * prod(self.shape) * np.dtype(self.dtype).itemsize
-
-
-def input_buffers(spec: ModelSpec) -> dict[str, Buffer]:
+def input_buffers(spec: ModelSpec) -> Ports:
     """Return what is copied to the GPU in each tick, by the network's names."""
-    return {
-        "epochs": Buffer((spec.n_modalities, spec.n_times), np.float32),
-        "mask": Buffer((spec.n_context, spec.n_modalities), np.bool_),
-        "before": Buffer((spec.n_context - 1,), np.int64),
-        "newest": Buffer((1,), np.int64),
-    }
+    return _of_a_tick(ring_step_inputs(spec))
 
 
-def output_buffers(spec: ModelSpec) -> dict[str, Buffer]:
+def output_buffers(spec: ModelSpec) -> Ports:
     """Return what is copied from the GPU in each tick, by the network's names."""
-    shape = (len(spec.pathways), spec.n_context, len(spec.stages))
-    return {
-        "probabilities": Buffer(shape, np.float32),
-        "token": Buffer((spec.n_modalities, spec.token_size), np.float32),
-    }
+    return _of_a_tick(ring_step_outputs(spec))
+
+
+def _of_a_tick(ports: Ports) -> Ports:
+    return {name: port for name, port in ports.items() if port.first == BATCH}
 
 
 def token_bytes(spec: ModelSpec) -> int:
     """Return the size of one slot of the ring."""
-    return output_buffers(spec)["token"].n_bytes(1)
+    return ring_step_inputs(spec)["ring"].n_bytes(1)
 
 
 def bucket_sizes(n_rows: int) -> tuple[int, ...]:

@@ -6,17 +6,9 @@ index, writes the newest token into it, and computes every pathway, since what t
 save costs a GPU nothing. TensorRT builds networks in the precision that their tensors have
 (strong typing), so the precision is chosen here as well.
 
-    epochs        (B, M, T) float32     newest epochs, zeros where not valid
-    mask          (B, N, M) bool        keys of the window, newest last
-    before        (B, N-1) int64        where in the ring the slots before the newest are
-    newest        (B, 1) int64          where in the ring the newest token goes
-    ring          (R, M, D) float32     all tokens of all rows
-    probabilities (B, P, N, S) float32  of every pathway
-    token         (B, M, D) float32     the newest tokens, zeros where not valid
-    ring_out      (R, M, D) float32     the ring with the newest tokens
-
-Inputs and outputs are float32 in every precision: a context window can then move to another
-engine. Needs the package `onnx`, which the extras `tensorrt` and `tensorrt-rtx` bring.
+`models.graphs` names the inputs and outputs. They are float32 in every precision: a context window
+can then move to another engine. Needs the package `onnx`, which the extras `tensorrt` and
+`tensorrt-rtx` bring.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,14 +24,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from engines.bundle import Bundle
 from engines.errors import BundleError
+from models.graphs import ring_step_inputs, ring_step_outputs
 from models.spec import ModelSpec
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 """tf32 is the network of fp32, built to multiply with 10 bits of mantissa."""
-
-INPUTS = ("epochs", "mask", "before", "newest", "ring")
-OUTPUTS = ("probabilities", "token", "ring_out")
 
 _LOW: dict[Precision, tuple[int, DTypeLike]] = {
     "fp16": (TensorProto.FLOAT16, np.float16),
@@ -63,7 +53,8 @@ def derive_network(bundle: Bundle, precision: Precision) -> bytes:
     """
     model = _load(bundle.step_file)
     graph = model.graph
-    _take_branch(graph, bundle)
+    if len(bundle.spec.pathways) > 1:
+        _take_branch(graph, bundle)
     if precision in _LOW:
         _lower(model, precision)
     _keep_ring(graph, bundle.spec)
@@ -173,17 +164,6 @@ def _lower(model: onnx.ModelProto, precision: Precision) -> None:
 
 def _keep_ring(graph: onnx.GraphProto, spec: ModelSpec) -> None:
     """Read the window out of the ring and write the newest token into it."""
-    N, M, D = spec.n_context, spec.n_modalities, spec.token_size
-    shapes: dict[str, tuple[int, list[str | int]]] = {
-        "epochs": (_FLOAT, ["B", M, spec.n_times]),
-        "mask": (TensorProto.BOOL, ["B", N, M]),
-        "before": (TensorProto.INT64, ["B", N - 1]),
-        "newest": (TensorProto.INT64, ["B", 1]),
-        "ring": (_FLOAT, ["R", M, D]),
-        "probabilities": (_FLOAT, ["B", 1 + M, N, len(spec.stages)]),
-        "token": (_FLOAT, ["B", M, D]),
-        "ring_out": (_FLOAT, ["R", M, D]),
-    }
     for node in graph.node:  # its token is the encoder's; what goes out is zero where not valid
         for names in (node.input, node.output):
             names[:] = ["encoded" if name == "token" else name for name in names]
@@ -191,23 +171,45 @@ def _keep_ring(graph: onnx.GraphProto, spec: ModelSpec) -> None:
     before = [make("Gather", ["ring", "before"], ["tokens"], name="read_ring", axis=0)]
     after = [
         make("Gather", ["mask", "ring.last"], ["valid"], name="valid", axis=1),
-        make("Unsqueeze", ["valid", "ring.axis"], ["valid_token"], name="valid_token"),
+        *_token_valid(spec),
         make("Where", ["valid_token", "encoded", "ring.zero"], ["token"], name="token"),
         make("ScatterND", ["ring", "newest", "token"], ["ring_out"], name="write_ring"),
         make("Unsqueeze", ["mixed", "ring.pathway"], ["mixed_pathway"], name="mixed_pathway"),
-        make("Concat", ["mixed_pathway", "single"], ["probabilities"], name="all", axis=1),
+        make("Concat", _pathways(spec), ["probabilities"], name="all", axis=1),
     ]
     constants: dict[str, NDArray[np.generic]] = {
-        "ring.last": np.array(N - 1, np.int64),
+        "ring.last": np.array(spec.n_context - 1, np.int64),
         "ring.axis": np.array([2], np.int64),
         "ring.pathway": np.array([1], np.int64),
         "ring.zero": np.array(0, np.float32),
     }
     _replace(graph, [*before, *graph.node, *after])
     graph.initializer.extend(numpy_helper.from_array(a, name) for name, a in constants.items())
-    for values, names in ((graph.input, INPUTS), (graph.output, OUTPUTS)):
+    for values, ports in (
+        (graph.input, ring_step_inputs(spec)),
+        (graph.output, ring_step_outputs(spec)),
+    ):
         del values[:]
-        values.extend(helper.make_tensor_value_info(name, *shapes[name]) for name in names)
+        for name, port in ports.items():
+            kind = helper.np_dtype_to_tensor_dtype(np.dtype(port.dtype))
+            values.append(helper.make_tensor_value_info(name, kind, port.axes))
+    _drop_unused(graph)
+
+
+def _token_valid(spec: ModelSpec) -> list[onnx.NodeProto]:
+    """Return what computes `valid_token` of `valid` (B, M), as `ModelSpec.token_valid` does."""
+    make = helper.make_node
+    if len(spec.token_shape) > 1:
+        return [make("Unsqueeze", ["valid", "ring.axis"], ["valid_token"], name="valid_token")]
+    return [  # TensorRT finds no maximum of booleans
+        make("Cast", ["valid"], ["valid_number"], name="valid_number", to=_FLOAT),
+        make("ReduceMax", ["valid_number", "ring.pathway"], ["any_valid"], name="any_valid"),
+        make("Cast", ["any_valid"], ["valid_token"], name="valid_token", to=TensorProto.BOOL),
+    ]
+
+
+def _pathways(spec: ModelSpec) -> list[str]:
+    return ["mixed_pathway", "single"][: len(spec.pathways)]
 
 
 def _replace(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:

@@ -39,7 +39,7 @@ BOUNDS: dict[Precision, Bound] = {
 model that is steep between two stages moves a rare estimate far without changing its stage."""
 
 
-class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ParityVerdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A passed gate, kept beside the plan as JSON."""
 
     plan_sha256: str
@@ -68,7 +68,7 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         )
 
 
-def pass_gate(engine: Engine, reference: Engine, plan: Plan, device: Device) -> Verdict:
+def pass_gate(engine: Engine, reference: Engine, plan: Plan, device: Device) -> ParityVerdict:
     """Return the verdict on a plan, from before or after comparing now; contexts are cleared.
 
     Args:
@@ -94,7 +94,7 @@ def pass_gate(engine: Engine, reference: Engine, plan: Plan, device: Device) -> 
             f"{parity.max_abs_difference:.3g} and {100 * parity.argmax_agreement:.2f} % in "
             f"{parity.n_compared} estimates; the plan {plan.path} is refused on {device.name}"
         )
-    verdict = Verdict(
+    verdict = ParityVerdict(
         plan_sha256=plan.manifest.sha256,
         device=device.uuid,
         driver=device.driver,
@@ -122,8 +122,8 @@ def _passes(parity: Parity, bound: Bound) -> bool:
     )
 
 
-def _read(path: Path) -> Verdict | None:
+def _read(path: Path) -> ParityVerdict | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Verdict)
+        return msgspec.json.decode(path.read_bytes(), type=ParityVerdict)
     except (OSError, msgspec.DecodeError):
         return None

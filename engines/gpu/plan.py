@@ -63,7 +63,7 @@ def build_plan(
     Args:
         network: as `derive_network` gives it.
         key: what to compile it for.
-        progress: told how the build goes.
+        progress: called as the build goes on.
 
     Raises:
         EngineError: the parser or the builder refuses, in its own words.

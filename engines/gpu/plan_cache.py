@@ -108,7 +108,7 @@ def get_plan(request: PlanRequest, folder: Path, progress: Progress | None = Non
     Args:
         request: what for.
         folder: where plans are kept.
-        progress: told how the build goes.
+        progress: called as the build goes on.
 
     Raises:
         EngineError: the flavour is not installed, cannot build it, or the folder cannot be written.
@@ -129,7 +129,7 @@ def request_for(
     device: Device, bundle: Bundle, flavour: Flavour, precision: Precision, n_rows: int, hops: int
 ) -> PlanRequest:
     """Return the request of a plan for a GPU in this computer."""
-    n_slots = (bundle.spec.n_context - 1) * hops + 1
+    n_slots = bundle.spec.ring_length(hops)
     capability, driver = device.compute_capability, device.driver
     return PlanRequest(bundle, flavour, precision, capability, n_rows, n_slots, driver)
 

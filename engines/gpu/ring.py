@@ -47,7 +47,7 @@ class RingEngine(ContextEngine):
 
     @abstractmethod
     def _upload(self, first: int, tokens: NDArray[np.float32]) -> None:
-        """Write tokens (n, n_modalities, token_size) into the device's ring from a slot on."""
+        """Write tokens (n, *token_shape) into the device's ring from a slot on."""
 
     def load_context(self, row: int, context: Context) -> None:
         """Put back a saved context window, exactly; raises EngineError if it does not fit."""

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import EngineError
-from engines.gpu.buffers import Buffer, input_buffers, output_buffers, token_bytes
+from engines.gpu.buffers import input_buffers, output_buffers, token_bytes
 from engines.gpu.cuda import Device, Gpu
 from engines.gpu.flavour import Library, get_log, load_library
-from engines.gpu.network import INPUTS, OUTPUTS
 from engines.gpu.plan_cache import Plan
 from engines.gpu.ring import RingEngine
+from models.graphs import BATCH, ring_step_inputs, ring_step_outputs
 from models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -98,9 +98,10 @@ class TensorRtEngine(RingEngine):
             if engine is None:
                 raise EngineError(f"{plan.path}: expected a plan for this GPU, found: {log.reason}")
         names = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
-        if names != {*INPUTS, *OUTPUTS}:
+        expected = (*ring_step_inputs(self.spec), *ring_step_outputs(self.spec))
+        if names != {*expected}:
             raise EngineError(
-                f"{plan.path}: expected the tensors {', '.join((*INPUTS, *OUTPUTS))}, "
+                f"{plan.path}: expected the tensors {', '.join(expected)}, "
                 f"found {', '.join(sorted(names))}"
             )
         return engine
@@ -108,7 +109,7 @@ class TensorRtEngine(RingEngine):
     def _allocate(self) -> None:
         """Reserve everything once: fixed addresses are what a graph is recorded with."""
         n_ring = self._ring_slots * token_bytes(self.spec)
-        buffers: dict[str, Buffer] = {**self._inputs, **self._outputs}
+        buffers = self._inputs | self._outputs
         self._addresses = {
             name: self._gpu.allocate(buffer.n_bytes(self.n_rows))
             for name, buffer in buffers.items()
@@ -118,8 +119,7 @@ class TensorRtEngine(RingEngine):
             name: self._gpu.pin((self.n_rows, *buffer.shape), buffer.dtype)
             for name, buffer in buffers.items()
         }
-        token = self._outputs["token"].shape
-        self._staging = self._gpu.pin((self._context.n_slots, *token), np.float32)
+        self._staging = self._gpu.pin((self._context.n_slots, *self.spec.token_shape), np.float32)
         engine: tensorrt.ICudaEngine = self._engine
         self._scratch_bytes = engine.device_memory_size_v2
         self._scratch = self._gpu.allocate(self._scratch_bytes)
@@ -153,9 +153,8 @@ class TensorRtEngine(RingEngine):
         if context is None:
             raise self._refusal("an execution context")
         context.set_device_memory(self._scratch, self._scratch_bytes)
-        token = self._outputs["token"].shape
-        shapes = {name: (bucket, *buffer.shape) for name, buffer in self._inputs.items()}
-        for name, shape in {**shapes, "ring": (self._ring_slots, *token)}.items():
+        for name, port in ring_step_inputs(self.spec).items():
+            shape = (bucket if port.first == BATCH else self._ring_slots, *port.shape)
             if not context.set_input_shape(name, shape):
                 raise self._refusal(f"to take {name} of shape {shape}")
         for name, address in self._addresses.items():

@@ -1,9 +1,10 @@
 """The sDREAMER authors' checkpoints → a bundle: weights trained on real mice, run live.
 
-Two nets of their public code are known by the names of their weights: the hierarchical one of the
-paper, and the variant that their scoring app ships weights for. How many epochs, layers and hidden
-units there are follows from the weights' shapes; the number of heads does not, it is taken to be
-theirs (8). A checkpoint is a file of `torch.save`: a state dict, or a dict with one under
+Two nets of their public code are known by the names of their weights, misspelling included: the
+hierarchical one of the paper (github.com/yzhaoinuw/sdreamer_flow), and the variant that their
+scoring app ships weights for (github.com/yzhaoinuw/sleep_scoring). How many epochs, layers and
+hidden units there are follows from the weights' shapes; the number of heads does not, it is taken
+to be theirs (8). A checkpoint is a file of `torch.save`: a state dict, or a dict with one under
 `state_dict`. It is a pickle, of which tensors and plain values are read; nothing in it is run.
 """
 
@@ -12,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,8 @@ import torch
 from torch import Tensor
 
 from models.errors import WeightsError
-from models.sdreamer import net as sdreamer
-from models.sdreamer.author_names import Variant, find_sources
-from models.sdreamer.net import SDreamer
-from models.spec import Band, ModelSpec
+from models.sdreamer.net import SDreamer, build
+from models.spec import MIXED, Band, ModelSpec
 from models.stages import MOUSE
 
 MODALITIES = ("eeg", "emg")
@@ -39,8 +39,62 @@ _UNUSED = re.compile(r"ep_moe_transformer\.pool\.")
 _NUMPY = ("numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
 
 
+class Variant(StrEnum):
+    """Which of the authors' nets."""
+
+    PAPER = "the paper's hierarchical net"
+    APP = "the scoring app's net"
+
+
+_Rules = tuple[tuple[str, str], ...]
+"""Our names → theirs, one substitution after another; `<a,b>` stands for several weights."""
+
+_BLOCK_RULES: _Rules = (
+    (r"\.blocks\.", r".transformer."),
+    (r"(transformer\.\d+)\.norm\.", r"\1.norm1."),
+    (r"\.attention\.", r".attn."),
+    (r"\.experts\.mixed\.", r".experts.mix."),
+    (r"\.experts\.(\w+)\.norm\.", r".norm2_\1."),
+    (r"\.experts\.(\w+)\.up\.", r".mlp_\1.ff.0.0."),
+    (r"\.experts\.(\w+)\.down\.", r".mlp_\1.ff.3."),
+    (r"\.modality$", r".mod_emb.weight"),
+    (r"\.position$", r".<eeg,emg>_loader.get_pos.pos_emb"),
+    (r"transformer\.proj\.(\w+)\.", r"transformer.\1_proj."),
+)
+_SEQUENCE_RULES: _Rules = (
+    (r"^heads\.mixed\.", r"cls_head.mlp."),
+    (r"^heads\.(\w+)\.", r"cls_head_\1.mlp."),
+    (r"^sequence\.pool\.", r"moe_transformer.pool.pool_head.0."),
+    (r"^sequence\.", r"moe_transformer."),
+    *_BLOCK_RULES,
+)
+_EPOCH_RULES: dict[Variant, _Rules] = {
+    Variant.PAPER: (
+        (r"^epoch\.", r"ep_moe_transformer."),
+        (r"\.cls$", r".<eeg,emg>_loader.get_cls.cls_token"),
+        (r"\.patch\.(\w+)\.0\.", r".\1_loader.patch_ecncoder.to_patch_embedding.1."),
+        (r"\.patch\.(\w+)\.2\.", r".\1_loader.patch_ecncoder.to_patch_embedding.3."),
+        *_BLOCK_RULES,
+    ),
+    Variant.APP: (
+        (r"^epoch\.modalities\.(\w+)\.", r"\1_transformer."),
+        (r"\.cls$", r".get_cls.cls_token"),
+        (r"\.position$", r".get_pos.pos_emb"),
+        (r"\.patch\.0\.", r".patch_ecncoder.to_patch_embedding.1."),
+        (r"\.patch\.2\.", r".patch_ecncoder.to_patch_embedding.3."),
+        (r"\.gamma_", r".gamma"),
+        (r"\.attention\.qkv\.", r".attn1.to_<q,k,v>."),
+        (r"\.attention\.proj\.", r".attn1.to_out.0."),
+        (r"\.experts\.\w+\.norm\.", r".norm2."),
+        (r"\.experts\.\w+\.up\.", r".ff.ff.0.proj."),
+        (r"\.experts\.\w+\.down\.", r".ff.ff.3."),
+        *_BLOCK_RULES,
+    ),
+}
+
+
 @dataclass(frozen=True)
-class Checkpoint:
+class AuthorsFile:
     """What a file holds."""
 
     path: Path
@@ -55,7 +109,7 @@ class Checkpoint:
     """What else the file says of its training: pass, accuracy."""
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path) -> AuthorsFile:
     """Read a checkpoint without running anything in it.
 
     Raises:
@@ -72,7 +126,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if isinstance(value := content.get(name), str | int | float)
     }
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Checkpoint(path, sha256, _recognise(weights, path), weights, notes)
+    return AuthorsFile(path, sha256, _recognise(weights, path), weights, notes)
 
 
 class _Skipped:
@@ -123,7 +177,7 @@ def _recognise(weights: Iterable[str], path: Path) -> Variant:
 
 
 def read_spec(
-    checkpoint: Checkpoint, highpass_hz: float, lowpass_hz: float | None = None
+    checkpoint: AuthorsFile, highpass_hz: float, lowpass_hz: float | None = None
 ) -> ModelSpec:
     """Return what a checkpoint's net expects and gives, from the shapes of its weights.
 
@@ -148,13 +202,15 @@ def read_spec(
     sfreq = n_times / EPOCH_S
     return ModelSpec(
         model="sdreamer",
+        species="mouse",
         stages=MOUSE,
         modalities=MODALITIES,
+        pathways=(MIXED, *MODALITIES),
         bands=(Band(highpass_hz, lowpass_hz or LOWPASS * sfreq),) * len(MODALITIES),
         sfreq=sfreq,
         epoch_s=EPOCH_S,
         n_context=shape("moe_transformer.eeg_loader.get_pos.pos_emb")[-2],
-        token_size=token_size,
+        token_shape=(len(MODALITIES), token_size),
         amplitude="sd",
         clip=CLIP,
         architecture={
@@ -173,7 +229,7 @@ def read_spec(
 class _Shapes:
     """The shapes of a checkpoint's weights."""
 
-    checkpoint: Checkpoint
+    checkpoint: AuthorsFile
 
     def __call__(self, name: str) -> tuple[int, ...]:
         """Return the shape of a weight of two dimensions at least."""
@@ -189,7 +245,7 @@ class _Shapes:
         return sum(re.fullmatch(pattern, name) is not None for name in self.checkpoint.weights)
 
 
-def load_net(checkpoint: Checkpoint, spec: ModelSpec) -> tuple[SDreamer, list[str]]:
+def load_net(checkpoint: AuthorsFile, spec: ModelSpec) -> tuple[SDreamer, list[str]]:
     """Return the net with a checkpoint's weights, in eval mode, and the names it does not use.
 
     Raises:
@@ -197,7 +253,7 @@ def load_net(checkpoint: Checkpoint, spec: ModelSpec) -> tuple[SDreamer, list[st
         WeightsError: a weight is missing, has another shape, is not finite, or is left over.
     """
     with torch.device("meta"):  # its own weights need not be drawn
-        model = sdreamer.build(spec)
+        model = build(spec)
     state, used = {}, set()
     for name, parameter in model.state_dict().items():
         sources = find_sources(name, checkpoint.variant)
@@ -214,7 +270,16 @@ def load_net(checkpoint: Checkpoint, spec: ModelSpec) -> tuple[SDreamer, list[st
     return model.eval(), unused
 
 
-def _gather(checkpoint: Checkpoint, sources: Sequence[str], shape: torch.Size) -> Tensor:
+def find_sources(name: str, variant: Variant) -> list[str]:
+    """Return the authors' names of one of our weights: of each modality's, or of Q, K and V."""
+    rules = _EPOCH_RULES[variant] if name.startswith("epoch.") else _SEQUENCE_RULES
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    choices = re.search(r"<(.*)>", name)
+    return [name.replace(choices[0], c) for c in choices[1].split(",")] if choices else [name]
+
+
+def _gather(checkpoint: AuthorsFile, sources: Sequence[str], shape: torch.Size) -> Tensor:
     """Return one of our weights of this shape, made of one or more of theirs."""
     n, expected = len(sources), tuple(length for length in shape if length != 1)
     if n > 1:  # one for each place along the first axis, or equal parts of it
@@ -223,7 +288,7 @@ def _gather(checkpoint: Checkpoint, sources: Sequence[str], shape: torch.Size) -
     return torch.stack([_take(checkpoint, name, expected) for name in sources]).view(shape)
 
 
-def _take(checkpoint: Checkpoint, name: str, expected: tuple[int, ...]) -> Tensor:
+def _take(checkpoint: AuthorsFile, name: str, expected: tuple[int, ...]) -> Tensor:
     """Return a weight whose shape, but for axes of length 1, is as expected."""
     if name not in checkpoint.weights:
         raise WeightsError(f"{checkpoint.path}: expected the weight {name}, found none")
@@ -239,7 +304,7 @@ def _take(checkpoint: Checkpoint, name: str, expected: tuple[int, ...]) -> Tenso
     return tensor
 
 
-def describe_origin(checkpoint: Checkpoint, unused: Sequence[str]) -> dict[str, str]:
+def describe_origin(checkpoint: AuthorsFile, unused: Sequence[str]) -> dict[str, str]:
     """Return the provenance of a bundle made of a checkpoint, with what is not known."""
     return {
         "checkpoint": checkpoint.path.name,

@@ -11,29 +11,151 @@ authors' scoring app ships weights for (github.com/yzhaoinuw/sleep_scoring) is a
 `Architecture.separate_epochs`.
 
 B: subjects, N: epochs of the context window, M: modalities, T: samples of an epoch, L: tokens,
-D: width, S: stages. Inside, the modality comes first, `(M, B, L, D)`: an expert's rows are
-then contiguous.
+D: width, S: stages. Inside, rows of tokens are (M·B·L, D), modality first: each modality's rows
+are an equal, contiguous share, so that a layer of its own can take them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Annotated
 
+import msgspec
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  everybody's name for it
 
-from models.sdreamer.block import Architecture, Block, read_architecture
-from models.spec import MIXED, ModelSpec
+from models.base import Model
+from models.errors import SpecError
+from models.spec import MIXED, Band, Hyperparameter, ModelSpec
+from models.stages import MOUSE
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 _MASKED = -1e4  # finite, so that a row with nothing valid stays finite; in range of fp16
+
+
+class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The hyperparameters of `ModelSpec.architecture`, with the paper's values."""
+
+    patch_size: Positive = 16
+    """Samples of a patch."""
+    n_heads: Positive = 8
+    """Attention heads."""
+    ffn_size: Positive = 512
+    """Hidden units of an expert."""
+    epoch_layers: Positive = 2
+    """Blocks of the epoch transformer."""
+    sequence_layers: Positive = 3
+    """Blocks of the sequence transformer."""
+    mixed_layers: int = 1
+    """How many of the last sequence blocks have a mixed expert."""
+    head_size: Positive = 256
+    """Hidden units of a classification head."""
+    layer_scale: float = 0.1
+    """Initial γ of the residual branches."""
+    dropout: float = 0.1
+    """Of attention and experts, in training."""
+    shared_attention: bool = True
+    """False: each modality has the first LayerNorm and the attention of every block to itself."""
+    separate_epochs: bool = False
+    """True: the epoch stage of the authors' scoring app, in which the modalities share nothing."""
+
+
+def new_spec(n_context: int = 16, **architecture: Hyperparameter) -> ModelSpec:
+    """Return the spec of the paper's net for mice, or of one that differs."""
+    return ModelSpec(
+        model="sdreamer",
+        species="mouse",
+        stages=MOUSE,
+        modalities=("eeg", "emg"),
+        pathways=(MIXED, "eeg", "emg"),
+        bands=(Band(0.5, 100.0), Band(10.0, 200.0)),
+        sfreq=512.0,
+        epoch_s=1.0,
+        n_context=n_context,
+        token_shape=(2, 128),
+        architecture=architecture,
+    )
 
 
 def build(spec: ModelSpec) -> "SDreamer":
     """Return the net of `spec` with new weights drawn from torch's generator.
 
     Raises:
-        SpecError: `spec.architecture` is not one of sDREAMER.
+        SpecError: `spec` is not one of sDREAMER.
     """
-    return SDreamer(spec, read_architecture(spec))
+    return SDreamer(spec, _read_architecture(spec))
+
+
+def _read_architecture(spec: ModelSpec) -> Architecture:
+    try:
+        architecture = msgspec.convert(spec.architecture, Architecture)
+    except msgspec.ValidationError as error:
+        raise SpecError(f"sdreamer: architecture: {error}") from error
+    if spec.pathways != (MIXED, *spec.modalities):
+        raise SpecError(
+            f"sdreamer: expected the pathways {', '.join((MIXED, *spec.modalities))}, "
+            f"found {', '.join(spec.pathways)}"
+        )
+    if len(spec.token_shape) != 2:
+        raise SpecError(
+            f"sdreamer: expected a token_shape of ({spec.n_modalities}, D), "
+            f"found {spec.token_shape}"
+        )
+    for size, part in (
+        (spec.n_times, architecture.patch_size),
+        (spec.token_shape[-1], architecture.n_heads),
+    ):
+        if size % part:
+            raise SpecError(f"sdreamer: expected {size} to be a multiple of {part}")
+    return architecture
+
+
+class SDreamer(Model, nn.Module):
+    """The whole net; build it with `build(spec)`."""
+
+    def __init__(self, spec: ModelSpec, architecture: Architecture) -> None:
+        super().__init__()
+        self.spec = spec
+        epoch = SeparateEpochTransformers if architecture.separate_epochs else EpochTransformer
+        self.epoch = epoch(spec, architecture)
+        self.sequence = SequenceTransformer(spec, architecture)
+        self.heads = nn.ModuleDict(
+            {
+                p: nn.Sequential(
+                    nn.Linear(spec.token_shape[-1], architecture.head_size),
+                    nn.LayerNorm(architecture.head_size),
+                    nn.GELU(),
+                    nn.Linear(architecture.head_size, len(spec.stages)),
+                )
+                for p in spec.pathways
+            }
+        )
+        self.apply(_init_weights)
+
+    def encode(self, epochs: Tensor, valid: Tensor) -> Tensor:
+        """Encode epochs (…, M, T) to (…, M, D), each modality by itself, valid or not."""
+        M, T = epochs.shape[-2:]
+        tokens: Tensor = self.epoch(epochs.reshape(-1, M, T))
+        return tokens.view(*epochs.shape[:-1], -1)
+
+    def read(
+        self, tokens: Tensor, mask: Tensor, pathways: Sequence[str] | None = None
+    ) -> list[Tensor]:
+        """Read the context window (B, N, M, D) by these pathways, default all; see Model."""
+        pathways = pathways or self.spec.pathways
+        N, S = self.spec.n_context, len(self.spec.stages)
+        x = self.sequence.embed(tokens, mask)
+        slots = {}
+        if MIXED in pathways:
+            slots[MIXED] = self.sequence.mixed(x, mask)
+        if {*pathways} != {MIXED}:
+            single = self.sequence.single(x, mask)
+            slots |= dict(zip(self.spec.modalities, single, strict=True))
+        return [self.heads[p](slots[p]).view(-1, N, S) for p in pathways]
+
+    def forward(self, epochs: Tensor, mask: Tensor) -> Tensor:
+        """Encode and read whole windows (B, N, M, T): logits (B, 1 + M, N, S)."""
+        return torch.stack(self.read(self.encode(epochs, mask), mask), dim=1)
 
 
 class EpochTransformer(nn.Module):
@@ -44,7 +166,7 @@ class EpochTransformer(nn.Module):
         self.modalities = spec.modalities
         self.patch_size = architecture.patch_size
         self.n_patches = spec.n_times // architecture.patch_size
-        M, D = spec.n_modalities, spec.token_size
+        M, D = spec.n_modalities, spec.token_shape[-1]
         self.patch = nn.ModuleDict({m: _embed_patches(self.patch_size, D) for m in spec.modalities})
         self.cls = nn.Parameter(torch.zeros(M, 1, 1, D))
         self.position = nn.Parameter(torch.zeros(M, 1, self.n_patches + 1, D))
@@ -92,7 +214,7 @@ class ModalityTransformer(nn.Module):
         self.route = (modality,)
         self.patch_size = architecture.patch_size
         self.n_patches = spec.n_times // architecture.patch_size
-        D = spec.token_size
+        D = spec.token_shape[-1]
         self.patch = _embed_patches(self.patch_size, D)
         self.cls = nn.Parameter(torch.zeros(1, 1, D))
         self.position = nn.Parameter(torch.zeros(1, self.n_patches + 1, D))
@@ -117,7 +239,7 @@ class SequenceTransformer(nn.Module):
         super().__init__()
         self.modalities = spec.modalities
         self.n_unmixed = architecture.sequence_layers - architecture.mixed_layers
-        M, N, D = spec.n_modalities, spec.n_context, spec.token_size
+        M, N, D = spec.n_modalities, spec.n_context, spec.token_shape[-1]
         self.position = nn.Parameter(torch.zeros(M, 1, N, D))
         self.modality = nn.Parameter(torch.zeros(M, 1, 1, D))
         self.blocks = nn.ModuleList(
@@ -128,106 +250,189 @@ class SequenceTransformer(nn.Module):
         self.pool = nn.Linear(M * D, D)
         self.proj = nn.ModuleDict({m: nn.Linear(D, D, bias=False) for m in spec.modalities})
 
-    def embed(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+    def embed(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Add position and modality to (B, N, M, D); what is masked counts as zero.
 
         Returns:
             (M·B·N, D).
         """
-        if mask is not None:
-            tokens = tokens.masked_fill(~mask[..., None], 0.0)
+        tokens = tokens.masked_fill(~mask[..., None], 0.0)
         x = tokens.permute(2, 0, 1, 3) + (self.position + self.modality)
         return x.reshape(-1, tokens.shape[-1])
 
-    def mixed(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def mixed(self, x: Tensor, mask: Tensor) -> Tensor:
         """All modalities attend to each other: (M·B·N, D) → (B·N, D)."""
         M, N, D = len(self.modalities), self.position.shape[2], x.shape[-1]
-        bias = None if mask is None else _bias(mask.permute(0, 2, 1).reshape(-1, 1, 1, M * N))
+        bias = _bias(mask.permute(0, 2, 1).reshape(-1, 1, 1, M * N))
         for i, block in enumerate(self.blocks):
             route = self.modalities if i < self.n_unmixed else (MIXED,)
             x = block(x, (M, N, M), bias, route)
         slots = self.norm(x).view(M, -1, D).permute(1, 0, 2).reshape(-1, M * D)
         return torch.tanh(self.pool(slots))
 
-    def single(self, x: Tensor, mask: Tensor | None) -> list[Tensor]:
+    def single(self, x: Tensor, mask: Tensor) -> list[Tensor]:
         """Each modality attends to itself: (M·B·N, D) → a list of M times (B·N, D)."""
         M, N = len(self.modalities), self.position.shape[2]
-        bias = None if mask is None else _bias(mask.permute(2, 0, 1).reshape(-1, 1, 1, N))
+        bias = _bias(mask.permute(2, 0, 1).reshape(-1, 1, 1, N))
         for block in self.blocks:
             x = block(x, (M, N, 1), bias, self.modalities)
         y = self.norm(x).view(M, -1, x.shape[-1])
         return [F.normalize(self.proj[m](y[i]), dim=-1) for i, m in enumerate(self.modalities)]
 
 
-class SDreamer(nn.Module):
-    """The whole net; build it with `build(spec)`."""
+class PerModality(nn.ModuleDict):
+    """A layer of its own for each modality."""
 
-    def __init__(self, spec: ModelSpec, architecture: Architecture) -> None:
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (rows, D) to (rows, D')."""
+        return _apply_to_shares(list(self.values()), x)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention within one modality or over several.
+
+    Args:
+        width: D.
+        modalities: whose tokens come.
+        architecture: the hyperparameters.
+    """
+
+    def __init__(self, width: int, modalities: Sequence[str], architecture: Architecture) -> None:
         super().__init__()
-        self.spec = spec
-        epoch = SeparateEpochTransformers if architecture.separate_epochs else EpochTransformer
-        self.epoch = epoch(spec, architecture)
-        self.sequence = SequenceTransformer(spec, architecture)
-        self.heads = nn.ModuleDict(
-            {
-                p: nn.Sequential(
-                    nn.Linear(spec.token_size, architecture.head_size),
-                    nn.LayerNorm(architecture.head_size),
-                    nn.GELU(),
-                    nn.Linear(architecture.head_size, len(spec.stages)),
-                )
-                for p in spec.pathways
-            }
-        )
-        self.apply(_init_weights)
+        a = architecture
+        self.n_heads = a.n_heads
+        self.qkv = _layer(a, modalities, lambda: nn.Linear(width, 3 * width, bias=False))
+        self.proj = _layer(a, modalities, lambda: nn.Linear(width, width))
+        self.drop = nn.Dropout(a.dropout)
 
-    def encode(self, epochs: Tensor) -> Tensor:
-        """Encode conditioned epochs (…, M, T) to epoch tokens (…, M, D)."""
-        M, T = epochs.shape[-2:]
-        tokens: Tensor = self.epoch(epochs.reshape(-1, M, T))
-        return tokens.view(*epochs.shape[:-1], -1)
-
-    def read(
-        self, tokens: Tensor, mask: Tensor | None = None, unimodal: bool = False
-    ) -> tuple[Tensor, Tensor | None]:
-        """Read a context window.
+    def forward(
+        self, x: Tensor, shape: tuple[int, int, int], bias: Tensor | None, only: int | None
+    ) -> Tensor:
+        """Attend within each group of tokens.
 
         Args:
-            tokens: (B, N, M, D), oldest first.
-            mask: (B, N, M) bool, True where the epoch is valid; None: all are. A masked key is
-                attended to by nobody and its token does not matter.
-            unimodal: also read the pathways of the single modalities.
+            x: (M·B·L, D).
+            shape: M, L and how many modalities attend to each other (1 or M).
+            bias: (groups, 1, 1, keys), added to the scores; or None.
+            only: which of the L tokens is asked for, where it is one and M do not attend to
+                each other; None: all are.
 
         Returns:
-            Logits of the mixed pathway (B, N, S) and of the modalities (B, M, N, S) or None.
+            (M·B·L, D), or (M·B, D) with `only`.
         """
-        x = self.sequence.embed(tokens, mask)
-        N, S = self.spec.n_context, len(self.spec.stages)
-        mixed = self.heads[MIXED](self.sequence.mixed(x, mask)).view(-1, N, S)
-        return mixed, self._read_single(x, mask) if unimodal else None
+        M, L, joint = shape
+        d = x.shape[-1] // self.n_heads
+        # (M/joint, joint, B, L, 3, heads, d): one transposition serves all three
+        qkv = self.qkv(x).view(M // joint, joint, -1, L, 3, self.n_heads, d)
+        qkv = qkv.permute(4, 0, 2, 5, 1, 3, 6)
+        qkv = qkv.reshape(3, -1, self.n_heads, joint * L, d)
+        q, k, v = qkv.unbind(0)
+        if only is not None:
+            q, L = q[:, :, only].unsqueeze(2), 1
+        scores = q @ k.transpose(-2, -1) * d**-0.5
+        if bias is not None:
+            scores = scores + bias
+        y = (scores.softmax(-1) @ v).view(M // joint, -1, self.n_heads, joint, L, d)
+        y = y.permute(0, 3, 1, 4, 2, 5).reshape(-1, self.n_heads * d)
+        out: Tensor = self.drop(self.proj(y))
+        return out
 
-    def read_single(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Read the pathways of the single modalities alone; logits (B, M, N, S)."""
-        return self._read_single(self.sequence.embed(tokens, mask), mask)
 
-    def _read_single(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        N, S = self.spec.n_context, len(self.spec.stages)
-        rows = zip(self.spec.modalities, self.sequence.single(x, mask), strict=True)
-        return torch.stack([self.heads[m](y).view(-1, N, S) for m, y in rows], dim=1)
+class Expert(nn.Module):
+    """LayerNorm and feed-forward of one modality, or of all mixed.
 
-    def forward(self, epochs: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Recompute the whole window.
+    Args:
+        width: D.
+        architecture: the hyperparameters.
+        gated: GEGLU (Shazeer 2020, arXiv:2002.05202) instead of GELU.
+    """
 
-        Args:
-            epochs: (B, N, M, T), conditioned, oldest first.
-            mask: as for `read`.
+    def __init__(self, width: int, architecture: Architecture, gated: bool) -> None:
+        super().__init__()
+        a = architecture
+        self.gated = gated
+        self.norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, 2 * a.ffn_size if gated else a.ffn_size)
+        self.down = nn.Linear(a.ffn_size, width)
+        self.drop = nn.Dropout(a.dropout)
 
-        Returns:
-            Logits (B, 1 + M, N, S), pathways in the order of `spec.pathways`.
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (rows, D) to (rows, D)."""
+        hidden = self.up(self.norm(x))
+        if self.gated:
+            value, gate = hidden.chunk(2, dim=-1)
+            hidden = value * F.gelu(gate)
+        else:
+            hidden = F.gelu(hidden)
+        out: Tensor = self.drop(self.down(self.drop(hidden)))
+        return out
+
+
+class Block(nn.Module):
+    """A pre-LayerNorm transformer block with LayerScale and an expert per pathway.
+
+    Args:
+        width: D.
+        modalities: whose tokens come; each has its expert.
+        architecture: the hyperparameters.
+        mixed: there is also an expert for all modalities mixed.
+        gated: the experts are gated.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        modalities: Sequence[str],
+        architecture: Architecture,
+        *,
+        mixed: bool = False,
+        gated: bool = False,
+    ) -> None:
+        super().__init__()
+        a = architecture
+        names = (MIXED, *modalities) if mixed else modalities
+        self.norm = _layer(a, modalities, lambda: nn.LayerNorm(width))
+        self.attention = Attention(width, modalities, a)
+        self.experts = nn.ModuleDict({name: Expert(width, a, gated) for name in names})
+        self.gamma_1 = nn.Parameter(torch.full((width,), a.layer_scale))
+        self.gamma_2 = nn.Parameter(torch.full((width,), a.layer_scale))
+
+    def forward(
+        self,
+        x: Tensor,
+        shape: tuple[int, int, int],
+        bias: Tensor | None,
+        route: Sequence[str],
+        only: int | None = None,
+    ) -> Tensor:
+        """Map (M·B·L, D) to the same; `route` names the experts of equal shares of the rows.
+
+        With `only`, the index of one of the L tokens, return but its rows, (M·B, D): the others
+        are keys and no more.
         """
-        tokens = self.encode(epochs)
-        mixed, _ = self.read(tokens, mask)
-        return torch.cat([mixed[:, None], self.read_single(tokens, mask)], dim=1)
+        y = self.attention(self.norm(x), shape, bias, only)
+        if only is not None:
+            x = x.view(-1, shape[1], x.shape[-1])[:, only]
+        x = x + self.gamma_1 * y
+        return x + self.gamma_2 * _apply_to_shares([self.experts[name] for name in route], x)
+
+
+def _layer(
+    architecture: Architecture, modalities: Sequence[str], make: Callable[[], nn.Module]
+) -> nn.Module:
+    """Return one layer for all modalities, or one for each."""
+    if architecture.shared_attention or len(modalities) == 1:
+        return make()
+    return PerModality({m: make() for m in modalities})
+
+
+def _apply_to_shares(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
+    """Send equal shares of the rows (rows, D) through one layer each."""
+    if len(layers) == 1:
+        y: Tensor = layers[0](x)
+        return y
+    shares = x.view(len(layers), -1, x.shape[-1]).unbind(0)
+    return torch.cat([layer(share) for layer, share in zip(layers, shares, strict=True)])
 
 
 def _embed_patches(patch_size: int, width: int) -> nn.Module:

@@ -13,8 +13,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from torch import nn
 
+from models.base import Model
 from models.scored_epochs import ScoredEpochs
-from models.sdreamer.net import SDreamer
 from models.stages import UNSCORED
 from models.training.dataset import draw_masks
 from models.training.evaluate import encode_all, read_windows
@@ -23,7 +23,7 @@ _MOST = 10.0  # temperatures are sought from a tenth to ten
 
 
 def fit_temperatures(
-    model: SDreamer,
+    model: Model,
     subjects: Sequence[ScoredEpochs],
     *,
     masks: bool = True,
@@ -55,20 +55,19 @@ def fit_temperatures(
 
 
 def _read_live(
-    model: SDreamer, subject: ScoredEpochs, rng: np.random.Generator, masks: bool, every: int
+    model: Model, subject: ScoredEpochs, rng: np.random.Generator, masks: bool, every: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
     """Return logits (n, 1 + M, S), stages (n,) and which logits would be answers (n, 1 + M)."""
     N, M = model.spec.n_context, model.spec.n_modalities
     drawn = draw_masks(len(subject.epochs), N, M, rng) if masks else None
-    parts = read_windows(model, encode_all(model, subject.epochs), subject.usable, drawn, every)
+    parts = read_windows(
+        model, encode_all(model, subject.epochs, subject.usable), subject.usable, drawn, every
+    )
     logits, seen = zip(*((x[:, :, -1], mask[:, -1]) for x, mask in parts), strict=True)
     newest = np.concatenate(seen)
-    mixed = newest.any(-1) & (model.spec.pathway_for(newest) == 0)
-    return (
-        np.concatenate(logits),
-        subject.stages[::every],
-        np.concatenate([mixed[:, None], newest], axis=-1),
-    )
+    answered = model.spec.readable(newest)
+    answered[:, 0] &= model.spec.pathway_for(newest) == 0
+    return np.concatenate(logits), subject.stages[::every], answered
 
 
 def _fit(logits: NDArray[np.float32], stages: NDArray[np.int64]) -> float:
@@ -86,7 +85,7 @@ def _fit(logits: NDArray[np.float32], stages: NDArray[np.int64]) -> float:
 
 
 @torch.no_grad()
-def fold_temperatures(model: SDreamer, temperatures: Mapping[str, float]) -> None:
+def fold_temperatures(model: Model, temperatures: Mapping[str, float]) -> None:
     """Divide each pathway's logits by its temperature from now on, by its head's last layer."""
     for pathway, temperature in temperatures.items():
         head = model.heads[pathway]

@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.base import Model
 from models.longer_epochs import average
 from models.recordings import scores
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.scores import Scores, Tally
 from models.scored_epochs import ScoredEpochs
-from models.sdreamer.net import SDreamer
 from models.spec import ModelSpec
 from models.stages import from_indices, to_indices
 
@@ -25,19 +25,22 @@ _BATCH = 128
 
 
 @torch.no_grad()
-def encode_all(model: SDreamer, epochs: NDArray[np.floating]) -> Tensor:
-    """Return the tokens (n, M, D) of conditioned epochs (n, M, T), on the net's device."""
+def encode_all(model: Model, epochs: NDArray[np.floating], usable: NDArray[np.bool_]) -> Tensor:
+    """Return the tokens (n, *token_shape) of conditioned epochs (n, M, T), on the net's device."""
     device = next(model.parameters()).device
-    batches = range(0, len(epochs), _BATCH)
     parts = [
-        model.encode(torch.from_numpy(epochs[i : i + _BATCH]).float().to(device)) for i in batches
+        model.encode(
+            torch.from_numpy(epochs[i : i + _BATCH]).float().to(device),
+            torch.from_numpy(usable[i : i + _BATCH]).to(device),
+        )
+        for i in range(0, len(epochs), _BATCH)
     ]
     return torch.cat(parts).float()
 
 
 @torch.no_grad()
 def read_windows(
-    model: SDreamer,
+    model: Model,
     tokens: Tensor,
     usable: NDArray[np.bool_],
     drawn: NDArray[np.bool_] | None = None,
@@ -47,7 +50,7 @@ def read_windows(
 
     Args:
         model: the net, in eval mode.
-        tokens: (n, M, D), of one recording.
+        tokens: (n, *token_shape), of one recording.
         usable: (n, M).
         drawn: (n, N, M), more that is masked (False) in each window.
         every: read only every so many-th window, the first and so on.
@@ -57,7 +60,7 @@ def read_windows(
     """
     N = model.spec.n_context
     before = tokens.new_zeros(N - 1, *tokens.shape[1:])
-    windows = torch.cat([before, tokens]).unfold(0, N, 1).permute(0, 3, 1, 2)[::every]
+    windows = torch.cat([before, tokens]).unfold(0, N, 1).movedim(-1, 1)[::every]
     there = torch.from_numpy(np.concatenate([np.zeros((N - 1, usable.shape[1]), bool), usable]))
     masks = there.unfold(0, N, 1).permute(0, 2, 1)
     if drawn is not None:
@@ -65,14 +68,12 @@ def read_windows(
     masks = masks[::every]
     for i in range(0, len(windows), _BATCH):
         window, seen = windows[i : i + _BATCH], masks[i : i + _BATCH]
-        on_device = seen.to(tokens.device)
-        mixed, single = model.read(window, on_device, unimodal=True)
-        parts = [mixed[:, None]] if single is None else [mixed[:, None], single]
-        yield torch.cat(parts, 1).float().cpu().numpy(), seen.numpy()
+        logits = torch.stack(model.read(window, seen.to(tokens.device)), 1)
+        yield logits.float().cpu().numpy(), seen.numpy()
 
 
 def read_all(
-    model: SDreamer,
+    model: Model,
     epochs: NDArray[np.floating],
     usable: NDArray[np.bool_] | None = None,
     every: int = 1,
@@ -91,7 +92,7 @@ def read_all(
         Probabilities (n / every, 1 + M, N, S); [k, :, -1] is epoch k · every as read live.
     """
     there = np.ones(epochs.shape[:2], bool) if usable is None else usable
-    parts = read_windows(model, encode_all(model, epochs), there, every=every)
+    parts = read_windows(model, encode_all(model, epochs, there), there, every=every)
     logits = np.concatenate([x for x, _ in parts])
     probabilities: NDArray[np.float32] = torch.from_numpy(logits).softmax(-1).numpy()
     return probabilities
@@ -100,7 +101,7 @@ def read_all(
 def as_answered(
     spec: ModelSpec, probabilities: NDArray[np.float32], usable: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
-    """Return what the daemon answers of epochs, (n, 1 + M, S), NaN where it answers nothing.
+    """Return what the daemon answers of epochs, (n, n_pathways, S), NaN where it answers nothing.
 
     In the place of the mixed pathway stands what the daemon reads: see `ModelSpec.pathway_for`.
     Where nothing is usable it says ART or UNKNOWN. A single pathway has no answer to an epoch
@@ -108,18 +109,17 @@ def as_answered(
 
     Args:
         spec: the model.
-        probabilities: (n, 1 + M, S), of the epoch's slot.
+        probabilities: (n, n_pathways, S), of the epoch's slot.
         usable: (n, M).
     """
     answers = probabilities.copy()
     answers[:, 0] = probabilities[np.arange(len(usable)), spec.pathway_for(usable)]
-    answers[~usable.any(-1), 0] = np.nan
-    answers[:, 1:][~usable] = np.nan
+    answers[~spec.readable(usable)] = np.nan
     return answers
 
 
 def tally(
-    model: SDreamer,
+    model: Model,
     subject: ScoredEpochs,
     lags: Sequence[int] = (0,),
     every: int = 1,
@@ -155,7 +155,7 @@ def tally(
 
 
 def evaluate(
-    model: SDreamer, subjects: Sequence[ScoredEpochs], lags: Sequence[int] = (0,), every: int = 1
+    model: Model, subjects: Sequence[ScoredEpochs], lags: Sequence[int] = (0,), every: int = 1
 ) -> dict[Reading, Scores]:
     """Score every pathway on all subjects together; see `tally`. The net is left in eval mode."""
     model.eval()

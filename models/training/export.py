@@ -6,25 +6,26 @@
                          its path, with this file beside it
     spec.json            `models.spec.BundleManifest`: the spec, the files' hashes, provenance
 
-The inputs and outputs of the graphs (float32, opset 20, any batch size B; N, M, T, D and S as
-in models/sdreamer/net.py) are named in `STEP_INPUTS`, `STEP_OUTPUTS` and `FULL_INPUTS`.
+`models.graphs` names the inputs and outputs of the graphs; they take any batch size, in opset 20.
 """
 
 import hashlib
 import logging
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 import msgspec
+import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
 
+from models.base import Model
 from models.errors import WeightsError
-from models.sdreamer.net import SDreamer
+from models.graphs import Port, Ports, full_inputs, step_inputs, step_outputs
 from models.spec import (
     BUNDLE_FORMAT,
     FULL_FILE,
@@ -37,37 +38,32 @@ from models.spec import (
 )
 from models.weights import save_weights
 
-STEP_INPUTS = ("epochs", "tokens", "mask", "unimodal")
-"""(B, M, T); (B, N-1, M, D), oldest first; (B, N, M) bool, newest last; () bool."""
-STEP_OUTPUTS = ("mixed", "single", "token")
-"""(B, N, S); (B, M, N, S), zeros unless `unimodal`; (B, M, D)."""
-FULL_INPUTS = ("epochs", "mask")
-"""(B, N, M, T); (B, N, M) bool. The one output is `mixed`, (B, N, S)."""
-
+_BATCH = 3  # of the example that is traced
 _OPSET = 20  # TensorRT refuses the fp32 Attention of opset 23
 
 
 class _Step(nn.Module):
     """Encode the newest epoch, append its token to the cached ones, read the window."""
 
-    def __init__(self, model: SDreamer, spec: ModelSpec) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
-        self.single_shape = (spec.n_modalities, spec.n_context, len(spec.stages))
 
     def forward(
-        self, epochs: Tensor, tokens: Tensor, mask: Tensor, unimodal: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        token = self.model.encode(epochs)
+        self, epochs: Tensor, tokens: Tensor, mask: Tensor, unimodal: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        spec = self.model.spec
+        token = self.model.encode(epochs, mask[:, -1])
         window = torch.cat([tokens, token[:, None]], dim=1)
-        mixed, _ = self.model.read(window, mask)
+        (mixed,) = self.model.read(window, mask, spec.pathways[:1])
+        if unimodal is None:
+            return mixed.softmax(-1), token
 
         def read_single(window: Tensor, mask: Tensor) -> Tensor:
-            probabilities: Tensor = self.model.read_single(window, mask).softmax(-1)
-            return probabilities
+            return torch.stack(self.model.read(window, mask, spec.pathways[1:]), 1).softmax(-1)
 
         def skip(window: Tensor, mask: Tensor) -> Tensor:
-            return window.new_zeros(len(window), *self.single_shape)
+            return window.new_zeros(len(window), *step_outputs(spec)["single"].shape)
 
         # an If in the graph: ONNX Runtime computes every output, asked for or not
         single = torch.cond(unimodal, read_single, skip, (window, mask))
@@ -77,17 +73,18 @@ class _Step(nn.Module):
 class _Full(nn.Module):
     """Encode and read the whole window."""
 
-    def __init__(self, model: SDreamer) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, epochs: Tensor, mask: Tensor) -> Tensor:
-        mixed: Tensor = self.model.read(self.model.encode(epochs), mask)[0]
+        tokens = self.model.encode(epochs, mask)
+        (mixed,) = self.model.read(tokens, mask, self.model.spec.pathways[:1])
         return mixed.softmax(-1)
 
 
 def export_bundle(
-    model: SDreamer,
+    model: Model,
     spec: ModelSpec,
     out_dir: Path,
     name: str,
@@ -116,9 +113,9 @@ def export_bundle(
         folder = Path(scratch) / "new"
         folder.mkdir()
         save_weights(model, folder / WEIGHTS_FILE)
-        export_step(model, spec, folder / STEP_FILE)
+        export_step(model, folder / STEP_FILE)
         if full:
-            export_full(model, spec, folder / FULL_FILE)
+            export_full(model, folder / FULL_FILE)
         manifest = BundleManifest(
             format=BUNDLE_FORMAT,
             name=name,
@@ -134,31 +131,19 @@ def export_bundle(
         folder.rename(out_dir)
 
 
-def export_step(model: SDreamer, spec: ModelSpec, path: Path) -> None:
+def export_step(model: Model, path: Path) -> None:
     """Write the cached step; the weights must lie beside `path`."""
-    B, (N, M) = spec.n_modalities + 1, (spec.n_context, spec.n_modalities)
-    inputs = (
-        torch.zeros(B, M, spec.n_times),
-        torch.zeros(B, N - 1, M, spec.token_size),
-        torch.ones(B, N, M, dtype=torch.bool),
-        torch.tensor(True),
-    )
-    _export(_Step(model, spec), inputs, (STEP_INPUTS, STEP_OUTPUTS), path)
+    spec = model.spec
+    _export(_Step(model), step_inputs(spec), tuple(step_outputs(spec)), path)
 
 
-def export_full(model: SDreamer, spec: ModelSpec, path: Path) -> None:
+def export_full(model: Model, path: Path) -> None:
     """Write the full-window recompute; the weights must lie beside `path`."""
-    B, (N, M) = spec.n_modalities + 1, (spec.n_context, spec.n_modalities)
-    inputs = (torch.zeros(B, N, M, spec.n_times), torch.ones(B, N, M, dtype=torch.bool))
-    _export(_Full(model), inputs, (FULL_INPUTS, STEP_OUTPUTS[:1]), path)
+    _export(_Full(model), full_inputs(model.spec), ("mixed",), path)
 
 
-def _export(
-    module: nn.Module,
-    inputs: tuple[Tensor, ...],
-    names: tuple[Sequence[str], Sequence[str]],
-    path: Path,
-) -> None:
+def _export(module: nn.Module, ports: Ports, outputs: tuple[str, ...], path: Path) -> None:
+    inputs = tuple(_example(port) for port in ports.values())
     batch = {0: torch.export.Dim.DYNAMIC}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision
     with warnings.catch_warnings(), torch.no_grad():
@@ -169,8 +154,8 @@ def _export(
             dynamo=True,
             opset_version=_OPSET,
             dynamic_shapes=tuple(batch if x.ndim else None for x in inputs),
-            input_names=names[0],
-            output_names=names[1],
+            input_names=tuple(ports),
+            output_names=outputs,
             verbose=False,
         )
     if program is None:
@@ -180,6 +165,12 @@ def _export(
     _refer_to_weights(graph.graph, path.parent / WEIGHTS_FILE)
     onnx.save(graph, path)
     onnx.checker.check_model(path)
+
+
+def _example(port: Port) -> Tensor:
+    """Return zeros, or True, of a small batch."""
+    shape = (_BATCH, *port.shape) if port.first else port.shape
+    return torch.from_numpy(np.full(shape, port.dtype is np.bool_, port.dtype))
 
 
 def _strip(graph: onnx.GraphProto) -> None:

@@ -12,9 +12,9 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
+from models.base import Model
 from models.errors import WeightsError
 from models.scored_epochs import ScoredEpochs
-from models.sdreamer.net import SDreamer
 from models.spec import MIXED, ModelSpec
 
 _PARTS = ("net", "settings", "subjects", "weights to start from")
@@ -37,7 +37,7 @@ class Pass(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Run:
     """Where a run is: all that going on from a pass needs."""
 
-    model: SDreamer
+    model: Model
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     about: str
@@ -97,7 +97,7 @@ def describe(
     training: Sequence[ScoredEpochs],
     validation: Sequence[ScoredEpochs],
     config: msgspec.Struct,
-    start: SDreamer | None,
+    start: Model | None,
 ) -> str:
     """Return what a run follows from, as JSON in the order of `_PARTS`."""
     subjects = [[(s.name, len(s.epochs)) for s in part] for part in (training, validation)]

@@ -12,14 +12,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from models.base import Model, part_of
 from models.errors import RecordingError
 from models.scored_epochs import ScoredEpochs
-from models.sdreamer.losses import PAPER, LossConfig, staging_loss
-from models.sdreamer.net import SDreamer
-from models.spec import Band, Hyperparameter, ModelSpec
-from models.stages import MOUSE
+from models.spec import ModelSpec
 from models.training import dataset
 from models.training.dataset import Windows
 from models.training.devices import Device
@@ -52,51 +50,32 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Validation and calibration read only every so many-th epoch."""
     seed: int = 0
     """Of weights, windows, masks and dropout."""
-    loss: LossConfig = LossConfig()
-    """What is minimised."""
-
-
-PAPER_RECIPE = TrainConfig(
-    passes=100,
-    patience=30,
-    batch_size=16,
-    learning_rate=1e-3,
-    warmup=0.0,
-    clip=None,
-    masks=False,
-    loss=PAPER,
-)
-"""The recipe of the sDREAMER authors' code (with dropout 0.1 in the architecture), but for its
-schedule: theirs counts steps as if they were passes, so that the rate swings up and down; here
-one half of a cosine spans the run, as their paper means it."""
+    loss: msgspec.Struct | None = None
+    """What is minimised, the LossConfig of the model's folder; null: its defaults."""
 
 
 class Watcher:
-    """Is told how a run goes; the base does nothing with it."""
+    """Shows how a run goes; this one shows nothing."""
 
     def resumed(self, n_passes: int) -> None:
-        """Take in that the run goes on after so many passes."""
+        """Show that the run goes on after so many passes."""
 
     def step(self, done: int, total: int, loss: float) -> None:
-        """Take in a step of a pass: the first is 1."""
+        """Show a step of a pass; the first is 1."""
 
     def passed(self, result: Pass) -> None:
-        """Take in a pass."""
+        """Show a pass."""
 
 
-def mouse_spec(n_context: int = 16, **architecture: Hyperparameter) -> ModelSpec:
-    """Return the spec of the shipped bundle, the paper's net for mice, or one that differs."""
-    return ModelSpec(
-        model="sdreamer",
-        stages=MOUSE,
-        modalities=("eeg", "emg"),
-        bands=(Band(0.5, 100.0), Band(10.0, 200.0)),
-        sfreq=512.0,
-        epoch_s=1.0,
-        n_context=n_context,
-        token_size=128,
-        architecture=architecture,
-    )
+def paper_recipe(model: str) -> TrainConfig:
+    """Return how the authors of a model train it; raises SpecError if there is no such model."""
+    return TrainConfig(**part_of(model, "losses").PAPER_RECIPE)
+
+
+def with_loss(config: TrainConfig, model: str) -> TrainConfig:
+    """Return the settings with the model's own loss where they name none."""
+    loss = config.loss or part_of(model, "losses").LossConfig()
+    return msgspec.structs.replace(config, loss=loss)
 
 
 def learning_rate(step: int, n_steps: int, config: TrainConfig) -> float:
@@ -115,10 +94,10 @@ def train(
     config: TrainConfig,
     device: Device,
     *,
-    start: SDreamer | None = None,
+    start: Model | None = None,
     state: Path | None = None,
     watcher: Watcher | None = None,
-) -> tuple[SDreamer, list[Pass]]:
+) -> tuple[Model, list[Pass]]:
     """Train a net and return it with the weights of its best pass, in eval mode, and its history.
 
     The weights that training starts from count as a pass, too, if they are not new ones: what
@@ -132,13 +111,14 @@ def train(
         device: where.
         start: a net of the same spec, to go on from its weights; default: new ones.
         state: where to keep the run after each pass; if it is there, the run goes on.
-        watcher: is told of steps and passes.
+        watcher: called after each step and pass.
 
     Raises:
         RecordingError: no training subject has enough epochs for a window.
         WeightsError: `state` is of another run, or damaged.
     """
     _check_length(spec, training)
+    config = with_loss(config, spec.model)
     torch.manual_seed(config.seed)
     model = build_model(spec)
     if start is not None:
@@ -158,7 +138,7 @@ def train(
         _run_pass(run, called, training, validation, config, device, watcher)
         if state is not None and device.rank == 0:
             run.save(state)
-        watcher.passed(run.history[-1])  # after it is kept: who was told of a pass may interrupt
+        watcher.passed(run.history[-1])  # after it is kept: it may interrupt
     if run.best_weights is not None:
         model.load_state_dict(run.best_weights)
     return model.eval(), run.history
@@ -177,7 +157,7 @@ def _may_improve(run: Run, config: TrainConfig) -> bool:
     return not run.history or run.n_passes - run.best.number < config.patience
 
 
-def _optimizer(model: SDreamer, config: TrainConfig) -> torch.optim.Optimizer:
+def _optimizer(model: Model, config: TrainConfig) -> torch.optim.Optimizer:
     """AdamW that decays matrices only."""
     matrices = [p for p in model.parameters() if p.ndim == 2]
     others = [p for p in model.parameters() if p.ndim != 2]
@@ -228,7 +208,8 @@ def _step(
     )
     with device.autocast():
         logits = called(epochs, mask)
-    loss = staging_loss(logits, stages, mask, config.loss)
+    losses = part_of(run.model.spec.model, "losses")
+    loss: Tensor = losses.staging_loss(logits, stages, mask, config.loss)
     run.optimizer.zero_grad()
     run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     if config.clip is not None:

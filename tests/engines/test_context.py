@@ -14,13 +14,15 @@ N_ROWS = 3
 SIZE = 4
 SPEC = ModelSpec(
     model="sdreamer",
+    species="mouse",
     stages=MOUSE,
     modalities=("eeg", "emg"),
+    pathways=("mixed", "eeg", "emg"),
     bands=(Band(0.5, 100.0), Band(10.0, 200.0)),
     sfreq=512.0,
     epoch_s=1.0,
     n_context=4,
-    token_size=SIZE,
+    token_shape=(2, SIZE),
 )
 
 some_rows = st.lists(st.integers(0, N_ROWS - 1), unique=True)

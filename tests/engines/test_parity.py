@@ -23,7 +23,7 @@ class Constant(HostEngine):
         spec, n = self.spec, len(epochs)
         n_pathways = len(spec.pathways) if unimodal else 1
         answer = np.tile(self.probabilities, (n, n_pathways, spec.n_context, 1))
-        return answer, np.zeros((n, spec.n_modalities, spec.token_size), np.float32)
+        return answer, np.zeros((n, *spec.token_shape), np.float32)
 
     def close(self):
         pass

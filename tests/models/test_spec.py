@@ -11,15 +11,41 @@ def test_a_spec_survives_json():
     assert msgspec.json.decode(msgspec.json.encode(SPEC), type=ModelSpec) == SPEC
 
 
-def test_the_pathway_is_a_modality_s_own_where_it_alone_is_valid():
-    valid = np.array([[1, 1], [1, 0], [0, 1], [0, 0]], bool)
-    assert SPEC.pathway_for(valid).tolist() == [0, 1, 2, 0]
-    assert SPEC.pathway_for(valid.reshape(2, 2, 2)).tolist() == [[0, 1], [2, 0]]
-
-
 def test_derived_numbers():
     assert (SPEC.n_times, SPEC.n_modalities) == (512, 2)
-    assert SPEC.pathways == ("mixed", "eeg", "emg")
+    assert [SPEC.ring_length(hops) for hops in (1, 2)] == [SPEC.n_context, 2 * SPEC.n_context - 1]
+    assert msgspec.structs.replace(SPEC, n_context=20).context_s == 20.0
+
+
+THREE = msgspec.structs.replace(
+    SPEC,
+    modalities=("eeg", "eog", "emg"),
+    pathways=("mixed", "emg", "eeg"),
+    bands=SPEC.bands[:1] * 3,
+    token_shape=(7,),
+)
+ONE = msgspec.structs.replace(SPEC, pathways=("mixed",))
+VALID = np.array([[1, 1, 1], [1, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]], bool)
+
+
+def test_the_pathway_is_a_modality_s_own_where_it_is_alone_and_has_one():
+    assert THREE.pathway_for(VALID).tolist() == [0, 0, 2, 0, 1, 0]
+    assert THREE.pathway_for(VALID.reshape(2, 3, 3)).tolist() == [[0, 0, 2], [0, 1, 0]]
+    assert SPEC.pathway_for(VALID[:, ::2]).tolist() == [0, 1, 1, 0, 2, 0]
+    assert not ONE.pathway_for(VALID[:, ::2]).any()
+    assert THREE.pathway_for(VALID[0]) == 0
+
+
+def test_a_pathway_reads_what_it_has():
+    assert THREE.readable(VALID[:3]).tolist() == [[1, 1, 1], [1, 0, 1], [1, 0, 1]]
+    assert THREE.readable(VALID[3:]).tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 0]]
+    assert ONE.readable(VALID[:, 1:]).tolist() == [[1], [1], [0], [1], [1], [0]]
+
+
+def test_a_token_counts_where_its_modality_or_any_is_valid():
+    assert SPEC.token_valid(VALID[:, ::2]).shape == (6, 2, 1)
+    assert SPEC.token_valid(VALID[2, ::2]).tolist() == [[True], [False]]
+    assert THREE.token_valid(VALID).tolist() == [[True]] * 5 + [[False]]
 
 
 @pytest.mark.parametrize(
@@ -27,6 +53,18 @@ def test_derived_numbers():
     [
         ({"stages": ("Awake", "Asleep")}, "stages: expected Wake/NREM/REM or .*found Awake"),
         ({"bands": (Band(1.0, 2.0),)}, "bands: expected one for each of 2 modalities, found 1"),
+        ({"species": "mole"}, "species: expected some of mouse, human, found mole"),
+        (
+            {"modalities": ("eeg", "ecg")},
+            "modalities: expected some of eeg, emg, eog, found eeg, e",
+        ),
+        ({"modalities": ()}, "modalities: expected some of eeg, emg, eog, found none"),
+        ({"pathways": ("mixed", "eog")}, "pathways: expected some of mixed, eeg, emg, found mixed"),
+        ({"pathways": ("mixed", "eeg", "eeg")}, "pathways: expected some of"),
+        ({"pathways": ("eeg", "mixed")}, "pathways: expected mixed first, found eeg"),
+        ({"token_shape": (3, 128)}, r"token_shape: expected \(2, D\) or \(D,\), found \(3, 128\)"),
+        ({"token_shape": ()}, r"token_shape: expected \(2, D\)"),
+        ({"token_shape": (2, 0)}, r"token_shape: expected \(2, D\)"),
         ({"n_context": 0}, "n_context: expected more than 0, found 0"),
         ({"sfreq": 511.96}, "whole number of samples"),
     ],

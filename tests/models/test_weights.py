@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.errors import SpecError, WeightsError
+from models.errors import WeightsError
 from models.spec import BUNDLE_FORMAT, SPEC_FILE, WEIGHTS_FILE, BundleManifest
 from models.weights import build_model, load_model, load_weights, save_weights
 from tests.support.bundles import TINY, mouse_spec, random_model
@@ -58,8 +58,3 @@ def test_broken_or_missing_files_are_one_clear_error(folder: Path) -> None:
     (folder / SPEC_FILE).write_text("{}")
     with pytest.raises(WeightsError, match=r"expected a bundle's spec.json"):
         load_model(folder)
-
-
-def test_unknown_net_is_refused() -> None:
-    with pytest.raises(SpecError, match="expected one of sdreamer, found 'dreamer'"):
-        build_model(msgspec.structs.replace(SPEC, model="dreamer"))

@@ -24,6 +24,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from models.base import Model
 from models.errors import RecordingError
 from models.recordings.as_stream import epochs_of
 from models.recordings.lab import LabRecording, read_one
@@ -31,13 +32,13 @@ from models.recordings.scores import Scores
 from models.recordings.writers import replacing
 from models.scored_epochs import ScoredEpochs
 from models.sdreamer.losses import PAPER, LossConfig
-from models.sdreamer.net import SDreamer
+from models.sdreamer.net import new_spec
 from models.spec import MIXED, Hyperparameter, ModelSpec
 from models.training.calibration import fit_temperatures, fold_temperatures
 from models.training.devices import open_device
 from models.training.evaluate import evaluate
 from models.training.simulated import FIRST_UNSEEN_SEED, simulate_many
-from models.training.train import TrainConfig, mouse_spec, train
+from models.training.train import TrainConfig, train
 from tests.rigs.accuracy.page import table as markdown
 
 FINAL_LAG = 4
@@ -136,7 +137,7 @@ def _simulate(folder: Path, budget: Budget, *, whole: bool) -> None:
     cores = os.cpu_count() or 1
     for group, seeds in _seeds(budget).items():
         read = read_whole if whole else read_one
-        mice = simulate_many(mouse_spec(), seeds, budget.hours, cores, read=read)
+        mice = simulate_many(new_spec(), seeds, budget.hours, cores, read=read)
         place = _place(folder, group, whole)
         place.mkdir()
         title = f"simulating: {group}{', whole recordings' if whole else ''}"
@@ -179,7 +180,7 @@ def _read(place: Path) -> list[ScoredEpochs]:
 
 def measure(variant: Variant, budget: Budget, folder: Path) -> VariantResult:
     """Train, calibrate and test one variant, on the mice in a folder."""
-    spec = mouse_spec(variant.n_context, **{**_SHIPPED, **variant.architecture})
+    spec = new_spec(variant.n_context, **{**_SHIPPED, **variant.architecture})
     training, validation, test = (
         _read(_place(folder, group, variant.whole)) for group in _seeds(budget)
     )
@@ -204,9 +205,7 @@ def measure(variant: Variant, budget: Budget, folder: Path) -> VariantResult:
     )
 
 
-def _with_noise(
-    model: SDreamer, spec: ModelSpec, test: Sequence[ScoredEpochs]
-) -> dict[str, Scores]:
+def _with_noise(model: Model, spec: ModelSpec, test: Sequence[ScoredEpochs]) -> dict[str, Scores]:
     found = {"none": evaluate(model, test, every=_EVERY_NOISY)[MIXED, 0]}
     for m, modality in enumerate(spec.modalities):
         for sd in NOISE:

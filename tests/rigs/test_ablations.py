@@ -5,7 +5,7 @@ import pytest
 
 from models.errors import RecordingError
 from models.scored_epochs import ScoredEpochs
-from models.training.train import mouse_spec
+from models.sdreamer.net import new_spec
 from models.weights import build_model
 from tests.rigs.ablations import VARIANTS, Budget, _add_noise, load_table, main
 
@@ -33,7 +33,7 @@ def test_a_variant_is_trained_once_and_told_in_both_files(tmp_path: Path) -> Non
 def test_every_variant_is_a_net_that_differs_from_the_baseline() -> None:
     base = VARIANTS["baseline"]
     for name, variant in VARIANTS.items():
-        build_model(mouse_spec(variant.n_context, **variant.architecture))
+        build_model(new_spec(variant.n_context, **variant.architecture))
         changes = sum(
             getattr(variant, field) != getattr(base, field)
             for field in ("architecture", "loss", "n_context", "whole")

@@ -29,13 +29,15 @@ def mouse_spec(n_context: int = 16, token_size: int = 128, **architecture: int) 
     """Return the spec of the shipped bundle, or of one of another size."""
     return ModelSpec(
         model="sdreamer",
+        species="mouse",
         stages=MOUSE,
         modalities=("eeg", "emg"),
+        pathways=("mixed", "eeg", "emg"),
         bands=(Band(0.5, 100.0), Band(10.0, 200.0)),
         sfreq=512.0,
         epoch_s=1.0,
         n_context=n_context,
-        token_size=token_size,
+        token_shape=(2, token_size),
         architecture=architecture,
     )
 
@@ -48,6 +50,11 @@ def random_model(spec: ModelSpec, seed: int) -> nn.Module:
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return model
+
+
+def everything(epochs: torch.Tensor) -> torch.Tensor:
+    """Return the mask of epochs (…, M, T) that are all valid."""
+    return torch.ones(epochs.shape[:-1], dtype=torch.bool)
 
 
 def make_bundle(folder: Path, n_context: int = 16, **architecture: int) -> Path:
@@ -71,8 +78,9 @@ def _make_once(n_context: int, architecture: tuple[tuple[str, int], ...]) -> Pat
     key = hashlib.sha256(repr((n_context, architecture, torch.__version__)).encode())
     sources = (
         "sdreamer/net.py",
-        "sdreamer/block.py",
         "training/export.py",
+        "base.py",
+        "graphs.py",
         "weights.py",
         "spec.py",
     )

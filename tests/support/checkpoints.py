@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.sdreamer.author_names import Variant, find_sources
+from models.sdreamer.authors import Variant, find_sources
 
 
 def to_authors(model: nn.Module, variant: Variant) -> dict[str, Tensor]:

@@ -13,13 +13,15 @@ from models.stages import MOUSE
 
 SPEC = ModelSpec(
     model="sdreamer",
+    species="mouse",
     stages=MOUSE,
     modalities=("eeg", "emg"),
+    pathways=("mixed", "eeg", "emg"),
     bands=(Band(0.5, 100.0), Band(10.0, 200.0)),
     sfreq=512.0,
     epoch_s=1.0,
     n_context=16,
-    token_size=128,
+    token_shape=(2, 128),
 )
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from models.base import Model
 from models.scored_epochs import ScoredEpochs
-from models.sdreamer.net import SDreamer
 from models.training.devices import Device, open_device
 from models.training.run import Pass
 from models.training.train import TrainConfig, train
@@ -27,7 +27,7 @@ def draw_subject(seed: int) -> ScoredEpochs:
     return ScoredEpochs(str(seed), epochs, stages, np.ones((len(stages), 2), bool))
 
 
-def run(device: Device, state: Path | None = None) -> tuple[SDreamer, list[Pass]]:
+def run(device: Device, state: Path | None = None) -> tuple[Model, list[Pass]]:
     """Train, on two subjects, stopped by a third."""
     training, validation = [draw_subject(0), draw_subject(1)], [draw_subject(2)]
     return train(SPEC, training, validation, CONFIG, device, state=state)

@@ -97,7 +97,7 @@ def _compose(
     learnt = Adaptation(levels, levels, np.full((*shape, 11), 3.21), levels)
     state = PipelineState(1e5 + 0.123, tick + 1, 1e5 + tick, 1e-9, 0.0, learnt)
     arrays = {
-        "tokens": np.random.default_rng(tick).random((*shape, spec.token_size), np.float32),
+        "tokens": np.random.default_rng(tick).random((n_subjects, *spec.token_shape), np.float32),
         "mask": np.ones(shape, bool),
         "reading": np.full((n_subjects, len(spec.pathways), 5, len(spec.stages)), 0.3, np.float32),
     }

@@ -2,7 +2,7 @@
 
 `python -m tools.bench.make_graphs` exports it with windows of 16 and 64 epochs, and keeps the
 graphs without the weights: time does not depend on them, so the bench draws its own. Needs torch
-(the extra `train`); run it when models/sdreamer or models/training/export.py changed the graphs.
+(the extra `train`); run it when the model's net.py or models/training/export.py changed the graphs.
 """
 
 import shutil
@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 import torch
 
+from models.base import NEW_MODEL, part_of
 from models.spec import FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE, ModelSpec
 from models.training.export import export_bundle
-from models.training.train import mouse_spec
 from models.weights import build_model
 from tools.bench.bundle import N_CONTEXTS, WEIGHTS_BYTES, graphs_of
 
@@ -46,4 +46,4 @@ def make_graphs(spec: ModelSpec, folder: Path) -> None:
 
 if __name__ == "__main__":
     for n_context in N_CONTEXTS:
-        make_graphs(mouse_spec(n_context), graphs_of(n_context))
+        make_graphs(part_of(NEW_MODEL, "net").new_spec(n_context), graphs_of(n_context))

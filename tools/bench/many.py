@@ -21,6 +21,7 @@ from rich.text import Text
 
 from engines.bundle import Bundle
 from engines.onnxruntime import open_session
+from models.graphs import step_inputs
 from models.spec import ModelSpec
 from tools.measure import Machine, describe_machine
 
@@ -100,12 +101,14 @@ def time_many(
         tick: told the fraction that is done.
     """
     before = os.getloadavg()[0]
-    networks = {(ORT, n): _open_onnxruntime(bundle.step_file, n) for n in threads}
+    networks = {(ORT, n): _open_onnxruntime(bundle.step_file, n, bundle.spec) for n in threads}
     skipped = {}
     if find_spec("openvino") is None:
         skipped[OPENVINO] = "not installed"
     else:
-        networks |= {(OPENVINO, n): _open_openvino(bundle.step_file, n) for n in threads}
+        networks |= {
+            (OPENVINO, n): _open_openvino(bundle.step_file, n, bundle.spec) for n in threads
+        }
     ways: list[Way] = []
     for done, (n, rounds) in enumerate(subjects.items()):
         contenders = [
@@ -161,27 +164,32 @@ def _feed(spec: ModelSpec, n: int) -> Feed:
     random, N, M = np.random.default_rng(0), spec.n_context, spec.n_modalities
     return {
         "epochs": random.standard_normal((n, M, spec.n_times), np.float32),
-        "tokens": random.standard_normal((n, N - 1, M, spec.token_size), np.float32),
+        "tokens": random.standard_normal((n, N - 1, *spec.token_shape), np.float32),
         "mask": np.ones((n, N, M), bool),
     }
 
 
-def _open_onnxruntime(file: Path, threads: int) -> Run:
-    session, unimodal = open_session(file, threads), np.array(False)
-    return lambda feed: session.run(_OUTPUTS, {**feed, "unimodal": unimodal})
+def _open_onnxruntime(file: Path, threads: int, spec: ModelSpec) -> Run:
+    session = open_session(file, threads)
+    mixed_alone = _mixed_alone(spec)
+    return lambda feed: session.run(_OUTPUTS, feed | mixed_alone)
 
 
-def _open_openvino(file: Path, threads: int) -> Run:
+def _mixed_alone(spec: ModelSpec) -> Feed:
+    return {"unimodal": np.array(False)} if "unimodal" in step_inputs(spec) else {}
+
+
+def _open_openvino(file: Path, threads: int, spec: ModelSpec) -> Run:
     # Here, not above: it is not needed for anything else, and mostly not there.
     import openvino  # noqa: PLC0415
 
     # Unless told not to, it computes in bf16 where the processor can, and changes stages.
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
     request = openvino.Core().compile_model(file, "CPU", options).create_infer_request()
-    unimodal = np.array(False)
+    mixed_alone = _mixed_alone(spec)
 
     def run(feed: Feed) -> list[NDArray[np.float32]]:
-        answers = request.infer({**feed, "unimodal": unimodal})
+        answers = request.infer(feed | mixed_alone)
         return [answers[name].copy() for name in _OUTPUTS]
 
     return run

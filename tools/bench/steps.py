@@ -10,7 +10,8 @@ import msgspec
 from rich.table import Table
 
 from engines.bundle import Bundle
-from models.errors import SpecError
+from models.base import part_of
+from models.graphs import step_inputs, step_outputs
 from models.spec import WEIGHTS_FILE, ModelSpec
 from tools.bench.engine import time_step
 from tools.bench.peak import Peak, measure_peak
@@ -59,13 +60,13 @@ class StepReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def count_work(bundle: Bundle) -> Work:
-    """Return what a cached step of sDREAMER computes and moves, by its products of matrices.
+    """Return what a cached step computes and moves, by its products of matrices.
 
     Raises:
-        SpecError: the bundle is of another architecture.
+        SpecError: there is no such model.
     """
     spec = bundle.spec
-    encode, read = _count_products(spec)
+    encode, read = part_of(spec.model, "work").count_products(spec)
     return Work(
         flops=2.0 * (encode + read),
         bytes_each=4.0 * sum(map(prod, _shapes(spec))),
@@ -77,31 +78,11 @@ def count_work_ratio(spec: ModelSpec) -> float:
     """Return the work of the whole window over that of the cached step.
 
     Raises:
-        SpecError: the model is of another architecture.
+        SpecError: there is no such model.
     """
-    encode, read = _count_products(spec)
-    return (spec.n_context * encode + read) / (encode + read)
-
-
-def _count_products(spec: ModelSpec) -> tuple[int, int]:
-    """Return the multiplications of encoding one epoch, and of reading a window."""
-    if spec.model != "sdreamer":
-        raise SpecError(f"work: expected a model sdreamer, found {spec.model}")
-    M, N, D, S = spec.n_modalities, spec.n_context, spec.token_size, len(spec.stages)
-    a = {"patch_size": 16, "ffn_size": 512, "epoch_layers": 2, "sequence_layers": 3}
-    a |= {"head_size": 256} | {k: int(v) for k, v in spec.architecture.items()}
-    p, H = a["patch_size"], a["head_size"]
-    L = spec.n_times // p + 1
-
-    def block(tokens: int, matrices: int) -> int:
-        """Multiplications of a transformer block: qkv and output, experts, attention."""
-        return tokens * (4 * D * D + matrices * D * a["ffn_size"] + 2 * tokens * D)
-
-    separate = bool(spec.architecture.get("separate_epochs"))  # gated experts, no projection
-    epoch = a["epoch_layers"] * block(L, 3 if separate else 2) + (0 if separate else D * D)
-    encode = M * ((L - 1) * (p * D + D * D) + epoch)
-    sequence = a["sequence_layers"] * block(M * N, 2) + N * M * D * D
-    return encode, sequence + N * (D * H + H * S)
+    encode, read = part_of(spec.model, "work").count_products(spec)
+    ratio: float = (spec.n_context * encode + read) / (encode + read)
+    return ratio
 
 
 def time_steps(bundle: Bundle, kinds: tuple[str, ...], threads: tuple[int, ...]) -> StepReport:
@@ -141,8 +122,8 @@ def _time(bundle: Bundle, kind: str, batch: int, peak: Peak | None, work: Work) 
 
 def _shapes(spec: ModelSpec) -> tuple[tuple[int, ...], ...]:
     """Return what is read and written for one subject: epochs, window, probabilities, token."""
-    M, N, D = spec.n_modalities, spec.n_context, spec.token_size
-    return (M, spec.n_times), (N - 1, M, D), (N, len(spec.stages)), (M, D)
+    step = step_inputs(spec) | step_outputs(spec)
+    return tuple(step[name].shape for name in ("epochs", "tokens", "mixed", "token"))
 
 
 def draw(report: StepReport) -> Table:

@@ -6,13 +6,14 @@ from typing import NamedTuple
 import msgspec
 from rich.progress import Progress
 
+from models.base import NEW_MODEL, part_of
 from models.errors import RecordingError
 from models.recordings.lab import open_lab, read_subjects
 from models.scored_epochs import ScoredEpochs
 from models.spec import ModelSpec
 from models.training.simulated import FIRST_UNSEEN_SEED, pack, simulate_many
 from models.training.splits import check_enough
-from models.training.train import PAPER_RECIPE, TrainConfig, mouse_spec
+from models.training.train import TrainConfig, paper_recipe, with_loss
 from tools.evaluate.evaluation import SubjectSource, compared_s, source_of
 from tools.evaluate.report import in_words
 from tools.train.command import TrainOptions
@@ -29,22 +30,25 @@ def new_spec(options: TrainOptions) -> ModelSpec:
     """Return the spec of a new net."""
     usual = 0.0 if options.simulated else 0.1  # endless data of one kind needs none
     dropout = usual if options.dropout is None else options.dropout
-    return mouse_spec(options.context, dropout=dropout, patch_size=options.patch)
+    spec: ModelSpec = part_of(NEW_MODEL, "net").new_spec(
+        options.context, dropout=dropout, patch_size=options.patch
+    )
+    return spec
 
 
-def choose_config(options: TrainOptions) -> TrainConfig:
-    """Return how to train, by the kind of run and what the command line says otherwise."""
+def choose_config(options: TrainOptions, model: str) -> TrainConfig:
+    """Return how to train a model, by the kind of run and what the command line says otherwise."""
     config = FROM_SCRATCH if options.start is None else FINE_TUNING
     if options.simulated:
         config = SIMULATED
     if options.recipe == "paper":
-        config = PAPER_RECIPE
+        config = paper_recipe(model)
     asked = {
         name: value
         for name in ("passes", "patience", "batch_size", "learning_rate", "seed")
         if (value := getattr(options, name)) is not None
     }
-    return msgspec.structs.replace(config, **asked)
+    return with_loss(msgspec.structs.replace(config, **asked), model)
 
 
 class Data(NamedTuple):

@@ -14,11 +14,11 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from models.base import Model
 from models.errors import RecordingError
 from models.recordings import scores
 from models.recordings.scores import Tally
 from models.scored_epochs import ScoredEpochs
-from models.sdreamer.net import SDreamer
 from models.signal.drift import fit_reference
 from models.spec import ModelSpec, Reference
 from models.training.calibration import fit_temperatures, fold_temperatures
@@ -96,13 +96,13 @@ class _Work:
         self,
         options: TrainOptions,
         spec: ModelSpec,
-        start: SDreamer | None,
+        start: Model | None,
         data: Data,
         device: Device,
         progress: Progress,
     ) -> None:
         self.options, self.spec, self.start = options, spec, start
-        self.config = choose_config(options)
+        self.config = choose_config(options, spec.model)
         self.subjects, self.sources = data
         self.device, self.progress = device, progress
         self.kept: list[Path] = []  # the runs' states, until the end
@@ -129,7 +129,7 @@ class _Work:
 
     def _train(
         self, split: Split, title: str, state: str
-    ) -> tuple[SDreamer, list[Pass], dict[str, float]]:
+    ) -> tuple[Model, list[Pass], dict[str, float]]:
         """Train and calibrate one net; the test subjects of the split are not touched."""
         self.kept.append(self.options.state / f"{state}.pt")
         model, history = train(
@@ -152,7 +152,7 @@ class _Work:
         fold_temperatures(model, temperatures)
         return model, history, temperatures
 
-    def _test(self, model: SDreamer, split: Split) -> Counted:
+    def _test(self, model: Model, split: Split) -> Counted:
         """Count the epochs of each test subject, in the length that they were scored in."""
         lags = (0, min(FINAL_LAG, self.spec.n_context - 1))
         counted: Counted = {}
@@ -202,7 +202,7 @@ class _Work:
         alone = ", each with a net that never saw it" if self.options.leave_one_out else ""
         return f"{whom}{alone}, epochs of {', '.join(f'{s:g}' for s in lengths)} s"
 
-    def _write(self, model: SDreamer, split: Split, report: TrainReport) -> None:
+    def _write(self, model: Model, split: Split, report: TrainReport) -> None:
         """Write bundle, report and picture; the run's state has served."""
         out = self.options.out
         model.cpu()
@@ -241,7 +241,7 @@ class _Work:
         return None
 
 
-def _example(model: SDreamer, subject: ScoredEpochs) -> Example:
+def _example(model: Model, subject: ScoredEpochs) -> Example:
     """Return the first hours of a subject's hypnogram, live, beside the truth."""
     n = round(_EXAMPLE_S / model.spec.epoch_s)
     read = read_all(model, subject.epochs[:n], subject.usable[:n])

@@ -10,13 +10,15 @@ from models.stages import MOUSE
 
 SPEC = ModelSpec(
     model="sdreamer",
+    species="mouse",
     stages=MOUSE,
     modalities=("eeg", "emg"),
+    pathways=("mixed", "eeg", "emg"),
     bands=(Band(highpass_hz=0.5, lowpass_hz=30.0), Band(highpass_hz=10.0, lowpass_hz=50.0)),
     sfreq=128.0,
     epoch_s=2.5,
     n_context=16,
-    token_size=64,
+    token_shape=(2, 64),
 )
 
 

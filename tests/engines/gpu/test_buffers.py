@@ -133,6 +133,6 @@ def test_what_lies_on_the_device_is_what_the_host_says(bundle, random, hops):
             n = int(random.integers(1, 4))
             valid = random.random((n, 2)) < 0.7
             step(engine, some(random, engine, n), valid, random.permutation(3)[:n])
-        ring = engine.ring[:-1].reshape(3, -1, 2, bundle.spec.token_size)
+        ring = engine.ring[:-1].reshape(3, -1, *bundle.spec.token_shape)
         held = np.where(engine._context._mask[..., None], ring, 0)
         np.testing.assert_array_equal(held, engine._context._tokens)

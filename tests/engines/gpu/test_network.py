@@ -7,7 +7,8 @@ import pytest
 
 from engines.bundle import open_bundle
 from engines.errors import BundleError
-from engines.gpu.network import INPUTS, OUTPUTS, PRECISIONS, derive_network
+from engines.gpu.network import PRECISIONS, derive_network
+from models.graphs import ring_step_inputs, ring_step_outputs
 
 N_SLOTS = 7
 N_ROWS = 3
@@ -22,8 +23,8 @@ def open_network(content):
 
 
 def make_feed(random, spec, n):
-    M, N, D = spec.n_modalities, spec.n_context, spec.token_size
-    ring = random.standard_normal((N_ROWS * N_SLOTS, M, D)).astype(np.float32)
+    M, N = spec.n_modalities, spec.n_context
+    ring = random.standard_normal((N_ROWS * N_SLOTS, *spec.token_shape)).astype(np.float32)
     ring /= np.linalg.norm(ring, axis=-1, keepdims=True)
     return {
         "epochs": random.standard_normal((n, M, spec.n_times)).astype(np.float32),
@@ -55,7 +56,7 @@ def run_step(bundle, feed):
 def test_gives_what_the_step_gives_and_keeps_the_ring(bundle, random, precision, n):
     feed = make_feed(random, bundle.spec, n)
     session = open_network(derive_network(bundle, precision))
-    probabilities, token, ring = session.run(list(OUTPUTS), feed)
+    probabilities, token, ring = session.run(list(ring_step_outputs(bundle.spec)), feed)
     expected, encoded = run_step(bundle, feed)
     np.testing.assert_allclose(probabilities, expected, rtol=0, atol=ROUNDING[precision])
     valid = feed["mask"][:, -1, :, None]
@@ -69,9 +70,10 @@ def test_gives_what_the_step_gives_and_keeps_the_ring(bundle, random, precision,
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_names_shapes_and_types_are_the_same_in_every_precision(bundle, precision):
     graph = onnx.load_from_string(derive_network(bundle, precision)).graph
-    assert tuple(value.name for value in graph.input) == INPUTS
-    assert tuple(value.name for value in graph.output) == OUTPUTS
-    floats = {"epochs", "ring", *OUTPUTS}
+    inputs, outputs = ring_step_inputs(bundle.spec), ring_step_outputs(bundle.spec)
+    assert [value.name for value in graph.input] == [*inputs]
+    assert [value.name for value in graph.output] == [*outputs]
+    floats = {"epochs", "ring", *outputs}
     for value in [*graph.input, *graph.output]:
         tensor = value.type.tensor_type
         assert (tensor.elem_type == onnx.TensorProto.FLOAT) == (value.name in floats)

@@ -11,7 +11,7 @@ import pytest
 from engines.errors import EngineError
 from engines.gpu.cuda import Device
 from engines.gpu.network import derive_network
-from engines.gpu.parity_check import BOUNDS, Bound, Verdict, pass_gate, verdict_path
+from engines.gpu.parity_check import BOUNDS, Bound, ParityVerdict, pass_gate, verdict_path
 from engines.gpu.plan import PlanKey
 from engines.gpu.plan_cache import Plan, PlanManifest
 from engines.onnxruntime import OnnxRuntimeEngine
@@ -78,7 +78,7 @@ def test_whatever_changed_it_is_examined_again(bundle, reference, tmp_path, chan
             verdict_path(plan, device).write_bytes(b"{}")
         pass_gate(engine, reference, plan, device)
         assert engine.buckets_run
-    kept = msgspec.json.decode(verdict_path(plan, device).read_bytes(), type=Verdict)
+    kept = msgspec.json.decode(verdict_path(plan, device).read_bytes(), type=ParityVerdict)
     assert kept.plan_sha256 == plan.manifest.sha256
     assert kept.bound == BOUNDS["fp32"]
 

@@ -9,9 +9,10 @@ import pytest
 from engines.bundle import open_bundle
 from engines.errors import EngineError
 from engines.gpu.flavour import FLAVOURS, Library, load_library, version_of
-from engines.gpu.network import INPUTS, OUTPUTS, derive_network
+from engines.gpu.network import derive_network
 from engines.gpu.plan import PlanKey, build_plan, check_offered, make_profile
 from engines.gpu.plan_cache import PlanRequest, find_plan, get_plan, plan_folder
+from models.graphs import ring_step_inputs, ring_step_outputs
 from tests.support.bundles import TINY, make_bundle
 from tests.support.gpu import has_driver
 
@@ -72,8 +73,8 @@ def test_parser_sees_the_inputs_and_outputs_of_the_engine(tiny):
     assert library.OnnxParser(network, builder.logger).parse(derive_network(tiny, "fp16"))
     inputs = [network.get_input(i) for i in range(network.num_inputs)]
     outputs = [network.get_output(i) for i in range(network.num_outputs)]
-    assert tuple(tensor.name for tensor in inputs) == INPUTS
-    assert tuple(tensor.name for tensor in outputs) == OUTPUTS
+    assert [tensor.name for tensor in inputs] == [*ring_step_inputs(tiny.spec)]
+    assert [tensor.name for tensor in outputs] == [*ring_step_outputs(tiny.spec)]
     assert [tensor.dtype.name for tensor in inputs] == ["FLOAT", "BOOL", "INT64", "INT64", "FLOAT"]
     assert {tensor.dtype.name for tensor in outputs} == {"FLOAT"}
     assert {next(iter(tensor.shape)) for tensor in inputs} == {-1}
@@ -86,7 +87,7 @@ def test_profile_reaches_from_one_subject_to_the_most(tiny):
     network, key = builder.create_network(), key_of(tiny, n_rows=100)
     assert library.OnnxParser(network, builder.logger).parse(derive_network(tiny, "fp16"))
     profile, n_slots = make_profile(library, builder, network, key), 5
-    sizes = {name: [1, 8, 128] for name in INPUTS} | {
+    sizes = {name: [1, 8, 128] for name in ring_step_inputs(tiny.spec)} | {
         "ring": [2, 8 * n_slots + 1, 128 * n_slots + 1]
     }
     for i in range(network.num_inputs):

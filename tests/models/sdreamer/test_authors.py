@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from models.errors import HypnodError, SpecError, WeightsError
 from models.sdreamer import net as sdreamer
-from models.sdreamer.author_names import Variant
-from models.sdreamer.authors import describe_origin, load_net, read_checkpoint, read_spec
-from tests.support.bundles import mouse_spec
+from models.sdreamer.authors import Variant, describe_origin, load_net, read_checkpoint, read_spec
+from tests.support.bundles import everything, mouse_spec
 from tests.support.checkpoints import save_as_authors, to_authors
 
 N_DAMAGED = 60
@@ -62,7 +61,8 @@ def test_every_form_of_a_checkpoint_gives_its_net(
     found, unused = read(path)
     assert len(unused) == (variant is Variant.PAPER)
     epochs = torch.randn(2, 5, 2, 512)
-    assert torch.equal(found(epochs), net(epochs))
+    mask = everything(epochs)
+    assert torch.equal(found(epochs, mask), net(epochs, mask))
 
 
 @pytest.mark.parametrize("variant", Variant)
@@ -70,7 +70,7 @@ def test_spec_follows_from_the_shapes(variant: Variant, tmp_path: Path) -> None:
     path = save_as_authors(to_authors(small_net(variant), variant), tmp_path / "x.pth.tar")
     checkpoint = read_checkpoint(path)
     spec = read_spec(checkpoint, 0.5, 90.0)
-    assert (spec.n_context, spec.sfreq, spec.n_times, spec.token_size) == (5, 512.0, 512, 16)
+    assert (spec.n_context, spec.sfreq, spec.n_times, spec.token_shape) == (5, 512.0, 512, (2, 16))
     assert {(band.highpass_hz, band.lowpass_hz) for band in spec.bands} == {(0.5, 90.0)}
     assert (spec.amplitude, spec.architecture["separate_epochs"]) == ("sd", variant is Variant.APP)
     assert msgspec.json.decode(msgspec.json.encode(spec), type=type(spec)) == spec

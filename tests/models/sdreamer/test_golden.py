@@ -28,7 +28,7 @@ from engines.torch import TorchEngine
 from models.sdreamer import net as sdreamer
 from models.spec import FULL_FILE
 from models.weights import load_model
-from tests.support.bundles import mouse_spec
+from tests.support.bundles import everything, mouse_spec
 from tests.support.checkpoints import save_as_authors
 from tests.support.paths import ROOT
 
@@ -36,8 +36,8 @@ GOLDEN = ROOT.parent / "shared" / "data" / "golden"
 ENGINES: list[type[Engine]] = [OnnxRuntimeEngine, TorchEngine]
 ATOL = 1e-4
 MADE_BY = [
-    *(f"models/{name}.py" for name in ("sdreamer", "sdreamer_block", "checkpoint", "export")),
-    *(f"models/{name}.py" for name in ("spec", "import_checkpoint", "import_names")),
+    *(f"models/sdreamer/{name}.py" for name in ("net", "authors")),
+    *(f"models/{name}.py" for name in ("base", "graphs", "spec", "training/export")),
     "tools/import_checkpoint.py",
 ]
 
@@ -128,9 +128,8 @@ def test_import_says_what_it_found(golden: Golden) -> None:
 @torch.no_grad()
 def test_net_gives_the_reference_logits(golden: Golden) -> None:
     model, epochs = load_model(golden.bundle.path), torch.from_numpy(golden.input)
-    everything = torch.ones(epochs.shape[:3], dtype=torch.bool)
-    for mask in (None, everything):
-        np.testing.assert_allclose(model(epochs, mask), golden.logits, rtol=0, atol=ATOL)
+    found = model(epochs, everything(epochs))
+    np.testing.assert_allclose(found, golden.logits, rtol=0, atol=ATOL)
 
 
 @pytest.mark.parametrize("kind", ENGINES, ids=lambda kind: kind.name)
@@ -152,7 +151,8 @@ def test_full_graph_gives_the_reference_probabilities(golden: Golden) -> None:
 @torch.no_grad()
 def test_network_for_a_gpu_gives_the_reference_probabilities(golden: Golden) -> None:
     B, N, M, _ = golden.input.shape
-    tokens = load_model(golden.bundle.path).encode(torch.from_numpy(golden.input)).numpy()
+    epochs = torch.from_numpy(golden.input)
+    tokens = load_model(golden.bundle.path).encode(epochs, everything(epochs)).numpy()
     slots = np.arange(B * N).reshape(B, N)
     session = open_session(derive_network(golden.bundle, "fp32"), threads=1)
     feed = {

@@ -1,6 +1,7 @@
 """Masks, caching and configuration of the net; its numbers are in test_golden.py."""
 
 import re
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,16 +12,19 @@ from models.errors import SpecError
 from models.sdreamer import net as sdreamer
 from models.spec import Band, ModelSpec
 from models.stages import HUMAN, MOUSE
+from tests.support.bundles import everything
 
 TINY = ModelSpec(
     model="sdreamer",
+    species="mouse",
     stages=MOUSE,
     modalities=("eeg", "emg"),
+    pathways=("mixed", "eeg", "emg"),
     bands=(Band(0.5, 30.0), Band(10.0, 30.0)),
     sfreq=64.0,
     epoch_s=1.0,
     n_context=5,
-    token_size=16,
+    token_shape=(2, 16),
     architecture={"n_heads": 2, "ffn_size": 32, "head_size": 16},
 )
 
@@ -45,31 +49,33 @@ def model(request: pytest.FixtureRequest) -> nn.Module:
 @torch.no_grad()
 def test_shapes_of_the_three_pathways(model: nn.Module) -> None:
     epochs = torch.randn(3, 5, 2, 64)
-    tokens = model.encode(epochs)
-    mixed, single = model.read(tokens, unimodal=True)
+    mask = everything(epochs)
+    tokens = model.encode(epochs, mask)
+    logits = model.read(tokens, mask)
     assert tokens.shape == (3, 5, 2, 16)
-    assert mixed.shape == (3, 5, 3)
-    assert single.shape == (3, 2, 5, 3)
-    torch.testing.assert_close(model(epochs), torch.cat([mixed[:, None], single], dim=1))
-    torch.testing.assert_close(model.read_single(tokens), single)
-    assert model.read(tokens)[1] is None
+    assert [x.shape for x in logits] == [(3, 5, 3)] * 3
+    torch.testing.assert_close(model(epochs, mask), torch.stack(logits, dim=1))
+    for pathways in (["emg"], ["eeg", "mixed"]):
+        for pathway, found in zip(pathways, model.read(tokens, mask, pathways), strict=True):
+            torch.testing.assert_close(found, logits[TINY.pathways.index(pathway)])
 
 
 @torch.no_grad()
 def test_tokens_are_position_free_and_do_not_cross_epochs_or_modalities(model: nn.Module) -> None:
     epochs = torch.randn(2, 5, 2, 64)
-    tokens = model.encode(epochs)
-    torch.testing.assert_close(model.encode(epochs[1, 3]), tokens[1, 3])
+    mask = everything(epochs)
+    tokens = model.encode(epochs, mask)
+    torch.testing.assert_close(model.encode(epochs[1, 3], mask[1, 3]), tokens[1, 3])
     epochs[:, :, 1] = 0.0
-    torch.testing.assert_close(model.encode(epochs)[:, :, 0], tokens[:, :, 0])
+    torch.testing.assert_close(model.encode(epochs, mask)[:, :, 0], tokens[:, :, 0])
 
 
 @torch.no_grad()
 def test_tokens_have_length_1_but_in_the_app() -> None:
+    epochs = torch.randn(5, 2, 64)
     for options in VARIANTS:
-        length = (
-            sdreamer.build(variant(**options)).eval().encode(torch.randn(5, 2, 64)).norm(dim=-1)
-        )
+        tokens = sdreamer.build(variant(**options)).eval().encode(epochs, everything(epochs))
+        length = tokens.norm(dim=-1)
         assert torch.allclose(length, torch.ones(5, 2)) != ("separate_epochs" in options)
 
 
@@ -79,7 +85,10 @@ def test_training_computes_the_same_tokens_with_less(separate: bool) -> None:
     options = {"separate_epochs": separate, "dropout": 0.0}
     spec = msgspec.structs.replace(TINY, architecture=TINY.architecture | options)
     model, epochs = sdreamer.build(spec), torch.randn(3, 5, 2, 64)
-    torch.testing.assert_close(model.train().encode(epochs), model.eval().encode(epochs))
+    mask = everything(epochs)
+    torch.testing.assert_close(
+        model.train().encode(epochs, mask), model.eval().encode(epochs, mask)
+    )
 
 
 def test_unshared_attention_with_equal_weights_is_shared_attention() -> None:
@@ -103,15 +112,17 @@ def test_masked_epoch_does_not_matter_even_where_it_is_not_finite(model: nn.Modu
     logits = model(epochs, mask)
     epochs[~mask] = torch.nan
     torch.testing.assert_close(model(epochs, mask), logits, rtol=0, atol=0)
-    assert not torch.allclose(model(epochs.nan_to_num(1.0)), logits, atol=1e-3)
+    assert not torch.allclose(
+        model(epochs.nan_to_num(1.0), everything(epochs.nan_to_num(1.0))), logits, atol=1e-3
+    )
 
 
 @torch.no_grad()
 def test_unimodal_pathway_sees_only_its_modality(model: nn.Module) -> None:
     epochs = torch.randn(1, 5, 2, 64)
-    before = model(epochs)
+    before = model(epochs, everything(epochs))
     epochs[:, :, 1] = torch.randn(1, 5, 64)
-    after = model(epochs)
+    after = model(epochs, everything(epochs))
     torch.testing.assert_close(after[:, 1], before[:, 1])
     assert (after - before)[:, [0, 2]].abs().amax(dim=(0, 2, 3)).min() > 1e-3
 
@@ -122,15 +133,15 @@ def test_row_with_nothing_valid_is_finite_and_leaves_others_alone(model: nn.Modu
     mask[0] = False
     logits = model(epochs, mask)
     assert logits.isfinite().all()
-    torch.testing.assert_close(logits[1], model(epochs[1:])[0])
+    torch.testing.assert_close(logits[1], model(epochs[1:], everything(epochs[1:]))[0])
 
 
 @torch.no_grad()
 def test_attention_looks_both_ways(model: nn.Module) -> None:
     epochs = torch.randn(1, 5, 2, 64)
-    before = model(epochs)
+    before = model(epochs, everything(epochs))
     epochs[:, 2] = torch.randn(1, 2, 64)
-    assert (model(epochs) - before).abs().amax(dim=(0, 1, 3)).min() > 1e-4
+    assert (model(epochs, everything(epochs)) - before).abs().amax(dim=(0, 1, 3)).min() > 1e-4
 
 
 def test_everything_about_the_shape_is_configuration() -> None:
@@ -138,33 +149,37 @@ def test_everything_about_the_shape_is_configuration() -> None:
         TINY,
         stages=HUMAN,
         modalities=("eeg", "eog", "emg"),
+        pathways=("mixed", "eeg", "eog", "emg"),
+        token_shape=(3, 16),
         bands=TINY.bands + TINY.bands[:1],
         sfreq=50.0,
         epoch_s=2.0,
         n_context=3,
         architecture=TINY.architecture | {"patch_size": 20, "sequence_layers": 2},
     )
-    assert sdreamer.build(spec)(torch.randn(1, 3, 3, 100)).shape == (1, 4, 3, 5)
+    epochs = torch.randn(1, 3, 3, 100)
+    assert sdreamer.build(spec)(epochs, everything(epochs)).shape == (1, 4, 3, 5)
 
 
 @pytest.mark.parametrize(
-    ("architecture", "message"),
+    ("changes", "message"),
     [
-        ({"n_head": 4}, "n_head"),
-        ({"ffn_size": "big"}, "int"),
-        ({"patch_size": 15}, "multiple"),
-        ({"epoch_layers": 0}, "epoch_layers"),
+        ({"architecture": {"n_head": 4}}, "n_head"),
+        ({"architecture": {"ffn_size": "big"}}, "int"),
+        ({"architecture": {"patch_size": 15}}, "multiple"),
+        ({"architecture": {"epoch_layers": 0}}, "epoch_layers"),
+        ({"pathways": ("mixed", "eeg")}, "expected the pathways mixed, eeg, emg, found mixed, eeg"),
+        ({"token_shape": (16,)}, r"expected a token_shape of \(2, D\), found \(16,\)"),
     ],
 )
-def test_architecture_that_does_not_fit_is_refused(
-    architecture: dict[str, int], message: str
-) -> None:
+def test_spec_that_is_not_the_net_s_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
-        sdreamer.build(msgspec.structs.replace(TINY, architecture=architecture))
+        sdreamer.build(msgspec.structs.replace(TINY, **changes))
 
 
 @pytest.mark.parametrize("options", VARIANTS)
 def test_every_parameter_is_trained(options: dict[str, bool]) -> None:
     model = sdreamer.build(variant(**options))
-    model(torch.randn(2, 5, 2, 64)).square().sum().backward()
+    epochs = torch.randn(2, 5, 2, 64)
+    model(epochs, everything(epochs)).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())

@@ -176,6 +176,8 @@ def test_a_reference_that_makes_no_sense_is_refused(field, value, reference):
 
 
 def test_a_manifest_s_reference_is_of_its_modalities(reference):
-    spec = msgspec.structs.replace(SPEC, modalities=("eeg",), bands=SPEC.bands[:1])
+    spec = msgspec.structs.replace(
+        SPEC, modalities=("eeg",), pathways=("mixed",), bands=SPEC.bands[:1], token_shape=(128,)
+    )
     with pytest.raises(SpecError, match="expected 1 modalities, found 2"):
-        BundleManifest(format=1, name="x", spec=spec, files={}, reference=reference)
+        BundleManifest(format=2, name="x", spec=spec, files={}, reference=reference)

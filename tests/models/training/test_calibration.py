@@ -5,13 +5,14 @@ import onnxruntime as ort
 import pytest
 import torch
 
+from models.base import Model
+from models.graphs import step_inputs
 from models.scored_epochs import ScoredEpochs
-from models.sdreamer.net import SDreamer
 from models.spec import STEP_FILE
 from models.stages import UNSCORED
 from models.training.calibration import fit_temperatures, fold_temperatures
 from models.training.evaluate import encode_all, read_windows
-from models.training.export import STEP_INPUTS, export_bundle
+from models.training.export import export_bundle
 from tests.support.bundles import TINY, mouse_spec, random_model
 
 SPEC = mouse_spec(4, **TINY)
@@ -26,12 +27,10 @@ def _inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 @torch.no_grad()
-def _logits(model: SDreamer) -> torch.Tensor:
+def _logits(model: Model) -> torch.Tensor:
     epochs, tokens, mask = _inputs()
-    mixed, single = model.read(
-        torch.cat([tokens, model.encode(epochs)[:, None]], 1), mask, unimodal=True
-    )
-    return torch.cat([mixed[:, None], single], 1)
+    window = torch.cat([tokens, model.encode(epochs, mask[:, -1])[:, None]], 1)
+    return torch.stack(model.read(window, mask), 1)
 
 
 def test_exported_probabilities_are_those_of_logits_over_the_temperature(tmp_path: Path) -> None:
@@ -42,19 +41,19 @@ def test_exported_probabilities_are_those_of_logits_over_the_temperature(tmp_pat
     session = ort.InferenceSession(tmp_path / "b" / STEP_FILE, providers=["CPUExecutionProvider"])
     feeds = (*_inputs(), torch.tensor(True))
     mixed, single, _ = session.run(
-        None, {name: x.numpy() for name, x in zip(STEP_INPUTS, feeds, strict=True)}
+        None, {name: x.numpy() for name, x in zip(step_inputs(SPEC), feeds, strict=True)}
     )
     found = np.concatenate([mixed[:, None], single], 1)
     np.testing.assert_allclose(found, expected.softmax(-1), atol=1e-5)
 
 
-def _too_sure(model: SDreamer) -> ScoredEpochs:
+def _too_sure(model: Model) -> ScoredEpochs:
     """A subject whose stages are drawn from the net's own probabilities at temperature 3."""
     rng = np.random.default_rng(0)
     epochs = rng.standard_normal((3000, 2, 512)).astype(np.float32)
     usable = np.ones((3000, 2), bool)
     logits = np.concatenate(
-        [x[:, :, -1] for x, _ in read_windows(model, encode_all(model, epochs), usable)]
+        [x[:, :, -1] for x, _ in read_windows(model, encode_all(model, epochs, usable), usable)]
     )
     p = torch.from_numpy(logits[:, 0] / 3.0).softmax(-1).numpy()
     stages = (rng.random((3000, 1)) > p.cumsum(-1)).sum(-1).clip(0, 2)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from models.errors import SpecError
-from models.sdreamer import net as sdreamer
 from models.training.devices import Device, open_device
+from models.weights import build_model
 from tests.support import two_processes
 from tests.support.paths import ROOT
 
@@ -33,7 +33,7 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     for name, weights in alone.state_dict().items():
         torch.testing.assert_close(first[name], weights, atol=1e-4, rtol=0, msg=name)
     torch.manual_seed(two_processes.CONFIG.seed)
-    untrained = sdreamer.build(two_processes.SPEC).state_dict()
+    untrained = build_model(two_processes.SPEC).state_dict()
     assert not torch.allclose(
         first["sequence.pool.weight"], untrained["sequence.pool.weight"], atol=1e-3
     )

@@ -6,9 +6,9 @@ import torch
 
 from engines.bundle import open_bundle
 from engines.torch import TorchEngine
+from models.base import Model
 from models.recordings.lab import read_one
 from models.scored_epochs import ScoredEpochs
-from models.sdreamer.net import SDreamer
 from models.stages import UNSCORED
 from models.training.evaluate import as_answered, evaluate, read_all, tally
 from models.training.simulated import FIRST_UNSEEN_SEED, simulate_mouse
@@ -26,7 +26,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(bundle: Path) -> SDreamer:
+def model(bundle: Path) -> Model:
     return load_model(bundle)
 
 
@@ -36,7 +36,7 @@ def epochs() -> np.ndarray:
 
 
 def test_reading_a_recording_gives_what_an_engine_gives_step_by_step(
-    bundle: Path, model: SDreamer, epochs: np.ndarray
+    bundle: Path, model: Model, epochs: np.ndarray
 ) -> None:
     valid = np.random.default_rng(1).random((N_EPOCHS, 2)) < 0.9
     found = read_all(model, epochs, valid)
@@ -58,7 +58,7 @@ def test_answers_are_those_of_the_pathway_that_the_daemon_would_read() -> None:
     assert np.isnan(answers[:, 1:]).all(-1).tolist() == (~usable).tolist()
 
 
-def test_what_is_not_usable_is_counted_apart(model: SDreamer, epochs: np.ndarray) -> None:
+def test_what_is_not_usable_is_counted_apart(model: Model, epochs: np.ndarray) -> None:
     usable = np.ones((N_EPOCHS, 2), bool)
     usable[10:20, 1] = usable[15:20, 0] = False
     subject = ScoredEpochs("x", epochs, np.zeros(N_EPOCHS, np.int64), usable)
@@ -71,9 +71,7 @@ def test_what_is_not_usable_is_counted_apart(model: SDreamer, epochs: np.ndarray
     assert rarely["mixed", 3].n_epochs == 37 - 1
 
 
-def test_an_experts_longer_epochs_are_counted_once_each(
-    model: SDreamer, epochs: np.ndarray
-) -> None:
+def test_an_experts_longer_epochs_are_counted_once_each(model: Model, epochs: np.ndarray) -> None:
     usable = np.ones((N_EPOCHS, 2), bool)
     usable[4:7] = usable[13:15] = False  # most of an epoch of 4, and half of another
     stages = np.repeat(np.arange(38) % 3, 4)[:N_EPOCHS].astype(np.int64)

@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch import nn
 
+from models.graphs import full_inputs, step_inputs, step_outputs
 from models.spec import FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE, BundleManifest
-from models.training.export import FULL_INPUTS, STEP_INPUTS, STEP_OUTPUTS, export_bundle
+from models.training.export import export_bundle
 from models.weights import load_model
 from tests.support.bundles import TINY, make_bundle, mouse_spec, random_model
 
-N, M, T, D, S = 16, 2, 512, 16, 3
+N, M, T = 16, 2, 512
+SPEC = mouse_spec(**TINY)
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +50,11 @@ def test_step_graph_equals_torch_on_the_whole_window(
     bundle: Path, model: nn.Module, batch: int, unimodal: bool
 ) -> None:
     epochs, mask = _inputs(batch)
-    tokens = model.encode(epochs)
+    tokens = model.encode(epochs, mask)
     feeds = (epochs[:, -1], tokens[:, :-1], mask, torch.tensor(unimodal))
     mixed, single, token = _run(
         bundle / STEP_FILE,
-        {name: x.numpy() for name, x in zip(STEP_INPUTS, feeds, strict=True)},
+        {name: x.numpy() for name, x in zip(step_inputs(SPEC), feeds, strict=True)},
     )
     expected = model(epochs, mask).softmax(-1).numpy()
     np.testing.assert_allclose(mixed, expected[:, 0], atol=1e-5)
@@ -64,7 +66,7 @@ def test_step_graph_equals_torch_on_the_whole_window(
 @torch.no_grad()
 def test_full_graph_equals_torch(bundle: Path, model: nn.Module, batch: int) -> None:
     epochs, mask = _inputs(batch)
-    feeds = {name: x.numpy() for name, x in zip(FULL_INPUTS, (epochs, mask), strict=True)}
+    feeds = {name: x.numpy() for name, x in zip(full_inputs(SPEC), (epochs, mask), strict=True)}
     (mixed,) = _run(bundle / FULL_FILE, feeds)
     np.testing.assert_allclose(mixed, model(epochs, mask)[:, 0].softmax(-1), atol=1e-5)
 
@@ -75,13 +77,12 @@ def test_unimodal_pathways_are_computed_only_inside_the_if(bundle: Path) -> None
     assert not any("heads.eeg" in name or "heads.emg" in name for name in names)
     (branching,) = [node for node in graph.node if node.op_type == "If"]
     assert branching.input[0] == "unimodal"
-    assert tuple(x.name for x in graph.output) == STEP_OUTPUTS
+    assert [x.name for x in graph.output] == [*step_outputs(SPEC)]
 
 
 def test_graphs_hold_no_copy_of_the_weights(bundle: Path) -> None:
     weights = (bundle / WEIGHTS_FILE).stat().st_size
-    spec = mouse_spec(**TINY)
-    assert sum(p.numel() for p in random_model(spec, 0).parameters()) * 4 < weights < 200_000
+    assert sum(p.numel() for p in random_model(SPEC, 0).parameters()) * 4 < weights < 200_000
     for name in (STEP_FILE, FULL_FILE):
         graph = onnx.load(bundle / name, load_external_data=False).graph
         assert sum(len(tensor.raw_data) for tensor in graph.initializer) < 20_000
@@ -90,7 +91,7 @@ def test_graphs_hold_no_copy_of_the_weights(bundle: Path) -> None:
 
 def test_manifest_names_every_file(bundle: Path) -> None:
     manifest = msgspec.json.decode((bundle / SPEC_FILE).read_bytes(), type=BundleManifest)
-    assert manifest.spec == mouse_spec(**TINY)
+    assert manifest.spec == SPEC
     assert {*manifest.files, SPEC_FILE} == {path.name for path in bundle.iterdir()}
 
 
@@ -100,7 +101,7 @@ def test_export_is_deterministic_and_replaces_a_bundle_whole(
     out = tmp_path / "again"
     out.mkdir()
     (out / "leftover").touch()
-    export_bundle(model, mouse_spec(**TINY), out, "again", {}, full=False)  # tracing is slow
+    export_bundle(model, SPEC, out, "again", {}, full=False)  # tracing is slow
     assert {path.name for path in out.iterdir()} == {STEP_FILE, WEIGHTS_FILE, SPEC_FILE}
     for name in (STEP_FILE, WEIGHTS_FILE):
         assert (out / name).read_bytes() == (bundle / name).read_bytes()

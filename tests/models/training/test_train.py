@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from models.base import Model
 from models.errors import RecordingError, WeightsError
 from models.scored_epochs import ScoredEpochs
-from models.sdreamer import net as sdreamer
-from models.sdreamer.net import SDreamer
 from models.training.dataset import iterate_windows
 from models.training.devices import Device
-from models.training.train import PAPER_RECIPE, TrainConfig, learning_rate, train
+from models.training.train import TrainConfig, learning_rate, paper_recipe, train
+from models.weights import build_model
 from tests.support.bundles import TINY, mouse_spec, random_model
 from tests.support.training import Lines, easy_subject
 
@@ -26,7 +26,7 @@ def subjects() -> list[ScoredEpochs]:
     return [easy_subject(seed) for seed in range(4)]
 
 
-def _same(a: SDreamer, b: SDreamer) -> bool:
+def _same(a: Model, b: Model) -> bool:
     pairs = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
     return all(torch.equal(x, y) for x, y in pairs)
 
@@ -67,7 +67,7 @@ def test_best_pass_is_kept_and_no_progress_stops_the_run(subjects: list[ScoredEp
     model, history = train(SPEC, subjects[:1], subjects[3:], config, CPU)
     assert len(history) == 3
     torch.manual_seed(config.seed)
-    untrained = sdreamer.build(SPEC)
+    untrained = build_model(SPEC)
     assert _same(model, untrained)
 
 
@@ -131,8 +131,9 @@ def test_subjects_without_a_whole_window_are_refused(subjects: list[ScoredEpochs
 def test_the_papers_recipe_draws_no_masks_and_half_a_cosine(subjects: list[ScoredEpochs]) -> None:
     (batch, *_) = iterate_windows(SPEC, subjects, 50, np.random.default_rng(0), masks=False)
     assert batch.mask.all()
-    assert learning_rate(0, 100, PAPER_RECIPE) == PAPER_RECIPE.learning_rate == 1e-3
-    assert learning_rate(50, 100, PAPER_RECIPE) == pytest.approx(0.5e-3)
+    paper = paper_recipe(SPEC.model)
+    assert learning_rate(0, 100, paper) == paper.learning_rate == 1e-3
+    assert learning_rate(50, 100, paper) == pytest.approx(0.5e-3)
 
 
 def test_learning_rate_rises_once_and_falls_to_zero_over_all_steps() -> None:

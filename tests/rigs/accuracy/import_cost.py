@@ -36,13 +36,15 @@ from models.training.train import TrainConfig, train
 
 LIVE = ModelSpec(
     model="sdreamer",
+    species="mouse",
     stages=MOUSE,
     modalities=("eeg", "emg"),
+    pathways=("mixed", "eeg", "emg"),
     bands=(Band(0.1, 230.4),) * 2,
     sfreq=512.0,
     epoch_s=1.0,
     n_context=16,
-    token_size=32,
+    token_shape=(2, 32),
     amplitude="sd",
     clip=100.0,
     architecture={"n_heads": 4, "ffn_size": 128, "head_size": 64, "dropout": 0.0},

@@ -12,9 +12,9 @@ from typer.testing import CliRunner, Result
 from models.errors import RecordingError
 from models.recordings.hypnogram import Hypnogram, read_hypnogram
 from models.recordings.writers import write_csv
-from models.sdreamer.losses import PAPER
+from models.sdreamer.losses import PAPER, LossConfig
 from models.stages import MOUSE
-from models.training.train import PAPER_RECIPE
+from models.training.train import paper_recipe
 from tests.support.bundles import TINY, make_bundle
 from tests.support.training import train_options, write_mice
 from tools.cli import app
@@ -76,11 +76,14 @@ def test_a_lab_that_scores_4_s_is_told_its_agreement_in_4_s(
 def test_the_settings_follow_from_the_kind_of_run(lab: Path, start: Path, tmp_path: Path) -> None:
     tuning = _options(lab, start, tmp_path / "x")
     scratch = msgspec.structs.replace(tuning, start=None, passes=None)
-    assert choose_config(tuning) == msgspec.structs.replace(FINE_TUNING, passes=1)
-    assert choose_config(scratch) == FROM_SCRATCH
+    usual, model = LossConfig(), "sdreamer"
+    tuned = msgspec.structs.replace(FINE_TUNING, passes=1, loss=usual)
+    assert choose_config(tuning, model) == tuned
+    assert choose_config(scratch, model) == msgspec.structs.replace(FROM_SCRATCH, loss=usual)
     paper = msgspec.structs.replace(scratch, recipe="paper", seed=3)
-    assert choose_config(paper) == msgspec.structs.replace(PAPER_RECIPE, seed=3)
-    assert (choose_config(paper).loss, choose_config(paper).masks) == (PAPER, False)
+    config = choose_config(paper, model)
+    assert config == msgspec.structs.replace(paper_recipe(model), seed=3)
+    assert (config.loss, config.masks) == (PAPER, False)
     assert new_spec(paper).architecture == {"dropout": 0.1, "patch_size": 16}
 
 

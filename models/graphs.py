@@ -1,0 +1,101 @@
+"""The inputs and outputs of a model's graphs, which follow from its spec.
+
+    step       newest epoch and cached tokens → probabilities of all slots, and the epoch's token
+    full       the epochs of a whole window → probabilities of all slots
+    ring step  the step as a GPU runs it: the tokens of all rows lie in one ring on the device
+
+Who writes the graphs, who runs them and who reserves memory for them all ask here.
+"""
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from models.spec import ModelSpec
+
+BATCH, SLOTS = "B", "R"
+"""First axes: subjects of a call; slots of a ring, those of all rows and one for padding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output of a graph."""
+
+    shape: tuple[int, ...]
+    """Of one subject or slot."""
+    dtype: type[np.generic] = np.float32
+    """Of its numbers."""
+    first: str = BATCH
+    """Name of its first axis, whose length is chosen with each call; empty: it has none."""
+
+    @property
+    def axes(self) -> list[str | int]:
+        """Its whole shape."""
+        return [self.first, *self.shape] if self.first else list(self.shape)
+
+    def n_bytes(self, n: int) -> int:
+        """Return its size for n subjects or slots."""
+        return n * prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+Ports = dict[str, Port]
+"""By name, in the graph's order."""
+
+
+def step_inputs(spec: ModelSpec) -> Ports:
+    """Return the inputs of step.onnx: tokens oldest first, mask and its newest slot last.
+
+    Where there are single modalities to read, `unimodal` says whether to.
+    """
+    N, M = spec.n_context, spec.n_modalities
+    ports = {
+        "epochs": Port((M, spec.n_times)),
+        "tokens": Port((N - 1, *spec.token_shape)),
+        "mask": Port((N, M), np.bool_),
+    }
+    return ports | ({"unimodal": Port((), np.bool_, "")} if _n_single(spec) else {})
+
+
+def step_outputs(spec: ModelSpec) -> Ports:
+    """Return the outputs of step.onnx; `single`, if there is one, is zeros unless `unimodal`."""
+    N, S, n_single = spec.n_context, len(spec.stages), _n_single(spec)
+    ports = {"mixed": Port((N, S))}
+    if n_single:
+        ports["single"] = Port((n_single, N, S))
+    return ports | {"token": Port(spec.token_shape)}
+
+
+def full_inputs(spec: ModelSpec) -> Ports:
+    """Return the inputs of full.onnx, whose one output is `mixed` as the step's."""
+    N, M = spec.n_context, spec.n_modalities
+    return {"epochs": Port((N, M, spec.n_times)), "mask": Port((N, M), np.bool_)}
+
+
+def ring_step_inputs(spec: ModelSpec) -> Ports:
+    """Return the inputs of the ring step.
+
+    `before` says where in the ring the slots before the newest are, `newest` where its token
+    goes. What is not valid in `epochs` is zeros.
+    """
+    step = step_inputs(spec)
+    return {
+        "epochs": step["epochs"],
+        "mask": step["mask"],
+        "before": Port((spec.n_context - 1,), np.int64),
+        "newest": Port((1,), np.int64),
+        "ring": Port(spec.token_shape, first=SLOTS),
+    }
+
+
+def ring_step_outputs(spec: ModelSpec) -> Ports:
+    """Return the outputs of the ring step: `token` is zeros where not valid, and in `ring_out`."""
+    return {
+        "probabilities": Port((len(spec.pathways), spec.n_context, len(spec.stages))),
+        "token": Port(spec.token_shape),
+        "ring_out": Port(spec.token_shape, first=SLOTS),
+    }
+
+
+def _n_single(spec: ModelSpec) -> int:
+    return len(spec.pathways) - 1
