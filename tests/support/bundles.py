@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import tempfile
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -68,9 +69,10 @@ def make_bundle(folder: Path, n_context: int = 16, **architecture: int) -> Path:
 
 @cache
 def _make_once(n_context: int, architecture: tuple[tuple[str, int], ...]) -> Path:
-    key = hashlib.sha256(repr((n_context, architecture)).encode())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    torch = project["optional-dependencies"]["train"]  # its version, also where there is none
+    key = hashlib.sha256(repr((n_context, architecture, torch)).encode())
     sources = (
-        "pyproject.toml",  # which version of torch
         "models/sdreamer/net.py",
         "models/sdreamer/block.py",
         "models/training/export.py",
