@@ -41,8 +41,8 @@ test-pythons: test ## run the tests on 3.11, then on OTHER_PYTHONS without those
 		for python in python$$version $$HOME/.pyenv/versions/$$version.*/bin/python none; do \
 			$$python -c '' 2> /dev/null && break; \
 		done; \
+		[ $$python = none ] && echo "Python $$version: not tested, none is here" && continue; \
 		echo "Python $$version: $$python"; \
-		[ $$python = none ] && continue; \
 		$$python -m venv .venv-$$version && \
 		.venv-$$version/bin/python -m pip install --quiet --editable '.[$(EXTRA)]' && \
 		.venv-$$version/bin/python -m pytest -n 2 --dist worksteal || exit 1; \

@@ -86,7 +86,7 @@ def connect(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:
     _, log, _ = companions(path)
     if mode == "ro" and not log.exists() and not os.access(path.parent, os.W_OK):
         uri += "&immutable=1"  # SQLite could not make the file by which readers see writers
-    return sqlite3.connect(uri, timeout_s, isolation_level=None, uri=True)
+    return sqlite3.connect(uri, timeout=timeout_s, isolation_level=None, uri=True)
 
 
 def create_tables(db: sqlite3.Connection) -> None:
