@@ -32,7 +32,7 @@ level = -3
 """
 _ANSWER_S = 60.0
 _STOP_S = 20.0
-_END_S = 1.0  # from the last words of a daemon that fails to its end
+_END_S = 10.0  # from the last words of a daemon that fails to its end
 _TOLD_LINES = 20
 
 

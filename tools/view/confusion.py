@@ -16,7 +16,7 @@ def draw_confusion(
         title: above it.
     """
     columns = ("truth", *(f"{stage} %" for stage in stages), "epochs")
-    table = Table(*columns, title=title or None, title_justify="left", box=None)
+    table = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False)
     for stage, row in zip(stages, confusion, strict=True):
         percent = ("–" if not sum(row) else f"{100 * n / sum(row):.1f}" for n in row)
         table.add_row(stage, *percent, str(sum(row)))

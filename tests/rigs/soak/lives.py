@@ -45,7 +45,7 @@ class Lives:
 
     def kill(self) -> None:
         """End it as a power cut would, and start it again."""
-        self.process.close()
+        self._end()
         self.process = self._start()
 
     def stop(self) -> None:
@@ -86,8 +86,14 @@ class Lives:
         process.wait_ready()
         return process
 
+    def _end(self) -> None:
+        """End it, and keep what it wrote since it was ready."""
+        self.process.close()
+        file = self._folder / f"life-{len(self._seen) - 1}" / "daemon.log"
+        file.write_text(self.process.rest(), encoding="utf-8")
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.process.close()
+        self._end()
