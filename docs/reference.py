@@ -49,28 +49,21 @@ two parts, the topic and the payload. The payload is JSON, or MessagePack where 
 
 | topic | payload |
 |---|---|
-| `stage.<subject>` | [StageMessage](#stagemessage) |
+| `stage.<subject>.live`, `stage.<subject>.final` | [StageMessage](#stagemessage) |
 | `stream.<stream>` | [StreamMessage](#streammessage) |
 | `heartbeat` | [Heartbeat](#heartbeat) |
 
-```python
-import json, zmq
-socket = zmq.Context().socket(zmq.SUB)
-socket.connect("tcp://127.0.0.1:5570")
-socket.subscribe("stage.")
-while True:
-    topic, payload = socket.recv_multipart()
-    message = json.loads(payload)
-    print(topic.decode(), message["kind"], message["onset"], message["stage"])
-```
-
+The README has [a subscriber that is safe for a closed loop](../README.md#stage-your-own-stream).
 A daemon with keys answers only clients that it knows: [security.md](security.md).
 
 **Subscribe by prefix.** ZeroMQ compares the beginning of the topic: `stage.` gives all subjects,
-and `stage.m1` gives m1 but also m10. Who wants one subject compares the whole topic.
+`stage.m1.` both kinds of m1. Mind the dot: `stage.m1` would give m10, too.
 
 **Live or final.** Every epoch comes twice: `live` at once, and `final` when its right-hand context
 has arrived. Closed loop acts on `live`, the record keeps `final`; do not mix them.
+
+**How old.** `age_s` is what a closed loop must look at: from the end of the epoch until its message
+left. `latency_s` is hypnod's own share of it.
 
 **Nothing is lost.** `seq` counts the messages of each topic without a gap: a jump means that this
 subscriber missed some, because it was too slow or came late. A second socket has them all:
@@ -78,10 +71,9 @@ subscriber missed some, because it was too slow or came late. A second socket ha
 With another journal they start at 0, or, where the used ones are not known, at the time of day in
 ms.
 
-**A late subscriber** gets the last message of each topic it subscribes to (of a subject, the last
-live and the last final one) at once, with `replayed` true. Earlier subscribers of the topic see
-that copy too; they have seen its `seq` before and ignore it. Never act on a replayed message: it
-may be old.
+**A late subscriber** gets the last message of each topic that it subscribes to at once, with
+`replayed` true, but for live stages, which are never sent again. Earlier subscribers of the topic
+see that copy too; they have seen its `seq` before and ignore it.
 
 **No message is no stage.** While the daemon makes progress, `heartbeat` comes every few seconds
 (`[publish] heartbeat_s`). Without it, or with a stream that is neither FILLING nor STAGING, a
@@ -89,16 +81,17 @@ closed loop must do what is safe.
 """
 
 _EXAMPLE = StageMessage(
-    schema=SCHEMA,
     session="20260131T214503Z-5f0c1a",
     subject="m01",
     stream="cage-a",
     seq=2618,
     kind="live",
     epoch=1311,
+    hop=1311,
     onset=90217.482113,
     utc="2026-01-31T22:07:14.482+00:00",
     epoch_s=1.0,
+    hop_s=1.0,
     stage="NREM",
     probabilities={"Wake": 0.031, "NREM": 0.952, "REM": 0.017},
     confidence=0.952,
@@ -108,6 +101,7 @@ _EXAMPLE = StageMessage(
     slots_filled=16,
     n_context=16,
     latency_s=0.0041,
+    age_s=0.0063,
     published_utc="2026-01-31T22:07:15.486813+00:00",
     model="0f4e1b7c92d3",
     engine="onnxruntime 1.23.2 CPU 1 thread",

@@ -49,21 +49,21 @@ def test_who_joins_late_and_wants_all_gets_all(speaker):
     speaker.say(state(0), *speaker.stages(0, 2 * PIECE + 7))
     with follow(speaker, start=Start(first=0)) as follower:
         last = 2 * PIECE + 6
-        heard = hear(speaker, follower, is_seq(last))
+        heard = hear(speaker, follower, is_seq(last), beating=True)
         speaker.say(*speaker.stages(last + 1, last + 3))
         heard += hear(speaker, follower, is_seq(last + 2))
     stages = [m for m in heard if m.topic == "stage.m1.live"]
     assert plain(stages) == plain(m for m in speaker.said if m.topic == "stage.m1.live")
     assert [m.replayed for m in stages] == [True] * (last + 1) + [False] * 2
     assert follower.n_missed == 0
-    assert follower.fetched == last
+    assert follower.fetched == last + 2  # and the state of the stream
 
 
 def test_who_joins_late_may_begin_a_few_messages_back_or_with_a_number(speaker):
     speaker.say(*speaker.stages(0, 100))
     for first, seqs in ((-10, range(90, 100)), (-1000, range(100)), (95, range(95, 100))):
         with follow(speaker, start=Start(first=first)) as follower:
-            assert [m.seq for m in hear(speaker, follower, is_seq(99))] == list(seqs)
+            assert [m.seq for m in hear(speaker, follower, is_seq(99), beating=True)] == list(seqs)
 
 
 def test_who_joins_late_may_begin_with_a_time_of_an_earlier_run(path):
@@ -73,16 +73,18 @@ def test_who_joins_late_may_begin_with_a_time_of_an_earlier_run(path):
         speaker.say(*speaker.stages(60, 100))
         since = datetime.fromtimestamp(EVENING + 30, UTC)
         with follow(speaker, start=Start(since=since)) as follower:
-            heard = hear(speaker, follower, is_seq(99))
+            heard = hear(speaker, follower, is_seq(99), beating=True)
     assert [m.seq for m in heard] == list(range(30, 100))
     assert {m.session for m in heard} == {"monday", "tuesday"}
     assert follower.n_missed == 0
 
 
 def test_without_a_start_it_begins_with_what_comes(speaker):
-    speaker.say(*speaker.stages(0, 100))
+    speaker.say(*speaker.stages(0, 99))
     with follow(speaker) as follower:
-        assert [m.seq for m in hear(speaker, follower, is_seq(99))] == [99]
+        speaker.publisher.serve(TIMEOUT_S)
+        speaker.say(*speaker.stages(99, 100))
+        assert [m.seq for m in hear(speaker, follower, is_seq(99), beating=True)] == [99]
 
 
 @pytest.mark.parametrize("high_water_mark", [5, 1000])
@@ -176,7 +178,7 @@ def test_a_jump_to_the_time_of_day_counts_nothing_as_missed(speaker):
 def test_what_the_journal_lost_is_counted_as_missed(speaker):
     speaker.say(*speaker.stages(0, 5), *speaker.stages(8, 20))
     with follow(speaker, start=Start(first=0)) as follower:
-        heard = hear(speaker, follower, is_seq(19))
+        heard = hear(speaker, follower, is_seq(19), beating=True)
     assert [m.seq for m in heard] == [*range(5), *range(8, 20)]
     assert follower.missed == {"stage.m1.live": 3}
 
@@ -186,7 +188,7 @@ def test_a_message_damaged_in_the_journal_is_missed_and_the_others_come(speaker,
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("UPDATE message SET payload = x'7b22ff' WHERE seq IN (3, 18)")
     with follow(speaker, start=Start(first=0)) as follower:
-        heard = hear(speaker, follower, is_seq(19))
+        heard = hear(speaker, follower, is_seq(19), beating=True)
     assert [m.seq for m in heard] == [k for k in range(20) if k not in (3, 18)]
     assert follower.missed == {"stage.m1.live": 2}
 
@@ -241,11 +243,12 @@ def test_it_asks_at_the_publishers_next_port():
 
 def test_the_documented_example_gets_every_message_once(speaker):
     code = documented_example(*speaker.binds)
-    speaker.say(*speaker.stages(0, PIECE + 10))
+    speaker.say(*speaker.stages(0, PIECE + 9))
     example = {}
     exec(code, example)
     with example["context"], example["live"], example["past"]:
         speaker.publisher.serve(TIMEOUT_S)
+        speaker.say(*speaker.stages(PIECE + 9, PIECE + 10))
         following = example["follow"]("stage.m1.live")
         heard = list(islice(following, PIECE + 10))
         speaker.say(*speaker.stages(PIECE + 10, PIECE + 12), aloud=False)
@@ -259,7 +262,7 @@ def test_the_view_of_a_late_joiner_shows_the_epochs_before(speaker):
     speaker.say(*(stage(seq, stage=name) for seq, name in enumerate(stages)))
     with follow(speaker, start=Start(first=-400)) as follower:
         view = LiveView(follower)
-        for message in hear(speaker, follower, is_seq(29)):
+        for message in hear(speaker, follower, is_seq(29), beating=True):
             view._take_stage(message, 0.0)
         console = Console(file=io.StringIO(), width=140)
         console.print(view)
@@ -272,7 +275,7 @@ def test_the_view_of_a_whole_night_fits_into_the_strip(speaker):
     since = datetime.fromtimestamp(EVENING, UTC)
     with follow(speaker, start=Start(since=since)) as follower:
         view = LiveView(follower, whole=True)
-        for message in hear(speaker, follower, is_seq(1999)):
+        for message in hear(speaker, follower, is_seq(1999), beating=True):
             view._take_stage(message, 0.0)
         console = Console(file=io.StringIO(), width=140)
         console.print(view)
