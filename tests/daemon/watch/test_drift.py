@@ -79,8 +79,8 @@ def test_a_moment_beyond_the_limit_is_not_worth_a_word(watched):
         assert not watched.look(0.99, 1)
 
 
-def test_a_minute_is_a_minute_whatever_the_hop(tmp_path):
+def test_a_minute_is_a_minute_whatever_the_hop():
     with ExitStack() as stack:
-        watched = Watched(tmp_path, stack, hop_s=4.0)
+        watched = Watched(stack, hop_s=4.0)
         assert not watched.look(2.0, CONFIRM // 4 - 1)
         assert len(watched.look(2.0, 1)) == 1
