@@ -72,9 +72,9 @@ def test_every_epoch_is_published_once_in_order(source, daemon, subscriber):
     times = push(source, 10)
     subscriber.until(is_live(9))
     heard = [m for m in stages_of(subscriber.heard) if not m.replayed]
-    assert [m.seq for m in heard] == list(range(len(heard)))
-    assert [m.epoch for m in stages_of(heard, "live")] == list(range(10))
-    assert [m.epoch for m in stages_of(heard, "final")] == list(range(10 - FINAL_LAG - 1))
+    for kind, n in (("live", 10), ("final", 10 - FINAL_LAG - 1)):
+        found = [(m.seq, m.epoch, m.hop) for m in stages_of(heard, kind)]
+        assert found == [(k, k, k) for k in range(n)]
     first = heard[0]
     assert first.onset == pytest.approx(times[0], abs=1 / SFREQ)
     assert first.stage in first.probabilities
@@ -115,31 +115,51 @@ def test_streams_are_staged_side_by_side(name, source, bundle, tmp_path):
             subscriber.until(lambda m: isinstance(m, Heartbeat) and m.states == beat)
             push(source, 6)
             other.push(6 * 256, data=noise(3))
-            for subject in ("m1", "m2"):
-                with Subscriber(daemon.endpoint, f"stage.{subject}") as again:
-                    again.until(is_live(5))  # the last of each, whoever was first
+            for _ in range(2):  # the last of each, whoever is first
+                subscriber.until(is_live(5))
             daemon.signal(signal.SIGTERM)
             subscriber.until(lambda m: isinstance(m, StreamMessage) and m.state == "STOPPED")
             subscriber.until(lambda m: isinstance(m, StreamMessage) and m.state == "STOPPED")
     for subject in ("m1", "m2"):
         of = [m for m in stages_of(subscriber.heard) if m.subject == subject and not m.replayed]
-        assert [m.seq for m in of] == list(range(len(of)))
         for kind in ("live", "final"):
-            assert [m.epoch for m in of if m.kind == kind] == list(range(6))
+            found = [(m.seq, m.epoch) for m in of if m.kind == kind]
+            assert found == [(k, k) for k in range(6)]
 
 
-def test_a_late_subscriber_gets_the_last_of_everything(source, daemon, subscriber):
+def test_a_late_subscriber_gets_the_last_of_everything_but_live_stages(source, daemon, subscriber):
     push(source, 10)
-    last = subscriber.until(is_live(9))
+    subscriber.until(is_live(9))
     subscriber.until(lambda m: isinstance(m, Heartbeat) and m.states == {"cage": "STAGING"})
     with Subscriber(daemon.endpoint) as late:
         beat = late.until(lambda m: isinstance(m, Heartbeat))
-        live, state = (
+        final, state = (
             late.until(lambda m, t=t: isinstance(m, t)) for t in (StageMessage, StreamMessage)
         )
         assert beat.states == {"cage": "STAGING"}
-        assert (live.seq, live.kind, live.replayed) == (last.seq, "live", True)
+        assert (final.kind, final.epoch, final.replayed) == ("final", 9 - FINAL_LAG, True)
         assert (state.state, state.replayed) == ("STAGING", True)
+        source.push(SFREQ, data=noise(1))
+        first = late.until(lambda m: isinstance(m, StageMessage) and m.kind == "live")
+        assert (first.epoch, first.replayed) == (10, False)
+
+
+@pytest.mark.parametrize("late_s", [0.0, 1.5])
+def test_age_is_from_the_end_of_the_epoch_by_the_source_and_grows_with_a_late_chunk(
+    source, daemon, subscriber, late_s
+):
+    ends = source.clock() - late_s
+    before = pylsl.local_clock()
+    source.push(3 * SFREQ, timestamps=ends + np.arange(-3 * SFREQ, 0) / SFREQ, data=noise(3))
+    last = subscriber.until(is_live(2))
+    after = pylsl.local_clock()
+    exact = 2 / SFREQ  # a clock offset, and the last sample's own length
+    assert last.onset + last.epoch_s == pytest.approx(ends, abs=exact)
+    assert before - ends - exact <= last.age_s <= after - ends + exact
+    assert late_s <= last.age_s + exact
+    assert last.latency_s < last.age_s + exact
+    for older in stages_of(subscriber.heard, "live")[:2]:
+        assert older.age_s == pytest.approx(last.age_s + 2 - older.epoch, abs=after - before)
 
 
 def test_sigterm_publishes_the_finals_and_ends_in_order(source, daemon, subscriber):
@@ -152,7 +172,8 @@ def test_sigterm_publishes_the_finals_and_ends_in_order(source, daemon, subscrib
     assert [m.epoch for m in final] == [m.epoch for m in live]
     states = [m.state for m in subscriber.heard if isinstance(m, StreamMessage)]
     assert states[-2:] == ["DRAINING", "STOPPED"]
-    assert [m.seq for m in stages_of(subscriber.heard)] == list(range(len(live) + len(final)))
+    for messages in (live, final):
+        assert [m.seq for m in messages] == list(range(len(messages)))
 
 
 def test_sigint_ends_as_well(daemon):

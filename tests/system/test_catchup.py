@@ -20,7 +20,7 @@ from tools.night.record import Selection, read_records
 
 SFREQ, EPOCHS, HOPS_PER_S, SUBJECTS = 512, 120, 4, 16
 LAST = HOPS_PER_S * (EPOCHS - 1)
-"""The last epoch of the recording, the first one being 0."""
+"""The hop of the last epoch of the recording, the first one being 0."""
 TIMEOUT_S = 60.0
 
 
@@ -46,7 +46,7 @@ def daemon(tmp_path):
 
 def is_whole(records):
     """Whether the last epoch of every subject is there, and so all before it."""
-    return sum(m.epoch == LAST and m.kind == "live" for m in records) == SUBJECTS
+    return sum(m.hop == LAST and m.kind == "live" for m in records) == SUBJECTS
 
 
 def listen(subscriber, done):
@@ -63,11 +63,11 @@ def listen(subscriber, done):
 
 
 def by_topic(messages, until):
-    """Return the numbered messages of each subject, as they were first published."""
+    """Return the numbered messages of each topic, as they were first published."""
     found = defaultdict(list)
     for message in messages:
-        if message.seq <= until[message.subject]:
-            found[message.subject].append(msgspec.structs.replace(message, replayed=False))
+        if message.seq <= until[message.topic]:
+            found[message.topic].append(msgspec.structs.replace(message, replayed=False))
     return found
 
 
@@ -84,7 +84,7 @@ def test_sleeper_and_late_joiner_end_with_the_record_of_one_that_was_there(daemo
         n = (EPOCHS - 4) * SFREQ
         source.push(n, data=random.normal(0, 50, (n, 2)).round(1))
         heard = listen(witness, is_whole)
-        until = {m.subject: m.seq for m in heard}
+        until = {m.topic: m.seq for m in heard}
         woken = listen(sleeper, is_whole)
     with Follower(daemon.endpoint, **options, start=Start(first=0)) as late:
         joined = listen(late, is_whole)
@@ -93,21 +93,21 @@ def test_sleeper_and_late_joiner_end_with_the_record_of_one_that_was_there(daemo
     published = JournalReader(tmp_path / "journal.sqlite")
     kept = [
         entry.message
-        for subject, last in until.items()
-        for entry in published.between(f"stage.{subject}", 0, time.time() + EPOCHS)
+        for topic, last in until.items()
+        for entry in published.between(topic, 0, time.time() + EPOCHS)
         if entry.seq <= last
     ]
     for record in (kept, awake + woken, joined):
         found = by_topic(record, until)
-        for subject in wanted:
-            first = wanted[subject][0].seq  # a plain subscriber may miss the very first ones
-            assert [m.seq for m in found[subject]] == list(range(len(found[subject])))
-            assert found[subject][first:] == wanted[subject]
+        for topic in wanted:
+            first = wanted[topic][0].seq  # a plain subscriber may miss the very first ones
+            assert [m.seq for m in found[topic]] == list(range(len(found[topic])))
+            assert found[topic][first:] == wanted[topic]
     assert witness.n_missed == sleeper.n_missed == late.n_missed == 0
     assert sleeper.fetched > 1000
     assert late.fetched > 1000
 
     (record, *_) = read_records(published, Selection(), ["m0"])
     assert record.hop_s == 1 / HOPS_PER_S
-    assert [m.epoch for m in record.epochs][: LAST + 1] == list(range(LAST + 1))
+    assert [m.hop for m in record.epochs][: LAST + 1] == list(range(LAST + 1))
     assert json.loads(published.sessions()[0].config)["staging"]["hop_s"] == record.hop_s

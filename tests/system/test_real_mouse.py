@@ -49,7 +49,7 @@ def test_live_and_offline_are_the_same(scored, tmp_path):
     name = f"mouse-{uuid.uuid4().hex}"
     with Daemon(tmp_path, STREAM.format(name=name), open_bundle().path) as daemon:
         daemon.listen()
-        with Subscriber(daemon.endpoint, "stage.m1") as subscriber:
+        with Subscriber(daemon.endpoint, "stage.m1.") as subscriber:
             daemon.event("ready")
             replay = hypnod("replay", recording, "--name", name, "--speed", "max", "--quiet")
             subscriber.until(lambda m: (m.kind, m.epoch) == ("live", n_epochs - 1))
@@ -59,7 +59,6 @@ def test_live_and_offline_are_the_same(scored, tmp_path):
             assert replay.wait() == 0
             replay.stdout.close()
     heard = [m for m in subscriber.heard if m.epoch < n_epochs]
-    assert [m.seq for m in subscriber.heard] == list(range(len(subscriber.heard)))
     for kind in ("live", "final"):
         messages = [m for m in heard if m.kind == kind]
         assert [m.epoch for m in messages] == list(range(n_epochs))
@@ -94,7 +93,7 @@ def test_the_gap_masks_exactly_the_epochs_it_touches(shared_data, tmp_path):
     source = Source(name, sfreq=1000.0, labels=["EEG", "EMG"], units=["uV", "uV"])
     with source, Daemon(tmp_path, STREAM.format(name=name), open_bundle().path) as daemon:
         daemon.listen()
-        with Subscriber(daemon.endpoint, "stage.m1") as subscriber:
+        with Subscriber(daemon.endpoint, "stage.m1.") as subscriber:
             daemon.event("connected")
             source.push(len(data), data=data, timestamps=times)
             subscriber.until(lambda m: (m.kind, m.epoch) == ("live", n_epochs - 1))

@@ -17,7 +17,7 @@ from daemon.errors import AddressError
 from daemon.sockets.catchup import PIECE
 from tests.rigs.lsl import ROOT
 from tests.support.nights import EVENING, iso, stage, state
-from tests.support.speaker import TIMEOUT_S, Speaker, documented_example, follow, hear, is_seq
+from tests.support.speaker import TIMEOUT_S, Speaker, documented_example, follow, hear, is_seq, join
 from tools.client.catchup import CatchUpClient, CatchUpError, catch_up_endpoint
 from tools.client.follower import Follower, Start
 from tools.view.live import LiveView, squeeze
@@ -49,21 +49,21 @@ def test_who_joins_late_and_wants_all_gets_all(speaker):
     speaker.say(state(0), *speaker.stages(0, 2 * PIECE + 7))
     with follow(speaker, start=Start(first=0)) as follower:
         last = 2 * PIECE + 6
-        heard = hear(speaker, follower, is_seq(last))
+        heard = hear(speaker, follower, is_seq(last), beating=True)
         speaker.say(*speaker.stages(last + 1, last + 3))
         heard += hear(speaker, follower, is_seq(last + 2))
     stages = [m for m in heard if m.topic == "stage.m1.live"]
     assert plain(stages) == plain(m for m in speaker.said if m.topic == "stage.m1.live")
     assert [m.replayed for m in stages] == [True] * (last + 1) + [False] * 2
     assert follower.n_missed == 0
-    assert follower.fetched == last
+    assert follower.fetched == last + 2  # and the state of the stream
 
 
 def test_who_joins_late_may_begin_a_few_messages_back_or_with_a_number(speaker):
     speaker.say(*speaker.stages(0, 100))
     for first, seqs in ((-10, range(90, 100)), (-1000, range(100)), (95, range(95, 100))):
         with follow(speaker, start=Start(first=first)) as follower:
-            assert [m.seq for m in hear(speaker, follower, is_seq(99))] == list(seqs)
+            assert [m.seq for m in hear(speaker, follower, is_seq(99), beating=True)] == list(seqs)
 
 
 def test_who_joins_late_may_begin_with_a_time_of_an_earlier_run(path):
@@ -73,16 +73,18 @@ def test_who_joins_late_may_begin_with_a_time_of_an_earlier_run(path):
         speaker.say(*speaker.stages(60, 100))
         since = datetime.fromtimestamp(EVENING + 30, UTC)
         with follow(speaker, start=Start(since=since)) as follower:
-            heard = hear(speaker, follower, is_seq(99))
+            heard = hear(speaker, follower, is_seq(99), beating=True)
     assert [m.seq for m in heard] == list(range(30, 100))
     assert {m.session for m in heard} == {"monday", "tuesday"}
     assert follower.n_missed == 0
 
 
 def test_without_a_start_it_begins_with_what_comes(speaker):
-    speaker.say(*speaker.stages(0, 100))
+    speaker.say(*speaker.stages(0, 99))
     with follow(speaker) as follower:
-        assert [m.seq for m in hear(speaker, follower, is_seq(99))] == [99]
+        join(speaker, follower)
+        speaker.say(*speaker.stages(99, 100))
+        assert [m.seq for m in hear(speaker, follower, is_seq(99), beating=True)] == [99]
 
 
 @pytest.mark.parametrize("high_water_mark", [5, 1000])
@@ -92,6 +94,7 @@ def test_a_sleeper_ends_with_the_same_record(path, high_water_mark):
         Speaker(path, high_water_mark=5) as speaker,
         follow(speaker, high_water_mark=high_water_mark, patience_s=TIMEOUT_S) as sleeper,
     ):
+        join(speaker, sleeper)
         speaker.say(speaker.stages(0, 1)[0], stage(0, "m2"), state(0))
         heard = hear(speaker, sleeper, is_seq(0, "stream.cage"))
         # It sleeps: socket buffers hold some thousands of messages, so there must be more.
@@ -122,7 +125,7 @@ def _wake(speaker, sleeper):
 
 def test_a_heartbeat_tells_what_is_missing_at_the_end(speaker):
     with follow(speaker) as follower:
-        speaker.publisher.serve(TIMEOUT_S)
+        join(speaker, follower)
         speaker.say(*speaker.stages(0, 3))
         heard = hear(speaker, follower, is_seq(2))
         speaker.say(*speaker.stages(3, 6), aloud=False)
@@ -135,14 +138,14 @@ def test_after_a_restart_the_numbers_go_on(path):
     with Speaker(path, "before") as speaker:
         binds = speaker.binds
         with follow(speaker) as follower:
-            speaker.publisher.serve(TIMEOUT_S)
+            join(speaker, follower)
             speaker.say(*speaker.stages(0, 3))
             heard = hear(speaker, follower, is_seq(2))
             speaker.say(*speaker.stages(3, 6), aloud=False)
             speaker.stack.close()
             with Speaker(path, "after", binds=binds) as restarted:
                 restarted.say(*restarted.stages(6, 9))
-                heard += hear(restarted, follower, is_seq(8))
+                heard += hear(restarted, follower, is_seq(8), beating=True)
     assert [m.seq for m in heard] == list(range(9))
     assert [m.session for m in heard] == ["before"] * 6 + ["after"] * 3
 
@@ -152,21 +155,23 @@ def test_with_another_journal_the_numbers_start_anew_and_nothing_is_left_out(pat
     with Speaker(path, "before") as speaker:
         binds = speaker.binds
         with follow(speaker) as follower:
-            speaker.publisher.serve(TIMEOUT_S)
+            join(speaker, follower)
             speaker.say(*speaker.stages(0, 4))
             heard = hear(speaker, follower, is_seq(3))
             speaker.stack.close()
             with Speaker(path.with_name("new.sqlite"), "after", binds=binds) as restarted:
                 restarted.say(*restarted.stages(0, n))
                 restarted.say(*restarted.stages(n, n + 3))
-                heard += hear(restarted, follower, lambda m: m.session == "after" and m.seq > n)
+                heard += hear(
+                    restarted, follower, lambda m: m.session == "after" and m.seq > n, beating=True
+                )
     assert [m.seq for m in heard] == [*range(4), *range(len(heard) - 4)]
     assert follower.n_missed == 0
 
 
 def test_a_jump_to_the_time_of_day_counts_nothing_as_missed(speaker):
     with follow(speaker) as follower:
-        speaker.publisher.serve(TIMEOUT_S)
+        join(speaker, follower)
         speaker.say(*speaker.stages(0, 2), stage(1_700_000_000_000, epoch=3))
         heard = hear(speaker, follower, is_seq(1_700_000_000_000))
     assert len(heard) == 3
@@ -176,9 +181,9 @@ def test_a_jump_to_the_time_of_day_counts_nothing_as_missed(speaker):
 def test_what_the_journal_lost_is_counted_as_missed(speaker):
     speaker.say(*speaker.stages(0, 5), *speaker.stages(8, 20))
     with follow(speaker, start=Start(first=0)) as follower:
-        heard = hear(speaker, follower, is_seq(19))
+        heard = hear(speaker, follower, is_seq(19), beating=True)
     assert [m.seq for m in heard] == [*range(5), *range(8, 20)]
-    assert follower.missed == {"stage.m1.live": 3}
+    assert (follower.missed["stage.m1.live"], follower.n_missed) == (3, 3)
 
 
 def test_a_message_damaged_in_the_journal_is_missed_and_the_others_come(speaker, path):
@@ -186,14 +191,14 @@ def test_a_message_damaged_in_the_journal_is_missed_and_the_others_come(speaker,
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("UPDATE message SET payload = x'7b22ff' WHERE seq IN (3, 18)")
     with follow(speaker, start=Start(first=0)) as follower:
-        heard = hear(speaker, follower, is_seq(19))
+        heard = hear(speaker, follower, is_seq(19), beating=True)
     assert [m.seq for m in heard] == [k for k in range(20) if k not in (3, 18)]
-    assert follower.missed == {"stage.m1.live": 2}
+    assert (follower.missed["stage.m1.live"], follower.n_missed) == (2, 2)
 
 
 def test_what_is_not_in_the_journal_yet_is_waited_for(speaker):
     with follow(speaker, patience_s=TIMEOUT_S) as follower:
-        speaker.publisher.serve(TIMEOUT_S)
+        join(speaker, follower)
         messages = speaker.stages(0, 9)
         speaker.say(*messages[:2], *messages[5:7], journal=False)
         heard = hear(speaker, follower, is_seq(1))
@@ -210,11 +215,11 @@ def test_what_is_not_in_the_journal_yet_is_waited_for(speaker):
 def test_where_nobody_answers_the_topic_goes_on_in_the_end(speaker, monkeypatch):
     monkeypatch.setattr("tools.client.catchup._ANSWER_S", 0.01)
     with follow(speaker, catch_up=NOBODY, patience_s=0.0) as follower:
-        speaker.publisher.serve(TIMEOUT_S)
+        join(speaker, follower)
         speaker.say(*speaker.stages(0, 2), *speaker.stages(5, 7))
         heard = hear(speaker, follower, is_seq(6))
     assert [m.seq for m in heard] == [0, 1, 5, 6]
-    assert follower.missed == {"stage.m1.live": 3}
+    assert (follower.missed["stage.m1.live"], follower.n_missed) == (3, 3)
     assert "expected an answer from tcp://127.0.0.1:9" in follower.problem
 
 
@@ -241,11 +246,12 @@ def test_it_asks_at_the_publishers_next_port():
 
 def test_the_documented_example_gets_every_message_once(speaker):
     code = documented_example(*speaker.binds)
-    speaker.say(*speaker.stages(0, PIECE + 10))
+    speaker.say(*speaker.stages(0, PIECE + 9))
     example = {}
     exec(code, example)
     with example["context"], example["live"], example["past"]:
         speaker.publisher.serve(TIMEOUT_S)
+        speaker.say(*speaker.stages(PIECE + 9, PIECE + 10))
         following = example["follow"]("stage.m1.live")
         heard = list(islice(following, PIECE + 10))
         speaker.say(*speaker.stages(PIECE + 10, PIECE + 12), aloud=False)
@@ -259,7 +265,7 @@ def test_the_view_of_a_late_joiner_shows_the_epochs_before(speaker):
     speaker.say(*(stage(seq, stage=name) for seq, name in enumerate(stages)))
     with follow(speaker, start=Start(first=-400)) as follower:
         view = LiveView(follower)
-        for message in hear(speaker, follower, is_seq(29)):
+        for message in hear(speaker, follower, is_seq(29), beating=True):
             view._take_stage(message, 0.0)
         console = Console(file=io.StringIO(), width=140)
         console.print(view)
@@ -272,7 +278,7 @@ def test_the_view_of_a_whole_night_fits_into_the_strip(speaker):
     since = datetime.fromtimestamp(EVENING, UTC)
     with follow(speaker, start=Start(since=since)) as follower:
         view = LiveView(follower, whole=True)
-        for message in hear(speaker, follower, is_seq(1999)):
+        for message in hear(speaker, follower, is_seq(1999), beating=True):
             view._take_stage(message, 0.0)
         console = Console(file=io.StringIO(), width=140)
         console.print(view)
@@ -298,10 +304,13 @@ def test_watch_prints_what_was_said_since_and_goes_on_live(speaker):
         text=True,
     )
     with process:
+        speaker.beat()
         speaker.publisher.serve(TIMEOUT_S)
-        seqs = [json.loads(process.stdout.readline())["seq"] for _ in range(15)]
+        lines = map(json.loads, process.stdout)
+        stages = (line for line in lines if line["topic"] == "stage.m1.live")
+        seqs = [line["seq"] for line in islice(stages, 15)]
         speaker.say(*speaker.stages(20, 22))
-        seqs += [json.loads(process.stdout.readline())["seq"] for _ in range(2)]
+        seqs += [line["seq"] for line in islice(stages, 2)]
         process.send_signal(signal.SIGINT)
     assert seqs == list(range(5, 22))
     assert process.returncode == 0

@@ -40,11 +40,12 @@ NIGHT = ["--since", iso(EVENING), "--until", iso(EVENING + 7200)]
 def said(stages, subject="m1", run="a", first=0, seq=0, utc=EVENING, finals=None, **changes):
     """All messages of a run of epochs: live at once, final later, unless a crash came first."""
     messages = []
+    seqs = dict.fromkeys(("live", "final"), seq)
 
     def say(kind, k, name):
         epoch = first + k
         message = stage(
-            seq + len(messages),
+            seqs[kind],
             subject,
             kind=kind,
             epoch=epoch,
@@ -56,6 +57,7 @@ def said(stages, subject="m1", run="a", first=0, seq=0, utc=EVENING, finals=None
             **changes,
         )
         messages.append(message)
+        seqs[kind] += 1
 
     finals = stages if finals is None else finals
     for k, name in enumerate(stages):
@@ -78,8 +80,7 @@ def path(tmp_path):
     finals = EVENING_STAGES[:-FINAL_LAG]
     before = said(EVENING_STAGES, finals=finals) + said(EVENING_STAGES, "m2", finals=finals)
     write_journal(path, [state(0, session="a"), *before], session("a", EVENING, CONFIG))
-    n = len(before) // 2
-    later = {"run": "b", "first": 80, "seq": n, "utc": EVENING + 80}
+    later = {"run": "b", "first": 80, "seq": len(EVENING_STAGES), "utc": EVENING + 80}
     after = said(MORNING_STAGES, **later) + said(MORNING_STAGES, "m2", **later)
     cold = state(
         1, session="b", reason="started cold: 30.0 s are missing, more", utc=iso(EVENING + 80)
@@ -106,7 +107,7 @@ def test_the_sessions_are_listed(path):
     first, second = read(path)
     assert (first["id"], second["id"]) == ("a", "b")
     assert first["started"] == iso(EVENING)
-    assert first["until"] == iso(EVENING + 49 - FINAL_LAG)  # the last message is a final one
+    assert first["until"] == iso(EVENING + 49)
     assert second["until"] == iso(EVENING + 99)
     assert first["subjects"] == ["m1", "m2"]
     shown = run(path).stdout
@@ -170,9 +171,8 @@ def test_times_with_a_steered_clock_do_not_overlap(tmp_path):
 
 
 def test_epochs_at_a_hop_are_a_hop_long(tmp_path):
-    config = json.dumps({"staging": {"hop_s": 0.5}})
-    messages = [stage(k, utc=iso(EVENING + 0.5 * k)) for k in range(20)]
-    path = write_journal(tmp_path / "j.sqlite", messages, session("s", config=config))
+    messages = [stage(k, utc=iso(EVENING + 0.5 * k), hop=k, hop_s=0.5) for k in range(20)]
+    path = write_journal(tmp_path / "j.sqlite", messages, session("s"))
     (record,) = read_records(JournalReader(path), Selection(), [])
     assert record.hypnogram.end == pytest.approx(10)
 
@@ -242,7 +242,7 @@ def test_a_journal_that_one_may_only_read_is_read():
         code = (
             "import os, sys; from pathlib import Path; from daemon.journal.reader import *\n"
             "if os.getuid() == 0: os.setuid(65534)\n"
-            "print(JournalReader(Path(sys.argv[1])).last_seq('stage.m1'))"
+            "print(JournalReader(Path(sys.argv[1])).last_seq('stage.m1.live'))"
         )
         command = [sys.executable, "-c", code, str(path)]
         found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -283,7 +283,7 @@ def test_a_file_that_is_no_journal_is_one_sentence(path, tmp_path):
     db = sqlite3.connect(path)
     db.execute("PRAGMA user_version = 7")
     db.close()
-    with pytest.raises(JournalError, match="expected a journal of format 1, found format 7"):
+    with pytest.raises(JournalError, match="expected a journal of format 2, found format 7"):
         run(path)
 
 
