@@ -79,6 +79,12 @@ def follow(speaker, binds=None, **options):
     return Follower(published, **options)
 
 
+def join(speaker, follower):
+    """Wait until a follower's subscription to stages is there: it hears a former one again."""
+    speaker.publisher.publish(stage(0, "nobody", kind="final", session=speaker.name))
+    hear(speaker, follower, lambda message: getattr(message, "subject", "") == "nobody")
+
+
 def hear(speaker, follower, until, beating=False):
     """Serve the socket, and beat, until a message was heard; return all heard until then."""
     heard = []

@@ -238,7 +238,7 @@ def test_once_shows_what_was_said_last_and_ends(tmp_path, as_json):
     assert (process.returncode, err) == (0, "")
     if as_json:
         said = {m["topic"]: m for m in map(json.loads, out.splitlines())}
-        assert list(said) == ["heartbeat", "stage.m1.live", "stream.cage"]
+        assert sorted(said) == ["heartbeat", "stage.m1.live", "stream.cage"]
         live = said["stage.m1.live"]
         assert (live["seq"], live["replayed"], said["stream.cage"]["state"]) == (7, True, "STAGING")
     else:
@@ -254,7 +254,7 @@ def test_once_without_a_daemon_fails_in_one_sentence(daemon_like):
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_ctrl_c_ends_it_quietly(daemon_like, options):
-    daemon_like.publish(stage_message(0))
+    daemon_like.publish(stage_message(0, kind="final"))
     with watch(daemon_like, *options) as process:
         daemon_like.serve(TIMEOUT_S)
         assert process.stdout is not None

@@ -8,7 +8,7 @@ import pytest
 
 from daemon.sockets.catchup import PIECE
 from tests.rigs.network import Network
-from tests.support.speaker import TIMEOUT_S, Speaker, documented_example, follow, hear, is_seq
+from tests.support.speaker import TIMEOUT_S, Speaker, documented_example, follow, hear, is_seq, join
 from tools.client import catchup, follower, subscriber
 from tools.client.catchup import CatchUpClient
 from tools.client.follower import Start
@@ -39,7 +39,7 @@ def test_a_line_that_goes_dead_without_a_word_is_noticed(speaker, networks):
     """A cable out, or a daemon's computer without power: TCP alone would wait for hours."""
     binds = [network.endpoint for network in networks]
     with follow(speaker, binds, patience_s=TIMEOUT_S) as listener:
-        speaker.publisher.serve(TIMEOUT_S)
+        join(speaker, listener)
         speaker.say(*speaker.stages(0, 3))
         heard = hear(speaker, listener, is_seq(2))
         for network in networks:
@@ -103,6 +103,8 @@ def test_the_documented_example_asks_again_and_notices_a_dead_line(speaker):
                 heard = another.submit(lambda n=n: list(islice(following, n)))
                 while not heard.done():
                     speaker.publisher.serve(0.02)
+                    # What was said before it listened again it hears of with what is said next.
+                    speaker.publisher.publish(speaker.said[-1])
                 assert [m["seq"] for m in heard.result()] == list(range(first, first + n))
                 network.unplug()
                 network.plug_in()
