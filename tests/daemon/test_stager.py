@@ -51,7 +51,7 @@ def test_live_is_the_last_slot_and_final_the_same_epoch_read_later(bundle):
     readings = [by_hand.step(b.epochs, row, b.usable)[0, 0] for b in batches]
     live = [e for e in estimates if e.kind == "live"]
     final = [e for e in estimates if e.kind == "final"]
-    assert [e.epoch for e in live] == [e.epoch for e in final] == list(range(20))
+    assert [e.hop for e in live] == [e.hop for e in final] == list(range(20))
     for k in range(20):
         later = min(k + LAG, 19)
         np.testing.assert_array_equal(live[k].probabilities, readings[k][-1])
@@ -66,7 +66,7 @@ def test_finals_of_a_hop_shorter_than_the_epoch_come_from_their_own_phase(bundle
     final = [e for e in stager.stage(batches) + stager.flush() if e.kind == "final"]
     by_hand = engine(bundle, 1, hops=2)
     readings = [by_hand.step(b.epochs, np.array([0]), b.usable)[0, 0] for b in batches]
-    assert [e.epoch for e in final] == list(range(12))
+    assert [e.hop for e in final] == list(range(12))
     for k, estimate in enumerate(final):
         hops = max(h for h in (0, 2, 4) if k + h < 12)
         np.testing.assert_array_equal(estimate.probabilities, readings[k + hops][-1 - hops // 2])
@@ -86,8 +86,8 @@ def test_finals_of_a_hop_shorter_than_the_epoch_come_from_their_own_phase(bundle
 def test_an_unusable_modality_falls_back_and_none_is_said(bundle, reasons, pathway, stage):
     stager = Stager(engine(bundle, 1), {"a": ["m1"]}, StagingConfig(final_lag=LAG))
     stager.stage([batch(k, GOOD) for k in range(5)])
-    live = next(e for e in stager.stage([batch(5, [reasons])]) if e.epoch == 5)
-    final = next(e for e in stager.flush() if e.epoch == 5)
+    live = next(e for e in stager.stage([batch(5, [reasons])]) if e.hop == 5)
+    final = next(e for e in stager.flush() if e.hop == 5)
     for estimate in (live, final):
         assert estimate.pathway == pathway
         assert estimate.validity == dict(zip(("eeg", "emg"), reasons, strict=True))
@@ -109,7 +109,7 @@ def test_unimodal_estimates_are_the_engine_s_unimodal_pathway(bundle):
     by_hand = engine(bundle, 1)
     readings = [by_hand.step(b.epochs, np.array([0]), b.usable, unimodal=True)[0] for b in batches]
     live, final = (
-        next(e for e in estimates if (e.epoch, e.kind) == (2, k)) for k in ("live", "final")
+        next(e for e in estimates if (e.hop, e.kind) == (2, k)) for k in ("live", "final")
     )
     np.testing.assert_array_equal(live.probabilities, readings[2][1, -1])
     np.testing.assert_array_equal(final.probabilities, readings[5][1, -1 - LAG])
@@ -121,7 +121,7 @@ def test_streams_are_batched_and_stay_apart(bundle):
     together = [batch(0, two), batch(0, GOOD, "b"), batch(1, two), batch(2, two)]
     stager = Stager(engine(bundle, 3), subjects, StagingConfig(final_lag=0))
     live = [e for e in stager.stage(together) if e.kind == "live"]
-    assert [(e.stream, e.subject, e.epoch) for e in live] == [
+    assert [(e.stream, e.subject, e.hop) for e in live] == [
         ("a", "m1", 0), ("a", "m2", 0), ("b", "m3", 0),
         ("a", "m1", 1), ("a", "m2", 1), ("a", "m1", 2), ("a", "m2", 2),
     ]  # fmt: skip

@@ -18,7 +18,7 @@ def estimate(epoch, probabilities, hop_s=1.0, stage=UNKNOWN, reason="eeg flat, e
         subject="m1",
         stream="cage",
         kind="live",
-        epoch=epoch,
+        hop=epoch,
         onset=5.0 + epoch * hop_s,
         stage=MOUSE[int(np.argmax(probabilities))] if known else stage,
         probabilities=np.asarray(probabilities, np.float32) if known else None,
@@ -51,7 +51,7 @@ def test_probabilities_are_the_mean_over_the_time_that_has_any(night, epoch_s):
     fine = [e.probabilities for e in estimates for _ in range(round(hop_s / 0.25))]
     n = round(epoch_s / 0.25)
     for k, found in enumerate(longer):
-        assert (found.epoch, found.onset) == (k, 5.0 + k * epoch_s)
+        assert (found.hop, found.onset) == (k, 5.0 + k * epoch_s)
         covered = [p for p in fine[k * n : (k + 1) * n] if p is not None]
         if 2 * len(covered) < n:
             assert found.stage == UNKNOWN

@@ -140,10 +140,10 @@ def test_the_estimates_are_those_of_the_live_way_in_any_chunks(tmp_path, bundle,
     assert len(found) == len(expected) == 2 * 2 * SECONDS
 
     def ordered(estimates):
-        return sorted(estimates, key=lambda e: (e.subject, e.kind, e.epoch))
+        return sorted(estimates, key=lambda e: (e.subject, e.kind, e.hop))
 
     for one, other in zip(ordered(found), ordered(expected), strict=True):
-        assert (one.epoch, one.onset, one.stage) == (other.epoch, other.onset, other.stage)
+        assert (one.hop, one.onset, one.stage) == (other.hop, other.onset, other.stage)
         assert np.array_equal(one.probabilities, other.probabilities)
 
 
