@@ -93,8 +93,8 @@ topic see that copy too; they have seen its `seq` before and ignore it.
 
 **Silence is not safe.** While the daemon makes progress, `heartbeat` comes every few seconds
 (`[publish] heartbeat_s`), and a live message of each subject every hop. Without either (the five
-lines end with `zmq.Again` then), or with a stream that is neither FILLING nor STAGING, a closed loop
-must do what is safe.
+lines end with `zmq.Again` then), or with a stream that is neither FILLING nor STAGING, a closed
+loop must do what is safe.
 """
 
 _EXAMPLE = StageMessage(
