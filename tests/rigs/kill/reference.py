@@ -42,7 +42,7 @@ def _stage(
     """Stage lives that went on from one another."""
     spec, staging = bundle.spec, StagingConfig()
     description = StreamDescription(stream.name, LABELS, ("uV",) * len(LABELS), SFREQ)
-    pipeline = Pipeline(stream, spec, description)
+    pipeline = Pipeline(stream, spec, description, stall_s=staging.stall_s)
     pipeline.count_from(lives[0].first_epoch)
     origin = source.t0 + lives[0].first / SFREQ
     with open_engine(bundle, "onnxruntime", n_rows=len(SUBJECTS)) as engine:
@@ -51,7 +51,7 @@ def _stage(
         for life in lives:
             if after is not None and life.first / SFREQ + source.t0 - end < stream.jitter_s:
                 # Too few samples are missing to be a gap, but a restart starts the filters anew.
-                pipeline = Pipeline(stream, spec, description)
+                pipeline = Pipeline(stream, spec, description, stall_s=staging.stall_s)
                 pipeline.recall(after)
             n_epochs = life.last_epoch + 1 - lives[0].first_epoch
             end = origin + n_epochs * spec.epoch_s
