@@ -20,7 +20,7 @@ _PACKAGES = ("daemon", "engines", "models", "tools")
 def command(*arguments: str) -> list[str]:
     """Return what starts `hypnod` with these arguments, whatever the folder and the environment.
 
-    `command("-m", "tools.bench.peak", "2")` runs a module of ours as `python -m` does.
+    `command("-m", "tools.bench.floor", …)` runs a module of ours as `python -m` does.
     """
     return [sys.executable, str(HOME / "hypnod.py"), *arguments]
 

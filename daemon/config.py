@@ -22,7 +22,7 @@ LslProperty = Annotated[str, msgspec.Meta(pattern=r"^(name|type|source_id|hostna
 
 
 class SubjectConfig(SubjectChannels, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One animal or person in a stream; its messages' topic is `stage.<name>`."""
+    """One animal or person in a stream; its messages' topics are `stage.<name>.…`."""
 
     baseline: str = ""
     """A recording of the same subject with the same labels, say an hour of the day before: what is

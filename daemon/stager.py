@@ -84,7 +84,7 @@ class Stager:
             )
         self.hops_per_epoch = engine.hops_per_epoch
         self._lag = staging.final_lag * self.hops_per_epoch
-        self.n_slots = (self._spec.n_context - 1) * self.hops_per_epoch + 1
+        self.n_slots = self._spec.ring_length(self.hops_per_epoch)
         """Epochs that the context window spans, its first and last included."""
         self._rows: dict[str, list[_Row]] = {}
         for stream, names in subjects.items():

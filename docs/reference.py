@@ -10,7 +10,7 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -19,9 +19,8 @@ from daemon.messages import (
     SCHEMA,
     CatchUpReply,
     CatchUpRequest,
-    Heartbeat,
+    Message,
     StageMessage,
-    StreamMessage,
 )
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -38,6 +37,14 @@ refused, and the nearest known one suggested. [systemd/hypnod.toml](../systemd/h
 every key in its place.
 """
 
+_KINDS: tuple[type[Message], ...] = get_args(Message)
+
+
+def _topic(struct: type[Message]) -> str:
+    """Return the topic of a kind of message, as `stage.<subject>.<kind>`."""
+    return struct.TOPIC.replace("{0.", "<").replace("}", ">")
+
+
 _MESSAGES = f"""\
 # Messages
 
@@ -49,21 +56,30 @@ two parts, the topic and the payload. The payload is JSON, or MessagePack where 
 
 | topic | payload |
 |---|---|
-| `stage.<subject>.live`, `stage.<subject>.final` | [StageMessage](#stagemessage) |
-| `stream.<stream>` | [StreamMessage](#streammessage) |
-| `heartbeat` | [Heartbeat](#heartbeat) |
+{"".join(f"| `{_topic(m)}` | [{m.__name__}](#{m.__name__.lower()}) |" + chr(10) for m in _KINDS)}
+A closed loop is five lines, and acts on live stages only:
 
-The README has [a subscriber that is safe for a closed loop](../README.md#stage-your-own-stream).
+```python
+import json, zmq
+socket = zmq.Context().socket(zmq.SUB); socket.rcvtimeo = 3000  # ms; silence raises zmq.Again
+socket.connect("tcp://127.0.0.1:5570"); socket.subscribe("stage.m1.live")
+while message := json.loads(socket.recv_multipart()[1]):
+    print(message["stage"], message["confidence"], message["age_s"])
+```
+
 A daemon with keys answers only clients that it knows: [security.md](security.md).
 
-**Subscribe by prefix.** ZeroMQ compares the beginning of the topic: `stage.` gives all subjects,
-`stage.m1.` both kinds of m1. Mind the dot: `stage.m1` would give m10, too.
+**Subscribe by prefix.** ZeroMQ compares the beginning of the topic: `stage.` gives all subjects.
+With its dot `stage.m1.` gives m1 and nobody else, since no name has a dot in it; without it,
+`stage.m1` gives m10 as well.
 
-**Live or final.** Every epoch comes twice: `live` at once, and `final` when its right-hand context
-has arrived. Closed loop acts on `live`, the record keeps `final`; do not mix them.
+**Live or final.** Every epoch comes twice: as `stage.<subject>.live` at once, and as
+`stage.<subject>.final` when its right-hand context has arrived. Closed loop acts on live, the
+record keeps final; do not mix them.
 
-**How old.** `age_s` is what a closed loop must look at: from the end of the epoch until its message
-left. `latency_s` is hypnod's own share of it.
+**How old it is.** `age_s` is how long ago the epoch ended when its message was published. A closed
+loop that must act within some seconds of the signal compares it, and does what is safe where it is
+larger.
 
 **Nothing is lost.** `seq` counts the messages of each topic without a gap: a jump means that this
 subscriber missed some, because it was too slow or came late. A second socket has them all:
@@ -71,20 +87,22 @@ subscriber missed some, because it was too slow or came late. A second socket ha
 With another journal they start at 0, or, where the used ones are not known, at the time of day in
 ms.
 
-**A late subscriber** gets the last message of each topic that it subscribes to at once, with
-`replayed` true, but for live stages, which are never sent again. Earlier subscribers of the topic
-see that copy too; they have seen its `seq` before and ignore it.
+**A late subscriber** gets the last message of each topic it subscribes to at once, with `replayed`
+true, but never a live one: it may be old, and nobody must act on it. Earlier subscribers of the
+topic see that copy too; they have seen its `seq` before and ignore it.
 
-**No message is no stage.** While the daemon makes progress, `heartbeat` comes every few seconds
-(`[publish] heartbeat_s`). Without it, or with a stream that is neither FILLING nor STAGING, a
-closed loop must do what is safe.
+**Silence is not safe.** While the daemon makes progress, `heartbeat` comes every few seconds
+(`[publish] heartbeat_s`), and a live message of each subject every hop. Without either (the five
+lines end with `zmq.Again` then), or with a stream that is neither FILLING nor STAGING, a closed
+loop must do what is safe.
 """
 
 _EXAMPLE = StageMessage(
+    schema=SCHEMA,
     session="20260131T214503Z-5f0c1a",
     subject="m01",
     stream="cage-a",
-    seq=2618,
+    seq=1311,
     kind="live",
     epoch=1311,
     hop=1311,
@@ -101,7 +119,7 @@ _EXAMPLE = StageMessage(
     slots_filled=16,
     n_context=16,
     latency_s=0.0041,
-    age_s=0.0063,
+    age_s=0.0048,
     published_utc="2026-01-31T22:07:15.486813+00:00",
     model="0f4e1b7c92d3",
     engine="onnxruntime 1.23.2 CPU 1 thread",
@@ -117,7 +135,7 @@ def config_page() -> str:
 def messages_page() -> str:
     """Return the text of docs/messages.md."""
     parts = [_MESSAGES]
-    for struct in (StageMessage, StreamMessage, Heartbeat, CatchUpRequest, CatchUpReply):
+    for struct in (*_KINDS, CatchUpRequest, CatchUpReply):
         parts += [_message_section(struct)]
         if struct is StageMessage:
             example = msgspec.json.format(msgspec.json.encode(_EXAMPLE)).decode()

@@ -21,7 +21,7 @@ _PROVIDER = "CPUExecutionProvider"
 _SILENT = 4  # what fails is raised as well
 _PER_CALL = 32
 """Subjects of each thread in one call of the network: with more, each takes longer, for 256 in one
-call on one thread by a tenth (docs/engines.md, `hypnod bench --many`)."""
+call on one thread by a tenth (docs/engines.md, `make bench`)."""
 
 
 class OnnxRuntimeEngine(HostEngine):

@@ -70,7 +70,11 @@ class Daemon(DaemonProcess):
 
 
 class Subscriber:
-    """Hears what a daemon says about topics that start with `prefix`, from now on."""
+    """Hears what a daemon says about topics that start with `prefix`, from now on.
+
+    Of `stage.` it hears everything said after this: it waits for a stream's last message, which
+    a late subscriber gets again, to know that it is subscribed.
+    """
 
     def __init__(self, endpoint: str, prefix: str = "") -> None:
         self._context = zmq.Context()
@@ -78,11 +82,18 @@ class Subscriber:
         self._socket.setsockopt(zmq.RCVHWM, 0)
         self._socket.setsockopt(zmq.RCVTIMEO, round(TIMEOUT_S * 1000))
         self._socket.setsockopt_string(zmq.SUBSCRIBE, prefix)
+        if prefix.startswith("stage."):
+            self._socket.setsockopt_string(zmq.SUBSCRIBE, "stream.")  # arrives after the other
         self._socket.connect(endpoint)
+        self._prefix = prefix
         self.heard: list[Message] = []
+        if prefix.startswith("stage."):
+            self._socket.recv_multipart()
 
     def next(self) -> Message:
         topic, payload = self._socket.recv_multipart()
+        while not topic.startswith(self._prefix.encode()):
+            topic, payload = self._socket.recv_multipart()
         self.heard.append(decode(topic.decode(), payload))
         return self.heard[-1]
 
