@@ -57,15 +57,8 @@ two parts, the topic and the payload. The payload is JSON, or MessagePack where 
 | topic | payload |
 |---|---|
 {"".join(f"| `{_topic(m)}` | [{m.__name__}](#{m.__name__.lower()}) |" + chr(10) for m in _KINDS)}
-A closed loop is five lines, and acts on live stages only:
-
-```python
-import json, zmq
-socket = zmq.Context().socket(zmq.SUB); socket.rcvtimeo = 3000  # ms; silence raises zmq.Again
-socket.connect("tcp://127.0.0.1:5570"); socket.subscribe("stage.m1.live")
-while message := json.loads(socket.recv_multipart()[1]):
-    print(message["stage"], message["confidence"], message["age_s"])
-```
+The README has [a subscriber for a closed loop](../README.md#stage-your-own-stream), which acts on
+live stages only, and on none that is old.
 
 A daemon with keys answers only clients that it knows: [security.md](security.md).
 
