@@ -49,7 +49,7 @@ def daemon(name, source, systemd, bundle, tmp_path):
         toml(name),
         bundle,
         environ={"NOTIFY_SOCKET": systemd.getsockname()},
-        module=("tests.rigs.losing_daemon", str(tmp_path / "lost")),
+        arguments=("-m", "tests.rigs.losing_daemon", str(tmp_path / "lost")),
     ) as daemon:
         daemon.listen()
         daemon.engine = daemon.event("engine")
