@@ -65,12 +65,11 @@ def night(
         return
     records = read_records(reader, selection, subject or [])
     write_files(records, csv, edf, tsv)
-    if png is not None:
-        write_pictures(records, png, path)
+    pictures = [] if png is None else write_pictures(records, png, path)
     stages = max((record.stages for record in records), key=len)
     print_summary(summarise(reader, selection, records), stages, as_json=as_json)
     if not as_json:
-        for written in filter(None, (csv, edf, tsv, png)):
+        for written in filter(None, (csv, edf, tsv, *pictures)):
             Console(highlight=False).print(f"written: {written}")
 
 
@@ -135,8 +134,8 @@ def _rows(
         ]
 
 
-def write_pictures(records: Sequence[Record], png: Path, journal: Path) -> None:
-    """Draw each subject's night; with several, into files with the subjects' names.
+def write_pictures(records: Sequence[Record], png: Path, journal: Path) -> list[Path]:
+    """Draw each subject's night, and return the files; of several they bear the subjects' names.
 
     Raises:
         RecordingError: a place cannot be written to.
@@ -144,6 +143,7 @@ def write_pictures(records: Sequence[Record], png: Path, journal: Path) -> None:
     # Here, not above: importing matplotlib takes most of a second.
     from tools.view.night import Night, plot_night  # noqa: PLC0415
 
+    written = []
     for record in records:
         n = len(record.grid)
         density = np.full((n, len(record.stages)), np.nan)
@@ -167,4 +167,6 @@ def write_pictures(records: Sequence[Record], png: Path, journal: Path) -> None:
             probabilities=density,
             quality=quality,
         )
-        plot_night(png.with_name(name), picture)
+        written.append(png.with_name(name))
+        plot_night(written[-1], picture)
+    return written

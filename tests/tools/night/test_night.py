@@ -220,7 +220,9 @@ def test_the_picture_shows_where_a_modality_could_not_be_used(tmp_path):
 
 
 def test_several_subjects_get_a_picture_each(path, tmp_path):
-    run(path, *NIGHT, "--png", tmp_path / "n.png")
+    told = run(path, *NIGHT, "--png", tmp_path / "n.png").output.replace("\n", "")
+    assert "n-m1.png" in told
+    assert "n-m2.png" in told
     assert sorted(file.name for file in tmp_path.glob("*.png")) == ["n-m1.png", "n-m2.png"]
 
 
