@@ -208,7 +208,7 @@ class Stager:
                     subject=row.subject,
                     stream=batch.stream,
                     kind="live",
-                    hop=batch.epoch,
+                    hop=batch.hop,
                     onset=batch.onset,
                     stage=UNKNOWN if dead else ART,
                     probabilities=None,

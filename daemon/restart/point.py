@@ -42,7 +42,7 @@ class StreamState(msgspec.Struct, frozen=True, kw_only=True):
     """Distance of grid points, s."""
     origin: float
     """See `PipelineState`, likewise the following."""
-    next_epoch: int
+    next_hop: int
     newest: float
     drift: float
     clock_shift: float
@@ -97,7 +97,7 @@ def encode_state(
             utc_offset=clocks.utc_offset,
             hop_s=hop_s,
             origin=state.origin,
-            next_epoch=state.next_epoch,
+            next_hop=state.next_hop,
             newest=state.newest,
             drift=state.drift,
             clock_shift=state.clock_shift,

@@ -100,8 +100,8 @@ class Recall:
         mark, sfreq = self._marks[stream.name], stream.nominal_sfreq
         return RestartPoint(
             stream=stream.name,
-            hop=batch.epoch,
-            slot=batch.epoch % self._stager.n_slots,
+            hop=batch.hop,
+            slot=batch.hop % self._stager.n_slots,
             state=encode_state(mark, sfreq, grid_hop, stream.clocks, self._hop_s, batch.after),
             arrays=encode_arrays(self._stager.newest(stream.name)),
         )
@@ -125,7 +125,7 @@ class Recall:
             return []
         if state is None or state.fingerprint != self._marks[stream]:
             return due
-        return [self._read_last(m, state.next_epoch - 1 - m.hop, slots) for m in due]
+        return [self._read_last(m, state.next_hop - 1 - m.hop, slots) for m in due]
 
     def _close(self, lives: Sequence[StageMessage]) -> None:
         if lives:
@@ -139,12 +139,12 @@ class Recall:
         if state is None:
             why = "there is no state of it in the journal"
             return Past(None, self._new_grid(subjects, hops), span_s, cold(why) if due else None)
-        new = self._new_grid(subjects, [state.next_epoch, *hops])
+        new = self._new_grid(subjects, [state.next_hop, *hops])
         if state.fingerprint != self._marks[stream.name]:
             changed = "another model, hop, final lag, subjects, channels or unit"
             return Past(None, new, span_s, cold(changed))
-        needed = {state.next_epoch - 1, *due}
-        if set(hops) != {state.next_epoch} or not needed <= set(history.slots[stream.name]):
+        needed = {state.next_hop - 1, *due}
+        if set(hops) != {state.next_hop} or not needed <= set(history.slots[stream.name]):
             return Past(None, new, span_s, cold("its last epochs are not in the journal"))
         return Past(state, new, span_s)
 
@@ -163,9 +163,9 @@ class Recall:
         if state is None:
             return {}
         return {
-            state.next_epoch - hop: arrays
+            state.next_hop - hop: arrays
             for hop, arrays in self._history.slots[stream].items()
-            if max(state.grid_hop, state.next_epoch - self._stager.n_slots) <= hop
+            if max(state.grid_hop, state.next_hop - self._stager.n_slots) <= hop
         }
 
     def _read_last(self, live: StageMessage, age: int, slots: Mapping[int, Arrays]) -> StageMessage:

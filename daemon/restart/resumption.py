@@ -56,7 +56,7 @@ def resume(
     shift, clock_shift = before.utc_offset - clocks.utc_offset, 0.0
     if _same_clock(before, clocks):
         shift, clock_shift = 0.0, before.clock_shift
-    next_onset = before.origin + shift + before.next_epoch * before.hop_s
+    next_onset = before.origin + shift + before.next_hop * before.hop_s
     away_s = first + clock_shift - next_onset
     if away_s > span_s:
         return cold(f"{away_s:.1f} s are missing, more than the context window spans")
@@ -67,7 +67,7 @@ def resume(
         return cold(f"its samples are {-away_s:.1f} s late, more than the context window spans")
     state = PipelineState(
         origin=before.origin + shift,
-        next_epoch=before.next_epoch,
+        next_hop=before.next_hop,
         newest=before.newest + shift,
         drift=before.drift if before.sfreq == sfreq else 0.0,
         clock_shift=clock_shift,
@@ -130,7 +130,7 @@ class Past:
         """
         if self._state is None or self.resumption is not None:
             return None
-        next_onset = self._state.origin + self._state.next_epoch * self._state.hop_s
+        next_onset = self._state.origin + self._state.next_hop * self._state.hop_s
         away_s = wall - next_onset - self._state.utc_offset
         return self._state.adaptation if away_s <= self._span_s else None
 

@@ -83,8 +83,8 @@ def condition(
     epochs, usable = np.empty((*shape, spec.n_times), np.float32), np.empty(shape, np.bool_)
     n = 0
     for batch in epochs_of(recording, stream, spec):
-        epochs[:, batch.epoch], usable[:, batch.epoch] = batch.epochs, batch.usable
-        n = batch.epoch + 1
+        epochs[:, batch.hop], usable[:, batch.hop] = batch.epochs, batch.usable
+        n = batch.hop + 1
     if n == 0:
         raise RecordingError(
             f"{recording.path}: expected at least one epoch of {spec.epoch_s:g} s, "

@@ -15,8 +15,8 @@ _TIE_BREAK = 0.382
 class CutEpoch:
     """One epoch of all channels of a stream."""
 
-    epoch: int
-    """Counts from 0 on the grid."""
+    hop: int
+    """Counts the points of the grid from 0."""
     onset: float
     """Time of the grid point, on the source's clock, s."""
     raw: NDArray[np.float64]
@@ -68,24 +68,24 @@ class EpochBuffer:
         self._n_buffered = 0
         self._latest = -np.inf
 
-    def resume(self, origin: float, epoch: int) -> None:
+    def resume(self, origin: float, hop: int) -> None:
         """Take up a grid in the middle; forget all samples.
 
         Args:
-            origin: onset of epoch 0, s; NaN begins a new grid, at the first sample.
-            epoch: the next one to be cut.
+            origin: time of point 0, s; NaN begins a new grid, at the first sample.
+            hop: the point whose epoch is cut next.
         """
-        self._origin, self._next = origin, epoch
+        self._origin, self._next = origin, hop
         self._blocks, self._n_buffered, self._latest = [], 0, -np.inf
 
     @property
     def origin(self) -> float:
-        """Time of the onset of epoch 0, s; NaN before the first sample."""
+        """Time of point 0 of the grid, s; NaN before the first sample."""
         return self._origin
 
     @property
-    def next_epoch(self) -> int:
-        """The epoch that is cut next."""
+    def next_hop(self) -> int:
+        """The point whose epoch is cut next."""
         return self._next
 
     def append(
@@ -176,7 +176,7 @@ class EpochBuffer:
     def _whole(self, samples: _Samples) -> CutEpoch:
         n = self._n_in
         return CutEpoch(
-            epoch=self._next,
+            hop=self._next,
             onset=self._onset,
             raw=samples.raw[:n],
             filtered=samples.filtered[:n],
@@ -196,7 +196,7 @@ class EpochBuffer:
         there = np.zeros(self._n_in, bool)
         there[place] = True
         return CutEpoch(
-            epoch=self._next,
+            hop=self._next,
             onset=self._onset,
             raw=raw,
             filtered=filtered,

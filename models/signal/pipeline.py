@@ -29,8 +29,8 @@ class EpochBatch:
 
     stream: str
     """The stream, as named in the config."""
-    epoch: int
-    """Counts from 0 on the stream's time grid."""
+    hop: int
+    """Counts the points of the stream's time grid from 0."""
     onset: float
     """On the source's clock, s."""
     epochs: NDArray[np.float32]
@@ -138,7 +138,7 @@ class Pipeline:
         )
         heir._timeline.resume(self._timeline)
         if self._latest is not None:
-            heir._buffer.resume(self._buffer.origin, self._buffer.next_epoch)
+            heir._buffer.resume(self._buffer.origin, self._buffer.next_hop)
             heir._latest = self._latest
         heir.adapt(self.adaptation)
         if self._unit_check is None:
@@ -151,7 +151,7 @@ class Pipeline:
         What is missing since then comes out as epochs with gaps.
         """
         self._timeline.recall(state.drift, state.clock_shift)
-        self._buffer.resume(state.origin, state.next_epoch)
+        self._buffer.resume(state.origin, state.next_hop)
         self.adapt(state.adaptation)
 
     @property
@@ -183,9 +183,9 @@ class Pipeline:
         """Say in what a subject differs most from the training animals, for a person."""
         return "" if self._drift is None else self._drift.explain(subject, modality)
 
-    def count_from(self, epoch: int) -> None:
-        """Give this number to the epoch that begins with the first sample."""
-        self._buffer.resume(np.nan, epoch)
+    def count_from(self, hop: int) -> None:
+        """Give this number to the point of the grid that the first sample is."""
+        self._buffer.resume(np.nan, hop)
 
     def push(self, chunk: Chunk) -> None:
         """Take the samples of one pull."""
@@ -228,7 +228,7 @@ class Pipeline:
             drift = self._drift.update(normalised, usable)
         return EpochBatch(
             stream=self._stream.name,
-            epoch=cut.epoch,
+            hop=cut.hop,
             onset=cut.onset,
             epochs=normalised,
             usable=usable,
@@ -241,7 +241,7 @@ class Pipeline:
     def _state(self) -> PipelineState:
         return PipelineState(
             origin=self._buffer.origin,
-            next_epoch=self._buffer.next_epoch,
+            next_hop=self._buffer.next_hop,
             newest=self._timeline.last,
             drift=self._timeline.drift,
             clock_shift=self._timeline.clock_shift,

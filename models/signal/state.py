@@ -26,9 +26,9 @@ class PipelineState:
     """Where a pipeline stands after an epoch; its filters always start anew."""
 
     origin: float
-    """Onset of epoch 0, on the source's clock, s."""
-    next_epoch: int
-    """The epoch that is cut next."""
+    """Time of point 0 of the grid, on the source's clock, s."""
+    next_hop: int
+    """The point of the grid whose epoch is cut next."""
     newest: float
     """Time of the newest sample, on the source's clock as shifted, s."""
     drift: float

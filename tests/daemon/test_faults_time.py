@@ -104,7 +104,7 @@ def test_wider_bunches_are_masked_and_the_log_says_what_to_set(rig, source):
     assert [m for m in rig.said if f"jitter_s = {warning['needed_s']:g} would do" in m.reason]
     rig.until_epoch(60)
     assert MISSING in rig.reasons()
-    assert [b.epoch for b in rig.batches] == list(range(len(rig.batches)))
+    assert [b.hop for b in rig.batches] == list(range(len(rig.batches)))
 
 
 def warnings(logs):
@@ -165,7 +165,7 @@ def test_a_long_gap_is_masked_bit_by_bit(rig, source):
         if (batch := rig.stream.pop()) is not None:
             rig.batches.append(batch)
     rig.check_grid()
-    assert [b.epoch for b in rig.batches if b.usable.all()] == [0, 1, 2, 900, 901, 902]
+    assert [b.hop for b in rig.batches if b.usable.all()] == [0, 1, 2, 900, 901, 902]
     assert 1 < most <= 64
 
 

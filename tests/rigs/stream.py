@@ -173,7 +173,7 @@ class Rig:
 
     def check_grid(self) -> None:
         """See that every epoch is there once, at its time, with the signal of that time."""
-        assert [batch.epoch for batch in self.batches] == list(range(len(self.batches)))
+        assert [batch.hop for batch in self.batches] == list(range(len(self.batches)))
         origin = self.batches[0].onset
         assert origin == pytest.approx(self.origin, abs=1e-3)
         for k, batch in enumerate(self.batches):

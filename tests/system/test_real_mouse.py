@@ -38,7 +38,7 @@ def scored(shared_data, tmp_path_factory):
     summary, _ = process.communicate()
     assert process.returncode == 0
     with table.open(newline="", encoding="utf-8") as lines:
-        rows = {(row["kind"], int(row["epoch"])): row for row in csv.DictReader(lines)}
+        rows = {(row["kind"], int(row["hop"])): row for row in csv.DictReader(lines)}
     n_epochs = json.loads(summary)["subjects"]["m1"]["epochs"]
     assert n_epochs == 1742
     return recording, n_epochs, rows
@@ -66,7 +66,7 @@ def test_live_and_offline_are_the_same(scored, tmp_path):
         np.testing.assert_allclose(np.diff(onsets), 1.0, atol=1e-9)
         same_context = messages if kind == "live" else messages[:-FINAL_LAG]
         for message in same_context:
-            assert_same(message, rows[kind, message.epoch])
+            assert_same(message, rows[kind, message.hop])
 
 
 def assert_same(message: StageMessage, row):

@@ -112,7 +112,7 @@ def _table(records: Sequence[Record]) -> tuple[list[str], Iterator[list[object]]
     """Return columns and rows of all epochs, named like those of `hypnod score`."""
     stages = list(dict.fromkeys(stage for record in records for stage in record.stages))
     modalities = list(dict.fromkeys(name for record in records for name in record.modalities))
-    columns = ["subject", "kind", "epoch", "onset", "duration", "stage"]
+    columns = ["subject", "kind", "hop", "onset", "duration", "stage"]
     columns += [f"p_{stage}" for stage in stages] + ["pathway", "slots_filled", "reason"]
     columns += [f"{modality}_quality" for modality in modalities] + ["utc", "session"]
     rows = (row for record in records for row in _rows(record, stages, modalities))
@@ -125,7 +125,7 @@ def _rows(
     spans = zip(record.times, record.onsets, record.durations, strict=True)
     for message, (time, onset, duration) in zip(record.epochs, spans, strict=True):
         yield [
-            *(record.subject, message.kind, message.epoch),
+            *(record.subject, message.kind, message.hop),
             *(f"{onset:.3f}", f"{duration:.3f}", message.stage),
             *(message.probabilities.get(stage, "") for stage in stages),
             *(message.pathway or "", message.slots_filled, message.reason or ""),

@@ -29,7 +29,6 @@ class Epoch(msgspec.Struct, frozen=True, gc=False):
 
     session: str
     kind: Kind
-    epoch: int
     hop: int
     epoch_s: float
     hop_s: float

@@ -84,12 +84,12 @@ def write_files(scored: Scored, csv: Path | None, edf: Path | None, tsv: Path | 
 
 
 def estimates_table(scored: Scored) -> tuple[list[str], Iterator[list[object]]]:
-    """Return columns and rows of all estimates, live and final, by subject and epoch.
+    """Return columns and rows of all estimates, live and final, by subject and hop.
 
     Probabilities have as many digits as tell float32 numbers apart.
     """
     spec = scored.bundle.spec
-    columns = ["subject", "kind", "epoch", "onset", "duration", "stage"]
+    columns = ["subject", "kind", "hop", "onset", "duration", "stage"]
     columns += [f"p_{stage}" for stage in spec.stages] + ["pathway", "slots_filled", "reason"]
     columns += [f"{modality}_quality" for modality in spec.modalities]
     names = [subject.name for subject in scored.stream.subjects]

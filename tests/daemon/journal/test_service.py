@@ -83,7 +83,7 @@ def test_the_night_so_far_is_exported_while_the_daemon_goes_on(tmp_path, name, s
             assert found.exit_code == 0, found.output
             with files["csv"].open() as file:
                 rows = list(csv.DictReader(file))
-            assert [int(row["epoch"]) for row in rows] == list(range(epochs))
+            assert [int(row["hop"]) for row in rows] == list(range(epochs))
             annotations = edfio.read_edf(files["edf"]).annotations
             events = read_hypnogram(files["tsv"], MOUSE, subject="m1")
             assert sum(a.duration for a in annotations) == sum(events.durations) == epochs

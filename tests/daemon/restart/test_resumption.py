@@ -32,7 +32,7 @@ NEXT = 150.0 - STATE.clock_shift  # onset of epoch 50, as the source's timestamp
 
 def test_state_and_arrays_come_back_as_they_were():
     assert (BEFORE.fingerprint, BEFORE.sfreq, BEFORE.grid_hop) == ("mark", 512.0, 10)
-    assert (BEFORE.origin, BEFORE.next_epoch, BEFORE.drift) == (100.0, 50, 1e-7)
+    assert (BEFORE.origin, BEFORE.next_hop, BEFORE.drift) == (100.0, 50, 1e-7)
     arrays = {
         "tokens": np.random.default_rng(0).normal(size=(2, 2, 5)).astype(np.float32),
         "mask": np.array([[True, False]]),
@@ -54,7 +54,7 @@ def test_within_the_span_of_the_window_it_goes_on_in_the_same_grid(away_s):
     assert found.shift == 0.0
     assert found.away_s == pytest.approx(away_s)
     assert found.reason == f"resumed warm: {max(away_s, 0.0):.1f} s are missing"
-    for name in ("origin", "next_epoch", "drift", "clock_shift"):
+    for name in ("origin", "next_hop", "drift", "clock_shift"):
         assert getattr(found.state, name) == getattr(STATE, name)
     for name in ("level", "seen_s", "averages", "averaged_s"):
         np.testing.assert_array_equal(getattr(found.state.adaptation, name), getattr(LEARNT, name))
@@ -73,7 +73,7 @@ def test_epochs_that_were_given_up_do_not_count_as_time_gone_back():
     """A source that was silent: its next samples are older than the epochs not waited for."""
     silent = msgspec.structs.replace(BEFORE, newest=150.1 - 6.0)
     found = resume(silent, 512.0, Clocks(0.25, 1e9), NEXT - 5.5, SPAN_S)
-    assert (found.state.next_epoch, found.shift) == (50, 0.0)
+    assert (found.state.next_hop, found.shift) == (50, 0.0)
     assert found.away_s == pytest.approx(-5.5)
     assert found.reason == "resumed warm: 0.0 s are missing"
     back = resume(silent, 512.0, Clocks(0.25, 1e9), NEXT - 6.6, SPAN_S)
@@ -131,11 +131,11 @@ def test_a_pipeline_goes_on_as_if_only_the_samples_were_missing():
     whole = run(pipeline(), data[kept], times[kept], [300])
     before = run(pipeline(), data[:cut], times[:cut], [300])
     state = before[-1].after
-    assert state.next_epoch == len(before)
+    assert state.next_hop == len(before)
     after = pipeline()
     after.recall(state)
     batches = before + run(after, data[back:], times[back:], [300])
-    assert [b.epoch for b in batches] == [b.epoch for b in whole]
+    assert [b.hop for b in batches] == [b.hop for b in whole]
     for found, wanted in zip(batches, whole, strict=True):
         assert found.onset == wanted.onset
         np.testing.assert_array_equal(found.reasons, wanted.reasons)
@@ -157,8 +157,8 @@ def test_a_restart_after_epochs_were_given_up_stays_in_the_grid():
     after = pipeline()
     after.recall(found.state)
     batches = run(after, data[cut:], times[cut:], [300])
-    assert [b.epoch for b in batches] == list(range(len(before), 20))
-    assert [b.onset for b in batches] == [1000.0 + b.epoch for b in batches]
+    assert [b.hop for b in batches] == list(range(len(before), 20))
+    assert [b.onset for b in batches] == [1000.0 + b.hop for b in batches]
     assert all(b.usable.all() for b in batches[1:])
 
 
@@ -166,5 +166,5 @@ def test_a_new_grid_is_numbered_on():
     pipe = pipeline()
     pipe.count_from(33)
     batches = run(pipe, noise(3 * 512), 500.0 + np.arange(3 * 512) / 512, [512])
-    assert [b.epoch for b in batches] == [33, 34, 35]
+    assert [b.hop for b in batches] == [33, 34, 35]
     assert batches[0].onset == pytest.approx(500.0, abs=1e-9)

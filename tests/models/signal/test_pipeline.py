@@ -19,7 +19,7 @@ def regular(n_samples, sfreq, start=1234.5):
 def assert_same(left, right):
     assert len(left) == len(right)
     for a, b in zip(left, right, strict=True):
-        assert (a.epoch, a.onset) == (b.epoch, b.onset)
+        assert (a.hop, a.onset) == (b.hop, b.onset)
         assert np.array_equal(a.epochs, b.epochs)
         assert np.array_equal(a.reasons, b.reasons)
 
@@ -28,7 +28,7 @@ def assert_same(left, right):
 def test_every_second_gives_one_epoch_at_any_rate(sfreq):
     n = int(np.ceil(20 * sfreq)) + 1
     batches = run(pipeline(sfreq=sfreq), noise(n), regular(n, sfreq), [37])
-    assert [b.epoch for b in batches] == list(range(20))
+    assert [b.hop for b in batches] == list(range(20))
     assert [b.onset for b in batches] == [1234.5 + k for k in range(20)]
     assert all(b.usable.all() and b.epochs.shape == (1, 2, 512) for b in batches)
 
@@ -52,7 +52,7 @@ def test_a_sample_belongs_to_the_epoch_whose_onset_it_misses_least(sfreq, size):
 def test_an_epoch_is_ready_with_its_last_sample():
     pipe = pipeline()
     batches = run(pipe, noise(512), regular(512, 512.0), [1])
-    assert [b.epoch for b in batches] == [0]
+    assert [b.hop for b in batches] == [0]
     assert batches[0].arrived == 511.0
 
 
@@ -79,8 +79,8 @@ def test_a_gap_masks_exactly_the_epochs_it_touches():
     n = 512 * 12
     keep = np.r_[0 : int(4.8 * 512), int(5.05 * 512) : n]
     batches = run(pipeline(), noise(n)[keep], regular(n, 512.0)[keep], [64])
-    assert [b.epoch for b in batches] == list(range(12))
-    assert [b.epoch for b in batches if not b.usable.any()] == [4, 5]
+    assert [b.hop for b in batches] == list(range(12))
+    assert [b.hop for b in batches if not b.usable.any()] == [4, 5]
     assert {r for b in batches for r in b.reasons.ravel()} == {"ok", "missing"}
 
 
@@ -89,7 +89,7 @@ def test_epochs_after_a_long_gap_stay_on_the_grid():
     keep = np.r_[0 : 512 * 3, 512 * 33 + 200 : n]
     batches = run(pipeline(), noise(n)[keep], regular(n, 512.0)[keep], [64])
     assert [b.onset for b in batches] == [1234.5 + k for k in range(40)]
-    assert [b.epoch for b in batches if b.usable.all()] == [0, 1, 2, *range(34, 40)]
+    assert [b.hop for b in batches if b.usable.all()] == [0, 1, 2, *range(34, 40)]
 
 
 def test_a_silent_source_gives_missing_epochs_and_late_data_does_not_rewrite_them():
@@ -99,10 +99,10 @@ def test_a_silent_source_gives_missing_epochs_and_late_data_does_not_rewrite_the
     arrived = 512 * 2 + 64  # of the last chunk
     assert pipe.pop_ready(now=arrived + 1.9) == []
     given_up = pipe.pop_ready(now=arrived + 5.0)
-    assert [b.epoch for b in given_up] == [2, 3, 4][: len(given_up)]
+    assert [b.hop for b in given_up] == [2, 3, 4][: len(given_up)]
     assert all((b.reasons == "missing").all() for b in given_up)
     rest = run(pipe, data[512 * 2 + 100 :], times[512 * 2 + 100 :], [512])
-    assert [b.epoch for b in batches + given_up + rest] == list(range(10))
+    assert [b.hop for b in batches + given_up + rest] == list(range(10))
 
 
 def test_one_channel_lost_leaves_the_other_modality():
@@ -152,4 +152,4 @@ def test_what_a_restart_needs_can_be_written_after_the_clock_was_set(jump):
     timestamps[5 * 512 :] += jump
     after = run(pipeline(), noise(len(timestamps)), timestamps, [100])[-1].after
     state = decode_state(encode_state("", 512.0, 0, Clocks(0.0, 0.0), 1.0, after))
-    assert (state.clock_shift, state.next_epoch) == (after.clock_shift, after.next_epoch)
+    assert (state.clock_shift, state.next_hop) == (after.clock_shift, after.next_hop)

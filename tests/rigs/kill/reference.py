@@ -27,8 +27,8 @@ class Stretch:
 
     first: int
     """The first sample that it received."""
-    first_epoch: int
-    last_epoch: int
+    first_hop: int
+    last_hop: int
     warm: bool
 
 
@@ -79,7 +79,7 @@ def _stage(
     spec, staging = bundle.spec, StagingConfig()
     description = StreamDescription(stream.name, LABELS, ("uV",) * len(LABELS), SFREQ)
     pipeline = Pipeline(stream, spec, description, stall_s=staging.stall_s)
-    pipeline.count_from(stretches[0].first_epoch)
+    pipeline.count_from(stretches[0].first_hop)
     origin = signal.t0 + stretches[0].first / SFREQ
     with open_engine(bundle, "onnxruntime", n_rows=len(SUBJECTS)) as engine:
         stager = Stager(engine, {stream.name: list(SUBJECTS)}, staging)
@@ -89,7 +89,7 @@ def _stage(
                 # Too few samples are missing to be a gap, but a restart starts the filters anew.
                 pipeline = Pipeline(stream, spec, description, stall_s=staging.stall_s)
                 pipeline.recall(after)
-            n_epochs = stretch.last_epoch + 1 - stretches[0].first_epoch
+            n_epochs = stretch.last_hop + 1 - stretches[0].first_hop
             end = origin + n_epochs * spec.epoch_s
             numbers = np.arange(stretch.first, round((end - signal.t0) * SFREQ))
             parts = np.array_split(numbers, len(numbers) // 500 + 1)

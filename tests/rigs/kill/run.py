@@ -99,7 +99,7 @@ class KillRun:
 
     def _live(self, *, kill: bool) -> None:
         """Run the daemon once."""
-        staged = self._last_epoch()
+        staged = self._last_hop()
         with DaemonProcess(write_config(self._folder, self._config()), {}) as daemon:
             if kill and self._random.random() < 0.15:
                 time.sleep(self._random.uniform(0, 2))  # while it starts
@@ -155,13 +155,13 @@ class KillRun:
             time.sleep(0.05)
         raise TimeoutError("expected the daemon to stage what it was sent, found that it did not")
 
-    def _last_epoch(self) -> int:
+    def _last_hop(self) -> int:
         entries = self.reader.latest(f"stage.{SUBJECTS[0]}.live", 1)
         return max((e.hop for e in entries if e.hop is not None), default=-1)
 
     def _note_stretch(self, daemon: DaemonProcess, staged: int) -> None:
-        """Remember from which sample to which epoch the daemon got this time."""
-        last = self._last_epoch()
+        """Remember from which sample to which hop the daemon got this time."""
+        last = self._last_hop()
         if last == staged:
             return
         lives = self.reader.latest(f"stage.{SUBJECTS[0]}.live", 1000)
@@ -227,7 +227,7 @@ class KillRun:
             if [m.epoch for m in messages] != list(range(len(messages))):
                 report.problems.append(f"{subject}: a {kind} epoch is missing or came twice")
             for message in messages:
-                estimate = expected.get((kind, subject, message.epoch))
+                estimate = expected.get((kind, subject, message.hop))
                 if estimate is None:
                     report.problems.append(f"{subject}: {kind} {message.epoch} is one too many")
                 else:

@@ -16,7 +16,7 @@ from daemon.messages import StageMessage
 from tools.client.subscriber import Received
 
 Rows = NDArray[np.int64]
-"""(n_messages, 2): twice `seq` and twice the epoch, each plus 1 where it is final."""
+"""(n_messages, 2): twice `seq` and twice `hop`, each plus 1 where it is final."""
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class Heard:
         """Take a message."""
         values = self._values.setdefault(message.subject, array("q"))
         is_final = message.kind == "final"
-        values.extend((2 * message.seq + is_final, 2 * message.epoch + is_final))
+        values.extend((2 * message.seq + is_final, 2 * message.hop + is_final))
 
     def add_all(self, received: Iterable[Received]) -> int:
         """Take what a subscriber received; return the newest live epoch among it, -1: none."""
@@ -38,7 +38,7 @@ class Heard:
             if isinstance(each.message, StageMessage):
                 self.add(each.message)
                 if each.message.kind == "live":
-                    newest = max(newest, each.message.epoch)
+                    newest = max(newest, each.message.hop)
         return newest
 
     def count(self, subject: str) -> int:

@@ -171,10 +171,15 @@ def test_times_with_a_steered_clock_do_not_overlap(tmp_path):
 
 
 def test_epochs_at_a_hop_are_a_hop_long(tmp_path):
-    messages = [stage(k, utc=iso(EVENING + 0.5 * k), hop=k, hop_s=0.5) for k in range(20)]
+    messages = [
+        stage(k, utc=iso(EVENING + 0.5 * k), epoch=k // 2, hop=k, hop_s=0.5) for k in range(20)
+    ]
     path = write_journal(tmp_path / "j.sqlite", messages, session("s"))
     (record,) = read_records(JournalReader(path), Selection(), [])
     assert record.hypnogram.end == pytest.approx(10)
+    assert run(path, "--session", "s", "--csv", tmp_path / "night.csv").exit_code == 0
+    with (tmp_path / "night.csv").open() as file:
+        assert [int(row["hop"]) for row in csv.DictReader(file)] == list(range(20))
 
 
 def test_exports_say_what_the_journal_says(path, tmp_path):

@@ -92,7 +92,7 @@ def test_every_output_tells_the_same_night(tmp_path, bundle):
         assert subject["epochs"] == SECONDS
         for kind in ("live", "final"):
             mine = [r for r in table if (r["subject"], r["kind"]) == (name, kind)]
-            assert [int(r["epoch"]) for r in mine] == list(range(SECONDS))
+            assert [int(r["hop"]) for r in mine] == list(range(SECONDS))
         stages = [r["stage"] for r in mine]
         for output in ("csv", "edf", "tsv"):
             read = read_hypnogram(outputs[output], MOUSE, subject=name)
@@ -120,7 +120,7 @@ def test_an_interruption_takes_its_epochs_and_shifts_none(tmp_path, bundle):
     score("d.edf", "--bundle", bundle, "--csv", "o.csv")
     final = [row for row in rows(Path("o.csv")) if row["kind"] == "final"]
     assert [float(row["onset"]) for row in final] == list(range(30))
-    lost = [int(row["epoch"]) for row in final if row["stage"] == UNKNOWN]
+    lost = [int(row["hop"]) for row in final if row["stage"] == UNKNOWN]
     assert lost == [12, 13, 14]
     assert {final[i]["reason"] for i in lost} == {"eeg missing, emg missing"}
 
@@ -208,7 +208,7 @@ def test_longer_epochs_are_the_mean_everywhere(tmp_path, bundle):
                 for table in (short, long)
             )
             for k, row in enumerate(mine):
-                assert (row["epoch"], float(row["onset"])) == (str(k), 4.0 * k)
+                assert (row["hop"], float(row["onset"])) == (str(k), 4.0 * k)
                 for stage in MOUSE:
                     mean = np.mean([float(r[f"p_{stage}"]) for r in fine[4 * k : 4 * k + 4]])
                     assert float(row[f"p_{stage}"]) == pytest.approx(mean, abs=1e-6)
