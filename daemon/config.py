@@ -8,13 +8,14 @@ import difflib
 import hashlib
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
 from models.errors import ConfigError
-from models.signal.montage import StreamChannels, SubjectChannels
+from models.signal.montage import StreamChannels, SubjectChannels, check_modalities
 from models.signal.quality import QualityLimits
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -156,6 +157,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def hash(self) -> str:
         """First 12 digits of the SHA-256 of everything configured, defaults included."""
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:12]
+
+    def check_modalities(self, modalities: Sequence[str]) -> None:
+        """Raise ConfigError where a subject's channels are of others than these of the model."""
+        for stream in self.streams:
+            for subject in stream.subjects:
+                check_modalities(subject, modalities)
 
     def stream(self, name: str | None) -> StreamConfig:
         """Return the stream of this name, or the only one; raises ConfigError without one."""

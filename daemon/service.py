@@ -98,8 +98,10 @@ class Service:
                 self.shutdown()
 
     def startup(self) -> None:
-        """Bind the sockets, open and warm the engine, look for the streams; then READY=1."""
+        """Check the config, bind sockets, warm the engine up, look for streams; then READY=1."""
         config, resources = self._config, self._resources
+        self._bundle = open_bundle(Path(config.engine.bundle) if config.engine.bundle else None)
+        config.check_modalities(self._bundle.spec.modalities)
         resources.callback(self._notifier.close)
         server = MetricsServer(
             config.metrics, self._metrics.registry, self._unhealthy, self._unready
@@ -183,7 +185,6 @@ class Service:
 
     def _open_engine(self, run: Session) -> None:
         config = self._config
-        self._bundle = open_bundle(Path(config.engine.bundle) if config.engine.bundle else None)
         subjects = {s.name: [subject.name for subject in s.subjects] for s in config.streams}
         engine = self._resources.enter_context(
             open_engine(

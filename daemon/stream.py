@@ -22,7 +22,6 @@ from daemon.watch.drift import DriftWatch
 from daemon.watch.timestamps import TimestampWatch
 from models.errors import HypnodError
 from models.signal.chunk import Chunk, StreamDescription
-from models.signal.montage import check_modalities
 from models.signal.pipeline import EpochBatch, Pipeline
 from models.signal.state import Adaptation
 from models.spec import ModelSpec, Reference
@@ -59,7 +58,6 @@ class Stream:
         learnt: of its animals before it is found, if anything.
 
     Raises:
-        ConfigError: a subject's channels are of modalities that the model does not read.
         StreamError: liblsl is missing.
     """
 
@@ -74,8 +72,6 @@ class Stream:
         reference: Reference | None = None,
         learnt: Adaptation | None = None,
     ) -> None:
-        for subject in stream.subjects:
-            check_modalities(subject, spec.modalities)
         self.name = stream.name
         self.subjects = tuple(subject.name for subject in stream.subjects)
         self.error: HypnodError | None = None

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sqlite3
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,9 @@ from rich.table import Table
 
 from daemon.baseline import read_baselines
 from daemon.config import Config, StreamConfig, load_config
+from daemon.errors import JournalError
+from daemon.journal.file import journal_path
+from daemon.journal.reader import JournalReader
 from daemon.lsl.library import LIBLSL_NEEDED, check_stream, describe, identify, load_pylsl
 from engines.bundle import Bundle, open_bundle
 from engines.select import available_engines, explain_auto
@@ -68,8 +72,9 @@ def doctor(
     """Say **what works here, what does not, and what to do** about it.
 
     Looks at liblsl, ZeroMQ, the engines, the model bundle and the LSL streams that are visible,
-    with their channels, rates and units. With a config: does exactly one visible stream match
-    each of its streams, is that as configured, and has it all the labels?
+    with their channels, rates and units. With a config: does its model read the modalities, does
+    exactly one visible stream match each of its streams, is that as configured, has it all the
+    labels, and is the journal one that this version can go on with?
 
     The exit code is 0 where all is well (warnings included), 1 where something needed is broken.
 
@@ -203,16 +208,40 @@ def _check_config(path: Path, infos: Sequence[Any], shipped: Bundle | None) -> l
         return [Finding(check="config", level="error", found=str(error), do="correct the file")]
     names = ", ".join(s.name for stream in config.streams for s in stream.subjects)
     findings = [Finding(check="config", level="ok", found=f"{path}: subjects {names}")]
+    findings.append(_check_journal(journal_path(config.journal.path)))
     bundle = shipped
     if config.engine.bundle:
         finding, bundle = _check_bundle(Path(config.engine.bundle))
         findings.append(finding)
     modalities = bundle.spec.modalities if bundle else _modalities(config)
+    try:
+        config.check_modalities(modalities)
+    except HypnodError as error:
+        do = "correct channels in the config, or name a bundle that reads them in engine.bundle"
+        return [*findings, Finding(check="modalities", level="error", found=str(error), do=do)]
     findings += [_check_match(stream, infos, modalities) for stream in config.streams]
     with_baseline = [s for s in config.streams if any(subject.baseline for subject in s.subjects)]
     if bundle is not None:
         findings += [_check_baselines(stream, config, bundle) for stream in with_baseline]
     return findings
+
+
+def _check_journal(path: Path) -> Finding:
+    """See whether the journal on disk is one that the daemon can go on with, or none yet."""
+    try:
+        n = len(JournalReader(path).sessions())
+    except JournalError as error:
+        unreadable = isinstance(error.__cause__, sqlite3.Error)
+        return Finding(
+            check="journal",
+            level="warning" if unreadable else "error",
+            found=str(error),
+            do="run hypnod doctor as the daemon's user; a broken one is set aside at the next start"
+            if unreadable
+            else f"mv {path} with its -wal and -shm elsewhere: hypnod run begins a new one; the "
+            "version that wrote it can still read it (hypnod night)",
+        )
+    return Finding(check="journal", level="ok", found=f"{path}: {n} runs of the daemon so far")
 
 
 def _check_baselines(stream: StreamConfig, config: Config, bundle: Bundle) -> Finding:

@@ -352,12 +352,14 @@ def test_a_hop_that_does_not_fit_is_one_sentence_and_exit_3(name, bundle, tmp_pa
 
 
 def test_a_modality_that_the_model_does_not_read_ends_the_start(name, bundle, tmp_path):
+    """Before a socket is bound or the journal is touched."""
     streams = toml(name).replace("emg =", "ecg =")
     with Daemon(tmp_path, streams, bundle) as daemon:
-        daemon.listen()
         code, written = daemon.end()
     assert code == 3
     assert "expected channels for eeg and emg, found eeg, ecg" in written
+    assert "listening" not in written
+    assert not (tmp_path / "journal.sqlite").exists()
 
 
 def test_without_progress_the_process_is_not_healthy(name):
@@ -371,7 +373,6 @@ def test_without_progress_the_process_is_not_healthy(name):
 
 def test_a_missing_bundle_is_one_sentence_and_exit_4(name, tmp_path):
     with Daemon(tmp_path, toml(name), tmp_path / "nowhere") as daemon:
-        daemon.listen()
         code, written = daemon.end()
     assert code == 4
     assert "expected a bundle" in written.splitlines()[-1]

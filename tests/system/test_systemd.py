@@ -15,7 +15,7 @@ import uuid
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.errors import AddressError, KeyFileError
+from daemon.errors import AddressError, JournalError, KeyFileError
 from engines.errors import EngineError
 from models.errors import ConfigError, StreamError
 from tests.daemon.test_service import fill
@@ -82,7 +82,8 @@ def test_zeromq_may_set_the_scheduling_of_its_threads():
 def test_only_what_no_restart_mends_is_not_tried_again():
     service = dict(settings("Service"))
     prevented = set(map(int, service["RestartPreventExitStatus"].split()))
-    assert prevented == {2, ConfigError.exit_code, KeyFileError.exit_code}
+    errors = (ConfigError, KeyFileError, JournalError)
+    assert prevented == {2, *(error.exit_code for error in errors)}
     tried_again = {1, EngineError.exit_code, StreamError.exit_code, AddressError.exit_code}
     assert not prevented & tried_again
 

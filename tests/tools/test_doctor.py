@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pylsl
 
 from engines.select import explain_auto
 from tests.rigs.lsl import Source
+from tests.support.nights import write_journal
 from tests.support.paths import ROOT
 
 COMMAND = "from tools.cli import main; main()"
@@ -75,6 +77,34 @@ def test_a_baseline_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     code, findings, _ = examine("--config", path, "--timeout", 0.5)
     assert code == 1
     assert "baseline of m01: none.edf: expected a file" in findings["baselines of cage"]["found"]
+
+
+def test_a_modality_that_the_model_does_not_read_is_an_error(tmp_path: Path) -> None:
+    """Also while the stream is not there, which would be another error."""
+    path = write_config(tmp_path, "absent")
+    path.write_text(path.read_text().replace("emg =", "ecg ="))
+    code, findings, _ = examine("--config", path, "--timeout", 0.5)
+    assert code == 1
+    assert "expected channels for eeg and emg, found eeg, ecg" in findings["modalities"]["found"]
+    assert "engine.bundle" in findings["modalities"]["do"]
+
+
+def test_a_journal_of_another_format_is_an_error(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.sqlite"
+    path = write_config(tmp_path, "absent")
+    path.write_text(path.read_text() + f'[journal]\npath = "{journal}"\n')
+    _, findings, _ = examine("--config", path, "--timeout", 0.5)
+    assert findings["journal"]["found"] == f"{journal}: 0 runs of the daemon so far"
+    write_journal(journal, [])
+    _, findings, _ = examine("--config", path, "--timeout", 0.5)
+    assert findings["journal"]["found"] == f"{journal}: 1 runs of the daemon so far"
+    with sqlite3.connect(journal) as db:
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    code, findings, _ = examine("--config", path, "--timeout", 0.5)
+    assert (code, findings["journal"]["level"]) == (1, "error")
+    assert "expected a journal of format 2, found format 1" in findings["journal"]["found"]
+    assert findings["journal"]["do"].startswith(f"mv {journal} ")
 
 
 def test_two_matching_streams_are_both_named(tmp_path: Path) -> None:
