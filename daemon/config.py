@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
+from daemon.messages import Encoding
+from engines.gpu.flavour import Precision
 from models.errors import ConfigError
 from models.signal.montage import StreamChannels, SubjectChannels, check_modalities
 from models.signal.quality import QualityLimits
@@ -50,7 +52,7 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     kind: Literal["auto", "onnxruntime", "tensorrt", "tensorrt-rtx", "torch"] = "auto"
     """The engine; `auto` takes TensorRT where it is installed, finds a GPU and agrees there with
     ONNX Runtime, and ONNX Runtime otherwise."""
-    precision: Literal["fp32", "tf32", "fp16", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     """In which a GPU computes. The processor always computes in fp32."""
     bundle: str = ""
     """Folder of the model bundle; default: the one shipped with hypnod (mouse, EEG + EMG)."""
@@ -77,7 +79,7 @@ class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """ZeroMQ endpoint of the publisher."""
     catchup_bind: str = "tcp://127.0.0.1:5571"
     """ZeroMQ endpoint that answers who missed messages, out of the journal."""
-    encoding: Literal["json", "msgpack"] = "json"
+    encoding: Encoding = "json"
     """Encoding of the payload."""
     high_water_mark: Annotated[int, msgspec.Meta(gt=0)] = 10_000
     """Messages kept for a subscriber that is slow; it loses the ones beyond."""

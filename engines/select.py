@@ -10,7 +10,7 @@ from engines.base import Engine
 from engines.bundle import Bundle
 from engines.errors import EngineError
 from engines.gpu.cuda import probe
-from engines.gpu.flavour import INSTALL, Flavour
+from engines.gpu.flavour import INSTALL, Flavour, Precision
 
 AUTO = "auto"
 
@@ -23,7 +23,7 @@ class _Wanted:
     n_rows: int
     threads: int
     hops_per_epoch: int
-    precision: str
+    precision: Precision
 
 
 def open_engine(
@@ -33,7 +33,7 @@ def open_engine(
     n_rows: int,
     threads: int = 1,
     hops_per_epoch: int = 1,
-    precision: str = "fp32",
+    precision: Precision = "fp32",
 ) -> Engine:
     """Open an engine for a bundle.
 
@@ -130,16 +130,10 @@ def _open_gpu(flavour: Flavour) -> "Callable[[_Wanted], Engine]":
     def open_flavour(wanted: _Wanted) -> Engine:
         probe()  # before anything of TensorRT is touched
         # Here, not above: it needs the package onnx, which only computers with a GPU have.
-        from engines.gpu.network import PRECISIONS  # noqa: PLC0415
         from engines.gpu.open import open_gpu  # noqa: PLC0415
 
         w = wanted
-        for precision in PRECISIONS:
-            if precision == w.precision:
-                return open_gpu(w.bundle, flavour, w.n_rows, w.threads, w.hops_per_epoch, precision)
-        raise EngineError(
-            f"expected one of the precisions {', '.join(PRECISIONS)}, found {w.precision!r}"
-        )
+        return open_gpu(w.bundle, flavour, w.n_rows, w.threads, w.hops_per_epoch, w.precision)
 
     return open_flavour
 

@@ -1,6 +1,5 @@
 """`hypnod compile`: make TensorRT plans before the night, also for a GPU in another computer."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,30 +10,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from engines.bundle import open_bundle
 from engines.errors import EngineError
 from engines.gpu.cuda import probe
-from engines.gpu.flavour import INSTALL
-
-
-class Flavour(StrEnum):
-    """Which TensorRT."""
-
-    tensorrt = "tensorrt"
-    rtx = "rtx"
-
-
-class Precision(StrEnum):
-    """In which a GPU computes."""
-
-    fp32 = "fp32"
-    tf32 = "tf32"
-    fp16 = "fp16"
-    bf16 = "bf16"
+from engines.gpu.flavour import INSTALL, Flavour, Precision
 
 
 def compile_plan(
     flavour: Annotated[
         Flavour, typer.Option(help="tensorrt: for the GPU in this computer; rtx: for any RTX GPU.")
-    ] = Flavour.rtx,
-    precision: Annotated[Precision, typer.Option(help="In which it computes.")] = Precision.fp32,
+    ] = "rtx",
+    precision: Annotated[Precision, typer.Option(help="In which it computes.")] = "fp32",
     compute_capability: Annotated[
         str, typer.Option(help="Of the GPU it is for, e.g. 8.9; default: that of this computer's.")
     ] = "",
@@ -60,17 +43,17 @@ def compile_plan(
         from engines.gpu.plan_cache import PlanRequest, get_plan, plan_folder  # noqa: PLC0415
     except ImportError as error:
         raise EngineError(
-            f"expected {INSTALL[flavour.value]} to have been run, found: {error}"
+            f"expected {INSTALL[flavour]} to have been run, found: {error}"
         ) from error
     console, opened = Console(stderr=True), open_bundle(bundle)
     capability, driver = compute_capability, ""
-    if not capability or flavour is Flavour.tensorrt:
+    if not capability or flavour == "tensorrt":
         device = probe()
         capability, driver = capability or device.compute_capability, device.driver
     request = PlanRequest(
         bundle=opened,
-        flavour=flavour.value,
-        precision=precision.value,
+        flavour=flavour,
+        precision=precision,
         compute_capability=capability,
         n_rows=subjects,
         n_slots=opened.spec.ring_length(hops),

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from models.errors import RecordingError
 from models.recordings.writers import replacing
+from models.signal.chunk import MAX_SFREQ, MIN_SFREQ
 from models.simulator.hypnogram import find_bouts
 from models.simulator.simulate import SimulatedSubject, channel_names, iterate_subjects
 from models.stages import MOUSE
@@ -32,7 +33,9 @@ def simulate(
     minutes: Annotated[
         float, typer.Option(min=0, help="Length, min; an hour where neither is given.")
     ] = 0.0,
-    sfreq: Annotated[float, typer.Option(help="Sampling rate, 100 to 4000 Hz.")] = 512.0,
+    sfreq: Annotated[
+        float, typer.Option(help=f"Sampling rate, {MIN_SFREQ:g} to {MAX_SFREQ:g} Hz.")
+    ] = 512.0,
     subjects: Annotated[int, typer.Option(min=1, help="Mice in the recording.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same file.")] = 0,
     artefacts: Annotated[

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 Flavour = Literal["tensorrt", "rtx"]
 FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
 
+Precision = Literal["fp32", "tf32", "fp16", "bf16"]
+"""In which a GPU computes; tf32 is the network of fp32, built to multiply with 10 bits of
+mantissa."""
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
 _MODULES: dict[Flavour, str] = {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}
 INSTALL: dict[Flavour, str] = {
     "tensorrt": "pip install '.[tensorrt]' in hypnod's checkout",

@@ -14,7 +14,6 @@ can then move to another engine. Needs the package `onnx`, which the extras `ten
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
 
 import ml_dtypes
 import numpy as np
@@ -24,12 +23,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from engines.bundle import Bundle
 from engines.errors import BundleError
+from engines.gpu.flavour import Precision
 from models.graphs import ring_step_inputs, ring_step_outputs
 from models.spec import ModelSpec
-
-Precision = Literal["fp32", "tf32", "fp16", "bf16"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
-"""tf32 is the network of fp32, built to multiply with 10 bits of mantissa."""
 
 _LOW: dict[Precision, tuple[int, DTypeLike]] = {
     "fp16": (TensorProto.FLOAT16, np.float16),

@@ -4,8 +4,7 @@ from engines.bundle import Bundle
 from engines.errors import EngineError
 from engines.failover import FailoverEngine
 from engines.gpu.cuda import probe
-from engines.gpu.flavour import Flavour, load_library
-from engines.gpu.network import Precision
+from engines.gpu.flavour import Flavour, Precision, load_library
 from engines.gpu.parity_check import pass_gate
 from engines.gpu.plan_cache import Plan, get_plan, plan_folder, request_for
 from engines.gpu.tensorrt import TensorRtEngine

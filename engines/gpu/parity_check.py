@@ -13,7 +13,7 @@ import msgspec
 from engines.base import Engine
 from engines.errors import EngineError
 from engines.gpu.cuda import Device
-from engines.gpu.network import Precision
+from engines.gpu.flavour import Precision
 from engines.gpu.plan_cache import Plan, write_whole
 from engines.parity import Parity, compare
 

@@ -13,8 +13,7 @@ import msgspec
 
 from engines.errors import EngineError
 from engines.gpu.cuda import probe
-from engines.gpu.flavour import Flavour, Library, Log, get_log, load_library
-from engines.gpu.network import Precision
+from engines.gpu.flavour import Flavour, Library, Log, Precision, get_log, load_library
 
 if TYPE_CHECKING:
     import tensorrt

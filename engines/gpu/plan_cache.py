@@ -15,8 +15,8 @@ import msgspec
 from engines.bundle import Bundle
 from engines.errors import EngineError
 from engines.gpu.cuda import Device
-from engines.gpu.flavour import Flavour, load_library, version_of
-from engines.gpu.network import Precision, derive_network
+from engines.gpu.flavour import Flavour, Precision, load_library, version_of
+from engines.gpu.network import derive_network
 from engines.gpu.plan import PlanKey, Progress, build_plan
 
 _LEAST_MAX_ROWS = 64

@@ -21,7 +21,7 @@ from models.recordings.hypnogram import Hypnogram, read_hypnograms
 from models.recordings.mat import has_mat_scores
 from models.recordings.open import Recording
 from models.scored_epochs import ScoredEpochs
-from models.signal.montage import Montage, StreamChannels
+from models.signal.montage import Montage, StreamChannels, Unit
 from models.spec import ModelSpec
 from models.stages import find_stage, to_indices
 
@@ -57,7 +57,7 @@ class LabOptions:
     """Label of each subject's EEG; without any label the channels are guessed."""
     emg: Sequence[str] = ()
     eog: Sequence[str] = ()
-    unit: str | None = None
+    unit: Unit | None = None
     """V, mV or µV of all channels; default: what the file says."""
     hypnogram_epoch: float | None = None
     """Length of an epoch in hypnograms of one stage a line, s."""

@@ -30,7 +30,7 @@ class Conditioner:
 
     Args:
         spec: the model the epochs are for.
-        sfreq: the stream's nominal sampling rate, 100 to 4000 Hz.
+        sfreq: the stream's nominal sampling rate, from MIN_SFREQ to MAX_SFREQ, Hz.
         n_subjects: subjects in the stream.
         hop_s: seconds between epochs; default: `spec.epoch_s`.
 

@@ -27,7 +27,8 @@ _MICROVOLTS = {
     "volts": 1e6,
 }
 
-
+Unit = Literal["V", "mV", "µV", "uV"]
+"""As a config or an option says it."""
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
@@ -48,7 +49,7 @@ class StreamChannels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Name of the stream in messages, metrics and logs, unique in the file."""
     subjects: tuple[SubjectChannels, ...]
     """The subjects in it."""
-    unit: Literal["V", "mV", "µV", "uV"] | None = None
+    unit: Unit | None = None
     """Unit of all channels; default: what the stream's description says of each."""
     jitter_s: Annotated[float, msgspec.Meta(gt=0)] = 0.02
     """How far a timestamp may lie from where the sampling rate puts it; a sample later than that

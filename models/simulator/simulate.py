@@ -86,7 +86,7 @@ def simulate_recording(
         seed: of everything random. Subject k does not depend on how many subjects there are,
             and neither hypnogram nor animal on the sampling rate or the artefacts.
         duration_s: length, s.
-        sfreq: sampling rate, 100 to 4000 Hz, whole or not.
+        sfreq: sampling rate, from MIN_SFREQ to MAX_SFREQ, whole or not, Hz.
         n_subjects: animals, each with one EEG and one EMG.
         artefacts_per_hour: mean number of electrode pops and gross movements per channel.
         time_scale: divides every bout length. 1 is how mice sleep; more packs a night into

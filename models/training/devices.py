@@ -9,16 +9,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from models.errors import SpecError
-
-DeviceName = Literal["auto", "cpu", "cuda"]
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
+from models.training.choices import DeviceName, DtypeName
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ class Device:
 
 
 @contextmanager
-def open_device(name: DeviceName = "auto", precision: Precision = "auto") -> Iterator[Device]:
+def open_device(name: DeviceName = "auto", precision: DtypeName = "auto") -> Iterator[Device]:
     """Choose where to train; under torchrun, meet the other processes and part in the end.
 
     Args:

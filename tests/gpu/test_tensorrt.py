@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engines.gpu.buffers import bucket_sizes
-from engines.gpu.network import PRECISIONS
+from engines.gpu.flavour import PRECISIONS
 from engines.gpu.open import open_gpu, open_plan
 from engines.gpu.parity_check import BOUNDS
 from engines.onnxruntime import OnnxRuntimeEngine

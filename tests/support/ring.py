@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 
 from engines.bundle import Bundle
 from engines.gpu.buffers import input_buffers, output_buffers
-from engines.gpu.network import Precision, derive_network
+from engines.gpu.flavour import Precision
+from engines.gpu.network import derive_network
 from engines.gpu.ring import RingEngine
 
 

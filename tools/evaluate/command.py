@@ -14,12 +14,13 @@ from engines.bundle import open_bundle
 from engines.select import AUTO
 from models.errors import ConfigError
 from models.recordings.lab import LabOptions, LabRecording, open_lab
+from models.signal.montage import Unit
 from models.spec import ModelSpec
 from models.stages import MOUSE
 from models.training.simulated import FIRST_UNSEEN_SEED, simulate_mouse
 from tools.evaluate.evaluation import choose_withheld, evaluate_recordings
 from tools.evaluate.report import print_evaluation, report, write_subjects
-from tools.score.command import Unit, check_outputs
+from tools.score.command import check_outputs
 
 
 class Mice(NamedTuple):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 import typer
@@ -11,6 +11,7 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
 from daemon.baseline import read_baselines
 from daemon.config import Config, StreamConfig, load_config
+from daemon.messages import Kind
 from daemon.stager import Estimate, hops_per_epoch
 from engines.bundle import Bundle, open_bundle
 from engines.select import open_engine
@@ -18,13 +19,11 @@ from models.errors import RecordingError
 from models.recordings.channels import choose
 from models.recordings.hypnogram import read_hypnograms
 from models.recordings.open import Recording
-from models.signal.montage import StreamChannels
+from models.signal.montage import StreamChannels, Unit
 from tools.score.aggregate import check_epoch
 from tools.score.offline import stage_recording
 from tools.score.report import print_report, write_files, write_pictures
 from tools.score.scored import Scored
-
-Unit = Literal["V", "mV", "µV", "uV"]
 
 
 def score(
@@ -54,7 +53,7 @@ def score(
         str | None, typer.Option(help="onnxruntime or torch; default: the best one here.")
     ] = None,
     kind: Annotated[
-        Literal["live", "final"],
+        Kind,
         typer.Option(help="Which estimates make the hypnogram; --csv holds both."),
     ] = "final",
     hypnogram: Annotated[

@@ -10,12 +10,10 @@ from rich.console import Console
 from engines.bundle import open_bundle
 from models.errors import RecordingError, SpecError, WeightsError
 from models.recordings.lab import LabOptions
+from models.signal.montage import Unit
 from models.spec import FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
+from models.training.choices import DeviceName, DtypeName
 from tools.train.report import print_report
-
-Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
-Unit = Literal["V", "mV", "µV", "uV"]
 
 
 class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,8 +38,8 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     state: Path
     report: Path
-    device: Device
-    precision: Precision
+    device: DeviceName
+    precision: DtypeName
     threads: int
 
 
@@ -109,8 +107,8 @@ def train(
     report: Annotated[
         Path | None, typer.Option(help="Write REPORT.json and REPORT.png; default: OUT-report.")
     ] = None,
-    device: Annotated[Device, typer.Option(help="auto: a GPU if there is one.")] = "auto",
-    precision: Annotated[Precision, typer.Option(help="Of matrix products.")] = "auto",
+    device: Annotated[DeviceName, typer.Option(help="auto: a GPU if there is one.")] = "auto",
+    precision: Annotated[DtypeName, typer.Option(help="Of matrix products.")] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:

@@ -10,9 +10,7 @@ from matplotlib.figure import Figure
 from models.recordings.scores import Scores
 from models.recordings.writers import replacing
 from tools.evaluate.report import Evaluation, find, name_read
-from tools.view.panels import INK
-
-_BLUE, _ORANGE = "#2F6DB5", "#E69F00"
+from tools.view.panels import BLUE, INK, ORANGE
 
 
 def plot_evaluation(path: Path, evaluation: Evaluation) -> None:
@@ -61,9 +59,9 @@ def _draw_reliability(axis: Axes, scores: Scores) -> None:
     points = np.array([(b.confidence, b.accuracy) for b in there], float).reshape(-1, 2)
     share = [b.n_epochs / max(scores.n_epochs, 1) for b in scores.reliability]
     centres = (np.arange(n_bins) + 0.5) / n_bins
-    axis.bar(centres, share, 0.9 / n_bins, color=_ORANGE, alpha=0.5, label="share of epochs")
+    axis.bar(centres, share, 0.9 / n_bins, color=ORANGE, alpha=0.5, label="share of epochs")
     axis.plot([0, 1], [0, 1], color="#B0B0B0", linewidth=1)
-    axis.plot(points[:, 0], points[:, 1], "o-", color=_BLUE, label="accuracy")
+    axis.plot(points[:, 0], points[:, 1], "o-", color=BLUE, label="accuracy")
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1.02)
     axis.set_box_aspect(1)

@@ -15,7 +15,7 @@ from models.recordings.hypnogram import Hypnogram
 from models.recordings.writers import replacing
 from models.stages import ART, COLOURS, UNKNOWN
 from tools.view.overview import Overview
-from tools.view.panels import INK, draw_emg, draw_quality, draw_spectrogram
+from tools.view.panels import FAINT_INK, GROUND, INK, draw_emg, draw_quality, draw_spectrogram
 
 _FAINT = "#D9D9D9"
 _MAX_COLUMNS = 3000  # more would be thinner than a pixel
@@ -119,7 +119,7 @@ def _lay_out(figure: Figure, heights: dict[str, float]) -> dict[str, Axes]:
 def _write_titles(figure: Figure, night: Night) -> None:
     inch = figure.get_figheight()
     figure.text(0.075, 1 - 0.3 / inch, night.title, size=13, weight="bold", color=INK, va="center")
-    figure.text(0.075, 1 - 0.57 / inch, night.subtitle, size=9.5, color="#666666", va="center")
+    figure.text(0.075, 1 - 0.57 / inch, night.subtitle, size=9.5, color=FAINT_INK, va="center")
 
 
 def _draw_hypnogram(axis: Axes, night: Night, unit_s: float) -> None:
@@ -163,7 +163,7 @@ def _write_shares(axis: Axes, night: Night) -> None:
         rows = (
             (1.012, stage, COLOURS[stage].picture, "bold", "left"),
             (1.138, f"{100 * count / n:.1f} %", INK, "normal", "right"),
-            (1.212, time, "#666666", "normal", "right"),
+            (1.212, time, FAINT_INK, "normal", "right"),
         )
         for x, text, colour, weight, side in rows:
             axis.text(
@@ -189,7 +189,7 @@ def _hatch_unscored(axis: Axes, bouts: Hypnogram, unit_s: float, span: tuple[flo
         axis.broken_barh(
             spans,
             (span[0], span[1] - span[0]),
-            facecolor="#F1F1F1",
+            facecolor=GROUND,
             edgecolor=COLOURS[stage].picture,
             hatch=hatch,
             linewidth=0,

@@ -8,9 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from models.signal.quality import OK
+from models.stages import COLOURS
 from tools.view.overview import Overview
 
-INK = "#333333"
+INK, FAINT_INK, GROUND = "#333333", "#666666", "#F1F1F1"
+BLUE, ORANGE = COLOURS["NREM"].picture, COLOURS["Wake"].picture
+"""For what is no stage: told apart with any colour vision."""
 
 _TOP_HZ = 30.0
 _USABLE, _UNUSABLE = "#A9C9A4", "#C0392B"
@@ -42,7 +45,7 @@ def draw_spectrogram(axis: Axes, overview: Overview, unit_s: float) -> None:
     known = decibels[np.isfinite(decibels)]
     low, high = np.percentile(known, [5, 99.5]) if len(known) else (0.0, 1.0)
     half_hz = (frequencies[1] - frequencies[0]) / 2
-    axis.set_facecolor("#F1F1F1")
+    axis.set_facecolor(GROUND)
     image = axis.imshow(
         decibels.T,
         origin="lower",

@@ -7,7 +7,8 @@ import pytest
 
 from engines.bundle import open_bundle
 from engines.errors import BundleError
-from engines.gpu.network import PRECISIONS, derive_network
+from engines.gpu.flavour import PRECISIONS
+from engines.gpu.network import derive_network
 from models.graphs import ring_step_inputs, ring_step_outputs
 
 N_SLOTS = 7

@@ -19,7 +19,7 @@ from tests.rigs.accuracy.disagreements import LONG_S
 from tests.rigs.accuracy.real_mouse import CHANNELS, Comparison
 from tests.rigs.accuracy.threshold_scorer import EPOCH_S
 from tools.view.overview import Overview
-from tools.view.panels import INK, draw_emg, draw_spectrogram
+from tools.view.panels import FAINT_INK, INK, draw_emg, draw_spectrogram
 
 _MINUTE = 60.0
 _MARK = "#C0392B"
@@ -111,7 +111,7 @@ def _write_titles(figure: Figure, found: Comparison) -> None:
     title = f"A real mouse nobody has scored · {report.file}"
     figure.text(0.15, 0.965, title, size=13, weight="bold", color=INK, va="center")
     text = f"{report.bundle}  ·  epochs of {EPOCH_S} s"
-    figure.text(0.15, 0.93, text, size=9.5, color="#666666", va="center")
+    figure.text(0.15, 0.93, text, size=9.5, color=FAINT_INK, va="center")
     seen = {stage for stages in found.hypnograms.values() for stage in stages}
     handles = [Patch(color=c.picture, label=s) for s, c in COLOURS.items() if s in seen]
     handles.append(Patch(color=_MARK, label=f"differs from hypnod final for over {LONG_S:g} s"))
