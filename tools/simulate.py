@@ -29,10 +29,12 @@ Summary = dict[str, dict[str, float]]
 
 def simulate(
     out: Annotated[Path, typer.Argument(help="The EDF+ file to write.", metavar="OUT.edf")],
-    hours: Annotated[float, typer.Option(min=0, help="Length, h; adds to --minutes.")] = 0.0,
+    hours: Annotated[
+        float | None, typer.Option(min=0, help="Length, h; adds to --minutes.")
+    ] = None,
     minutes: Annotated[
-        float, typer.Option(min=0, help="Length, min; an hour where neither is given.")
-    ] = 0.0,
+        float | None, typer.Option(min=0, help="Length, min; an hour where neither is given.")
+    ] = None,
     sfreq: Annotated[
         float, typer.Option(help=f"Sampling rate, {MIN_SFREQ:g} to {MAX_SFREQ:g} Hz.")
     ] = 512.0,
@@ -67,8 +69,14 @@ def simulate(
         )
     if not out.parent.is_dir():
         raise RecordingError(f"expected a folder to write {out.name} to, found no {out.parent}")
+    if out.suffix.lower() != ".edf":
+        raise RecordingError(f"expected a file name that ends in .edf, found {out.name}")
     record_s = data_record_s(sfreq)
-    asked_s = 3600 * hours + 60 * minutes or 3600.0
+    asked_s = 3600.0
+    if hours is not None or minutes is not None:
+        asked_s = 3600 * (hours or 0.0) + 60 * (minutes or 0.0)
+    if not 0 < asked_s < math.inf:
+        raise RecordingError(f"expected a length above 0 in all, found {asked_s:g} s")
     duration_s = record_s * math.ceil(asked_s / record_s)
     console = Console(stderr=True)
     columns = (SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn())

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
+from daemon.errors import AddressError
 from daemon.sockets.keys import ClientKeys
 from tools.client.follower import Follower, Start
 from tools.client.subscriber import DEFAULT_ENDPOINT, Received, Subscriber
@@ -87,6 +88,8 @@ def watch(
                 _print_json(follower)
             else:
                 _show_live(follower, whole=bool(since))
+    except AddressError as error:
+        raise typer.BadParameter(str(error)) from error
     except KeyboardInterrupt:
         return
 

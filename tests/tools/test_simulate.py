@@ -93,6 +93,9 @@ def test_a_file_is_only_overwritten_by_force(tmp_path: Path) -> None:
         (["--sfreq", "333.333"], "data records of at most 60 s, found 333.333 Hz"),
         (["--sfreq", "50"], "100 to 4000 Hz, found 50"),
         (["--time-scale", "0"], "time scale"),
+        (["--minutes", "0"], "expected a length above 0 in all, found 0 s"),
+        (["--minutes", "0", "--hours", "0"], "expected a length above 0 in all, found 0 s"),
+        (["--hours", "inf"], "expected a length above 0 in all, found inf s"),
     ],
 )
 def test_what_cannot_be_written_is_refused(
@@ -102,6 +105,13 @@ def test_what_cannot_be_written_is_refused(
     with pytest.raises(RecordingError, match=sentence):
         run(str(out), "--minutes", "1", *arguments)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["y.txt", "night.bdf", "night"])
+def test_a_name_of_another_format_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RecordingError, match=rf"expected a file name that ends in \.edf, .*{name}"):
+        run(str(tmp_path / name), *SHORT)
+    assert not (tmp_path / name).exists()
 
 
 def test_a_missing_folder_is_refused_before_simulating(tmp_path: Path) -> None:

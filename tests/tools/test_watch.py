@@ -9,6 +9,7 @@ import time
 import msgspec
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from daemon.config import PublishConfig
 from daemon.errors import AddressError
@@ -17,6 +18,7 @@ from daemon.sockets.publisher import Publisher
 from models.stages import ART
 from tests.rigs.lsl import ROOT
 from tests.support.speaker import Speaker
+from tools.cli import app
 from tools.client.subscriber import Received, Subscriber
 from tools.view.live import LiveView, bar, draw_stages
 
@@ -250,6 +252,13 @@ def test_once_without_a_daemon_fails_in_one_sentence(daemon_like):
         out, err = process.communicate(timeout=TIMEOUT_S)
     assert (process.returncode, out) == (1, "")
     assert "no daemon answered at" in err
+
+
+@pytest.mark.parametrize("endpoint", ["garbage", "tcp://127.0.0.1:port"])
+def test_an_endpoint_that_is_none_is_wrong_usage(endpoint):
+    found = CliRunner().invoke(app, ["watch", "--connect", endpoint])
+    assert found.exit_code == 2
+    assert "expected a ZeroMQ endpoint such as" in found.output
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])

@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -267,8 +267,18 @@ def _describe(message: Message) -> str:
     return f"{message.state}: {message.reason}" if isinstance(message, StreamMessage) else ""
 
 
+def choose(numbers: Sequence[str]) -> list[int]:
+    """Return which scenarios are to run, without a number all of them; end where there is none."""
+    known = [str(k) for k in range(len(SCENARIOS))]
+    for number in numbers:
+        if number not in known:
+            sys.exit(f"expected numbers of scenarios, 0 to {known[-1]}, found {number!r}")
+    return sorted({int(number) for number in numbers or known})
+
+
 def main() -> None:
     """Run every scenario, or those of the numbers given, and print a table."""
+    chosen = choose(sys.argv[1:])
     console, machine = Console(soft_wrap=True, highlight=False), describe_machine()
     console.print(
         f"Measured {datetime.now(UTC):%Y-%m-%d} on {machine.processor}, Python {machine.python}; "
@@ -277,10 +287,8 @@ def main() -> None:
     console.print("| fault | expected | seen | s |\n|---|---|---|---|")
     bad = 0
     with tempfile.TemporaryDirectory(prefix="hypnod-chaos-") as scratch:
-        for k, scenario in enumerate(SCENARIOS):
-            if sys.argv[1:] and str(k) not in sys.argv[1:]:
-                continue
-            for row in run(scenario, Path(scratch) / str(k)):
+        for k in chosen:
+            for row in run(SCENARIOS[k], Path(scratch) / str(k)):
                 bad += not row.good
                 took = "" if row.seconds is None else f"{row.seconds:.2f}"
                 seen = row.seen if row.good else f"**{row.seen}**"
