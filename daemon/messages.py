@@ -112,15 +112,18 @@ class StageMessage(Published, frozen=True, kw_only=True):
     hour, in its most unlike modality: 99 % of such animals stay below 1. null: not known yet, or
     the bundle cannot tell."""
     latency_s: float | None
-    """From the arrival of the epoch's last sample until the message goes to the journal and, once
-    it is there, out, s; null where the sample never came, or came before a restart."""
+    """From the arrival of the epoch's last sample until this message was composed, s. Writing it
+    to the journal and sending it come after that: a message holds the same numbers wherever it is
+    read. Of a `final` one it is about `final_lag` epochs, since the samples after its epoch had to
+    come first. null where the sample never came, or came before a restart."""
     age_s: float | None
-    """From the end of the epoch, by the source's clock brought to this machine's, until the message
-    was published, s: what a closed loop must look at, since it holds what the source, its driver
-    and the network took, too. Below 0 where a replay is ahead of time; null where it is not known:
-    in the last word on an epoch of before a restart."""
+    """From the end of the epoch, by the source's clock brought to this machine's, until this
+    message was composed, s: what a closed loop must look at, since it holds what the source, its
+    driver and the network took, too. Below 0 where a replay is ahead of time; null where it is not
+    known: in the last word on an epoch of before a restart."""
     published_utc: str
-    """When it was published, in UTC, ISO 8601, to the µs."""
+    """When this message was composed, in UTC, ISO 8601, to the µs: what `age_s` and `latency_s`
+    end at. Whoever adds the time since then to `age_s` has the journal's share in it, too."""
     model: str
     """First 12 digits of the bundle's SHA-256."""
     engine: str

@@ -55,7 +55,7 @@ class Metrics:
         )
         self.latency = Histogram(
             "hypnod_latency_seconds",
-            "From the arrival of an epoch's last sample to the publishing of its live estimate.",
+            "From the arrival of an epoch's last sample until its live estimate was composed.",
             ["stream"],
             buckets=_SECONDS,
             registry=r,

@@ -17,21 +17,21 @@ from daemon.messages import Message
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What goes out together; nothing, after a tick in which nothing happened."""
+    """The messages of one tick, which the journal commits together; often none."""
 
     messages: Sequence[Message] = ()
     """Numbered, in the order in which they were composed."""
     points: Sequence[RestartPoint] = ()
-    """What a restart after them goes on from, one of each stream that was staged."""
+    """For each stream that was staged in this tick, what a restarted daemon goes on from."""
     clock_offsets: Mapping[str, float] = field(default_factory=dict)
     """By stream, to add to an onset for the time on this machine's LSL clock, s."""
 
 
 class Sink(Protocol):
-    """Takes every round, before or after the other sinks."""
+    """One of those that get every round, in their order."""
 
     def take(self, what: Round, /) -> None:
-        """Do with a round what is this sink's part, without waiting for anybody."""
+        """Write, send or count what concerns this sink; never wait for a client."""
 
 
 class Outbox:

@@ -70,9 +70,9 @@ With its dot `stage.m1.` gives m1 and nobody else, since no name has a dot in it
 `stage.<subject>.final` when its right-hand context has arrived. Closed loop acts on live, the
 record keeps final; do not mix them.
 
-**How old it is.** `age_s` is how long ago the epoch ended when its message was published. A closed
-loop that must act within some seconds of the signal compares it, and does what is safe where it is
-larger.
+**How old it is.** `age_s` is how long ago the epoch ended when its message was composed, right
+before it was journalled and sent. A closed loop that must act within some seconds of the signal
+compares it, and does what is safe where it is larger.
 
 **Nothing is lost.** `seq` counts the messages of each topic without a gap: a jump means that this
 subscriber missed some, because it was too slow or came late. A second socket has them all:

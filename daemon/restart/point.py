@@ -27,13 +27,13 @@ class StreamState(msgspec.Struct, frozen=True, kw_only=True):
     """All that is known of a stream after an epoch."""
 
     fingerprint: str
-    """Of what must not change for the rest to keep its meaning; see `fingerprint`."""
+    """Hash of the model and the settings that this state belongs to; see `fingerprint`."""
     sfreq: float
     """The stream's nominal sampling rate, Hz."""
     grid_hop: int
-    """The first point of this grid, and of the context windows."""
+    """Number of the first point of this time grid: no context window reaches back before it."""
     boot: str
-    """This machine's clocks go on until it reboots."""
+    """Which boot of this machine it was: within one, its LSL clock goes on over restarts."""
     offset: float
     """See `Clocks`."""
     utc_offset: float
@@ -64,7 +64,7 @@ class StreamState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fingerprint(bundle_hash: str, staging: StagingConfig, stream: StreamConfig) -> str:
-    """Return what must not change for tokens, levels and estimates due to keep their meaning."""
+    """Return a hash of the model and the settings without which a saved state means nothing."""
     what = (bundle_hash, staging.hop_s, staging.final_lag, stream.subjects, stream.unit)
     return hashlib.sha256(msgspec.json.encode(what, order="deterministic")).hexdigest()[:16]
 

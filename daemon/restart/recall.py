@@ -149,16 +149,20 @@ class Recall:
         return Past(state, new, span_s)
 
     def _new_grid(self, subjects: Iterable[str], next_hops: Iterable[int]) -> int:
-        """Return where a new grid begins: no number of an epoch or a hop comes a second time.
+        """Return the number of a new grid's first point: no former hop or epoch had it.
 
-        An epoch begins with it, also where the hop was another one before.
+        It is a whole number of epochs, so that the first point begins one, also where an epoch
+        had another number of hops before.
         """
         per_epoch = self._stager.hops_per_epoch
         epochs = [self._history.next_epoch.get(subject, 0) for subject in subjects]
         return per_epoch * max(-(-max(next_hops) // per_epoch), *epochs)
 
     def _slots(self, stream: str) -> dict[int, Arrays]:
-        """Return what of a stream's last epochs is still in its window, by how long ago it was."""
+        """Return the arrays of a stream's last hops by their age: 1 is the newest hop.
+
+        Those of another grid, or too old for the context window, are left out.
+        """
         state = self._history.states.get(stream)
         if state is None:
             return {}
@@ -169,7 +173,10 @@ class Recall:
         }
 
     def _read_last(self, live: StageMessage, age: int, slots: Mapping[int, Arrays]) -> StageMessage:
-        """Return the live message with what its last reading said, `age` hops after it."""
+        """Return the live message with the probabilities that its epoch had when it was read last.
+
+        That was `age` hops after it; unchanged where the journal lacks that reading.
+        """
         hops = self._stager.hops_per_epoch
         if live.pathway is None or 1 + age % hops not in slots:
             return live

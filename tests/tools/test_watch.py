@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -197,6 +198,21 @@ def test_the_view_shows_drift_where_it_is_measured():
     shown = show(view_of(stage_message(0, drift=1.7), stage_message(0, "m2", drift=None)))
     for text in ("drift", "1.70", "–"):
         assert text in shown
+
+
+def test_an_age_is_red_when_three_hops_are_due():
+    def is_red(ago_s, **changes):
+        view = view_of(stage_message(0, age_s=0.0, **changes), ago_s=ago_s)
+        console = Console(
+            file=io.StringIO(), width=120, force_terminal=True, color_system="standard"
+        )
+        console.print(view)
+        return re.search(rf"\x1b\[1;31m *{ago_s} s", console.file.getvalue()) is not None
+
+    assert is_red(4.0)
+    assert not is_red(2.0)
+    assert is_red(2.0, hop_s=0.5)
+    assert not is_red(1.0, hop_s=0.5)
 
 
 def test_the_view_fits_any_terminal():

@@ -29,7 +29,7 @@ STAGE_GLYPHS = {
     UNKNOWN: "·",
 }
 """One cell each; the heights are in a hypnogram's order, so that it reads without colours too."""
-_LATE_EPOCHS = 3
+_LATE_HOPS = 3
 _HISTORY = 1024
 _NARROW = 100
 _NUMBERS = {"slots": 5, "latency": 8, "age": 6}
@@ -164,7 +164,7 @@ class LiveView:
         yield Text(f"{message.slots_filled}/{message.n_context}")
         latency = message.latency_s
         yield Text("–" if latency is None else f"{1e3 * latency:.1f} ms")
-        late = age_s > _LATE_EPOCHS * message.epoch_s
+        late = age_s > _LATE_HOPS * message.hop_s
         yield Text(_age(age_s), style="bold red" if late else "")
 
     def _strip(self, message: StageMessage, cells: int) -> Text:
