@@ -37,7 +37,7 @@ def open_engine(
 ) -> Engine:
     """Open an engine for a bundle.
 
-    `auto` takes TensorRT where it is installed, finds a GPU and passes the parity gate, and
+    `auto` takes TensorRT where it is installed, finds a GPU and passes the parity check, and
     ONNX Runtime otherwise; the engine's `why` says which and why.
 
     Args:
@@ -77,7 +77,7 @@ def explain_auto() -> str:
     refused = _why_no_gpu()
     if refused:
         return f"onnxruntime, because {refused}"
-    return f"{_installed_gpu_kinds()[0]} if it passes the parity gate, otherwise onnxruntime"
+    return f"{_installed_gpu_kinds()[0]} if it passes the parity check, otherwise onnxruntime"
 
 
 def _open_best(wanted: _Wanted) -> Engine:

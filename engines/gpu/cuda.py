@@ -35,7 +35,7 @@ _REASONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class GpuDevice:
     """A GPU that the driver offers."""
 
     name: str
@@ -50,7 +50,7 @@ class Device:
     """Version of the driver."""
 
 
-def probe(library: str = LIBRARY) -> Device:
+def probe(library: str = LIBRARY) -> GpuDevice:
     """Return the first GPU of this computer.
 
     Args:
@@ -72,7 +72,7 @@ def probe(library: str = LIBRARY) -> Device:
     return _describe(driver, library, device)
 
 
-def _describe(driver: ctypes.CDLL, library: str, device: ctypes.c_int) -> Device:
+def _describe(driver: ctypes.CDLL, library: str, device: ctypes.c_int) -> GpuDevice:
     name, uuid = ctypes.create_string_buffer(256), (ctypes.c_ubyte * 16)()
     memory, version = ctypes.c_size_t(), ctypes.c_int()
     numbers = []
@@ -84,7 +84,7 @@ def _describe(driver: ctypes.CDLL, library: str, device: ctypes.c_int) -> Device
     _ask(driver, library, "cuDeviceGetUuid_v2", ctypes.byref(uuid), device)
     _ask(driver, library, "cuDeviceTotalMem_v2", ctypes.byref(memory), device)
     _ask(driver, library, "cuDriverGetVersion", ctypes.byref(version))
-    return Device(
+    return GpuDevice(
         name=name.value.decode(errors="replace"),
         compute_capability=f"{numbers[0]}.{numbers[1]}",
         uuid=bytes(uuid).hex(),

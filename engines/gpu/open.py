@@ -5,7 +5,7 @@ from engines.errors import EngineError
 from engines.failover import FailoverEngine
 from engines.gpu.cuda import probe
 from engines.gpu.flavour import Flavour, Precision, load_library
-from engines.gpu.parity_check import pass_gate
+from engines.gpu.parity_check import check_parity
 from engines.gpu.plan_cache import Plan, get_plan, plan_folder, request_for
 from engines.gpu.tensorrt import TensorRtEngine
 from engines.onnxruntime import OnnxRuntimeEngine
@@ -22,7 +22,7 @@ def open_gpu(
     hops_per_epoch: int,
     precision: Precision,
 ) -> FailoverEngine:
-    """Open a plan that passed the parity gate, with ONNX Runtime ready to take over.
+    """Open a plan that passed the parity check, with ONNX Runtime ready to take over.
 
     Args:
         bundle: the model.
@@ -39,19 +39,19 @@ def open_gpu(
     try:
         spare = OnnxRuntimeEngine(bundle, n_rows, threads, hops_per_epoch)
         spare.warm_up()
-        verdict = pass_gate(engine, spare, plan, probe())
+        verdict = check_parity(engine, spare, plan, probe())
         opened = FailoverEngine(engine, spare)
     except BaseException:
         engine.close()
         raise
-    opened.why = f"a GPU is there and passed the parity gate, {verdict.sentence}"
+    opened.why = f"a GPU is there and passed the parity check, {verdict.sentence}"
     return opened
 
 
 def open_plan(
     bundle: Bundle, flavour: Flavour, n_rows: int, hops_per_epoch: int, precision: Precision
 ) -> tuple[TensorRtEngine, Plan]:
-    """Open a plan as it is, without gate or spare.
+    """Open a plan as it is, without check or spare.
 
     Raises:
         EngineError: there is no GPU, or the plan cannot be compiled or run.

@@ -1,4 +1,4 @@
-"""The parity gate: no plan stages anything on a device before it agreed there with the processor.
+"""The parity check: no plan stages anything on a device before it agreed there with the processor.
 
 The same epochs go through the GPU and through ONNX Runtime: noise of every colour and amplitude
 with losses of either modality, over more than a whole context window. A plan that passed is not
@@ -12,7 +12,7 @@ import msgspec
 
 from engines.base import Engine
 from engines.errors import EngineError
-from engines.gpu.cuda import Device
+from engines.gpu.cuda import GpuDevice
 from engines.gpu.flavour import Precision
 from engines.gpu.plan_cache import Plan, write_whole
 from engines.parity import Parity, compare
@@ -40,7 +40,7 @@ model that is steep between two stages moves a rare estimate far without changin
 
 
 class ParityVerdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A passed gate, kept beside the plan as JSON."""
+    """A passed check, kept beside the plan as JSON."""
 
     plan_sha256: str
     """The plan."""
@@ -68,7 +68,7 @@ class ParityVerdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         )
 
 
-def pass_gate(engine: Engine, reference: Engine, plan: Plan, device: Device) -> ParityVerdict:
+def check_parity(engine: Engine, reference: Engine, plan: Plan, device: GpuDevice) -> ParityVerdict:
     """Return the verdict on a plan, from before or after comparing now; contexts are cleared.
 
     Args:
@@ -89,7 +89,7 @@ def pass_gate(engine: Engine, reference: Engine, plan: Plan, device: Device) -> 
     parity = compare(engine, reference, ticks=3 * engine.spec.n_context, seed=_SEED)
     if not _passes(parity, bound):
         raise EngineError(
-            f"parity gate: expected probabilities within {bound.max_abs_difference:g} of "
+            f"parity check: expected probabilities within {bound.max_abs_difference:g} of "
             f"{reference.description} and {100 * bound.argmax_agreement:g} % equal stages, found "
             f"{parity.max_abs_difference:.3g} and {100 * parity.argmax_agreement:.2f} % in "
             f"{parity.n_compared} estimates; the plan {plan.path} is refused on {device.name}"
@@ -108,7 +108,7 @@ def pass_gate(engine: Engine, reference: Engine, plan: Plan, device: Device) -> 
     return verdict
 
 
-def verdict_path(plan: Plan, device: Device) -> Path:
+def verdict_path(plan: Plan, device: GpuDevice) -> Path:
     """Return where the verdict on a plan on a device with its driver lies."""
     where = hashlib.sha256(f"{device.uuid} {device.driver}".encode()).hexdigest()[:12]
     return plan.path.with_name(f"{plan.path.stem}.{where}.pass")

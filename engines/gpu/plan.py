@@ -18,7 +18,7 @@ from engines.gpu.flavour import Flavour, Library, Log, Precision, get_log, load_
 if TYPE_CHECKING:
     import tensorrt
 
-Progress = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 """Called with a phase of the build, steps done and steps in all."""
 
 _USUAL_ROWS = 8
@@ -55,7 +55,7 @@ class PlanKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 def build_plan(
-    network: bytes, key: PlanKey, progress: Progress | None = None
+    network: bytes, key: PlanKey, progress: OnProgress | None = None
 ) -> tuple[bytes, list[str]]:
     """Compile an ONNX network; return the plan and the log of the build.
 
@@ -166,7 +166,7 @@ def make_profile(
     return profile
 
 
-def _make_monitor(library: Library, progress: Progress) -> "tensorrt.IProgressMonitor":
+def _make_monitor(library: Library, progress: OnProgress) -> "tensorrt.IProgressMonitor":
     base: Any = library.IProgressMonitor
 
     class Monitor(base):  # type: ignore[misc]  # which class it is shows when it runs

@@ -14,10 +14,10 @@ import msgspec
 
 from engines.bundle import Bundle
 from engines.errors import EngineError
-from engines.gpu.cuda import Device
+from engines.gpu.cuda import GpuDevice
 from engines.gpu.flavour import Flavour, Precision, load_library, version_of
 from engines.gpu.network import derive_network
-from engines.gpu.plan import PlanKey, Progress, build_plan
+from engines.gpu.plan import OnProgress, PlanKey, build_plan
 
 _LEAST_MAX_ROWS = 64
 
@@ -99,7 +99,7 @@ class PlanRequest:
         )
 
 
-def get_plan(request: PlanRequest, folder: Path, progress: Progress | None = None) -> Plan:
+def get_plan(request: PlanRequest, folder: Path, progress: OnProgress | None = None) -> Plan:
     """Return the plan for a request, from the folder or built anew.
 
     TensorRT-RTX's plans do not depend on the driver, so one that was compiled on a computer
@@ -126,7 +126,12 @@ def get_plan(request: PlanRequest, folder: Path, progress: Progress | None = Non
 
 
 def request_for(
-    device: Device, bundle: Bundle, flavour: Flavour, precision: Precision, n_rows: int, hops: int
+    device: GpuDevice,
+    bundle: Bundle,
+    flavour: Flavour,
+    precision: Precision,
+    n_rows: int,
+    hops: int,
 ) -> PlanRequest:
     """Return the request of a plan for a GPU in this computer."""
     n_slots = bundle.spec.ring_length(hops)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engines.errors import EngineError
 from engines.gpu.buffers import input_buffers, output_buffers, token_bytes
-from engines.gpu.cuda import Device, Gpu
+from engines.gpu.cuda import Gpu, GpuDevice
 from engines.gpu.flavour import Library, get_log, load_library
 from engines.gpu.plan_cache import Plan
 from engines.gpu.ring import RingEngine
@@ -58,7 +58,7 @@ class TensorRtEngine(RingEngine):
     name: ClassVar[str] = "tensorrt"
 
     def __init__(
-        self, spec: ModelSpec, plan: Plan, device: Device, n_rows: int, hops_per_epoch: int = 1
+        self, spec: ModelSpec, plan: Plan, device: GpuDevice, n_rows: int, hops_per_epoch: int = 1
     ) -> None:
         super().__init__(spec, n_rows, hops_per_epoch)
         self._key, self._device = plan.key, device

@@ -30,7 +30,7 @@ _BUNCH_S = 1.0  # a timestamp off by less than this may be one of a bunch
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class SampleRun:
     """Consecutive samples of a chunk with no gap between them."""
 
     samples: slice
@@ -116,14 +116,14 @@ class Timeline:
         """Tracked distance of the last sample from the nominal grid, s."""
         return -float(self._zi[1]) / (1.0 - self._gain)
 
-    def place(self, timestamps: NDArray[np.float64], arrived: float) -> list[Run]:
+    def place(self, timestamps: NDArray[np.float64], arrived: float) -> list[SampleRun]:
         """Return the runs of a chunk; samples in none of them were dropped.
 
         Args:
             timestamps: (n_samples,), on the source's clock, s.
             arrived: when they came, on this machine's clock, s.
         """
-        runs: list[Run] = []
+        runs: list[SampleRun] = []
         first = 0
         self._arrived = arrived
         bad = np.flatnonzero(~np.isfinite(timestamps))
@@ -141,7 +141,7 @@ class Timeline:
             accepted = int(off[0]) if len(off) else len(error)
             if accepted:
                 samples = slice(first, first + accepted)
-                runs.append(Run(samples, self._accept(residual[:accepted]), self._after_gap))
+                runs.append(SampleRun(samples, self._accept(residual[:accepted]), self._after_gap))
                 self._after_gap = False
             first += accepted
             if accepted < len(error) and error[accepted] > 0:

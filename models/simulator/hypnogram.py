@@ -23,7 +23,7 @@ from models.stages import MOUSE
 STATISTICS_FILE = Path(__file__).with_name("mouse_statistics.json")
 
 
-class Kind(msgspec.Struct, frozen=True):
+class BoutKind(msgspec.Struct, frozen=True):
     """A stage, and how many scored epochs a bout of it lasts."""
 
     stage: str
@@ -33,13 +33,13 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 KINDS = (
-    Kind("Wake", "micro-arousal", 1, 4),  # to 16 s
-    Kind("Wake", "short Wake", 5, 30),
-    Kind("Wake", "long Wake", 31, 10**6),  # above 2 min
-    Kind("NREM", "short NREM", 1, 10),
-    Kind("NREM", "middling NREM", 11, 30),
-    Kind("NREM", "long NREM", 31, 10**6),
-    Kind("REM", "REM", 1, 10**6),
+    BoutKind("Wake", "micro-arousal", 1, 4),  # to 16 s
+    BoutKind("Wake", "short Wake", 5, 30),
+    BoutKind("Wake", "long Wake", 31, 10**6),  # above 2 min
+    BoutKind("NREM", "short NREM", 1, 10),
+    BoutKind("NREM", "middling NREM", 11, 30),
+    BoutKind("NREM", "long NREM", 31, 10**6),
+    BoutKind("REM", "REM", 1, 10**6),
 )
 
 MEMORY_HOURS = 2.0

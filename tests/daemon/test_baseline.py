@@ -20,7 +20,7 @@ from models.scored_epochs import ScoredEpochs
 from models.signal.drift import fit_reference
 from models.signal.quality import QualityLimits
 from models.spec import SPEC_FILE
-from tests.rigs.daemon import Daemon, Subscriber
+from tests.rigs.daemon import Daemon, Listener
 from tests.support.bundles import TINY, make_bundle
 from tests.support.signals import stream_config
 from tools.score.offline import stage_recording
@@ -136,7 +136,7 @@ def running(folder, name, bundle, baseline):
     )
     with Daemon(folder, toml, bundle) as daemon:
         daemon.listen()
-        with Subscriber(daemon.endpoint) as subscriber:
+        with Listener(daemon.endpoint) as subscriber:
             daemon.event("stream", state="FILLING")
             yield daemon, subscriber
 

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.messages import StageMessage, StreamMessage
-from tests.rigs.daemon import Daemon, Subscriber
+from tests.rigs.daemon import Daemon, Listener
 from tests.support.signals import noise
 
 SFREQ = 512
@@ -61,7 +61,7 @@ def daemon(name, source, systemd, bundle, tmp_path):
 @pytest.fixture
 def subscriber(daemon):
     """One who heard the daemon's first words again, so that nothing later escapes it."""
-    with Subscriber(daemon.endpoint) as subscriber:
+    with Listener(daemon.endpoint) as subscriber:
         subscriber.until(lambda m: isinstance(m, StreamMessage))
         yield subscriber
 
@@ -99,7 +99,7 @@ def test_no_epoch_is_lost_and_each_says_what_computed_it(source, daemon, subscri
 
 
 def test_log_metric_status_and_journal_say_it_once(source, daemon, systemd, subscriber, tmp_path):
-    passed = "a GPU is there and passed the parity gate"
+    passed = "a GPU is there and passed the parity check"
     assert (daemon.engine["engine"], daemon.engine["why"]) == ("ring CPU", passed)
     push(source, subscriber, 2, 1)
     info, losses = scraped(daemon)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from daemon.messages import StageMessage
-from tests.rigs.daemon import Daemon, Subscriber
+from tests.rigs.daemon import Daemon, Listener
 from tests.rigs.lsl import Source
 
 SFREQ = 512
@@ -27,7 +27,7 @@ subjects = [{{ name = "m1", channels = {{ eeg = "EEG", emg = "EMG" }} }}]
     with Source(name, sfreq=SFREQ) as source, Daemon(tmp_path, streams, bundle) as daemon:
         daemon.listen()
         source.wait_for_consumers()
-        with Subscriber(daemon.endpoint, "stage.") as subscriber:
+        with Listener(daemon.endpoint, "stage.") as subscriber:
             yield source, subscriber
 
 

@@ -13,7 +13,7 @@ import models.signal.pace
 from daemon.config import StagingConfig
 from daemon.lsl.inlet import BUFFER_S
 from daemon.messages import StageMessage
-from tests.rigs.daemon import Daemon, Subscriber
+from tests.rigs.daemon import Daemon, Listener
 from tests.rigs.lsl import Source, wait_until
 from tests.rigs.stream import MISSING, OK, SFREQ, Rig
 from tests.rigs.stream import signal as signal_at
@@ -197,7 +197,7 @@ unit = "µV"
     with Source(name, **wide) as source, Daemon(tmp_path, streams, bundle) as hypnod:
         hypnod.listen()
         source.wait_for_consumers()
-        with Subscriber(hypnod.endpoint, "stage.") as subscriber:
+        with Listener(hypnod.endpoint, "stage.") as subscriber:
             source.push(300)
             subscriber.until(lambda m: m.epoch == 2)
             hypnod.signal(signal.SIGSTOP)

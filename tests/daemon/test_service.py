@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from daemon.config import parse_config
 from daemon.messages import Heartbeat, StageMessage, StreamMessage
 from daemon.service import Service
-from tests.rigs.daemon import Daemon, Subscriber, write_config
+from tests.rigs.daemon import Daemon, Listener, write_config
 from tests.rigs.lsl import Source
 from tools.daemon_process import start_daemon
 
@@ -64,7 +64,7 @@ def daemon(name, source, bundle, tmp_path):
 @pytest.fixture
 def subscriber(daemon):
     """One who heard the daemon's first words again, so that nothing later escapes it."""
-    with Subscriber(daemon.endpoint) as subscriber:
+    with Listener(daemon.endpoint) as subscriber:
         subscriber.until(lambda m: isinstance(m, StreamMessage))
         yield subscriber
 
@@ -111,7 +111,7 @@ def test_streams_are_staged_side_by_side(name, source, bundle, tmp_path):
         daemon.listen()
         source.wait_for_consumers()
         other.wait_for_consumers()
-        with Subscriber(daemon.endpoint) as subscriber:
+        with Listener(daemon.endpoint) as subscriber:
             beat = {"cage": "FILLING", "den": "FILLING"}
             subscriber.until(lambda m: isinstance(m, Heartbeat) and m.states == beat)
             push(source, 6)
@@ -132,7 +132,7 @@ def test_a_late_subscriber_gets_the_last_of_everything_but_live_stages(source, d
     push(source, 10)
     subscriber.until(is_live(9))
     subscriber.until(lambda m: isinstance(m, Heartbeat) and m.states == {"cage": "STAGING"})
-    with Subscriber(daemon.endpoint) as late:
+    with Listener(daemon.endpoint) as late:
         beat = late.until(lambda m: isinstance(m, Heartbeat))
         final, state = (
             late.until(lambda m, t=t: isinstance(m, t)) for t in (StageMessage, StreamMessage)
@@ -273,7 +273,7 @@ def test_an_absent_source_is_waited_for(name, bundle, tmp_path):
         daemon.event("ready")
         assert name in daemon.event("stream", state="RESOLVING")["reason"]
         assert daemon.get("/readyz")[0] == 503
-        with Source(name, sfreq=SFREQ) as source, Subscriber(daemon.endpoint) as subscriber:
+        with Source(name, sfreq=SFREQ) as source, Listener(daemon.endpoint) as subscriber:
             source.wait_for_consumers()
             subscriber.until(lambda m: isinstance(m, StreamMessage))
             push(source, 3)
@@ -287,7 +287,7 @@ def test_one_stream_fails_and_the_other_goes_on(name, source, bundle, tmp_path):
         failed = daemon.event("stream", state="FAILED")
         assert failed["stream"] == "den"
         assert "E7" in failed["reason"]
-        with Subscriber(daemon.endpoint) as subscriber:
+        with Listener(daemon.endpoint) as subscriber:
             state = subscriber.until(lambda m: isinstance(m, StreamMessage) and m.stream == "den")
             assert (state.state, state.reason) == ("FAILED", failed["reason"])
             push(source, 3)

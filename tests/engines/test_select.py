@@ -99,11 +99,11 @@ def test_a_gpu_by_name_without_a_driver_is_an_error(bundle):
 
 def test_auto_takes_onnxruntime_where_the_plan_is_refused(bundle, monkeypatch):
     def refuse(wanted):
-        raise EngineError("parity gate: expected this, found that")
+        raise EngineError("parity check: expected this, found that")
 
     monkeypatch.setattr(select, "_why_no_gpu", lambda: "")
     entry = select._Entry("GPU", ("numpy",), "", refuse)
     monkeypatch.setitem(select._ENGINES, "tensorrt", entry)
     with open_engine(bundle, n_rows=1) as engine:
         assert engine.name == "onnxruntime"
-        assert engine.why == "tensorrt cannot be used: parity gate: expected this, found that"
+        assert engine.why == "tensorrt cannot be used: parity check: expected this, found that"

@@ -35,7 +35,7 @@ def test_parity(shipped, flavour, precision, record_property):
 def test_auto_engine_passes_its_gate(shipped, flavour, device):
     with open_gpu(shipped, flavour, 3, 1, 1, "fp32") as engine:
         assert device.name in engine.description
-        assert "passed the parity gate" in engine.why
+        assert "passed the parity check" in engine.why
 
 
 def test_replayed_graph_gives_what_the_plain_calls_give(shipped, flavour, random):

@@ -76,7 +76,7 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Of weights, windows and masks; the mice are always the same."""
 
 
-class Variant(NamedTuple):
+class Ablation(NamedTuple):
     """One thing changed."""
 
     title: str
@@ -90,27 +90,29 @@ class Variant(NamedTuple):
 
 
 VARIANTS = {
-    "baseline": Variant("as shipped", noise=True),
-    "no-distillation": Variant(
+    "baseline": Ablation("as shipped", noise=True),
+    "no-distillation": Ablation(
         "no self-distillation: α = 0, single pathways learn by nothing else",
         loss=LossConfig(alpha=0.0, single=0.0),
     ),
-    "unimodal-ce": Variant(
+    "unimodal-ce": Ablation(
         "unimodal cross-entropy instead of distillation", loss=LossConfig(alpha=0.0), noise=True
     ),
-    "paper-loss": Variant("the paper's loss, exactly", loss=PAPER),
-    "epoch-only": Variant("epoch-only: N = 1", n_context=1),
-    "context-16": Variant("N = 16, the paper's", n_context=16),
-    "whole-recording": Variant("z-scored over the whole recording (not possible live)", whole=True),
-    "patch-16": Variant("patches of 16 samples, the paper's", {"patch_size": 16}),
-    "patch-32": Variant("patches of 32 samples", {"patch_size": 32}),
-    "patch-64": Variant("patches of 64 samples", {"patch_size": 64}),
-    "own-attention": Variant("attention not shared", {"shared_attention": False}),
+    "paper-loss": Ablation("the paper's loss, exactly", loss=PAPER),
+    "epoch-only": Ablation("epoch-only: N = 1", n_context=1),
+    "context-16": Ablation("N = 16, the paper's", n_context=16),
+    "whole-recording": Ablation(
+        "z-scored over the whole recording (not possible live)", whole=True
+    ),
+    "patch-16": Ablation("patches of 16 samples, the paper's", {"patch_size": 16}),
+    "patch-32": Ablation("patches of 32 samples", {"patch_size": 32}),
+    "patch-64": Ablation("patches of 64 samples", {"patch_size": 64}),
+    "own-attention": Ablation("attention not shared", {"shared_attention": False}),
 }
 """By the name in the JSON file; N = 64 and the architecture is `_SHIPPED` unless it says other."""
 
 
-class VariantResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class AblationResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a variant reached on the test mice."""
 
     title: str
@@ -128,7 +130,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     budget: Budget
     device: str
     """Where it was trained, in which precision."""
-    results: dict[str, VariantResult]
+    results: dict[str, AblationResult]
     """By variant."""
 
 
@@ -178,7 +180,7 @@ def _read(place: Path) -> list[ScoredEpochs]:
     return mice
 
 
-def measure(variant: Variant, budget: Budget, folder: Path) -> VariantResult:
+def measure(variant: Ablation, budget: Budget, folder: Path) -> AblationResult:
     """Train, calibrate and test one variant, on the mice in a folder."""
     spec = new_spec(variant.n_context, **{**_SHIPPED, **variant.architecture})
     training, validation, test = (
@@ -196,7 +198,7 @@ def measure(variant: Variant, budget: Budget, folder: Path) -> VariantResult:
     fold_temperatures(model, fit_temperatures(model, validation, every=config.validate_every))
     lag = min(FINAL_LAG, spec.n_context - 1)
     found = evaluate(model, test, (0, lag), every=_EVERY)
-    return VariantResult(
+    return AblationResult(
         title=variant.title,
         n_parameters=sum(p.numel() for p in model.parameters()),
         date=datetime.now(UTC).date().isoformat(),
@@ -251,7 +253,7 @@ def as_markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(result: VariantResult) -> tuple[str, ...]:
+def _row(result: AblationResult) -> tuple[str, ...]:
     kappas = [
         ", ".join(_kappa(result.scores.get(f"{p} {kind}")) for p in ("mixed", "eeg", "emg"))
         for kind in ("live", "final")
@@ -313,7 +315,7 @@ def main(
                 _CONSOLE.print(f"{name}: κ live {live}")
 
 
-def _with(table: Table, name: str, result: VariantResult) -> Table:
+def _with(table: Table, name: str, result: AblationResult) -> Table:
     """Return the table with one more result, in the order of `VARIANTS`."""
     found = {**table.results, name: result}
     return msgspec.structs.replace(table, results={k: found[k] for k in VARIANTS if k in found})

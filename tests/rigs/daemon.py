@@ -69,7 +69,7 @@ class Daemon(DaemonProcess):
         return self.process.wait(TIMEOUT_S), self.rest()
 
 
-class Subscriber:
+class Listener:
     """Hears what a daemon says about topics that start with `prefix`, from now on.
 
     Of `stage.` it hears everything said after this: it waits for a stream's last message, which

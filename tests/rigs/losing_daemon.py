@@ -16,7 +16,7 @@ from engines.onnxruntime import OnnxRuntimeEngine
 from tests.support.ring import RingOnProcessor
 
 
-class Device(RingOnProcessor):
+class LosingRing(RingOnProcessor):
     """A GPU that is lost."""
 
     lost: Path
@@ -34,13 +34,13 @@ def open_device(
     """Open what `engines.select.open_engine` opens on a computer with a GPU."""
     spare = OnnxRuntimeEngine(bundle, n_rows, threads, hops_per_epoch)
     spare.warm_up()
-    engine = FailoverEngine(Device(bundle, n_rows, hops_per_epoch), spare)
-    engine.why = "a GPU is there and passed the parity gate"
+    engine = FailoverEngine(LosingRing(bundle, n_rows, hops_per_epoch), spare)
+    engine.why = "a GPU is there and passed the parity check"
     return engine
 
 
 if __name__ == "__main__":
     _, lost, _, config = sys.argv
-    Device.lost = Path(lost)
+    LosingRing.lost = Path(lost)
     vars(daemon.service)["open_engine"] = open_device
     daemon.service.run_service(Path(config))

@@ -1,7 +1,7 @@
 """How much rounding alone changes what a model says: `python -m tests.rigs.rounding [BUNDLE]`.
 
 fp16 is the GPU's network on ONNX Runtime, rounded at every operator; bf16 is torch's autocast. The
-bounds of the parity gate (engines/gpu/parity_check.py) leave room above this.
+bounds of the parity check (engines/gpu/parity_check.py) leave room above this.
 """
 
 import sys

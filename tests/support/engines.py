@@ -24,7 +24,7 @@ def open_kind(bundle, kind, n_rows, hops_per_epoch=1):
         return RingOnProcessor(bundle, n_rows, hops_per_epoch)
     if kind.startswith("tensorrt"):
         require_device()
-        # Here, not above: it needs the package onnx. Without gate and spare: the GPU itself.
+        # Here, not above: it needs the package onnx. Without check and spare: the GPU itself.
         from engines.gpu.open import open_plan  # noqa: PLC0415
 
         flavour = "rtx" if kind == "tensorrt-rtx" else "tensorrt"

@@ -3,7 +3,7 @@
 import pytest
 
 from engines.errors import EngineError
-from engines.gpu.cuda import Device, probe
+from engines.gpu.cuda import GpuDevice, probe
 
 
 def has_driver() -> bool:
@@ -15,7 +15,7 @@ def has_driver() -> bool:
     return True
 
 
-def require_device() -> Device:
+def require_device() -> GpuDevice:
     """Return the GPU, or skip the test with the reason."""
     try:
         return probe()

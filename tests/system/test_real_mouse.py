@@ -12,7 +12,7 @@ import pytest
 
 from daemon.messages import StageMessage
 from engines.bundle import open_bundle
-from tests.rigs.daemon import Daemon, Subscriber
+from tests.rigs.daemon import Daemon, Listener
 from tests.rigs.lsl import ROOT, Source
 
 FINAL_LAG = 4
@@ -49,7 +49,7 @@ def test_live_and_offline_are_the_same(scored, tmp_path):
     name = f"mouse-{uuid.uuid4().hex}"
     with Daemon(tmp_path, STREAM.format(name=name), open_bundle().path) as daemon:
         daemon.listen()
-        with Subscriber(daemon.endpoint, "stage.m1.") as subscriber:
+        with Listener(daemon.endpoint, "stage.m1.") as subscriber:
             daemon.event("ready")
             replay = hypnod("replay", recording, "--name", name, "--speed", "max", "--quiet")
             subscriber.until(lambda m: (m.kind, m.epoch) == ("live", n_epochs - 1))
@@ -93,7 +93,7 @@ def test_the_gap_masks_exactly_the_epochs_it_touches(shared_data, tmp_path):
     source = Source(name, sfreq=1000.0, labels=["EEG", "EMG"], units=["uV", "uV"])
     with source, Daemon(tmp_path, STREAM.format(name=name), open_bundle().path) as daemon:
         daemon.listen()
-        with Subscriber(daemon.endpoint, "stage.m1.") as subscriber:
+        with Listener(daemon.endpoint, "stage.m1.") as subscriber:
             daemon.event("connected")
             source.push(len(data), data=data, timestamps=times)
             subscriber.until(lambda m: (m.kind, m.epoch) == ("live", n_epochs - 1))

@@ -36,7 +36,7 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     """First 12 digits of the config's SHA-256."""
 
 
-class Bouts(msgspec.Struct, frozen=True, kw_only=True):
+class StageBouts(msgspec.Struct, frozen=True, kw_only=True):
     """The bouts of one stage."""
 
     n: int
@@ -44,7 +44,7 @@ class Bouts(msgspec.Struct, frozen=True, kw_only=True):
     """Median length, s."""
 
 
-class SubjectSummary(msgspec.Struct, frozen=True, kw_only=True):
+class SubjectNight(msgspec.Struct, frozen=True, kw_only=True):
     """One subject's record."""
 
     start: str
@@ -57,7 +57,7 @@ class SubjectSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Epochs without a final estimate yet: their live one counts."""
     seconds: dict[str, float]
     """Time in each stage, in ART and in UNKNOWN, s."""
-    bouts: dict[str, Bouts]
+    bouts: dict[str, StageBouts]
     """By stage."""
     missing_s: dict[str, float]
     """Time without a stage, by the reason, s."""
@@ -75,7 +75,7 @@ class NightSummary(msgspec.Struct, frozen=True, kw_only=True):
     selection: str
     restarts: list[dict[str, str]]
     """What restarts of the daemon were to the streams: utc, stream, reason."""
-    subjects: dict[str, SubjectSummary]
+    subjects: dict[str, SubjectNight]
 
 
 def summarise_sessions(reader: JournalReader) -> list[SessionSummary]:
@@ -142,12 +142,12 @@ def summarise(
     )
 
 
-def _summarise(record: Record) -> SubjectSummary:
+def _summarise(record: Record) -> SubjectNight:
     seconds = dict.fromkeys((*record.stages, ART, UNKNOWN), 0.0)
     for message, duration in zip(record.epochs, record.durations.tolist(), strict=True):
         seconds[message.stage] += duration
     centiles = (50, 95, 99) if len(record.latencies) else ()
-    return SubjectSummary(
+    return SubjectNight(
         start=to_iso(record.times[0]),
         end=to_iso(record.times[-1] + record.durations[-1]),
         epochs=len(record.epochs),
@@ -161,13 +161,13 @@ def _summarise(record: Record) -> SubjectSummary:
     )
 
 
-def _bouts(record: Record) -> dict[str, Bouts]:
+def _bouts(record: Record) -> dict[str, StageBouts]:
     merged = record.hypnogram.merged()
     lengths = defaultdict(list)
     for stage, duration in zip(merged.stages, merged.durations.tolist(), strict=True):
         lengths[stage].append(duration)
     return {
-        stage: Bouts(n=len(found), median_s=round(float(np.median(found)), 3))
+        stage: StageBouts(n=len(found), median_s=round(float(np.median(found)), 3))
         for stage in record.stages
         if (found := lengths[stage])
     }
@@ -212,7 +212,7 @@ def print_summary(summary: NightSummary, stages: Sequence[str], *, as_json: bool
         console.print(line, soft_wrap=True)
 
 
-def _print_details(console: Console, name: str, each: SubjectSummary) -> None:
+def _print_details(console: Console, name: str, each: SubjectNight) -> None:
     lines = []
     bouts = [f"{b.n} × {stage} (median {b.median_s:g} s)" for stage, b in each.bouts.items()]
     lines.append(f"{name}  bouts: {', '.join(bouts) or 'none'}")

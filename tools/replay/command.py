@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from daemon.lsl.library import load_pylsl
 from models.recordings.open import open_recording
-from tools.replay.fault_plan import KINDS, STORM, Plan, parse_plan
+from tools.replay.fault_plan import KINDS, STORM, FaultPlan, parse_plan
 from tools.replay.player import AHEAD_S, Playback, Player
 
 SHOW_EVERY_S = 0.2
@@ -97,7 +97,7 @@ def replay(
         ahead_s=ahead,
         markers=not no_markers,
         chunk=chunk,
-        plan=Plan(),
+        plan=FaultPlan(),
     )
     names = _stream_names(files, name)
     plans = [parse_plan(_faults_of(stream, names, faults or ()), seed) for stream in names]

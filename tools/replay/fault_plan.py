@@ -24,7 +24,7 @@ class FaultError(HypnodError):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FaultKind:
     """What can go wrong."""
 
     about: str
@@ -40,27 +40,27 @@ class Kind:
 
 
 KINDS = {
-    "gap": Kind("no samples", 5.0),
-    "drop": Kind("the stream ends and comes back", 10.0),
-    "freeze": Kind("no samples, then all of them at once", 5.0),
-    "duplicate": Kind("sent twice", 1.0),
-    "reorder": Kind("second half sent before the first", 1.0),
-    "bunch": Kind("timestamps in bunches of =0.1 s", 60.0, 0.1, 0.001),
-    "jitter": Kind("timestamps off by =0.005 s (SD)", 60.0, 0.005),
-    "clock-jump": Kind("timestamps jump by =2 s", amount=2.0),
-    "drift": Kind("the clock gains =200 ppm", amount=200.0),
-    "nan": Kind("samples are NaN", 5.0),
-    "inf": Kind("samples are infinite", 5.0),
-    "flat": Kind("samples are 0", 30.0),
-    "clip": Kind("samples end at ±=30 µV", 30.0, 30.0),
-    "mains": Kind("=1000 µV of 50 Hz on top", 30.0, 1000.0),
-    "electrode-off": Kind("=300 µV of 50 Hz and nothing else", 600.0, 300.0),
-    "no-id": Kind("comes back without a source_id", 10.0),
-    "new-rate": Kind("comes back at =1000 Hz", 10.0, 1000.0, 1.0, 1e5),
-    "new-order": Kind("comes back with its channels in reverse order", 10.0),
-    "more-channels": Kind("comes back with one channel more, before the others", 10.0),
-    "reboot": Kind("comes back with timestamps that begin anew, at 10 s", 10.0),
-    "twin": Kind("a second stream of the same name", 60.0),
+    "gap": FaultKind("no samples", 5.0),
+    "drop": FaultKind("the stream ends and comes back", 10.0),
+    "freeze": FaultKind("no samples, then all of them at once", 5.0),
+    "duplicate": FaultKind("sent twice", 1.0),
+    "reorder": FaultKind("second half sent before the first", 1.0),
+    "bunch": FaultKind("timestamps in bunches of =0.1 s", 60.0, 0.1, 0.001),
+    "jitter": FaultKind("timestamps off by =0.005 s (SD)", 60.0, 0.005),
+    "clock-jump": FaultKind("timestamps jump by =2 s", amount=2.0),
+    "drift": FaultKind("the clock gains =200 ppm", amount=200.0),
+    "nan": FaultKind("samples are NaN", 5.0),
+    "inf": FaultKind("samples are infinite", 5.0),
+    "flat": FaultKind("samples are 0", 30.0),
+    "clip": FaultKind("samples end at ±=30 µV", 30.0, 30.0),
+    "mains": FaultKind("=1000 µV of 50 Hz on top", 30.0, 1000.0),
+    "electrode-off": FaultKind("=300 µV of 50 Hz and nothing else", 600.0, 300.0),
+    "no-id": FaultKind("comes back without a source_id", 10.0),
+    "new-rate": FaultKind("comes back at =1000 Hz", 10.0, 1000.0, 1.0, 1e5),
+    "new-order": FaultKind("comes back with its channels in reverse order", 10.0),
+    "more-channels": FaultKind("comes back with one channel more, before the others", 10.0),
+    "reboot": FaultKind("comes back with timestamps that begin anew, at 10 s", 10.0),
+    "twin": FaultKind("a second stream of the same name", 60.0),
 }
 # What a fault acts on: the values; when samples are sent; the outlets, for good or for a while.
 SIGNAL = ("nan", "inf", "flat", "clip", "mains", "electrode-off")
@@ -108,7 +108,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FaultPlan:
     """All that shall go wrong."""
 
     faults: tuple[Fault, ...] = ()
@@ -116,7 +116,7 @@ class Plan:
     seed: int = 0
 
 
-def parse_plan(specs: Sequence[str], seed: int) -> Plan:
+def parse_plan(specs: Sequence[str], seed: int) -> FaultPlan:
     """Return the plan in the arguments of `--fault`.
 
     Raises:
@@ -124,7 +124,7 @@ def parse_plan(specs: Sequence[str], seed: int) -> Plan:
     """
     storms = [match for spec in specs if (match := _STORM.fullmatch(spec))]
     faults = [parse_fault(spec) for spec in specs if not _STORM.fullmatch(spec)]
-    return Plan(tuple(faults), sum(_number(match["rate"], match[0]) for match in storms), seed)
+    return FaultPlan(tuple(faults), sum(_number(match["rate"], match[0]) for match in storms), seed)
 
 
 def parse_fault(spec: str) -> Fault:
@@ -163,7 +163,7 @@ def _number(text: str, spec: str) -> float:
     return number
 
 
-def draw_storm(plan: Plan, hour: int, ch_names: Sequence[str]) -> list[Fault]:
+def draw_storm(plan: FaultPlan, hour: int, ch_names: Sequence[str]) -> list[Fault]:
     """Return the faults of a storm in one hour: as many, as long and where chance has it."""
     rng = np.random.default_rng([plan.seed, hour])
     faults = []

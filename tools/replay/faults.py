@@ -21,7 +21,7 @@ from tools.replay.fault_plan import (
     SIGNAL,
     Fault,
     FaultError,
-    Plan,
+    FaultPlan,
     draw_storm,
 )
 from tools.replay.outlets import Outlet, outlets_at, take_rows
@@ -59,7 +59,7 @@ class Injector:
         FaultError: a fault is for a channel that the stream does not have.
     """
 
-    def __init__(self, plan: Plan, first: Outlet) -> None:
+    def __init__(self, plan: FaultPlan, first: Outlet) -> None:
         self._plan = plan
         self._first = first
         self._outlets: tuple[Outlet, ...] = (first,)

@@ -13,7 +13,7 @@ from daemon.lsl.library import load_pylsl
 from daemon.lsl.progress import KEY, ProgressReceiver
 from models.errors import RecordingError
 from models.recordings.open import Recording
-from tools.replay.fault_plan import Fault, Plan
+from tools.replay.fault_plan import Fault, FaultPlan
 from tools.replay.faults import Injector, Outlets, Samples
 from tools.replay.outlets import OpenOutlets, Outlet, first_outlet
 
@@ -49,7 +49,7 @@ class Playback:
     """Send annotations as a marker stream."""
     chunk: int | None
     """Samples sent at once; default: some 30 ms, up to 1 s of recording at high speeds."""
-    plan: Plan
+    plan: FaultPlan
     """What shall go wrong."""
 
     def chunk_of(self, sfreq: float) -> int:

@@ -19,7 +19,7 @@ from daemon.journal.reader import JournalReader
 from daemon.messages import StageMessage, encode
 from models.recordings.hypnogram import read_hypnogram
 from models.stages import MOUSE
-from tests.rigs.daemon import Daemon, Subscriber
+from tests.rigs.daemon import Daemon, Listener
 from tests.rigs.lsl import wait_until
 from tests.support.bundles import TINY, make_bundle
 from tests.support.signals import noise
@@ -40,7 +40,7 @@ def running(folder, name, source, bundle, settings=None, **environ):
     """A daemon that reads the source, and one who heard it from its first word on."""
     with Daemon(folder, toml(name), bundle, environ=environ, **(settings or {})) as daemon:
         daemon.listen()
-        with Subscriber(daemon.endpoint) as subscriber:
+        with Listener(daemon.endpoint) as subscriber:
             daemon.event("stream", state="FILLING")
             source.wait_for_consumers()
             yield daemon, subscriber

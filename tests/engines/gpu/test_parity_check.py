@@ -1,4 +1,4 @@
-"""The gate with the GPU's network on the processor: real rounding, and real mistakes."""
+"""The check with the GPU's network on the processor: real rounding, and real mistakes."""
 
 import hashlib
 
@@ -9,15 +9,15 @@ import onnxruntime
 import pytest
 
 from engines.errors import EngineError
-from engines.gpu.cuda import Device
+from engines.gpu.cuda import GpuDevice
 from engines.gpu.network import derive_network
-from engines.gpu.parity_check import BOUNDS, Bound, ParityVerdict, pass_gate, verdict_path
+from engines.gpu.parity_check import BOUNDS, Bound, ParityVerdict, check_parity, verdict_path
 from engines.gpu.plan import PlanKey
 from engines.gpu.plan_cache import Plan, PlanManifest
 from engines.onnxruntime import OnnxRuntimeEngine
 from tests.support.ring import RingOnProcessor
 
-DEVICE = Device("GeForce", "8.9", "ab" * 16, 24 << 30, "580.65.06")
+DEVICE = GpuDevice("GeForce", "8.9", "ab" * 16, 24 << 30, "580.65.06")
 
 
 def make_plan(folder, precision="fp32", content=b"plan"):
@@ -40,7 +40,7 @@ def reference(bundle):
 def test_network_of_the_gpu_passes(bundle, reference, tmp_path, precision):
     plan = make_plan(tmp_path, precision)
     with RingOnProcessor(bundle, 3, precision=precision) as engine:
-        verdict = pass_gate(engine, reference, plan, DEVICE)
+        verdict = check_parity(engine, reference, plan, DEVICE)
         assert engine.slots_filled(np.arange(3)).tolist() == [0, 0, 0]
     assert verdict.n_compared > 300
     assert verdict.max_abs_difference <= BOUNDS[precision].max_abs_difference
@@ -53,9 +53,9 @@ def test_network_of_the_gpu_passes(bundle, reference, tmp_path, precision):
 def test_what_passed_is_not_examined_again(bundle, reference, tmp_path):
     plan = make_plan(tmp_path)
     with RingOnProcessor(bundle, 3) as engine:
-        verdict = pass_gate(engine, reference, plan, DEVICE)
+        verdict = check_parity(engine, reference, plan, DEVICE)
         engine.buckets_run.clear()
-        assert pass_gate(engine, reference, plan, DEVICE) == verdict
+        assert check_parity(engine, reference, plan, DEVICE) == verdict
         assert engine.buckets_run == []
 
 
@@ -63,20 +63,20 @@ def test_what_passed_is_not_examined_again(bundle, reference, tmp_path):
 def test_whatever_changed_it_is_examined_again(bundle, reference, tmp_path, change):
     plan, device = make_plan(tmp_path), DEVICE
     with RingOnProcessor(bundle, 3) as engine:
-        verdict = pass_gate(engine, reference, plan, device)
+        verdict = check_parity(engine, reference, plan, device)
         engine.buckets_run.clear()
         if change == "plan":
             plan = make_plan(tmp_path, content=b"built again")
         elif change == "device":
-            device = Device("GeForce", "8.9", "cd" * 16, 24 << 30, "580.65.06")
+            device = GpuDevice("GeForce", "8.9", "cd" * 16, 24 << 30, "580.65.06")
         elif change == "driver":
-            device = Device("GeForce", "8.9", "ab" * 16, 24 << 30, "590.1")
+            device = GpuDevice("GeForce", "8.9", "ab" * 16, 24 << 30, "590.1")
         elif change == "bound":
             laxer = msgspec.structs.replace(verdict, bound=Bound(1.0, 0.0))
             verdict_path(plan, device).write_bytes(msgspec.json.encode(laxer))
         else:
             verdict_path(plan, device).write_bytes(b"{}")
-        pass_gate(engine, reference, plan, device)
+        check_parity(engine, reference, plan, device)
         assert engine.buckets_run
     kept = msgspec.json.decode(verdict_path(plan, device).read_bytes(), type=ParityVerdict)
     assert kept.plan_sha256 == plan.manifest.sha256
@@ -111,13 +111,13 @@ class Forgetful(RingOnProcessor):
 def test_plan_that_computes_something_else_is_refused(bundle, reference, tmp_path, kind):
     plan = make_plan(tmp_path)
     complaint = (
-        r"parity gate: expected probabilities within 0.0001 of onnxruntime .* 99.9 % equal "
+        r"parity check: expected probabilities within 0.0001 of onnxruntime .* 99.9 % equal "
         rf"stages, found .*; the plan {plan.path} is refused on GeForce"
     )
     with kind(bundle, 3) as engine:
         for _ in range(2):  # at every start
             with pytest.raises(EngineError, match=complaint):
-                pass_gate(engine, reference, plan, DEVICE)
+                check_parity(engine, reference, plan, DEVICE)
     assert not verdict_path(plan, DEVICE).exists()
 
 
@@ -130,5 +130,5 @@ def test_a_verdict_that_cannot_be_kept_is_an_error(bundle, reference, tmp_path):
         RingOnProcessor(bundle, 3) as engine,
         pytest.raises(EngineError, match="expected a folder for plans that can be written to"),
     ):
-        pass_gate(engine, reference, plan, DEVICE)
+        check_parity(engine, reference, plan, DEVICE)
     assert [file.name for file in tmp_path.iterdir()] == [verdict_path(plan, DEVICE).name]

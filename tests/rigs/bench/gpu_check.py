@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 
 from engines.bundle import open_bundle
-from engines.gpu.cuda import Device, probe
+from engines.gpu.cuda import GpuDevice, probe
 from engines.gpu.flavour import FLAVOURS, version_of
 from engines.select import available_engines
 from models.errors import HypnodError
@@ -46,7 +46,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class GpuReport(msgspec.Struct, frozen=True, kw_only=True):
     """Everything to know about one GPU."""
 
-    device: Device
+    device: GpuDevice
     versions: dict[str, str]
     """Of the packages, TensorRT's flavours included."""
     commit: str

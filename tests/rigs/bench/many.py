@@ -33,7 +33,7 @@ ORT, OPENVINO = "onnxruntime", "openvino f32"
 _OUTPUTS = ("mixed", "token")
 
 Feed = dict[str, NDArray[np.generic]]
-Run = Callable[[Feed], Sequence[NDArray[np.float32]]]
+Call = Callable[[Feed], Sequence[NDArray[np.float32]]]
 """One call of the network: probabilities and tokens of as many subjects as are fed."""
 
 
@@ -77,7 +77,7 @@ class _Contender:
     engine: str
     threads: int
     per_call: int
-    run: Run
+    run: Call
 
     def stage(self, feed: Feed, n: int) -> NDArray[np.float32]:
         """Return the probabilities of n subjects, fed a part at a time."""
@@ -169,7 +169,7 @@ def _feed(spec: ModelSpec, n: int) -> Feed:
     }
 
 
-def _open_onnxruntime(file: Path, threads: int, spec: ModelSpec) -> Run:
+def _open_onnxruntime(file: Path, threads: int, spec: ModelSpec) -> Call:
     session = open_session(file, threads)
     mixed_alone = _mixed_alone(spec)
     return lambda feed: session.run(_OUTPUTS, feed | mixed_alone)
@@ -179,7 +179,7 @@ def _mixed_alone(spec: ModelSpec) -> Feed:
     return {"unimodal": np.array(False)} if "unimodal" in step_inputs(spec) else {}
 
 
-def _open_openvino(file: Path, threads: int, spec: ModelSpec) -> Run:
+def _open_openvino(file: Path, threads: int, spec: ModelSpec) -> Call:
     # Here, not above: it is not needed for anything else, and mostly not there.
     import openvino  # noqa: PLC0415
 

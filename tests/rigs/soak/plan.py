@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tools.replay.fault_plan import Fault, Plan, draw_storm
+from tools.replay.fault_plan import Fault, FaultPlan, draw_storm
 
 MARGIN_S = 30.0
 """No fault so near to the beginning or the end: the first and the last sample must be sent."""
@@ -56,7 +56,7 @@ def draw_plan(
     asked_s = 3600.0 * hours
     storms = []
     for k in range(n_streams):
-        plan = Plan((), storm_per_h, seed + k)
+        plan = FaultPlan((), storm_per_h, seed + k)
         drawn = [f for hour in range(math.ceil(hours)) for f in draw_storm(plan, hour, ch_names)]
         storms.append(_tamed(drawn, asked_s - MARGIN_S))
     return SoakPlan(

@@ -20,7 +20,7 @@ from tools.replay.fault_plan import (
     STORM,
     Fault,
     FaultError,
-    Plan,
+    FaultPlan,
     draw_storm,
     parse_fault,
     parse_plan,
@@ -168,10 +168,10 @@ def test_part_of_a_label_means_all_that_have_it() -> None:
 
 
 def test_a_storm_is_what_its_seed_says() -> None:
-    plan = Plan(storm_per_h=20, seed=3)
+    plan = FaultPlan(storm_per_h=20, seed=3)
     faults = [fault for hour in range(50) for fault in draw_storm(plan, hour, CH_NAMES)]
     assert faults == [fault for hour in range(50) for fault in draw_storm(plan, hour, CH_NAMES)]
-    assert faults != [f for h in range(50) for f in draw_storm(Plan((), 20, 4), h, CH_NAMES)]
+    assert faults != [f for h in range(50) for f in draw_storm(FaultPlan((), 20, 4), h, CH_NAMES)]
     assert len(faults) == pytest.approx(1000, rel=0.1)
     assert {fault.kind for fault in faults} == set(STORM)
     assert set(KINDS) - set(STORM) == set(OUTLETS) - {"drop"}
