@@ -146,7 +146,7 @@ def tally_bouts(stages: Indices, epoch_s: float, names: Sequence[str]) -> BoutTa
         n_transitions=int(change.sum()),
         n_wake_to_rem=int(wake_to_rem.sum()),
         n_bouts=np.bincount(begun[begun != UNSCORED], minlength=len(names)),
-        seconds=np.bincount(stages[stages != UNSCORED], minlength=len(names)) * float(epoch_s),
+        seconds=np.bincount(stages[stages != UNSCORED], minlength=len(names)) * np.float64(epoch_s),
     )
 
 

@@ -152,8 +152,8 @@ def bootstrap(
         seed: of the draws.
 
     Returns:
-        By the figure's name, `f1 <stage>` and `precision <stage>`; None with fewer than two subjects, or where a
-        tenth of the draws has no such figure.
+        By the figure's name, `f1 <stage>` and `precision <stage>`; None with fewer than two
+        subjects, or where a tenth of the draws has no such figure.
     """
     n = len(tallies)
     draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), N_RESAMPLES)

@@ -53,7 +53,7 @@ def test_a_gap_is_filled_where_it_is_short_and_has_a_stage_on_both_sides(stages,
     for onset, length in zip(onsets, lengths, strict=True):
         if stages[onset] != X:
             continue
-        inside = 0 < onset and onset + length < len(stages)
+        inside = onset > 0 and onset + length < len(stages)
         short = inside and length * epoch_s <= MAX_GAP_S
         expected = stages[onset - 1] if short else X
         assert set(filled[onset : onset + length].tolist()) == {int(expected)}
