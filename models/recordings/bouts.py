@@ -156,7 +156,7 @@ def find_delays(
     """Return how long after its onset each of the expert's bouts is called; see `Delay`.
 
     Args:
-        truth: (n,) the expert's, its short gaps filled.
+        truth: (n,) the expert's.
         found: (n,) what was called.
         epoch_s: length of the epochs, s.
         n_stages: in the stage set.
@@ -164,6 +164,7 @@ def find_delays(
     Returns:
         By stage, (n_bouts,) s; NaN where it never was called.
     """
+    truth = fill_gaps(truth, epoch_s)
     delays: list[list[float]] = [[] for _ in range(n_stages)]
     onsets, lengths = find_runs(truth)
     for k in range(1, len(onsets)):
@@ -175,7 +176,7 @@ def find_delays(
     return tuple(np.array(each, np.float64) for each in delays)
 
 
-def tally_course(
+def tally_both(
     truth: Indices, found: Indices, epoch_s: float, names: Sequence[str]
 ) -> tuple[BoutTally, BoutTally]:
     """Count the bouts and transitions of two hypnograms over the same time; see the module.

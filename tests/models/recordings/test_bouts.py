@@ -12,8 +12,8 @@ from models.recordings.bouts import (
     fill_gaps,
     find_delays,
     find_runs,
+    tally_both,
     tally_bouts,
-    tally_course,
 )
 from models.stages import MOUSE, UNSCORED
 
@@ -33,9 +33,8 @@ def array(*stages):
 
 
 def course(truth, found, epoch_s=EPOCH_S):
-    filled = fill_gaps(truth, epoch_s)
-    delays = find_delays(filled, found, epoch_s, 3)
-    return CourseTally(*tally_course(truth, found, epoch_s, MOUSE), delays)
+    delays = find_delays(truth, found, epoch_s, 3)
+    return CourseTally(*tally_both(truth, found, epoch_s, MOUSE), delays)
 
 
 @given(HYPNOGRAM)
@@ -75,7 +74,7 @@ def test_every_epoch_with_a_stage_is_in_one_bout_and_every_bout_but_one_begins_w
 
 @given(PAIR)
 def test_both_are_counted_over_the_same_time(pair):
-    expert, hypnod = tally_course(*pair, EPOCH_S, MOUSE)
+    expert, hypnod = tally_both(*pair, EPOCH_S, MOUSE)
     assert expert.seconds.sum() == hypnod.seconds.sum()
     assert hypnod.seconds.sum() >= EPOCH_S * ((pair[0] != X) & (pair[1] != X)).sum()
 
@@ -101,17 +100,17 @@ def test_recordings_add_up(one, other):
 
 def test_one_artefact_does_not_make_two_bouts_and_ten_seconds_do():
     short, long = array(N, X, X, N, N), array(N, *LONG, N, N)
-    assert tally_course(short, short, EPOCH_S, MOUSE)[0].n_bouts.tolist() == [0, 1, 0]
-    assert tally_course(long, long, EPOCH_S, MOUSE)[0].n_bouts.tolist() == [0, 2, 0]
+    assert tally_both(short, short, EPOCH_S, MOUSE)[0].n_bouts.tolist() == [0, 1, 0]
+    assert tally_both(long, long, EPOCH_S, MOUSE)[0].n_bouts.tolist() == [0, 2, 0]
     for gap, n in (([X], 1), (LONG, 0)):
         stages = array(W, *gap, R)
-        found = tally_course(stages, stages, EPOCH_S, MOUSE)[0]
+        found = tally_both(stages, stages, EPOCH_S, MOUSE)[0]
         assert (found.n_transitions, found.n_wake_to_rem) == (n, n)
 
 
 def test_what_one_could_not_stage_is_left_out_of_the_others():
     truth, found = array(N, N, W, R, W, N, N), array(N, N, *LONG, N, N)
-    expert, _ = tally_course(truth, found, EPOCH_S, MOUSE)
+    expert, _ = tally_both(truth, found, EPOCH_S, MOUSE)
     assert (expert.n_transitions, expert.seconds.tolist()) == (0, [0, 16, 0])
 
 
