@@ -109,8 +109,8 @@ class StageMessage(Published, frozen=True, kw_only=True):
     """Epochs in the context window."""
     drift: float | None = None
     """How unlike the animals that the model was trained on this one has looked for the last half
-    hour, in its most unlike modality: 99 % of such animals stay below 1. null: not known yet, or
-    the bundle cannot tell."""
+    hour, in its most unlike modality: 99 % of such animals stay below 1. null: the bundle cannot
+    tell, or it is not known yet: for ten minutes, or one where it is above 3."""
     latency_s: float | None
     """From the arrival of the epoch's last sample until this message was composed, s. Writing it
     to the journal and sending it come after that: a message holds the same numbers wherever it is

@@ -25,6 +25,7 @@ from models.signal.chunk import Chunk, StreamDescription
 from models.signal.pipeline import EpochBatch, Pipeline
 from models.signal.state import Adaptation
 from models.spec import ModelSpec, Reference
+from models.species import contradict
 
 log = structlog.get_logger()
 
@@ -234,6 +235,7 @@ class Stream:
 
     def _open(self, description: StreamDescription) -> Pipeline:
         log.info("connected", stream=self.name, **_summary(description))
+        self._look_at_labels(description)
         pipeline = Pipeline(
             self._stream,
             self._spec,
@@ -251,7 +253,16 @@ class Stream:
         pipeline = before.succeed(description)
         was = {f"former_{key}": value for key, value in _summary(before.description).items()}
         log.warning("the source has changed", stream=self.name, **_summary(description), **was)
+        self._look_at_labels(description)
         return pipeline
+
+    def _look_at_labels(self, description: StreamDescription) -> None:
+        """Say it where the labels are of another species than the model stages."""
+        found = contradict(description.ch_names, self._spec)
+        if found is not None:
+            log.warning("the labels contradict the model", stream=self.name, why=found)
+            self._note(found)
+        self._states.remark(self.name, found)
 
     def _count(self, chunk: Chunk, pipeline: Pipeline) -> None:
         metrics, name = self._metrics, self.name

@@ -5,6 +5,8 @@
     ├── StreamError                 5   a stream that is missing, ambiguous or not as configured
     │   └── UnitError               5   its amplitudes contradict the declared unit
     ├── RecordingError              6   a recording or a hypnogram cannot be used
+    │   ├── LearntError             9   a bundle is to be tested on what it learnt from
+    │   └── SpeciesError            10  it is not of the species that the bundle stages
     ├── SpecError                   4   a model's description contradicts itself
     ├── WeightsError                4   a model's weights are missing or do not fit it
     ├── engines.errors.EngineError  4
@@ -41,6 +43,18 @@ class RecordingError(HypnodError):
     """A recording or a hypnogram is missing, broken or does not fit."""
 
     exit_code = 6
+
+
+class LearntError(RecordingError):
+    """A bundle is to be tested on recordings that it learnt from."""
+
+    exit_code = 9
+
+
+class SpeciesError(RecordingError):
+    """A recording contradicts the species that a bundle stages."""
+
+    exit_code = 10
 
 
 class SpecError(HypnodError):

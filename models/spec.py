@@ -14,6 +14,9 @@ MIXED = "mixed"
 """The pathway that reads all modalities; every other one has the name of the one it reads."""
 
 Hyperparameter = bool | int | float | str
+LearntAs = Literal["trained", "stopped on"]
+"""What a recording was for: its epochs were trained on, or they decided when to stop, which weights
+are best, and the temperatures."""
 
 
 class Band(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -228,6 +231,8 @@ class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     temperatures: dict[str, float] = {}
     """By pathway, what its logits were divided by so that confidence means what it says: it is in
     the weights already. Empty: nobody calibrated it."""
+    learnt_from: dict[str, LearntAs] = {}
+    """What each recording was for, by the SHA-256 of its file: its figures would flatter."""
 
     def __post_init__(self) -> None:
         if self.reference is not None and len(self.reference.limit) != self.spec.n_modalities:

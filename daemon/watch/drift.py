@@ -14,6 +14,7 @@ from prometheus_client import Gauge
 from daemon.config import StreamConfig
 from daemon.metrics import Metrics
 from daemon.state import StateWriter
+from models.signal.drift import LIMIT, unlike
 
 log = structlog.get_logger()
 
@@ -65,7 +66,7 @@ class DriftWatch:
         found = drift.ravel()
         for i in np.flatnonzero(np.isfinite(found)).tolist():
             self._gauge(i).set(found[i])
-        other = np.where(self._beyond, found < _WITHIN, found > 1.0)
+        other = np.where(self._beyond, found < _WITHIN, found > LIMIT)
         self._n_other = np.where(other, self._n_other + 1, 0)
         for i in np.flatnonzero(self._n_other >= self._n_confirm).tolist():
             self._n_other[i] = 0
@@ -91,7 +92,7 @@ class DriftWatch:
             drift=round(float(value), 2),
             why=why,
         )
-        text = f"looks unlike what the model was trained on, {value:.2f} times the limit ({why})"
+        text = unlike(value, why)
         self._note(f"{modality} of {subject} {text}")
         self._states.remark(f"{modality} of {subject}", text)
 

@@ -22,13 +22,13 @@ from models.fit.scored_mice import (
     SPLIT_SEED,
     WAKE,
     MouseRecord,
-    find_runs,
     hours_of_day,
     split_mice,
     start_hour,
     usual_wake,
     wake_of_hours,
 )
+from models.recordings.bouts import find_runs
 from models.simulator.hypnogram import KINDS, Statistics
 from models.stages import MOUSE
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import RecordingError
+from models.recordings.bouts import find_runs
 
 SOURCE = "OpenNeuro ds006366 v1.0.1 (CC0), doi:10.18112/openneuro.ds006366.v1.0.1"
 EPOCH_S = 4.0
@@ -121,13 +122,6 @@ def fill_artefacts(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
         before, after = codes[max(start - 1, 0)], codes[min(stop, len(codes) - 1)]
         filled[start:stop] = WAKE if WAKE in (before, after) or start == 0 else before
     return filled
-
-
-def find_runs(codes: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the onset and length of each run of equal codes, (n_runs,) epochs."""
-    edges = np.flatnonzero(np.diff(codes)) + 1
-    onsets = np.concatenate([[0], edges])
-    return onsets, np.diff(np.append(onsets, len(codes)))
 
 
 def start_hour(codes: NDArray[np.uint8], wake_by_hour: Sequence[float] | None) -> float:

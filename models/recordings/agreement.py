@@ -1,4 +1,4 @@
-"""How far two hypnograms agree: accuracy, Cohen's κ, F1, and which stage is taken for which."""
+"""How far two hypnograms agree: accuracy, κ, F1, precision, and what is taken for what."""
 
 from collections.abc import Sequence
 
@@ -28,6 +28,8 @@ class Agreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Epochs by true stage (row) and by found stage (column)."""
     f1: dict[str, float | None]
     """F1 score of each stage; null where a stage neither occurs nor is found."""
+    precision: dict[str, float | None]
+    """Of the epochs found to be of a stage, the share that truly is; null where none is."""
 
 
 def compare(truth: Sequence[str], found: Sequence[str], stages: Sequence[str]) -> Agreement:
@@ -64,6 +66,7 @@ def of_confusion(confusion: NDArray[np.int64], stages: Sequence[str], n_unscored
         stages=tuple(stages),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         f1=dict(zip(stages, map(or_null, f1(confusion)), strict=True)),
+        precision=dict(zip(stages, map(or_null, precision(confusion)), strict=True)),
     )
 
 
@@ -84,6 +87,11 @@ def f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return each stage's F1, (…, S); NaN where it neither occurs nor is found."""
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
     return divide(2 * hits, confusion.sum(-2) + confusion.sum(-1))
+
+
+def precision(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return each stage's precision, (…, S); NaN where it is not found."""
+    return divide(np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(-2))
 
 
 def macro_f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ What is paired is read the way the daemon reads a stream, so that whoever trains
 against it sees what a live model sees.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -83,6 +84,15 @@ class LabRecording:
     """Interruptions included, s."""
     open: Callable[[], Recording] = field(repr=False)
     """Opens it; it may be large, so nobody keeps it open."""
+    path: Path | None = None
+    """Its file; None: there is none, it is simulated."""
+
+    def hash(self) -> str | None:
+        """Return the SHA-256 of its file: the same under any name, whatever is read of it."""
+        if self.path is None:
+            return None
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find_recordings(paths: Iterable[Path]) -> list[Found]:
@@ -214,6 +224,7 @@ def _open(found: Found, spec: ModelSpec, options: LabOptions) -> LabRecording:
         scored_in=str(found.hypnogram),
         duration_s=recording.duration,
         open=lambda: open_for(found.recording, stream),
+        path=found.recording,
     )
 
 

@@ -20,6 +20,7 @@ from models.recordings.agreement import (
     macro_f1,
     of_confusion,
     or_null,
+    precision,
 )
 from models.stages import UNSCORED
 
@@ -151,8 +152,8 @@ def bootstrap(
         seed: of the draws.
 
     Returns:
-        By the figure's name, F1 as `f1 <stage>`; None with fewer than two subjects, or where a
-        tenth of the draws has no such figure.
+        By the figure's name, `f1 <stage>` and `precision <stage>`; None with fewer than two
+        subjects, or where a tenth of the draws has no such figure.
     """
     n = len(tallies)
     draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), N_RESAMPLES)
@@ -174,8 +175,9 @@ def bootstrap(
         "ece": ece(pooled),
         "brier": brier(pooled),
     }
-    by_stage = zip(stages, f1(pooled.confusion).T, strict=True)
-    figures |= {f"f1 {stage}": values for stage, values in by_stage}
+    for name, by_stage in (("f1", f1), ("precision", precision)):
+        of_stages = zip(stages, by_stage(pooled.confusion).T, strict=True)
+        figures |= {f"{name} {stage}": values for stage, values in of_stages}
     return {name: _interval(values) if n > 1 else None for name, values in figures.items()}
 
 

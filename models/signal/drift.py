@@ -6,6 +6,10 @@ amplitude. The averages forget with the time constant of the running normaliser,
 the stages of half an hour average out. A `Reference` knows mean and covariance of those summaries
 over the training animals; the drift measure is the Mahalanobis distance from them, in units of
 the distance that 99 % of animals keep which the reference was not made of. It changes no stage.
+
+Before a third of the time constant one stage may be most of what was seen, which alone takes an
+ordinary animal to the limit or somewhat beyond. So until then the measure is told only where it is
+extreme, which no stage of an ordinary animal makes it, and that from the first minute on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +26,12 @@ from models.spec import ModelSpec, Reference
 
 MIN_ANIMALS = 3
 """Fewer do not tell how animals differ."""
+LIMIT = 1.0
+"""Beyond it an animal looks unlike the training animals."""
+EXTREME = 3.0
+"""Beyond it the measure is told early."""
+EARLY_S = 60.0
+"""Usable signal after which an extreme one is told, s."""
 
 _N_BANDS = 8
 _LOWEST_HZ = 1.0
@@ -74,9 +84,14 @@ class Drift:
 
     @property
     def distance(self) -> Floats:
-        """(n_subjects, n_modalities); 1 at the limit, NaN before there was enough to see."""
+        """(n_subjects, n_modalities); 1 at the limit, NaN before there was enough to see.
+
+        Enough is a third of the time constant of usable signal, and `EARLY_S` where the measure is
+        beyond `EXTREME`; see the module.
+        """
         found = _distance(self._summary.value - self._mean, self._precision) / self._limit
-        return np.where(self._summary.known, found, np.nan)
+        early = (self._summary.seen_s >= EARLY_S) & (found > EXTREME)
+        return np.where(self._summary.known | early, found, np.nan)
 
     def explain(self, subject: int, modality: int) -> str:
         """Say in what a subject differs most, for a person."""
@@ -107,6 +122,16 @@ class Drift:
                 )
         self._summary.averages = np.array(state["averages"], np.float64)
         self._summary.seen_s = np.array(state["seen_s"], np.float64)
+
+
+def unlike(times: float, why: str) -> str:
+    """Say that an animal is beyond the limit.
+
+    Args:
+        times: its drift.
+        why: what `Drift.explain` says.
+    """
+    return f"looks unlike what the model was trained on, {times:.2f} times the limit ({why})"
 
 
 def fit_reference(subjects: Sequence[ScoredEpochs], spec: ModelSpec) -> Reference:

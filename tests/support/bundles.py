@@ -8,7 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from models.spec import Band, ModelSpec
+import msgspec
+
+from models.signal.drift import band_edges
+from models.spec import SPEC_FILE, Band, BundleManifest, ModelSpec, Reference
 from models.stages import MOUSE
 from tests.support.paths import ROOT
 
@@ -74,6 +77,34 @@ def make_bundle(folder: Path, n_context: int = 16, **architecture: int) -> Path:
     """
     bundle = folder / f"bundle-{n_context}"
     return shutil.copytree(_make_once(n_context, tuple(sorted(architecture.items()))), bundle)
+
+
+def change_manifest(bundle: Path, **changes: object) -> Path:
+    """Give a bundle's manifest other values, and return where it is."""
+    file = bundle / SPEC_FILE
+    manifest = msgspec.json.decode(file.read_bytes(), type=BundleManifest)
+    file.write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, **changes)))
+    return bundle
+
+
+def any_reference(spec: ModelSpec, mean: float = -2.0, sd: float = 5.0) -> Reference:
+    """Return what training animals may look like: all features alike, each for itself.
+
+    Args:
+        spec: the model.
+        mean: of each feature; what is far from it is unlike the animals.
+        sd: of each feature.
+    """
+    edges = tuple(band_edges(spec, m) for m in range(spec.n_modalities))
+    n = len(edges[0]) + 1
+    covariance = tuple(tuple(sd**2 * (i == k) for k in range(n)) for i in range(n))
+    return Reference(
+        n_animals=3,
+        edges_hz=edges,
+        mean=((mean,) * n,) * spec.n_modalities,
+        covariance=(covariance,) * spec.n_modalities,
+        limit=(3.0,) * spec.n_modalities,
+    )
 
 
 @cache

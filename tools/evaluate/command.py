@@ -10,16 +10,17 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from engines.bundle import open_bundle
+from engines.bundle import Bundle, open_bundle
 from engines.select import AUTO
 from models.errors import ConfigError
 from models.recordings.lab import LabOptions, LabRecording, open_lab
 from models.signal.montage import Unit
-from models.spec import ModelSpec
 from models.stages import MOUSE
 from models.training.simulated import FIRST_UNSEEN_SEED, simulate_mouse
 from tools.evaluate.evaluation import choose_withheld, evaluate_recordings
-from tools.evaluate.report import print_evaluation, report, write_subjects
+from tools.evaluate.learnt import check_unseen
+from tools.evaluate.report import report, write_subjects
+from tools.evaluate.tables import print_evaluation
 from tools.score.command import check_outputs
 
 
@@ -79,6 +80,10 @@ def evaluate(
     skip_unscored: Annotated[
         bool, typer.Option("--skip-unscored", help="Leave out recordings without a hypnogram.")
     ] = False,
+    even_trained_on: Annotated[
+        bool,
+        typer.Option("--even-trained-on", help="Also report what the bundle learnt from."),
+    ] = False,
     without: Annotated[
         list[str] | None, typer.Option(help="Withhold a modality, e.g. emg, as if not recorded.")
     ] = None,
@@ -104,7 +109,9 @@ def evaluate(
     All figures are given for live and final stages, and for the first minute after the start
     apart. Where the expert scored longer epochs than hypnod, its probabilities are averaged over
     each of them. Epochs that hypnod gave no stage are counted, not hidden. docs/evaluation.md
-    says what each figure means.
+    says what each figure means. Animals come with the worst one first.
+
+    Recordings that the bundle was trained on or stopped by are refused with exit code 9.
 
         hypnod evaluate scored/ --pathways all --png evaluation.png --csv subjects.csv
 
@@ -124,7 +131,7 @@ def evaluate(
         skip_unscored=skip_unscored,
     )
     mice = Mice(simulated, hours, seed, sfreq)
-    source = _find(paths or [], options, mice, opened.spec)
+    source = _find(paths or [], options, mice, opened, even_trained_on=even_trained_on)
     columns = (SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("staging", total=source.seconds * len(withheld))
@@ -150,14 +157,19 @@ def evaluate(
         print_evaluation(Console(highlight=False), evaluation)
 
 
-def _find(paths: list[Path], options: LabOptions, mice: Mice, spec: ModelSpec) -> ToStage:
+def _find(
+    paths: list[Path], options: LabOptions, mice: Mice, bundle: Bundle, *, even_trained_on: bool
+) -> ToStage:
     """Return what is to be staged: recordings, or else simulated mice."""
+    spec = bundle.spec
     if bool(paths) == bool(mice.n):
         raise ConfigError(
             f"expected folders of recordings or --simulated, found {'both' if paths else 'neither'}"
         )
     if paths:
         recordings, left_out = open_lab(paths, spec, options)
+        if not even_trained_on:
+            check_unseen(recordings, bundle)
         seconds = sum(lab.duration_s for lab in recordings)
         return ToStage("recordings scored by experts", recordings, seconds, left_out)
     if spec.stages != MOUSE:

@@ -16,14 +16,18 @@ from engines.base import Engine
 from engines.bundle import Bundle
 from engines.select import open_engine
 from models.errors import ConfigError, RecordingError
+from models.recordings.bouts import CourseTally, find_delays, tally_both
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.lab import LabRecording
 from models.recordings.open import Recording
 from models.recordings.scores import Tally, tally
 from models.signal.montage import StreamChannels, SubjectChannels
-from models.spec import ModelSpec
+from models.spec import LearntAs, ModelSpec, Reference
+from models.species import contradict
 from models.stages import UNSCORED, to_indices
+from tools.evaluate.learnt import learnt_as
 from tools.score.aggregate import aggregate, check_epoch, hypnodensity
+from tools.score.drift import DriftLog, DriftSeen
 from tools.score.offline import stage_recording
 
 FIRST_MINUTE_S = 60.0
@@ -55,6 +59,14 @@ class Count:
     reasons: Counter[str] = field(default_factory=Counter)
     """Epochs with an expert's stage but none of hypnod's, by the reason."""
 
+    courses: dict[str, CourseTally] = field(default_factory=dict)
+    """By subject; none of the first minute, which has no course worth the name."""
+
+    def add_course(self, subject: str, course: CourseTally) -> None:
+        """Take in how the stages of a recording of one subject follow each other."""
+        before = self.courses.get(subject)
+        self.courses[subject] = course if before is None else before + course
+
     def add(self, subject: str, epochs: Sequence[Estimate], truth: NDArray[np.int8]) -> None:
         """Take in epochs of one subject, and the index of the expert's stage of each."""
         found = tally(truth, hypnodensity(epochs, self.stages))
@@ -78,6 +90,8 @@ class SubjectSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Where the expert's stages were found."""
     epoch_s: float
     """Length of the epochs compared, s."""
+    learnt: LearntAs | None = None
+    """What the bundle used this very recording for; null: it never saw it."""
 
 
 @dataclass
@@ -89,6 +103,10 @@ class Evaluated:
     seconds: float = 0.0
     """Of all recordings, each once."""
     sources: list[SubjectSource] = field(default_factory=list)
+    drift: dict[str, dict[str, DriftSeen]] = field(default_factory=dict)
+    """By subject and modality, of the first choice of withheld modalities."""
+    contradictions: list[str] = field(default_factory=list)
+    """Which recordings have labels of another species than the model's."""
     engine: str = ""
 
 
@@ -139,7 +157,8 @@ def evaluate_recordings(
     Raises:
         HypnodError: a recording cannot be staged.
     """
-    check_epoch(epoch_s or bundle.spec.epoch_s, bundle.spec.epoch_s)
+    hop_s, reference = bundle.spec.epoch_s, bundle.manifest.reference
+    check_epoch(epoch_s or hop_s, hop_s)
     evaluated = Evaluated()
     for lab in recordings:
         recording = lab.open()
@@ -148,13 +167,30 @@ def evaluate_recordings(
         lengths = {
             name: epoch_s or compared_s(h, bundle.spec) for name, h in lab.hypnograms.items()
         }
-        evaluated.sources += [source_of(lab, s, lengths[s.name]) for s in lab.stream.subjects]
+        learnt = learnt_as(lab, bundle)
+        evaluated.sources += [
+            msgspec.structs.replace(source_of(lab, s, lengths[s.name]), learnt=learnt)
+            for s in lab.stream.subjects
+        ]
+        labels = (*recording.ch_names, *recording.skipped)
+        if (contradiction := contradict(labels, bundle.spec)) is not None:
+            evaluated.contradictions.append(f"{lab.name}: {contradiction}")
         with open_engine(bundle, engine, n_rows=len(lab.stream.subjects)) as running:
             evaluated.engine = running.description
             for without in withheld:
-                nights = _stage(lab, recording, running, without, advance)
+                drift = DriftLog([*lab.subjects.values()], bundle.spec.modalities, hop_s)
+                nights = _stage(lab, recording, running, without, reference, drift, advance)
                 _count(evaluated.counts, lab, nights, without, bundle.spec, lengths)
+                if without == withheld[0]:
+                    _add_drift(evaluated.drift, drift)
     return evaluated
+
+
+def _add_drift(total: dict[str, dict[str, DriftSeen]], drift: DriftLog) -> None:
+    """Take in the drift of the subjects of one recording."""
+    for name, seen in drift.seen.items():
+        before = total.get(name)
+        total[name] = seen if before is None else {m: before[m] + seen[m] for m in seen}
 
 
 def compared_s(hypnogram: Hypnogram, spec: ModelSpec) -> float:
@@ -178,6 +214,8 @@ def _stage(
     recording: Recording,
     engine: Engine,
     without: tuple[str, ...],
+    reference: Reference | None,
+    drift: DriftLog,
     advance: Advance,
 ) -> Mapping[tuple[str, Kind], list[Estimate]]:
     """Return the estimates by subject and kind."""
@@ -186,7 +224,8 @@ def _stage(
         engine.clear_context(row)
     nights: dict[tuple[str, Kind], list[Estimate]] = defaultdict(list)
     before = 0
-    for n_read, estimates in stage_recording(recording, stream, engine):
+    staged = stage_recording(recording, stream, engine, reference=reference, drift=drift)
+    for n_read, estimates in staged:
         for estimate in estimates:
             nights[estimate.subject, estimate.kind].append(estimate)
         advance((n_read - before) / recording.sfreq)
@@ -224,8 +263,21 @@ def _count(
     """Hold the estimates of one recording against the experts' hypnograms."""
     for (name, kind), estimates in nights.items():
         length = lengths[name]
+        hypnogram, subject = lab.hypnograms[name], lab.subjects[name]
         epochs = aggregate(estimates, spec.epoch_s, length, spec.stages)
-        truth = to_indices(lab.hypnograms[name].to_epochs(length, len(epochs)), spec.stages)
+        truth = to_indices(hypnogram.to_epochs(length, len(epochs)), spec.stages)
         for part, n in ((ALL, len(epochs)), (FIRST_MINUTE, math.ceil(FIRST_MINUTE_S / length))):
             count = counts.setdefault(Case(without, kind, part), Count(spec.stages))
-            count.add(lab.subjects[name], epochs[:n], truth[:n])
+            count.add(subject, epochs[:n], truth[:n])
+        bouts = tally_both(truth, _indices(epochs, spec), length, spec.stages)
+        delays = find_delays(
+            to_indices(hypnogram.to_epochs(spec.epoch_s, len(estimates)), spec.stages),
+            _indices(estimates, spec),
+            spec.epoch_s,
+            len(spec.stages),
+        )
+        counts[Case(without, kind, ALL)].add_course(subject, CourseTally(*bouts, delays))
+
+
+def _indices(epochs: Sequence[Estimate], spec: ModelSpec) -> NDArray[np.int8]:
+    return to_indices((epoch.stage for epoch in epochs), spec.stages)

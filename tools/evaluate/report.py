@@ -1,4 +1,4 @@
-"""What `hypnod evaluate` writes: JSON, a table, a CSV by subject."""
+"""What `hypnod evaluate` writes: JSON, and a CSV by subject."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,26 +6,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
-from rich.table import Table
 
 from daemon.messages import Kind
 from engines.bundle import Bundle
+from models.recordings.bouts import Course, describe_course
 from models.recordings.scores import Scores, bootstrap, score
 from models.recordings.writers import write_table
 from tools.evaluate.evaluation import ALL, Case, Count, Evaluated, SubjectSource
 from tools.measure import Machine, describe_machine
-from tools.view.confusion import draw_confusion
+from tools.score.drift import DriftSummary, doubts, summarise
 
 Interval = tuple[float, float]
 
-_FIGURES = {
+FIGURES = {
     "kappa": "κ",
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
     "ece": "ECE",
     "brier": "Brier",
 }
+"""What is shown of all figures, by its name."""
+_BOUTS = ("transitions_per_hour", "wake_to_rem_per_hour")
+_DELAYS = ("median_s", "p90_s", "never")
 
 
 class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -42,7 +44,11 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     intervals: dict[str, Interval | None]
     """95 % of a bootstrap over subjects, by the figure's name; null with fewer than two."""
     subjects: dict[str, Scores]
-    """Each subject's epochs, of all its recordings."""
+    """Each subject's epochs, of all its recordings; the worst first, by κ live of all epochs."""
+    course: Course | None = None
+    """How stages follow each other, in all subjects together; null of the first minute."""
+    courses: dict[str, Course] = {}
+    """Likewise of each subject, in the same order."""
     pathways: dict[str, int]
     """Epochs with an expert's stage, by what hypnod read them from."""
     reasons: dict[str, int]
@@ -69,6 +75,11 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     results: tuple[Result, ...]
     sources: tuple[SubjectSource, ...] = ()
     """What was read as what."""
+    drift: dict[str, dict[str, DriftSummary]] = {}
+    """How unlike the training animals each subject looked, by subject and modality, where it was
+    known; of the first choice of modalities."""
+    contradictions: tuple[str, ...] = ()
+    """What speaks against the animals being such as the model was trained on."""
     date: str
     """Of the measurement, UTC."""
     machine: Machine
@@ -77,6 +88,12 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 def report(evaluated: Evaluated, bundle: Bundle, data: str, left_out: Sequence[Path]) -> Evaluation:
     """Return all figures of an evaluation."""
+    drift = summarise(evaluated.drift)
+    orders = {
+        case.without: _worst_first(count, bundle.spec.stages)
+        for case, count in evaluated.counts.items()
+        if (case.kind, case.part) == ("live", ALL)
+    }
     return Evaluation(
         data=data,
         recordings=evaluated.recordings,
@@ -88,22 +105,37 @@ def report(evaluated: Evaluated, bundle: Bundle, data: str, left_out: Sequence[P
         epoch_s=tuple(sorted({source.epoch_s for source in evaluated.sources})),
         sources=tuple(evaluated.sources),
         results=tuple(
-            _result(case, count, bundle.spec.stages) for case, count in evaluated.counts.items()
+            _result(case, count, orders[case.without], bundle.spec.stages)
+            for case, count in evaluated.counts.items()
         ),
+        drift={name: dict(by_modality) for name, by_modality in drift.items()},
+        contradictions=(*evaluated.contradictions, *doubts(drift)),
         date=datetime.now(UTC).date().isoformat(),
         machine=describe_machine(),
     )
 
 
-def _result(case: Case, count: Count, stages: Sequence[str]) -> Result:
-    tallies = list(count.tallies.values())
+def _worst_first(count: Count, stages: Sequence[str]) -> list[str]:
+    """Return the subjects by κ, the lowest first; last those that have none."""
+    kappas = {name: score(found, stages).kappa for name, found in count.tallies.items()}
+    return sorted(kappas, key=lambda name: (kappas[name] is None, kappas[name] or 0.0))
+
+
+def _result(case: Case, count: Count, order: Sequence[str], stages: Sequence[str]) -> Result:
+    tallies, courses = list(count.tallies.values()), list(count.courses.values())
     return Result(
         without=case.without,
         kind=case.kind,
         part=case.part,
         pooled=score(sum(tallies[1:], tallies[0]), stages),
         intervals=bootstrap(tallies, stages),
-        subjects={name: score(found, stages) for name, found in count.tallies.items()},
+        subjects={name: score(count.tallies[name], stages) for name in order},
+        course=describe_course(sum(courses[1:], courses[0]), stages) if courses else None,
+        courses={
+            name: describe_course(count.courses[name], stages)
+            for name in order
+            if name in count.courses
+        },
         pathways=dict(count.pathways),
         reasons=dict(count.reasons),
     )
@@ -122,40 +154,40 @@ def write_subjects(path: Path, evaluation: Evaluation) -> None:
     """
     stages = evaluation.results[0].pooled.stages
     columns = ["subject", "without", "kind", "part", "epochs", "unscored", "unscorable"]
-    columns += [*_FIGURES, *(f"f1_{stage}" for stage in stages)]
+    columns += [*FIGURES, *(f"f1_{stage}" for stage in stages)]
+    columns += [f"precision_{stage}" for stage in stages]
+    columns += [f"{who}_{name}" for who in ("expert", "hypnod") for name in _BOUTS]
+    columns += [f"{name}_{stage}" for stage in stages[1:] for name in _DELAYS]
+    columns += ["learnt"]
     write_table(path, columns, _rows(evaluation))
 
 
 def _rows(evaluation: Evaluation) -> Iterator[list[object]]:
     for result in evaluation.results:
         for name, scores in result.subjects.items():
-            figures = [getattr(scores, figure) for figure in _FIGURES] + list(scores.f1.values())
+            figures = [getattr(scores, figure) for figure in FIGURES]
+            figures += [*scores.f1.values(), *scores.precision.values()]
+            figures += _course_figures(result.courses.get(name), len(scores.stages))
             yield [
                 *(name, " ".join(result.without), result.kind, result.part),
                 *(scores.n_epochs, scores.n_unscored, scores.n_unscorable),
                 *("" if value is None else f"{value:.6g}" for value in figures),
+                learnt_in_words(evaluation, name),
             ]
 
 
-def print_evaluation(console: Console, evaluation: Evaluation) -> None:
-    """Print the figures for a person."""
-    for without, final in find(evaluation, "final").items():
-        console.print(_figures([r for r in evaluation.results if r.without == without]))
-        console.print(draw_confusion(final.pooled.stages, final.pooled.confusion))
-        for reason, n in final.reasons.items():
-            console.print(f"no stage for {n} × {reason}")
-        console.print()
-    subjects = len(evaluation.results[0].subjects)
-    epochs = ", ".join(f"{epoch_s:g} s" for epoch_s in evaluation.epoch_s)
-    console.print(
-        f"{evaluation.data}: {subjects} subjects, {evaluation.recordings} recordings, "
-        f"{evaluation.hours:.2f} h, epochs of {epochs}; {evaluation.bundle} {evaluation.model}, "
-        f"{evaluation.engine}"
-    )
-    for line in in_words(evaluation.sources):
-        console.print(line)
-    for path in evaluation.left_out:
-        console.print(f"left out, without a hypnogram: {path}")
+def _course_figures(course: Course | None, n_stages: int) -> list[float | None]:
+    """Return the columns of bouts and delays; empty ones of the first minute."""
+    if course is None:
+        return [None] * (2 * len(_BOUTS) + (n_stages - 1) * len(_DELAYS))
+    bouts = [getattr(b, name) for b in (course.expert, course.hypnod) for name in _BOUTS]
+    return bouts + [getattr(d, name) for d in course.delays.values() for name in _DELAYS]
+
+
+def learnt_in_words(evaluation: Evaluation, subject: str) -> str:
+    """Say what the bundle used a subject's recordings for; nothing where it never saw them."""
+    learnt = {s.learnt for s in evaluation.sources if s.subject == subject and s.learnt}
+    return ", ".join(sorted(learnt))
 
 
 def in_words(sources: Iterable[SubjectSource]) -> list[str]:
@@ -165,28 +197,6 @@ def in_words(sources: Iterable[SubjectSource]) -> list[str]:
         for source in sources
     )
     return [f"read {n} × {channels}" for channels, n in read.items()]
-
-
-def _figures(results: Sequence[Result]) -> Table:
-    """Return the figures of one choice of modalities, a column for each kind and part."""
-    titles = [r.kind if r.part == ALL else f"{r.kind}, first minute" for r in results]
-    table = Table("", *titles, title=name_read(results[0].without), box=None, pad_edge=False)
-    for figure, name in _FIGURES.items():
-        table.add_row(name, *(_with_interval(r, figure) for r in results))
-    for stage in results[0].pooled.stages:
-        table.add_row(f"F1 {stage}", *(_with_interval(r, f"f1 {stage}") for r in results))
-    table.add_row("epochs", *(str(r.pooled.n_epochs) for r in results))
-    table.add_row("no stage", *(str(r.pooled.n_unscorable) for r in results))
-    return table
-
-
-def _with_interval(result: Result, figure: str) -> str:
-    pooled = result.pooled
-    stage = figure.removeprefix("f1 ")
-    value = pooled.f1[stage] if stage in pooled.f1 else getattr(pooled, figure)
-    interval = result.intervals[figure]
-    spread = "" if interval is None else f" {interval[0]:.2f}–{interval[1]:.2f}"
-    return "–" if value is None else f"{value:.3f}{spread}"
 
 
 def find(evaluation: Evaluation, kind: Kind, part: str = ALL) -> Mapping[tuple[str, ...], Result]:

@@ -15,12 +15,14 @@ from daemon.messages import Kind
 from daemon.stager import Estimate, hops_per_epoch
 from engines.bundle import Bundle, open_bundle
 from engines.select import open_engine
-from models.errors import RecordingError
+from models.errors import RecordingError, SpeciesError
 from models.recordings.channels import choose
 from models.recordings.hypnogram import read_hypnograms
 from models.recordings.open import Recording
 from models.signal.montage import StreamChannels, Unit
+from models.species import contradict
 from tools.score.aggregate import check_epoch
+from tools.score.drift import DriftLog, summarise
 from tools.score.offline import stage_recording
 from tools.score.report import print_report, write_files, write_pictures
 from tools.score.scored import Scored
@@ -76,6 +78,10 @@ def score(
     png: Annotated[
         Path | None, typer.Option(help="Draw the night; one file for each of several subjects.")
     ] = None,
+    anyway: Annotated[
+        bool,
+        typer.Option("--anyway", help="Also where it is not of animals that the model knows."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Stage a **recording** offline.
@@ -85,6 +91,9 @@ def score(
 
     Without `--config` or labels, the channels are guessed: those whose labels differ in EEG and
     EMG alone belong to one subject. What was guessed is said.
+
+    A recording that contradicts the model's species is refused with exit code 10: by the labels of
+    a person (`EOG`, `Fpz-Cz`), or by a drift above 1 for minutes and in most of it.
 
         hypnod score night.edf --png night.png --csv night.csv
 
@@ -113,7 +122,11 @@ def score(
     if hypnogram is not None:
         stages = opened.spec.stages
         references = read_hypnograms(hypnogram, names, stages, recording, hypnogram_epoch)
-    estimates, description = _stage(opened, engine, recording, chosen, base, console)
+    if not anyway:  # before hours of staging
+        found = contradict((*recording.ch_names, *recording.skipped), opened.spec)
+        _refuse(file, [] if found is None else [found])
+    drift = DriftLog(names, opened.spec.modalities, hop_s)
+    estimates, description = _stage(opened, engine, recording, chosen, base, drift, console)
     scored = Scored(
         recording=recording,
         stream=chosen,
@@ -125,12 +138,15 @@ def score(
         estimates=estimates,
         references=references,
         reference_name=hypnogram.name if hypnogram else "",
+        drift=summarise(drift.seen),
     )
     if not scored.epochs(names[0]):
         raise RecordingError(
             f"{recording.path}: expected at least one epoch of "
             f"{epoch_s or opened.spec.epoch_s:g} s, found {recording.duration:g} s"
         )
+    if not anyway:
+        _refuse(file, scored.contradictions)
     write_files(scored, csv, edf, tsv)
     if png is not None:
         write_pictures(scored, png)
@@ -146,12 +162,19 @@ def check_outputs(inputs: Sequence[Path | None], outputs: Sequence[Path | None])
         taken.add(path.resolve())
 
 
+def _refuse(file: Path, contradictions: Sequence[str]) -> None:
+    """Raise SpeciesError where something contradicts the species of the bundle."""
+    if contradictions:
+        raise SpeciesError(f"{file}: {'; '.join(contradictions)}; --anyway stages it all the same")
+
+
 def _stage(
     bundle: Bundle,
     kind: str | None,
     recording: Recording,
     stream: StreamChannels,
     config: Config,
+    drift: DriftLog,
     console: Console,
 ) -> tuple[list[Estimate], str]:
     """Stage the recording behind a progress bar; return also what the engine says of itself."""
@@ -172,7 +195,9 @@ def _stage(
         learnt = None
         if isinstance(stream, StreamConfig):  # only a config names baselines
             learnt = read_baselines(stream, staging.hop_s, quality, spec, reference)
-        staged = stage_recording(recording, stream, engine, staging, quality, reference, learnt)
+        staged = stage_recording(
+            recording, stream, engine, staging, quality, reference, learnt, drift
+        )
         for n_read, new in staged:
             estimates += new
             progress.update(task, completed=n_read)

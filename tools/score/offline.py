@@ -12,6 +12,7 @@ from models.signal.pipeline import Pipeline
 from models.signal.quality import QualityLimits
 from models.signal.state import Adaptation
 from models.spec import Reference
+from tools.score.drift import DriftLog
 
 
 def stage_recording(
@@ -22,6 +23,7 @@ def stage_recording(
     quality: QualityLimits | None = None,
     reference: Reference | None = None,
     learnt: Adaptation | None = None,
+    drift: DriftLog | None = None,
 ) -> Iterator[tuple[int, list[Estimate]]]:
     """Stage a recording from its first to its last complete epoch.
 
@@ -33,6 +35,7 @@ def stage_recording(
         quality: when an epoch cannot be used.
         reference: what the model's training animals look like; None: drift is not measured.
         learnt: of the same animals before; None: everything is learnt from the first epoch on.
+        drift: keeps how unlike the training animals the subjects look.
 
     Yields:
         How many samples were read, and the estimates that are new since then; last the final
@@ -57,5 +60,9 @@ def stage_recording(
     for chunk in chunks(recording):
         pipeline.push(chunk)
         n_read += len(chunk.data)
-        yield n_read, stager.stage(pipeline.pop_ready())
+        batches = pipeline.pop_ready()
+        if drift is not None:
+            for batch in batches:
+                drift.look(batch.drift, pipeline.explain_drift)
+        yield n_read, stager.stage(batches)
     yield n_read, stager.flush()

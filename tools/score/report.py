@@ -21,6 +21,7 @@ from models.recordings.writers import write_edf, write_events, write_table
 from models.signal.montage import Montage, SubjectChannels
 from models.stages import ART, UNKNOWN
 from tools.score.aggregate import hypnodensity
+from tools.score.drift import DriftSummary, say
 from tools.score.scored import Scored
 from tools.view.live import STAGE_STYLES
 from tools.view.overview import Overview
@@ -43,6 +44,8 @@ class SubjectSummary(msgspec.Struct, frozen=True, kw_only=True):
     """With the hypnogram to compare with."""
     agreement_epoch_s: float | None
     """Length of the epochs compared: those of that hypnogram where they are longer, s."""
+    drift: dict[str, DriftSummary]
+    """By modality, where it was known: how unlike the training animals it looked."""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +67,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Of the recording, interruptions included, s."""
     skipped: tuple[str, ...]
     """Channels of the file at other rates, or not numeric."""
+    contradictions: tuple[str, ...]
+    """What speaks against the recording being of such animals as the model was trained on."""
     subjects: dict[str, SubjectSummary]
 
 
@@ -174,6 +179,7 @@ def summarise(scored: Scored) -> Summary:
         hop_s=scored.step_s,
         duration_s=scored.recording.duration,
         skipped=scored.recording.skipped,
+        contradictions=tuple(scored.contradictions),
         subjects={s.name: _summarise(scored, s) for s in scored.stream.subjects},
     )
 
@@ -190,6 +196,7 @@ def _summarise(scored: Scored, subject: SubjectChannels) -> SubjectSummary:
         pathways=dict(Counter(e.pathway for e in epochs if e.pathway is not None)),
         agreement=scored.agreement(subject.name),
         agreement_epoch_s=scored.compared_epoch_s(subject.name),
+        drift=dict(scored.drift[subject.name]),
     )
 
 
@@ -214,6 +221,8 @@ def print_report(scored: Scored, *, as_json: bool) -> None:
         if subject.agreement is not None:
             words = _in_words(scored, name)
             console.print(f"{name}: agreement with {scored.reference_name}: {words}")
+    for line in (*say(scored.drift), *summary.contradictions):
+        console.print(line)
 
 
 def _in_words(scored: Scored, subject: str) -> str:

@@ -12,7 +12,9 @@ from models.recordings.agreement import Agreement, compare
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.open import Recording
 from models.signal.montage import StreamChannels
+from models.species import contradict
 from tools.score.aggregate import aggregate
+from tools.score.drift import Drifts, doubts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,8 @@ class Scored:
     references: Mapping[str, Hypnogram]
     """What someone else says, by subject."""
     reference_name: str
+    drift: Drifts
+    """Of each subject, by modality."""
 
     @property
     def step_s(self) -> float:
@@ -77,6 +81,13 @@ class Scored:
         if subject not in self.references:
             return None
         return max(self.step_s, self.references[subject].epoch_s or 0.0)
+
+    @property
+    def contradictions(self) -> list[str]:
+        """What speaks against the recording being of such animals as the model was trained on."""
+        labels = (*self.recording.ch_names, *self.recording.skipped)
+        found = contradict(labels, self.bundle.spec)
+        return [*([] if found is None else [found]), *doubts(self.drift)]
 
     def agreement(self, subject: str) -> Agreement | None:
         """Return how far the two agree."""

@@ -1,6 +1,6 @@
 """What `hypnod train` trains, how, and on whom: by its options."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -10,9 +10,9 @@ from models.base import NEW_MODEL, part_of
 from models.errors import RecordingError
 from models.recordings.lab import open_lab, read_subjects
 from models.scored_epochs import ScoredEpochs
-from models.spec import ModelSpec
+from models.spec import LearntAs, ModelSpec
 from models.training.simulated import FIRST_UNSEEN_SEED, pack, simulate_many
-from models.training.splits import check_enough
+from models.training.splits import Split, check_enough
 from models.training.train import TrainConfig, paper_recipe, with_loss
 from tools.evaluate.evaluation import SubjectSource, compared_s, source_of
 from tools.evaluate.report import in_words
@@ -57,6 +57,8 @@ class Data(NamedTuple):
     subjects: list[ScoredEpochs]
     sources: tuple[SubjectSource, ...]
     """What was read as what; none where mice are simulated."""
+    files: tuple[tuple[str, frozenset[str]], ...]
+    """SHA-256 of each recording's file, and the names of its subjects."""
 
 
 def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress) -> Data:
@@ -67,7 +69,7 @@ def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress)
             many mice.
     """
     if options.simulated:
-        return Data(_simulate_all(options, spec, progress), ())
+        return Data(_simulate_all(options, spec, progress), (), ())
     recordings, unscored = open_lab(options.dirs, spec, options.lab)
     check_enough(name for lab in recordings for name in lab.subjects.values())
     sources = tuple(
@@ -78,7 +80,35 @@ def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress)
     for line in (*(f"left out {path}: nobody scored it" for path in unscored), *in_words(sources)):
         progress.console.print(line)
     shown = progress.track(recordings, description="reading")
-    return Data([pack(subject) for subject in read_subjects(shown, spec)], sources)
+    subjects = [pack(subject) for subject in read_subjects(shown, spec)]
+    files = tuple(
+        (found, frozenset(lab.subjects.values()))
+        for lab in recordings
+        if (found := lab.hash()) is not None
+    )
+    return Data(subjects, sources, files)
+
+
+def learnt_from(
+    files: Iterable[tuple[str, frozenset[str]]], split: Split, before: Mapping[str, LearntAs]
+) -> dict[str, LearntAs]:
+    """Return what each recording was for, by the SHA-256 of its file.
+
+    A file with an animal that was trained on was trained on, whoever else is in it.
+
+    Args:
+        files: SHA-256 of each, and the names of its subjects.
+        split: the subjects, of the bundle's own training.
+        before: of the bundle that was fine-tuned.
+    """
+    parts: tuple[tuple[LearntAs, tuple[str, ...]], ...] = (
+        ("stopped on", split.validation),
+        ("trained", split.training),  # last: it counts for more
+    )
+    own: dict[str, LearntAs] = {}
+    for what, names in parts:
+        own |= {found: what for found, subjects in files if not subjects.isdisjoint(names)}
+    return {**own, **{f: what for f, what in before.items() if own.get(f) != "trained"}}
 
 
 def _simulate_all(options: TrainOptions, spec: ModelSpec, progress: Progress) -> list[ScoredEpochs]:

@@ -3,7 +3,7 @@
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -14,13 +14,14 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from engines.bundle import open_bundle
 from models.base import Model
 from models.errors import RecordingError
 from models.recordings import scores
 from models.recordings.scores import Tally
 from models.scored_epochs import ScoredEpochs
 from models.signal.drift import fit_reference
-from models.spec import ModelSpec, Reference
+from models.spec import LearntAs, ModelSpec, Reference
 from models.training.calibration import fit_temperatures, fold_temperatures
 from models.training.devices import Device, open_device
 from models.training.evaluate import Reading, as_answered, pool, read_all, tally
@@ -30,7 +31,14 @@ from models.training.splits import Split, hold_out, leave_one_out, split_subject
 from models.training.train import Watcher, train
 from models.weights import load_model
 from tools.train.command import TrainOptions
-from tools.train.data import Data, choose_config, describe, new_spec, read_or_simulate
+from tools.train.data import (
+    Data,
+    choose_config,
+    describe,
+    learnt_from,
+    new_spec,
+    read_or_simulate,
+)
 from tools.train.report import PassReport, TrainReport
 from tools.view.training import Example, draw_report
 
@@ -103,7 +111,7 @@ class _Work:
     ) -> None:
         self.options, self.spec, self.start = options, spec, start
         self.config = choose_config(options, spec.model)
-        self.subjects, self.sources = data
+        self.subjects, self.sources, self.files = data
         self.device, self.progress = device, progress
         self.kept: list[Path] = []  # the runs' states, until the end
 
@@ -216,6 +224,7 @@ class _Work:
             provenance,
             reference=reference,
             temperatures=report.temperatures,
+            learnt_from=learnt_from(self.files, split, self._learnt_before()),
         )
         name = self.options.report
         name.parent.mkdir(parents=True, exist_ok=True)
@@ -231,6 +240,11 @@ class _Work:
             path.unlink(missing_ok=True)
         if not any(self.options.state.iterdir()):
             self.options.state.rmdir()
+
+    def _learnt_before(self) -> Mapping[str, LearntAs]:
+        """Return what the bundle that was fine-tuned had learnt from."""
+        start = self.options.start
+        return {} if start is None else open_bundle(start).manifest.learnt_from
 
     def _reference(self, split: Split) -> Reference | None:
         """Return what the animals look like that it learned from, where they are enough."""

@@ -35,6 +35,9 @@ def test_every_figure_is_that_of_scikit_learn_and_no_epoch_is_hidden(pairs):
     for stage in {*t, *f}:
         expected = metrics.f1_score(t, f, labels=[stage], average="micro")
         assert agreement.f1[stage] == pytest.approx(expected)
+    for stage in {*f}:
+        expected = metrics.precision_score(t, f, labels=[stage], average="micro")
+        assert agreement.precision[stage] == pytest.approx(expected)
 
 
 def test_hypnograms_that_do_not_fit_are_refused():

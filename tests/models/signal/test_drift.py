@@ -7,7 +7,7 @@ from models.errors import RecordingError, SpecError
 from models.recordings.as_stream import condition
 from models.recordings.base import ArrayRecording
 from models.scored_epochs import ScoredEpochs
-from models.signal.drift import MIN_ANIMALS, Drift, fit_reference
+from models.signal.drift import EARLY_S, EXTREME, MIN_ANIMALS, Drift, fit_reference
 from models.simulator.simulate import simulate_recording
 from models.spec import BundleManifest, Reference
 from tests.support.bundles import mouse_spec
@@ -65,6 +65,15 @@ def test_an_ordinary_mouse_stays_below_the_limit_once_enough_was_seen(mouse, ref
     first = round(SPEC.normaliser_s / 3)
     assert np.isnan(found[: first - 1]).all()
     assert (found[first - 1 :] < 1).all()
+
+
+def test_an_extreme_one_is_told_from_the_first_minute_on(mouse, reference):
+    near = msgspec.structs.replace(reference, limit=(reference.limit[0] / 50, reference.limit[1]))
+    found, ordinary = measure(mouse, near), measure(mouse, reference)
+    first = round(EARLY_S)
+    assert np.isnan(found[: first - 1]).all()
+    assert (found[first - 1 :, 0] > EXTREME).all()
+    np.testing.assert_array_equal(found[:, 1], ordinary[:, 1])  # each modality for itself
 
 
 def white(data):

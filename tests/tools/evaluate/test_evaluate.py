@@ -1,23 +1,29 @@
 """`hypnod evaluate`: the same stages as live, held against experts, with no epoch hidden."""
 
 import csv
+import hashlib
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
+import edfio
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from models.errors import ConfigError
+from engines.bundle import open_bundle
+from models.errors import ConfigError, LearntError
 from models.recordings.hypnogram import Hypnogram, read_hypnogram
+from models.recordings.open import open_recording
 from models.recordings.writers import write_csv
 from models.simulator.simulate import iterate_subjects
 from models.spec import MIXED
 from models.stages import MOUSE
-from tests.support.bundles import TINY, make_bundle
+from tests.support.bundles import TINY, any_reference, change_manifest, make_bundle
 from tests.support.edf import write_interrupted_edf
+from tests.support.paths import ROOT
 from tools.cli import app
 from tools.simulate import write_edf
 
@@ -76,7 +82,7 @@ def test_a_lab_scores_a_bundle_in_one_command_without_torch(tmp_path, lab, bundl
     assert len(evaluation["results"]) == 4
     for kind in ("live", "final"):
         result = pick(evaluation, kind)
-        assert [*result["subjects"]] == ["a", "b", "c"]
+        assert sorted(result["subjects"]) == ["a", "b", "c"]
         assert result["pooled"]["n_epochs"] == 4 * SECONDS
         assert result["pathways"] == {MIXED: 4 * SECONDS}
         assert result["subjects"]["a"]["n_epochs"] == 2 * SECONDS
@@ -88,9 +94,17 @@ def test_a_lab_scores_a_bundle_in_one_command_without_torch(tmp_path, lab, bundl
     with (tmp_path / "subjects.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 3 * 4
-    assert float(rows[0]["accuracy"]) == pytest.approx(
-        pick(evaluation, "live")["subjects"]["a"]["accuracy"], abs=1e-5
+    worst, scores = next(iter(pick(evaluation, "live")["subjects"].items()))
+    assert rows[0]["subject"] == worst
+    assert float(rows[0]["accuracy"]) == pytest.approx(scores["accuracy"], abs=1e-5)
+    assert float(rows[0]["precision_Wake"] or 0) == pytest.approx(
+        scores["precision"]["Wake"] or 0, abs=1e-5
     )
+    course = pick(evaluation, "live")["courses"][worst]
+    for who in ("expert", "hypnod"):
+        found = float(rows[0][f"{who}_transitions_per_hour"])
+        assert found == pytest.approx(course[who]["transitions_per_hour"], rel=1e-4)
+    assert rows[1]["part"] == "all" or rows[1]["expert_transitions_per_hour"] == ""
     assert (tmp_path / "evaluation.png").stat().st_size > 20_000
 
 
@@ -175,3 +189,131 @@ def test_unseen_simulated_mice_stand_in_for_recordings(bundle):
         run("evaluate", "--bundle", bundle)
     with pytest.raises(ConfigError, match="found both"):
         run("evaluate", Path.cwd(), *options)
+
+
+def test_the_worst_animal_comes_first_everywhere(lab):
+    evaluation = run("evaluate", lab, "--pathways", "all", "--json")
+    for without in ([], ["emg"], ["eeg"]):
+        live = pick(evaluation, "live", without=without)["subjects"]
+        kappas = [scores["kappa"] for scores in live.values()]
+        assert kappas == sorted(kappas)
+        assert len({*kappas}) == 3
+        for kind, part in (("final", "all"), ("live", "first_minute"), ("final", "first_minute")):
+            assert [*pick(evaluation, kind, part, without)["subjects"]] == [*live]
+        assert [*pick(evaluation, "final", without=without)["courses"]] == [*live]
+    text = run("evaluate", lab)
+    rows = text[text.index("worst first") :].splitlines()
+    listed = [line.split()[0] for line in rows if line[:1] in "abc" and line[1:2] == " "]
+    assert listed == [*pick(evaluation, "live")["subjects"]]
+
+
+def test_the_course_is_that_of_the_hypnograms(tmp_path, lab):
+    night = lab / "b" / "one.edf"
+    evaluation = run("evaluate", night, "--json")
+    truth = read_hypnogram(night, MOUSE).to_epochs(1.0, SECONDS)
+    for kind in ("live", "final"):
+        out = tmp_path / "o.csv"
+        run("score", night, "--csv", out, "--kind", kind)
+        with out.open(encoding="utf-8", newline="") as stream:
+            found = [r["stage"] for r in csv.DictReader(stream) if r["kind"] == kind]
+        course = pick(evaluation, kind)["course"]
+        assert pick(evaluation, kind)["courses"] == {"one": course}
+        assert len({*found}) > 1
+        assert course["hours"] == pytest.approx(SECONDS / 3600)
+        for who, stages in (("expert", truth), ("hypnod", found)):
+            changes = [pair for pair in pairwise(stages) if len({*pair}) > 1]
+            per_hour = 3600 / SECONDS
+            told = course[who]
+            assert told["transitions_per_hour"] == pytest.approx(len(changes) * per_hour)
+            rate = changes.count(("Wake", "REM")) * per_hour
+            assert told["wake_to_rem_per_hour"] == pytest.approx(rate)
+            assert sum(told["n"].values()) == len(changes) + 1
+        n_rem = sum(b == "REM" for a, b in pairwise(truth) if a != b)
+        assert course["delays"]["REM"]["n_bouts"] == n_rem > 0
+    assert pick(evaluation, part="first_minute")["course"] is None
+    text = run("evaluate", night)
+    for words in ("transitions an hour", "Wake → REM an hour", "REM bouts × mean s", "REM called"):
+        assert words in text
+
+
+def test_an_experts_long_epochs_do_not_make_the_delay_coarse(tmp_path, lab):
+    """Bouts are compared in the expert's 4 s; what a trigger hears comes every second."""
+    night = tmp_path / "night.edf"
+    night.write_bytes((lab / "b" / "one.edf").read_bytes())
+    truth = read_hypnogram(night, MOUSE).to_epochs(4.0, SECONDS // 4)
+    write_csv(tmp_path / "night.csv", Hypnogram.from_epochs(truth, 4.0))
+    course = pick(run("evaluate", night, "--json"), "live")["course"]
+    changes = sum(a != b for a, b in pairwise(truth))
+    assert course["expert"]["transitions_per_hour"] == pytest.approx(changes * 3600 / SECONDS)
+    run("score", night, "--csv", tmp_path / "o.csv")
+    with (tmp_path / "o.csv").open(encoding="utf-8", newline="") as stream:
+        found = [r["stage"] for r in csv.DictReader(stream) if r["kind"] == "live"]
+    expected = []
+    for k in range(1, len(truth)):
+        if truth[k] == "NREM" != truth[k - 1]:
+            stop = next((j for j in range(k, len(truth)) if truth[j] != "NREM"), len(truth))
+            inside = found[4 * k : 4 * stop]
+            expected += [inside.index("NREM") + 1] if "NREM" in inside else []
+    told = course["delays"]["NREM"]
+    assert told["median_s"] == pytest.approx(np.median(expected))
+    assert any(delay % 4 for delay in expected)
+
+
+@pytest.mark.parametrize("what", ["trained", "stopped on"])
+def test_what_a_bundle_learnt_from_is_refused_unless_told(tmp_path, lab, what):
+    copy = tmp_path / "lab" / "x" / "renamed.edf"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes((lab / "b" / "one.edf").read_bytes())
+    other = copy.with_name("other.edf")
+    other.write_bytes((lab / "c" / "one.edf").read_bytes())
+    learnt = {hashlib.sha256(copy.read_bytes()).hexdigest(): what}
+    bundle = change_manifest(make_bundle(tmp_path, **TINY), learnt_from=learnt)
+    options = [copy.parent, "--bundle", bundle]
+    command = [sys.executable, "-m", "hypnod", "evaluate", *options]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == LearntError.exit_code
+    assert done.stderr.strip() == (
+        f"hypnod: expected recordings that random did not learn from, found {copy} ({what}); "
+        "--even-trained-on reports them all the same"
+    )
+    png, table = tmp_path / "e.png", tmp_path / "e.csv"
+    told = ["--even-trained-on", "--png", png, "--csv", table]
+    evaluation = run("evaluate", *options, *told, "--json")
+    assert [s["learnt"] for s in evaluation["sources"]] == [None, what]
+    text = run("evaluate", *options, "--even-trained-on")
+    assert f"renamed ({what})" in text
+    assert "its figures flatter" in text
+    with table.open(encoding="utf-8", newline="") as stream:
+        found = {row["subject"]: row["learnt"] for row in csv.DictReader(stream)}
+    assert found == {"other": "", "renamed": what}
+    run("evaluate", other, "--bundle", bundle)  # of which it knows nothing
+
+
+def test_drift_and_a_contradicted_species_are_told(tmp_path):
+    bundle = make_bundle(tmp_path, **TINY)
+    change_manifest(bundle, reference=any_reference(open_bundle(bundle).spec, mean=-9.0, sd=0.5))
+    mice = iterate_subjects(**(SIMULATION | {"duration_s": 300, "sfreq": 128.0}), seed=0)
+    write_edf(tmp_path / "night.edf", mice, 128.0, 1)
+    options = [tmp_path / "night.edf", "--bundle", bundle]
+    png = tmp_path / "e.png"
+    evaluation = run("evaluate", *options, "--png", png, "--json")
+    eeg = evaluation["drift"]["night"]["eeg"]
+    assert eeg["median"] > 3  # extreme, so that five minutes tell
+    assert (eeg["beyond"], eeg["doubtful"]) == (1.0, True)
+    assert evaluation["contradictions"][0].startswith("eeg of night looks unlike what the model")
+    text = run("evaluate", *options)
+    assert f"eeg {eeg['median']:.2f}" in text
+    assert "looks unlike what the model was trained on" in " ".join(text.split())
+    write_events = Hypnogram.from_epochs(["Wake"] * 10, 30.0)
+    write_csv(tmp_path / "night.csv", write_events)
+    person = open_recording(tmp_path / "night.edf")
+    signals = [
+        edfio.EdfSignal(x, 128, label=label, physical_dimension="uV")
+        for x, label in zip(person.read(0, 300 * 128).T, ("EEG Cz-A1", "EMG chin"), strict=True)
+    ]
+    edfio.Edf(signals, data_record_duration=1).write(tmp_path / "night.edf")
+    evaluation = run("evaluate", *options, "--eeg", "EEG Cz-A1", "--emg", "EMG chin", "--json")
+    assert evaluation["contradictions"][0] == (
+        f"{tmp_path / 'night.edf'}: expected channels of a mouse, found EEG Cz-A1, EMG chin: "
+        "labels of a person"
+    )

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,14 +16,15 @@ from daemon.config import StagingConfig
 from daemon.stager import Stager
 from engines.bundle import open_bundle
 from engines.select import open_engine
-from models.errors import ConfigError, RecordingError, StreamError, UnitError
+from models.errors import ConfigError, RecordingError, SpeciesError, StreamError, UnitError
 from models.recordings.channels import guess_subjects, named_subjects
 from models.recordings.hypnogram import Hypnogram, read_hypnogram
 from models.recordings.open import open_recording
 from models.stages import ART, MOUSE, UNKNOWN
 from tests.support import signals
-from tests.support.bundles import TINY, make_bundle
+from tests.support.bundles import TINY, any_reference, change_manifest, make_bundle
 from tests.support.edf import write_interrupted_edf
+from tests.support.paths import ROOT
 from tools.cli import app
 from tools.score.offline import stage_recording
 from tools.score.report import summarise
@@ -164,6 +167,7 @@ def test_the_hypnogram_is_of_the_kind_asked_for(tmp_path, bundle, kind):
         estimates=marked,
         references={"m2": Hypnogram.from_epochs(["REM"] * SECONDS, 1.0)},
         reference_name="",
+        drift={"m1": {}, "m2": {}},
     )
     assert scored.hypnogram("m1") == ["REM" if kind == "live" else "Wake"] * SECONDS
     assert scored.agreement("m1") is None
@@ -331,3 +335,73 @@ def test_a_real_mouse_is_staged_but_where_it_was_not_recorded(shared_data, bundl
     assert (mouse["channels"], mouse["epochs"]) == ({"eeg": "EEG", "emg": "EMG"}, 1742)
     assert sum(mouse["seconds"][stage] for stage in MOUSE) > 1700
     assert Path("o.png").stat().st_size > 100_000
+
+
+def run_hypnod(*arguments):
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-m", "hypnod", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def test_a_person_is_refused_before_staging_unless_told(tmp_path, shared_data, bundle):
+    person = shared_data / "human_raw" / "short_psg.edf"
+    out = tmp_path / "o.csv"
+    options = [person, "--eeg", "EEG Fpz-Cz", "--bundle", bundle, "--csv", out]
+    done = run_hypnod("score", *options)
+    assert done.returncode == SpeciesError.exit_code
+    assert done.stderr.strip() == (
+        f"hypnod: {person}: expected channels of a mouse, found EEG Fpz-Cz, EEG Pz-Oz, "
+        "EOG horizontal, EMG submental: labels of a person; --anyway stages it all the same"
+    )
+    assert not out.exists()
+    summary = json.loads(score(*options, "--anyway", "--json"))
+    assert summary["contradictions"][0].startswith("expected channels of a mouse, found EEG Fpz")
+    assert len(rows(out)) == 2 * 300
+    assert "labels of a person" in score(*options, "--anyway")
+
+
+@pytest.fixture(scope="module")
+def long_night(tmp_path_factory):
+    """Twelve minutes of noise: as long as drift takes to be known."""
+    path = tmp_path_factory.mktemp("long") / "night.edf"
+    data = np.random.default_rng(0).normal(0, 50, (2, 720 * 128))
+    written = [
+        edfio.EdfSignal(x, 128, label=label, physical_dimension="uV")
+        for x, label in zip(data, ("EEG1", "EMG1"), strict=True)
+    ]
+    edfio.Edf(written, data_record_duration=1).write(path)
+    return path
+
+
+def test_drift_is_told_of_each_animal(tmp_path, long_night):
+    bundle = make_bundle(tmp_path, **TINY)
+    change_manifest(bundle, reference=any_reference(open_bundle(bundle).spec))
+    options = [long_night, "--bundle", bundle]
+    drift = json.loads(score(*options, "--json"))["subjects"]["m1"]["drift"]
+    assert [*drift] == ["eeg", "emg"]
+    for found in drift.values():
+        assert 0 < found["median"] < 1
+        assert (found["beyond"], found["why"], found["doubtful"]) == (0.0, None, False)
+    text = score(*options)
+    assert f"m1: drift eeg {drift['eeg']['median']:.2f}, above 1 for 0 % of the time; emg" in text
+
+
+def test_an_animal_unlike_all_that_the_model_knows_is_refused_unless_told(tmp_path, long_night):
+    bundle = make_bundle(tmp_path, **TINY)
+    change_manifest(bundle, reference=any_reference(open_bundle(bundle).spec, mean=-9.0, sd=1.0))
+    options = [long_night, "--bundle", bundle, "--csv", "o.csv"]
+    with pytest.raises(SpeciesError, match=r"night.edf: eeg of m1 looks unlike .* times the limit"):
+        score(*options)
+    assert not Path("o.csv").exists()
+    summary = json.loads(score(*options, "--anyway", "--json"))
+    eeg = summary["subjects"]["m1"]["drift"]["eeg"]
+    assert (eeg["beyond"], eeg["doubtful"]) == (1.0, True)
+    assert eeg["median"] > 1
+    assert "SD" in eeg["why"]
+    assert summary["contradictions"][0].startswith("eeg of m1 looks unlike")
+    assert "(at its farthest " in score(*options, "--anyway")
+
+
+def test_a_bundle_without_a_reference_tells_no_drift(long_night, bundle):
+    summary = json.loads(score(long_night, "--bundle", bundle, "--json"))
+    assert (summary["subjects"]["m1"]["drift"], summary["contradictions"]) == ({}, [])
