@@ -134,7 +134,10 @@ def _render(
     )
     calm, lively = (mouse_signals().mean[stage][EMG] for stage in ("NREM", "Wake"))
     activity = np.clip((values[:, EMG] - calm) / (lively - calm), 0, 1.5) * stages[:, 0]
-    tracks = Tracks(stages, values[:, :EMG], values[:, EMG], activity)
+    powers = values[:, :EMG]
+    tracks = Tracks(
+        stages, powers, values[:, EMG], activity, arousal=activity, wandering=np.zeros_like(powers)
+    )
     data = np.zeros((round(n_seconds * sfreq), 2), np.float32)
     rngs: Iterator[np.random.Generator] = iter(np.random.default_rng(seed).spawn(2))
     add_eeg(data[:, 0], next(rngs), tracks, animal, sfreq)

@@ -198,7 +198,14 @@ def _sampling(centre: Array, s: int) -> tuple[Array, Array]:
     stages = np.tile(np.eye(len(MOUSE))[s], (_SAMPLED_S, 1))
     log_power = np.tile(centre[:EMG], (_SAMPLED_S, 1))
     activity = np.full(_SAMPLED_S, 0.8 if MOUSE[s] == "Wake" else 0.0)
-    tracks = Tracks(stages, log_power, np.full(_SAMPLED_S, centre[EMG]), activity)
+    tracks = Tracks(
+        stages=stages,
+        log_power=log_power,
+        log_emg=np.full(_SAMPLED_S, centre[EMG]),
+        activity=activity,
+        arousal=activity,
+        wandering=np.zeros_like(log_power),
+    )
     data = np.zeros((round(_SAMPLED_S * _SFREQ), 2), np.float32)
     streams: Iterator[np.random.Generator] = iter(np.random.default_rng(s).spawn(2))
     add_eeg(data[:, 0], next(streams), tracks, Animal.plain(), _SFREQ)

@@ -80,6 +80,16 @@ class Animal:
     """Fraction of the muscle signal that the EEG electrodes pick up."""
     cross: float
     """Fraction of the EEG that the EMG electrodes pick up."""
+    wander: float = 0.0
+    """SD with which each band's log power wanders on its own, whatever the stage."""
+    wander_s: tuple[float, ...] = (60.0,) * (_N_COLUMNS - 1)
+    """Time constant of that in each band, s."""
+    alert: float = 0.0
+    """Activity, of 1, that the EEG of alert spells of Wake shows though the muscles be calm."""
+    alert_lean: float = 0.0
+    """Leaning to alert spells; SDs from never (-3) to half (0) of Wake."""
+    alert_s: float = 20.0
+    """Time constant of alert spells, s."""
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Animal":
@@ -87,38 +97,38 @@ class Animal:
         eeg_uv = 30.0 * _spread(rng, 0.5)
         emg_uv = 7.0 * _spread(rng, 0.5)
         site = rng.uniform(0.0, 1.0)  # from the scored mouse's electrode to beyond the raw mouse's
-        low_hz = _between(rng, 5.0, 100.0)
+        low_hz = between(rng, 5.0, 100.0)
         return cls(
             eeg_uv=eeg_uv,
             eeg_contrast=1.2 * _spread(rng, 0.2),
             emg_contrast=1.2 * _spread(rng, 0.35),
             offsets=_draw_offsets(rng),
-            variability=_between(rng, 0.5, 1.15),
+            variability=between(rng, 0.5, 1.15),
             drift=rng.uniform(0.05, 0.25),
             theta=max(0.0, 1.6 * site + rng.normal(0.0, 0.2)),
             brightness=1.1 * site + rng.normal(0.0, 0.2),
             theta_hz=rng.uniform(6.4, 8.2),
-            theta_share=_between(rng, 4.0, 20.0),
+            theta_share=between(rng, 4.0, 20.0),
             slope=rng.uniform(1.4, 2.4),
-            delta_hz=_between(rng, 1.3, 3.2),
-            sigma=_between(rng, 0.2, 1.5),
-            highpass_hz=_between(rng, 0.1, 4.0),
-            lowpass_hz=_between(rng, 40.0, 400.0),
+            delta_hz=between(rng, 1.3, 3.2),
+            sigma=between(rng, 0.2, 1.5),
+            highpass_hz=between(rng, 0.1, 4.0),
+            lowpass_hz=between(rng, 40.0, 400.0),
             ripple=_three(rng.normal(0.0, 0.2, 3)),
             skew=rng.normal(-0.05, 0.07),
             emg_uv=emg_uv,
-            emg_band_hz=(low_hz, low_hz * _between(rng, 5.0, 40.0)),
+            emg_band_hz=(low_hz, low_hz * between(rng, 5.0, 40.0)),
             rest=rng.uniform(-2.2, -0.6),
             twitches=rng.uniform(0.03, 0.3),
             movements=rng.uniform(0.02, 0.4),
-            heart_uv=emg_uv * _between(rng, 0.2, 9.0),
-            beat_s=_between(rng, 0.001, 0.003),
+            heart_uv=emg_uv * between(rng, 0.2, 9.0),
+            beat_s=between(rng, 0.001, 0.003),
             heart_hz=rng.uniform(7.5, 11.0),
-            breath_uv=emg_uv * _between(rng, 0.1, 2.0),
-            floor_uv=0.25 * emg_uv * _between(rng, 0.15, 1.0),
+            breath_uv=emg_uv * between(rng, 0.1, 2.0),
+            floor_uv=0.25 * emg_uv * between(rng, 0.15, 1.0),
             mains_uv=0.5 * _spread(rng, 1.0),
             mains_hz=float(rng.choice([50.0, 60.0])),
-            leak=_between(rng, 0.003, 0.15),
+            leak=between(rng, 0.003, 0.15),
             cross=rng.uniform(0.0, 0.15),
         )
 
@@ -171,7 +181,7 @@ def _spread(rng: np.random.Generator, sd: float) -> float:
     return math.exp(rng.normal(0.0, sd))
 
 
-def _between(rng: np.random.Generator, low: float, high: float) -> float:
+def between(rng: np.random.Generator, low: float, high: float) -> float:
     """Draw between two limits, evenly on a log scale."""
     return math.exp(rng.uniform(math.log(low), math.log(high)))
 

@@ -19,6 +19,7 @@ from models.stages import MOUSE
 _BLOCK = 256  # frames synthesised at once: bounds the memory
 _THETA_HZ = 40.0  # theta and its harmonic are nothing above
 _EDGE = 0.06  # width of a change from one band to the next, in log frequency
+_WIDE_EDGE = 0.2  # the same where bands wander: nothing in the spectrum shows where they end
 _KNEE_HZ = 5.0
 _GRID = np.arange(0.5, 100.25, 0.5)  # Hz; where the powers of the bands are measured
 
@@ -99,11 +100,11 @@ def eeg_spectrum(rng: np.random.Generator, tracks: Tracks, animal: Animal) -> Sp
     """Return the EEG's power density as a function of time and frequency."""
     n = len(tracks.log_emg)
     wake, nrem = tracks.stages[:, MOUSE.index("Wake")], tracks.stages[:, MOUSE.index("NREM")]
-    shift = wake * (0.9 * tracks.activity - 0.8) - 0.8 * nrem
+    shift = wake * (0.9 * tracks.arousal - 0.8) - 0.8 * nrem
     theta_hz = np.clip(animal.theta_hz + shift + 0.3 * wander(rng, n, 6.0), 4.5, 10.0)
     rem = tracks.stages[:, MOUSE.index("REM")]
-    height = animal.theta_share * (rem + wake * (0.1 + 0.6 * tracks.activity)) + 0.3 * nrem
-    width = 1.3 - 0.7 * rem - 0.5 * tracks.activity
+    height = animal.theta_share * (rem + wake * (0.1 + 0.6 * tracks.arousal)) + 0.3 * nrem
+    width = 1.3 - 0.7 * rem - 0.5 * tracks.arousal
     followed = np.column_stack([tracks.stages, theta_hz, height, width])
 
     def spectrum(times: Track, freqs: Track) -> NDArray[np.float64]:
@@ -112,6 +113,9 @@ def eeg_spectrum(rng: np.random.Generator, tracks: Tracks, animal: Animal) -> Sp
         power = _shape(_GRID, now, animal) @ band_masks(_GRID).T * (_GRID[1] - _GRID[0])
         gain = np.exp(np.stack(log_power, axis=1)) / power
         density: NDArray[np.float64] = _shape(freqs, now, animal) * (gain @ band_masks(freqs))
+        if animal.wander > 0:
+            strayed = [interpolate(track, 1.0, times) for track in tracks.wandering.T]
+            density *= np.exp(np.stack(strayed, axis=1) @ _wide_bands(freqs))
         density *= electrode(freqs, animal)
         density += animal.floor_uv**2 / 100.0
         return density
@@ -119,13 +123,22 @@ def eeg_spectrum(rng: np.random.Generator, tracks: Tracks, animal: Animal) -> Sp
     return spectrum
 
 
-def band_masks(freqs: Track) -> NDArray[np.float64]:
+def band_masks(freqs: Track, edge: float = _EDGE) -> NDArray[np.float64]:
     """Return the share of each band in the power at `freqs`, (n_bands, n_freqs); sums are 1."""
-    edges = [low for low, _ in BANDS.values()][1:]
+    lows = [low for low, _ in BANDS.values()][1:]
     log_f = np.log(np.maximum(freqs, 1e-3))
-    above = [1.0 / (1.0 + np.exp(-(log_f - np.log(edge)) / _EDGE)) for edge in edges]
+    above = [1.0 / (1.0 + np.exp(-(log_f - np.log(low)) / edge)) for low in lows]
     steps = np.stack([np.ones_like(log_f), *above, np.zeros_like(log_f)])
     return np.asarray(steps[:-1] - steps[1:])
+
+
+def _wide_bands(freqs: Track) -> NDArray[np.float64]:
+    """Return the weight of each band's wandering at `freqs`, (n_bands, n_freqs).
+
+    The squares add up to 1, so that the log power at every frequency strays by the same SD.
+    """
+    shares = band_masks(freqs, _WIDE_EDGE)
+    return np.asarray(shares / np.sqrt((shares**2).sum(axis=0)))
 
 
 def electrode(freqs: Track, animal: Animal) -> Track:

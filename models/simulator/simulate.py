@@ -17,10 +17,12 @@ from scipy import signal
 
 from models.errors import RecordingError
 from models.signal.chunk import MAX_SFREQ, MIN_SFREQ
+from models.simulator import hypnogram
+from models.simulator import wide as widened
 from models.simulator.animal import Animal
 from models.simulator.eeg import add_eeg
 from models.simulator.emg import add_emg
-from models.simulator.hypnogram import draw_hypnogram
+from models.simulator.instrument import Instrument
 from models.simulator.tracks import draw_tracks
 
 MODALITIES = ("eeg", "emg")
@@ -79,6 +81,7 @@ def simulate_recording(
     artefacts_per_hour: float = 0.0,
     time_scale: float = 1.0,
     every_stage: bool = False,
+    wide: bool = False,
 ) -> SimulatedRecording:
     """Simulate some animals in one recording; the same arguments give the same bits.
 
@@ -93,6 +96,9 @@ def simulate_recording(
             minutes, with bouts and transitions that are no longer a mouse's.
         every_stage: draw hypnograms until one contains at least 5 % of each stage: for
             short demonstrations, whose bouts are then a biased choice of real ones.
+        wide: let animals, hypnograms and instruments differ as those of many labs do
+            (`models.simulator.wide`, `models.simulator.instrument`). Some recordings have only
+            one stage then, whatever `every_stage` says.
 
     Raises:
         RecordingError: an argument is out of range.
@@ -105,6 +111,7 @@ def simulate_recording(
         artefacts_per_hour=artefacts_per_hour,
         time_scale=time_scale,
         every_stage=every_stage,
+        wide=wide,
     )
     data = np.empty((round(duration_s * sfreq), 2 * n_subjects), np.float32)
     hypnograms, artefacts = [], []
@@ -131,6 +138,7 @@ def iterate_subjects(
     artefacts_per_hour: float = 0.0,
     time_scale: float = 1.0,
     every_stage: bool = False,
+    wide: bool = False,
 ) -> Iterator[SimulatedSubject]:
     """Return the subjects of `simulate_recording` one at a time, to keep only one in memory.
 
@@ -149,7 +157,7 @@ def iterate_subjects(
             between = f"of at least {least:g}" if most == math.inf else f"of {least:g} to {most:g}"
             raise RecordingError(f"expected {name} {between}{unit}, found {value:g}")
     return (
-        _simulate_subject(s, duration_s, sfreq, artefacts_per_hour, time_scale, every_stage)
+        _simulate_subject(s, duration_s, sfreq, artefacts_per_hour, time_scale, every_stage, wide)
         for s in np.random.SeedSequence(seed).spawn(n_subjects)
     )
 
@@ -161,21 +169,25 @@ def _simulate_subject(
     artefacts_per_hour: float,
     time_scale: float,
     every_stage: bool,
+    wide: bool,
 ) -> SimulatedSubject:
     # One generator for each part, so that changing one leaves the others alone.
-    rngs = [np.random.default_rng(s) for s in seed.spawn(6)]
+    rngs = [np.random.default_rng(s) for s in seed.spawn(8)]
     animal = Animal.draw(rngs[0])
-    hypnogram = draw_hypnogram(
-        rngs[1], math.ceil(duration_s), time_scale=time_scale, every_stage=every_stage
-    )
-    tracks = draw_tracks(rngs[2], hypnogram, animal)
+    if wide:
+        animal = widened.widen(animal, rngs[6])
+    draw = widened.draw_hypnogram if wide else hypnogram.draw_hypnogram
+    stages = draw(rngs[1], math.ceil(duration_s), time_scale=time_scale, every_stage=every_stage)
+    tracks = draw_tracks(rngs[2], stages, animal)
     data = np.zeros((round(duration_s * sfreq), 2), np.float32)
     add_eeg(data[:, 0], rngs[3], tracks, animal, sfreq)
     add_emg(data, rngs[4], tracks, animal, sfreq)
     artefacts = _draw_artefacts(rngs[5], duration_s, artefacts_per_hour)
     for artefact in artefacts:
         _add_artefact(data, rngs[5], artefact, animal, sfreq)
-    return SimulatedSubject(data, hypnogram, artefacts, animal)
+    if wide:
+        data = Instrument.draw(rngs[7], animal.mains_hz).apply(data, sfreq, rngs[7])
+    return SimulatedSubject(data, stages, artefacts, animal)
 
 
 def _draw_artefacts(

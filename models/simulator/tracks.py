@@ -75,11 +75,15 @@ class Tracks:
     """(n_seconds,) log RMS of the muscle tone, µV."""
     activity: Track
     """(n_seconds,) movement in Wake from 0 (quiet) to about 1; 0 in sleep."""
+    arousal: Track
+    """(n_seconds,) `activity` as the EEG shows it: more where the animal is alert and still."""
+    wandering: NDArray[np.float64]
+    """(n_seconds, 5) log power by which each band strays from `log_power`, whatever the stage."""
 
     @property
     def log_rms(self) -> Track:
         """Log RMS of the EEG, µV, (n_seconds,)."""
-        return np.asarray(0.5 * np.log(np.exp(self.log_power).sum(axis=1)))
+        return np.asarray(0.5 * np.log(np.exp(self.log_power + self.wandering).sum(axis=1)))
 
 
 def draw_tracks(
@@ -110,23 +114,26 @@ def draw_tracks(
     tone += rest * (sleep_tone + 0.15 + 0.2 * wander(rng, len(index), 4.0) - tone)
     lively = np.clip((tone - sleep_tone) / (means[MOUSE.index("Wake"), EMG] - sleep_tone), 0, 1.5)
     activity = lively * stages[:, MOUSE.index("Wake")]
+    arousal = np.maximum(activity, _alertness(rng, stages, animal))
     powers = values[:, :EMG]
-    _brighten(powers, stages, activity, animal)
+    _brighten(powers, stages, arousal, animal)
     total = np.log(np.exp(means[MOUSE.index("NREM"), :EMG]).sum())
     return Tracks(
         stages=stages,
         log_power=powers - total + 2 * np.log(animal.eeg_uv),
         log_emg=tone - sleep_tone + np.log(animal.emg_uv),
         activity=activity,
+        arousal=arousal,
+        wandering=_wandering(rng, len(index), animal),
     )
 
 
 def _brighten(
-    powers: NDArray[np.float64], stages: NDArray[np.float64], activity: Track, animal: Animal
+    powers: NDArray[np.float64], stages: NDArray[np.float64], arousal: Track, animal: Animal
 ) -> None:
     """Add the theta and the fast activity that this animal's electrodes see, (n_seconds, 5)."""
     wake, _, rem = stages.T
-    theta = animal.theta * (rem + 0.8 * activity)
+    theta = animal.theta * (rem + 0.8 * arousal)
     powers[:, 1] += theta + 0.6 * animal.brightness * wake
     powers[:, 2:] += (animal.brightness * (wake + 0.7 * rem))[:, None]
     powers[:, 2] += 0.6 * theta
@@ -215,3 +222,15 @@ def _rest(rng: np.random.Generator, index: NDArray[np.int64], animal: Animal) ->
     resting = (wander(rng, len(index), _QUIET_S) < animal.rest) & long_enough
     awake = index == MOUSE.index("Wake")
     return np.asarray(ndimage.gaussian_filter1d((resting & awake).astype(float), _SMOOTH_S))
+
+
+def _alertness(rng: np.random.Generator, stages: NDArray[np.float64], animal: Animal) -> Track:
+    """Return the activity that the EEG shows in alert spells of Wake, (n_seconds,)."""
+    alert = wander(rng, len(stages), animal.alert_s) < animal.alert_lean
+    smooth = ndimage.gaussian_filter1d(alert.astype(float), _SMOOTH_S, mode="nearest")
+    return np.asarray(animal.alert * smooth * stages[:, MOUSE.index("Wake")])
+
+
+def _wandering(rng: np.random.Generator, n: int, animal: Animal) -> NDArray[np.float64]:
+    """Return how far each band strays, log power, (n, 5)."""
+    return animal.wander * np.stack([wander(rng, n, s) for s in animal.wander_s], axis=1)

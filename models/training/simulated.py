@@ -32,6 +32,7 @@ def simulate_mouse(
     *,
     artefacts_per_hour: float = 6.0,
     every_stage: bool = False,
+    wide: bool = False,
 ) -> LabRecording:
     """Simulate a mouse; see `simulate_recording`.
 
@@ -44,6 +45,7 @@ def simulate_mouse(
         sfreq=sfreq,
         artefacts_per_hour=artefacts_per_hour,
         every_stage=every_stage,
+        wide=wide,
     )
     name = f"simulated-{seed}"
     recording = ArrayRecording.of_microvolts(name, mouse.ch_names, sfreq, mouse.data)
@@ -68,14 +70,16 @@ def simulate_many(
     processes: int = 1,
     *,
     read: Read = read_one,
+    wide: bool = False,
 ) -> Iterator[ScoredEpochs]:
     """Simulate one mouse a seed, so many at once, each at a rate of `SFREQS`; read and pack it.
 
     From half an hour on, three of four mice show every stage, since that time of many has no REM
     or no sleep at all; the fourth does what mice do. Artefacts stay in, with the true stage: those
-    that the checks of quality find are masked, the others have to be lived with.
+    that the checks of quality find are masked, the others have to be lived with. `wide`: see
+    `simulate_recording`.
     """
-    simulate = partial(_simulate_one, spec, hours, read)
+    simulate = partial(_simulate_one, spec, hours, read, wide)
     processes = min(processes, len(seeds))
     if processes <= 1:
         yield from map(simulate, seeds)
@@ -84,10 +88,11 @@ def simulate_many(
         yield from pool.map(simulate, seeds)
 
 
-def _simulate_one(spec: ModelSpec, hours: float, read: Read, seed: int) -> ScoredEpochs:
+def _simulate_one(spec: ModelSpec, hours: float, read: Read, wide: bool, seed: int) -> ScoredEpochs:
     sfreq = float(np.random.default_rng([seed, 1]).choice(SFREQS))
     every_stage = hours >= 0.5 and seed % 4 != 0
-    return pack(read(simulate_mouse(seed, hours, sfreq, every_stage=every_stage), spec))
+    mouse = simulate_mouse(seed, hours, sfreq, every_stage=every_stage, wide=wide)
+    return pack(read(mouse, spec))
 
 
 def pack(scored: ScoredEpochs) -> ScoredEpochs:
