@@ -61,7 +61,7 @@ class Engine(ABC):
         """Append the newest epoch of each given row and read its context window.
 
         Args:
-            epochs: (n, n_modalities, n_times), conditioned.
+            epochs: (n, n_modalities, n_inputs), conditioned.
             rows: (n,), each row at most once.
             valid: (n, n_modalities); False masks this slot's key of that modality for as long
                 as it is in the window. The epoch's samples then do not matter.
@@ -112,7 +112,7 @@ class Engine(ABC):
         """Run every code path once, so that the first real epoch is not the slow one."""
         saved = [self.save_context(row) for row in range(self.n_rows)]
         spec, rows = self.spec, np.arange(self.n_rows)
-        epochs = np.zeros((self.n_rows, spec.n_modalities, spec.n_times), np.float32)
+        epochs = np.zeros((self.n_rows, spec.n_modalities, spec.n_inputs), np.float32)
         valid = np.ones((self.n_rows, spec.n_modalities), bool)
         for unimodal in (False, True):
             self.step(epochs, rows, valid, unimodal=unimodal)
@@ -130,7 +130,7 @@ class Engine(ABC):
             raise EngineError(
                 f"rows: expected different numbers below {self.n_rows}, found {numbers}"
             )
-        shape = (len(rows), self.spec.n_modalities, self.spec.n_times)
+        shape = (len(rows), self.spec.n_modalities, self.spec.n_inputs)
         if epochs.shape != shape or epochs.dtype != np.float32:
             raise EngineError(
                 f"epochs: expected {shape} float32, found {epochs.shape} {epochs.dtype}"

@@ -35,7 +35,7 @@ class ContextEngine(Engine):
         """Run the network on the newest epochs of some rows and their windows.
 
         Args:
-            epochs: (n, n_modalities, n_times), zeros where not valid.
+            epochs: (n, n_modalities, n_inputs), zeros where not valid.
             rows: (n,).
             mask: (n, n_context, n_modalities), newest last; no row is masked throughout.
             unimodal: also read the single modalities.
@@ -114,7 +114,7 @@ class HostEngine(ContextEngine):
         """Run the network.
 
         Args:
-            epochs: (n, n_modalities, n_times), zeros where not valid.
+            epochs: (n, n_modalities, n_inputs), zeros where not valid.
             tokens: (n, n_context - 1, *token_shape), oldest first.
             mask: (n, n_context, n_modalities), newest last; no row is masked throughout.
             unimodal: also read the single modalities.

@@ -60,8 +60,8 @@ def compare(engine: Engine, reference: Engine, ticks: int, seed: int) -> Parity:
 
 
 def random_epochs(random: np.random.Generator, engine: Engine, n: int) -> NDArray[np.float32]:
-    """Return noise of random colour and amplitude, (n, n_modalities, n_times)."""
-    shape = (n, engine.spec.n_modalities, engine.spec.n_times)
+    """Return noise of random colour and amplitude, (n, n_modalities, n_inputs)."""
+    shape = (n, engine.spec.n_modalities, engine.spec.n_inputs)
     white = random.standard_normal(shape)
     slow = np.cumsum(white, axis=-1) / np.sqrt(np.arange(1, shape[-1] + 1))
     epochs = np.exp(random.normal(0.0, 0.7, (*shape[:2], 1))) * (white + slow)

@@ -50,7 +50,7 @@ def step_inputs(spec: ModelSpec) -> Ports:
     """
     N, M = spec.n_context, spec.n_modalities
     ports = {
-        "epochs": Port((M, spec.n_times)),
+        "epochs": Port((M, spec.n_inputs)),
         "tokens": Port((N - 1, *spec.token_shape)),
         "mask": Port((N, M), np.bool_),
     }
@@ -69,7 +69,7 @@ def step_outputs(spec: ModelSpec) -> Ports:
 def full_inputs(spec: ModelSpec) -> Ports:
     """Return the inputs of full.onnx, whose one output is `mixed` as the step's."""
     N, M = spec.n_context, spec.n_modalities
-    return {"epochs": Port((N, M, spec.n_times)), "mask": Port((N, M), np.bool_)}
+    return {"epochs": Port((N, M, spec.n_inputs)), "mask": Port((N, M), np.bool_)}
 
 
 def ring_step_inputs(spec: ModelSpec) -> Ports:

@@ -16,7 +16,7 @@ class ScoredEpochs:
     name: str
     """The subject's."""
     epochs: NDArray[np.floating]
-    """(n, M, T), conditioned, in amplitudes; float32, or float16 where memory counts."""
+    """(n, M, n_inputs), what the net is given of each; float32, or float16 where memory counts."""
     stages: NDArray[np.int64]
     """(n,) index into the stage set, or `models.stages.UNSCORED`."""
     usable: NDArray[np.bool_]
@@ -24,3 +24,5 @@ class ScoredEpochs:
     scored_in: float = 1.0
     """Length of the epochs that the expert scored, in epochs: 4 where 1 s epochs got their stages
     from one of 4 s. It need not be whole, and is never below 1."""
+    looks: NDArray[np.float64] | None = None
+    """(n, M, features), what drift is measured from; see `models.signal.drift.Looks`."""

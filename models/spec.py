@@ -28,12 +28,57 @@ class Band(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Pass-band edge of the elliptic low-pass, Hz; it is also the anti-alias filter."""
 
 
+class RelativeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a net is given of an epoch in place of its samples; `models.signal.relative` makes it.
+
+    All by modality, in the model's order. A feature is a natural logarithm: with bands, the share
+    of each in the power of all of them, then the power of all; without, the RMS and the robust SD
+    of the epoch, µV. The net gets each relative to the animal's own running mean and SD.
+    """
+
+    edges_hz: tuple[tuple[float, ...], ...]
+    """Edges of the bands, rising, Hz; empty: this modality has none."""
+    mean: tuple[tuple[float, ...], ...]
+    """Of each feature over the population: what an animal is held against at first."""
+    sd: tuple[tuple[float, ...], ...]
+    """Of each feature within an animal, typically."""
+    absolute: tuple[str, ...] = ()
+    """The modalities whose features are given relative to the population, too."""
+    prior_s: float = 10.0
+    """So much signal of the animal's own weighs as much as the population, s."""
+    memory_s: float = 14400.0
+    """Time constant of the running mean and SD, s."""
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "sd"):
+            found = tuple(map(len, getattr(self, name)))
+            if found != self.n_features:
+                raise SpecError(
+                    f"relative.{name}: expected {self.n_features} features by modality, "
+                    f"found {found}"
+                )
+        if not all(np.diff(edges).min() > 0 for edges in self.edges_hz if edges):
+            raise SpecError("relative.edges_hz: expected at least two, rising, or none")
+        if not (np.isfinite(np.concatenate(self.mean)).all() and min(map(min, self.sd)) > 0):
+            raise SpecError("relative: expected finite means and SDs of more than 0, found others")
+        if not 0 < self.prior_s <= self.memory_s:
+            raise SpecError(
+                f"relative.prior_s: expected more than 0, at most {self.memory_s:g} s, "
+                f"found {self.prior_s:g}"
+            )
+
+    @property
+    def n_features(self) -> tuple[int, ...]:
+        """Features of each modality."""
+        return tuple(len(edges) or 2 for edges in self.edges_hz)
+
+
 class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything about a model that code outside the network needs to know.
 
-    Epochs are `(n_subjects, n_modalities, n_times) float32`, modalities in the order given
-    here; probabilities are `(…, n_pathways, n_context, n_stages)`, pathways and stages in the
-    order given here.
+    What the net is given of an epoch is `(n_subjects, n_modalities, n_inputs) float32`, modalities
+    in the order given here; probabilities are `(…, n_pathways, n_context, n_stages)`, pathways and
+    stages in the order given here.
     """
 
     model: str
@@ -49,7 +94,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     bands: tuple[Band, ...]
     """The filter of each modality."""
     sfreq: float
-    """Sampling rate of the epochs given to the network, Hz."""
+    """Sampling rate of the conditioned epochs, Hz."""
     epoch_s: float
     """Length of an epoch, s."""
     n_context: int
@@ -64,6 +109,8 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Time constant of the running amplitude of each channel, s."""
     clip: float = 10.0
     """Normalised samples are limited to ± this many amplitudes."""
+    relative: RelativeSpec | None = None
+    """What the net is given of an epoch; null: its normalised samples."""
     architecture: dict[str, Hyperparameter] = {}
     """Hyperparameters of the architecture."""
 
@@ -81,6 +128,14 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
                 f"bands: expected one for each of {len(self.modalities)} modalities, "
                 f"found {len(self.bands)}"
             )
+        if self.relative is not None:
+            if len(self.relative.edges_hz) != len(self.modalities):
+                raise SpecError(
+                    f"relative: expected {len(self.modalities)} modalities, "
+                    f"found {len(self.relative.edges_hz)}"
+                )
+            if self.relative.absolute:
+                _check_known("relative.absolute", self.relative.absolute, self.modalities)
         self._check_sizes()
 
     def _check_sizes(self) -> None:
@@ -100,8 +155,16 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     @property
     def n_times(self) -> int:
-        """Samples of an epoch given to the network."""
+        """Samples of a conditioned epoch."""
         return round(self.sfreq * self.epoch_s)
+
+    @property
+    def n_inputs(self) -> int:
+        """Numbers that the net is given of each modality of an epoch."""
+        if self.relative is None:
+            return self.n_times
+        twice = [1 + (m in self.relative.absolute) for m in self.modalities]
+        return max(n * k for n, k in zip(self.relative.n_features, twice, strict=True))
 
     @property
     def n_modalities(self) -> int:

@@ -51,6 +51,9 @@ class StreamState(msgspec.Struct, frozen=True, kw_only=True):
     seen_s: list[list[float]]
     averages: list[list[list[float]]]
     averaged_s: list[list[float]]
+    relative_mean: list[list[list[float]]]
+    relative_variance: list[list[list[float]]]
+    relative_s: list[list[float]]
 
     @property
     def adaptation(self) -> Adaptation:
@@ -60,6 +63,9 @@ class StreamState(msgspec.Struct, frozen=True, kw_only=True):
             np.array(self.seen_s),
             np.array(self.averages),
             np.array(self.averaged_s),
+            np.array(self.relative_mean),
+            np.array(self.relative_variance),
+            np.array(self.relative_s),
         )
 
 
@@ -105,6 +111,9 @@ def encode_state(
             seen_s=state.adaptation.seen_s.tolist(),
             averages=state.adaptation.averages.tolist(),
             averaged_s=state.adaptation.averaged_s.tolist(),
+            relative_mean=state.adaptation.relative_mean.tolist(),
+            relative_variance=state.adaptation.relative_variance.tolist(),
+            relative_s=state.adaptation.relative_s.tolist(),
         )
     )
 

@@ -69,7 +69,7 @@ def fill_inputs(
         buffers: of at least `bucket` places, by the names of `input_buffers`.
         bucket: at least n.
         rows: (n,).
-        epochs: (n, n_modalities, n_times).
+        epochs: (n, n_modalities, n_inputs).
         mask: (n, n_context, n_modalities).
         context: says which slots the rows are at.
     """

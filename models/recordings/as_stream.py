@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,26 +69,37 @@ def epochs_of(
         yield from pipeline.pop_ready()
 
 
-def condition(
-    recording: Recording, stream: StreamChannels, spec: ModelSpec
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return all of a recording's epochs, and which modalities of each can be used.
+class Conditioned(NamedTuple):
+    """All epochs of a recording."""
 
-    (n_subjects, n, M, T) and (n_subjects, n, M), written in place: a day of eight mice is 3 GB.
+    epochs: NDArray[np.float32]
+    """(n_subjects, n, M, n_inputs), what the net is given."""
+    usable: NDArray[np.bool_]
+    """(n_subjects, n, M)."""
+    looks: NDArray[np.float64]
+    """(n_subjects, n, M, features), what drift is measured from."""
+
+
+def condition(recording: Recording, stream: StreamChannels, spec: ModelSpec) -> Conditioned:
+    """Return all of a recording's epochs, written in place: a day of eight mice may be 3 GB.
 
     Raises:
         HypnodError: the recording does not fit its channels or unit, or has no whole epoch.
     """
     most = ceil(recording.duration / spec.epoch_s)
-    shape = (len(stream.subjects), most, spec.n_modalities)
-    epochs, usable = np.empty((*shape, spec.n_times), np.float32), np.empty(shape, np.bool_)
     n = 0
     for batch in epochs_of(recording, stream, spec):
+        if n == 0:
+            epochs, usable, looks = (
+                np.empty((len(x), most, *x.shape[1:]), x.dtype)
+                for x in (batch.epochs, batch.usable, batch.looks)
+            )
         epochs[:, batch.hop], usable[:, batch.hop] = batch.epochs, batch.usable
+        looks[:, batch.hop] = batch.looks
         n = batch.hop + 1
     if n == 0:
         raise RecordingError(
             f"{recording.path}: expected at least one epoch of {spec.epoch_s:g} s, "
             f"found {recording.duration:g} s"
         )
-    return epochs[:, :n], usable[:, :n]
+    return Conditioned(epochs[:, :n], usable[:, :n], looks[:, :n])

@@ -248,7 +248,7 @@ def read_subjects(recordings: Iterable[LabRecording], spec: ModelSpec) -> Iterat
         HypnodError: a recording does not fit its channels or unit, or has no whole epoch.
     """
     for lab in recordings:
-        epochs, usable = condition(lab.open(), lab.stream, spec)
+        epochs, usable, looks = condition(lab.open(), lab.stream, spec)
         for i, (name, subject) in enumerate(lab.subjects.items()):
             hypnogram = lab.hypnograms[name]
             stages = hypnogram.to_epochs(spec.epoch_s, epochs.shape[1])
@@ -257,5 +257,6 @@ def read_subjects(recordings: Iterable[LabRecording], spec: ModelSpec) -> Iterat
                 epochs=epochs[i],
                 stages=to_indices(stages, spec.stages).astype(np.int64),
                 usable=usable[i],
+                looks=looks[i],
                 scored_in=max(1.0, (hypnogram.epoch_s or 0.0) / spec.epoch_s),
             )

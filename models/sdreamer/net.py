@@ -102,7 +102,7 @@ def _read_architecture(spec: ModelSpec) -> Architecture:
             f"found {spec.token_shape}"
         )
     for size, part in (
-        (spec.n_times, architecture.patch_size),
+        (spec.n_inputs, architecture.patch_size),
         (spec.token_shape[-1], architecture.n_heads),
     ):
         if size % part:
@@ -165,7 +165,7 @@ class EpochTransformer(nn.Module):
         super().__init__()
         self.modalities = spec.modalities
         self.patch_size = architecture.patch_size
-        self.n_patches = spec.n_times // architecture.patch_size
+        self.n_patches = spec.n_inputs // architecture.patch_size
         M, D = spec.n_modalities, spec.token_shape[-1]
         self.patch = nn.ModuleDict({m: _embed_patches(self.patch_size, D) for m in spec.modalities})
         self.cls = nn.Parameter(torch.zeros(M, 1, 1, D))
@@ -213,7 +213,7 @@ class ModalityTransformer(nn.Module):
         super().__init__()
         self.route = (modality,)
         self.patch_size = architecture.patch_size
-        self.n_patches = spec.n_times // architecture.patch_size
+        self.n_patches = spec.n_inputs // architecture.patch_size
         D = spec.token_shape[-1]
         self.patch = _embed_patches(self.patch_size, D)
         self.cls = nn.Parameter(torch.zeros(1, 1, D))

@@ -9,7 +9,7 @@ def count_products(spec: ModelSpec) -> tuple[int, int]:
     a = {"patch_size": 16, "ffn_size": 512, "epoch_layers": 2, "sequence_layers": 3}
     a |= {"head_size": 256} | {k: int(v) for k, v in spec.architecture.items()}
     p, H = a["patch_size"], a["head_size"]
-    L = spec.n_times // p + 1
+    L = spec.n_inputs // p + 1
 
     def block(tokens: int, matrices: int) -> int:
         """Multiplications of a transformer block: qkv and output, experts, attention."""

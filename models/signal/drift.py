@@ -42,7 +42,6 @@ _LEAST_SHRINKAGE = 0.01  # keeps the covariance invertible, whatever the animals
 _KNOWN_AFTER = 1 / 3  # of the time constant, usable signal
 _EVERY = 1 / 6  # of the time constant, between two summaries of a training animal
 _QUANTILE = 0.99
-_BLOCK = 1024  # epochs transformed together
 _DIGITS = 6
 _N_EXPLAINED = 2
 
@@ -62,24 +61,23 @@ class Drift:
     def __init__(
         self, spec: ModelSpec, reference: Reference, n_subjects: int, hop_s: float | None = None
     ) -> None:
-        self._features = _Features(spec, reference.edges_hz)
         self._reference = reference
         self._mean = np.array(reference.mean)
         self._precision = np.linalg.inv(np.array(reference.covariance))
         self._limit = np.array(reference.limit)
         self._summary = _Summary(spec, self._mean.shape[1], n_subjects, hop_s or spec.epoch_s)
 
-    def update(self, epochs: NDArray[np.float32], usable: NDArray[np.bool_]) -> Floats:
+    def update(self, looks: Floats, usable: NDArray[np.bool_]) -> Floats:
         """Take in an epoch of every subject.
 
         Args:
-            epochs: (n_subjects, n_modalities, n_times), conditioned.
+            looks: what `Looks` says of the epochs.
             usable: (n_subjects, n_modalities); the others change nothing.
 
         Returns:
             See `distance`.
         """
-        self._summary.update(self._features(np.where(usable[..., None], epochs, 0.0)), usable)
+        self._summary.update(looks, usable)
         return self.distance
 
     @property
@@ -150,10 +148,9 @@ def fit_reference(subjects: Sequence[ScoredEpochs], spec: ModelSpec) -> Referenc
         RecordingError: there are fewer.
     """
     edges = tuple(band_edges(spec, m) for m in range(spec.n_modalities))
-    features = _Features(spec, edges)
     by_name: dict[str, list[Floats]] = {}
     for subject in subjects:
-        by_name.setdefault(subject.name, []).append(_summaries(subject, spec, features))
+        by_name.setdefault(subject.name, []).append(_summaries(subject, spec))
     animals = [np.concatenate(parts) for parts in by_name.values()]
     fits, limits = [], []
     for m, modality in enumerate(spec.modalities):
@@ -183,13 +180,19 @@ def band_edges(spec: ModelSpec, modality: int) -> tuple[float, ...]:
     return _rounded(np.geomspace(low, high, _N_BANDS + 1))
 
 
-class _Features:
+class Looks:
     """What is averaged of an epoch: log share of each band, log peakedness, log rms and its square.
 
     Peakedness is rms over mean absolute amplitude (Geary 1935, doi:10.2307/2332693, inverted).
+
+    Args:
+        spec: the model the epochs are conditioned for.
+        reference: whose bands are wanted; None: those that one would be fitted with.
     """
 
-    def __init__(self, spec: ModelSpec, edges_hz: Sequence[Sequence[float]]) -> None:
+    def __init__(self, spec: ModelSpec, reference: Reference | None = None) -> None:
+        own = tuple(band_edges(spec, m) for m in range(spec.n_modalities))
+        edges_hz = own if reference is None else reference.edges_hz
         self._window = windows.hann(spec.n_times, sym=False).astype(np.float32)
         frequency = fft.rfftfreq(spec.n_times, 1 / spec.sfreq)[:, None]
         self._bands = np.stack(
@@ -240,23 +243,21 @@ class _Summary:
         return np.concatenate([self.averages[..., :-2], spread[..., None]], axis=-1)
 
 
-def _summaries(subject: ScoredEpochs, spec: ModelSpec, features: _Features) -> Floats:
+def _summaries(subject: ScoredEpochs, spec: ModelSpec) -> Floats:
     """Return the summary every few minutes, (n, n_modalities, n_features); NaN before it is known.
 
     The last one is that of the end, however long the recording.
     """
     summary = _Summary(spec, _N_BANDS + 2, 1, spec.epoch_s)
     every = max(1, round(spec.normaliser_s * _EVERY / spec.epoch_s))
-    n = len(subject.epochs)
+    if subject.looks is None:
+        raise RecordingError(f"{subject.name}: expected epochs with their looks, found none")
+    n = len(subject.looks)
     found = []
-    for first in range(0, n, _BLOCK):
-        block = slice(first, first + _BLOCK)
-        usable = subject.usable[block, None]
-        seen = features(np.where(subject.usable[block, :, None], subject.epochs[block], 0.0))
-        for k in range(len(seen)):
-            summary.update(seen[k : k + 1], usable[k])
-            if (first + k + 1) % every == 0 or first + k + 1 == n:
-                found.append(np.where(summary.known[..., None], summary.value, np.nan)[0])
+    for k in range(n):
+        summary.update(subject.looks[k : k + 1], subject.usable[k : k + 1])
+        if (k + 1) % every == 0 or k + 1 == n:
+            found.append(np.where(summary.known[..., None], summary.value, np.nan)[0])
     return np.stack(found) if found else np.empty((0, spec.n_modalities, _N_BANDS + 2))
 
 

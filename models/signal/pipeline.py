@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from models.signal.chunk import Chunk, StreamDescription
 from models.signal.conditioning import Conditioner
-from models.signal.drift import Drift
+from models.signal.drift import Drift, Looks
 from models.signal.epochs import CutEpoch, EpochBuffer
 from models.signal.montage import Montage, StreamChannels
 from models.signal.quality import MISSING, OK, Quality, QualityLimits, check_unit
+from models.signal.relative import Relative
 from models.signal.state import Adaptation, PipelineState
 from models.signal.timeline import Timeline
 from models.spec import ModelSpec, Reference
@@ -34,7 +35,7 @@ class EpochBatch:
     onset: float
     """On the source's clock, s."""
     epochs: NDArray[np.float32]
-    """(n_subjects, n_modalities, n_times), conditioned."""
+    """(n_subjects, n_modalities, n_inputs), what the net is given."""
     usable: NDArray[np.bool_]
     """(n_subjects, n_modalities)."""
     reasons: NDArray[np.object_]
@@ -46,12 +47,10 @@ class EpochBatch:
     drift: NDArray[np.float64]
     """(n_subjects, n_modalities), how unlike the training animals they look; NaN where that is
     not known."""
-
-    @property
-    def microvolts(self) -> NDArray[np.float64]:
-        """The epochs before they were normalised, limited where they are, µV."""
-        level = self.after.adaptation.level[..., None]
-        return np.asarray(self.epochs * np.exp(level), np.float64)
+    looks: NDArray[np.float64]
+    """(n_subjects, n_modalities, features), what drift is measured from."""
+    microvolts: NDArray[np.float32]
+    """(n_subjects, n_modalities, n_times), filtered and no more, µV."""
 
 
 class Pipeline:
@@ -94,6 +93,9 @@ class Pipeline:
         self._timeline = Timeline(sfreq, stream.jitter_s)
         self._conditioner = Conditioner(spec, sfreq, n_subjects, hop_s)
         self._drift = Drift(spec, reference, n_subjects, hop_s) if reference is not None else None
+        self._looks = Looks(spec, reference)
+        relative = spec.relative is not None
+        self._relative = Relative(spec, n_subjects, hop_s) if relative else None
         n_in, n_channels = self._conditioner.n_in, self._conditioner.n_channels
         self._buffer = EpochBuffer(sfreq, n_in, hop_s, n_channels)
         self._quality = Quality(quality, spec.modalities, n_subjects, sfreq)
@@ -159,12 +161,16 @@ class Pipeline:
         """What was learnt of the animals so far."""
         levels = self._conditioner.state()
         drift = {} if self._drift is None else self._drift.state()
+        relative = {} if self._relative is None else self._relative.state()
         nothing = np.empty((self._absent.shape[0], self._absent.shape[1], 0))
         return Adaptation(
             level=np.asarray(levels["level"], np.float64),
             seen_s=np.asarray(levels["seen_s"], np.float64),
             averages=drift.get("averages", nothing),
             averaged_s=drift.get("seen_s", np.zeros(self._absent.shape)),
+            relative_mean=relative.get("mean", nothing),
+            relative_variance=relative.get("variance", nothing),
+            relative_s=relative.get("seen_s", np.zeros(self._absent.shape)),
         )
 
     def adapt(self, adaptation: Adaptation) -> None:
@@ -178,6 +184,14 @@ class Pipeline:
         if self._drift is not None:
             drift = {"averages": adaptation.averages, "seen_s": adaptation.averaged_s}
             self._drift.load_state(drift)
+        if self._relative is not None:
+            self._relative.load_state(
+                {
+                    "mean": adaptation.relative_mean,
+                    "variance": adaptation.relative_variance,
+                    "seen_s": adaptation.relative_s,
+                }
+            )
 
     def explain_drift(self, subject: int, modality: int) -> str:
         """Say in what a subject differs most from the training animals, for a person."""
@@ -221,21 +235,25 @@ class Pipeline:
         reasons[self._absent] = MISSING
         usable = reasons == OK
         self._check_units(cut)
-        epochs = self._conditioner.resample(cut.filtered)
-        normalised = self._conditioner.normalise(epochs, usable)
+        microvolts = self._conditioner.resample(cut.filtered)
+        normalised = self._conditioner.normalise(microvolts, usable)
+        looks = self._looks(normalised)
         drift = np.full(usable.shape, np.nan)
         if self._drift is not None:
-            drift = self._drift.update(normalised, usable)
+            drift = self._drift.update(looks, usable)
+        given = self._relative(microvolts, usable) if self._relative is not None else normalised
         return EpochBatch(
             stream=self._stream.name,
             hop=cut.hop,
             onset=cut.onset,
-            epochs=normalised,
+            epochs=given,
             usable=usable,
             reasons=reasons,
             arrived=cut.arrived,
             after=self._state(),
             drift=drift,
+            looks=looks,
+            microvolts=microvolts,
         )
 
     def _state(self) -> PipelineState:

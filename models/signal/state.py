@@ -19,6 +19,13 @@ class Adaptation:
     there are none."""
     averaged_s: NDArray[np.float64]
     """(n_subjects, n_modalities), usable signal that they were made of, s."""
+    relative_mean: NDArray[np.float64]
+    """(n_subjects, n_modalities, n_features), the animals' running features; none where the net is
+    given samples. In the population's SDs, likewise the following."""
+    relative_variance: NDArray[np.float64]
+    """(n_subjects, n_modalities, n_features)."""
+    relative_s: NDArray[np.float64]
+    """(n_subjects, n_modalities), usable signal that they were made of, s."""
 
 
 @dataclass(frozen=True, slots=True)

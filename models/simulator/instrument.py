@@ -70,16 +70,16 @@ class Instrument:
         rectified, lowpass_hz, envelope_s = _draw_emg_form(rng)
         return cls(
             eeg_gain=between(rng, 0.4, 2.5),
-            emg_gain=between(rng, 0.3, 4.0),
+            emg_gain=between(rng, 0.5, 2.0),
             eeg_lowpass=(between(rng, 15.0, 100.0), int(rng.integers(1, 7)))
             if rng.random() < 0.6
             else None,
             eeg_highpass_hz=between(rng, 0.2, 2.0) if rng.random() < 0.3 else None,
-            compression=_rarely(rng, 0.4) * rng.uniform(0.0, 0.8),
+            compression=_rarely(rng, 0.25) * rng.uniform(0.0, 0.7),
             emg_envelope_s=envelope_s,
             rectified=rectified,
             emg_lowpass_hz=lowpass_hz,
-            emg_noise=_rarely(rng, 0.5) * between(rng, 0.1, 3.0),
+            emg_noise=_rarely(rng, 0.4) * between(rng, 0.1, 2.0),
             eeg_pink=_rarely(rng, 0.08) * between(rng, 0.05, 0.5),
             eeg_in_emg=_rarely(rng, 0.08) * between(rng, 0.2, 2.0),
             eeg_hum=_rarely(rng, 0.08) * between(rng, 0.05, 1.0),

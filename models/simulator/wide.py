@@ -7,6 +7,7 @@ animals of `Animal.draw` did not. docs/simulator.md says why.
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.simulator import hypnogram
 from models.simulator.animal import Animal, between
@@ -16,9 +17,9 @@ from models.stages import MOUSE
 _DELTA = list(BANDS).index("delta")
 _NREM = MOUSE.index("NREM")
 
-_ONE_STAGE = 0.12
+_ONE_STAGE = 0.06
 """Share of recordings with a single stage."""
-_LONG_BEGIN = 0.23
+_LONG_BEGIN = 0.15
 """Share of recordings that begin with a long stretch of one stage."""
 _BEGIN_S = (60.0, 1500.0)
 
@@ -30,11 +31,11 @@ def widen(animal: Animal, rng: np.random.Generator) -> Animal:
 
 def _fainter(animal: Animal, rng: np.random.Generator) -> Animal:
     """Make what tells the stages apart fainter: the EMG of Wake from 1.15 times that of NREM up."""
-    if rng.random() < 0.6:
+    if rng.random() < 0.25:
         animal = replace(animal, emg_contrast=between(rng, 0.15, 1.8))
     if rng.random() < 0.6:
         animal = replace(animal, eeg_contrast=animal.eeg_contrast * rng.uniform(0.3, 1.0))
-    if rng.random() < 0.5:
+    if rng.random() < 0.25:
         animal = replace(animal, rest=rng.uniform(-2.2, 0.0))
     if rng.random() < 0.8:
         time_constants = tuple(between(rng, 10.0, 400.0) for _ in BANDS)
@@ -44,13 +45,15 @@ def _fainter(animal: Animal, rng: np.random.Generator) -> Animal:
 
 def _other_brain(animal: Animal, rng: np.random.Generator) -> Animal:
     """Change theta, delta and spindles."""
-    if rng.random() < 0.5:
+    if rng.random() < 0.3:
         animal = replace(
             animal,
             alert=rng.uniform(0.2, 1.3),
             alert_lean=rng.normal(0.0, 0.7),
             alert_s=between(rng, 5.0, 60.0),
         )
+    if rng.random() < 0.6:
+        animal = replace(animal, offsets=_tilted(animal.offsets, rng.normal(0.0, 0.7, len(BANDS))))
     if rng.random() < 0.25:
         animal = replace(animal, offsets=_less_delta(animal.offsets, rng.uniform(0.0, 0.8)))
     if rng.random() < 0.3:
@@ -60,6 +63,15 @@ def _other_brain(animal: Animal, rng: np.random.Generator) -> Animal:
     if rng.random() < 0.3:
         animal = replace(animal, sigma=between(rng, 0.02, 3.0))
     return animal
+
+
+def _tilted(
+    offsets: tuple[tuple[float, ...], ...], by: NDArray[np.float64]
+) -> tuple[tuple[float, ...], ...]:
+    """Add to the log power of each band, in all stages alike."""
+    table = np.array(offsets)
+    table[:, : len(by)] += by
+    return tuple(tuple(row) for row in table.tolist())
 
 
 def _less_delta(

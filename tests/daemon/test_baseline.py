@@ -60,8 +60,9 @@ def bundle(tmp_path_factory):
     for seed in range(6):
         data = noise(60, seed).astype(np.float32)
         recording = ArrayRecording.of_microvolts("noise", ("EEG1", "EMG1"), float(SFREQ), data)
-        (epochs,), (usable,) = condition(recording, stream_config(), spec)
-        animals.append(ScoredEpochs(f"m{seed}", epochs, np.zeros(len(epochs), np.int64), usable))
+        (epochs,), (usable,), (looks,) = condition(recording, stream_config(), spec)
+        stages = np.zeros(len(epochs), np.int64)
+        animals.append(ScoredEpochs(f"m{seed}", epochs, stages, usable, looks=looks))
     manifest = msgspec.structs.replace(manifest, spec=spec, reference=fit_reference(animals, spec))
     (folder / SPEC_FILE).write_bytes(msgspec.json.encode(manifest))
     return folder

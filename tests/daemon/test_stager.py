@@ -31,12 +31,13 @@ def batch(epoch, reasons, stream="a", hop_s=1.0, drift=None):
     rng = np.random.default_rng(epoch + 1000 * len(stream))
     epochs = rng.normal(size=(*reasons.shape, 512)).astype(np.float32)
     nothing = np.zeros(reasons.shape)
-    after = PipelineState(
-        0.0, epoch + 1, epoch + 1.0, 0.0, 0.0, Adaptation(nothing, nothing, nothing, nothing)
-    )
+    learnt = Adaptation(*(nothing for _ in Adaptation.__slots__))
+    after = PipelineState(0.0, epoch + 1, epoch + 1.0, 0.0, 0.0, learnt)
     drift = np.full(reasons.shape, np.nan) if drift is None else np.array(drift)
     onset, usable = epoch * hop_s, reasons == "ok"
-    return EpochBatch(stream, epoch, onset, epochs, usable, reasons, float(epoch), after, drift)
+    return EpochBatch(
+        stream, epoch, onset, epochs, usable, reasons, float(epoch), after, drift, nothing, epochs
+    )
 
 
 GOOD = [["ok", "ok"]]

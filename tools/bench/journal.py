@@ -98,7 +98,10 @@ def _compose(
     ]
     shape = (n_subjects, spec.n_modalities)
     levels = np.full(shape, 3.21)
-    learnt = Adaptation(levels, levels, np.full((*shape, 11), 3.21), levels)
+    features = np.full((*shape, 13), 3.21)
+    learnt = Adaptation(
+        levels, levels, np.full((*shape, 11), 3.21), levels, features, features, levels
+    )
     state = PipelineState(1e5 + 0.123, tick + 1, 1e5 + tick, 1e-9, 0.0, learnt)
     arrays = {
         "tokens": np.random.default_rng(tick).random((n_subjects, *spec.token_shape), np.float32),

@@ -24,6 +24,9 @@ LEARNT = Adaptation(
     seen_s=np.array([[3.0, 4.0]]),
     averages=np.arange(22.0).reshape(1, 2, 11),
     averaged_s=np.array([[5.0, 6.0]]),
+    relative_mean=np.arange(26.0).reshape(1, 2, 13),
+    relative_variance=np.arange(26.0).reshape(1, 2, 13) + 0.5,
+    relative_s=np.array([[7.0, 8.0]]),
 )
 STATE = PipelineState(100.0, 50, 150.1, 1e-7, 2.0, LEARNT)
 BEFORE = decode_state(encode_state("mark", 512.0, 10, Clocks(0.25, 1e9), 1.0, STATE))
@@ -56,7 +59,7 @@ def test_within_the_span_of_the_window_it_goes_on_in_the_same_grid(away_s):
     assert found.reason == f"resumed warm: {max(away_s, 0.0):.1f} s are missing"
     for name in ("origin", "next_hop", "drift", "clock_shift"):
         assert getattr(found.state, name) == getattr(STATE, name)
-    for name in ("level", "seen_s", "averages", "averaged_s"):
+    for name in LEARNT.__slots__:
         np.testing.assert_array_equal(getattr(found.state.adaptation, name), getattr(LEARNT, name))
 
 

@@ -102,7 +102,7 @@ def test_subjects_are_what_training_on_the_same_samples_would_see(tmp_path):
     assert np.array_equal(subject.stages, to_indices(truth.hypnograms[0], MOUSE))
     assert subject.usable.all()
     exact = ArrayRecording.of_microvolts("m", truth.ch_names, truth.sfreq, truth.data)
-    (expected,), _ = condition(exact, stream_config(), SPEC)
+    (expected,), *_ = condition(exact, stream_config(), SPEC)
     assert subject.epochs.shape == expected.shape == (SECONDS, 2, 512)
     assert np.median(np.abs(subject.epochs - expected)) < 2e-3  # the EDF has 16 bits
 

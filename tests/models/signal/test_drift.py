@@ -30,9 +30,10 @@ def signals(seed):
 
 def subject(data, name="m", usable=True):
     recording = ArrayRecording.of_microvolts(name, ("EEG1", "EMG1"), SFREQ, data.astype(np.float32))
-    (epochs,), _ = condition(recording, stream_config(), SPEC)
+    (epochs,), _, (looks,) = condition(recording, stream_config(), SPEC)
     shape = epochs.shape[:2]
-    return ScoredEpochs(name, epochs, np.zeros(shape[0], np.int64), np.full(shape, usable))
+    stages = np.zeros(shape[0], np.int64)
+    return ScoredEpochs(name, epochs, stages, np.full(shape, usable), looks=looks)
 
 
 def measure(data, reference):
@@ -40,7 +41,7 @@ def measure(data, reference):
     drift = Drift(SPEC, reference, 1)
     found = subject(data)
     return np.concatenate(
-        [drift.update(e[None], u[None]) for e, u in zip(found.epochs, found.usable, strict=True)]
+        [drift.update(e[None], u[None]) for e, u in zip(found.looks, found.usable, strict=True)]
     )
 
 
@@ -102,24 +103,24 @@ def test_what_no_mouse_looks_like_passes_the_limit(change, mouse, reference):
 
 def test_it_says_in_what_an_animal_differs(mouse, reference):
     drift = Drift(SPEC, reference, 2)
-    for epoch in subject(line_noise(mouse)).epochs:
-        drift.update(np.stack([epoch, epoch]), np.ones((2, 2), bool))
+    for looks in subject(line_noise(mouse)).looks:
+        drift.update(np.stack([looks, looks]), np.ones((2, 2), bool))
     found = dict(part.split(": ") for part in drift.explain(1, 0).split(", "))
     assert float(found["power at 31.6 to 56.2 Hz"].removesuffix(" SD")) > 2
 
 
 def test_unusable_epochs_change_nothing(mouse, reference):
     drift = Drift(SPEC, reference, 1)
-    epochs = subject(mouse).epochs
+    looks = subject(mouse).looks
     usable = np.ones((1, 2), bool)
-    for epoch in epochs[:200]:
-        before = drift.update(epoch[None], usable)
-    after = drift.update(np.full_like(epochs[:1], np.nan), np.array([[False, False]]))
+    for each in looks[:200]:
+        before = drift.update(each[None], usable)
+    after = drift.update(looks[200:201], np.array([[False, False]]))
     np.testing.assert_array_equal(after, before)
 
 
 def test_subjects_are_measured_each_for_itself(mouse, reference):
-    first, second = subject(mouse).epochs, subject(signals(101)).epochs
+    first, second = subject(mouse).looks, subject(signals(101)).looks
     both = Drift(SPEC, reference, 2)
     for a, b in zip(first, second, strict=True):
         found = both.update(np.stack([a, b]), np.ones((2, 2), bool))
@@ -127,14 +128,14 @@ def test_subjects_are_measured_each_for_itself(mouse, reference):
 
 
 def test_it_goes_on_from_its_state(mouse, reference):
-    epochs, usable = subject(mouse).epochs, np.ones((1, 2), bool)
+    looks, usable = subject(mouse).looks, np.ones((1, 2), bool)
     whole, first, second = (Drift(SPEC, reference, 1) for _ in range(3))
-    for epoch in epochs[:180]:
-        whole.update(epoch[None], usable)
-        first.update(epoch[None], usable)
+    for each in looks[:180]:
+        whole.update(each[None], usable)
+        first.update(each[None], usable)
     second.load_state(first.state())
-    for epoch in epochs[180:]:
-        found = second.update(epoch[None], usable), whole.update(epoch[None], usable)
+    for each in looks[180:]:
+        found = second.update(each[None], usable), whole.update(each[None], usable)
         np.testing.assert_array_equal(*found)
     with pytest.raises(SpecError, match="expected shape"):
         Drift(SPEC, reference, 2).load_state(first.state())

@@ -77,7 +77,7 @@ def prepare_live(spec: ModelSpec) -> Prepare:
     def prepare(recording: Recording) -> NDArray[np.float32]:
         subjects = guess_subjects(recording.ch_names, spec.modalities)
         stream = StreamChannels(name="mouse", subjects=subjects)
-        epochs: NDArray[np.float32] = condition(recording, stream, spec)[0][0]
+        epochs: NDArray[np.float32] = condition(recording, stream, spec).epochs[0]
         return epochs
 
     return prepare
