@@ -33,6 +33,7 @@ from models.spec import (
     STEP_FILE,
     WEIGHTS_FILE,
     BundleManifest,
+    Grammar,
     ModelSpec,
     Reference,
 )
@@ -93,6 +94,7 @@ def export_bundle(
     full: bool = True,
     reference: Reference | None = None,
     temperatures: Mapping[str, float] = MappingProxyType({}),
+    grammar: Grammar | None = None,
 ) -> None:
     """Write the bundle `out_dir`, whole or not at all; one that is there is replaced.
 
@@ -107,6 +109,7 @@ def export_bundle(
         full: also write the full-window graph.
         reference: what the animals look like that it was trained on (`models.signal.drift`).
         temperatures: what `models.training.calibration.fold_temperatures` has put into the model.
+        grammar: what the stages are taken from beside the model's answers (`models.grammar`).
     """
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=f".{out_dir.name}-") as scratch:
@@ -124,6 +127,7 @@ def export_bundle(
             provenance=dict(provenance),
             reference=reference,
             temperatures=dict(temperatures),
+            grammar=grammar,
         )
         (folder / SPEC_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
         if out_dir.exists():

@@ -21,7 +21,7 @@ from models.recordings.lab import LabRecording
 from models.recordings.open import Recording
 from models.recordings.scores import Tally, tally
 from models.signal.montage import StreamChannels, SubjectChannels
-from models.spec import ModelSpec
+from models.spec import Grammar, ModelSpec
 from models.stages import UNSCORED, to_indices
 from tools.score.aggregate import aggregate, check_epoch, hypnodensity
 from tools.score.offline import stage_recording
@@ -152,7 +152,7 @@ def evaluate_recordings(
         with open_engine(bundle, engine, n_rows=len(lab.stream.subjects)) as running:
             evaluated.engine = running.description
             for without in withheld:
-                nights = _stage(lab, recording, running, without, advance)
+                nights = _stage(lab, recording, running, bundle.manifest.grammar, without, advance)
                 _count(evaluated.counts, lab, nights, without, bundle.spec, lengths)
     return evaluated
 
@@ -177,6 +177,7 @@ def _stage(
     lab: LabRecording,
     recording: Recording,
     engine: Engine,
+    grammar: Grammar | None,
     without: tuple[str, ...],
     advance: Advance,
 ) -> Mapping[tuple[str, Kind], list[Estimate]]:
@@ -186,7 +187,7 @@ def _stage(
         engine.clear_context(row)
     nights: dict[tuple[str, Kind], list[Estimate]] = defaultdict(list)
     before = 0
-    for n_read, estimates in stage_recording(recording, stream, engine):
+    for n_read, estimates in stage_recording(recording, stream, engine, grammar=grammar):
         for estimate in estimates:
             nights[estimate.subject, estimate.kind].append(estimate)
         advance((n_read - before) / recording.sfreq)
