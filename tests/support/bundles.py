@@ -8,7 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from models.spec import Band, ModelSpec
+import msgspec
+
+from models.grammar import mouse_transitions
+from models.spec import SPEC_FILE, Band, BundleManifest, Grammar, ModelSpec
 from models.stages import MOUSE
 from tests.support.paths import ROOT
 
@@ -74,6 +77,23 @@ def make_bundle(folder: Path, n_context: int = 16, **architecture: int) -> Path:
     """
     bundle = folder / f"bundle-{n_context}"
     return shutil.copytree(_make_once(n_context, tuple(sorted(architecture.items()))), bundle)
+
+
+def mouse_grammar(beta_live: float = 0.4, beta_final: float = 0.3) -> Grammar:
+    """Return the grammar that `hypnod train` would put into a bundle, with these powers."""
+    counted = mouse_transitions()
+    return Grammar(
+        source=counted.source, rates=counted.rates, beta_live=beta_live, beta_final=beta_final
+    )
+
+
+def with_grammar(bundle: Path) -> Path:
+    """Give a bundle a grammar, and return where it is."""
+    path = bundle / SPEC_FILE
+    manifest = msgspec.json.decode(path.read_bytes(), type=BundleManifest)
+    changed = msgspec.structs.replace(manifest, grammar=mouse_grammar())
+    path.write_bytes(msgspec.json.encode(changed))
+    return bundle
 
 
 @cache
