@@ -21,7 +21,7 @@ from models.base import Model
 from models.grammar import mouse_transitions
 from models.recordings import scores
 from models.scored_epochs import ScoredEpochs
-from models.spec import Grammar
+from models.spec import Grammar, ModelSpec
 from models.stages import UNSCORED
 from models.training.dataset import draw_masks
 from models.training.evaluate import (
@@ -133,19 +133,18 @@ def fit_grammar(model: Model, subjects: Sequence[ScoredEpochs], lag: int) -> Gra
         return None
     grammar = Grammar(source=counted.source, rates=counted.rates, beta_live=1.0, beta_final=1.0)
     read = [read_all(model, s.epochs, s.usable)[:, :, -1 - lag :].copy() for s in subjects]
-    live, final = (_fit_beta(model, subjects, read, each, grammar) for each in (0, lag))
+    live, final = (_fit_beta(model.spec, subjects, read, each, grammar) for each in (0, lag))
     return msgspec.structs.replace(grammar, beta_live=live, beta_final=final)
 
 
 def _fit_beta(
-    model: Model,
+    spec: ModelSpec,
     subjects: Sequence[ScoredEpochs],
     read: Sequence[NDArray[np.float32]],
     lag: int,
     grammar: Grammar,
 ) -> float:
     """Return the best power of what the mixed pathway, or what is there of it, says at a lag."""
-    spec = model.spec
     said = [
         evidence(spec, each, s.usable, lag)[:, 0] for each, s in zip(read, subjects, strict=True)
     ]
