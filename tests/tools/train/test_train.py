@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from rich.console import Console
@@ -16,8 +17,9 @@ from engines.onnxruntime import OnnxRuntimeEngine
 from models.errors import HypnodError, RecordingError, SpecError
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.writers import write_csv
-from models.spec import WEIGHTS_FILE
+from models.spec import WEIGHTS_FILE, Grammar
 from models.stages import MOUSE
+from models.training.calibration import BETAS
 from models.training.splits import split_subjects
 from tests.support.bundles import TINY, make_bundle
 from tests.support.training import train_options, write_mice
@@ -66,6 +68,8 @@ def test_a_lab_trains_tests_on_each_animal_and_gets_a_bundle(
     }
     bundle = open_bundle(out)
     assert bundle.manifest.temperatures == report["temperatures"]
+    assert bundle.manifest.grammar == msgspec.convert(report["grammar"], Grammar)
+    assert {report["grammar"][f"beta_{kind}"] for kind in ("live", "final")} <= {*BETAS}
     assert bundle.spec == open_bundle(start).spec
     assert bundle.manifest.reference is None  # two minutes are too short
     assert "no drift measure" in done.stderr
