@@ -19,7 +19,7 @@ _MOST_BETA = 10.0
 Hyperparameter = bool | int | float | str
 LearntAs = Literal["trained", "stopped on"]
 """What a recording was for: its epochs were trained on, or they decided when to stop, which weights
-are best, and the temperatures."""
+are best, the temperatures and the grammar's powers."""
 
 
 class Band(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,5 +1,6 @@
 """`hypnod train` on real EDF files, from the command line to a bundle that stages."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ from models.spec import WEIGHTS_FILE, Grammar
 from models.stages import MOUSE
 from models.training.calibration import BETAS
 from models.training.splits import split_subjects
-from tests.support.bundles import TINY, make_bundle
+from tests.support.bundles import TINY, change_manifest, make_bundle
 from tests.support.training import train_options, write_mice
 from tools.cli import app
 from tools.train.training import run
@@ -75,6 +76,23 @@ def test_a_lab_trains_tests_on_each_animal_and_gets_a_bundle(
     assert "no drift measure" in done.stderr
     with OnnxRuntimeEngine(bundle, n_rows=1) as engine:
         engine.step(np.zeros((1, 2, 512), np.float32), np.array([0]), np.ones((1, 2), bool))
+
+
+def test_the_bundle_says_which_files_it_learnt_from_by_their_content(
+    lab: Path, start: Path, tmp_path: Path
+) -> None:
+    before = shutil.copytree(start, tmp_path / "before")
+    former = {"0" * 64: "trained", "1" * 64: "stopped on"}
+    change_manifest(before, learnt_from=former)
+    report = run(train_options(lab, before, tmp_path / "ours", passes=1), Console(quiet=True))
+    assert report is not None
+    expected = dict(former)
+    for part, what in (("training", "trained"), ("validation", "stopped on")):
+        for name in report.split[part]:
+            for path in (lab / name).glob("*.edf"):
+                expected[hashlib.sha256(path.read_bytes()).hexdigest()] = what
+    assert report.split["test"]
+    assert open_bundle(tmp_path / "ours").manifest.learnt_from == expected
 
 
 def test_the_test_subject_decides_nothing(lab: Path, start: Path, tmp_path: Path) -> None:
