@@ -4,16 +4,16 @@ import csv
 import json
 import signal
 import subprocess
-import sys
 import uuid
 
 import numpy as np
 import pytest
 
+import hypnod
 from daemon.messages import StageMessage
 from engines.bundle import open_bundle
 from tests.rigs.daemon import Daemon, Listener
-from tests.rigs.lsl import ROOT, Source
+from tests.rigs.lsl import Source
 
 FINAL_LAG = 4
 STREAM = """
@@ -24,9 +24,9 @@ subjects = [{{ name = "m1", channels = {{ eeg = "EEG", emg = "EMG" }} }}]
 """
 
 
-def hypnod(*arguments):
-    command = [sys.executable, "-c", "from tools.cli import main; main()", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+def start(*arguments):
+    command = hypnod.command(*map(str, arguments))
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def scored(shared_data, tmp_path_factory):
     """Stage the recording offline; return every row of the table, by kind and epoch."""
     recording = shared_data / "mouse_raw" / "mouse_eeg_emg_29min.edf"
     table = tmp_path_factory.mktemp("score") / "stages.csv"
-    process = hypnod("score", recording, "--csv", table, "--json")
+    process = start("score", recording, "--csv", table, "--json")
     summary, _ = process.communicate()
     assert process.returncode == 0
     with table.open(newline="", encoding="utf-8") as lines:
@@ -51,7 +51,7 @@ def test_live_and_offline_are_the_same(scored, tmp_path):
         daemon.listen()
         with Listener(daemon.endpoint, "stage.m1.") as subscriber:
             daemon.event("ready")
-            replay = hypnod("replay", recording, "--name", name, "--speed", "max", "--quiet")
+            replay = start("replay", recording, "--name", name, "--speed", "max", "--quiet")
             subscriber.until(lambda m: (m.kind, m.epoch) == ("live", n_epochs - 1))
             daemon.signal(signal.SIGTERM)
             subscriber.until(lambda m: (m.kind, m.epoch) == ("final", n_epochs - 1))
