@@ -15,7 +15,7 @@ import hypnod
 from daemon.config import parse_config
 from daemon.messages import Heartbeat
 from daemon.sockets.keys import ClientKeys, write_pair
-from tests.rigs.daemon import TIMEOUT_S, Daemon, write_config
+from tests.rigs.daemon import TIMEOUT_S, Daemon, one_stream, write_config
 from tests.rigs.lsl import ROOT
 from tools.client.catchup import CatchUpClient, NoAnswerError
 from tools.client.subscriber import Subscriber
@@ -24,12 +24,7 @@ from tools.daemon_process import start_daemon
 
 @pytest.fixture
 def stream():
-    return f"""
-[[streams]]
-name = "cage"
-match = {{ name = "absent-{uuid.uuid4().hex}" }}
-subjects = [{{ name = "m1", channels = {{ eeg = "EEG", emg = "EMG" }} }}]
-"""
+    return one_stream(f"absent-{uuid.uuid4().hex}")
 
 
 @pytest.fixture
