@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
@@ -13,6 +12,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+import hypnod
 from engines.bundle import open_bundle
 from engines.onnxruntime import OnnxRuntimeEngine
 from models.errors import HypnodError, RecordingError, SpecError
@@ -48,14 +48,10 @@ def test_a_lab_trains_tests_on_each_animal_and_gets_a_bundle(
     lab: Path, start: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "ours"
-    command = [sys.executable, "-c", "from tools.cli import main; main()", "train", lab]
     options = ["--out", out, "--from-bundle", start, "--passes", "2", "--device", "cpu"]
-    done = subprocess.run(
-        [*command, *options, "--leave-one-subject-out", "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    options += ["--leave-one-subject-out", "--json"]
+    command = hypnod.command("train", str(lab), *map(str, options))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert json.loads((tmp_path / "ours-report.json").read_text()) == report
