@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from daemon.config import Config
 from daemon.journal.reader import Session
@@ -36,8 +38,7 @@ class Composer:
     def stage(self, estimate: Estimate, onset: float) -> StageMessage:
         """Compose the message of an estimate whose onset on this machine's LSL clock is given."""
         now, wall, spec, run = self._clock(), time.time(), self._spec, self._engine.run
-        found = estimate.probabilities
-        probabilities = {} if found is None else dict(zip(spec.stages, found.tolist(), strict=True))
+        probabilities = self._by_stage(estimate.probabilities)
         return StageMessage(
             session=run.id,
             subject=estimate.subject,
@@ -51,6 +52,7 @@ class Composer:
             hop_s=spec.epoch_s / self._hops_per_epoch,
             stage=estimate.stage,
             probabilities=probabilities,
+            evidence=self._by_stage(estimate.evidence),
             confidence=max(probabilities.values(), default=0.0),
             pathway=estimate.pathway,
             validity=dict(estimate.validity),
@@ -66,6 +68,17 @@ class Composer:
             config=run.config_hash,
         )
 
+    def read_again(self, live: StageMessage, final: Estimate) -> StageMessage:
+        """Put what a later reading of the same epoch said into a message of a former run."""
+        probabilities = self._by_stage(final.probabilities)
+        return msgspec.structs.replace(
+            live,
+            stage=final.stage,
+            probabilities=probabilities,
+            evidence=self._by_stage(final.evidence),
+            confidence=max(probabilities.values(), default=0.0),
+        )
+
     def last_word(self, live: StageMessage) -> StageMessage:
         """Make the final message of a live one of a former run that will not be read again.
 
@@ -79,6 +92,9 @@ class Composer:
             age_s=None,
             published_utc=iso(time.time(), "microseconds"),
         )
+
+    def _by_stage(self, found: NDArray[np.float32] | None) -> dict[str, float]:
+        return {} if found is None else dict(zip(self._spec.stages, found.tolist(), strict=True))
 
     def heartbeat(
         self, uptime_s: float, states: Mapping[str, str], newest: Mapping[str, int]

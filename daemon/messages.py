@@ -93,7 +93,12 @@ class StageMessage(Published, frozen=True, kw_only=True):
     """A stage of the model's set, or ART (signal there, but an artefact), or UNKNOWN (no usable
     signal)."""
     probabilities: dict[str, float]
-    """Probability of each stage; empty where the stage is ART or UNKNOWN."""
+    """Probability of each stage, which the stage is the highest of: the evidence, weighed against
+    which stage follows which, and how often, in scored animals (the bundle's grammar). Where the
+    bundle has none, they are the evidence. Empty where the stage is ART or UNKNOWN."""
+    evidence: dict[str, float] = {}
+    """The net's own probability of each stage, of this epoch's context window alone; empty where
+    the stage is ART or UNKNOWN."""
     confidence: float
     """The highest of the probabilities; 0 where there is none."""
     pathway: str | None

@@ -196,7 +196,8 @@ class Service:
                 hops_per_epoch=hops_per_epoch(config.staging.hop_s, self._bundle.spec),
             )
         )
-        self._stager = Stager(engine, subjects, config.staging)
+        grammar = self._bundle.manifest.grammar
+        self._stager = Stager(engine, subjects, config.staging, grammar)
         engine.warm_up()
         self._engine = EngineWatch(
             engine, self._bundle, run, self._journal, self._metrics, self._states

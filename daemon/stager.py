@@ -3,7 +3,8 @@
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, product
+from itertools import groupby, islice, product
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,13 @@ from daemon.messages import Kind
 from engines.base import Engine
 from engines.errors import EngineError
 from models.errors import ConfigError
+from models.grammar import Filter
 from models.signal.pipeline import EpochBatch
 from models.signal.quality import NO_SIGNAL, OK
-from models.spec import MIXED, ModelSpec
+from models.spec import MIXED, Grammar, ModelSpec
 from models.stages import ART, UNKNOWN
+
+_KINDS = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,9 @@ class Estimate:
     stage: str
     """A stage, ART or UNKNOWN."""
     probabilities: NDArray[np.float32] | None
-    """(n_stages,); None where the stage is ART or UNKNOWN."""
+    """(n_stages,), of the evidence and the grammar; None where the stage is ART or UNKNOWN."""
+    evidence: NDArray[np.float32] | None
+    """(n_stages,), the net's own probabilities; None where the stage is ART or UNKNOWN."""
     pathway: str | None
     """What was read; None where the stage is ART or UNKNOWN."""
     validity: Mapping[str, str]
@@ -67,13 +73,18 @@ class Stager:
         engine: with as many rows as there are subjects.
         subjects: names of the subjects by stream, in the streams' order of channels.
         staging: hop and lag of the final reading.
+        grammar: of the bundle; None: the evidence is taken as it is.
 
     Raises:
         ConfigError: the final lag does not fit the context window.
     """
 
     def __init__(
-        self, engine: Engine, subjects: Mapping[str, Sequence[str]], staging: StagingConfig
+        self,
+        engine: Engine,
+        subjects: Mapping[str, Sequence[str]],
+        staging: StagingConfig,
+        grammar: Grammar | None = None,
     ) -> None:
         self._engine = engine
         self._spec = engine.spec
@@ -93,6 +104,12 @@ class Stager:
                 _Row(n + i, name, deque(), deque(maxlen=self.hops_per_epoch))
                 for i, name in enumerate(names)
             ]
+        self._filter = (
+            None if grammar is None else Filter(grammar, self._spec.epoch_s, self.hops_per_epoch)
+        )
+        # (n_rows, n_kinds, n_stages), after each kind's last epoch
+        self._beliefs = np.zeros((engine.n_rows, len(_KINDS), len(self._spec.stages)))
+        self._believe_nothing(np.arange(engine.n_rows))
 
     def stage(self, batches: Sequence[EpochBatch]) -> list[Estimate]:
         """Stage ready epochs; return the live estimates and the final ones now due.
@@ -110,28 +127,47 @@ class Stager:
 
     def flush(self) -> list[Estimate]:
         """Return the final estimates still due, read with what context there is."""
-        estimates = []
-        for row in (row for rows in self._rows.values() for row in rows):
-            while row.pending:
-                age = len(row.pending) - 1
-                reading = row.readings[-1 - age % self.hops_per_epoch]
-                estimates.append(self._read(row.pending.popleft(), "final", reading, age))
-        return estimates
+        return [e for rows in self._rows.values() for row in rows for e in self._flush(row)]
+
+    def last_words(
+        self,
+        stream: str,
+        slots: Mapping[int, Mapping[str, NDArray[np.generic]]],
+        due: Sequence[Estimate],
+    ) -> list[Estimate]:
+        """Return the final estimates still due of a former run whose stream does not go on.
+
+        Args:
+            stream: as named in the config; nothing of it was staged yet.
+            slots: as for `recall`.
+            due: likewise.
+
+        Raises:
+            EngineError: they were read from no probabilities.
+        """
+        self._remember(stream, slots, due)
+        rows = self._rows[stream]
+        finals = [e for row in rows for e in self._flush(row)]
+        for row in rows:
+            row.readings.clear()
+        self._believe_nothing(_numbers(rows))
+        return finals
 
     def slots_filled(self, stream: str) -> list[int]:
         """Count the usable epochs in the context window of each subject of a stream."""
-        rows = np.array([row.number for row in self._rows[stream]], dtype=np.intp)
-        return [int(n) for n in self._engine.slots_filled(rows)]
+        return [int(n) for n in self._engine.slots_filled(_numbers(self._rows[stream]))]
 
     def newest(self, stream: str) -> dict[str, NDArray[np.generic]]:
         """Return what the last epoch of a stream left here; see `recall`.
 
         Returns:
-            What the engine calls its `newest`, of the stream's rows, and `reading`
-            (n_subjects, n_pathways, final_lag + 1, n_stages): what the estimates due are read from.
+            What the engine calls its `newest`, of the stream's rows; `reading`
+            (n_subjects, n_pathways, final_lag + 1, n_stages), what the estimates due are read
+            from; and with a grammar `belief` (n_subjects, n_kinds, n_stages), where it stands.
         """
         rows = self._rows[stream]
-        newest = self._engine.newest(np.array([row.number for row in rows], dtype=np.intp))
+        numbers = _numbers(rows)
+        newest = self._engine.newest(numbers)
         n_read = self._lag // self.hops_per_epoch + 1
         readings = np.full(
             (len(rows), len(self._spec.pathways), n_read, len(self._spec.stages)),
@@ -141,7 +177,8 @@ class Stager:
         for reading, row in zip(readings, rows, strict=True):
             last = row.readings[-1][:, -n_read:]
             reading[: len(last)] = last
-        return {**newest, "reading": readings}
+        belief = {} if self._filter is None else {"belief": self._beliefs[numbers]}
+        return {**newest, **belief, "reading": readings}
 
     def recall(
         self,
@@ -159,40 +196,66 @@ class Stager:
         Raises:
             EngineError: the arrays do not fit.
         """
+        self._remember(stream, slots, due)
         for i, row in enumerate(self._rows[stream]):
             empty = self._engine.save_context(row.number).items()
             context = {name: np.zeros_like(array) for name, array in empty}
             for ago, (name, array) in product(slots, context.items()):
                 array[-ago] = slots[ago][name][i]
             self._engine.load_context(row.number, context)
+
+    def _remember(
+        self,
+        stream: str,
+        slots: Mapping[int, Mapping[str, NDArray[np.generic]]],
+        due: Sequence[Estimate],
+    ) -> None:
+        """Put back all but the engine's part."""
+        rows = self._rows[stream]
+        agos = [ago for ago in range(self.hops_per_epoch, 0, -1) if ago in slots]
+        for i, row in enumerate(rows):
             row.pending = deque(e for e in due if e.subject == row.subject)
-            agos = [ago for ago in range(self.hops_per_epoch, 0, -1) if ago in slots]
             readings = (np.asarray(slots[ago]["reading"][i], np.float32) for ago in agos)
             row.readings = deque(readings, maxlen=self.hops_per_epoch)
+        if self._filter is not None and 1 in slots:
+            self._beliefs[_numbers(rows)] = slots[1]["belief"]
 
     def _stage_round(self, batches: Sequence[EpochBatch]) -> list[Estimate]:
         """One engine call: at most one epoch of each stream."""
         rows = [row for batch in batches for row in self._rows[batch.stream]]
-        numbers = np.array([row.number for row in rows], dtype=np.intp)
+        numbers = _numbers(rows)
         usable = np.concatenate([batch.usable for batch in batches])
         for row, estimate in zip(rows, self._unread(batches), strict=True):
             row.pending.append(estimate)
-        probabilities = self._engine.step(
+        readings = self._engine.step(
             np.concatenate([batch.epochs for batch in batches]),
             numbers,
             usable,
             unimodal=any(e.pathway not in (None, MIXED) for row in rows for e in row.pending),
         )
-        filled = self._engine.slots_filled(numbers)
-        estimates = []
-        for row, reading, n in zip(rows, probabilities, filled, strict=True):
+        filled = self._engine.slots_filled(numbers).tolist()
+        for row, reading, n in zip(rows, readings, filled, strict=True):
             row.readings.append(reading)
-            row.pending[-1] = replace(row.pending[-1], slots_filled=int(n))
-            estimates.append(self._read(row.pending[-1], "live", reading, age=0))
-            if len(row.pending) > self._lag:
-                due = replace(row.pending.popleft(), slots_filled=int(n))
-                estimates.append(self._read(due, "final", reading, age=self._lag))
+            row.pending[-1] = replace(row.pending[-1], slots_filled=n)
+        newest = [[row.pending[-1]] for row in rows]
+        estimates = self._read("live", numbers, newest, readings)
+        due = [i for i, row in enumerate(rows) if len(row.pending) > self._lag]
+        if due:
+            late = [list(islice(rows[i].pending, 0, None, self.hops_per_epoch)) for i in due]
+            finals = self._read("final", numbers[due], late, readings[due])
+            for i, final in zip(due, finals, strict=True):
+                rows[i].pending.popleft()
+                estimates.append(replace(final, slots_filled=filled[i]))
         return estimates
+
+    def _flush(self, row: _Row) -> Iterator[Estimate]:
+        """Yield a subject's final estimates still due."""
+        while row.pending:
+            late = list(islice(row.pending, 0, None, self.hops_per_epoch))
+            age = len(row.pending) - 1
+            reading = row.readings[-1 - age % self.hops_per_epoch]
+            yield from self._read("final", np.array([row.number]), [late], reading[None])
+            row.pending.popleft()
 
     def _unread(self, batches: Sequence[EpochBatch]) -> Iterator[Estimate]:
         """Yield what is known of each subject's epoch before the engine reads it."""
@@ -212,6 +275,7 @@ class Stager:
                     onset=batch.onset,
                     stage=UNKNOWN if dead else ART,
                     probabilities=None,
+                    evidence=None,
                     pathway=None if lost else self._spec.pathways[pathway],
                     validity=validity,
                     reason=", ".join(bad) if lost else None,
@@ -221,20 +285,69 @@ class Stager:
                 )
 
     def _read(
-        self, estimate: Estimate, kind: Kind, reading: NDArray[np.float32], age: int
-    ) -> Estimate:
-        """Complete an estimate from the slot that its epoch has now, `age` hops after it."""
-        if estimate.pathway is None:
-            return replace(estimate, kind=kind)
-        pathway = self._spec.pathways.index(estimate.pathway)
-        probabilities = reading[pathway, -1 - age // self.hops_per_epoch]
-        if not np.isfinite(probabilities).all():
-            raise EngineError(
-                f"{estimate.subject}, hop {estimate.hop}: expected a probability of each stage "
-                f"from {self._engine.description}, found {probabilities.tolist()}"
+        self,
+        kind: Kind,
+        numbers: NDArray[np.intp],
+        epochs: Sequence[Sequence[Estimate]],
+        readings: NDArray[np.float32],
+    ) -> list[Estimate]:
+        """Complete the first estimate of each row, from it and those an epoch length apart after.
+
+        Args:
+            kind: of the estimates.
+            numbers: (n,) of the rows.
+            epochs: of each row as many, the last one that of the newest slot.
+            readings: (n, n_pathways, n_context, n_stages).
+        """
+        evidence = self._evidence(epochs, readings)
+        probabilities = evidence[:, 0]
+        if self._filter is not None:
+            where = (numbers, _KINDS.index(kind))
+            before = self._beliefs[where]
+            if kind == "live":
+                self._beliefs[where] = found = self._filter.live(before, evidence[:, 0])
+            else:
+                self._beliefs[where], found = self._filter.final(before, evidence)
+            probabilities = found.astype(np.float32)
+        stages = probabilities.argmax(axis=-1).tolist()
+        firsts = (each[0] for each in epochs)
+        return [
+            replace(first, kind=kind)
+            if first.pathway is None
+            else replace(
+                first,
+                kind=kind,
+                stage=self._spec.stages[stage],
+                probabilities=probabilities[i],
+                evidence=evidence[i, 0],
             )
-        stage = self._spec.stages[int(np.argmax(probabilities))]
-        return replace(estimate, kind=kind, stage=stage, probabilities=probabilities)
+            for i, (first, stage) in enumerate(zip(firsts, stages, strict=True))
+        ]
+
+    def _evidence(
+        self, epochs: Sequence[Sequence[Estimate]], readings: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return what the net says of epochs (n, n_slots, n_stages), NaN where it reads nothing."""
+        index = {pathway: p for p, pathway in enumerate(self._spec.pathways)} | {None: -1}
+        pathways = np.array([[index[e.pathway] for e in each] for each in epochs], np.intp)
+        rows, slots = np.indices(pathways.shape)
+        known = pathways >= 0
+        where = (rows, np.where(known, pathways, 0), slots - pathways.shape[1])
+        evidence = np.asarray(readings[where])
+        evidence[~known] = np.nan
+        bad = np.argwhere(known & ~np.isfinite(evidence).all(axis=-1))
+        if len(bad):
+            epoch, found = epochs[bad[0, 0]][bad[0, 1]], evidence[*bad[0]].tolist()
+            raise EngineError(
+                f"{epoch.subject}, hop {epoch.hop}: expected a probability of each stage "
+                f"from {self._engine.description}, found {found}"
+            )
+        return evidence
+
+    def _believe_nothing(self, numbers: NDArray[np.intp]) -> None:
+        """Let the grammar begin anew in some rows."""
+        if self._filter is not None:
+            self._beliefs[numbers] = self._filter.start
 
 
 def hops_per_epoch(hop_s: float | None, spec: ModelSpec) -> int:
@@ -250,6 +363,10 @@ def hops_per_epoch(hop_s: float | None, spec: ModelSpec) -> int:
             f"found {hop_s:g} s"
         )
     return hops
+
+
+def _numbers(rows: Sequence[_Row]) -> NDArray[np.intp]:
+    return np.array([row.number for row in rows], dtype=np.intp)
 
 
 def _rounds(batches: Sequence[EpochBatch]) -> Iterator[list[EpochBatch]]:

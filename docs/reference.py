@@ -70,6 +70,10 @@ With its dot `stage.m1.` gives m1 and nobody else, since no name has a dot in it
 `stage.<subject>.final` when its right-hand context has arrived. Closed loop acts on live, the
 record keeps final; do not mix them.
 
+**Probabilities or evidence.** `evidence` is what the net itself says of an epoch. `probabilities`
+weigh it against which stage follows which, and how often, in scored animals (models/grammar.py);
+`stage` is their highest. A bundle without such a grammar publishes its evidence as both.
+
 **How old it is.** `age_s` is how long ago the epoch ended when its message was composed, right
 before it was journalled and sent. A closed loop that must act within some seconds of the signal
 compares it, and does what is safe where it is larger.
@@ -105,6 +109,7 @@ _EXAMPLE = StageMessage(
     hop_s=1.0,
     stage="NREM",
     probabilities={"Wake": 0.031, "NREM": 0.952, "REM": 0.017},
+    evidence={"Wake": 0.104, "NREM": 0.851, "REM": 0.045},
     confidence=0.952,
     pathway="mixed",
     validity={"eeg": "ok", "emg": "ok"},

@@ -10,6 +10,10 @@ from engines.context import ContextWindow
 from engines.errors import EngineError
 from models.spec import ModelSpec
 
+Answer = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Probabilities (n, n_pathways, n_context, n_stages) and the newest epoch's tokens
+(n, *token_shape)."""
+
 
 class ContextEngine(Engine):
     """An engine whose context window is a ring in host memory; `_read` is all it lacks.
@@ -31,7 +35,7 @@ class ContextEngine(Engine):
         rows: NDArray[np.intp],
         mask: NDArray[np.bool_],
         unimodal: bool,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    ) -> Answer:
         """Run the network on the newest epochs of some rows and their windows.
 
         Args:
@@ -39,10 +43,6 @@ class ContextEngine(Engine):
             rows: (n,).
             mask: (n, n_context, n_modalities), newest last; no row is masked throughout.
             unimodal: also read the single modalities.
-
-        Returns:
-            Probabilities (n, n_pathways, n_context, n_stages) and the newest epoch's tokens
-            (n, *token_shape).
         """
 
     def step(
@@ -92,43 +92,3 @@ class ContextEngine(Engine):
     def clear_context(self, row: int) -> None:
         """Empty a row's context window: all slots masked."""
         self._context.clear(row)
-
-
-class HostEngine(ContextEngine):
-    """An engine that computes on the processor, so the window is at hand; `_run` is all it lacks.
-
-    Args:
-        spec: the model.
-        n_rows: subjects to keep a context window for.
-        hops_per_epoch: outputs per epoch length.
-    """
-
-    @abstractmethod
-    def _run(
-        self,
-        epochs: NDArray[np.float32],
-        tokens: NDArray[np.float32],
-        mask: NDArray[np.bool_],
-        unimodal: bool,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Run the network.
-
-        Args:
-            epochs: (n, n_modalities, n_inputs), zeros where not valid.
-            tokens: (n, n_context - 1, *token_shape), oldest first.
-            mask: (n, n_context, n_modalities), newest last; no row is masked throughout.
-            unimodal: also read the single modalities.
-
-        Returns:
-            Probabilities (n, n_pathways, n_context, n_stages) and the newest epoch's tokens
-            (n, *token_shape).
-        """
-
-    def _read(
-        self,
-        epochs: NDArray[np.float32],
-        rows: NDArray[np.intp],
-        mask: NDArray[np.bool_],
-        unimodal: bool,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return self._run(epochs, self._context.tokens(rows), mask, unimodal)

@@ -2,14 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.bundle import Bundle
 from engines.errors import BundleError, EngineError
-from engines.host import HostEngine
+from engines.host import Answer, ContextEngine
 from models.graphs import step_inputs, step_outputs
 
 # ONNX Runtime reports its use to its makers unless told not to before it is loaded.
@@ -24,7 +24,7 @@ _PER_CALL = 32
 call on one thread by a tenth (docs/engines.md, `make bench`)."""
 
 
-class OnnxRuntimeEngine(HostEngine):
+class OnnxRuntimeEngine(ContextEngine):
     """Runs a bundle's step.onnx with ONNX Runtime on the processor.
 
     Threads do not spin between steps: at one step a second they would burn more time waiting
@@ -61,27 +61,23 @@ class OnnxRuntimeEngine(HostEngine):
         """Release the session; the engine must not be used any more."""
         del self._session
 
-    def _run(
+    def _read(
         self,
         epochs: NDArray[np.float32],
-        tokens: NDArray[np.float32],
+        rows: NDArray[np.intp],
         mask: NDArray[np.bool_],
         unimodal: bool,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    ) -> Answer:
+        whole = {"epochs": epochs, "tokens": self._context.tokens(rows), "mask": mask}
         most = _PER_CALL * self._threads
-        parts = [slice(first, first + most) for first in range(0, len(epochs), most)]
-        answers = [self._call(epochs[p], tokens[p], mask[p], unimodal) for p in parts]
+        answers = [
+            self._call({name: array[k : k + most] for name, array in whole.items()}, unimodal)
+            for k in range(0, len(epochs), most)
+        ]
         probabilities, newest = zip(*answers, strict=True)
         return np.concatenate(probabilities), np.concatenate(newest)
 
-    def _call(
-        self,
-        epochs: NDArray[np.float32],
-        tokens: NDArray[np.float32],
-        mask: NDArray[np.bool_],
-        unimodal: bool,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        feed = {"epochs": epochs, "tokens": tokens, "mask": mask}
+    def _call(self, feed: dict[str, NDArray[Any]], unimodal: bool) -> Answer:
         names = ["token", "mixed"]
         if len(self.spec.pathways) > 1:
             feed["unimodal"] = np.array(unimodal)

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from engines.bundle import Bundle
-from engines.host import HostEngine
+from engines.host import Answer, ContextEngine
 from models.weights import load_model
 
 
-class TorchEngine(HostEngine):
+class TorchEngine(ContextEngine):
     """Runs a bundle's weights with torch's own operators on the processor.
 
     Args:
@@ -42,17 +42,19 @@ class TorchEngine(HostEngine):
         """Release the weights; the engine must not be used any more."""
         del self._model
 
-    def _run(
+    def _read(
         self,
         epochs: NDArray[np.float32],
-        tokens: NDArray[np.float32],
+        rows: NDArray[np.intp],
         mask: NDArray[np.bool_],
         unimodal: bool,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    ) -> Answer:
         pathways = self.spec.pathways if unimodal else self.spec.pathways[:1]
         with torch.inference_mode():
             seen = torch.from_numpy(mask)
             newest = self._model.encode(torch.from_numpy(epochs), seen[:, -1])
-            window = torch.cat([torch.from_numpy(tokens), newest[:, None]], dim=1)
+            window = torch.cat(
+                [torch.from_numpy(self._context.tokens(rows)), newest[:, None]], dim=1
+            )
             logits = torch.stack(self._model.read(window, seen, pathways), dim=1)
             return logits.softmax(-1).numpy(), newest.numpy()

@@ -13,10 +13,13 @@ MODALITIES = ("eeg", "emg", "eog")
 MIXED = "mixed"
 """The pathway that reads all modalities; every other one has the name of the one it reads."""
 
+_LONGEST_STAY_S = 1e6  # in a stage, on average
+_MOST_BETA = 10.0
+
 Hyperparameter = bool | int | float | str
 LearntAs = Literal["trained", "stopped on"]
 """What a recording was for: its epochs were trained on, or they decided when to stop, which weights
-are best, and the temperatures."""
+are best, the temperatures and the grammar's powers."""
 
 
 class Band(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -228,6 +231,17 @@ def _check_known(what: str, found: tuple[str, ...], known: tuple[str, ...]) -> N
         )
 
 
+def _array(name: str, values: object, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return a field as an array of this shape; raises SpecError where it is none."""
+    try:
+        found = np.array(values, np.float64)
+    except ValueError as error:
+        raise SpecError(f"{name}: expected shape {shape}, found {error}") from error
+    if found.shape != shape or not np.isfinite(found).all():
+        raise SpecError(f"{name}: expected finite numbers of shape {shape}, found {found.shape}")
+    return found
+
+
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the animals that a model was trained on look like; `models.signal.drift` reads it.
 
@@ -264,16 +278,45 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             raise SpecError(f"reference.limit: expected more than 0, found {limit.min()}")
 
     def _array(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """Return a field as an array of this shape; raises SpecError where it is none."""
-        try:
-            found = np.array(getattr(self, name), np.float64)
-        except ValueError as error:
-            raise SpecError(f"reference.{name}: expected shape {shape}, found {error}") from error
-        if found.shape != shape or not np.isfinite(found).all():
+        return _array(f"reference.{name}", getattr(self, name), shape)
+
+
+class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which stage follows which, how often, and how much the net weighs against that.
+
+    `models.grammar` makes the published probabilities of it and of the net's own, the evidence.
+    """
+
+    source: str
+    """The scored recordings that the rates are of."""
+    rates: tuple[tuple[float, ...], ...]
+    """(n_stages, n_stages), in the order of the spec's stages: how often a stage (row) goes over
+    into another (column), per second spent in it, 1/s; 0 on the diagonal."""
+    beta_live: float
+    """The power that the evidence of one epoch is raised to for `live`. 1 would take epochs for
+    independent observations; the net has read most of them before, so less is better."""
+    beta_final: float
+    """The same for `final`."""
+
+    def __post_init__(self) -> None:
+        n_stages = len(self.rates)
+        rates = _array("grammar.rates", self.rates, (n_stages, n_stages))
+        if np.diag(rates).any() or (rates < 0).any():
+            raise SpecError("grammar.rates: expected 0 on the diagonal and none below 0")
+        if not np.linalg.matrix_power(np.eye(n_stages) + (rates > 0), n_stages).all():
+            raise SpecError("grammar.rates: expected a way from each stage to each other")
+        stays_s = 1.0 / np.maximum(rates.sum(axis=1), 1e-300)
+        if not (stays_s >= 1.0).all() or not (stays_s <= _LONGEST_STAY_S).all():
             raise SpecError(
-                f"reference.{name}: expected finite numbers of shape {shape}, found {found.shape}"
+                f"grammar.rates: expected each stage to last from 1 to {_LONGEST_STAY_S:g} s on "
+                f"average, found {stays_s.tolist()}"
             )
-        return found
+        for name in ("beta_live", "beta_final"):
+            if not 0 < getattr(self, name) <= _MOST_BETA:
+                raise SpecError(
+                    f"grammar.{name}: expected above 0 and at most {_MOST_BETA:g}, "
+                    f"found {getattr(self, name)}"
+                )
 
 
 class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -294,6 +337,8 @@ class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     temperatures: dict[str, float] = {}
     """By pathway, what its logits were divided by so that confidence means what it says: it is in
     the weights already. Empty: nobody calibrated it."""
+    grammar: Grammar | None = None
+    """What the stages are taken from beside the net's own probabilities; null: from these alone."""
     learnt_from: dict[str, LearntAs] = {}
     """What each recording was for, by the SHA-256 of its file: its figures would flatter."""
 
@@ -302,6 +347,11 @@ class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             raise SpecError(
                 f"reference: expected {self.spec.n_modalities} modalities, "
                 f"found {len(self.reference.limit)}"
+            )
+        if self.grammar is not None and len(self.grammar.rates) != len(self.spec.stages):
+            raise SpecError(
+                f"grammar.rates: expected {len(self.spec.stages)} stages, "
+                f"found {len(self.grammar.rates)}"
             )
 
 

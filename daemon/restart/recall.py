@@ -5,10 +5,9 @@ is due, of any other at once, with what its last reading said.
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
-import msgspec
-import numpy as np
 import structlog
 
 from daemon.compose import Composer
@@ -125,7 +124,22 @@ class Recall:
             return []
         if state is None or state.fingerprint != self._marks[stream]:
             return due
-        return [self._read_last(m, state.next_hop - 1 - m.hop, slots) for m in due]
+        if not self._is_whole(state.next_hop, due, set(slots)):
+            return due
+        finals = self._stager.last_words(stream, slots, [_estimate(m, 0.0) for m in due])
+        last = {(final.subject, final.hop): final for final in finals}
+        return [self._compose.read_again(m, last[m.subject, m.hop]) for m in due]
+
+    def _is_whole(self, next_hop: int, due: Sequence[StageMessage], agos: set[int]) -> bool:
+        """Whether the journal holds all that is due up to a hop, and what it is read from."""
+        hops: dict[str, list[int]] = defaultdict(list)
+        for message in due:
+            hops[message.subject].append(message.hop)
+        return all(
+            each == list(range(next_hop - len(each), next_hop))
+            and set(range(1, min(len(each), self._stager.hops_per_epoch) + 1)) <= agos
+            for each in hops.values()
+        )
 
     def _close(self, lives: Sequence[StageMessage]) -> None:
         if lives:
@@ -172,28 +186,6 @@ class Recall:
             if max(state.grid_hop, state.next_hop - self._stager.n_slots) <= hop
         }
 
-    def _read_last(self, live: StageMessage, age: int, slots: Mapping[int, Arrays]) -> StageMessage:
-        """Return the live message with the probabilities that its epoch had when it was read last.
-
-        That was `age` hops after it; unchanged where the journal lacks that reading.
-        """
-        hops = self._stager.hops_per_epoch
-        if live.pathway is None or 1 + age % hops not in slots:
-            return live
-        row = self._subjects[live.stream].index(live.subject)
-        pathway = self._spec.pathways.index(live.pathway)
-        found = np.asarray(slots[1 + age % hops]["reading"], np.float32)[row, pathway]
-        if age // hops >= len(found) or not np.isfinite(found[-1 - age // hops]).all():
-            return live
-        values = found[-1 - age // hops].tolist()
-        probabilities = dict(zip(self._spec.stages, values, strict=True))
-        return msgspec.structs.replace(
-            live,
-            stage=max(probabilities, key=probabilities.__getitem__),
-            probabilities=probabilities,
-            confidence=max(values),
-        )
-
     def _take(self, subjects: Iterable[str]) -> list[StageMessage]:
         return [message for subject in subjects for message in self._due.pop(subject, [])]
 
@@ -208,6 +200,7 @@ def _estimate(live: StageMessage, shift: float) -> Estimate:
         onset=live.onset + shift,
         stage=live.stage,
         probabilities=None,
+        evidence=None,
         pathway=live.pathway,
         validity=live.validity,
         reason=live.reason,

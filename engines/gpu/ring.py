@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engines.base import Context
 from engines.gpu.buffers import bucket_for, bucket_sizes, fill_inputs, ring_slots
-from engines.host import ContextEngine
+from engines.host import Answer, ContextEngine
 from models.spec import ModelSpec
 
 
@@ -61,7 +61,7 @@ class RingEngine(ContextEngine):
         rows: NDArray[np.intp],
         mask: NDArray[np.bool_],
         unimodal: bool,
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    ) -> Answer:
         n, bucket = len(rows), bucket_for(len(rows), self._buckets)
         fill_inputs(self._host, bucket, rows, epochs, mask, self._context)
         self._tick(bucket)

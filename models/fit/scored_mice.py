@@ -8,7 +8,7 @@ import csv
 import zipfile
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +37,7 @@ class MouseRecord:
     mouse: str
     lab: str
     codes: NDArray[np.uint8]
-    """(n_epochs,) of 4 s: 1 Wake, 2 NREM, 3 REM."""
+    """(n_epochs,) of 4 s: 1 Wake, 2 NREM, 3 REM; 4 artefact, where they are as scored."""
 
     @property
     def hours(self) -> float:
@@ -46,7 +46,12 @@ class MouseRecord:
 
 
 def read_records(folder: Path) -> list[MouseRecord]:
-    """Return every record of 4 s epochs that lasts `MIN_HOURS`, its artefacts filled.
+    """Return what `read_scored` does, artefacts filled."""
+    return [replace(each, codes=fill_artefacts(each.codes)) for each in read_scored(folder)]
+
+
+def read_scored(folder: Path) -> list[MouseRecord]:
+    """Return every record of 4 s epochs that lasts `MIN_HOURS`, as it was scored.
 
     Raises:
         RecordingError: the folder does not hold the dataset.
@@ -59,7 +64,7 @@ def read_records(folder: Path) -> list[MouseRecord]:
         with np.load(folder / "mssv_stages.npz") as arrays:
             for name in arrays:
                 mouse = name.split("_")[0]
-                record = MouseRecord(mouse, labs[mouse], fill_artefacts(arrays[name]))
+                record = MouseRecord(mouse, labs[mouse], arrays[name])
                 if epoch_s[name] == EPOCH_S and record.hours >= MIN_HOURS:
                     records.append(record)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:

@@ -1,11 +1,15 @@
-"""Confidence that deserves its name: one temperature per pathway (arXiv:1706.04599).
+"""What validation subjects settle after training: temperatures, then the powers of the grammar.
 
-A temperature T divides the logits: which stage wins stays the same. It is folded into the last
-layer of the pathway's head, so it costs nothing when the net runs.
+A temperature T divides a pathway's logits so that confidence deserves its name (arXiv:1706.04599):
+which stage wins stays the same. It is folded into the last layer of the pathway's head, so it
+costs nothing when the net runs.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import add
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,12 +18,26 @@ from scipy.special import log_softmax
 from torch import nn
 
 from models.base import Model
+from models.grammar import mouse_transitions
+from models.recordings import scores
 from models.scored_epochs import ScoredEpochs
+from models.spec import Grammar, ModelSpec
 from models.stages import UNSCORED
 from models.training.dataset import draw_masks
-from models.training.evaluate import encode_all, read_windows
+from models.training.evaluate import (
+    encode_all,
+    evidence,
+    in_scored_epochs,
+    published,
+    read_all,
+    read_windows,
+)
+
+BETAS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+"""Powers of the evidence that are tried."""
 
 _MOST = 10.0  # temperatures are sought from a tenth to ten
+_AS_GOOD = 0.002
 
 
 def fit_temperatures(
@@ -92,3 +110,54 @@ def fold_temperatures(model: Model, temperatures: Mapping[str, float]) -> None:
         last = head[-1] if isinstance(head, nn.Sequential) else head
         for parameter in last.parameters():
             parameter.div_(temperature)
+
+
+def fit_grammar(model: Model, subjects: Sequence[ScoredEpochs], lag: int) -> Grammar | None:
+    """Return the grammar of mice with the powers of `BETAS` that stage subjects best.
+
+    Best is the highest mean of κ and the F1 of REM (the rarest stage, and the one that is read
+    where it cannot be), of all subjects' epochs together as they were scored. Of powers that are
+    within 0.002 of it the least is taken: it makes the fewest transitions. Where there is nothing
+    to go by, it is 1.
+
+    Args:
+        model: the net, calibrated and in eval mode.
+        subjects: neither trained nor tested on.
+        lag: of the final reading, in epochs.
+
+    Returns:
+        None where the model does not stage mice: whoever has other transitions is not known here.
+    """
+    counted = mouse_transitions()
+    if model.spec.species != "mouse" or model.spec.stages != counted.stages:
+        return None
+    grammar = Grammar(source=counted.source, rates=counted.rates, beta_live=1.0, beta_final=1.0)
+    read = [read_all(model, s.epochs, s.usable)[:, :, -1 - lag :].copy() for s in subjects]
+    live, final = (_fit_beta(model.spec, subjects, read, each, grammar) for each in (0, lag))
+    return msgspec.structs.replace(grammar, beta_live=live, beta_final=final)
+
+
+def _fit_beta(
+    spec: ModelSpec,
+    subjects: Sequence[ScoredEpochs],
+    read: Sequence[NDArray[np.float32]],
+    lag: int,
+    grammar: Grammar,
+) -> float:
+    """Return the best power of what the mixed pathway, or what is there of it, says at a lag."""
+    said = [
+        evidence(spec, each, s.usable, lag)[:, 0] for each, s in zip(read, subjects, strict=True)
+    ]
+    merits = {}
+    for beta in BETAS:
+        tried = msgspec.structs.replace(grammar, beta_live=beta, beta_final=beta)
+        tallies = [
+            scores.tally(*in_scored_epochs(spec, s, published(spec, each, lag, tried)))
+            for each, s in zip(said, subjects, strict=True)
+        ]
+        found = scores.score(reduce(add, tallies), spec.stages)
+        known = [x for x in (found.kappa, found.f1["REM"]) if x is not None]
+        if known:
+            merits[beta] = float(np.mean(known))
+    best = max(merits.values(), default=0.0)
+    return min((b for b, merit in merits.items() if merit >= best - _AS_GOOD), default=1.0)

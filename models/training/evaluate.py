@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.base import Model
+from models.grammar import Filter
 from models.longer_epochs import average
 from models.recordings import scores
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.scores import Scores, Tally
 from models.scored_epochs import ScoredEpochs
-from models.spec import ModelSpec
+from models.spec import Grammar, ModelSpec
 from models.stages import from_indices, to_indices
 
 Reading = tuple[str, int]
@@ -118,12 +119,51 @@ def as_answered(
     return answers
 
 
+def published(
+    spec: ModelSpec, said: NDArray[np.float32], lag: int, grammar: Grammar
+) -> NDArray[np.float32]:
+    """Return what the daemon publishes by a bundle's grammar, (n, …, S), NaN where it has nothing.
+
+    Args:
+        spec: the model.
+        said: (n, …, lag + 1, S), as `evidence` gives.
+        lag: how many epochs later an epoch is read; 0 is live, more is final.
+        grammar: of the bundle.
+    """
+    of_rates = Filter(grammar, spec.epoch_s)
+    own = said[..., 0, :]
+    found = of_rates.final_all(said) if lag else of_rates.live_all(own)
+    return np.where(np.isnan(own), np.nan, found).astype(np.float32)
+
+
+def evidence(
+    spec: ModelSpec, read: NDArray[np.float32], usable: NDArray[np.bool_], lag: int
+) -> NDArray[np.float32]:
+    """Return what is said of each epoch and those after it, a lag later.
+
+    Args:
+        spec: the model.
+        read: (n, n_pathways, n_context, S), as `read_all` gives.
+        usable: (n, M).
+        lag: in epochs.
+
+    Returns:
+        (n - lag, n_pathways, lag + 1, S), the epoch itself first; NaN as in `as_answered`.
+    """
+    n = max(0, len(read) - lag)
+    slots = [
+        as_answered(spec, read[lag:, :, k - 1 - lag], usable[k : k + n]) for k in range(lag + 1)
+    ]
+    return np.stack(slots, axis=-2)
+
+
 def tally(
     model: Model,
     subject: ScoredEpochs,
     lags: Sequence[int] = (0,),
     every: int = 1,
     *,
+    grammar: Grammar | None = None,
     as_scored: bool = False,
 ) -> dict[Reading, Tally]:
     """Count one recording's epochs by pathway and lag, as the daemon would answer them.
@@ -133,6 +173,7 @@ def tally(
         subject: an unseen one.
         lags: how many epochs later an epoch is read: 0 is live (last slot), more is final.
         every: count only every so many-th epoch.
+        grammar: of the bundle; `every` is 1 with one.
         as_scored: count the expert's epochs, each with the mean of the probabilities that it
             covers, instead of the net's; `every` is 1 then.
     """
@@ -142,16 +183,35 @@ def tally(
     tallies = {}
     for lag in lags:
         epochs = when[when >= lag] - lag
-        slots = as_answered(spec, read[when >= lag, :, -1 - lag], subject.usable[epochs])
+        if grammar is None:
+            slots = as_answered(spec, read[when >= lag, :, -1 - lag], subject.usable[epochs])
+        else:
+            slots = published(spec, evidence(spec, read, subject.usable, lag), lag, grammar)
         truth = subject.stages[epochs]
-        if as_scored and subject.scored_in > 1:
-            slots = average(slots, subject.scored_in)
-            short = Hypnogram.from_epochs(from_indices(truth, spec.stages), 1.0)
-            longer = short.to_epochs(subject.scored_in, len(slots))
-            truth = to_indices(longer, spec.stages).astype(np.int64)
+        if as_scored:
+            truth, slots = in_scored_epochs(spec, subject, slots)
         for p, pathway in enumerate(spec.pathways):
             tallies[pathway, lag] = scores.tally(truth, slots[:, p])
     return tallies
+
+
+def in_scored_epochs(
+    spec: ModelSpec, subject: ScoredEpochs, answers: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the stages of the epochs that the expert scored (m,), and the mean answers to them.
+
+    Args:
+        spec: the model.
+        subject: one recording.
+        answers: (n, …, S), to its first epochs; what is returned is (m, …, S).
+    """
+    truth = subject.stages[: len(answers)]
+    if subject.scored_in <= 1:
+        return truth, answers
+    longer = average(answers, subject.scored_in)
+    short = Hypnogram.from_epochs(from_indices(truth, spec.stages), 1.0)
+    scored = short.to_epochs(subject.scored_in, len(longer))
+    return to_indices(scored, spec.stages).astype(np.int64), longer
 
 
 def evaluate(

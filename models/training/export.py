@@ -33,6 +33,7 @@ from models.spec import (
     STEP_FILE,
     WEIGHTS_FILE,
     BundleManifest,
+    Grammar,
     LearntAs,
     ModelSpec,
     Reference,
@@ -94,6 +95,7 @@ def export_bundle(
     full: bool = True,
     reference: Reference | None = None,
     temperatures: Mapping[str, float] = MappingProxyType({}),
+    grammar: Grammar | None = None,
     learnt_from: Mapping[str, LearntAs] = MappingProxyType({}),
 ) -> None:
     """Write the bundle `out_dir`, whole or not at all; one that is there is replaced.
@@ -109,6 +111,7 @@ def export_bundle(
         full: also write the full-window graph.
         reference: what the animals look like that it was trained on (`models.signal.drift`).
         temperatures: what `models.training.calibration.fold_temperatures` has put into the model.
+        grammar: what the stages are taken from beside the model's answers (`models.grammar`).
         learnt_from: what each recording was for, by the SHA-256 of its file.
     """
     out_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -127,6 +130,7 @@ def export_bundle(
             provenance=dict(provenance),
             reference=reference,
             temperatures=dict(temperatures),
+            grammar=grammar,
             learnt_from=dict(learnt_from),
         )
         (folder / SPEC_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")

@@ -10,7 +10,7 @@ import pytest
 
 from daemon.baseline import read_baselines
 from daemon.config import StreamConfig, SubjectConfig
-from daemon.messages import StageMessage, StreamMessage
+from daemon.messages import StreamMessage
 from engines.bundle import open_bundle
 from engines.select import open_engine
 from models.errors import ConfigError
@@ -20,7 +20,7 @@ from models.scored_epochs import ScoredEpochs
 from models.signal.drift import fit_reference
 from models.signal.quality import QualityLimits
 from models.spec import SPEC_FILE
-from tests.rigs.daemon import Daemon, Listener
+from tests.rigs.daemon import Daemon, Listener, is_live
 from tests.support.bundles import TINY, make_bundle
 from tests.support.signals import stream_config
 from tools.score.offline import stage_recording
@@ -142,10 +142,6 @@ def running(folder, name, bundle, baseline):
             yield daemon, subscriber
 
 
-def live(epoch):
-    return lambda m: isinstance(m, StageMessage) and (m.kind, m.epoch) == ("live", epoch)
-
-
 def test_the_daemon_begins_with_the_baseline_and_says_what_is_unlike_it(
     name, source, bundle, tmp_path
 ):
@@ -158,8 +154,8 @@ def test_the_daemon_begins_with_the_baseline_and_says_what_is_unlike_it(
         ]
         source.wait_for_consumers()
         source.push(len(hum), data=hum)
-        last = subscriber.until(live(N_LIVE - 1))
-        heard = {m.epoch: m for m in subscriber.heard if live(getattr(m, "epoch", None))(m)}
+        last = subscriber.until(is_live(N_LIVE - 1))
+        heard = {m.epoch: m for m in subscriber.heard if getattr(m, "kind", None) == "live"}
         assert heard[0].drift is not None  # known at once, by the baseline
         assert last.drift > 1
         warning = daemon.event("the animal looks unlike those that the model was trained on")
@@ -174,7 +170,7 @@ def test_the_daemon_begins_with_the_baseline_and_says_what_is_unlike_it(
     with running(tmp_path, name, bundle, quiet) as (daemon, subscriber):
         source.wait_for_consumers()
         source.push(SFREQ, data=hum[:SFREQ])
-        again = subscriber.until(live(N_LIVE))
+        again = subscriber.until(is_live(N_LIVE))
         assert again.drift == pytest.approx(last.drift, rel=0.05)
         assert not [entry for entry in daemon.log if entry["event"] == "baseline"]
         daemon.signal(signal.SIGTERM)

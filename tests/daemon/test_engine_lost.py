@@ -10,20 +10,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.messages import StageMessage, StreamMessage
-from tests.rigs.daemon import Daemon, Listener
+from tests.rigs.daemon import Daemon, Listener, is_live, one_stream
 from tests.support.signals import noise
 
 SFREQ = 512
 LOST = "GPU: cudaStreamQuery: expected success, found cudaErrorUnknown"
-
-
-def toml(name):
-    return f"""
-[[streams]]
-name = "cage"
-match = {{ name = "{name}" }}
-subjects = [{{ name = "m1", channels = {{ eeg = "EEG", emg = "EMG" }} }}]
-"""
 
 
 def scraped(daemon):
@@ -46,7 +37,7 @@ def daemon(name, source, systemd, bundle, tmp_path):
     """A daemon on a device that is lost as soon as the file `lost` is in its folder."""
     with Daemon(
         tmp_path,
-        toml(name),
+        one_stream(name),
         bundle,
         environ={"NOTIFY_SOCKET": systemd.getsockname()},
         arguments=("-m", "tests.rigs.losing_daemon", str(tmp_path / "lost")),
@@ -69,7 +60,7 @@ def subscriber(daemon):
 def push(source, subscriber, n_epochs, epoch):
     """Push epochs and wait for the last one's live estimate."""
     source.push(n_epochs * SFREQ, data=noise(n_epochs * SFREQ, seed=source.sent))
-    subscriber.until(lambda m: isinstance(m, StageMessage) and (m.kind, m.epoch) == ("live", epoch))
+    subscriber.until(is_live(epoch))
 
 
 def stages(subscriber):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from daemon.messages import StageMessage
-from tests.rigs.daemon import Daemon, Listener
+from tests.rigs.daemon import Daemon, Listener, one_stream
 from tests.rigs.lsl import Source
 
 SFREQ = 512
@@ -18,13 +18,10 @@ EVERY, FIRST, LAST = 7, 2, 5
 def hypnod(tmp_path, bundle):
     """A source, and the subscriber to a daemon that reads it."""
     name = f"fault-{uuid.uuid4().hex}"
-    streams = f"""
-[[streams]]
-name = "cage"
-match = {{ name = "{name}" }}
-subjects = [{{ name = "m1", channels = {{ eeg = "EEG", emg = "EMG" }} }}]
-"""
-    with Source(name, sfreq=SFREQ) as source, Daemon(tmp_path, streams, bundle) as daemon:
+    with (
+        Source(name, sfreq=SFREQ) as source,
+        Daemon(tmp_path, one_stream(name), bundle) as daemon,
+    ):
         daemon.listen()
         source.wait_for_consumers()
         with Listener(daemon.endpoint, "stage.") as subscriber:

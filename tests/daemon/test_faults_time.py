@@ -13,7 +13,7 @@ import models.signal.pace
 from daemon.config import StagingConfig
 from daemon.lsl.inlet import BUFFER_S
 from daemon.messages import StageMessage
-from tests.rigs.daemon import Daemon, Listener
+from tests.rigs.daemon import Daemon, Listener, one_stream
 from tests.rigs.lsl import Source, wait_until
 from tests.rigs.stream import MISSING, OK, SFREQ, Rig
 from tests.rigs.stream import signal as signal_at
@@ -186,13 +186,7 @@ def test_an_inlet_that_overflowed(name, tmp_path):
     """The daemon stood still for longer than LSL keeps samples: the oldest are a gap."""
     labels = ["EEG", "EMG", *(f"X{i}" for i in range(126))]
     bundle = make_bundle(tmp_path, n_context=5, **TINY)
-    streams = f"""
-[[streams]]
-name = "cage"
-match = {{ name = "{name}" }}
-subjects = [{{ name = "m1", channels = {{ eeg = "EEG", emg = "EMG" }} }}]
-unit = "µV"
-"""
+    streams = one_stream(name, unit="µV")
     wide = {"sfreq": 100.0, "n_channels": 128, "labels": labels, "dtype": "double64"}
     with Source(name, **wide) as source, Daemon(tmp_path, streams, bundle) as hypnod:
         hypnod.listen()

@@ -9,7 +9,7 @@ from daemon.config import MetricsConfig
 from daemon.errors import AddressError
 from daemon.metrics import Metrics
 from daemon.sockets.metrics_server import MetricsServer
-from tests.daemon.sockets.test_publisher import stage_message
+from tests.support.nights import stage
 
 
 class Probed:
@@ -50,10 +50,9 @@ def probed(request):
 
 
 def test_a_live_estimate_is_counted(probed):
-    message = stage_message(0)
-    art = {"stage": "ART", "validity": {"eeg": "ok", "emg": "clipped"}}
-    probed.metrics.observe(message, wall=1000.5)
-    probed.metrics.observe(type(message)(**{**_fields(message), **art}), wall=1001.5)
+    probed.metrics.observe(stage(0, latency_s=0.001), wall=1000.5)
+    art = stage(1, stage="ART", validity={"eeg": "ok", "emg": "clipped"}, latency_s=0.001)
+    probed.metrics.observe(art, wall=1001.5)
     where = {"stream": "cage", "subject": "m1"}
     assert probed.value("hypnod_epochs_total", **where, stage="NREM") == 1
     assert probed.value("hypnod_epochs_total", **where, stage="ART") == 1
@@ -94,7 +93,3 @@ def test_a_port_in_use_is_one_sentence(probed):
     config = MetricsConfig(host=probed.server.host, port=probed.server.port)
     with pytest.raises(AddressError, match=r"expected a free port .* found .*in use"):
         MetricsServer(config, probed.metrics.registry, dict, dict)
-
-
-def _fields(message):
-    return {field: getattr(message, field) for field in message.__struct_fields__}

@@ -14,23 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from daemon.config import parse_config
 from daemon.messages import Heartbeat, StageMessage, StreamMessage
 from daemon.service import Service
-from tests.rigs.daemon import Daemon, Listener, write_config
+from tests.rigs.daemon import Daemon, Listener, is_live, one_stream, write_config
 from tests.rigs.lsl import Source
 from tools.daemon_process import start_daemon
 
 SFREQ = 512
 FINAL_LAG = 4
-
-
-def toml(name, stream="cage", subject="m1", eeg="EEG", **more):
-    lines = [f"{key} = {json.dumps(value)}" for key, value in more.items()]
-    return f"""
-[[streams]]
-name = "{stream}"
-match = {{ name = "{name}" }}
-subjects = [{{ name = "{subject}", channels = {{ eeg = "{eeg}", emg = "EMG" }} }}]
-{chr(10).join(lines)}
-"""
 
 
 def noise(n_epochs, n_channels=2):
@@ -42,10 +31,6 @@ def push(source, n_epochs):
     return source.push(n_epochs * SFREQ, data=noise(n_epochs))
 
 
-def is_live(epoch):
-    return lambda m: isinstance(m, StageMessage) and m.kind == "live" and m.epoch == epoch
-
-
 def stages_of(messages, kind=None):
     return [m for m in messages if isinstance(m, StageMessage) and kind in (None, m.kind)]
 
@@ -53,7 +38,7 @@ def stages_of(messages, kind=None):
 @pytest.fixture
 def daemon(name, source, bundle, tmp_path):
     """A daemon connected to a source, nothing pushed yet."""
-    with Daemon(tmp_path, toml(name), bundle) as daemon:
+    with Daemon(tmp_path, one_stream(name), bundle) as daemon:
         daemon.listen()
         daemon.event("ready")
         source.wait_for_consumers()
@@ -106,7 +91,7 @@ def test_a_recorder_gets_the_live_stages_at_their_onsets(source, daemon, subscri
 def test_streams_are_staged_side_by_side(name, source, bundle, tmp_path):
     with (
         Source(f"{name}-2", sfreq=256) as other,
-        Daemon(tmp_path, toml(name) + toml(f"{name}-2", "den", "m2"), bundle) as daemon,
+        Daemon(tmp_path, one_stream(name) + one_stream(f"{name}-2", "den", "m2"), bundle) as daemon,
     ):
         daemon.listen()
         source.wait_for_consumers()
@@ -183,7 +168,7 @@ def test_sigint_ends_as_well(daemon):
 
 
 def test_a_second_sigint_forces_the_exit(name, bundle, tmp_path):
-    config = write_config(tmp_path, toml(name), bundle)
+    config = write_config(tmp_path, one_stream(name), bundle)
     log, stderr = os.pipe()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd, os.fdopen(log) as lines:
         systemd.bind(str(tmp_path / "notify"))
@@ -268,7 +253,7 @@ def test_a_silent_source_is_stalled_and_not_ready(source, daemon, subscriber):
 
 
 def test_an_absent_source_is_waited_for(name, bundle, tmp_path):
-    with Daemon(tmp_path, toml(name), bundle) as daemon:
+    with Daemon(tmp_path, one_stream(name), bundle) as daemon:
         daemon.listen()
         daemon.event("ready")
         assert name in daemon.event("stream", state="RESOLVING")["reason"]
@@ -281,7 +266,7 @@ def test_an_absent_source_is_waited_for(name, bundle, tmp_path):
 
 
 def test_one_stream_fails_and_the_other_goes_on(name, source, bundle, tmp_path):
-    streams = toml(name) + toml(name, stream="den", subject="m2", eeg="E7")
+    streams = one_stream(name) + one_stream(name, stream="den", subject="m2", eeg="E7")
     with Daemon(tmp_path, streams, bundle) as daemon:
         daemon.listen()
         failed = daemon.event("stream", state="FAILED")
@@ -309,7 +294,7 @@ def test_one_stream_fails_and_the_other_goes_on(name, source, bundle, tmp_path):
 def test_a_stream_unlike_the_config_ends_the_daemon(
     name, source, bundle, tmp_path, more, code, sentence
 ):
-    with Daemon(tmp_path, toml(name, **more), bundle) as daemon:
+    with Daemon(tmp_path, one_stream(name, **more), bundle) as daemon:
         daemon.event("stream", state="FAILED")
         found, written = daemon.end()
         assert found == code
@@ -318,7 +303,7 @@ def test_a_stream_unlike_the_config_ends_the_daemon(
 
 
 def test_two_matching_streams_end_the_daemon(name, source, bundle, tmp_path):
-    with Source(name, sfreq=SFREQ), Daemon(tmp_path, toml(name), bundle) as daemon:
+    with Source(name, sfreq=SFREQ), Daemon(tmp_path, one_stream(name), bundle) as daemon:
         daemon.event("stream", state="FAILED")
         code, written = daemon.end()
         assert code == 5
@@ -326,7 +311,7 @@ def test_two_matching_streams_end_the_daemon(name, source, bundle, tmp_path):
 
 
 def test_wrong_units_end_the_daemon(name, source, bundle, tmp_path):
-    with Daemon(tmp_path, toml(name), bundle) as daemon:
+    with Daemon(tmp_path, one_stream(name), bundle) as daemon:
         daemon.event("stream", state="FILLING")
         source.push(12 * SFREQ, data=noise(12) / 1000)  # mV, said to be µV
         code, written = daemon.end()
@@ -335,7 +320,7 @@ def test_wrong_units_end_the_daemon(name, source, bundle, tmp_path):
 
 
 def test_a_bad_config_is_one_sentence_and_exit_3(name, bundle, tmp_path):
-    streams = toml(name).replace("match", "mtach")
+    streams = one_stream(name).replace("match", "mtach")
     with Daemon(tmp_path, streams, bundle) as daemon:
         code, written = daemon.end()
     assert code == 3
@@ -344,7 +329,7 @@ def test_a_bad_config_is_one_sentence_and_exit_3(name, bundle, tmp_path):
 
 
 def test_a_hop_that_does_not_fit_is_one_sentence_and_exit_3(name, bundle, tmp_path):
-    with Daemon(tmp_path, toml(name), bundle, more="[staging]\nhop_s = 0.3") as daemon:
+    with Daemon(tmp_path, one_stream(name), bundle, more="[staging]\nhop_s = 0.3") as daemon:
         daemon.listen()
         code, written = daemon.end()
     assert code == 3
@@ -353,7 +338,7 @@ def test_a_hop_that_does_not_fit_is_one_sentence_and_exit_3(name, bundle, tmp_pa
 
 def test_a_modality_that_the_model_does_not_read_ends_the_start(name, bundle, tmp_path):
     """Before a socket is bound or the journal is touched."""
-    streams = toml(name).replace("emg =", "ecg =")
+    streams = one_stream(name).replace("emg =", "ecg =")
     with Daemon(tmp_path, streams, bundle) as daemon:
         code, written = daemon.end()
     assert code == 3
@@ -363,7 +348,7 @@ def test_a_modality_that_the_model_does_not_read_ends_the_start(name, bundle, tm
 
 
 def test_without_progress_the_process_is_not_healthy(name):
-    service = Service(parse_config(toml(name), "test"))
+    service = Service(parse_config(one_stream(name), "test"))
     assert service._unhealthy() == {}
     service._progressed -= 11
     assert service._unhealthy() == {"loop": "no progress for 11 s"}
@@ -372,7 +357,7 @@ def test_without_progress_the_process_is_not_healthy(name):
 
 
 def test_a_missing_bundle_is_one_sentence_and_exit_4(name, tmp_path):
-    with Daemon(tmp_path, toml(name), tmp_path / "nowhere") as daemon:
+    with Daemon(tmp_path, one_stream(name), tmp_path / "nowhere") as daemon:
         code, written = daemon.end()
     assert code == 4
     assert "expected a bundle" in written.splitlines()[-1]
@@ -383,7 +368,7 @@ def test_a_port_in_use_is_one_sentence_and_exit_7(name, bundle, tmp_path, which)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         taken = {"bind": f"tcp://127.0.0.1:{port}"} if which == "publish" else {"port": port}
-        with Daemon(tmp_path, toml(name), bundle, **taken) as daemon:
+        with Daemon(tmp_path, one_stream(name), bundle, **taken) as daemon:
             code, written = daemon.end()
     assert code == 7
     assert f"127.0.0.1:{port}" in written
@@ -395,7 +380,7 @@ def test_systemd_is_told_when_it_is_ready_and_fed_while_it_works(name, source, b
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(30)
         environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
-        with Daemon(tmp_path, toml(name), bundle, environ=environ) as daemon:
+        with Daemon(tmp_path, one_stream(name), bundle, environ=environ) as daemon:
             said = [systemd.recv(1024).decode()]
             while said.count("WATCHDOG=1") < 3:
                 said.append(systemd.recv(1024).decode())

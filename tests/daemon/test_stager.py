@@ -8,9 +8,10 @@ from daemon.stager import Stager
 from engines.bundle import open_bundle
 from engines.select import open_engine
 from models.errors import ConfigError
+from models.grammar import Filter
 from models.signal.pipeline import EpochBatch
 from models.signal.state import Adaptation, PipelineState
-from tests.support.bundles import TINY, make_bundle
+from tests.support.bundles import TINY, make_bundle, mouse_grammar
 
 N_CONTEXT = 16
 LAG = 3
@@ -135,3 +136,104 @@ def test_streams_are_batched_and_stay_apart(bundle):
 def test_lag_beyond_the_window_is_refused(bundle):
     with pytest.raises(ConfigError, match="less than the context window of 16 epochs, found 16"):
         Stager(engine(bundle, 1), {"a": ["m1"]}, StagingConfig(final_lag=N_CONTEXT))
+
+
+GRAMMAR = mouse_grammar()
+MIXED_BAG = [GOOD, GOOD, [["ok", "flat"]], [["flat", "flat"]], [["clipped", "ok"]], GOOD, GOOD]
+
+
+def same(ones, others):
+    """Whether estimates are the same, to the bit."""
+    assert len(ones) == len(others) > 0
+    for one, other in zip(ones, others, strict=True):
+        assert (one.subject, one.kind, one.hop, one.stage, one.pathway, one.reason) == (
+            *(other.subject, other.kind, other.hop, other.stage, other.pathway, other.reason),
+        )
+        np.testing.assert_array_equal(one.probabilities, other.probabilities)
+        np.testing.assert_array_equal(one.evidence, other.evidence)
+
+
+def night(n, hop_s=1.0, n_subjects=1):
+    return [batch(k, MIXED_BAG[k % len(MIXED_BAG)] * n_subjects, hop_s=hop_s) for k in range(n)]
+
+
+@pytest.mark.parametrize("hops", [1, 2])
+def test_with_a_grammar_the_probabilities_are_those_of_filter_and_smoother(bundle, hops):
+    n, staging = 30, StagingConfig(hop_s=1 / hops, final_lag=LAG)
+    batches = night(n, 1 / hops)
+    stager = Stager(engine(bundle, 1, hops), {"a": ["m1"]}, staging, GRAMMAR)
+    estimates = [e for b in batches for e in stager.stage([b])]
+    by_hand, spec = engine(bundle, 1, hops), bundle.spec
+    readings = np.concatenate(
+        [by_hand.step(b.epochs, np.array([0]), b.usable, unimodal=True) for b in batches]
+    )
+    usable = np.concatenate([b.usable for b in batches])
+    pathways = spec.pathway_for(usable)
+
+    def said(reading, hop, slot):
+        found = readings[reading, pathways[hop], slot]
+        return found if usable[hop].any() else np.full(3, np.nan, np.float32)
+
+    live = np.array([said(k, k, -1) for k in range(n)])
+    late = np.array(
+        [
+            [said(k + LAG * hops, k + j * hops, j - LAG - 1) for j in range(LAG + 1)]
+            for k in range(n - LAG * hops)
+        ]
+    )
+    of_rates = Filter(GRAMMAR, spec.epoch_s, hops)
+    wanted = {
+        "live": (of_rates.live_all(live), live),
+        "final": (of_rates.final_all(late), late[:, 0]),
+    }
+    for kind, (probabilities, evidence) in wanted.items():
+        found = [e for e in estimates if e.kind == kind]
+        assert len(found) == len(probabilities)
+        for estimate, p, e in zip(found, probabilities.astype(np.float32), evidence, strict=True):
+            if estimate.pathway is None:
+                assert (estimate.probabilities, estimate.evidence) == (None, None)
+                continue
+            np.testing.assert_array_equal(estimate.probabilities, p)
+            np.testing.assert_array_equal(estimate.evidence, e)
+            assert estimate.stage == spec.stages[p.argmax()]
+    assert all(np.abs(e.probabilities - e.evidence).max() > 0.01 for e in estimates if e.pathway)
+
+
+def kept(stager, batches):
+    """Stage epoch by epoch; return the estimates, and what each epoch left for a restart."""
+    estimates, left = [], []
+    for each in batches:
+        estimates += stager.stage([each])
+        left.append(stager.newest("a"))
+    return estimates, left
+
+
+@pytest.mark.parametrize("hops", [1, 2])
+@pytest.mark.parametrize("end", [1, 6, 25])
+def test_a_warm_restart_goes_on_with_the_same_bits(bundle, hops, end):
+    staging, subjects = StagingConfig(hop_s=1 / hops, final_lag=LAG), {"a": ["m1", "m2"]}
+    batches = night(40, 1 / hops, n_subjects=2)
+    whole = Stager(engine(bundle, 2, hops), subjects, staging, GRAMMAR)
+    wanted = [e for b in batches for e in whole.stage([b])] + whole.flush()
+    before, left = kept(Stager(engine(bundle, 2, hops), subjects, staging, GRAMMAR), batches[:end])
+    after = Stager(engine(bundle, 2, hops), subjects, staging, GRAMMAR)
+    slots = {end - k: left[k] for k in range(max(0, end - after.n_slots), end)}
+    finals = {(e.subject, e.hop) for e in before if e.kind == "final"}
+    due = [e for e in before if e.kind == "live" and (e.subject, e.hop) not in finals]
+    after.recall("a", slots, due)
+    same(before + [e for b in batches[end:] for e in after.stage([b])] + after.flush(), wanted)
+
+
+@pytest.mark.parametrize("hops", [1, 2])
+def test_the_last_words_of_a_stream_that_does_not_go_on_are_those_of_its_end(bundle, hops):
+    staging, subjects = StagingConfig(hop_s=1 / hops, final_lag=LAG), {"a": ["m1", "m2"]}
+    stager = Stager(engine(bundle, 2, hops), subjects, staging, GRAMMAR)
+    before, left = kept(stager, night(20, 1 / hops, n_subjects=2))
+    finals = {(e.subject, e.hop) for e in before if e.kind == "final"}
+    due = [e for e in before if e.kind == "live" and (e.subject, e.hop) not in finals]
+    after = Stager(engine(bundle, 2, hops), subjects, staging, GRAMMAR)
+    slots = {20 - k: left[k] for k in range(20)}
+    same(after.last_words("a", slots, due), stager.flush())
+    fresh = Stager(engine(bundle, 2, hops), subjects, staging, GRAMMAR)
+    anew = night(10, 1 / hops, n_subjects=2)
+    same(after.stage(anew) + after.flush(), fresh.stage(anew) + fresh.flush())

@@ -7,23 +7,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from engines.context import ContextWindow
 from engines.errors import EngineError
-from models.spec import Band, ModelSpec
-from models.stages import MOUSE
+from tests.support.bundles import mouse_spec
 
 N_ROWS = 3
 SIZE = 4
-SPEC = ModelSpec(
-    model="sdreamer",
-    species="mouse",
-    stages=MOUSE,
-    modalities=("eeg", "emg"),
-    pathways=("mixed", "eeg", "emg"),
-    bands=(Band(0.5, 100.0), Band(10.0, 200.0)),
-    sfreq=512.0,
-    epoch_s=1.0,
-    n_context=4,
-    token_shape=(2, SIZE),
-)
+SPEC = mouse_spec(4, SIZE)
 
 some_rows = st.lists(st.integers(0, N_ROWS - 1), unique=True)
 one_row = st.integers(0, N_ROWS - 1)

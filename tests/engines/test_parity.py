@@ -3,13 +3,13 @@ import pytest
 
 from engines.base import Engine
 from engines.errors import EngineError
-from engines.host import HostEngine
+from engines.host import ContextEngine
 from engines.parity import compare
 from engines.select import open_engine
 from tests.support.bundles import mouse_spec
 
 
-class Constant(HostEngine):
+class Constant(ContextEngine):
     """Says the same of every epoch."""
 
     name = "constant"
@@ -19,7 +19,7 @@ class Constant(HostEngine):
         super().__init__(mouse_spec(n_context=5), n_rows, hops_per_epoch)
         self.probabilities = np.array(probabilities, np.float32)
 
-    def _run(self, epochs, tokens, mask, unimodal):
+    def _read(self, epochs, rows, mask, unimodal):
         spec, n = self.spec, len(epochs)
         n_pathways = len(spec.pathways) if unimodal else 1
         answer = np.tile(self.probabilities, (n, n_pathways, spec.n_context, 1))
@@ -83,7 +83,7 @@ def test_engines_of_different_sizes_are_refused():
 
 def test_network_is_not_run_while_nothing_is_valid():
     class MustNotRun(Constant):
-        def _run(self, epochs, tokens, mask, unimodal):
+        def _read(self, epochs, rows, mask, unimodal):
             raise AssertionError
 
     epochs = np.zeros((2, 2, 512), np.float32)

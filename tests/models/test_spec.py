@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from models.errors import SpecError
-from models.spec import Band, ModelSpec
+from models.spec import Band, BundleManifest, Grammar, ModelSpec
+from tests.support.bundles import mouse_grammar
 from tests.support.signals import SPEC
 
 
@@ -78,3 +79,34 @@ def test_a_token_counts_where_its_modality_or_any_is_valid():
 def test_contradictions_are_refused(change, message):
     with pytest.raises(SpecError, match=message):
         msgspec.structs.replace(SPEC, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rates": ((0.0, 0.1), (0.1,))}, "rates: expected shape"),
+        ({"rates": ((0.0, 0.1, 0.1),) * 2}, "rates: expected finite numbers of shape"),
+        ({"rates": ((0.0, float("nan")), (0.1, 0.0))}, "rates: expected finite numbers"),
+        ({"rates": ((-0.1, 0.1), (0.1, 0.0))}, "0 on the diagonal and none below 0"),
+        ({"rates": ((0.0, -0.1), (0.1, 0.0))}, "0 on the diagonal and none below 0"),
+        ({"rates": ((0.0, 0.1), (0.0, 0.0))}, "a way from each stage to each other"),
+        ({"rates": ((0.0, 3.0), (0.1, 0.0))}, "from 1 to 1e.06 s on average"),
+        ({"rates": ((0.0, 1e-9), (0.1, 0.0))}, "from 1 to 1e.06 s on average"),
+        ({"beta_live": 0.0}, "beta_live: expected above 0 and at most 10, found 0.0"),
+        ({"beta_final": float("nan")}, "beta_final: expected above 0"),
+    ],
+)
+def test_a_grammar_that_cannot_be_is_refused(change, message):
+    fields = {"source": "x", "rates": ((0.0, 0.1), (0.2, 0.0)), "beta_live": 1.0, "beta_final": 1.0}
+    Grammar(**fields)
+    with pytest.raises(SpecError, match=message):
+        Grammar(**(fields | change))
+
+
+def test_a_grammar_is_of_the_stages_of_its_spec():
+    grammar = mouse_grammar()
+    manifest = BundleManifest(format=2, name="x", spec=SPEC, files={}, grammar=grammar)
+    assert msgspec.json.decode(msgspec.json.encode(manifest), type=BundleManifest) == manifest
+    two = msgspec.structs.replace(grammar, rates=((0.0, 0.1), (0.2, 0.0)))
+    with pytest.raises(SpecError, match=r"grammar.rates: expected 3 stages, found 2"):
+        msgspec.structs.replace(manifest, grammar=two)

@@ -4,16 +4,36 @@ import signal
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import zmq
 
-from daemon.messages import Message, decode
+from daemon.messages import Message, StageMessage, decode
 from tools import daemon_process
 from tools.daemon_process import DaemonProcess
 
 TIMEOUT_S = 30.0
+
+
+def one_stream(
+    lsl_name: str, stream: str = "cage", subject: str = "m1", eeg: str = "EEG", **more: Any
+) -> str:
+    """Return the TOML of a stream with one subject, on the channels `eeg` and EMG.
+
+    Args:
+        lsl_name: of the LSL stream.
+        stream, subject: what they are called.
+        eeg: label of its EEG.
+        more: other keys of the stream.
+    """
+    subjects = [{"name": subject, "channels": {"eeg": eeg, "emg": "EMG"}}]
+    fields = {"name": stream, "match": {"name": lsl_name}, "subjects": subjects, **more}
+    return f"[[streams]]\n{daemon_process.to_toml(fields)}\n"
+
+
+def is_live(epoch: int) -> Callable[[Message], bool]:
+    """Return the test for the live estimate of an epoch."""
+    return lambda m: isinstance(m, StageMessage) and (m.kind, m.epoch) == ("live", epoch)
 
 
 def write_config(
@@ -106,11 +126,6 @@ class Listener:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self._socket.close(linger=0)
         self._context.term()

@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
+from models.grammar import mouse_transitions
 from models.signal.drift import band_edges
-from models.spec import SPEC_FILE, Band, BundleManifest, ModelSpec, Reference
+from models.spec import SPEC_FILE, Band, BundleManifest, Grammar, ModelSpec, Reference
 from models.stages import MOUSE
 from tests.support.paths import ROOT
 
@@ -104,6 +105,14 @@ def any_reference(spec: ModelSpec, mean: float = -2.0, sd: float = 5.0) -> Refer
         mean=((mean,) * n,) * spec.n_modalities,
         covariance=(covariance,) * spec.n_modalities,
         limit=(3.0,) * spec.n_modalities,
+    )
+
+
+def mouse_grammar(beta_live: float = 0.4, beta_final: float = 0.3) -> Grammar:
+    """Return the grammar that `hypnod train` would put into a bundle, with these powers."""
+    counted = mouse_transitions()
+    return Grammar(
+        source=counted.source, rates=counted.rates, beta_live=beta_live, beta_final=beta_final
     )
 
 

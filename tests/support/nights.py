@@ -6,11 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from daemon.config import JournalConfig
 from daemon.journal.reader import Session
 from daemon.journal.writer import Journal
-from daemon.messages import Message, StageMessage, StreamMessage
+from daemon.messages import Kind, Message, StageMessage, StreamMessage
 from daemon.metrics import Metrics
+from tools.bench.message import make_message
 
 EVENING = datetime(2026, 1, 31, 18, tzinfo=UTC).timestamp()
 """When made-up nights begin, Unix time, s."""
@@ -24,39 +27,25 @@ def session(name: str = "s", started: float = EVENING, config: str = "{}") -> Se
     return Session(name, started, "0.1.0", "0" * 12, "sdreamer-mouse", "onnxruntime", "c", config)
 
 
-def stage(seq: int, subject: str = "m1", **changes: Any) -> StageMessage:
-    """The live estimate of epoch `seq`, unless told otherwise."""
+def stage(seq: int, subject: str = "m1", kind: Kind = "live", **changes: Any) -> StageMessage:
+    """The estimate of epoch `seq`, unless told otherwise."""
     epoch = changes.get("epoch", seq)
     name = changes.get("stage", "NREM")
     found = {} if name in ("ART", "UNKNOWN") else dict.fromkeys(("Wake", "NREM", "REM"), 0.1)
     fields: dict[str, Any] = {
         "session": "s",
-        "subject": subject,
         "stream": "cage",
-        "seq": seq,
-        "kind": "live",
-        "epoch": epoch,
-        "hop": epoch,
-        "onset": 1000.0 + epoch,
         "utc": iso(EVENING + epoch),
-        "epoch_s": 1.0,
-        "hop_s": 1.0,
         "stage": name,
         "probabilities": found | ({name: 0.8} if found else {}),
         "confidence": 0.8 if found else 0.0,
         "pathway": "mixed" if found else None,
-        "validity": {"eeg": "ok", "emg": "ok"},
-        "reason": None,
-        "slots_filled": 16,
-        "n_context": 16,
         "latency_s": 0.004,
         "age_s": 0.01,
         "published_utc": iso(EVENING + epoch + 1),
-        "model": "0" * 12,
-        "engine": "onnxruntime",
-        "config": "c",
     }
-    return StageMessage(**(fields | changes))
+    message = make_message(subject, seq, kind, hop=epoch, onset=1000.0 + epoch)
+    return msgspec.structs.replace(message, **(fields | changes))
 
 
 def state(seq: int, name: str = "STAGING", **changes: Any) -> StreamMessage:

@@ -8,21 +8,9 @@ from numpy.typing import NDArray
 from daemon.config import StagingConfig, StreamConfig, SubjectConfig
 from models.signal.chunk import Chunk, StreamDescription
 from models.signal.pipeline import EpochBatch, Pipeline
-from models.spec import Band, ModelSpec
-from models.stages import MOUSE
+from tests.support.bundles import mouse_spec
 
-SPEC = ModelSpec(
-    model="sdreamer",
-    species="mouse",
-    stages=MOUSE,
-    modalities=("eeg", "emg"),
-    pathways=("mixed", "eeg", "emg"),
-    bands=(Band(0.5, 100.0), Band(10.0, 200.0)),
-    sfreq=512.0,
-    epoch_s=1.0,
-    n_context=16,
-    token_shape=(2, 128),
-)
+SPEC = mouse_spec()
 
 
 def stream_config(n_subjects: int = 1, **options: object) -> StreamConfig:

@@ -4,12 +4,13 @@ import pytest
 
 from engines.bundle import open_bundle
 from tests.rigs.kill.run import KillRun
-from tests.support.bundles import TINY, make_bundle
+from tests.support.bundles import TINY, change_manifest, make_bundle, mouse_grammar
 
 
 @pytest.fixture
 def run(tmp_path):
-    bundle = open_bundle(make_bundle(tmp_path, n_context=16, **TINY))
+    made = make_bundle(tmp_path, n_context=16, **TINY)
+    bundle = open_bundle(change_manifest(made, grammar=mouse_grammar()))
     with KillRun(tmp_path, bundle, seed=3) as run:
         yield run
 

@@ -15,7 +15,7 @@ import uuid
 import pytest
 
 from daemon.metrics import Metrics
-from tests.rigs.daemon import TIMEOUT_S, Daemon
+from tests.rigs.daemon import TIMEOUT_S, Daemon, one_stream
 from tests.rigs.lsl import ROOT, Source
 from tests.support.bundles import TINY, make_bundle
 from tests.support.signals import noise
@@ -149,14 +149,10 @@ def healthy(data):
 def watched(bundle, tmp_path):
     """A source, the daemon that reads it, and a Prometheus that scrapes the daemon."""
     name = f"prometheus-{uuid.uuid4().hex}"
-    toml = (
-        f'[[streams]]\nname = "cage"\nmatch = {{ name = "{name}" }}\n'
-        'subjects = [{ name = "m1", channels = { eeg = "EEG", emg = "EMG" } }]\n'
-    )
     program("prometheus")
     with (
         Source(name, sfreq=SFREQ) as source,
-        Daemon(tmp_path, toml, bundle, more="[staging]\nstall_s = 1.0") as daemon,
+        Daemon(tmp_path, one_stream(name), bundle, more="[staging]\nstall_s = 1.0") as daemon,
     ):
         daemon.listen()
         daemon.event("stream", state="FILLING")

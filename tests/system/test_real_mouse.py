@@ -4,29 +4,23 @@ import csv
 import json
 import signal
 import subprocess
-import sys
 import uuid
 
 import numpy as np
 import pytest
 
+import hypnod
 from daemon.messages import StageMessage
 from engines.bundle import open_bundle
-from tests.rigs.daemon import Daemon, Listener
-from tests.rigs.lsl import ROOT, Source
+from tests.rigs.daemon import Daemon, Listener, is_live, one_stream
+from tests.rigs.lsl import Source
 
 FINAL_LAG = 4
-STREAM = """
-[[streams]]
-name = "cage"
-match = {{ name = "{name}" }}
-subjects = [{{ name = "m1", channels = {{ eeg = "EEG", emg = "EMG" }} }}]
-"""
 
 
-def hypnod(*arguments):
-    command = [sys.executable, "-c", "from tools.cli import main; main()", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+def start(*arguments):
+    command = hypnod.command(*map(str, arguments))
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +28,7 @@ def scored(shared_data, tmp_path_factory):
     """Stage the recording offline; return every row of the table, by kind and epoch."""
     recording = shared_data / "mouse_raw" / "mouse_eeg_emg_29min.edf"
     table = tmp_path_factory.mktemp("score") / "stages.csv"
-    process = hypnod("score", recording, "--csv", table, "--json")
+    process = start("score", recording, "--csv", table, "--json")
     summary, _ = process.communicate()
     assert process.returncode == 0
     with table.open(newline="", encoding="utf-8") as lines:
@@ -47,12 +41,12 @@ def scored(shared_data, tmp_path_factory):
 def test_live_and_offline_are_the_same(scored, tmp_path):
     recording, n_epochs, rows = scored
     name = f"mouse-{uuid.uuid4().hex}"
-    with Daemon(tmp_path, STREAM.format(name=name), open_bundle().path) as daemon:
+    with Daemon(tmp_path, one_stream(name), open_bundle().path) as daemon:
         daemon.listen()
         with Listener(daemon.endpoint, "stage.m1.") as subscriber:
             daemon.event("ready")
-            replay = hypnod("replay", recording, "--name", name, "--speed", "max", "--quiet")
-            subscriber.until(lambda m: (m.kind, m.epoch) == ("live", n_epochs - 1))
+            replay = start("replay", recording, "--name", name, "--speed", "max", "--quiet")
+            subscriber.until(is_live(n_epochs - 1))
             daemon.signal(signal.SIGTERM)
             subscriber.until(lambda m: (m.kind, m.epoch) == ("final", n_epochs - 1))
             assert daemon.end()[0] == 0
@@ -91,12 +85,12 @@ def test_the_gap_masks_exactly_the_epochs_it_touches(shared_data, tmp_path):
     assert touched
     name = f"gap-{uuid.uuid4().hex}"
     source = Source(name, sfreq=1000.0, labels=["EEG", "EMG"], units=["uV", "uV"])
-    with source, Daemon(tmp_path, STREAM.format(name=name), open_bundle().path) as daemon:
+    with source, Daemon(tmp_path, one_stream(name), open_bundle().path) as daemon:
         daemon.listen()
         with Listener(daemon.endpoint, "stage.m1.") as subscriber:
             daemon.event("connected")
             source.push(len(data), data=data, timestamps=times)
-            subscriber.until(lambda m: (m.kind, m.epoch) == ("live", n_epochs - 1))
+            subscriber.until(is_live(n_epochs - 1))
     live = [m for m in subscriber.heard if m.kind == "live"]
     assert [m.epoch for m in live] == list(range(n_epochs))
     assert {m.epoch for m in live if m.stage == "UNKNOWN"} == touched

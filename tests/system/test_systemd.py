@@ -19,7 +19,7 @@ from daemon.errors import AddressError, JournalError, KeyFileError
 from engines.errors import EngineError
 from models.errors import ConfigError, StreamError
 from tests.daemon.test_service import fill
-from tests.rigs.daemon import TIMEOUT_S, Daemon, write_config
+from tests.rigs.daemon import TIMEOUT_S, Daemon, one_stream, write_config
 from tests.rigs.lsl import ROOT, Source
 from tests.support.bundles import TINY, make_bundle
 from tests.support.signals import noise
@@ -107,13 +107,6 @@ def name():
     return f"systemd-{uuid.uuid4().hex}"
 
 
-def stream(name, lsl_name):
-    return (
-        f'[[streams]]\nname = "{name}"\nmatch = {{ name = "{lsl_name}" }}\n'
-        f'subjects = [{{ name = "{name}1", channels = {{ eeg = "EEG", emg = "EMG" }} }}]\n'
-    )
-
-
 def environ(systemd):
     """What systemd sets in the environment of the service."""
     return {"NOTIFY_SOCKET": systemd.getsockname(), "WATCHDOG_USEC": "400000"}
@@ -127,7 +120,7 @@ def until(systemd, pattern):
 
 
 def test_the_status_says_what_is_staged_and_what_is_not(name, systemd, bundle, tmp_path):
-    streams = stream("cage", f"{name}-cage") + stream("den", f"{name}-den")
+    streams = one_stream(f"{name}-cage") + one_stream(f"{name}-den", "den", "m2")
     with (
         Source(f"{name}-cage", sfreq=512) as cage,
         Daemon(
@@ -144,7 +137,7 @@ def test_the_status_says_what_is_staged_and_what_is_not(name, systemd, bundle, t
 
 
 def test_a_hung_main_loop_does_not_feed_the_watchdog(name, systemd, bundle, tmp_path):
-    config = write_config(tmp_path, stream("cage", name), bundle)
+    config = write_config(tmp_path, one_stream(name), bundle)
     log, stderr = os.pipe()
     with os.fdopen(log) as lines:
         process = start_daemon(config, environ(systemd), stderr)

@@ -1,12 +1,12 @@
 """`hypnod compile` with the real TensorRT-RTX, which compiles without a GPU."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 
+import hypnod
 from engines.gpu.flavour import version_of
 from engines.gpu.plan_cache import PlanManifest
 from tests.support.bundles import TINY, make_bundle
@@ -17,7 +17,7 @@ without_gpu = pytest.mark.skipif(has_driver(), reason="this computer has an NVID
 
 
 def compile_with(*options):
-    command = [sys.executable, "-c", "from tools.cli import main; main()", "compile", *options]
+    command = hypnod.command("compile", *options)
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

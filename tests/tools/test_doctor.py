@@ -11,12 +11,11 @@ from typing import Any
 
 import pylsl
 
+import hypnod
 from engines.select import explain_auto
 from tests.rigs.lsl import Source
 from tests.support.nights import write_journal
 from tests.support.paths import ROOT
-
-COMMAND = "from tools.cli import main; main()"
 
 
 def examine(
@@ -24,8 +23,7 @@ def examine(
 ) -> tuple[int, dict[str, Any], dict[str, Any]]:
     """Run doctor; return its exit code, its findings by check, and its visible streams by name."""
     done = subprocess.run(
-        [sys.executable, "-c", COMMAND, "doctor", "--json", *map(str, arguments)],
-        cwd=ROOT,
+        hypnod.command("doctor", "--json", *map(str, arguments)),
         capture_output=True,
         text=True,
         check=False,
@@ -148,8 +146,7 @@ def test_without_liblsl_it_says_how_to_get_one(tmp_path: Path) -> None:
 def test_people_get_a_table() -> None:
     with Source("shown"):
         done = subprocess.run(
-            [sys.executable, "-c", COMMAND, "doctor"],
-            cwd=ROOT,
+            hypnod.command("doctor"),
             capture_output=True,
             text=True,
             check=False,

@@ -1,17 +1,16 @@
 """`hypnod import` as a person runs it; what it makes is in tests/models/sdreamer/test_golden.py."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import torch
 
+import hypnod
+
 
 def import_with(*options: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from tools.cli import main; main()", "import"]
-    return subprocess.run(
-        [*command, *map(str, options)], capture_output=True, text=True, check=False
-    )
+    command = hypnod.command("import", *map(str, options))
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_what_is_no_checkpoint_of_sdreamer_is_one_sentence(tmp_path: Path) -> None:

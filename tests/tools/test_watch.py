@@ -4,79 +4,32 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 
-import msgspec
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+import hypnod
 from daemon.config import PublishConfig
 from daemon.errors import AddressError
-from daemon.messages import Heartbeat, StageMessage, StreamMessage
+from daemon.messages import Heartbeat
 from daemon.sockets.publisher import Publisher
 from models.stages import ART
-from tests.rigs.lsl import ROOT
+from tests.support.nights import EVENING, iso, stage, state
 from tests.support.speaker import Speaker
 from tools.cli import app
 from tools.client.subscriber import Received, Subscriber
 from tools.view.live import LiveView, bar, draw_stages
 
-HYPNOD = "from tools.cli import main; main()"
 TIMEOUT_S = 20.0
-UTC = "2026-01-01T00:00:00.000+00:00"
-
-
-def stage_message(seq, subject="m1", kind="live", **changes):
-    message = StageMessage(
-        session="s",
-        subject=subject,
-        stream="cage",
-        seq=seq,
-        kind=kind,
-        epoch=seq,
-        hop=seq,
-        onset=float(seq),
-        utc=UTC,
-        epoch_s=1.0,
-        hop_s=1.0,
-        stage="NREM",
-        probabilities={"Wake": 0.25, "NREM": 0.75, "REM": 0.0},
-        confidence=0.75,
-        pathway="mixed",
-        validity={"eeg": "ok", "emg": "ok"},
-        reason=None,
-        slots_filled=12,
-        n_context=16,
-        latency_s=0.0034,
-        age_s=0.01,
-        published_utc=UTC,
-        model="0" * 12,
-        engine="onnxruntime",
-        config="1" * 12,
-    )
-    return msgspec.structs.replace(message, **changes)
-
-
-def stream_message(state="STAGING", seq=0):
-    return StreamMessage(
-        session="s",
-        stream="cage",
-        seq=seq,
-        state=state,
-        reason="the context window holds enough usable epochs",
-        utc=UTC,
-        subjects=("m1",),
-        sfreq=511.96,
-    )
 
 
 def heartbeat(seq=0):
     return Heartbeat(
         session="s",
         seq=seq,
-        utc=UTC,
+        utc=iso(EVENING),
         uptime_s=61.0,
         states={"cage": "STAGING"},
         version="0.1.0",
@@ -124,20 +77,20 @@ def view_of(*messages, ago_s=0.0, truth=None):
 
 def test_a_late_subscriber_gets_the_last_final_one_and_counts_gaps_from_there(publisher):
     for seq in range(4):
-        publisher.publish(stage_message(seq))
-        publisher.publish(stage_message(seq, kind="final"))
+        publisher.publish(stage(seq))
+        publisher.publish(stage(seq, kind="final"))
     with Subscriber(publisher.endpoint) as subscriber:
         (last,) = hear(publisher, subscriber, 1)
         assert (last.seq, last.kind, last.replayed) == (3, "final", True)
-        publisher.publish(stage_message(6, kind="final"))
-        publisher.publish(stage_message(10))
-        publisher.publish(stage_message(13))
-        publisher.publish(stage_message(0, "m2"))
+        publisher.publish(stage(6, kind="final"))
+        publisher.publish(stage(10))
+        publisher.publish(stage(13))
+        publisher.publish(stage(0, "m2"))
         assert [m.seq for m in hear(publisher, subscriber, 4)] == [6, 10, 13, 0]
         missed = {"stage.m1.final": 2, "stage.m1.live": 2, "stage.m2.live": 0}
         assert subscriber.missed == missed
-        publisher.publish(stage_message(0, session="restarted"))
-        publisher.publish(stage_message(2, session="restarted"))
+        publisher.publish(stage(0, session="restarted"))
+        publisher.publish(stage(2, session="restarted"))
         hear(publisher, subscriber, 2)
         assert subscriber.n_missed == 5
 
@@ -145,10 +98,10 @@ def test_a_late_subscriber_gets_the_last_final_one_and_counts_gaps_from_there(pu
 def test_copies_for_others_are_dropped(publisher):
     with Subscriber(publisher.endpoint) as early:
         publisher.serve(TIMEOUT_S)
-        publisher.publish(stage_message(0, kind="final"))
+        publisher.publish(stage(0, kind="final"))
         with Subscriber(publisher.endpoint) as late:
             assert [m.replayed for m in hear(publisher, late, 1)] == [True]
-        publisher.publish(stage_message(1, kind="final"))
+        publisher.publish(stage(1, kind="final"))
         heard = hear(publisher, early, 2)
         assert [(m.seq, m.replayed) for m in heard] == [(0, False), (1, False)]
 
@@ -157,7 +110,7 @@ def test_messages_of_another_schema_are_counted_not_fatal(publisher):
     with Subscriber(publisher.endpoint) as subscriber:
         publisher.serve(TIMEOUT_S)
         publisher._socket.send_multipart([b"stage.m1.live", b'{"subject": "m1"}'])
-        publisher.publish(stage_message(0))
+        publisher.publish(stage(0))
         assert [m.seq for m in hear(publisher, subscriber, 1)] == [0]
         assert subscriber.unread == 1
 
@@ -170,23 +123,21 @@ def test_an_endpoint_that_is_none_is_one_sentence():
 
 
 def test_the_view_shows_what_was_said():
-    epochs = [stage_message(k, stage="REM" if k % 2 else "NREM") for k in range(8)]
-    shown = show(view_of(heartbeat(), stream_message(), *epochs))
-    for text in ("STAGING", "511.96 Hz", "up 0:01:01", "0 missed", "12/16", "3.4 ms", "mixed"):
+    epochs = [stage(k, stage="REM" if k % 2 else "NREM") for k in range(8)]
+    shown = show(view_of(heartbeat(), state(0), *epochs))
+    for text in ("STAGING", "512.00 Hz", "up 0:01:01", "0 missed", "16/16", "4.0 ms", "mixed"):
         assert text in shown
     assert "▂▅▂▅▂▅▂▅" in shown
 
 
 def test_the_view_shows_what_is_wrong():
-    bad = stage_message(
+    bad = stage(
         0,
         stage=ART,
-        probabilities={},
-        pathway=None,
         validity={"eeg": "clipped", "emg": "out_of_range"},
         latency_s=None,
     )
-    shown = show(view_of(heartbeat(), stream_message("STALLED"), stage_message(0, "m2"), bad))
+    shown = show(view_of(heartbeat(), state(0, "STALLED"), stage(0, "m2"), bad))
     for text in ("STALLED", "ART", "clipped", "out of range", "none", "×", "–"):
         assert text in shown
     assert "the daemon is silent for 20 s" in show(view_of(heartbeat(), ago_s=20.0))
@@ -194,15 +145,15 @@ def test_the_view_shows_what_is_wrong():
 
 
 def test_the_view_shows_drift_where_it_is_measured():
-    assert "drift" not in show(view_of(stage_message(0)))
-    shown = show(view_of(stage_message(0, drift=1.7), stage_message(0, "m2", drift=None)))
+    assert "drift" not in show(view_of(stage(0)))
+    shown = show(view_of(stage(0, drift=1.7), stage(0, "m2", drift=None)))
     for text in ("drift", "1.70", "–"):
         assert text in shown
 
 
 def test_an_age_is_red_when_three_hops_are_due():
     def is_red(ago_s, **changes):
-        view = view_of(stage_message(0, age_s=0.0, **changes), ago_s=ago_s)
+        view = view_of(stage(0, age_s=0.0, **changes), ago_s=ago_s)
         console = Console(
             file=io.StringIO(), width=120, force_terminal=True, color_system="standard"
         )
@@ -216,8 +167,7 @@ def test_an_age_is_red_when_three_hops_are_due():
 
 
 def test_the_view_fits_any_terminal():
-    stage = stage_message(0, drift=12.34)
-    view = view_of(heartbeat(), stream_message(), stage, truth={"m1": ("REM",)})
+    view = view_of(heartbeat(), state(0), stage(0, drift=12.34), truth={"m1": ("REM",)})
     for width in (80, 100, 200):
         lines = show(view, width).splitlines()
         assert max(map(len, lines)) <= width
@@ -235,8 +185,7 @@ def test_bars_are_full_at_one_and_empty_at_zero():
 
 def watch(publisher, *options):
     return subprocess.Popen(
-        [sys.executable, "-c", HYPNOD, "watch", "--connect", publisher.endpoint, *options],
-        cwd=ROOT,
+        hypnod.command("watch", "--connect", publisher.endpoint, *options),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -247,7 +196,7 @@ def watch(publisher, *options):
 @pytest.mark.parametrize("as_json", [True, False])
 def test_once_shows_what_was_said_last_and_ends(tmp_path, as_json):
     with Speaker(tmp_path / "journal.sqlite") as speaker:
-        speaker.say(stream_message(), *speaker.stages(0, 8))
+        speaker.say(state(0), *speaker.stages(0, 8))
         speaker.beat()
         options = ["--once", "--catch-up", speaker.catch_up.endpoint, *["--json"] * as_json]
         with watch(speaker.publisher, *options) as process:
@@ -279,7 +228,7 @@ def test_an_endpoint_that_is_none_is_wrong_usage(endpoint):
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_ctrl_c_ends_it_quietly(daemon_like, options):
-    daemon_like.publish(stage_message(0, kind="final"))
+    daemon_like.publish(stage(0, kind="final"))
     with watch(daemon_like, *options) as process:
         daemon_like.serve(TIMEOUT_S)
         assert process.stdout is not None

@@ -106,6 +106,7 @@ def _compose(
     arrays = {
         "tokens": np.random.default_rng(tick).random((n_subjects, *spec.token_shape), np.float32),
         "mask": np.ones(shape, bool),
+        "belief": np.full((n_subjects, 2, len(spec.stages)), 0.3),
         "reading": np.full((n_subjects, len(spec.pathways), 5, len(spec.stages)), 0.3, np.float32),
     }
     data = encode_state("0" * 16, spec.sfreq, 0, Clocks(0.1, 1.7e9), spec.epoch_s, state)

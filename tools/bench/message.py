@@ -33,6 +33,7 @@ def make_message(
         hop_s=1.0,
         stage=stages[0],
         probabilities=dict.fromkeys(stages, 1 / 3),
+        evidence=dict.fromkeys(stages, 1 / 3),
         confidence=1 / 3,
         pathway="mixed",
         validity=dict.fromkeys(modalities, "ok"),

@@ -22,7 +22,7 @@ from models.recordings.lab import LabRecording
 from models.recordings.open import Recording
 from models.recordings.scores import Tally, tally
 from models.signal.montage import StreamChannels, SubjectChannels
-from models.spec import LearntAs, ModelSpec, Reference
+from models.spec import BundleManifest, LearntAs, ModelSpec
 from models.species import contradict
 from models.stages import UNSCORED, to_indices
 from tools.evaluate.learnt import learnt_as
@@ -157,7 +157,7 @@ def evaluate_recordings(
     Raises:
         HypnodError: a recording cannot be staged.
     """
-    hop_s, reference = bundle.spec.epoch_s, bundle.manifest.reference
+    hop_s = bundle.spec.epoch_s
     check_epoch(epoch_s or hop_s, hop_s)
     evaluated = Evaluated()
     for lab in recordings:
@@ -179,7 +179,7 @@ def evaluate_recordings(
             evaluated.engine = running.description
             for without in withheld:
                 drift = DriftLog([*lab.subjects.values()], bundle.spec.modalities, hop_s)
-                nights = _stage(lab, recording, running, without, reference, drift, advance)
+                nights = _stage(lab, recording, running, bundle.manifest, without, drift, advance)
                 _count(evaluated.counts, lab, nights, without, bundle.spec, lengths)
                 if without == withheld[0]:
                     _add_drift(evaluated.drift, drift)
@@ -213,8 +213,8 @@ def _stage(
     lab: LabRecording,
     recording: Recording,
     engine: Engine,
+    manifest: BundleManifest,
     without: tuple[str, ...],
-    reference: Reference | None,
     drift: DriftLog,
     advance: Advance,
 ) -> Mapping[tuple[str, Kind], list[Estimate]]:
@@ -224,7 +224,14 @@ def _stage(
         engine.clear_context(row)
     nights: dict[tuple[str, Kind], list[Estimate]] = defaultdict(list)
     before = 0
-    staged = stage_recording(recording, stream, engine, reference=reference, drift=drift)
+    staged = stage_recording(
+        recording,
+        stream,
+        engine,
+        reference=manifest.reference,
+        grammar=manifest.grammar,
+        drift=drift,
+    )
     for n_read, estimates in staged:
         for estimate in estimates:
             nights[estimate.subject, estimate.kind].append(estimate)

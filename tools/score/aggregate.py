@@ -36,8 +36,9 @@ def aggregate(
     """Return the estimates of longer epochs; only whole ones.
 
     Epoch k spans k × epoch_s to (k + 1) × epoch_s. Its probabilities are the mean of those of the
-    epochs it covers, weighted by how much of them it covers. If less than half of it has any, it
-    is ART or UNKNOWN, whichever fills more of it, and the reason says for how long.
+    epochs it covers, weighted by how much of them it covers; likewise its evidence. If less than
+    half of it has any, it is ART or UNKNOWN, whichever fills more of it, and the reason says for
+    how long.
 
     Args:
         estimates: of one subject and one kind: consecutive epochs from 0 on.
@@ -48,17 +49,25 @@ def aggregate(
     if abs(epoch_s - hop_s) < _TOLERANCE_S:
         return list(estimates)
     longer = []
-    for k, mean in enumerate(average(hypnodensity(estimates, stages), epoch_s / hop_s)):
+    means = average(hypnodensity(estimates, stages), epoch_s / hop_s)
+    evidence = average(_stack([e.evidence for e in estimates], stages), epoch_s / hop_s)
+    for k, (mean, said) in enumerate(zip(means, evidence, strict=True)):
         shares = _shares(estimates, hop_s, k * epoch_s, (k + 1) * epoch_s)
-        united = _unite(shares, mean, stages)
+        united = _unite(shares, mean, said, stages)
         longer.append(replace(united, hop=k, onset=estimates[0].onset + k * epoch_s))
     return longer
 
 
 def hypnodensity(estimates: Sequence[Estimate], stages: Sequence[str]) -> NDArray[np.float32]:
     """Return the probabilities of estimates, (n, n_stages), NaN where there are none."""
+    return _stack([e.probabilities for e in estimates], stages)
+
+
+def _stack(
+    rows: Sequence[NDArray[np.float32] | None], stages: Sequence[str]
+) -> NDArray[np.float32]:
     nothing = np.full(len(stages), np.nan, np.float32)
-    found = [nothing if e.probabilities is None else e.probabilities for e in estimates]
+    found = [nothing if row is None else row for row in rows]
     return np.array(found, np.float32).reshape(-1, len(stages))
 
 
@@ -73,7 +82,12 @@ def _shares(
     ]
 
 
-def _unite(shares: Shares, mean: NDArray[np.float32], stages: Sequence[str]) -> Estimate:
+def _unite(
+    shares: Shares,
+    mean: NDArray[np.float32],
+    evidence: NDArray[np.float32],
+    stages: Sequence[str],
+) -> Estimate:
     """Return the estimate of one longer epoch by its mean probabilities, but for its time."""
     newest = shares[-1][0]
     validity = {m: _validity([(e.validity[m], s) for e, s in shares]) for m in newest.validity}
@@ -84,6 +98,7 @@ def _unite(shares: Shares, mean: NDArray[np.float32], stages: Sequence[str]) -> 
         united,
         stage=stages[int(np.argmax(mean))],
         probabilities=mean,
+        evidence=evidence,
         pathway=_most((e.pathway, s) for e, s in shares if e.probabilities is not None),
         reason=None,
     )
@@ -98,6 +113,7 @@ def _unread(united: Estimate, lost: Shares) -> Estimate:
         united,
         stage=max(by_stage, key=lambda stage: by_stage[stage]),
         probabilities=None,
+        evidence=None,
         pathway=None,
         reason=f"{reason} (no stage for {lost_s:g} s of it)",
     )

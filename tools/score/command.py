@@ -191,12 +191,13 @@ def _stage(
     with engine, Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("staging", total=recording.n_samples)
         staging, quality = config.staging, config.quality
-        spec, reference = bundle.spec, bundle.manifest.reference
+        spec, manifest = bundle.spec, bundle.manifest
+        reference, grammar = manifest.reference, manifest.grammar
         learnt = None
         if isinstance(stream, StreamConfig):  # only a config names baselines
             learnt = read_baselines(stream, staging.hop_s, quality, spec, reference)
         staged = stage_recording(
-            recording, stream, engine, staging, quality, reference, learnt, drift
+            recording, stream, engine, staging, quality, reference, learnt, grammar, drift
         )
         for n_read, new in staged:
             estimates += new

@@ -11,7 +11,7 @@ from models.signal.montage import StreamChannels
 from models.signal.pipeline import Pipeline
 from models.signal.quality import QualityLimits
 from models.signal.state import Adaptation
-from models.spec import Reference
+from models.spec import Grammar, Reference
 from tools.score.drift import DriftLog
 
 
@@ -23,6 +23,7 @@ def stage_recording(
     quality: QualityLimits | None = None,
     reference: Reference | None = None,
     learnt: Adaptation | None = None,
+    grammar: Grammar | None = None,
     drift: DriftLog | None = None,
 ) -> Iterator[tuple[int, list[Estimate]]]:
     """Stage a recording from its first to its last complete epoch.
@@ -35,6 +36,7 @@ def stage_recording(
         quality: when an epoch cannot be used.
         reference: what the model's training animals look like; None: drift is not measured.
         learnt: of the same animals before; None: everything is learnt from the first epoch on.
+        grammar: of the bundle; None: the net's own probabilities are taken as they are.
         drift: keeps how unlike the training animals the subjects look.
 
     Yields:
@@ -55,7 +57,8 @@ def stage_recording(
     )
     if learnt is not None:
         pipeline.adapt(learnt)
-    stager = Stager(engine, {stream.name: [s.name for s in stream.subjects]}, staging)
+    subjects = {stream.name: [s.name for s in stream.subjects]}
+    stager = Stager(engine, subjects, staging, grammar)
     n_read = 0
     for chunk in chunks(recording):
         pipeline.push(chunk)

@@ -91,11 +91,15 @@ def write_files(scored: Scored, csv: Path | None, edf: Path | None, tsv: Path | 
 def estimates_table(scored: Scored) -> tuple[list[str], Iterator[list[object]]]:
     """Return columns and rows of all estimates, live and final, by subject and hop.
 
-    Probabilities have as many digits as tell float32 numbers apart.
+    Probabilities have as many digits as tell float32 numbers apart. Where the bundle's grammar
+    makes them, the net's own, the evidence, are beside them.
     """
     spec = scored.bundle.spec
     columns = ["subject", "kind", "hop", "onset", "duration", "stage"]
-    columns += [f"p_{stage}" for stage in spec.stages] + ["pathway", "slots_filled", "reason"]
+    columns += [f"p_{stage}" for stage in spec.stages]
+    if scored.bundle.manifest.grammar is not None:
+        columns += [f"evidence_{stage}" for stage in spec.stages]
+    columns += ["pathway", "slots_filled", "reason"]
     columns += [f"{modality}_quality" for modality in spec.modalities]
     names = [subject.name for subject in scored.stream.subjects]
     nights = (scored.epochs(name, kind) for name in names for kind in get_args(Kind))
@@ -106,10 +110,12 @@ def estimates_table(scored: Scored) -> tuple[list[str], Iterator[list[object]]]:
 
 def _row(estimate: Estimate, scored: Scored) -> list[object]:
     e, spec = estimate, scored.bundle.spec
-    probabilities = [""] * len(spec.stages) if e.probabilities is None else e.probabilities
+    with_evidence = scored.bundle.manifest.grammar is not None
+    given = [e.probabilities] + [e.evidence] * with_evidence
+    nothing = [""] * len(spec.stages)
     return [
         *(e.subject, e.kind, e.hop, f"{e.onset:.6f}", f"{scored.step_s:g}", e.stage),
-        *(f"{p:.9g}" if p != "" else "" for p in probabilities),
+        *chain(*(nothing if ps is None else [f"{p:.9g}" for p in ps] for ps in given)),
         *(e.pathway or "", e.slots_filled, e.reason or ""),
         *(e.validity[modality] for modality in spec.modalities),
     ]

@@ -5,6 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models.recordings.scores import Scores
+from models.spec import Grammar
 from tools.evaluate.evaluation import SubjectSource
 
 Parts = dict[str, tuple[str, ...]]
@@ -46,6 +47,8 @@ class TrainReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Of the net in the bundle."""
     temperatures: dict[str, float]
     """By pathway, what its logits are divided by."""
+    grammar: Grammar | None
+    """What stages are taken from beside the net's answers, in the figures too; null: nothing."""
     scores: dict[str, Scores]
     """All test subjects' epochs together, by pathway and reading."""
     subjects: dict[str, dict[str, Scores]]

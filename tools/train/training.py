@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -21,10 +22,17 @@ from models.recordings import scores
 from models.recordings.scores import Tally
 from models.scored_epochs import ScoredEpochs
 from models.signal.drift import fit_reference
-from models.spec import LearntAs, ModelSpec, Reference
-from models.training.calibration import fit_temperatures, fold_temperatures
+from models.spec import Grammar, LearntAs, ModelSpec, Reference
+from models.training.calibration import fit_grammar, fit_temperatures, fold_temperatures
 from models.training.devices import Device, open_device
-from models.training.evaluate import Reading, as_answered, pool, read_all, tally
+from models.training.evaluate import (
+    Reading,
+    as_answered,
+    pool,
+    published,
+    read_all,
+    tally,
+)
 from models.training.export import export_bundle
 from models.training.run import Pass
 from models.training.splits import Split, hold_out, leave_one_out, split_subjects
@@ -49,6 +57,15 @@ _EXAMPLE_S = 3 * 3600.0
 
 Counted = dict[str, dict[Reading, Tally]]
 """What was counted, by subject."""
+
+
+class Trained(NamedTuple):
+    """A net, and what came out of making it."""
+
+    model: Model
+    history: list[Pass]
+    temperatures: dict[str, float]
+    grammar: Grammar | None
 
 
 class Bars(Watcher):
@@ -113,6 +130,7 @@ class _Work:
         self.config = choose_config(options, spec.model)
         self.subjects, self.sources, self.files = data
         self.device, self.progress = device, progress
+        self.lag = min(FINAL_LAG, spec.n_context - 1)
         self.kept: list[Path] = []  # the runs' states, until the end
 
     def do(self, started: float) -> TrainReport:
@@ -122,22 +140,19 @@ class _Work:
         if self.options.leave_one_out:
             for i, fold in enumerate(leave_one_out(names, self.config.seed)):
                 title = f"without {fold.test[0]}, "
-                model, _, _ = self._train(fold, title, f"without-{i}")
-                counted |= self._test(model, fold)
+                counted |= self._test(self._train(fold, title, f"without-{i}"), fold)
             split = hold_out(names, self.config.seed)
         else:
             split = split_subjects(names, self.config.seed)
-        model, history, temperatures = self._train(split, "", "all")
+        trained = self._train(split, "", "all")
         if not self.options.leave_one_out:
-            counted = self._test(model, split)
-        report = self._report(split, history, temperatures, counted, started)
+            counted = self._test(trained, split)
+        report = self._report(split, trained, counted, started)
         if self.device.rank == 0:
-            self._write(model, split, report)
+            self._write(trained.model, split, report)
         return report
 
-    def _train(
-        self, split: Split, title: str, state: str
-    ) -> tuple[Model, list[Pass], dict[str, float]]:
+    def _train(self, split: Split, title: str, state: str) -> Trained:
         """Train and calibrate one net; the test subjects of the split are not touched."""
         self.kept.append(self.options.state / f"{state}.pt")
         model, history = train(
@@ -150,23 +165,25 @@ class _Work:
             state=self.kept[-1],
             watcher=Bars(self.progress, title),
         )
+        validation = self._of(split.validation)
         temperatures = fit_temperatures(
             model,
-            self._of(split.validation),
+            validation,
             masks=self.config.masks,
             every=self.config.validate_every,
             seed=self.config.seed,
         )
         fold_temperatures(model, temperatures)
-        return model, history, temperatures
+        return Trained(model, history, temperatures, fit_grammar(model, validation, self.lag))
 
-    def _test(self, model: Model, split: Split) -> Counted:
+    def _test(self, trained: Trained, split: Split) -> Counted:
         """Count the epochs of each test subject, in the length that they were scored in."""
-        lags = (0, min(FINAL_LAG, self.spec.n_context - 1))
         counted: Counted = {}
         tests = self._of(split.test)
         for subject in self.progress.track(tests, description="testing"):
-            found = tally(model, subject, lags, as_scored=True)
+            found = tally(
+                trained.model, subject, (0, self.lag), grammar=trained.grammar, as_scored=True
+            )
             before = counted.get(subject.name)
             counted[subject.name] = (
                 found if before is None else {r: before[r] + found[r] for r in found}
@@ -180,8 +197,7 @@ class _Work:
     def _report(
         self,
         split: Split,
-        history: list[Pass],
-        temperatures: dict[str, float],
+        trained: Trained,
         counted: Counted,
         started: float,
     ) -> TrainReport:
@@ -195,8 +211,9 @@ class _Work:
             split=split._asdict(),
             sources=self.sources,
             tested=self._tested(list(counted)),
-            history=msgspec.convert(msgspec.to_builtins(history), tuple[PassReport, ...]),
-            temperatures=temperatures,
+            history=msgspec.convert(msgspec.to_builtins(trained.history), tuple[PassReport, ...]),
+            temperatures=trained.temperatures,
+            grammar=trained.grammar,
             scores={_name(reading): each for reading, each in pooled.items()},
             subjects={
                 name: {_name(r): scores.score(t, self.spec.stages) for r, t in tallies.items()}
@@ -224,6 +241,7 @@ class _Work:
             provenance,
             reference=reference,
             temperatures=report.temperatures,
+            grammar=report.grammar,
             learnt_from=learnt_from(self.files, split, self._learnt_before()),
         )
         name = self.options.report
@@ -231,7 +249,9 @@ class _Work:
         text = msgspec.json.format(msgspec.json.encode(report)) + b"\n"
         name.with_name(f"{name.name}.json").write_bytes(text)
         tested = self._of(split.test) or self.subjects
-        draw_report(report, _example(model, tested[0]), name.with_name(f"{name.name}.png"))
+        draw_report(
+            report, _example(model, tested[0], report.grammar), name.with_name(f"{name.name}.png")
+        )
         self._forget()
 
     def _forget(self) -> None:
@@ -255,11 +275,13 @@ class _Work:
         return None
 
 
-def _example(model: Model, subject: ScoredEpochs) -> Example:
+def _example(model: Model, subject: ScoredEpochs, grammar: Grammar | None) -> Example:
     """Return the first hours of a subject's hypnogram, live, beside the truth."""
     n = round(_EXAMPLE_S / model.spec.epoch_s)
     read = read_all(model, subject.epochs[:n], subject.usable[:n])
     answers = as_answered(model.spec, read[:, :, -1], subject.usable[:n])[:, 0]
+    if grammar is not None:
+        answers = published(model.spec, answers[:, None], 0, grammar)
     return Example(subject.name, model.spec.epoch_s, subject.stages[:n], answers)
 
 

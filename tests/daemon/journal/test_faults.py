@@ -19,7 +19,7 @@ from daemon.journal.writer import Journal
 from daemon.metrics import Metrics
 from daemon.restart.history import look_back
 from tests.rigs.lsl import wait_until
-from tests.support.journal import SESSION, stage
+from tests.support.nights import session, stage
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def metrics():
 def journal(path, metrics, monkeypatch):
     monkeypatch.setattr(module, "_RETRY_S", 0.0)
     with Journal(JournalConfig(path=str(path)), metrics) as journal:
-        journal.begin(SESSION)
+        journal.begin(session())
         journal.write([stage(0)])
         yield journal
 
@@ -201,7 +201,7 @@ def test_a_journal_that_breaks_while_it_is_written_is_set_aside(journal, metrics
         journal.retry()
     assert [log["event"] for log in logs] == ["journal set aside", "journal goes on"]
     assert kept(path) == [2000]
-    assert JournalReader(path).sessions() == [SESSION]
+    assert JournalReader(path).sessions() == [session()]
     assert [file for file in path.parent.iterdir() if ".corrupt-" in file.name]
 
 
@@ -229,7 +229,7 @@ def test_what_does_not_reach_the_disk_is_told_and_a_new_file_is_begun(journal, m
         assert failing(metrics) == (0, 0)
     assert [log["event"] for log in logs] == ["journal not on disk", "journal on disk again"]
     assert kept(path) == [2]
-    assert JournalReader(path).sessions() == [SESSION]
+    assert JournalReader(path).sessions() == [session()]
 
 
 def test_too_much_that_waits_is_lost_oldest_first_and_counted(journal, metrics, path, monkeypatch):

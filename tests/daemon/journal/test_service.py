@@ -19,7 +19,7 @@ from daemon.journal.reader import JournalReader
 from daemon.messages import StageMessage, encode
 from models.recordings.hypnogram import read_hypnogram
 from models.stages import MOUSE
-from tests.rigs.daemon import Daemon, Listener
+from tests.rigs.daemon import Daemon, Listener, is_live, one_stream
 from tests.rigs.lsl import wait_until
 from tests.support.bundles import TINY, make_bundle
 from tests.support.signals import noise
@@ -29,16 +29,10 @@ SFREQ = 512
 LIVE, FINAL = "stage.m1.live", "stage.m1.final"
 
 
-def toml(name):
-    channels = '{ eeg = "EEG", emg = "EMG" }'
-    subjects = f'[{{ name = "m1", channels = {channels} }}]'
-    return f'[[streams]]\nname = "cage"\nmatch = {{ name = "{name}" }}\nsubjects = {subjects}\n'
-
-
 @contextlib.contextmanager
 def running(folder, name, source, bundle, settings=None, **environ):
     """A daemon that reads the source, and one who heard it from its first word on."""
-    with Daemon(folder, toml(name), bundle, environ=environ, **(settings or {})) as daemon:
+    with Daemon(folder, one_stream(name), bundle, environ=environ, **(settings or {})) as daemon:
         daemon.listen()
         with Listener(daemon.endpoint) as subscriber:
             daemon.event("stream", state="FILLING")
@@ -49,7 +43,7 @@ def running(folder, name, source, bundle, settings=None, **environ):
 def push(source, subscriber, n_epochs, epoch):
     """Push whole epochs and wait for the live estimate of the last one."""
     source.push(n_epochs * SFREQ, data=noise(n_epochs * SFREQ, seed=source.sent))
-    subscriber.until(lambda m: isinstance(m, StageMessage) and (m.kind, m.epoch) == ("live", epoch))
+    subscriber.until(is_live(epoch))
 
 
 def entries(folder, topic=LIVE):
@@ -183,7 +177,7 @@ def test_epochs_count_epochs_and_hops_hops_and_go_on_with_another_hop(
 
 def test_a_second_daemon_on_one_journal_ends_in_one_sentence(tmp_path, name, source, bundle):
     with running(tmp_path, name, source, bundle) as (first, subscriber):
-        with Daemon(tmp_path, toml(name), bundle) as second:
+        with Daemon(tmp_path, one_stream(name), bundle) as second:
             code, written = second.end()
         assert code == 8
         assert "found that another daemon writes it" in written.splitlines()[-1]

@@ -21,7 +21,7 @@ from daemon.messages import encode
 from daemon.metrics import Metrics
 from daemon.restart.history import look_back, read_history
 from tests.rigs.lsl import ROOT
-from tests.support.journal import SESSION, stage, state
+from tests.support.nights import EVENING, session, stage, state
 
 SCHEMA_1 = """
 PRAGMA application_id = 1213812814;
@@ -49,7 +49,7 @@ def path(tmp_path):
 @pytest.fixture
 def journal(path):
     with Journal(JournalConfig(path=str(path)), Metrics()) as journal:
-        journal.begin(SESSION)
+        journal.begin(session())
         yield journal
 
 
@@ -57,15 +57,15 @@ def test_what_was_written_is_read_byte_by_byte_at_once(journal, path):
     lives, final = [stage(0), stage(1, epoch=1)], stage(0, epoch=0, kind="final")
     journal.write([lives[0], state(0), final, lives[1]])
     reader = JournalReader(path)
-    assert reader.sessions() == [SESSION]
+    assert reader.sessions() == [session()]
     assert reader.topics() == ["stage.m1.final", "stage.m1.live", "stream.cage"]
     entries = reader.messages("stage.m1.live", 0, 9) + reader.messages("stage.m1.final", 0, 9)
     assert [e.payload for e in entries] == [encode(m) for m in (*lives, final)]
     assert [e.message for e in entries] == [*lives, final]
     assert [(e.seq, e.hop, e.onset, e.utc, e.stage) for e in entries] == [
-        (0, 0, 100.0, 0.0, "REM"),
-        (1, 1, 101.0, 1.0, "REM"),
-        (0, 0, 100.0, 0.0, "REM"),
+        (0, 0, 1000.0, EVENING, "NREM"),
+        (1, 1, 1001.0, EVENING + 1, "NREM"),
+        (0, 0, 1000.0, EVENING, "NREM"),
     ]
     (entry,) = reader.latest("stream.cage")
     assert (entry.stage, entry.hop, entry.message.state) == (None, None, "STAGING")
@@ -74,7 +74,7 @@ def test_what_was_written_is_read_byte_by_byte_at_once(journal, path):
 
 def test_a_part_is_read_by_number_time_and_session(journal, path):
     journal.write([stage(k) for k in range(2000)])
-    journal.begin(SESSION._replace(id="s2", started=2.0))
+    journal.begin(session("s2"))
     journal.write([stage(k, session="s2") for k in range(2000, 3500)])
     reader = JournalReader(path)
     assert (reader.first_seq("stage.m1.live"), reader.last_seq("stage.m1.live")) == (0, 3499)
@@ -82,14 +82,12 @@ def test_a_part_is_read_by_number_time_and_session(journal, path):
     assert [e.seq for e in reader.messages("stage.m1.live", 5, 7)] == [5, 6, 7]
     assert [e.seq for e in reader.messages("stage.m1.live", 5, 99, limit=2)] == [5, 6]
     assert [e.seq for e in reader.latest("stage.m1.live", 2)] == [3498, 3499]
-    between = reader.between("stage.m1.live", 500.0, 2500.0)
+    between = reader.between("stage.m1.live", EVENING + 500, EVENING + 2500)
     assert [e.seq for e in between] == list(range(500, 2500))
-    for session, first, last in (("s1", 0, 2000), ("s2", 2000, 3500)):
-        assert [e.seq for e in reader.of_session("stage.m1.live", session)] == list(
-            range(first, last)
-        )
+    for run, first, last in (("s", 0, 2000), ("s2", 2000, 3500)):
+        assert [e.seq for e in reader.of_session("stage.m1.live", run)] == list(range(first, last))
     assert list(reader.of_session("stage.m1.live", "s3")) == []
-    assert reader.last_utc() == 3499.0
+    assert reader.last_utc() == EVENING + 3499
 
 
 def test_a_journal_that_is_not_there_yet_is_empty(path):
@@ -142,7 +140,7 @@ def test_a_killed_process_loses_nothing(path, how):
         "import os, signal, sys; from pathlib import Path;"
         "from daemon.journal.writer import Journal;"
         "from daemon.config import JournalConfig; from daemon.metrics import Metrics;"
-        "from tests.support.journal import stage;"
+        "from tests.support.nights import stage;"
         f"journal = Journal(JournalConfig(path=sys.argv[1], fsync='{how}'), Metrics());"
         "[journal.write([stage(k)]) for k in range(20)];"
         "os.kill(os.getpid(), signal.SIGKILL)"

@@ -1,25 +1,14 @@
 import uuid
 
+import msgspec
 import pylsl
 import pytest
 
 from daemon.config import StreamConfig, SubjectConfig
 from daemon.lsl.outlet import StageOutlet
-from models.spec import Band, ModelSpec
-from models.stages import MOUSE
+from tests.support.bundles import mouse_spec
 
-SPEC = ModelSpec(
-    model="sdreamer",
-    species="mouse",
-    stages=MOUSE,
-    modalities=("eeg", "emg"),
-    pathways=("mixed", "eeg", "emg"),
-    bands=(Band(highpass_hz=0.5, lowpass_hz=30.0), Band(highpass_hz=10.0, lowpass_hz=50.0)),
-    sfreq=128.0,
-    epoch_s=2.5,
-    n_context=16,
-    token_shape=(2, 64),
-)
+SPEC = msgspec.structs.replace(mouse_spec(), epoch_s=2.5)
 
 
 @pytest.fixture

@@ -4,39 +4,10 @@ import zmq
 
 from daemon.config import PublishConfig
 from daemon.errors import AddressError
-from daemon.messages import StageMessage, decode
+from daemon.messages import decode
 from daemon.sockets import gate
 from daemon.sockets.publisher import Publisher
-
-
-def stage_message(seq, subject="m1", kind="live"):
-    return StageMessage(
-        session="s",
-        subject=subject,
-        stream="cage",
-        seq=seq,
-        kind=kind,
-        epoch=seq,
-        hop=seq,
-        onset=float(seq),
-        utc="2026-01-01T00:00:00.000+00:00",
-        epoch_s=1.0,
-        hop_s=1.0,
-        stage="NREM",
-        probabilities={"Wake": 0.1, "NREM": 0.8, "REM": 0.1},
-        confidence=0.8,
-        pathway="mixed",
-        validity={"eeg": "ok", "emg": "ok"},
-        reason=None,
-        slots_filled=16,
-        n_context=16,
-        latency_s=0.001,
-        age_s=0.01,
-        published_utc="2026-01-01T00:00:01.001000+00:00",
-        model="0" * 12,
-        engine="onnxruntime",
-        config="1" * 12,
-    )
+from tests.support.nights import stage
 
 
 @pytest.fixture(params=["json", "msgpack"])
@@ -75,9 +46,9 @@ def receive(publisher, socket):
 def test_a_subscriber_gets_its_subject_in_order(publisher, subscribe):
     socket = subscribe("stage.m1.")
     for seq in range(5):
-        publisher.publish(stage_message(seq, "m2"))
-        publisher.publish(stage_message(seq, "m1"))
-    assert [receive(publisher, socket) for _ in range(5)] == [stage_message(s) for s in range(5)]
+        publisher.publish(stage(seq, "m2"))
+        publisher.publish(stage(seq, "m1"))
+    assert [receive(publisher, socket) for _ in range(5)] == [stage(s) for s in range(5)]
 
 
 def test_a_late_subscriber_gets_the_last_final_one_marked_replayed_and_no_live_one(
@@ -85,14 +56,14 @@ def test_a_late_subscriber_gets_the_last_final_one_marked_replayed_and_no_live_o
 ):
     early = subscribe("stage.")
     for seq in range(3):
-        publisher.publish(stage_message(seq))
-        publisher.publish(stage_message(seq, kind="final"))
-    publisher.publish(stage_message(0, "m2"))
+        publisher.publish(stage(seq))
+        publisher.publish(stage(seq, kind="final"))
+    publisher.publish(stage(0, "m2"))
     late = subscribe("stage.m1.")
-    replayed = msgspec.structs.replace(stage_message(2, kind="final"), replayed=True)
+    replayed = msgspec.structs.replace(stage(2, kind="final"), replayed=True)
     assert receive(publisher, late) == replayed
-    publisher.publish(stage_message(3))
-    assert receive(publisher, late) == stage_message(3)  # and nothing in between
+    publisher.publish(stage(3))
+    assert receive(publisher, late) == stage(3)  # and nothing in between
     heard = [receive(publisher, early) for _ in range(9)]
     assert heard[7] == replayed  # the early one hears the copy too, and can tell
     live = [m for m in heard if m.subject == "m1" and m.kind == "live"]
@@ -100,17 +71,17 @@ def test_a_late_subscriber_gets_the_last_final_one_marked_replayed_and_no_live_o
 
 
 def test_every_subscriber_of_one_topic_gets_its_last_value(publisher, subscribe):
-    publisher.publish(stage_message(0, kind="final"))
+    publisher.publish(stage(0, kind="final"))
     for _ in range(2):
         assert receive(publisher, subscribe("stage.m1.")).replayed
 
 
 def test_a_prefix_with_its_dot_meets_no_other_subject(publisher, subscribe):
     for subject in ("m1", "m10", "m1-a"):
-        publisher.publish(stage_message(0, subject, kind="final"))
+        publisher.publish(stage(0, subject, kind="final"))
     socket = subscribe("stage.m1.")
     for subject in ("m10", "m1-a", "m1"):
-        publisher.publish(stage_message(1, subject))
+        publisher.publish(stage(1, subject))
     heard = [receive(publisher, socket) for _ in range(2)]
     assert [(m.subject, m.kind) for m in heard] == [("m1", "final"), ("m1", "live")]
 
@@ -127,7 +98,7 @@ def test_a_slow_subscriber_loses_messages_and_does_not_block():
         socket.connect(slow.endpoint)
         slow.serve(10)
         for seq in range(50_000):
-            slow.publish(stage_message(seq))
+            slow.publish(stage(seq))
         first = decode("stage.m1.live", socket.recv_multipart()[1])
         assert first.seq == 0
         socket.close(linger=0)
@@ -150,7 +121,7 @@ def test_who_takes_nothing_for_long_is_cut_off(monkeypatch):
         deaf.connect(publisher.endpoint)
         publisher.serve(10)
         for seq in range(20_000):  # more than all buffers on the way hold
-            publisher.publish(stage_message(seq))
+            publisher.publish(stage(seq))
         cut = monitor.poll(60_000)
         publisher._socket.disable_monitor()
         monitor.close()

@@ -11,26 +11,20 @@ import uuid
 import msgspec
 import pytest
 
+import hypnod
 from daemon.config import parse_config
 from daemon.messages import Heartbeat
 from daemon.sockets.keys import ClientKeys, write_pair
-from tests.rigs.daemon import TIMEOUT_S, Daemon, write_config
+from tests.rigs.daemon import TIMEOUT_S, Daemon, one_stream, write_config
 from tests.rigs.lsl import ROOT
 from tools.client.catchup import CatchUpClient, NoAnswerError
 from tools.client.subscriber import Subscriber
 from tools.daemon_process import start_daemon
 
-HYPNOD = "from tools.cli import main; main()"
-
 
 @pytest.fixture
 def stream():
-    return f"""
-[[streams]]
-name = "cage"
-match = {{ name = "absent-{uuid.uuid4().hex}" }}
-subjects = [{{ name = "m1", channels = {{ eeg = "EEG", emg = "EMG" }} }}]
-"""
+    return one_stream(f"absent-{uuid.uuid4().hex}")
 
 
 @pytest.fixture
@@ -117,10 +111,9 @@ def unknown(keys, name):
     return f"unknown key {client(keys, name).own.public.decode()} from 127.0.0.1"
 
 
-def hypnod(*arguments):
+def run(*arguments):
     return subprocess.run(
-        [sys.executable, "-c", HYPNOD, *map(str, arguments)],
-        cwd=ROOT,
+        hypnod.command(*map(str, arguments)),
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
@@ -142,13 +135,13 @@ def test_what_was_missed_is_for_whom_it_knows_too(daemon, keys):
 def test_watch_with_keys_hears_and_without_says_so(daemon, keys):
     connect = ("watch", "--once", "--json", "--timeout", 3, "--connect", daemon.endpoint)
     server, own = ("--server-key", keys / "hypnod.key"), ("--client-key", keys / "good.key_secret")
-    heard = hypnod(*connect, *server, *own)
+    heard = run(*connect, *server, *own)
     assert heard.returncode == 0, heard.stderr
     assert "heartbeat" in {json.loads(line)["topic"] for line in heard.stdout.splitlines()}
-    plain = hypnod(*connect)
+    plain = run(*connect)
     assert (plain.returncode, plain.stdout) == (1, "")
     assert "does it know your key" in plain.stderr
-    assert hypnod(*connect, *server).returncode == 2
+    assert run(*connect, *server).returncode == 2
 
 
 def test_the_config_that_is_kept_and_hashed_holds_paths_alone(keys, stream):

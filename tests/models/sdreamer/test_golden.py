@@ -7,7 +7,6 @@ probabilities.
 import hashlib
 import json
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+import hypnod
 from engines.base import Engine
 from engines.bundle import Bundle, open_bundle
 from engines.gpu.flavour import version_of
@@ -92,8 +92,7 @@ def _import(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
         if name.startswith("weights/")
     }
     checkpoint = save_as_authors(weights, folder / "model_best.pth.tar")
-    command = [sys.executable, "-c", "from tools.cli import main; main()", "import"]
-    command += [str(checkpoint), "--out", str(folder / "bundle"), "--json"]
+    command = hypnod.command("import", str(checkpoint), "--out", str(folder / "bundle"), "--json")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (folder / "report.json").write_text(done.stdout)

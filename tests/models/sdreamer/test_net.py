@@ -11,24 +11,14 @@ from torch import nn
 from models.errors import SpecError
 from models.sdreamer import net as sdreamer
 from models.spec import Band, ModelSpec
-from models.stages import HUMAN, MOUSE
-from tests.support.bundles import everything
+from models.stages import HUMAN
+from tests.support.bundles import everything, mouse_spec
 
-TINY = ModelSpec(
-    model="sdreamer",
-    species="mouse",
-    stages=MOUSE,
-    modalities=("eeg", "emg"),
-    pathways=("mixed", "eeg", "emg"),
+TINY = msgspec.structs.replace(
+    mouse_spec(5, 16, n_heads=2, ffn_size=32, head_size=16),
     bands=(Band(0.5, 30.0), Band(10.0, 30.0)),
     sfreq=64.0,
-    epoch_s=1.0,
-    n_context=5,
-    token_shape=(2, 16),
-    architecture={"n_heads": 2, "ffn_size": 32, "head_size": 16},
 )
-
-
 VARIANTS: list[dict[str, bool]] = [{}, {"separate_epochs": True}, {"shared_attention": False}]
 
 

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnxruntime as ort
 import pytest
@@ -7,13 +8,21 @@ import torch
 
 from models.base import Model
 from models.graphs import step_inputs
+from models.recordings.agreement import compare
 from models.scored_epochs import ScoredEpochs
+from models.simulator.hypnogram import draw_hypnogram
 from models.spec import STEP_FILE
-from models.stages import UNSCORED
-from models.training.calibration import fit_temperatures, fold_temperatures
-from models.training.evaluate import encode_all, read_windows
+from models.stages import MOUSE, UNSCORED
+from models.training.calibration import (
+    BETAS,
+    _fit_beta,
+    fit_grammar,
+    fit_temperatures,
+    fold_temperatures,
+)
+from models.training.evaluate import encode_all, evidence, published, read_windows
 from models.training.export import export_bundle
-from tests.support.bundles import TINY, mouse_spec, random_model
+from tests.support.bundles import TINY, mouse_grammar, mouse_spec, random_model
 
 SPEC = mouse_spec(4, **TINY)
 TEMPERATURES = {"mixed": 2.5, "eeg": 0.5, "emg": 1.0}
@@ -87,3 +96,45 @@ def test_without_scored_epochs_nothing_is_changed() -> None:
     epochs = np.zeros((20, 2, 512), np.float32)
     subject = ScoredEpochs("x", epochs, np.full(20, UNSCORED), np.ones((20, 2), bool))
     assert fit_temperatures(model, [subject]) == dict.fromkeys(SPEC.pathways, 1.0)
+
+
+def _noisy(spread: float) -> tuple[ScoredEpochs, np.ndarray]:
+    """A simulated night of 1 s epochs scored in 4 s, and what a poor net reads of its windows."""
+    rng = np.random.default_rng(2)
+    truth = np.array([MOUSE.index(s) for s in draw_hypnogram(rng, 2 * 3600, every_stage=True)])
+    logits = spread * rng.standard_normal((len(truth), 3)) + 2.0 * np.eye(3)[truth]
+    said = torch.from_numpy(logits).softmax(-1).numpy().astype(np.float32)
+    before = np.tile(said[:1], (3, 1))
+    windows = np.lib.stride_tricks.sliding_window_view(np.concatenate([before, said]), 4, axis=0)
+    read = np.repeat(windows.transpose(0, 2, 1)[:, None], 3, axis=1)
+    stages = np.repeat(truth[::4], 4)[: len(truth)].astype(np.int64)
+    usable = np.ones((len(truth), 2), bool)
+    return ScoredEpochs("x", np.empty((len(truth), 0)), stages, usable, scored_in=4.0), read
+
+
+@pytest.mark.parametrize("lag", [0, 3])
+def test_the_power_is_the_least_of_those_that_stage_as_well_as_any(lag: int) -> None:
+    subject, read = _noisy(2.0)
+    found = _fit_beta(SPEC, [subject], [read], lag, mouse_grammar())
+    merits = {}
+    for beta in BETAS:
+        said = evidence(SPEC, read, subject.usable, lag)[:, 0]
+        answers = published(SPEC, said, lag, mouse_grammar(beta, beta))
+        n = len(answers) // 4 * 4
+        means = answers[:n].reshape(-1, 4, 3).mean(axis=1)
+        stages = [MOUSE[s] for s in means.argmax(axis=1)]
+        agreed = compare([MOUSE[s] for s in subject.stages[:n:4]], stages, MOUSE)
+        merits[beta] = (agreed.kappa + agreed.f1["REM"]) / 2
+    assert found == min(b for b in BETAS if merits[b] >= max(merits.values()) - 0.002)
+    assert 0.05 < found < 1.0
+    assert merits[found] > merits[1.0] + 0.01
+
+
+def test_a_grammar_is_for_mice_and_without_scored_epochs_takes_the_evidence_whole() -> None:
+    model = random_model(SPEC, seed=1)
+    epochs = np.zeros((20, 2, 512), np.float32)
+    subject = ScoredEpochs("x", epochs, np.full(20, UNSCORED), np.ones((20, 2), bool))
+    grammar = fit_grammar(model, [subject], 3)
+    assert grammar == mouse_grammar(1.0, 1.0)
+    model.spec = msgspec.structs.replace(SPEC, species="human")
+    assert fit_grammar(model, [subject], 3) is None

@@ -4,16 +4,27 @@ import numpy as np
 import pytest
 import torch
 
+from daemon.config import StagingConfig
+from daemon.stager import Stager
 from engines.bundle import open_bundle
 from engines.torch import TorchEngine
 from models.base import Model
 from models.recordings.lab import read_one
 from models.scored_epochs import ScoredEpochs
+from models.signal.pipeline import EpochBatch
+from models.signal.state import Adaptation, PipelineState
 from models.stages import UNSCORED
-from models.training.evaluate import as_answered, evaluate, read_all, tally
+from models.training.evaluate import (
+    as_answered,
+    evaluate,
+    evidence,
+    published,
+    read_all,
+    tally,
+)
 from models.training.simulated import FIRST_UNSEEN_SEED, simulate_mouse
 from models.weights import load_model
-from tests.support.bundles import TINY, make_bundle, mouse_spec
+from tests.support.bundles import TINY, make_bundle, mouse_grammar, mouse_spec
 
 N_EPOCHS = 150  # more than a batch
 SEEDS = (FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + 1, FIRST_UNSEEN_SEED + 2)
@@ -69,6 +80,39 @@ def test_what_is_not_usable_is_counted_apart(model: Model, epochs: np.ndarray) -
     rarely = evaluate(model, [subject], (0, 3), every=4)
     assert rarely["mixed", 0].n_epochs == 38 - 1
     assert rarely["mixed", 3].n_epochs == 37 - 1
+
+
+def test_with_a_grammar_the_stages_counted_are_those_of_the_stager(
+    bundle: Path, model: Model, epochs: np.ndarray
+) -> None:
+    usable = np.random.default_rng(1).random((N_EPOCHS, 2)) < 0.9
+    grammar, lag = mouse_grammar(), 3
+    with TorchEngine(open_bundle(bundle), n_rows=1) as engine:
+        stager = Stager(engine, {"a": ["m1"]}, StagingConfig(final_lag=lag), grammar)
+        estimates = stager.stage(
+            [_batch(k, *each) for k, each in enumerate(zip(epochs, usable, strict=True))]
+        )
+    read = read_all(model, epochs, usable)
+    for kind, at in (("live", 0), ("final", lag)):
+        answers = published(SHIPPED, evidence(SHIPPED, read, usable, at), at, grammar)[:, 0]
+        staged = [e.probabilities for e in estimates if e.kind == kind]
+        expected = [np.full(3, np.nan) if found is None else found for found in staged]
+        np.testing.assert_allclose(answers, expected, atol=1e-5)
+    truth = np.nan_to_num(answers).argmax(-1).astype(np.int64)
+    subject = ScoredEpochs("x", epochs, np.append(truth, [UNSCORED] * lag), usable)
+    found = tally(model, subject, (0, lag), grammar=grammar)["mixed", lag]
+    assert found.n_unscorable == np.count_nonzero(~usable[:-lag].any(axis=1))
+    assert found.confusion.trace() == found.confusion.sum() > 100
+
+
+def _batch(number: int, epoch: np.ndarray, usable: np.ndarray) -> EpochBatch:
+    nothing = np.zeros((1, 2))
+    after = PipelineState(
+        0.0, number + 1, number + 1.0, 0.0, 0.0, Adaptation(nothing, nothing, nothing, nothing)
+    )
+    reasons = np.where(usable, "ok", "flat")[None]
+    drift = np.full((1, 2), np.nan)
+    return EpochBatch("a", number, number, epoch[None], usable[None], reasons, None, after, drift)
 
 
 def test_an_experts_longer_epochs_are_counted_once_each(model: Model, epochs: np.ndarray) -> None:

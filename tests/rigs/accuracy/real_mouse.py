@@ -137,7 +137,8 @@ def _stage(path: Path, bundle: Bundle, modalities: Sequence[str]) -> dict[Kind, 
     recording = open_recording(path, [CHANNELS[m] for m in modalities])
     estimates: list[Estimate] = []
     with open_engine(bundle, "onnxruntime", n_rows=1) as engine:
-        for _, new in stage_recording(recording, _stream(modalities), engine):
+        grammar = bundle.manifest.grammar
+        for _, new in stage_recording(recording, _stream(modalities), engine, grammar=grammar):
             estimates += new
     spec = bundle.spec
     by_kind = {kind: [e for e in estimates if e.kind == kind] for kind in _KINDS}

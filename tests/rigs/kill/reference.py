@@ -82,7 +82,7 @@ def _stage(
     pipeline.count_from(stretches[0].first_hop)
     origin = signal.t0 + stretches[0].first / SFREQ
     with open_engine(bundle, "onnxruntime", n_rows=len(SUBJECTS)) as engine:
-        stager = Stager(engine, {stream.name: list(SUBJECTS)}, staging)
+        stager = Stager(engine, {stream.name: list(SUBJECTS)}, staging, bundle.manifest.grammar)
         end, after = origin, None
         for stretch in stretches:
             if after is not None and stretch.first / SFREQ + signal.t0 - end < stream.jitter_s:

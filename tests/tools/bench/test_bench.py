@@ -2,17 +2,16 @@ import json
 import math
 import os
 import subprocess
-import sys
 
 import pytest
 
+import hypnod
 from engines.bundle import open_bundle
 from tests.support import bundles
 from tools.bench.engine import has_full_graph, time_in_turns
 from tools.bench.report import judge
 from tools.measure import Percentiles, percentiles
 
-HYPNOD = "from tools.cli import main; main()"
 pytestmark = pytest.mark.timeout(300)  # a start of seven processes; an export where none is kept
 PERCENTILES = ("end_to_end_ms", "floor_ms", "latency_64_subjects_ms")
 
@@ -22,9 +21,9 @@ def shown(tmp_path_factory):
     """A quick bench of a small net: its output and its figures."""
     folder = tmp_path_factory.mktemp("bench")
     bundle = bundles.make_bundle(folder, n_context=5, **bundles.TINY)
-    command = [sys.executable, "-c", HYPNOD, "bench", "--quick"]
+    options = ["--quick", "--bundle", str(bundle), "--json", str(folder / "bench.json")]
     process = subprocess.run(
-        [*command, "--bundle", str(bundle), "--json", str(folder / "bench.json")],
+        hypnod.command("bench", *options),
         capture_output=True,
         text=True,
         timeout=240,

@@ -3,23 +3,22 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import msgspec
 import pytest
 from rich.console import Console
 
+import hypnod
 from daemon.config import parse_config
 from models.recordings.agreement import compare
 from models.stages import MOUSE
 from tests.support.bundles import TINY, make_bundle
-from tests.tools.test_watch import stage_message
+from tests.support.nights import stage
 from tools.client.subscriber import Received
 from tools.daemon_process import ChildError, DaemonProcess, to_toml, write_config
 from tools.demo.report import Collector, DemoReport, draw_report, make_report
 
-HYPNOD = "from tools.cli import main; main()"
 TRUTH = {"m1": ("Wake", "NREM", "REM"), "m2": ("Wake", "Wake", "NREM")}
 
 
@@ -35,7 +34,7 @@ def shown(tmp_path_factory, bundle):
     home = tmp_path_factory.mktemp("home")
     options = "--minutes 0.5 --subjects 2 --speed 10 --seed 3 --json demo.json --png demo.png"
     process = subprocess.run(
-        [sys.executable, "-c", HYPNOD, "demo", "--bundle", str(bundle), *options.split()],
+        hypnod.command("demo", "--bundle", str(bundle), *options.split()),
         cwd=folder,
         capture_output=True,
         text=True,
@@ -83,7 +82,7 @@ def test_it_shows_what_it_found_and_that_the_data_are_simulated(shown):
 
 def run_demo(folder, *options):
     return subprocess.run(
-        [sys.executable, "-c", HYPNOD, "demo", "--minutes", "0.5", *options],
+        hypnod.command("demo", "--minutes", "0.5", *options),
         cwd=folder,
         capture_output=True,
         text=True,
@@ -102,7 +101,7 @@ def test_a_daemon_that_fails_shows_its_log(tmp_path, bundle):
 def collect(epochs, kind="live"):
     collector = Collector({"m1": TRUTH["m1"]})
     for epoch in epochs:
-        message = stage_message(epoch, kind=kind, epoch=epoch)
+        message = stage(epoch, kind=kind)
         collector.add(Received(message.topic, message, time.time(), time.monotonic()))
     return collector
 
@@ -130,7 +129,7 @@ def test_an_epoch_that_never_came_counts_as_unscored():
 
 
 def test_latency_is_until_the_receipt():
-    message = stage_message(0, latency_s=0.25, published_utc="1970-01-01T00:00:10.000000+00:00")
+    message = stage(0, latency_s=0.25, published_utc="1970-01-01T00:00:10.000000+00:00")
     collector = Collector(TRUTH)
     collector.add(Received(message.topic, message, 10.5, 0.0))
     assert collector.latencies_s == pytest.approx([0.75])

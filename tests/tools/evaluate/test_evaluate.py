@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
@@ -19,7 +20,7 @@ from models.recordings.hypnogram import Hypnogram, read_hypnogram
 from models.recordings.open import open_recording
 from models.recordings.writers import write_csv
 from models.simulator.simulate import iterate_subjects
-from models.spec import MIXED
+from models.spec import MIXED, Grammar
 from models.stages import MOUSE
 from tests.support.bundles import TINY, any_reference, change_manifest, make_bundle
 from tests.support.edf import write_interrupted_edf
@@ -115,6 +116,25 @@ def test_its_stages_are_those_of_score(lab, bundle, kind):
     expected = run("score", night, *options)["subjects"]["m1"]["agreement"]
     found = pick(run("evaluate", night, "--bundle", bundle, "--json"), kind)["pooled"]
     assert {key: found[key] for key in expected} == expected
+
+
+def test_it_stages_with_the_bundles_grammar(tmp_path, lab, bundle):
+    night = lab / "b" / "one.edf"
+    mostly_rem = Grammar(
+        source="made up",
+        rates=((0.0, 0.1, 0.4), (0.1, 0.0, 0.4), (1e-4, 1e-4, 0.0)),
+        beta_live=0.05,
+        beta_final=0.05,
+    )
+    given = shutil.copytree(bundle, tmp_path / "bundle")
+    change_manifest(given, grammar=mostly_rem)
+    options = ["--bundle", given, "--hypnogram", night, "--json"]
+    expected = run("score", night, *options)["subjects"]["m1"]["agreement"]["confusion"]
+    found, plain = (
+        pick(run("evaluate", night, "--bundle", each, "--json"))["pooled"]["confusion"]
+        for each in (given, bundle)
+    )
+    assert found == expected != plain
 
 
 def test_a_withheld_modality_is_as_if_it_had_not_been_recorded(lab, bundle):

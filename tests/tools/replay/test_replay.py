@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,10 +14,10 @@ import numpy as np
 import pylsl
 import pytest
 
+import hypnod
 from daemon.lsl.inlet import Inlet
 from models.recordings.open import open_recording
 from tests.rigs.lsl import collect, stream_config, wait_until
-from tests.support.paths import ROOT
 
 SFREQ = 200.0
 
@@ -44,10 +43,8 @@ def write_edf(path: Path, seconds: int = 20) -> Path:
 
 @contextmanager
 def replaying(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    command = "from tools.cli import main; main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", command, "replay", *map(str, arguments)],
-        cwd=ROOT,
+        hypnod.command("replay", *map(str, arguments)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

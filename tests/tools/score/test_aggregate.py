@@ -21,6 +21,7 @@ def estimate(epoch, probabilities, hop_s=1.0, stage=UNKNOWN, reason="eeg flat, e
         onset=5.0 + epoch * hop_s,
         stage=MOUSE[int(np.argmax(probabilities))] if known else stage,
         probabilities=np.asarray(probabilities, np.float32) if known else None,
+        evidence=np.asarray(probabilities[::-1], np.float32) if known else None,
         pathway="mixed" if known else None,
         validity=dict.fromkeys(("eeg", "emg"), "ok")
         if known
@@ -58,6 +59,7 @@ def test_probabilities_are_the_mean_over_the_time_that_has_any(night, epoch_s):
             assert "no stage for" in found.reason or epoch_s == hop_s
             continue
         assert found.probabilities == pytest.approx(np.mean(covered, axis=0), abs=1e-6)
+        np.testing.assert_array_equal(found.evidence, found.probabilities[::-1])
         assert found.probabilities.sum() == pytest.approx(1.0, abs=1e-5)
         assert found.stage == MOUSE[int(np.argmax(found.probabilities))]
         assert (found.pathway, found.reason) == ("mixed", None)

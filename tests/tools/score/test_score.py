@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,7 +23,7 @@ from models.recordings.hypnogram import Hypnogram, read_hypnogram
 from models.recordings.open import open_recording
 from models.stages import ART, MOUSE, UNKNOWN
 from tests.support import signals
-from tests.support.bundles import TINY, any_reference, change_manifest, make_bundle
+from tests.support.bundles import TINY, any_reference, change_manifest, make_bundle, mouse_grammar
 from tests.support.edf import write_interrupted_edf
 from tests.support.paths import ROOT
 from tools.cli import app
@@ -128,17 +129,19 @@ def test_an_interruption_takes_its_epochs_and_shifts_none(tmp_path, bundle):
     assert {final[i]["reason"] for i in lost} == {"eeg missing, emg missing"}
 
 
+@pytest.mark.parametrize("grammar", [None, mouse_grammar()], ids=["evidence", "grammar"])
 @pytest.mark.parametrize("sizes", [[100], [1, 7, 1000]])
-def test_the_estimates_are_those_of_the_live_way_in_any_chunks(tmp_path, bundle, sizes):
+def test_the_estimates_are_those_of_the_live_way_in_any_chunks(tmp_path, bundle, sizes, grammar):
     recording = open_recording(write_night(tmp_path / "night.edf"))
     stream = signals.stream_config(2)
     opened = open_bundle(bundle)
     with open_engine(opened, n_rows=2) as engine:
-        found = [e for _, new in stage_recording(recording, stream, engine) for e in new]
+        staged = stage_recording(recording, stream, engine, grammar=grammar)
+        found = [e for _, new in staged for e in new]
     pipe = signals.pipeline(2, SFREQ)
     data, times = recording.read(0, 10_240), recording.timestamps(0, 10_240)
     with open_engine(opened, n_rows=2) as engine:
-        stager = Stager(engine, {"cage": ["m1", "m2"]}, StagingConfig())
+        stager = Stager(engine, {"cage": ["m1", "m2"]}, StagingConfig(), grammar)
         expected = stager.stage(signals.run(pipe, data, times, sizes)) + stager.flush()
     assert len(found) == len(expected) == 2 * 2 * SECONDS
 
@@ -148,6 +151,23 @@ def test_the_estimates_are_those_of_the_live_way_in_any_chunks(tmp_path, bundle,
     for one, other in zip(ordered(found), ordered(expected), strict=True):
         assert (one.hop, one.onset, one.stage) == (other.hop, other.onset, other.stage)
         assert np.array_equal(one.probabilities, other.probabilities)
+        assert np.array_equal(one.evidence, other.evidence)
+        assert np.array_equal(one.probabilities, one.evidence) == (grammar is None)
+
+
+def test_with_a_grammar_the_table_holds_the_evidence_too(tmp_path, bundle):
+    night = write_night(tmp_path / "night.edf")
+    score(night, "--bundle", bundle, "--csv", tmp_path / "plain.csv")
+    copy = shutil.copytree(bundle, tmp_path / "bundle")
+    given = change_manifest(copy, grammar=mouse_grammar())
+    score(night, "--bundle", given, "--csv", tmp_path / "o.csv")
+    plain, found = rows(tmp_path / "plain.csv"), rows(tmp_path / "o.csv")
+    assert not any(name.startswith("evidence") for name in plain[0])
+    for without, row in zip(plain, found, strict=True):
+        probabilities = [float(row[f"p_{stage}"]) for stage in MOUSE]
+        assert row["stage"] == MOUSE[int(np.argmax(probabilities))]
+        assert [row[f"evidence_{s}"] for s in MOUSE] == [without[f"p_{s}"] for s in MOUSE]
+    assert any(row["p_REM"] != row["evidence_REM"] for row in found)
 
 
 @pytest.mark.parametrize("kind", ["live", "final"])

@@ -13,13 +13,15 @@ from models.errors import RecordingError
 from models.recordings.hypnogram import Hypnogram, read_hypnogram
 from models.recordings.writers import write_csv
 from models.sdreamer.losses import PAPER, LossConfig
+from models.spec import LearntAs
 from models.stages import MOUSE
+from models.training.splits import Split
 from models.training.train import paper_recipe
 from tests.support.bundles import TINY, make_bundle
 from tests.support.training import train_options, write_mice
 from tools.cli import app
 from tools.train.command import TrainOptions
-from tools.train.data import FINE_TUNING, FROM_SCRATCH, choose_config, new_spec
+from tools.train.data import FINE_TUNING, FROM_SCRATCH, choose_config, learnt_from, new_spec
 from tools.train.training import run
 
 SECONDS, SFREQ, MICE = 60, 128.0, ("a", "b", "c")
@@ -85,6 +87,18 @@ def test_the_settings_follow_from_the_kind_of_run(lab: Path, start: Path, tmp_pa
     assert config == msgspec.structs.replace(paper_recipe(model), seed=3)
     assert (config.loss, config.masks) == (PAPER, False)
     assert new_spec(paper).architecture == {"dropout": 0.1, "patch_size": 16}
+
+
+def test_a_file_was_for_what_most_of_it_was_for_ever() -> None:
+    split = Split(training=("a", "b/m1"), validation=("c", "b/m2"), test=("d", "e/m1"))
+    names = {"A": "a", "B": "b/m1 b/m2", "C": "c", "D": "d", "E": "e/m1", "F": "c", "G": "c"}
+    files = [(name, frozenset(subjects.split())) for name, subjects in names.items()]
+    before: dict[str, LearntAs] = {"A": "stopped on", "F": "trained", "G": "stopped on"}
+    before |= {"H": "trained", "D": "stopped on"}
+    assert learnt_from(files, split, before) == {
+        **dict.fromkeys(("A", "B", "F", "H"), "trained"),
+        **dict.fromkeys(("C", "D", "G"), "stopped on"),
+    }
 
 
 def _train(*arguments: object) -> Result:

@@ -1,25 +1,28 @@
 """`hypnod train` on real EDF files, from the command line to a bundle that stages."""
 
+import hashlib
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+import hypnod
 from engines.bundle import open_bundle
 from engines.onnxruntime import OnnxRuntimeEngine
 from models.errors import HypnodError, RecordingError, SpecError
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.writers import write_csv
-from models.spec import WEIGHTS_FILE
+from models.spec import WEIGHTS_FILE, Grammar
 from models.stages import MOUSE
+from models.training.calibration import BETAS
 from models.training.splits import split_subjects
-from tests.support.bundles import TINY, make_bundle
+from tests.support.bundles import TINY, change_manifest, make_bundle
 from tests.support.training import train_options, write_mice
 from tools.cli import app
 from tools.train.training import run
@@ -45,14 +48,10 @@ def test_a_lab_trains_tests_on_each_animal_and_gets_a_bundle(
     lab: Path, start: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "ours"
-    command = [sys.executable, "-c", "from tools.cli import main; main()", "train", lab]
     options = ["--out", out, "--from-bundle", start, "--passes", "2", "--device", "cpu"]
-    done = subprocess.run(
-        [*command, *options, "--leave-one-subject-out", "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    options += ["--leave-one-subject-out", "--json"]
+    command = hypnod.command("train", str(lab), *map(str, options))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert json.loads((tmp_path / "ours-report.json").read_text()) == report
@@ -66,11 +65,30 @@ def test_a_lab_trains_tests_on_each_animal_and_gets_a_bundle(
     }
     bundle = open_bundle(out)
     assert bundle.manifest.temperatures == report["temperatures"]
+    assert bundle.manifest.grammar == msgspec.convert(report["grammar"], Grammar)
+    assert {report["grammar"][f"beta_{kind}"] for kind in ("live", "final")} <= {*BETAS}
     assert bundle.spec == open_bundle(start).spec
     assert bundle.manifest.reference is None  # two minutes are too short
     assert "no drift measure" in done.stderr
     with OnnxRuntimeEngine(bundle, n_rows=1) as engine:
         engine.step(np.zeros((1, 2, 512), np.float32), np.array([0]), np.ones((1, 2), bool))
+
+
+def test_the_bundle_says_which_files_it_learnt_from_by_their_content(
+    lab: Path, start: Path, tmp_path: Path
+) -> None:
+    before = shutil.copytree(start, tmp_path / "before")
+    former = {"0" * 64: "trained", "1" * 64: "stopped on"}
+    change_manifest(before, learnt_from=former)
+    report = run(train_options(lab, before, tmp_path / "ours", passes=1), Console(quiet=True))
+    assert report is not None
+    expected = dict(former)
+    for part, what in (("training", "trained"), ("validation", "stopped on")):
+        for name in report.split[part]:
+            for path in (lab / name).glob("*.edf"):
+                expected[hashlib.sha256(path.read_bytes()).hexdigest()] = what
+    assert report.split["test"]
+    assert open_bundle(tmp_path / "ours").manifest.learnt_from == expected
 
 
 def test_the_test_subject_decides_nothing(lab: Path, start: Path, tmp_path: Path) -> None:

@@ -1,0 +1,38 @@
+"""Channels that say it is a person, in front of a model of mice: said, and staged all the same."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.rigs.lsl import Source, wait_until
+from tests.rigs.stream import SFREQ, Rig
+
+WORDS = "expected channels of a mouse, found EOG horizontal: labels of a person"
+
+
+def said(rig):
+    return [message.reason for message in rig.said]
+
+
+def test_labels_of_a_person_are_said_until_a_source_without_them_comes(name):
+    labels = ["EEG", "EMG", "EOG horizontal"]
+    with Rig(name) as rig:
+        with (
+            capture_logs() as logs,
+            Source(name, sfreq=SFREQ, n_channels=3, labels=labels, source_id="one") as person,
+        ):
+            rig.until_connected()
+            rig.push(person, 0.0, 2.0, channels=(0, 1, 0))
+            rig.until_epoch(0)
+            wait_until(lambda: rig.poll() or WORDS in said(rig), WORDS)
+        (entry,) = [e for e in logs if e["event"] == "the labels contradict the model"]
+        assert (entry["log_level"], entry["why"]) == ("warning", WORDS)
+        assert f"lab: {WORDS}" in rig.stream._states._describe()
+        with Source(name, sfreq=SFREQ, source_id="one"):
+            rig.until_connected(2)
+            assert "person" not in rig.stream._states._describe()
+        assert said(rig).count(WORDS) == 1
+
+
+@pytest.mark.usefixtures("source")
+def test_labels_of_a_mouse_are_no_matter(rig):
+    assert not any("labels of a person" in reason for reason in said(rig))

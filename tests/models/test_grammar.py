@@ -1,0 +1,137 @@
+"""The filter and the smoother against all paths, and against themselves one epoch at a time."""
+
+from itertools import pairwise, product
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.grammar import Filter, equilibrium, mouse_transitions, transitions
+from models.recordings.agreement import compare
+from models.simulator.hypnogram import draw_hypnogram, mouse_statistics
+from models.spec import Grammar
+from models.stages import MOUSE
+from tests.support.bundles import mouse_grammar
+
+FAST = Grammar(
+    source="made up",
+    rates=((0.0, 0.2, 0.05), (0.3, 0.0, 0.1), (0.4, 0.02, 0.0)),
+    beta_live=0.7,
+    beta_final=0.4,
+)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def evidence_of(rng, *shape):
+    """Evidence with epochs that have none, and stages that are given nothing at all."""
+    found = rng.dirichlet(np.full(3, 0.3), size=shape).astype(np.float32)
+    found[rng.random(shape) < 0.1] = np.eye(3)[0]
+    found[rng.random(shape) < 0.2] = np.nan
+    return found
+
+
+def posterior(grammar, own, ahead, beta):
+    """Add up all paths: (S,) of the last epoch of `own`, (n, S), given `ahead`, (m, S), too."""
+    step, weights = transitions(grammar, 1.0), np.concatenate([own, ahead]).astype(np.float64)
+    weights = np.where(np.isnan(weights), 1.0, np.maximum(weights, 1e-6)) ** beta
+    found = np.zeros(3)
+    for path in product(range(3), repeat=len(weights)):
+        p = equilibrium(grammar)[path[0]]
+        for before, after in pairwise(path):
+            p *= step[before, after]
+        found[path[len(own) - 1]] += p * np.prod([w[s] for w, s in zip(weights, path, strict=True)])
+    return found / found.sum()
+
+
+@settings(max_examples=25)
+@given(seeds, st.integers(1, 4), st.integers(0, 3))
+def test_they_give_the_posterior_over_all_paths(seed, n, lag):
+    evidence = evidence_of(np.random.default_rng(seed), n, lag + 1)
+    of_rates = Filter(FAST, 1.0)
+    live = final = of_rates.start
+    for epoch in evidence:
+        live = of_rates.live(live, epoch[0])
+        final, found = of_rates.final(final, epoch)
+    own, nothing = evidence[:, 0], np.empty((0, 3))
+    np.testing.assert_allclose(live, posterior(FAST, own, nothing, 0.7), atol=1e-9)
+    np.testing.assert_allclose(final, posterior(FAST, own, nothing, 0.4), atol=1e-9)
+    np.testing.assert_allclose(found, posterior(FAST, own, evidence[-1, 1:], 0.4), atol=1e-9)
+
+
+@settings(max_examples=40)
+@given(seeds, st.integers(1, 12), st.integers(0, 4), st.integers(1, 70), st.sampled_from([1, 2, 4]))
+def test_a_whole_recording_gets_the_bits_of_epoch_by_epoch_and_row_by_row(seed, n, lag, rows, hops):
+    evidence = evidence_of(np.random.default_rng(seed), n, rows, lag + 1)
+    of_rates = Filter(mouse_grammar(), 1.0, hops)
+    live, final = of_rates.live_all(evidence[:, :, 0]), of_rates.final_all(evidence)
+    assert np.isfinite(live).all()
+    assert np.isfinite(final).all()
+    together = alone = np.tile(of_rates.start, (rows, 1))
+    smoothed = np.tile(of_rates.start, (rows, 1))
+    for k in range(n):
+        together = of_rates.live(together, evidence[k, :, 0])
+        np.testing.assert_array_equal(together, live[k])
+        alone = np.stack(
+            [of_rates.live(*each) for each in zip(alone, evidence[k, :, 0], strict=True)]
+        )
+        np.testing.assert_array_equal(alone, live[k])
+        one = of_rates.final(smoothed[-1], evidence[k, -1])
+        smoothed, found = of_rates.final(smoothed, evidence[k])
+        np.testing.assert_array_equal(found, final[k])
+        np.testing.assert_array_equal(one, [smoothed[-1], found[-1]])
+
+
+def test_a_long_gap_ends_at_the_equilibrium_where_it_all_begins():
+    of_rates = Filter(mouse_grammar(), 1.0)
+    nothing = np.full((20_000, 3), np.nan, np.float32)
+    np.testing.assert_allclose(of_rates.live_all(nothing), np.tile(of_rates.start, (20_000, 1)))
+    rem = np.concatenate([np.tile(np.float32([0.05, 0.05, 0.9]), (30, 1)), nothing])
+    belief = of_rates.live_all(rem)
+    assert belief[29, 2] > 0.99
+    assert belief[29 + 10, 2] > 0.8
+    np.testing.assert_allclose(belief[-1], of_rates.start, atol=1e-6)
+
+
+@pytest.mark.parametrize("hops", [2, 4, 10])
+def test_evidence_that_overlaps_is_not_counted_twice(hops):
+    said, grammar = np.float32([0.3, 0.38, 0.32]), mouse_grammar()
+
+    def after_ten_epochs(grammar, hops):
+        return Filter(grammar, 1.0, hops).live_all(np.tile(said, (10 * hops, 1)))[-1]
+
+    plain, finer = after_ten_epochs(grammar, 1), after_ten_epochs(grammar, hops)
+    np.testing.assert_allclose(finer, plain, atol=0.01)
+    counted_each = msgspec.structs.replace(grammar, beta_live=grammar.beta_live * hops)
+    assert abs(after_ten_epochs(counted_each, hops) - plain).max() > 0.1
+
+
+def test_of_noisy_evidence_there_are_fewer_transitions_and_more_of_them_are_true():
+    rng = np.random.default_rng(1)
+    truth = np.array([MOUSE.index(s) for s in draw_hypnogram(rng, 4 * 3600)])
+    noisy = np.log(rng.dirichlet(np.ones(3), size=len(truth))) + 1.2 * np.eye(3)[truth]
+    said = (np.exp(noisy) / np.exp(noisy).sum(axis=1, keepdims=True)).astype(np.float32)
+    windows = np.stack([said[k : len(said) - 4 + k] for k in range(5)], axis=1)
+    of_rates = Filter(mouse_grammar(), 1.0)
+    found = {"raw": said, "live": of_rates.live_all(said), "final": of_rates.final_all(windows)}
+    per_hour, kappa = {}, {}
+    for name, probabilities in found.items():
+        stages = probabilities.argmax(axis=1)
+        per_hour[name] = np.count_nonzero(np.diff(stages)) / 4
+        names = [MOUSE[s] for s in stages.tolist()]
+        kappa[name] = compare([MOUSE[s] for s in truth[: len(names)].tolist()], names, MOUSE).kappa
+    assert per_hour["raw"] > 1000
+    assert per_hour["live"] < 100
+    assert per_hour["final"] < 100
+    assert kappa["raw"] + 0.1 < kappa["live"] < kappa["final"]
+
+
+def test_the_packaged_rates_lead_to_the_sleep_of_mice():
+    counted = mouse_transitions()
+    assert counted.n_transitions[0][2] == 39  # Wake to REM: seldom, and not never
+    assert counted.rates[0][2] == pytest.approx(40 / (4 * counted.n_epochs[0]), rel=1e-3)
+    shares = mouse_statistics().time_fraction
+    np.testing.assert_allclose(
+        equilibrium(mouse_grammar()), [shares[stage] for stage in MOUSE], atol=0.02
+    )
