@@ -39,6 +39,8 @@ class RelativeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     of the epoch, µV. The net gets each relative to the animal's own running mean and SD.
     """
 
+    source: str
+    """What the population's means and SDs were measured on."""
     edges_hz: tuple[tuple[float, ...], ...]
     """Edges of the bands, rising, Hz; empty: this modality has none."""
     mean: tuple[tuple[float, ...], ...]

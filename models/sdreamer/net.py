@@ -25,7 +25,7 @@ from torch.nn import functional as F  # noqa: N812  everybody's name for it
 
 from models.base import Model
 from models.errors import SpecError
-from models.spec import MIXED, Band, Hyperparameter, ModelSpec
+from models.spec import MIXED, Band, Hyperparameter, ModelSpec, RelativeSpec
 from models.stages import MOUSE
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -75,6 +75,13 @@ def new_spec(n_context: int = 16, **architecture: Hyperparameter) -> ModelSpec:
         token_shape=(2, 128),
         architecture=architecture,
     )
+
+
+def given_levels(spec: ModelSpec, relative: RelativeSpec) -> ModelSpec:
+    """Return the spec of a net whose one patch of an epoch is its relative levels, not samples."""
+    spec = msgspec.structs.replace(spec, relative=relative)
+    whole = {"patch_size": spec.n_inputs}
+    return msgspec.structs.replace(spec, architecture=spec.architecture | whole)
 
 
 def build(spec: ModelSpec) -> "SDreamer":

@@ -9,14 +9,17 @@ Every step is a recursion from epoch to epoch, so chunking cannot change a bit.
 """
 
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 from scipy.signal import windows
 
 from models.errors import SpecError
-from models.spec import ModelSpec
+from models.spec import ModelSpec, RelativeSpec
 
 _LEAST_SHARE = 1e-4  # of a band: filters and quantisation differ below
 _LEAST_UV = 1e-3
@@ -24,7 +27,15 @@ _MAD_TO_SD = 1.4826  # of a normal distribution
 _MOST_SDS = 5.0  # what the net sees, and by how much an epoch pulls the running mean at most
 _LEAST_SD = 0.1  # of an animal's feature, in the population's SDs
 
+MOUSE_FILE = Path(__file__).with_name("mouse_relative.json")
+
 Floats = NDArray[np.float64]
+
+
+@cache
+def mouse_relative() -> RelativeSpec:
+    """Return what a mouse's EEG and EMG are held against, written by `models.fit.population`."""
+    return msgspec.json.decode(MOUSE_FILE.read_bytes(), type=RelativeSpec)
 
 
 class Relative:
@@ -92,7 +103,7 @@ class Relative:
         bands = np.add.reduceat(power[:, : bins[-1]], bins[:-1], axis=1)
         total = np.maximum(bands.sum(axis=1, keepdims=True), _LEAST_UV**2)
         shares = np.log(np.maximum(bands / total, _LEAST_SHARE))
-        return np.concatenate([shares, np.log(total)], axis=1)
+        return np.asarray(np.concatenate([shares, np.log(total)], axis=1), np.float64)
 
     def _learn(self, found: Floats, usable: NDArray[np.bool_]) -> None:
         """Let the animals' running means and variances follow."""

@@ -80,14 +80,14 @@ class Instrument:
             rectified=rectified,
             emg_lowpass_hz=lowpass_hz,
             emg_noise=_rarely(rng, 0.4) * between(rng, 0.1, 2.0),
-            eeg_pink=_rarely(rng, 0.08) * between(rng, 0.05, 0.5),
-            eeg_in_emg=_rarely(rng, 0.08) * between(rng, 0.2, 2.0),
-            eeg_hum=_rarely(rng, 0.08) * between(rng, 0.05, 1.0),
-            emg_hum=_rarely(rng, 0.08) * between(rng, 0.1, 3.0),
+            eeg_pink=_rarely(rng, 0.05) * between(rng, 0.05, 0.5),
+            eeg_in_emg=_rarely(rng, 0.05) * between(rng, 0.2, 2.0),
+            eeg_hum=_rarely(rng, 0.05) * between(rng, 0.05, 1.0),
+            emg_hum=_rarely(rng, 0.05) * between(rng, 0.1, 3.0),
             notch=rng.random() < 0.1,
             mains_hz=mains_hz,
-            eeg_step=_rarely(rng, 0.08) * between(rng, 0.01, 0.2),
-            emg_step=_rarely(rng, 0.08) * between(rng, 0.02, 0.4),
+            eeg_step=_rarely(rng, 0.05) * between(rng, 0.01, 0.2),
+            emg_step=_rarely(rng, 0.05) * between(rng, 0.02, 0.4),
             eeg_offset=_rarely(rng, 0.05) * rng.normal(0.0, 5.0),
             emg_offset=_rarely(rng, 0.05) * rng.normal(0.0, 5.0),
         )
@@ -177,7 +177,7 @@ def _draw_emg_form(rng: np.random.Generator) -> tuple[bool, float | None, float 
         return True, between(rng, 20.0, 150.0) if rng.random() < 0.5 else None, None
     if luck < 0.45:
         return False, between(rng, 30.0, 120.0), None
-    if luck < 0.53:
+    if luck < 0.49:
         return False, None, between(rng, 0.02, 0.5)
     return False, None, None
 

@@ -31,11 +31,11 @@ def widen(animal: Animal, rng: np.random.Generator) -> Animal:
 
 def _fainter(animal: Animal, rng: np.random.Generator) -> Animal:
     """Make what tells the stages apart fainter: the EMG of Wake from 1.15 times that of NREM up."""
-    if rng.random() < 0.25:
+    if rng.random() < 0.15:
         animal = replace(animal, emg_contrast=between(rng, 0.15, 1.8))
     if rng.random() < 0.6:
         animal = replace(animal, eeg_contrast=animal.eeg_contrast * rng.uniform(0.3, 1.0))
-    if rng.random() < 0.25:
+    if rng.random() < 0.15:
         animal = replace(animal, rest=rng.uniform(-2.2, 0.0))
     if rng.random() < 0.8:
         time_constants = tuple(between(rng, 10.0, 400.0) for _ in BANDS)
@@ -45,7 +45,7 @@ def _fainter(animal: Animal, rng: np.random.Generator) -> Animal:
 
 def _other_brain(animal: Animal, rng: np.random.Generator) -> Animal:
     """Change theta, delta and spindles."""
-    if rng.random() < 0.3:
+    if rng.random() < 0.15:
         animal = replace(
             animal,
             alert=rng.uniform(0.2, 1.3),
@@ -85,11 +85,11 @@ def _less_delta(
 
 def _other_electrodes(animal: Animal, rng: np.random.Generator) -> Animal:
     """Let the electrodes see more of the heart, the breath and each other."""
-    if rng.random() < 0.25:
+    if rng.random() < 0.15:
         animal = replace(animal, heart_uv=animal.heart_uv * between(rng, 1.0, 3.0))
-    if rng.random() < 0.25:
+    if rng.random() < 0.15:
         animal = replace(animal, breath_uv=animal.breath_uv * between(rng, 1.0, 3.0))
-    if rng.random() < 0.25:
+    if rng.random() < 0.1:
         animal = replace(animal, cross=rng.uniform(0.0, 0.6))
     return animal
 

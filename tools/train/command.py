@@ -23,13 +23,16 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
     out: Path
     lab: LabOptions
     simulated: int
+    wide: bool
     hours: float
+    stop_by: tuple[Path, ...]
     start: Path | None
     """Bundle to go on from; None: new weights."""
     leave_one_out: bool
     recipe: Literal["hypnod", "paper"]
     context: int
-    patch: int
+    patch: int | None
+    """Samples of a patch; None: the net is given relative levels, not samples."""
     dropout: float | None
     passes: int | None
     patience: int | None
@@ -52,7 +55,17 @@ def train(
     simulated: Annotated[
         int, typer.Option(help="Train on so many simulated mice instead of recordings.")
     ] = 0,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="Simulate animals and instruments of many labs.")
+    ] = False,
     hours: Annotated[float, typer.Option(min=0.02, help="Of each simulated mouse.")] = 1.0,
+    stop_by: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Scored recordings that decide when to stop; default: a tenth of the subjects.",
+            metavar="DIR",
+        ),
+    ] = None,
     from_bundle: Annotated[
         Path | None, typer.Option(help="Fine-tune this bundle; default: the shipped one.")
     ] = None,
@@ -74,7 +87,12 @@ def train(
         int | None, typer.Option(min=1, help="Epochs that a new net sees at once; default: 16.")
     ] = None,
     patch: Annotated[
-        int | None, typer.Option(min=1, help="Samples of a new net's patches; default: 16.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Samples of a new net's patches; default: it is given levels relative to the "
+            "animal's own instead, and 16 with --recipe paper.",
+        ),
     ] = None,
     dropout: Annotated[
         float | None,
@@ -149,12 +167,14 @@ def train(
             skip_unscored=skip_unscored,
         ),
         simulated=simulated,
+        wide=wide,
         hours=hours,
+        stop_by=tuple(stop_by or ()),
         start=None if new else open_bundle(from_bundle).path,
         leave_one_out=leave_one_subject_out,
         recipe=recipe,
         context=context or 16,
-        patch=patch or 16,
+        patch=patch or (16 if recipe == "paper" else None),
         dropout=dropout,
         passes=passes,
         patience=patience,

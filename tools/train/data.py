@@ -1,6 +1,7 @@
 """What `hypnod train` trains, how, and on whom: by its options."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -8,8 +9,9 @@ from rich.progress import Progress
 
 from models.base import NEW_MODEL, part_of
 from models.errors import RecordingError
-from models.recordings.lab import open_lab, read_subjects
+from models.recordings.lab import LabRecording, open_lab, read_subjects
 from models.scored_epochs import ScoredEpochs
+from models.signal.relative import mouse_relative
 from models.spec import LearntAs, ModelSpec
 from models.training.simulated import FIRST_UNSEEN_SEED, pack, simulate_many
 from models.training.splits import Split, check_enough
@@ -30,9 +32,12 @@ def new_spec(options: TrainOptions) -> ModelSpec:
     """Return the spec of a new net."""
     usual = 0.0 if options.simulated else 0.1  # endless data of one kind needs none
     dropout = usual if options.dropout is None else options.dropout
-    spec: ModelSpec = part_of(NEW_MODEL, "net").new_spec(
-        options.context, dropout=dropout, patch_size=options.patch
-    )
+    net = part_of(NEW_MODEL, "net")
+    spec: ModelSpec
+    if options.patch is None:
+        spec = net.given_levels(net.new_spec(options.context, dropout=dropout), mouse_relative())
+    else:
+        spec = net.new_spec(options.context, dropout=dropout, patch_size=options.patch)
     return spec
 
 
@@ -59,6 +64,8 @@ class Data(NamedTuple):
     """What was read as what; none where mice are simulated."""
     files: tuple[tuple[str, frozenset[str]], ...]
     """SHA-256 of each recording's file, and the names of its subjects."""
+    stop_by: list[ScoredEpochs]
+    """What decides when to stop, and which weights are best; empty: a tenth of the subjects."""
 
 
 def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress) -> Data:
@@ -68,8 +75,9 @@ def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress)
         HypnodError: a recording cannot be used, there are too few subjects, or no seeds for so
             many mice.
     """
+    stop_by, stop_files = _read_scored(options.stop_by, options, spec, progress)
     if options.simulated:
-        return Data(_simulate_all(options, spec, progress), (), ())
+        return Data(_simulate_all(options, spec, progress), (), stop_files, stop_by)
     recordings, unscored = open_lab(options.dirs, spec, options.lab)
     check_enough(name for lab in recordings for name in lab.subjects.values())
     sources = tuple(
@@ -79,6 +87,26 @@ def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress)
     )
     for line in (*(f"left out {path}: nobody scored it" for path in unscored), *in_words(sources)):
         progress.console.print(line)
+    subjects, files = _condition(recordings, spec, progress)
+    return Data(subjects, sources, (*files, *stop_files), stop_by)
+
+
+Files = tuple[tuple[str, frozenset[str]], ...]
+
+
+def _read_scored(
+    paths: Sequence[Path], options: TrainOptions, spec: ModelSpec, progress: Progress
+) -> tuple[list[ScoredEpochs], Files]:
+    """Return the subjects of scored recordings, and their files."""
+    if not paths:
+        return [], ()
+    recordings, _ = open_lab(paths, spec, options.lab)
+    return _condition(recordings, spec, progress)
+
+
+def _condition(
+    recordings: Sequence[LabRecording], spec: ModelSpec, progress: Progress
+) -> tuple[list[ScoredEpochs], Files]:
     shown = progress.track(recordings, description="reading")
     subjects = [pack(subject) for subject in read_subjects(shown, spec)]
     files = tuple(
@@ -86,7 +114,7 @@ def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress)
         for lab in recordings
         if (found := lab.hash()) is not None
     )
-    return Data(subjects, sources, files)
+    return subjects, files
 
 
 def learnt_from(
@@ -118,7 +146,7 @@ def _simulate_all(options: TrainOptions, spec: ModelSpec, progress: Progress) ->
     if first + options.simulated > FIRST_UNSEEN_SEED:
         raise RecordingError(f"expected a seed below {FIRST_UNSEEN_SEED // _SEEDS}")
     seeds = range(first, first + options.simulated)
-    mice = simulate_many(spec, seeds, options.hours, options.threads)
+    mice = simulate_many(spec, seeds, options.hours, options.threads, wide=options.wide)
     return list(progress.track(mice, len(seeds), description="simulating"))
 
 
@@ -126,5 +154,6 @@ def describe(options: TrainOptions, subjects: Sequence[ScoredEpochs]) -> str:
     """Say what there is to learn from, for people and for provenance."""
     n, n_epochs = len({s.name for s in subjects}), sum(len(s.epochs) for s in subjects)
     if options.simulated:
-        return f"{n} simulated mice of {options.hours:g} h"
+        wide = "widened " if options.wide else ""
+        return f"{n} {wide}simulated mice of {options.hours:g} h"
     return f"{n} subjects, {len(subjects)} recordings, {n_epochs} epochs"

@@ -128,7 +128,7 @@ class _Work:
     ) -> None:
         self.options, self.spec, self.start = options, spec, start
         self.config = choose_config(options, spec.model)
-        self.subjects, self.sources, self.files = data
+        self.subjects, self.sources, self.files, self.stop_by = data
         self.device, self.progress = device, progress
         self.lag = min(FINAL_LAG, spec.n_context - 1)
         self.kept: list[Path] = []  # the runs' states, until the end
@@ -158,7 +158,7 @@ class _Work:
         model, history = train(
             self.spec,
             self._of(split.training),
-            self._of(split.validation),
+            self.stop_by or self._of(split.validation),
             self.config,
             self.device,
             start=self.start,
@@ -242,7 +242,7 @@ class _Work:
             reference=reference,
             temperatures=report.temperatures,
             grammar=report.grammar,
-            learnt_from=learnt_from(self.files, split, self._learnt_before()),
+            learnt_from=learnt_from(self.files, self._with_stop_by(split), self._learnt_before()),
         )
         name = self.options.report
         name.parent.mkdir(parents=True, exist_ok=True)
@@ -260,6 +260,9 @@ class _Work:
             path.unlink(missing_ok=True)
         if not any(self.options.state.iterdir()):
             self.options.state.rmdir()
+
+    def _with_stop_by(self, split: Split) -> Split:
+        return split._replace(validation=(*split.validation, *(s.name for s in self.stop_by)))
 
     def _learnt_before(self) -> Mapping[str, LearntAs]:
         """Return what the bundle that was fine-tuned had learnt from."""
