@@ -126,6 +126,11 @@ def test_a_delay_is_from_the_onset_to_the_end_of_the_first_epoch_called():
     assert (told.n_bouts, told.median_s, told.never) == (2, 12.0, 0.5)
 
 
+def test_an_artefact_in_a_bout_does_not_end_the_time_to_call_it():
+    truth, found = array(N, R, R, X, R, N), array(N, N, N, N, R, N)
+    assert find_delays(truth, found, EPOCH_S, 3)[R].tolist() == [4 * EPOCH_S]
+
+
 def test_nothing_has_no_course():
     nothing = array()
     told = describe_course(course(nothing, nothing), MOUSE)
