@@ -49,6 +49,10 @@ def simulate(
     every_stage: Annotated[
         bool, typer.Option("--every-stage", help="At least 5 % of each stage, however short.")
     ] = False,
+    wide: Annotated[
+        bool,
+        typer.Option("--wide", help="Mice and instruments that differ as those of many labs do."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
@@ -89,6 +93,7 @@ def simulate(
             artefacts_per_hour=artefacts,
             time_scale=time_scale,
             every_stage=every_stage,
+            wide=wide,
         )
         shown = progress.track(simulated, total=subjects, description="simulating")
         summary = write_edf(out, shown, sfreq, subjects)

@@ -77,6 +77,15 @@ def test_the_same_seed_writes_the_same_file(tmp_path: Path) -> None:
     assert (tmp_path / "a.edf").read_bytes() == (tmp_path / "b.edf").read_bytes()
 
 
+def test_wide_mice_are_written_as_they_were_simulated(tmp_path: Path) -> None:
+    out = tmp_path / "mouse.edf"
+    run(str(out), "--minutes", "1", "--sfreq", "128", "--wide")
+    truth = simulate_recording(seed=0, duration_s=60, sfreq=128, wide=True).data.T
+    for signal, expected in zip(edfio.read_edf(out).signals, truth, strict=True):
+        step = np.ptp(expected) / 2**15
+        np.testing.assert_allclose(signal.data, expected, rtol=0, atol=step)
+
+
 def test_a_file_is_only_overwritten_by_force(tmp_path: Path) -> None:
     out = tmp_path / "mouse.edf"
     out.write_text("a night's work")

@@ -33,3 +33,11 @@ def test_mice_simulated_two_at_once_are_the_same_in_half_the_memory() -> None:
 def test_an_artefact_that_the_checks_find_is_masked_and_leaves_the_amplitude_alone() -> None:
     found = read_one(simulate_mouse(5, 0.75, 1000.0, every_stage=True), SPEC)
     assert (~found.usable).sum(axis=0).tolist() == [1, 0]
+
+
+def test_wide_mice_are_others_at_the_same_rates() -> None:
+    usual, wide = (list(simulate_many(SPEC, [3, 4], 0.05, wide=w)) for w in (False, True))
+    for a, b in zip(usual, wide, strict=True):
+        assert (a.name, a.epochs.shape) == (b.name, b.epochs.shape)
+        assert np.isfinite(b.epochs).all()
+        assert not np.array_equal(a.epochs, b.epochs)
