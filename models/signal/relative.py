@@ -103,7 +103,8 @@ class Relative:
         bands = np.add.reduceat(power[:, : bins[-1]], bins[:-1], axis=1)
         total = np.maximum(bands.sum(axis=1, keepdims=True), _LEAST_UV**2)
         shares = np.log(np.maximum(bands / total, _LEAST_SHARE))
-        return np.asarray(np.concatenate([shares, np.log(total)], axis=1), np.float64)
+        found: Floats = np.concatenate([shares, np.log(total)], axis=1)
+        return found
 
     def _learn(self, found: Floats, usable: NDArray[np.bool_]) -> None:
         """Let the animals' running means and variances follow."""
