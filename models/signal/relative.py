@@ -77,7 +77,8 @@ class Relative:
             (n_subjects, n_modalities, n_inputs): SDs from the animal's mean, then from the
             population's where the spec wants them, then zeros.
         """
-        found = (self.measure(epochs) - self._centre) / self._scale
+        known = np.where(usable[..., None], epochs, np.float32(0))  # the others may hold anything
+        found = (self.measure(known) - self._centre) / self._scale
         self._learn(found, usable)
         own = (found - self._mean) / np.sqrt(self._variance + _LEAST_SD**2)
         out = np.zeros((*usable.shape, self._spec.n_inputs), np.float32)
