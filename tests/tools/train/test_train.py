@@ -18,6 +18,7 @@ from engines.onnxruntime import OnnxRuntimeEngine
 from models.errors import HypnodError, RecordingError, SpecError
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.writers import write_csv
+from models.signal.relative import mouse_relative
 from models.spec import WEIGHTS_FILE, Grammar
 from models.stages import MOUSE
 from models.training.calibration import BETAS
@@ -110,12 +111,59 @@ def test_the_test_subject_decides_nothing(lab: Path, start: Path, tmp_path: Path
     assert weights[0] == weights[1]
 
 
+def test_recordings_that_a_run_stops_by_decide_and_are_named(
+    lab: Path, start: Path, tmp_path: Path
+) -> None:
+    """The same animals to learn from; what another recording is said to be changes the κ."""
+    (recording,) = (lab / "b").glob("*.edf")
+    found = []
+    for name, scored in (("true", None), ("other", [MOUSE[k % 3] for k in range(SECONDS)])):
+        judge = tmp_path / name / "judge.edf"
+        judge.parent.mkdir()
+        shutil.copy(recording, judge)
+        if scored is not None:
+            write_csv(judge.with_suffix(".csv"), Hypnogram.from_epochs(scored, 1.0))
+        own = tmp_path / f"{name}-lab"
+        shutil.copytree(lab, own, ignore=shutil.ignore_patterns("b"))
+        options = train_options(own, start, tmp_path / f"{name}-out", stop_by=(judge.parent,))
+        report = run(options, Console(quiet=True))
+        assert report is not None
+        assert "judge" in report.split["validation"]
+        assert "judge" in {s.subject for s in report.sources}
+        learnt = open_bundle(options.out).manifest.learnt_from
+        assert learnt[hashlib.sha256(recording.read_bytes()).hexdigest()] == "stopped on"
+        assert {*learnt.values()} == {"trained", "stopped on"}
+        found.append(report.history)
+    first, second = found
+    assert [p.loss for p in first] == [p.loss for p in second]
+    assert all(p.kappa != q.kappa for p, q in zip(first, second, strict=True))
+
+
+def test_widened_mice_train_a_net_of_levels_that_a_recording_stops(
+    lab: Path, tmp_path: Path
+) -> None:
+    options = ["--simulated", 3, "--wide", "--hours", 0.04, "--context", 4, "--passes", 1]
+    options += ["--stop-by", lab / "b", "--out", tmp_path / "wide", "--device", "cpu"]
+    done = CliRunner().invoke(app, ["train", *map(str, options)])
+    assert done.exit_code == 0, done.output
+    bundle = open_bundle(tmp_path / "wide")
+    assert bundle.spec.relative == mouse_relative()
+    assert bundle.manifest.provenance["data"] == "3 widened simulated mice of 0.04 h"
+    (recording,) = (lab / "b").glob("*.edf")
+    hashed = hashlib.sha256(recording.read_bytes()).hexdigest()
+    assert bundle.manifest.learnt_from == {hashed: "stopped on"}
+    with OnnxRuntimeEngine(bundle, n_rows=1) as engine:
+        epochs = np.zeros((1, 2, bundle.spec.n_inputs), np.float32)
+        engine.step(epochs, np.array([0]), np.ones((1, 2), bool))
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (["--out", "x"], RecordingError("expected either folders")),
         (["--out", "x", "--simulated", "2"], RecordingError("expected 3 to 1000 simulated mice")),
         (["d", "--out", "x", "--context", "64"], SpecError("--from-scratch")),
+        (["d", "--out", "x", "--wide"], RecordingError("expected --wide with --simulated only")),
         (["d", "--out", "x", "--from-scratch", "--from-bundle", "b"], SpecError("found both")),
     ],
 )
