@@ -149,4 +149,5 @@ def _amplitudes(x: Floats) -> Floats:
     """(n, n_times) → log RMS and log robust SD, (n, 2)."""
     rms = np.sqrt(np.square(x).mean(axis=1))
     robust = _MAD_TO_SD * np.median(np.abs(x), axis=1)
-    return np.log(np.maximum(np.stack([rms, robust], axis=1), _LEAST_UV))
+    found: Floats = np.log(np.maximum(np.stack([rms, robust], axis=1), _LEAST_UV))
+    return found

@@ -39,7 +39,8 @@ def new_spec(options: TrainOptions) -> ModelSpec:
         return msgspec.structs.replace(spec, architecture=spec.architecture | patch)
     if options.recipe == "paper":
         return spec
-    return net.given_levels(spec, mouse_relative())
+    given: ModelSpec = net.given_levels(spec, mouse_relative())
+    return given
 
 
 def choose_config(options: TrainOptions, model: str) -> TrainConfig:
@@ -90,10 +91,9 @@ def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress)
     )
     for line in in_words(sources):
         progress.console.print(line)
+    subjects, files = _condition(recordings, spec, progress)
     if options.simulated:
-        subjects, files = _simulate_all(options, spec, progress), ()
-    else:
-        subjects, files = _condition(recordings, spec, progress)
+        subjects = _simulate_all(options, spec, progress)
     stop_by, stop_files = _condition(deciding, spec, progress)
     return Data(subjects, sources, (*files, *stop_files), stop_by)
 
@@ -114,6 +114,8 @@ def _condition(
     recordings: Sequence[LabRecording], spec: ModelSpec, progress: Progress
 ) -> tuple[list[ScoredEpochs], Files]:
     """Return the subjects of recordings, and their files."""
+    if not recordings:
+        return [], ()
     shown = progress.track(recordings, description="reading")
     subjects = [pack(subject) for subject in read_subjects(shown, spec)]
     files = tuple(
