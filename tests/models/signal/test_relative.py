@@ -94,6 +94,13 @@ def test_what_is_where():
     assert not found[2 * N_EMG :].any()
 
 
+def test_a_pipeline_gives_the_levels_of_microvolts():
+    times = np.arange(4 * 512) / 512
+    batches = run(pipeline(spec=LEVELS), noise(len(times)), times, [300])
+    by_hand = through(levels(), np.concatenate([b.microvolts for b in batches]))
+    np.testing.assert_array_equal(np.concatenate([b.epochs for b in batches]), by_hand)
+
+
 def test_the_population_is_where_an_animal_begins():
     """One that is as the population is given nothing but zeros, at once."""
     epoch = some_epochs(1)
@@ -201,6 +208,17 @@ def test_a_channel_never_seen_begins_with_the_population():
     np.testing.assert_array_equal(found, known)
     np.testing.assert_array_equal(found[1, 1], new[1, 1])
     assert np.abs(found[0] - new[0]).max() > 0.1
+
+
+def test_what_is_older_than_its_memory_is_forgotten():
+    short = msgspec.structs.replace(mouse_relative(), memory_s=30.0)
+    spec = msgspec.structs.replace(LEVELS, relative=short)
+    epochs = some_epochs(600)
+    louder = 2 * epochs[:240]
+    new, old = levels(spec=spec), levels(spec=spec)
+    through(old, epochs)
+    expected, found = through(new, louder)[-1], through(old, louder)[-1]
+    np.testing.assert_allclose(found, expected, atol=0.02)
 
 
 def test_a_hop_shorter_than_the_epoch_forgets_at_the_same_speed():
