@@ -55,6 +55,8 @@ class RelativeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Time constant of the running mean and SD, s."""
 
     def __post_init__(self) -> None:
+        if any(len(e) == 1 or not (np.diff(e) > 0).all() for e in self.edges_hz):
+            raise SpecError("relative.edges_hz: expected at least two, rising, or none")
         for name in ("mean", "sd"):
             found = tuple(map(len, getattr(self, name)))
             if found != self.n_features:
@@ -62,9 +64,8 @@ class RelativeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                     f"relative.{name}: expected {self.n_features} features by modality, "
                     f"found {found}"
                 )
-        if not all(np.diff(edges).min() > 0 for edges in self.edges_hz if edges):
-            raise SpecError("relative.edges_hz: expected at least two, rising, or none")
-        if not (np.isfinite(np.concatenate(self.mean)).all() and min(map(min, self.sd)) > 0):
+        mean, sd = ([x for row in rows for x in row] for rows in (self.mean, self.sd))
+        if not (np.isfinite(mean + sd).all() and all(x > 0 for x in sd)):
             raise SpecError("relative: expected finite means and SDs of more than 0, found others")
         if not 0 < self.prior_s <= self.memory_s:
             raise SpecError(
@@ -133,15 +134,9 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
                 f"bands: expected one for each of {len(self.modalities)} modalities, "
                 f"found {len(self.bands)}"
             )
-        if self.relative is not None:
-            if len(self.relative.edges_hz) != len(self.modalities):
-                raise SpecError(
-                    f"relative: expected {len(self.modalities)} modalities, "
-                    f"found {len(self.relative.edges_hz)}"
-                )
-            if self.relative.absolute:
-                _check_known("relative.absolute", self.relative.absolute, self.modalities)
         self._check_sizes()
+        if self.relative is not None:
+            self._check_relative(self.relative)
 
     def _check_sizes(self) -> None:
         for name in ("sfreq", "epoch_s", "n_context", "normaliser_s", "clip"):
@@ -156,6 +151,26 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             raise SpecError(
                 f"expected epoch_s × sfreq to be a whole number of samples, "
                 f"found {self.epoch_s} s × {self.sfreq} Hz"
+            )
+
+    def _check_relative(self, relative: RelativeSpec) -> None:
+        if len(relative.edges_hz) != self.n_modalities:
+            raise SpecError(
+                f"relative: expected {self.n_modalities} modalities, found {len(relative.edges_hz)}"
+            )
+        if relative.absolute:
+            _check_known("relative.absolute", relative.absolute, self.modalities)
+        for edges in filter(None, relative.edges_hz):
+            bins = np.diff(edges) * self.epoch_s
+            if edges[0] < 0 or edges[-1] > self.sfreq / 2 or bins.min() < 1 - 1e-9:
+                raise SpecError(
+                    f"relative.edges_hz: expected 0 to {self.sfreq / 2:g} Hz, at least "
+                    f"{1 / self.epoch_s:g} Hz apart, found {', '.join(f'{e:g}' for e in edges)}"
+                )
+        if relative.memory_s < self.epoch_s:
+            raise SpecError(
+                f"relative.memory_s: expected at least an epoch, {self.epoch_s:g} s, "
+                f"found {relative.memory_s:g}"
             )
 
     @property

@@ -77,7 +77,8 @@ class Relative:
             (n_subjects, n_modalities, n_inputs): SDs from the animal's mean, then from the
             population's where the spec wants them, then zeros.
         """
-        found = (self.measure(epochs) - self._centre) / self._scale
+        known = np.where(usable[..., None], epochs, np.float32(0))  # the others may hold anything
+        found = (self.measure(known) - self._centre) / self._scale
         self._learn(found, usable)
         own = (found - self._mean) / np.sqrt(self._variance + _LEAST_SD**2)
         out = np.zeros((*usable.shape, self._spec.n_inputs), np.float32)
@@ -148,5 +149,5 @@ def _amplitudes(x: Floats) -> Floats:
     """(n, n_times) → log RMS and log robust SD, (n, 2)."""
     rms = np.sqrt(np.square(x).mean(axis=1))
     robust = _MAD_TO_SD * np.median(np.abs(x), axis=1)
-    levels: Floats = np.log(np.maximum(np.stack([rms, robust], axis=1), _LEAST_UV))
-    return levels
+    found: Floats = np.log(np.maximum(np.stack([rms, robust], axis=1), _LEAST_UV))
+    return found

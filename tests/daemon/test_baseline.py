@@ -50,10 +50,11 @@ def write(path, data, labels=("EEG", "EMG")):
     return path
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
+@pytest.fixture(scope="module", params=[False, True], ids=["samples", "levels"])
+def bundle(request, tmp_path_factory):
     """A bundle trained, for all it says, on animals of noise; it soon knows an animal."""
-    folder = make_bundle(tmp_path_factory.mktemp("bundle"), n_context=5, **TINY)
+    folder = tmp_path_factory.mktemp("bundle")
+    folder = make_bundle(folder, n_context=5, levels=request.param, **TINY)
     manifest = open_bundle(folder).manifest
     spec = msgspec.structs.replace(manifest.spec, normaliser_s=NORMALISER_S)
     animals = []
@@ -92,6 +93,10 @@ def test_each_subject_learns_from_its_own_recording(bundle, tmp_path):
     assert (learnt.averaged_s == learnt.seen_s).all()
     assert learnt.averages[0].any()
     assert not learnt.averages[1].any()
+    if open_bundle(bundle).spec.relative is not None:
+        assert (learnt.relative_s == learnt.seen_s).all()
+        assert learnt.relative_mean[0].any()
+        assert not learnt.relative_mean[1].any()
     assert read(stream("", ""), bundle) is None
 
 

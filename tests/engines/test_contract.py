@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from engines.bundle import open_bundle
 from engines.parity import compare
 from models.weights import load_model
+from tests.support.bundles import TINY, make_bundle
 from tests.support.engines import ENGINES, open_kind, some, step
 
 EXACT = 1e-6
@@ -15,7 +17,7 @@ REFERENCE = 1e-4
 
 def recompute(model, history, spec, hops):
     """Read the window that ends with the newest of `history` from its raw epochs, with torch."""
-    epochs = np.zeros((1, spec.n_context, spec.n_modalities, spec.n_times), np.float32)
+    epochs = np.zeros((1, spec.n_context, spec.n_modalities, spec.n_inputs), np.float32)
     mask = np.zeros((1, spec.n_context, spec.n_modalities), bool)
     for slot, (epoch, valid) in enumerate(history[::-1][::hops][: spec.n_context]):
         epochs[0, -1 - slot], mask[0, -1 - slot] = epoch, valid
@@ -39,6 +41,30 @@ def test_equals_the_torch_reference(bundle, name):
     assert parity.n_compared > 500
     assert parity.max_abs_difference < REFERENCE
     assert parity.argmax_agreement == 1
+
+
+@pytest.fixture(scope="module")
+def levels(tmp_path_factory):
+    """A small net that is given levels in place of samples."""
+    return open_bundle(make_bundle(tmp_path_factory.mktemp("levels"), 5, levels=True, **TINY))
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_net_of_levels_equals_the_reference_and_recomputing_the_window(levels, random, name):
+    with open_kind(levels, name, 4) as engine, open_kind(levels, "torch", 4) as reference:
+        parity = compare(engine, reference, ticks=20, seed=1)
+    assert parity.n_compared > 100
+    assert parity.max_abs_difference < REFERENCE
+    assert parity.argmax_agreement == 1
+    model, history = load_model(levels.path), []
+    with open_kind(levels, name, 1, 2) as engine:
+        for tick_valid in FLICKER:
+            epochs = some(random, engine, 1)
+            assert epochs.shape == (1, 2, levels.spec.n_inputs)
+            history.append((epochs[0], tick_valid))
+            found = step(engine, epochs, tick_valid[None])
+            expected = recompute(model, history, levels.spec, 2)
+            np.testing.assert_allclose(found[0], expected, rtol=0, atol=CACHED)
 
 
 WARM_UP = np.ones((12, 2), bool)

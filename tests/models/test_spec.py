@@ -3,13 +3,14 @@ import numpy as np
 import pytest
 
 from models.errors import SpecError
-from models.spec import Band, BundleManifest, Grammar, ModelSpec
+from models.spec import Band, BundleManifest, Grammar, ModelSpec, RelativeSpec
 from tests.support.bundles import mouse_grammar
-from tests.support.signals import SPEC
+from tests.support.signals import LEVELS, SPEC
 
 
-def test_a_spec_survives_json():
-    assert msgspec.json.decode(msgspec.json.encode(SPEC), type=ModelSpec) == SPEC
+@pytest.mark.parametrize("spec", [SPEC, LEVELS], ids=["samples", "levels"])
+def test_a_spec_survives_json(spec):
+    assert msgspec.json.decode(msgspec.json.encode(spec), type=ModelSpec) == spec
 
 
 def test_the_pathway_is_a_modality_s_own_where_it_alone_is_valid():
@@ -79,6 +80,68 @@ def test_a_token_counts_where_its_modality_or_any_is_valid():
 def test_contradictions_are_refused(change, message):
     with pytest.raises(SpecError, match=message):
         msgspec.structs.replace(SPEC, **change)
+
+
+RELATIVE = RelativeSpec(
+    source="x",
+    edges_hz=((1.0, 4.0, 8.0), ()),
+    mean=((0.0,) * 3, (0.0,) * 2),
+    sd=((1.0,) * 3, (1.0,) * 2),
+)
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"edges_hz": ((1.0,), ())}, "relative.edges_hz: expected at least two, rising, or none"),
+        ({"edges_hz": ((1.0, 1.0, 8.0), ())}, "edges_hz: expected at least two, rising, or none"),
+        ({"edges_hz": ((1.0, NAN, 8.0), ())}, "edges_hz: expected at least two, rising, or none"),
+        ({"mean": ((0.0,) * 3,)}, r"mean: expected \(3, 2\) features by modality, found \(3,\)"),
+        ({"sd": ((1.0,) * 3, ())}, r"sd: expected \(3, 2\) features by modality, found \(3, 0\)"),
+        ({"mean": ((0.0, NAN, 0.0), (0.0,) * 2)}, "finite means and SDs of more than 0"),
+        ({"sd": ((1.0,) * 3, (1.0, NAN))}, "finite means and SDs of more than 0"),
+        ({"sd": ((1.0,) * 3, (1.0, 0.0))}, "finite means and SDs of more than 0"),
+        ({"prior_s": 0.0}, "relative.prior_s: expected more than 0, at most 14400 s, found 0"),
+        ({"memory_s": 9.0}, "relative.prior_s: expected more than 0, at most 9 s, found 10"),
+    ],
+)
+def test_levels_that_cannot_be_are_refused(change, message):
+    with pytest.raises(SpecError, match=message):
+        msgspec.structs.replace(RELATIVE, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"edges_hz": (), "mean": (), "sd": ()}, "relative: expected 2 modalities, found 0"),
+        (
+            {"absolute": ("eog",)},
+            "relative.absolute: expected some of eeg, emg, found eog",
+        ),
+        (
+            {"edges_hz": ((1.0, 4.0, 257.0), ())},
+            "relative.edges_hz: expected 0 to 256 Hz, at least 1 Hz apart, found 1, 4, 257",
+        ),
+        ({"edges_hz": ((-1.0, 4.0, 8.0), ())}, "expected 0 to 256 Hz, .* found -1, 4, 8"),
+        ({"edges_hz": ((1.0, 1.5, 8.0), ())}, "at least 1 Hz apart, found 1, 1.5, 8"),
+        (
+            {"prior_s": 0.1, "memory_s": 0.5},
+            "relative.memory_s: expected at least an epoch, 1 s, found 0.5",
+        ),
+    ],
+)
+def test_levels_are_those_of_the_spec_s_signals(change, message):
+    msgspec.structs.replace(SPEC, relative=RELATIVE)
+    relative = msgspec.structs.replace(RELATIVE, **change)
+    with pytest.raises(SpecError, match=message):
+        msgspec.structs.replace(SPEC, relative=relative)
+
+
+def test_a_net_is_given_samples_or_levels():
+    assert (SPEC.n_inputs, LEVELS.n_inputs, LEVELS.n_times) == (512, 13, 512)
+    twice = msgspec.structs.replace(RELATIVE, absolute=("emg",))
+    assert msgspec.structs.replace(SPEC, relative=twice).n_inputs == 4
 
 
 @pytest.mark.parametrize(

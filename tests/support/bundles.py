@@ -12,6 +12,7 @@ import msgspec
 
 from models.grammar import mouse_transitions
 from models.signal.drift import band_edges
+from models.signal.relative import mouse_relative
 from models.spec import SPEC_FILE, Band, BundleManifest, Grammar, ModelSpec, Reference
 from models.stages import MOUSE
 from tests.support.paths import ROOT
@@ -64,7 +65,9 @@ def everything(epochs: Any) -> Any:
     return torch.ones(epochs.shape[:-1], dtype=torch.bool)
 
 
-def make_bundle(folder: Path, n_context: int = 16, **architecture: int) -> Path:
+def make_bundle(
+    folder: Path, n_context: int = 16, *, levels: bool = False, **architecture: int
+) -> Path:
     """Copy into `folder` the bundle of a net with random weights, and return where it is.
 
     Tracing a net takes seconds, so a bundle is made once per source and kept in the folder
@@ -73,11 +76,13 @@ def make_bundle(folder: Path, n_context: int = 16, **architecture: int) -> Path:
     Args:
         folder: where to put it.
         n_context: epochs in the context window.
+        levels: give the net levels relative to the animal's own, in place of samples.
         architecture: `token_size` and hyperparameters of `models.sdreamer.net.Architecture`;
             `**TINY` is small; default: those of the shipped bundle.
     """
     bundle = folder / f"bundle-{n_context}"
-    return shutil.copytree(_make_once(n_context, tuple(sorted(architecture.items()))), bundle)
+    made = _make_once(n_context, levels, tuple(sorted(architecture.items())))
+    return shutil.copytree(made, bundle)
 
 
 def change_manifest(bundle: Path, **changes: object) -> Path:
@@ -117,10 +122,10 @@ def mouse_grammar(beta_live: float = 0.4, beta_final: float = 0.3) -> Grammar:
 
 
 @cache
-def _make_once(n_context: int, architecture: tuple[tuple[str, int], ...]) -> Path:
+def _make_once(n_context: int, levels: bool, architecture: tuple[tuple[str, int], ...]) -> Path:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     torch = project["optional-dependencies"]["train"]  # its version, also where there is none
-    key = hashlib.sha256(repr((n_context, architecture, torch)).encode())
+    key = hashlib.sha256(repr((n_context, levels, architecture, torch)).encode())
     sources = (
         "models/sdreamer/net.py",
         "models/training/export.py",
@@ -128,15 +133,18 @@ def _make_once(n_context: int, architecture: tuple[tuple[str, int], ...]) -> Pat
         "models/graphs.py",
         "models/weights.py",
         "models/spec.py",
+        "models/signal/mouse_relative.json",
     )
     for name in sources:
         key.update((ROOT / name).read_bytes())
     key.update(Path(__file__).read_bytes())
     bundle = ROOT / ".pytest_cache" / "bundles" / key.hexdigest()[:16]
     if not bundle.exists():
+        from models.sdreamer.net import given_levels  # noqa: PLC0415
         from models.training.export import export_bundle  # noqa: PLC0415
 
         spec = mouse_spec(n_context, **dict(architecture))
+        spec = given_levels(spec, mouse_relative()) if levels else spec
         bundle.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=bundle.parent) as scratch:
             made = Path(scratch) / "bundle"

@@ -2,15 +2,20 @@
 
 from collections.abc import Iterator
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.config import StagingConfig, StreamConfig, SubjectConfig
 from models.signal.chunk import Chunk, StreamDescription
 from models.signal.pipeline import EpochBatch, Pipeline
+from models.signal.relative import mouse_relative
+from models.spec import ModelSpec
 from tests.support.bundles import mouse_spec
 
 SPEC = mouse_spec()
+LEVELS = msgspec.structs.replace(SPEC, relative=mouse_relative())
+"""The same, but that a net is given levels in place of samples."""
 
 
 def stream_config(n_subjects: int = 1, **options: object) -> StreamConfig:
@@ -28,11 +33,15 @@ def description(n_subjects: int = 1, sfreq: float = 512.0, unit: str = "µV") ->
 
 
 def pipeline(
-    n_subjects: int = 1, sfreq: float = 512.0, hop_s: float | None = None, unit: str = "µV"
+    n_subjects: int = 1,
+    sfreq: float = 512.0,
+    hop_s: float | None = None,
+    unit: str = "µV",
+    spec: ModelSpec = SPEC,
 ) -> Pipeline:
     return Pipeline(
         stream_config(n_subjects),
-        SPEC,
+        spec,
         description(n_subjects, sfreq, unit),
         hop_s=hop_s,
         stall_s=StagingConfig().stall_s,

@@ -7,9 +7,9 @@ from tests.rigs.kill.run import KillRun
 from tests.support.bundles import TINY, change_manifest, make_bundle, mouse_grammar
 
 
-@pytest.fixture
-def run(tmp_path):
-    made = make_bundle(tmp_path, n_context=16, **TINY)
+@pytest.fixture(params=[False, True], ids=["samples", "levels"])
+def run(request, tmp_path):
+    made = make_bundle(tmp_path, n_context=16, levels=request.param, **TINY)
     bundle = open_bundle(change_manifest(made, grammar=mouse_grammar()))
     with KillRun(tmp_path, bundle, seed=3) as run:
         yield run

@@ -32,7 +32,7 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
     recipe: Literal["hypnod", "paper"]
     context: int
     patch: int | None
-    """Samples of a patch; None: the net is given relative levels, not samples."""
+    """Samples of a patch; None: the paper's, or the net is given relative levels, not samples."""
     dropout: float | None
     passes: int | None
     patience: int | None
@@ -150,6 +150,8 @@ def train(
     """
     if bool(dirs) == bool(simulated):
         raise RecordingError("expected either folders of recordings or --simulated, not both")
+    if wide and not simulated:
+        raise RecordingError("expected --wide with --simulated only")
     if from_bundle and from_scratch:
         raise SpecError("expected --from-bundle or --from-scratch, found both")
     new = from_scratch or (simulated > 0 and from_bundle is None)
@@ -174,7 +176,7 @@ def train(
         leave_one_out=leave_one_subject_out,
         recipe=recipe,
         context=context or 16,
-        patch=patch or (16 if recipe == "paper" else None),
+        patch=patch,
         dropout=dropout,
         passes=passes,
         patience=patience,

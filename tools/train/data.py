@@ -33,12 +33,14 @@ def new_spec(options: TrainOptions) -> ModelSpec:
     usual = 0.0 if options.simulated else 0.1  # endless data of one kind needs none
     dropout = usual if options.dropout is None else options.dropout
     net = part_of(NEW_MODEL, "net")
-    spec: ModelSpec
-    if options.patch is None:
-        spec = net.given_levels(net.new_spec(options.context, dropout=dropout), mouse_relative())
-    else:
-        spec = net.new_spec(options.context, dropout=dropout, patch_size=options.patch)
-    return spec
+    spec: ModelSpec = net.new_spec(options.context, dropout=dropout)
+    if options.patch is not None:
+        patch = {"patch_size": options.patch}
+        return msgspec.structs.replace(spec, architecture=spec.architecture | patch)
+    if options.recipe == "paper":
+        return spec
+    given: ModelSpec = net.given_levels(spec, mouse_relative())
+    return given
 
 
 def choose_config(options: TrainOptions, model: str) -> TrainConfig:
@@ -56,13 +58,16 @@ def choose_config(options: TrainOptions, model: str) -> TrainConfig:
     return with_loss(msgspec.structs.replace(config, **asked), model)
 
 
+Files = tuple[tuple[str, frozenset[str]], ...]
+
+
 class Data(NamedTuple):
     """What there is to learn from."""
 
     subjects: list[ScoredEpochs]
     sources: tuple[SubjectSource, ...]
-    """What was read as what; none where mice are simulated."""
-    files: tuple[tuple[str, frozenset[str]], ...]
+    """What was read as what; simulated mice are not."""
+    files: Files
     """SHA-256 of each recording's file, and the names of its subjects."""
     stop_by: list[ScoredEpochs]
     """What decides when to stop, and which weights are best; empty: a tenth of the subjects."""
@@ -75,38 +80,42 @@ def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress)
         HypnodError: a recording cannot be used, there are too few subjects, or no seeds for so
             many mice.
     """
-    stop_by, stop_files = _read_scored(options.stop_by, options, spec, progress)
-    if options.simulated:
-        return Data(_simulate_all(options, spec, progress), (), stop_files, stop_by)
-    recordings, unscored = open_lab(options.dirs, spec, options.lab)
-    check_enough(name for lab in recordings for name in lab.subjects.values())
+    recordings = _open(options.dirs, options, spec, progress)
+    deciding = _open(options.stop_by, options, spec, progress)
+    if not options.simulated:
+        check_enough(name for lab in recordings for name in lab.subjects.values())
     sources = tuple(
         source_of(lab, subject, compared_s(lab.hypnograms[subject.name], spec))
-        for lab in recordings
+        for lab in (*recordings, *deciding)
         for subject in lab.stream.subjects
     )
-    for line in (*(f"left out {path}: nobody scored it" for path in unscored), *in_words(sources)):
+    for line in in_words(sources):
         progress.console.print(line)
     subjects, files = _condition(recordings, spec, progress)
+    if options.simulated:
+        subjects = _simulate_all(options, spec, progress)
+    stop_by, stop_files = _condition(deciding, spec, progress)
     return Data(subjects, sources, (*files, *stop_files), stop_by)
 
 
-Files = tuple[tuple[str, frozenset[str]], ...]
-
-
-def _read_scored(
+def _open(
     paths: Sequence[Path], options: TrainOptions, spec: ModelSpec, progress: Progress
-) -> tuple[list[ScoredEpochs], Files]:
-    """Return the subjects of scored recordings, and their files."""
+) -> list[LabRecording]:
+    """Return the scored recordings, and say which are left out."""
     if not paths:
-        return [], ()
-    recordings, _ = open_lab(paths, spec, options.lab)
-    return _condition(recordings, spec, progress)
+        return []
+    recordings, unscored = open_lab(paths, spec, options.lab)
+    for path in unscored:
+        progress.console.print(f"left out {path}: nobody scored it")
+    return recordings
 
 
 def _condition(
     recordings: Sequence[LabRecording], spec: ModelSpec, progress: Progress
 ) -> tuple[list[ScoredEpochs], Files]:
+    """Return the subjects of recordings, and their files."""
+    if not recordings:
+        return [], ()
     shown = progress.track(recordings, description="reading")
     subjects = [pack(subject) for subject in read_subjects(shown, spec)]
     files = tuple(

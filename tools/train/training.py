@@ -208,7 +208,7 @@ class _Work:
             device=str(self.device),
             minutes=round((time.monotonic() - started) / 60, 1),
             config=msgspec.to_builtins(self.config),
-            split=split._asdict(),
+            split=self._with_stop_by(split)._asdict(),
             sources=self.sources,
             tested=self._tested(list(counted)),
             history=msgspec.convert(msgspec.to_builtins(trained.history), tuple[PassReport, ...]),
@@ -262,6 +262,7 @@ class _Work:
             self.options.state.rmdir()
 
     def _with_stop_by(self, split: Split) -> Split:
+        """Return the split with all that decided anything in its validation part."""
         return split._replace(validation=(*split.validation, *(s.name for s in self.stop_by)))
 
     def _learnt_before(self) -> Mapping[str, LearntAs]:

@@ -1,5 +1,7 @@
 """When a restart goes on, and from what."""
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from daemon.restart.point import (
 )
 from daemon.restart.resumption import resume
 from models.signal.state import Adaptation, PipelineState
-from tests.support.signals import noise, pipeline, run, stream_config
+from tests.support.signals import LEVELS, SPEC, noise, pipeline, run, stream_config
 
 SPAN_S = 16.0
 LEARNT = Adaptation(
@@ -126,17 +128,19 @@ def test_the_fingerprint_is_of_all_that_gives_meaning():
     assert len({mark, *others}) == 6
 
 
-def test_a_pipeline_goes_on_as_if_only_the_samples_were_missing():
+@pytest.mark.parametrize("spec", [SPEC, LEVELS], ids=["samples", "levels"])
+def test_a_pipeline_goes_on_as_if_only_the_samples_were_missing(spec):
     """Held against one pipeline that got the same samples, without a restart."""
     sfreq, cut, back = 512, 7 * 512, 9 * 512 + 100
     data, times = noise(20 * sfreq), 1000.0 + np.arange(20 * sfreq) / (sfreq * 1.0001)
     kept = np.r_[0:cut, back : len(data)]
-    whole = run(pipeline(), data[kept], times[kept], [300])
-    before = run(pipeline(), data[:cut], times[:cut], [300])
+    whole = run(pipeline(spec=spec), data[kept], times[kept], [300])
+    before = run(pipeline(spec=spec), data[:cut], times[:cut], [300])
     state = before[-1].after
     assert state.next_hop == len(before)
-    after = pipeline()
-    after.recall(state)
+    saved = decode_state(encode_state("mark", sfreq, 0, Clocks(0.0, 1e9), 1.0, state))
+    after = pipeline(spec=spec)
+    after.recall(replace(state, adaptation=saved.adaptation))
     batches = before + run(after, data[back:], times[back:], [300])
     assert [b.hop for b in batches] == [b.hop for b in whole]
     for found, wanted in zip(batches, whole, strict=True):

@@ -107,12 +107,13 @@ def test_with_a_grammar_the_stages_counted_are_those_of_the_stager(
 
 def _batch(number: int, epoch: np.ndarray, usable: np.ndarray) -> EpochBatch:
     nothing = np.zeros((1, 2))
-    after = PipelineState(
-        0.0, number + 1, number + 1.0, 0.0, 0.0, Adaptation(nothing, nothing, nothing, nothing)
-    )
+    learnt = Adaptation(*(nothing for _ in Adaptation.__slots__))
+    after = PipelineState(0.0, number + 1, number + 1.0, 0.0, 0.0, learnt)
     reasons = np.where(usable, "ok", "flat")[None]
-    drift = np.full((1, 2), np.nan)
-    return EpochBatch("a", number, number, epoch[None], usable[None], reasons, None, after, drift)
+    epochs, drift = epoch[None], np.full((1, 2), np.nan)
+    return EpochBatch(
+        "a", number, number, epochs, usable[None], reasons, None, after, drift, nothing, epochs
+    )
 
 
 def test_an_experts_longer_epochs_are_counted_once_each(model: Model, epochs: np.ndarray) -> None:

@@ -12,7 +12,9 @@ from typer.testing import CliRunner, Result
 from models.errors import RecordingError
 from models.recordings.hypnogram import Hypnogram, read_hypnogram
 from models.recordings.writers import write_csv
+from models.sdreamer import net as sdreamer
 from models.sdreamer.losses import PAPER, LossConfig
+from models.signal.relative import mouse_relative
 from models.spec import LearntAs
 from models.stages import MOUSE
 from models.training.splits import Split
@@ -86,7 +88,19 @@ def test_the_settings_follow_from_the_kind_of_run(lab: Path, start: Path, tmp_pa
     config = choose_config(paper, model)
     assert config == msgspec.structs.replace(paper_recipe(model), seed=3)
     assert (config.loss, config.masks) == (PAPER, False)
-    assert new_spec(paper).architecture == {"dropout": 0.1, "patch_size": 16}
+    assert new_spec(paper) == sdreamer.new_spec(dropout=0.1)
+
+
+def test_a_new_net_is_given_levels_unless_patches_or_the_paper_are_asked_for(
+    lab: Path, tmp_path: Path
+) -> None:
+    scratch = train_options(lab, None, tmp_path / "x")
+    levels = sdreamer.given_levels(sdreamer.new_spec(dropout=0.1), mouse_relative())
+    assert new_spec(scratch) == levels
+    assert new_spec(msgspec.structs.replace(scratch, simulated=5)).architecture["dropout"] == 0.0
+    for recipe in ("hypnod", "paper"):
+        patches = msgspec.structs.replace(scratch, patch=128, recipe=recipe)
+        assert new_spec(patches) == sdreamer.new_spec(dropout=0.1, patch_size=128)
 
 
 def test_a_file_was_for_what_most_of_it_was_for_ever() -> None:

@@ -17,14 +17,20 @@ from engines.bundle import open_bundle
 from engines.onnxruntime import OnnxRuntimeEngine
 from models.errors import HypnodError, RecordingError, SpecError
 from models.recordings.hypnogram import Hypnogram
+from models.recordings.lab import open_lab, read_one
 from models.recordings.writers import write_csv
+from models.signal.relative import mouse_relative
 from models.spec import WEIGHTS_FILE, Grammar
 from models.stages import MOUSE
 from models.training.calibration import BETAS
+from models.training.evaluate import evaluate
+from models.training.simulated import pack
 from models.training.splits import split_subjects
+from models.weights import load_model
 from tests.support.bundles import TINY, change_manifest, make_bundle
 from tests.support.training import train_options, write_mice
 from tools.cli import app
+from tools.train.data import FINE_TUNING
 from tools.train.training import run
 
 pytestmark = pytest.mark.timeout(600)  # five trainings, after the simulation and an export
@@ -110,12 +116,58 @@ def test_the_test_subject_decides_nothing(lab: Path, start: Path, tmp_path: Path
     assert weights[0] == weights[1]
 
 
+def test_recordings_that_a_run_stops_by_decide_and_are_named(
+    lab: Path, start: Path, tmp_path: Path
+) -> None:
+    """The κ of each pass is that of the recording, by what its own hypnogram says."""
+    judge, own = tmp_path / "judges" / "judge.edf", tmp_path / "lab"
+    judge.parent.mkdir()
+    shutil.copy(lab / "b" / "1.edf", judge)
+    scored = Hypnogram.from_epochs([MOUSE[k // 5 % 3] for k in range(SECONDS)], 1.0)
+    write_csv(judge.with_suffix(".csv"), scored)
+    shutil.copytree(lab, own, ignore=shutil.ignore_patterns("b"))
+    options = train_options(own, start, tmp_path / "ours", stop_by=(judge.parent,), passes=1)
+    report = run(options, Console(quiet=True))
+    assert report is not None
+    before = load_model(start)
+    (recording,), _ = open_lab(options.stop_by, before.spec)
+    found = evaluate(
+        before, [pack(read_one(recording, before.spec))], every=FINE_TUNING.validate_every
+    )
+    expected = {pathway: scores.kappa for (pathway, _), scores in found.items()}
+    assert report.history[0].kappa == pytest.approx(expected)
+    assert report.split["validation"][-1] == "judge"
+    assert "judge" in {s.subject for s in report.sources}
+    learnt = open_bundle(options.out).manifest.learnt_from
+    assert learnt[hashlib.sha256(judge.read_bytes()).hexdigest()] == "stopped on"
+    assert {*learnt.values()} == {"trained", "stopped on"}
+
+
+def test_widened_mice_train_a_net_of_levels_that_a_recording_stops(
+    lab: Path, tmp_path: Path
+) -> None:
+    options = ["--simulated", 3, "--wide", "--hours", 0.04, "--context", 4, "--passes", 1]
+    options += ["--stop-by", lab / "b", "--out", tmp_path / "wide", "--device", "cpu"]
+    done = CliRunner().invoke(app, ["train", *map(str, options)])
+    assert done.exit_code == 0, done.output
+    bundle = open_bundle(tmp_path / "wide")
+    assert bundle.spec.relative == mouse_relative()
+    assert bundle.manifest.provenance["data"] == "3 widened simulated mice of 0.04 h"
+    (recording,) = (lab / "b").glob("*.edf")
+    hashed = hashlib.sha256(recording.read_bytes()).hexdigest()
+    assert bundle.manifest.learnt_from == {hashed: "stopped on"}
+    with OnnxRuntimeEngine(bundle, n_rows=1) as engine:
+        epochs = np.zeros((1, 2, bundle.spec.n_inputs), np.float32)
+        engine.step(epochs, np.array([0]), np.ones((1, 2), bool))
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (["--out", "x"], RecordingError("expected either folders")),
         (["--out", "x", "--simulated", "2"], RecordingError("expected 3 to 1000 simulated mice")),
         (["d", "--out", "x", "--context", "64"], SpecError("--from-scratch")),
+        (["d", "--out", "x", "--wide"], RecordingError("expected --wide with --simulated only")),
         (["d", "--out", "x", "--from-scratch", "--from-bundle", "b"], SpecError("found both")),
     ],
 )

@@ -1,0 +1,37 @@
+import re
+
+import msgspec
+import numpy as np
+
+from models.fit import population
+from models.signal.relative import MOUSE_FILE, mouse_relative
+from models.spec import RelativeSpec
+
+SHORT = ["population", "--mice", "3", "--hours", "0.03", "--processes", "2", "--out"]
+
+
+def test_a_population_of_three_short_mice_is_what_levels_are_held_against(tmp_path, monkeypatch):
+    out = tmp_path / "relative.json"
+    monkeypatch.setattr("sys.argv", [*SHORT, str(out)])
+    population.main()
+    found = msgspec.json.decode(out.read_bytes(), type=RelativeSpec)
+    assert found.source == "medians over 3 widened simulated mice of 0.03 h"
+    assert (found.edges_hz, found.absolute) == ((population.EDGES_HZ, ()), ("emg",))
+    mice = [population.measure_mouse(_spec(), 0.03, 990_000 + k) for k in range(3)]
+    mean, variance = np.median(mice, axis=0)
+    for m, n in enumerate(found.n_features):
+        np.testing.assert_allclose(found.mean[m], mean[m, :n], rtol=1e-3)
+        np.testing.assert_allclose(found.sd[m], np.sqrt(variance[m, :n]), rtol=1e-3)
+    lines = [re.sub(r"-?[\d.]+", "0", x.read_text("utf-8")).splitlines() for x in (out, MOUSE_FILE)]
+    assert len(lines[0]) == len(lines[1])  # a row of numbers is a line
+
+
+def test_the_packaged_population_has_the_bands_and_the_defaults_that_are_fitted():
+    features = population.unscaled()
+    packaged = mouse_relative()
+    for name in ("edges_hz", "absolute", "prior_s", "memory_s"):
+        assert getattr(packaged, name) == getattr(features, name)
+
+
+def _spec():
+    return population.given_levels(population.new_spec(), population.unscaled())

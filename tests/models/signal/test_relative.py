@@ -1,0 +1,252 @@
+"""Levels relative to the animal's own: causal, the same under any chunking, and soon its own."""
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.errors import SpecError
+from models.signal.relative import Relative, mouse_relative
+from tests.support.signals import LEVELS, SPEC, noise, pipeline, run
+
+N_EEG, N_EMG = mouse_relative().n_features
+MOST = 5.0
+ALL = np.ones((1, 2), bool)
+
+
+def levels(n_subjects=1, hop_s=1.0, spec=LEVELS):
+    return Relative(spec, n_subjects, hop_s)
+
+
+def some_epochs(n, seed=0):
+    """Return epochs (n, 2, 512) of noise, µV, that differ in colour and loudness."""
+    rng = np.random.default_rng(seed)
+    white = rng.standard_normal((n, 2, 512))
+    slow = np.cumsum(white, axis=-1) / 10
+    colour, loudness = rng.random((n, 2, 1)), np.exp(rng.normal(3.0, 0.5, (n, 2, 1)))
+    return (loudness * (colour * white + (1 - colour) * slow)).astype(np.float32)
+
+
+def through(relative, epochs, usable=None):
+    """Return what is given of epochs (n, 2, 512) of one subject, one after the other."""
+    usable = np.ones((len(epochs), 2), bool) if usable is None else usable
+    pairs = zip(epochs, usable, strict=True)
+    found = [relative(e[None], u[None]) for e, u in pairs]
+    return np.concatenate([np.empty((0, 2, LEVELS.n_inputs), np.float32), *found])
+
+
+def assert_same_state(a, b):
+    for name, array in a.state().items():
+        np.testing.assert_array_equal(array, b.state()[name])
+
+
+def inputs_of(pipe, data, sizes, sfreq=512.0):
+    """Return what a net is given of samples that come through a pipeline, (n, 2, n_inputs)."""
+    batches = run(pipe, data, 1234.5 + np.arange(len(data)) / sfreq, sizes)
+    return np.concatenate([b.epochs for b in batches])
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 1500), min_size=1, max_size=6),
+    sfreq=st.sampled_from([128.0, 511.96, 512.0, 1000.0]),
+)
+def test_any_chunking_gives_the_same_bits(sizes, sfreq):
+    data = noise(round(6.2 * sfreq))
+    data[round(2.5 * sfreq) : round(3.1 * sfreq), 1] = np.nan
+    found, whole = (
+        inputs_of(pipeline(sfreq=sfreq, spec=LEVELS), data, s, sfreq) for s in (sizes, [len(data)])
+    )
+    assert whole.shape == (6, 2, LEVELS.n_inputs)
+    np.testing.assert_array_equal(found, whole)
+
+
+@settings(max_examples=15, deadline=None)
+@given(first=st.integers(0, 6 * 512), seed=st.integers(1, 5))
+def test_later_samples_change_nothing_earlier(first, seed):
+    data = noise(6 * 512)
+    other = data.copy()
+    other[first:] = 3 * noise(len(data) - first, seed=seed)
+    a, b = (inputs_of(pipeline(spec=LEVELS), x, [200]) for x in (data, other))
+    n = first // 512
+    np.testing.assert_array_equal(a[:n], b[:n])
+    assert not np.array_equal(a, b) or first == len(data)
+
+
+def test_what_is_where():
+    """EEG: shares, then the power of all. EMG: two amplitudes, then both against everyone."""
+    relative = mouse_relative()
+    assert (N_EEG, N_EMG, LEVELS.n_inputs) == (13, 2, 13)
+    assert relative.absolute == ("emg",)
+    t = np.arange(512) / 512
+    sine = np.stack([100 * np.sin(2 * np.pi * 17 * t), 20 * np.sin(2 * np.pi * 50 * t)])
+    ((eeg, emg),) = levels().measure(sine[None].astype(np.float32))
+    band = relative.edges_hz[0].index(15.0)
+    assert eeg[band] == pytest.approx(0, abs=0.01)
+    assert (np.delete(eeg[: N_EEG - 1], band) < -9).all()
+    assert eeg[-1] == pytest.approx(np.log(100**2 / 2), abs=0.01)
+    assert emg[0] == pytest.approx(np.log(20 / np.sqrt(2)), abs=0.01)
+    assert emg[1] == pytest.approx(np.log(1.4826 * 20 / np.sqrt(2)), abs=0.02)
+    found = levels()(sine[None].astype(np.float32), ALL)[0, 1]
+    z = (emg[:N_EMG] - relative.mean[1]) / relative.sd[1]
+    np.testing.assert_allclose(found[N_EMG : 2 * N_EMG], z, rtol=1e-5)
+    assert not found[2 * N_EMG :].any()
+
+
+def test_a_pipeline_gives_the_levels_of_microvolts():
+    times = np.arange(4 * 512) / 512
+    batches = run(pipeline(spec=LEVELS), noise(len(times)), times, [300])
+    by_hand = through(levels(), np.concatenate([b.microvolts for b in batches]))
+    np.testing.assert_array_equal(np.concatenate([b.epochs for b in batches]), by_hand)
+
+
+def test_the_population_is_where_an_animal_begins():
+    """One that is as the population is given nothing but zeros, at once."""
+    epoch = some_epochs(1)
+    eeg, emg = levels().measure(epoch)[0]
+    usual = msgspec.structs.replace(mouse_relative(), mean=(tuple(eeg), tuple(emg[:N_EMG])))
+    spec = msgspec.structs.replace(LEVELS, relative=usual)
+    assert not levels(spec=spec)(epoch, ALL).any()
+    assert np.abs(levels()(epoch, ALL)[0, 0]).max() > 0.5
+
+
+def test_after_a_while_the_amplifier_s_gain_does_not_matter():
+    """The same animal on four amplifiers; soon only what is held against everyone differs."""
+    gains = np.array([1.0, 3.0, 1 / 3, 5.0])
+    relative, few = levels(4), some_epochs(60)
+    seconds = np.random.default_rng(1).integers(len(few), size=1500)
+    off = []
+    for k in seconds:
+        epochs = (gains[:, None, None] * few[k]).astype(np.float32)
+        found = relative(epochs, np.ones((4, 2), bool))
+        off.append(np.abs(found - found[0])[1:])
+    first, last = off[0], np.max(off[-60:], axis=0)
+    assert last[:, 0, : N_EEG - 1].max() < 1e-3  # shares never depended on it
+    own = np.concatenate([last[:, 0, N_EEG - 1 :], last[:, 1, :N_EMG]], axis=1)
+    assert own.max() < 0.2
+    assert first[:, 1, :N_EMG].min() > 1
+    absolute = np.abs(np.log(gains[1:3])) / mouse_relative().sd[1][0]
+    np.testing.assert_allclose(last[:2, 1, N_EMG], absolute, rtol=1e-3)
+
+
+@settings(max_examples=20, deadline=None)
+@given(stop=st.integers(0, 30), seed=st.integers(0, 5))
+def test_it_goes_on_from_its_state_bit_for_bit(stop, seed):
+    epochs = some_epochs(30, seed)
+    usable = np.random.default_rng(seed).random((30, 2)) < 0.8
+    whole = through(levels(), epochs, usable)
+    first, second = levels(), levels()
+    before = through(first, epochs[:stop], usable[:stop])
+    second.load_state(first.state())
+    assert_same_state(first, second)
+    after = through(second, epochs[stop:], usable[stop:])
+    np.testing.assert_array_equal(np.concatenate([before, after]), whole)
+
+
+def test_a_state_is_a_copy():
+    relative = levels()
+    saved = relative.state()
+    through(relative, some_epochs(3))
+    assert not saved["seen_s"].any()
+    again = levels()
+    again.load_state(saved)
+    saved["mean"] += 1
+    assert_same_state(again, levels())
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    usable=st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=12),
+    junk=st.sampled_from([0.0, 1e30, -3e38, np.nan, np.inf]),
+)
+def test_what_cannot_be_used_changes_nothing(usable, junk):
+    usable = np.array(usable)
+    clean = some_epochs(len(usable))
+    dirty = np.where(usable[..., None], clean, np.float32(junk))
+    a, b = levels(), levels()
+    found = through(a, dirty, usable)
+    np.testing.assert_array_equal(found[usable], through(b, clean, usable)[usable])
+    assert np.isfinite(found).all()
+    assert_same_state(a, b)
+    for m in range(2):  # nor does it count as time
+        alone = levels()
+        through(alone, clean[usable[:, m]])
+        for name, array in alone.state().items():
+            np.testing.assert_array_equal(a.state()[name][:, m], array[:, m])
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-30, 5000.0, 1e15, 3e38])
+def test_whatever_the_level_all_is_finite_and_within_its_limits(level):
+    ordinary = some_epochs(20)
+    extreme = np.full((20, 2, 512), level, np.float32) * np.sign(ordinary)
+    found = through(levels(), np.concatenate([extreme, ordinary, extreme]))
+    assert np.isfinite(found).all()
+    assert np.abs(found).max() <= MOST
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0, 1e6])
+def test_a_lost_channel_stays_finite_through_the_pipeline(bad):
+    data = noise(6 * 512)
+    data[700:1500, 0] = bad
+    found = inputs_of(pipeline(spec=LEVELS), data, [300])
+    assert np.isfinite(found).all()
+    assert np.abs(found).max() <= MOST
+
+
+def test_a_channel_never_seen_begins_with_the_population():
+    learnt = levels(2)
+    for epoch in some_epochs(40):
+        learnt(np.stack([epoch, epoch]), np.array([[True, True], [True, False]]))
+    state = learnt.state()
+    state["mean"][1, 1], state["variance"][1, 1] = 7.0, 0.0  # as a file may have it
+    again, fresh = levels(2), levels(2)
+    again.load_state(state)
+    epoch = np.stack([some_epochs(1, seed=9)[0]] * 2)
+    found, known = again(epoch, np.ones((2, 2), bool)), learnt(epoch, np.ones((2, 2), bool))
+    new = fresh(epoch, np.ones((2, 2), bool))
+    np.testing.assert_array_equal(found, known)
+    np.testing.assert_array_equal(found[1, 1], new[1, 1])
+    assert np.abs(found[0] - new[0]).max() > 0.1
+
+
+def test_what_is_older_than_its_memory_is_forgotten():
+    short = msgspec.structs.replace(mouse_relative(), memory_s=30.0)
+    spec = msgspec.structs.replace(LEVELS, relative=short)
+    epochs = some_epochs(600)
+    louder = 2 * epochs[:240]
+    new, old = levels(spec=spec), levels(spec=spec)
+    through(old, epochs)
+    expected, found = through(new, louder)[-1], through(old, louder)[-1]
+    np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+def test_a_hop_shorter_than_the_epoch_forgets_at_the_same_speed():
+    short = msgspec.structs.replace(mouse_relative(), memory_s=60.0)
+    spec = msgspec.structs.replace(LEVELS, relative=short)
+    whole, halves = levels(spec=spec), levels(hop_s=0.5, spec=spec)
+    for epoch in some_epochs(200):
+        whole(epoch[None], ALL)
+        halves(epoch[None], ALL)
+        halves(epoch[None], ALL)
+    a, b = whole.state(), halves.state()
+    np.testing.assert_array_equal(a["seen_s"], b["seen_s"])
+    np.testing.assert_allclose(a["mean"], b["mean"], atol=0.03)
+    np.testing.assert_allclose(a["variance"], b["variance"], rtol=0.05)
+
+
+def test_subjects_do_not_touch_each_other():
+    epochs, others = some_epochs(10), some_epochs(10, seed=1) * 3
+    alone, both = levels(), levels(2)
+    for epoch, other in zip(epochs, others, strict=True):
+        found = both(np.stack([epoch, other]), np.ones((2, 2), bool))
+        np.testing.assert_array_equal(found[:1], alone(epoch[None], ALL))
+
+
+def test_what_does_not_fit_is_one_sentence():
+    with pytest.raises(SpecError, match="a model that is given relative levels, found one of samp"):
+        levels(spec=SPEC)
+    with pytest.raises(SpecError, match=r"'mean': expected shape \(2, 2, 13\), found \(1, 2, 13\)"):
+        levels(2).load_state(levels(1).state())
+    with pytest.raises(SpecError, match=r"'seen_s': expected shape \(1, 2\), found nothing"):
+        levels().load_state({k: v for k, v in levels().state().items() if k != "seen_s"})
