@@ -29,7 +29,7 @@ _FIRST_SEED = 990_000
 _DIGITS = 4
 
 
-def unscaled(absolute: tuple[str, ...] = ("emg",)) -> RelativeSpec:
+def unscaled(absolute: tuple[str, ...] = ()) -> RelativeSpec:
     """Return the features without a population: means of 0 and SDs of 1."""
     edges = (EDGES_HZ, ())
     sizes = [len(e) or 2 for e in edges]
