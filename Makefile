@@ -86,17 +86,20 @@ fuzz: $(DEV) ## fuzz every parser with coverage, FUZZ_SECONDS each (needs the ex
 		$(BIN)/python -m tests.fuzz.atheris_target $$name -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
 
-MICE ?= 600
-PROCESSES ?= 2
+MICE ?= 120
+THREADS ?= 2
 
-bundle: $(DEV) ## retrain and re-export the shipped bundle on simulated mice (MICE, PROCESSES)
-	OMP_NUM_THREADS=1 $(BIN)/torchrun --nproc-per-node $(PROCESSES) --no-python $(BIN)/hypnod train \
-		--simulated $(MICE) --hours 0.75 --context 64 --patch 128 --passes 5 --batch-size 8 \
-		--learning-rate 5e-4 --out models/bundles/sdreamer-mouse \
+bundle: $(DEV) ## retrain the shipped bundle on widened simulated mice, stopped by real recordings (MICE, THREADS)
+	$(BIN)/python -m tests.rigs.accuracy.silver --out runs/stop-by
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/hypnod train --simulated $(MICE) --wide --hours 0.75 \
+		--context 64 --passes 4 --batch-size 8 --learning-rate 5e-4 --threads $(THREADS) \
+		--stop-by runs/stop-by --out models/bundles/sdreamer-mouse \
 		--state runs/sdreamer-mouse.state --report runs/sdreamer-mouse
 
-ablations: $(DEV) ## what each part of the model is worth, into docs/ablations.md (7 minutes on an H200 with PROCESSES=11, hours on two cores; goes on)
-	$(BIN)/python -m tests.rigs.ablations --out docs/ablations --jobs $(PROCESSES)
+JOBS ?= 2
+
+ablations: $(DEV) ## what each part of the model is worth, into docs/ablations.md (7 minutes on an H200 with JOBS=11, hours on two cores; goes on)
+	$(BIN)/python -m tests.rigs.ablations --out docs/ablations --jobs $(JOBS)
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) $(OTHER_PYTHONS:%=$(VENV)-%) .mypy_cache .ruff_cache .pytest_cache build dist

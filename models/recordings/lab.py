@@ -89,10 +89,13 @@ class LabRecording:
 
     def hash(self) -> str | None:
         """Return the SHA-256 of its file: the same under any name, whatever is read of it."""
-        if self.path is None:
-            return None
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return None if self.path is None else hash_file(self.path)
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a recording's file, by which bundles know what they learnt from."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find_recordings(paths: Iterable[Path]) -> list[Found]:

@@ -10,6 +10,7 @@ from daemon.messages import Kind
 from models.errors import RecordingError
 from models.recordings.agreement import Agreement
 from tests.rigs.accuracy.disagreements import Disagreement
+from tests.rigs.accuracy.real_mice import RealMice
 from tests.rigs.accuracy.real_mouse import RealMouse
 from tools.evaluate.evaluation import ALL, FIRST_MINUTE
 from tools.evaluate.report import Evaluation, Result, find
@@ -40,6 +41,8 @@ class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The semi-real night against the expert."""
     real: RealMouse | None = None
     """The raw mouse."""
+    real_mice: RealMice | None = None
+    """Every real recording at hand."""
 
 
 def write_page(path: Path, accuracy: Accuracy) -> None:
@@ -71,6 +74,7 @@ def sections(accuracy: Accuracy) -> dict[str, str]:
         "simulated": _simulated(simulated[0].evaluation) if simulated else _NOTHING,
         "rates": _rates(simulated) if simulated else _NOTHING,
         "semireal": _semireal(accuracy.semireal) if accuracy.semireal else _NOTHING,
+        "real-mice": _real_mice(accuracy.real_mice) if accuracy.real_mice else _NOTHING,
         "real": _agreement(real) if real else _NOTHING,
         "disagreements": _disagreements(real) if real else _NOTHING,
     }
@@ -167,6 +171,23 @@ def _rates(simulated: Sequence[AtRate]) -> str:
     header = ["sampling rate"]
     header += [f"{name}, {kind}" for name in ("κ", "macro-F1", "ECE") for kind in _KINDS]
     return table(header, rows)
+
+
+def _real_mice(real: RealMice) -> str:
+    scorers = list(dict.fromkeys(name for row in real.rows for name in row.kappa))
+    rows = [
+        [
+            row.file + (f" ({row.learnt_as})" if row.learnt_as else ""),
+            row.truth,
+            str(row.n_epochs),
+            *(digits(row.kappa[s], 2) if s in row.kappa else "" for s in scorers),
+            ", ".join(f"{seconds:g}" for seconds in row.wake_as_rem_s.values()),
+        ]
+        for row in real.rows
+    ]
+    header = ["recording", "against", "epochs", *(f"κ {s.replace('_', ' ')}" for s in scorers)]
+    header.append("Wake called REM live, final, s")
+    return f"Bundle {real.bundle}, epochs of 4 s.\n\n{table(header, rows, text=2)}"
 
 
 def _semireal(e: Evaluation) -> str:

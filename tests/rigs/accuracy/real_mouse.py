@@ -88,9 +88,9 @@ def look_at(path: Path, bundle: Bundle, outside: Path, seen: Path) -> Comparison
         HypnodError: a file cannot be used.
     """
     stages = bundle.spec.stages
-    read = {name: _stage(path, bundle, modalities) for name, modalities in _READINGS.items()}
+    read = {name: stage(path, bundle, modalities) for name, modalities in _READINGS.items()}
     final = {name: estimates["final"] for name, estimates in read.items()}
-    seconds, usable = _measure(path, bundle.spec)
+    seconds, usable = measure_seconds(path, bundle.spec)
     rule = score_by_thresholds(seconds, usable)
     others = {"rule": list(rule.stages)} | _read_outside(outside, stages, len(rule.stages))
     own = {f"hypnod {kind}": [e.stage for e in found] for kind, found in read["both"].items()}
@@ -132,7 +132,7 @@ def _stream(modalities: Sequence[str]) -> StreamConfig:
     return StreamConfig(name="real", match={"name": "real"}, subjects=(subject,))
 
 
-def _stage(path: Path, bundle: Bundle, modalities: Sequence[str]) -> dict[Kind, list[Estimate]]:
+def stage(path: Path, bundle: Bundle, modalities: Sequence[str]) -> dict[Kind, list[Estimate]]:
     """Return the estimates of epochs of 4 s, by kind, reading these modalities alone."""
     recording = open_recording(path, [CHANNELS[m] for m in modalities])
     estimates: list[Estimate] = []
@@ -148,7 +148,7 @@ def _stage(path: Path, bundle: Bundle, modalities: Sequence[str]) -> dict[Kind, 
     }
 
 
-def _measure(path: Path, spec: ModelSpec) -> tuple[Features, NDArray[np.bool_]]:
+def measure_seconds(path: Path, spec: ModelSpec) -> tuple[Features, NDArray[np.bool_]]:
     """Return the features of each second and whether it can be used."""
     batches = list(_condition(path, spec))
     epochs = [b.microvolts[0] for b in batches]

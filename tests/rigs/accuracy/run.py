@@ -24,6 +24,7 @@ from models.recordings.lab import LabRecording, open_lab
 from models.recordings.writers import replacing
 from models.training.simulated import FIRST_UNSEEN_SEED, simulate_mouse
 from tests.rigs.accuracy.page import Accuracy, AtRate, write_page
+from tests.rigs.accuracy.real_mice import RECORDINGS, RealMice, look_at_all
 from tests.rigs.accuracy.real_mouse import RealMouse, look_at
 from tests.support.paths import ROOT
 from tools.evaluate.evaluation import choose_withheld, evaluate_recordings
@@ -36,7 +37,7 @@ _DATA = ROOT.parent / "shared" / "data"
 _SCORED = _DATA / "mouse_bandpower" / "baseline.npz"
 _REAL = _DATA / "mouse_raw" / "mouse_eeg_emg_29min.edf"
 
-Made = AtRate | Evaluation | RealMouse
+Made = AtRate | Evaluation | RealMice | RealMouse
 
 
 class Part(StrEnum):
@@ -45,6 +46,7 @@ class Part(StrEnum):
     SIMULATED = "simulated"
     SEMIREAL = "semireal"
     REAL = "real"
+    REAL_MICE = "real-mice"
     PAGE = "page"
 
 
@@ -122,6 +124,7 @@ def _tasks() -> dict[Part, list[Task]]:
         Part.SIMULATED: simulated,
         Part.SEMIREAL: [Task("the semi-real night", _SCORED, _semireal)],
         Part.REAL: [Task("the raw mouse", _REAL, _real)],
+        Part.REAL_MICE: [Task("the real mice", RECORDINGS[0], _real_mice)],
     }
 
 
@@ -165,6 +168,10 @@ def _real(settings: Settings, _: float) -> RealMouse:
     return night.report
 
 
+def _real_mice(settings: Settings, _: float) -> RealMice:
+    return look_at_all(open_bundle(settings.bundle))
+
+
 def _evaluate(
     settings: Settings, recordings: Iterable[LabRecording], data: str, *, each: bool
 ) -> Evaluation:
@@ -187,6 +194,8 @@ def _united(known: Accuracy, made: Iterable[Made]) -> Accuracy:
             rates[found.sfreq] = found
         elif isinstance(found, RealMouse):
             known = msgspec.structs.replace(known, real=found)
+        elif isinstance(found, RealMice):
+            known = msgspec.structs.replace(known, real_mice=found)
         else:
             known = msgspec.structs.replace(known, semireal=found)
     ordered = (rates[sfreq] for sfreq in SFREQS if sfreq in rates)
