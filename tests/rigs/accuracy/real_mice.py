@@ -20,7 +20,8 @@ from tests.rigs.accuracy.real_mouse import measure_seconds, stage
 from tests.rigs.accuracy.threshold_scorer import EPOCH_S, score_by_thresholds
 from tests.support.paths import DATA, ROOT
 
-RECORDINGS = tuple(DATA / "mouse_filtered" / f"mouse_{n}min.edf" for n in (31, 42, 4)) + (
+RECORDINGS = (
+    *(DATA / "mouse_filtered" / f"mouse_{n}min.edf" for n in (31, 42, 4)),
     DATA / "mouse_raw" / "mouse_eeg_emg_29min.edf",
 )
 _SCORERS = ("somnus", "misleep_frontal", "misleep_parietal")
@@ -81,7 +82,7 @@ def _row(
     stages: Sequence[str],
     learnt: str | None,
 ) -> RealRow:
-    part_of = _SCORERS if name.startswith("where") else (name.split("-")[0],)
+    part_of = _SCORERS if name.startswith("where") else (name.split("-", maxsplit=1)[0],)
     n = min(len(truth), *map(len, found.values()))
     scored = np.array(truth[:n]) != UNKNOWN
     wake = np.array(truth[:n]) == "Wake"
