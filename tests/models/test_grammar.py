@@ -45,7 +45,7 @@ def posterior(grammar, own, ahead, beta):
     return found / found.sum()
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(seeds, st.integers(1, 4), st.integers(0, 3))
 def test_they_give_the_posterior_over_all_paths(seed, n, lag):
     evidence = evidence_of(np.random.default_rng(seed), n, lag + 1)
@@ -60,7 +60,7 @@ def test_they_give_the_posterior_over_all_paths(seed, n, lag):
     np.testing.assert_allclose(found, posterior(FAST, own, evidence[-1, 1:], 0.4), atol=1e-9)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(seeds, st.integers(1, 12), st.integers(0, 4), st.integers(1, 70), st.sampled_from([1, 2, 4]))
 def test_a_whole_recording_gets_the_bits_of_epoch_by_epoch_and_row_by_row(seed, n, lag, rows, hops):
     evidence = evidence_of(np.random.default_rng(seed), n, rows, lag + 1)

@@ -1,7 +1,6 @@
 """Widened animals and hypnograms: each change does what it says, and nothing unless asked for."""
 
 import itertools
-import time
 from collections import Counter
 from dataclasses import replace
 
@@ -77,11 +76,11 @@ def test_widened_animals_reach_beyond_the_usual_ones() -> None:
     wanders = np.array([animal.wander for animal in wide])
     assert 0.74 < (wanders > 0).mean() < 0.86
     assert 1.9 < wanders.max() < 2.0
-    assert 0.4 < np.mean([animal.alert > 0 for animal in wide]) < 0.6
+    assert 0.1 < np.mean([animal.alert > 0 for animal in wide]) < 0.2
     assert min(a.eeg_contrast / b.eeg_contrast for a, b in zip(wide, usual, strict=True)) < 0.35
     contrasts = np.array([animal.emg_contrast for animal in wide])
-    assert contrasts.min() < 0.17
-    assert 0.15 < (contrasts < 0.4).mean() < 0.4
+    assert contrasts.min() < 0.2
+    assert 0.03 < (contrasts < 0.4).mean() < 0.15
 
 
 def test_each_band_wanders_on_its_own_by_what_the_animal_says() -> None:
@@ -114,22 +113,11 @@ def test_some_hypnograms_have_one_stage_and_some_a_long_begin() -> None:
     drawn = [draw_hypnogram(np.random.default_rng(s), 1200, every_stage=True) for s in range(800)]
     assert {len(stages) for stages in drawn} == {1200}
     single = [stages[0] for stages in drawn if len(set(stages)) == 1]
-    assert 0.08 < len(single) / len(drawn) < 0.18
+    assert 0.04 < len(single) / len(drawn) < 0.09
     counts = Counter(single)
     assert counts["Wake"] > counts["NREM"] > counts["REM"] > 0
     full = [s for s in drawn if all(s.count(stage) >= 0.05 * len(s) for stage in MOUSE)]
-    assert 0.7 < len(full) / len(drawn) < 0.85  # 0.88 without long beginnings
+    assert 0.75 < len(full) / len(drawn) < 0.92
     for stages in drawn:
         bouts = [stage for _, _, stage in find_bouts(stages)]
         assert ("Wake", "REM") not in set(itertools.pairwise(bouts))
-
-
-def test_a_wide_mouse_costs_little_more_than_a_usual_one() -> None:
-    seeds = range(2)
-    best = np.full((len(seeds), 2), np.inf)
-    for seed, wide in itertools.product([*seeds] * 3, (False, True)):
-        start = time.process_time()
-        simulate_recording(seed=seed, duration_s=1200, wide=wide)
-        best[seed, int(wide)] = min(best[seed, int(wide)], time.process_time() - start)
-    usual, wide_s = best.sum(axis=0)
-    assert wide_s < 1.5 * usual  # about 1.3
