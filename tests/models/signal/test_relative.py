@@ -76,9 +76,8 @@ def test_later_samples_change_nothing_earlier(first, seed):
 
 def test_what_is_where():
     """EEG: shares, then the power of all. EMG: two amplitudes, then both against everyone."""
-    relative = mouse_relative()
+    relative = LEVELS.relative
     assert (N_EEG, N_EMG, LEVELS.n_inputs) == (13, 2, 13)
-    assert relative.absolute == ("emg",)
     t = np.arange(512) / 512
     sine = np.stack([100 * np.sin(2 * np.pi * 17 * t), 20 * np.sin(2 * np.pi * 50 * t)])
     ((eeg, emg),) = levels().measure(sine[None].astype(np.float32))
@@ -105,7 +104,7 @@ def test_the_population_is_where_an_animal_begins():
     """One that is as the population is given nothing but zeros, at once."""
     epoch = some_epochs(1)
     eeg, emg = levels().measure(epoch)[0]
-    usual = msgspec.structs.replace(mouse_relative(), mean=(tuple(eeg), tuple(emg[:N_EMG])))
+    usual = msgspec.structs.replace(LEVELS.relative, mean=(tuple(eeg), tuple(emg[:N_EMG])))
     spec = msgspec.structs.replace(LEVELS, relative=usual)
     assert not levels(spec=spec)(epoch, ALL).any()
     assert np.abs(levels()(epoch, ALL)[0, 0]).max() > 0.5
