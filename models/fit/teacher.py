@@ -92,7 +92,7 @@ def fit(mice: Sequence[Mouse], spec: ModelSpec, source: str) -> TeacherWeights:
 
 def _sleeps_and_wakes(mouse: Mouse) -> bool:
     """Whether its levels are high or low for a reason: a recording of one stage has none."""
-    return min(np.mean(mouse.stages == s) for s in (0, 1)) > _LEAST_SHARE
+    return bool(min(np.mean(mouse.stages == s) for s in (0, 1)) > _LEAST_SHARE)
 
 
 def _thin(mouse: Mouse, spans: list[int], first: int) -> tuple[Floats, NDArray[np.int8]]:
