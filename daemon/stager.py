@@ -225,8 +225,11 @@ class Stager:
         rows = [row for batch in batches for row in self._rows[batch.stream]]
         numbers = _numbers(rows)
         usable = np.concatenate([batch.usable for batch in batches])
-        for row, estimate in zip(rows, self._unread(batches), strict=True):
-            row.pending.append(estimate)
+        for batch in batches:
+            mine = self._rows[batch.stream]
+            names = [row.subject for row in mine]
+            for row, estimate in zip(mine, unread(batch, names, self._spec), strict=True):
+                row.pending.append(estimate)
         readings = self._engine.step(
             np.concatenate([batch.epochs for batch in batches]),
             numbers,
@@ -256,33 +259,6 @@ class Stager:
             reading = row.readings[-1 - age % self.hops_per_epoch]
             yield from self._read("final", np.array([row.number]), [late], reading[None])
             row.pending.popleft()
-
-    def _unread(self, batches: Sequence[EpochBatch]) -> Iterator[Estimate]:
-        """Yield what is known of each subject's epoch before the engine reads it."""
-        for batch in batches:
-            pathways = self._spec.pathway_for(batch.usable).tolist()
-            rows = zip(self._rows[batch.stream], batch.reasons, pathways, batch.drift, strict=True)
-            for row, reasons, pathway, drift in rows:
-                validity = dict(zip(self._spec.modalities, map(str, reasons), strict=True))
-                bad = [f"{m} {why}" for m, why in validity.items() if why != OK]
-                lost = len(bad) == len(validity)
-                dead = NO_SIGNAL.intersection(validity.values())
-                yield Estimate(
-                    subject=row.subject,
-                    stream=batch.stream,
-                    kind="live",
-                    hop=batch.hop,
-                    onset=batch.onset,
-                    stage=UNKNOWN if dead else ART,
-                    probabilities=None,
-                    evidence=None,
-                    pathway=None if lost else self._spec.pathways[pathway],
-                    validity=validity,
-                    reason=", ".join(bad) if lost else None,
-                    slots_filled=0,
-                    arrived=batch.arrived,
-                    drift=_most(drift),
-                )
 
     def _read(
         self,
@@ -363,6 +339,39 @@ def hops_per_epoch(hop_s: float | None, spec: ModelSpec) -> int:
             f"found {hop_s:g} s"
         )
     return hops
+
+
+def unread(batch: EpochBatch, subjects: Sequence[str], spec: ModelSpec) -> Iterator[Estimate]:
+    """Yield what is known of each subject's epoch before anything reads it, without a stage.
+
+    Args:
+        batch: the epoch.
+        subjects: their names, in order.
+        spec: of what is to read it.
+    """
+    pathways = spec.pathway_for(batch.usable).tolist()
+    rows = zip(subjects, batch.reasons, pathways, batch.drift, strict=True)
+    for subject, reasons, pathway, drift in rows:
+        validity = dict(zip(spec.modalities, map(str, reasons), strict=True))
+        bad = [f"{m} {why}" for m, why in validity.items() if why != OK]
+        lost = len(bad) == len(validity)
+        dead = NO_SIGNAL.intersection(validity.values())
+        yield Estimate(
+            subject=subject,
+            stream=batch.stream,
+            kind="live",
+            hop=batch.hop,
+            onset=batch.onset,
+            stage=UNKNOWN if dead else ART,
+            probabilities=None,
+            evidence=None,
+            pathway=None if lost else spec.pathways[pathway],
+            validity=validity,
+            reason=", ".join(bad) if lost else None,
+            slots_filled=0,
+            arrived=batch.arrived,
+            drift=_most(drift),
+        )
 
 
 def _numbers(rows: Sequence[_Row]) -> NDArray[np.intp]:

@@ -137,6 +137,40 @@ class Filter:
         beliefs = self._forward_all(_weigh(evidence[..., 0, :], self._beta_final))
         return _normalise(beliefs * self._backward(evidence))
 
+    def whole(self, evidence: NDArray[np.floating]) -> Array:
+        """Return the probabilities of each epoch given a whole recording, (n, S).
+
+        Args:
+            evidence: (n, S), an epoch length apart, NaN where there is none; of `final`.
+        """
+        weights = _weigh(evidence, self._beta_final)
+        found, ahead = self._forward_all(weights), np.ones(weights.shape[-1])
+        for k in reversed(range(len(found))):
+            found[k] = _normalise(found[k] * ahead)
+            ahead = _normalise(_multiply(weights[k] * ahead, self._back))
+        return found
+
+    def best_path(self, evidence: NDArray[np.floating]) -> NDArray[np.intp]:
+        """Return the most likely course of stages through a whole recording, (n,).
+
+        Viterbi 1967, doi:10.1109/TIT.1967.1054010.
+
+        Args:
+            evidence: as for `whole`.
+        """
+        weights = np.log(_weigh(evidence, self._beta_final))
+        step, best = np.log(self._hop), np.log(self.start)
+        came_from = np.empty(weights.shape, np.intp)
+        for k, weight in enumerate(weights):
+            ways = best[:, None] + step
+            came_from[k] = ways.argmax(axis=0)
+            best = ways.max(axis=0) + weight
+        path = np.empty(len(weights), np.intp)
+        stage = best.argmax()
+        for k in reversed(range(len(path))):
+            path[k], stage = stage, came_from[k, stage]
+        return path
+
     def _forward_all(self, weights: Array) -> Array:
         beliefs = np.empty_like(weights)
         belief = np.broadcast_to(self.start, weights.shape[1:])

@@ -13,6 +13,7 @@ from models.recordings.open import Recording, open_recording
 from models.signal.chunk import Chunk, StreamDescription
 from models.signal.montage import StreamChannels, parts_of
 from models.signal.pipeline import EpochBatch, Pipeline
+from models.signal.quality import QualityLimits
 from models.spec import ModelSpec, Reference
 
 CHUNK_S = 10.0
@@ -57,13 +58,21 @@ def epochs_of(
     stream: StreamChannels,
     spec: ModelSpec,
     reference: Reference | None = None,
+    quality: QualityLimits | None = None,
 ) -> Iterator[EpochBatch]:
-    """Yield a recording's epochs as the daemon would make them of a stream, with usual limits.
+    """Yield a recording's epochs as the daemon would make them of a stream.
+
+    Args:
+        recording: the samples.
+        stream: the subjects and their channels.
+        spec: the model the epochs are for.
+        reference: what its training animals look like; None: drift is not measured.
+        quality: when an epoch cannot be used; default: the usual limits.
 
     Raises:
         HypnodError: the recording does not fit its channels or unit.
     """
-    pipeline = Pipeline(stream, spec, describe(recording), reference)
+    pipeline = Pipeline(stream, spec, describe(recording), reference, quality=quality)
     for chunk in chunks(recording):
         pipeline.push(chunk)
         yield from pipeline.pop_ready()

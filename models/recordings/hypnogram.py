@@ -268,7 +268,7 @@ def _is_wanted(row: Mapping[str, str], subject: str | None) -> bool:
     """Leave out other subjects, and in hypnod's own files the live estimates."""
     if subject is not None and row.get("subject", subject) != subject:
         return False
-    return row.get("kind", "final") == "final"
+    return row.get("kind") != "live"
 
 
 def _from_rows(rows: list[dict[str, str]], column: str, stages: Sequence[str]) -> Hypnogram:

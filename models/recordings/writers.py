@@ -67,8 +67,13 @@ def write_csv(
     write_table(path, ("onset", "duration", "stage", *extra), rows)
 
 
-def write_events(path: Path, hypnograms: Mapping[str, Hypnogram]) -> None:
+def write_events(path: Path, hypnograms: Mapping[str, Hypnogram], by: str = "") -> None:
     """Write a BIDS events.tsv: onset, duration, trial_type (the stage), and the subject.
+
+    Args:
+        path: the file.
+        hypnograms: by subject.
+        by: who staged them, a further column; empty: it is left out.
 
     Raises:
         RecordingError: the place cannot be written to.
@@ -79,20 +84,25 @@ def write_events(path: Path, hypnograms: Mapping[str, Hypnogram]) -> None:
         for onset, duration, stage in _bouts(hypnogram)
     ]
     rows.sort(key=lambda row: row[0])
-    write_table(path, ("onset", "duration", "trial_type", "subject"), rows)
+    columns = ("onset", "duration", "trial_type", "subject")
+    if by:
+        write_table(path, (*columns, "staged_by"), [(*row, by) for row in rows])
+    else:
+        write_table(path, columns, rows)
 
 
 def write_edf(
-    path: Path, hypnograms: Mapping[str, Hypnogram], start: datetime | None = None
+    path: Path, hypnograms: Mapping[str, Hypnogram], start: datetime | None = None, by: str = ""
 ) -> None:
     """Write an EDF+ file of annotations alone, one for each bout of a stage.
 
-    A text is the stage, or with several subjects "<subject> <stage>".
+    A text is the stage, or with several subjects "<subject> <stage>"; the first is "staged by …".
 
     Args:
         path: the file.
         hypnograms: by subject.
         start: when the recording's first sample was taken, on its recorder's clock.
+        by: who staged them; empty: that is left out.
 
     Raises:
         RecordingError: there is no stage to write, or the place cannot be written to.
@@ -104,6 +114,8 @@ def write_edf(
     ]
     if not annotations:
         raise RecordingError(f"{path}: expected stages to write, found none")
+    if by:
+        annotations.insert(0, edfio.EdfAnnotation(0, None, f"staged by {by}"))
     known = start is not None and _FIRST_EDF_YEAR <= start.year <= _LAST_EDF_YEAR
     edf = edfio.Edf(
         [],

@@ -54,7 +54,7 @@ def simulate_mouse(
     )
     return LabRecording(
         name=name,
-        stream=StreamChannels(name="simulated", subjects=(subject,)),
+        stream=StreamChannels(name="simulated", subjects=(subject,), unit="uV"),
         subjects={"m1": name},
         hypnograms={"m1": Hypnogram.from_epochs(mouse.hypnograms[0], mouse.epoch_s)},
         scored_in="simulation",

@@ -60,6 +60,30 @@ def test_they_give_the_posterior_over_all_paths(seed, n, lag):
     np.testing.assert_allclose(found, posterior(FAST, own, evidence[-1, 1:], 0.4), atol=1e-9)
 
 
+def paths(grammar, evidence, beta):
+    """All courses of stages and the chance of each, from the equilibrium before the first epoch."""
+    step, start = transitions(grammar, 1.0), equilibrium(grammar)
+    weights = np.where(np.isnan(evidence), 1.0, np.maximum(evidence, 1e-6)) ** beta
+    for path in product(range(3), repeat=len(evidence)):
+        ways = [start @ step[:, path[0]], *(step[pair] for pair in pairwise(path))]
+        yield path, np.prod(ways) * np.prod(weights[np.arange(len(path)), path])
+
+
+@settings(max_examples=25, deadline=None)
+@given(seeds, st.integers(1, 6))
+def test_a_whole_recording_gets_its_posterior_and_its_likeliest_course(seed, n):
+    evidence = evidence_of(np.random.default_rng(seed), n).astype(np.float64)
+    of_rates = Filter(FAST, 1.0)
+    chances = dict(paths(FAST, evidence, FAST.beta_final))
+    expected = np.zeros((n, 3))
+    for path, chance in chances.items():
+        expected[np.arange(n), path] += chance
+    expected /= sum(chances.values())
+    np.testing.assert_allclose(of_rates.whole(evidence), expected, atol=1e-9)
+    best = of_rates.best_path(evidence)
+    assert chances[tuple(best.tolist())] == pytest.approx(max(chances.values()), rel=1e-9)
+
+
 @settings(max_examples=40, deadline=None)
 @given(seeds, st.integers(1, 12), st.integers(0, 4), st.integers(1, 70), st.sampled_from([1, 2, 4]))
 def test_a_whole_recording_gets_the_bits_of_epoch_by_epoch_and_row_by_row(seed, n, lag, rows, hops):

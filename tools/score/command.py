@@ -1,6 +1,7 @@
 """`hypnod score`: stage a recording offline, as the daemon would have staged it live."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from daemon.messages import Kind
 from daemon.stager import Estimate, hops_per_epoch
 from engines.bundle import Bundle, open_bundle
 from engines.select import open_engine
-from models.errors import RecordingError, SpeciesError
+from models.errors import ConfigError, RecordingError, SpeciesError
 from models.recordings.channels import choose
 from models.recordings.hypnogram import read_hypnograms
 from models.recordings.open import Recording
@@ -25,7 +26,8 @@ from tools.score.aggregate import check_epoch
 from tools.score.drift import DriftLog, summarise
 from tools.score.offline import stage_recording
 from tools.score.report import print_report, write_files, write_pictures
-from tools.score.scored import Scored
+from tools.score.scored import Scored, by_bundle
+from tools.score.whole import by_teacher, stage_whole
 
 
 def score(
@@ -55,9 +57,16 @@ def score(
         str | None, typer.Option(help="onnxruntime or torch; default: the best one here.")
     ] = None,
     kind: Annotated[
-        Kind,
-        typer.Option(help="Which estimates make the hypnogram; --csv holds both."),
-    ] = "final",
+        Kind | None,
+        typer.Option(help="Which estimates make the hypnogram, default: final; --csv holds both."),
+    ] = None,
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline",
+            help="By the offline teacher, which looks at the whole recording, not by the model.",
+        ),
+    ] = False,
     hypnogram: Annotated[
         Path | None,
         typer.Option(help="Compare with this one: EDF+, CSV, events.tsv, .mat or .txt."),
@@ -102,37 +111,44 @@ def score(
         hypnod score night.edf --epoch-s 4 --tsv night_events.tsv
 
         hypnod score night.xdf --config hypnod.toml --json
+
+        hypnod score night.edf --offline --csv night.csv
+
+    `--offline` gives the best hypnogram of a finished recording instead: not what a live model
+    can know, and not by the bundle (docs/evaluation.md). Every output says so.
     """
     check_outputs([file, config, hypnogram], [csv, edf, tsv, png])
     base = load_config(config) if config else Config(streams=())
-    opened = open_bundle(bundle or (Path(base.engine.bundle) if base.engine.bundle else None))
+    if offline and (bundle or engine or kind):
+        raise ConfigError("expected --offline without --bundle, --engine or --kind: no model runs")
+    opened = None if offline else _open(bundle, base)
+    by = by_teacher() if opened is None else by_bundle(opened)
     labels = {"eeg": eeg or [], "emg": emg or [], "eog": eog or []}
     recording, chosen, guessed = choose(
-        file, base.stream(stream) if config else None, labels, subject or [], opened.spec.modalities
+        file, base.stream(stream) if config else None, labels, subject or [], by.spec.modalities
     )
     if unit is not None:
         chosen = msgspec.structs.replace(chosen, unit=unit)
     console = Console(stderr=True)
     if guessed:
         _say_guess(console, chosen)
-    hop_s = base.staging.hop_s or opened.spec.epoch_s
+    hop_s = (None if offline else base.staging.hop_s) or by.spec.epoch_s
     check_epoch(epoch_s or hop_s, hop_s)
     names = [s.name for s in chosen.subjects]
     references = {}
     if hypnogram is not None:
-        stages = opened.spec.stages
-        references = read_hypnograms(hypnogram, names, stages, recording, hypnogram_epoch)
+        references = read_hypnograms(hypnogram, names, by.spec.stages, recording, hypnogram_epoch)
     if not anyway:  # before hours of staging
-        found = contradict((*recording.ch_names, *recording.skipped), opened.spec)
+        found = contradict((*recording.ch_names, *recording.skipped), by.spec)
         _refuse(file, [] if found is None else [found])
-    drift = DriftLog(names, opened.spec.modalities, hop_s)
+    drift = DriftLog(names, by.spec.modalities, hop_s)
     estimates, description = _stage(opened, engine, recording, chosen, base, drift, console)
     scored = Scored(
         recording=recording,
         stream=chosen,
-        bundle=opened,
+        by=by,
         engine=description,
-        kind=kind,
+        kind=kind or "final",
         hop_s=hop_s,
         epoch_s=epoch_s,
         estimates=estimates,
@@ -143,7 +159,7 @@ def score(
     if not scored.epochs(names[0]):
         raise RecordingError(
             f"{recording.path}: expected at least one epoch of "
-            f"{epoch_s or opened.spec.epoch_s:g} s, found {recording.duration:g} s"
+            f"{epoch_s or by.spec.epoch_s:g} s, found {recording.duration:g} s"
         )
     if not anyway:
         _refuse(file, scored.contradictions)
@@ -168,8 +184,13 @@ def _refuse(file: Path, contradictions: Sequence[str]) -> None:
         raise SpeciesError(f"{file}: {'; '.join(contradictions)}; --anyway stages it all the same")
 
 
+def _open(path: Path | None, config: Config) -> Bundle:
+    named = config.engine.bundle
+    return open_bundle(path or (Path(named) if named else None))
+
+
 def _stage(
-    bundle: Bundle,
+    bundle: Bundle | None,
     kind: str | None,
     recording: Recording,
     stream: StreamChannels,
@@ -177,9 +198,13 @@ def _stage(
     drift: DriftLog,
     console: Console,
 ) -> tuple[list[Estimate], str]:
-    """Stage the recording behind a progress bar; return also what the engine says of itself."""
+    """Stage the recording behind a progress bar; return also what the engine says of itself.
+
+    Without a bundle it is the teacher that stages.
+    """
+    if bundle is None:
+        return _stage_whole(recording, stream, config, console), "numpy"
     estimates: list[Estimate] = []
-    columns = (SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn())
     engine = open_engine(
         bundle,
         kind or config.engine.kind,
@@ -188,7 +213,7 @@ def _stage(
         precision=config.engine.precision,
         hops_per_epoch=hops_per_epoch(config.staging.hop_s, bundle.spec),
     )
-    with engine, Progress(*columns, console=console, transient=True) as progress:
+    with engine, _progress(console) as progress:
         task = progress.add_task("staging", total=recording.n_samples)
         staging, quality = config.staging, config.quality
         spec, manifest = bundle.spec, bundle.manifest
@@ -203,6 +228,23 @@ def _stage(
             estimates += new
             progress.update(task, completed=n_read)
         return estimates, engine.description
+
+
+def _stage_whole(
+    recording: Recording, stream: StreamChannels, config: Config, console: Console
+) -> list[Estimate]:
+    """Stage the recording by the teacher behind a progress bar."""
+    with _progress(console) as progress:
+        task = progress.add_task("measuring", total=recording.duration)
+        advance = partial(progress.update, task)
+        return stage_whole(
+            recording, stream, config.quality, lambda end_s: advance(completed=end_s)
+        )
+
+
+def _progress(console: Console) -> Progress:
+    columns = (SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
 
 
 def _say_guess(console: Console, stream: StreamChannels) -> None:

@@ -5,14 +5,12 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import get_args
 
 import msgspec
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from daemon.messages import Kind
 from daemon.stager import Estimate
 from models.recordings.agreement import Agreement
 from models.recordings.as_stream import CHUNK_S, describe
@@ -53,12 +51,12 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     file: str
     bundle: str
-    """Name of the model bundle."""
+    """Name of the model bundle, or `offline teacher`."""
     model: str
-    """First 12 digits of the bundle's SHA-256."""
+    """First 12 digits of the bundle's or the teacher's SHA-256."""
     engine: str
-    kind: Kind
-    """Which estimates the hypnogram is of."""
+    kind: str
+    """Which estimates the hypnogram is of: live, final or offline teacher."""
     epoch_s: float
     """Length of an epoch of the hypnogram, s."""
     hop_s: float
@@ -83,9 +81,9 @@ def write_files(scored: Scored, csv: Path | None, edf: Path | None, tsv: Path | 
     if csv is not None:
         write_table(csv, *estimates_table(scored))
     if edf is not None:
-        write_edf(edf, nights, scored.recording.start)
+        write_edf(edf, nights, scored.recording.start, scored.by_whom)
     if tsv is not None:
-        write_events(tsv, nights)
+        write_events(tsv, nights, scored.by_whom)
 
 
 def estimates_table(scored: Scored) -> tuple[list[str], Iterator[list[object]]]:
@@ -94,27 +92,27 @@ def estimates_table(scored: Scored) -> tuple[list[str], Iterator[list[object]]]:
     Probabilities have as many digits as tell float32 numbers apart. Where the bundle's grammar
     makes them, the net's own, the evidence, are beside them.
     """
-    spec = scored.bundle.spec
+    spec = scored.by.spec
     columns = ["subject", "kind", "hop", "onset", "duration", "stage"]
     columns += [f"p_{stage}" for stage in spec.stages]
-    if scored.bundle.manifest.grammar is not None:
+    if scored.by.has_grammar:
         columns += [f"evidence_{stage}" for stage in spec.stages]
     columns += ["pathway", "slots_filled", "reason"]
     columns += [f"{modality}_quality" for modality in spec.modalities]
     names = [subject.name for subject in scored.stream.subjects]
-    nights = (scored.epochs(name, kind) for name in names for kind in get_args(Kind))
+    nights = (scored.epochs(name, kind) for name in names for kind in scored.by.kinds)
     ordered = sorted(chain(*nights), key=lambda e: (e.subject, e.hop, e.kind == "final"))
     rows = (_row(e, scored) for e in ordered)
     return columns, rows
 
 
 def _row(estimate: Estimate, scored: Scored) -> list[object]:
-    e, spec = estimate, scored.bundle.spec
-    with_evidence = scored.bundle.manifest.grammar is not None
+    e, spec, kind = estimate, scored.by.spec, scored.by.kinds[estimate.kind]
+    with_evidence = scored.by.has_grammar
     given = [e.probabilities] + [e.evidence] * with_evidence
     nothing = [""] * len(spec.stages)
     return [
-        *(e.subject, e.kind, e.hop, f"{e.onset:.6f}", f"{scored.step_s:g}", e.stage),
+        *(e.subject, kind, e.hop, f"{e.onset:.6f}", f"{scored.step_s:g}", e.stage),
         *chain(*(nothing if ps is None else [f"{p:.9g}" for p in ps] for ps in given)),
         *(e.pathway or "", e.slots_filled, e.reason or ""),
         *(e.validity[modality] for modality in spec.modalities),
@@ -131,9 +129,8 @@ def write_pictures(scored: Scored, png: Path) -> None:
     from tools.view.night import Night, plot_night  # noqa: PLC0415
 
     overviews = _overviews(scored)
-    manifest = scored.bundle.manifest
     for subject in scored.stream.subjects:
-        facts = [f"{manifest.name} {scored.bundle.hash[:12]}", f"{scored.kind} estimates"]
+        facts = [scored.by_whom]
         if subject.name in scored.references:
             facts.append(
                 f"agreement with {scored.reference_name}: {_in_words(scored, subject.name)}"
@@ -141,10 +138,10 @@ def write_pictures(scored: Scored, png: Path) -> None:
         night = Night(
             title=f"{subject.name} · {scored.recording.path.name}",
             subtitle="  ·  ".join(facts),
-            stages=scored.bundle.spec.stages,
+            stages=scored.by.spec.stages,
             hop_s=scored.step_s,
             hypnogram=scored.hypnogram(subject.name),
-            probabilities=hypnodensity(scored.epochs(subject.name), scored.bundle.spec.stages),
+            probabilities=hypnodensity(scored.epochs(subject.name), scored.by.spec.stages),
             overview=overviews[subject.name],
             reference=scored.reference(subject.name),
             reference_name="reference",
@@ -156,7 +153,7 @@ def write_pictures(scored: Scored, png: Path) -> None:
 
 def _overviews(scored: Scored) -> dict[str, Overview]:
     """Read the recording once more, for what is to be seen of the signals."""
-    recording, modalities = scored.recording, scored.bundle.spec.modalities
+    recording, modalities = scored.recording, scored.by.spec.modalities
     montage = Montage(scored.stream, describe(recording), modalities)
     eeg = modalities.index("eeg")
     emg = modalities.index("emg") if "emg" in modalities else None
@@ -174,13 +171,13 @@ def _overviews(scored: Scored) -> dict[str, Overview]:
 
 def summarise(scored: Scored) -> Summary:
     """Return what a machine might want to know."""
-    spec = scored.bundle.spec
+    spec = scored.by.spec
     return Summary(
         file=str(scored.recording.path),
-        bundle=scored.bundle.manifest.name,
-        model=scored.bundle.hash[:12],
+        bundle=scored.by.name,
+        model=scored.by.hash[:12],
         engine=scored.engine,
-        kind=scored.kind,
+        kind=scored.kind_name,
         epoch_s=scored.epoch_s or spec.epoch_s,
         hop_s=scored.step_s,
         duration_s=scored.recording.duration,
@@ -193,7 +190,7 @@ def summarise(scored: Scored) -> Summary:
 def _summarise(scored: Scored, subject: SubjectChannels) -> SubjectSummary:
     epochs = scored.epochs(subject.name)
     counts = Counter(e.stage for e in epochs)
-    stages = (*scored.bundle.spec.stages, ART, UNKNOWN)
+    stages = (*scored.by.spec.stages, ART, UNKNOWN)
     return SubjectSummary(
         channels=subject.channels,
         epochs=len(epochs),
@@ -213,7 +210,7 @@ def print_report(scored: Scored, *, as_json: bool) -> None:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(summary)).decode() + "\n")
         return
     console = Console(highlight=False)
-    stages = (*scored.bundle.spec.stages, ART, UNKNOWN)
+    stages = (*scored.by.spec.stages, ART, UNKNOWN)
     table = Table("subject", "epochs", title=f"{summary.kind} stages of {summary.file}")
     for stage in stages:
         table.add_column(stage, justify="right", style=STAGE_STYLES[stage])

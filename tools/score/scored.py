@@ -12,9 +12,37 @@ from models.recordings.agreement import Agreement, compare
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.open import Recording
 from models.signal.montage import StreamChannels
+from models.spec import ModelSpec
 from models.species import contradict
 from tools.score.aggregate import aggregate
 from tools.score.drift import Drifts, doubts
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagedBy:
+    """What staged a recording."""
+
+    name: str
+    """Of the bundle, or of the teacher."""
+    hash: str
+    """SHA-256 of what it follows from."""
+    spec: ModelSpec
+    """What it reads and says."""
+    has_grammar: bool
+    """Whether the evidence is not what the stages are taken from."""
+    kinds: Mapping[Kind, str]
+    """The estimates that there are, and what they are called."""
+
+
+def by_bundle(bundle: Bundle) -> StagedBy:
+    """Return what there is to say of a bundle that staged as live."""
+    return StagedBy(
+        name=bundle.manifest.name,
+        hash=bundle.hash,
+        spec=bundle.spec,
+        has_grammar=bundle.manifest.grammar is not None,
+        kinds={"live": "live", "final": "final"},
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +51,7 @@ class Scored:
 
     recording: Recording
     stream: StreamChannels
-    bundle: Bundle
+    by: StagedBy
     engine: str
     kind: Kind
     """Which estimates make the hypnogram."""
@@ -37,6 +65,17 @@ class Scored:
     reference_name: str
     drift: Drifts
     """Of each subject, by modality."""
+
+    @property
+    def kind_name(self) -> str:
+        """What the estimates are called that make the hypnogram."""
+        return self.by.kinds[self.kind]
+
+    @property
+    def by_whom(self) -> str:
+        """Who staged it, and which estimates these are, in words."""
+        kind = "" if self.by.name == self.kind_name else f", {self.kind_name} estimates"
+        return f"{self.by.name} {self.by.hash[:12]}{kind}"
 
     @property
     def step_s(self) -> float:
@@ -55,11 +94,11 @@ class Scored:
         return {
             (subject.name, kind): self._at(subject.name, kind, self.step_s)
             for subject in self.stream.subjects
-            for kind in ("live", "final")
+            for kind in self.by.kinds
         }
 
     def _at(self, subject: str, kind: Kind, epoch_s: float) -> list[Estimate]:
-        stages = self.bundle.spec.stages
+        stages = self.by.spec.stages
         return aggregate(self._estimates[subject, kind], self.hop_s, epoch_s, stages)
 
     def epochs(self, subject: str, kind: Kind | None = None) -> list[Estimate]:
@@ -86,7 +125,7 @@ class Scored:
     def contradictions(self) -> list[str]:
         """What speaks against the recording being of such animals as the model was trained on."""
         labels = (*self.recording.ch_names, *self.recording.skipped)
-        found = contradict(labels, self.bundle.spec)
+        found = contradict(labels, self.by.spec)
         return [*([] if found is None else [found]), *doubts(self.drift)]
 
     def agreement(self, subject: str) -> Agreement | None:
@@ -96,4 +135,4 @@ class Scored:
             return None
         found = [e.stage for e in self._at(subject, self.kind, epoch_s)]
         truth = self.references[subject].to_epochs(epoch_s, len(found))
-        return compare(truth, found, self.bundle.spec.stages)
+        return compare(truth, found, self.by.spec.stages)

@@ -19,9 +19,11 @@ from engines.bundle import open_bundle
 from engines.select import open_engine
 from models.errors import ConfigError, RecordingError, SpeciesError, StreamError, UnitError
 from models.recordings.channels import guess_subjects, named_subjects
+from models.recordings.edf import read_edf_annotations
 from models.recordings.hypnogram import Hypnogram, read_hypnogram
 from models.recordings.open import open_recording
 from models.stages import ART, MOUSE, UNKNOWN
+from models.teacher import NAME, teacher_hash
 from tests.support import signals
 from tests.support.bundles import TINY, any_reference, change_manifest, make_bundle, mouse_grammar
 from tests.support.edf import write_interrupted_edf
@@ -29,7 +31,7 @@ from tests.support.paths import ROOT
 from tools.cli import app
 from tools.score.offline import stage_recording
 from tools.score.report import summarise
-from tools.score.scored import Scored
+from tools.score.scored import Scored, by_bundle
 
 SECONDS, SFREQ = 40, 256
 FLAT = slice(20 * SFREQ, 23 * SFREQ)
@@ -79,9 +81,9 @@ def score(*arguments):
     return result.stdout
 
 
-def rows(path):
+def rows(path, delimiter=","):
     with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+        return list(csv.DictReader(stream, delimiter=delimiter))
 
 
 def test_every_output_tells_the_same_night(tmp_path, bundle):
@@ -180,7 +182,7 @@ def test_the_hypnogram_is_of_the_kind_asked_for(tmp_path, bundle, kind):
     scored = Scored(
         recording=recording,
         stream=stream,
-        bundle=opened,
+        by=by_bundle(opened),
         engine="",
         kind=kind,
         hop_s=1.0,
@@ -425,3 +427,37 @@ def test_an_animal_unlike_all_that_the_model_knows_is_refused_unless_told(tmp_pa
 def test_a_bundle_without_a_reference_tells_no_drift(long_night, bundle):
     summary = json.loads(score(long_night, "--bundle", bundle, "--json"))
     assert (summary["subjects"]["m1"]["drift"], summary["contradictions"]) == ({}, [])
+
+
+def test_the_offline_teacher_is_named_in_every_output(tmp_path, monkeypatch):
+    night = write_night(tmp_path / "night.edf")
+    outputs = {name: tmp_path / f"out.{name}" for name in ("csv", "edf", "tsv", "png")}
+    options = [part for name, path in outputs.items() for part in (f"--{name}", path)]
+    drawn = []
+    monkeypatch.setattr("tools.view.night.plot_night", lambda _, night: drawn.append(night))
+    summary = json.loads(score(night, "--offline", "--json", *options))
+    said = (summary["bundle"], summary["kind"], summary["model"])
+    assert said == (NAME, NAME, teacher_hash()[:12])
+    table = rows(outputs["csv"])
+    assert {row["kind"] for row in table} == {NAME}
+    assert len(table) == 2 * SECONDS
+    whom = f"{NAME} {teacher_hash()[:12]}"
+    assert [night.subtitle for night in drawn] == [whom, whom]
+    assert read_edf_annotations(outputs["edf"])[0].text == f"staged by {whom}"
+    assert {row["staged_by"] for row in rows(outputs["tsv"], "\t")} == {whom}
+    assert f"{NAME} stages of" in " ".join(score(night, "--offline").split())
+    for name, subject in summary["subjects"].items():
+        stages = [row["stage"] for row in table if row["subject"] == name]
+        assert subject["seconds"] == {s: stages.count(s) for s in (*MOUSE, ART, UNKNOWN)}
+        for output in ("csv", "edf", "tsv"):
+            read = read_hypnogram(outputs[output], MOUSE, subject=name)
+            assert read.to_epochs(1.0, SECONDS) == stages
+
+
+def test_the_offline_teacher_refuses_what_it_does_not_use_or_lacks(tmp_path, bundle):
+    night = write_night(tmp_path / "night.edf", ("EEG",))
+    with pytest.raises(RecordingError, match=r"m1: expected eeg and emg .* found no emg"):
+        score(night, "--offline")
+    for options in (["--bundle", bundle], ["--kind", "live"], ["--engine", "torch"]):
+        with pytest.raises(ConfigError, match="expected --offline without --bundle"):
+            score(night, "--offline", *options)
