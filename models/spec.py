@@ -47,8 +47,6 @@ class RelativeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Of each feature over the population: what an animal is held against at first."""
     sd: tuple[tuple[float, ...], ...]
     """Of each feature within an animal, typically."""
-    absolute: tuple[str, ...] = ()
-    """The modalities whose features are given relative to the population, too."""
     prior_s: float = 10.0
     """So much signal of the animal's own weighs as much as the population, s."""
     memory_s: float = 14400.0
@@ -158,8 +156,6 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             raise SpecError(
                 f"relative: expected {self.n_modalities} modalities, found {len(relative.edges_hz)}"
             )
-        if relative.absolute:
-            _check_known("relative.absolute", relative.absolute, self.modalities)
         for edges in filter(None, relative.edges_hz):
             bins = np.diff(edges) * self.epoch_s
             if edges[0] < 0 or edges[-1] > self.sfreq / 2 or bins.min() < 1 - 1e-9:
@@ -183,8 +179,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         """Numbers that the net is given of each modality of an epoch."""
         if self.relative is None:
             return self.n_times
-        twice = [1 + (m in self.relative.absolute) for m in self.modalities]
-        return max(n * k for n, k in zip(self.relative.n_features, twice, strict=True))
+        return max(self.relative.n_features)
 
     @property
     def n_modalities(self) -> int:

@@ -29,7 +29,7 @@ _FIRST_SEED = 990_000
 _DIGITS = 4
 
 
-def unscaled(absolute: tuple[str, ...] = ()) -> RelativeSpec:
+def unscaled() -> RelativeSpec:
     """Return the features without a population: means of 0 and SDs of 1."""
     edges = (EDGES_HZ, ())
     sizes = [len(e) or 2 for e in edges]
@@ -38,7 +38,6 @@ def unscaled(absolute: tuple[str, ...] = ()) -> RelativeSpec:
         edges_hz=edges,
         mean=tuple((0.0,) * n for n in sizes),
         sd=tuple((1.0,) * n for n in sizes),
-        absolute=absolute,
     )
 
 

@@ -3,7 +3,7 @@
 Waveforms differ from one amplifier, electrode and animal to the next; that an animal's delta is
 high for this animal, or its muscles quiet, does not. So a feature (see `RelativeSpec`) is held
 against its running mean and SD in the same channel. These begin as the population's and give way
-to the animal's own within seconds of usable signal. docs/accuracy.md has the experiments.
+to the animal's own within seconds of usable signal. Levels in µV are not given: gains differ most.
 
 Every step is a recursion from epoch to epoch, so chunking cannot change a bit.
 """
@@ -74,19 +74,14 @@ class Relative:
             usable: (n_subjects, n_modalities); the others change nothing.
 
         Returns:
-            (n_subjects, n_modalities, n_inputs): SDs from the animal's mean, then from the
-            population's where the spec wants them, then zeros.
+            (n_subjects, n_modalities, n_inputs): SDs from the animal's mean; zeros where a modality
+            has fewer features than another.
         """
         known = np.where(usable[..., None], epochs, np.float32(0))  # the others may hold anything
         found = (self.measure(known) - self._centre) / self._scale
         self._learn(found, usable)
         own = (found - self._mean) / np.sqrt(self._variance + _LEAST_SD**2)
-        out = np.zeros((*usable.shape, self._spec.n_inputs), np.float32)
-        for m, n in enumerate(self._relative.n_features):
-            out[:, m, :n] = np.clip(own[:, m, :n], -_MOST_SDS, _MOST_SDS)
-            if self._spec.modalities[m] in self._relative.absolute:
-                out[:, m, n : 2 * n] = np.clip(found[:, m, :n], -_MOST_SDS, _MOST_SDS)
-        return out
+        return np.clip(own, -_MOST_SDS, _MOST_SDS).astype(np.float32)
 
     def measure(self, epochs: NDArray[np.float32]) -> Floats:
         """Return the features (n_subjects, n_modalities, most features) of filtered epochs, µV."""

@@ -116,10 +116,6 @@ def test_levels_that_cannot_be_are_refused(change, message):
     [
         ({"edges_hz": (), "mean": (), "sd": ()}, "relative: expected 2 modalities, found 0"),
         (
-            {"absolute": ("eog",)},
-            "relative.absolute: expected some of eeg, emg, found eog",
-        ),
-        (
             {"edges_hz": ((1.0, 4.0, 257.0), ())},
             "relative.edges_hz: expected 0 to 256 Hz, at least 1 Hz apart, found 1, 4, 257",
         ),
@@ -140,8 +136,6 @@ def test_levels_are_those_of_the_spec_s_signals(change, message):
 
 def test_a_net_is_given_samples_or_levels():
     assert (SPEC.n_inputs, LEVELS.n_inputs, LEVELS.n_times) == (512, 13, 512)
-    twice = msgspec.structs.replace(RELATIVE, absolute=("emg",))
-    assert msgspec.structs.replace(SPEC, relative=twice).n_inputs == 4
 
 
 @pytest.mark.parametrize(

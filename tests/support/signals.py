@@ -14,10 +14,8 @@ from models.spec import ModelSpec
 from tests.support.bundles import mouse_spec
 
 SPEC = mouse_spec()
-LEVELS = msgspec.structs.replace(
-    SPEC, relative=msgspec.structs.replace(mouse_relative(), absolute=("emg",))
-)
-"""The same, but that a net is given levels in place of samples, the EMG's also absolute."""
+LEVELS = msgspec.structs.replace(SPEC, relative=mouse_relative())
+"""The same, but that a net is given levels in place of samples."""
 
 
 def stream_config(n_subjects: int = 1, **options: object) -> StreamConfig:

@@ -16,7 +16,7 @@ def test_a_population_of_three_short_mice_is_what_levels_are_held_against(tmp_pa
     population.main()
     found = msgspec.json.decode(out.read_bytes(), type=RelativeSpec)
     assert found.source == "medians over 3 widened simulated mice of 0.03 h"
-    assert (found.edges_hz, found.absolute) == ((population.EDGES_HZ, ()), ())
+    assert found.edges_hz == (population.EDGES_HZ, ())
     mice = [population.measure_mouse(_spec(), 0.03, 990_000 + k) for k in range(3)]
     mean, variance = np.median(mice, axis=0)
     for m, n in enumerate(found.n_features):
@@ -29,7 +29,7 @@ def test_a_population_of_three_short_mice_is_what_levels_are_held_against(tmp_pa
 def test_the_packaged_population_has_the_bands_and_the_defaults_that_are_fitted():
     features = population.unscaled()
     packaged = mouse_relative()
-    for name in ("edges_hz", "absolute", "prior_s", "memory_s"):
+    for name in ("edges_hz", "prior_s", "memory_s"):
         assert getattr(packaged, name) == getattr(features, name)
 
 

@@ -75,7 +75,7 @@ def test_later_samples_change_nothing_earlier(first, seed):
 
 
 def test_what_is_where():
-    """EEG: shares, then the power of all. EMG: two amplitudes, then both against everyone."""
+    """EEG: shares, then the power of all. EMG: two amplitudes, then zeros."""
     relative = LEVELS.relative
     assert (N_EEG, N_EMG, LEVELS.n_inputs) == (13, 2, 13)
     t = np.arange(512) / 512
@@ -89,8 +89,11 @@ def test_what_is_where():
     assert emg[1] == pytest.approx(np.log(1.4826 * 20 / np.sqrt(2)), abs=0.02)
     found = levels()(sine[None].astype(np.float32), ALL)[0, 1]
     z = (emg[:N_EMG] - relative.mean[1]) / relative.sd[1]
-    np.testing.assert_allclose(found[N_EMG : 2 * N_EMG], z, rtol=1e-5)
-    assert not found[2 * N_EMG :].any()
+    gain, step = 1 / 11, np.clip(z, -MOST, MOST)  # the population weighs 10 s, this epoch 1 s
+    variance = 1 + gain * ((1 - gain) * step**2 - 1)
+    own = (z - gain * step) / np.sqrt(variance + 0.1**2)
+    np.testing.assert_allclose(found[:N_EMG], np.clip(own, -MOST, MOST), rtol=1e-5)
+    assert not found[N_EMG:].any()
 
 
 def test_a_pipeline_gives_the_levels_of_microvolts():
@@ -111,7 +114,7 @@ def test_the_population_is_where_an_animal_begins():
 
 
 def test_after_a_while_the_amplifier_s_gain_does_not_matter():
-    """The same animal on four amplifiers; soon only what is held against everyone differs."""
+    """The same animal on four amplifiers, soon nearly the same."""
     gains = np.array([1.0, 3.0, 1 / 3, 5.0])
     relative, few = levels(4), some_epochs(60)
     seconds = np.random.default_rng(1).integers(len(few), size=1500)
@@ -125,8 +128,6 @@ def test_after_a_while_the_amplifier_s_gain_does_not_matter():
     own = np.concatenate([last[:, 0, N_EEG - 1 :], last[:, 1, :N_EMG]], axis=1)
     assert own.max() < 0.2
     assert first[:, 1, :N_EMG].min() > 1
-    absolute = np.abs(np.log(gains[1:3])) / mouse_relative().sd[1][0]
-    np.testing.assert_allclose(last[:2, 1, N_EMG], absolute, rtol=1e-3)
 
 
 @settings(max_examples=20, deadline=None)
