@@ -36,7 +36,9 @@ class RelativeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     All by modality, in the model's order. A feature is a natural logarithm: with bands, the share
     of each in the power of all of them, then the power of all; without, the RMS and the robust SD
-    of the epoch, µV. The net gets each relative to the animal's own running mean and SD.
+    of the epoch, µV. The net gets each relative to the animal's own running mean and SD; the
+    shares, which no gain changes, relative to the population, too; and of all these the running
+    means over the last seconds, so that it need not learn to average.
     """
 
     source: str
@@ -51,6 +53,8 @@ class RelativeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """So much signal of the animal's own weighs as much as the population, s."""
     memory_s: float = 14400.0
     """Time constant of the running mean and SD, s."""
+    recent_s: tuple[float, ...] = (4.0, 16.0, 64.0)
+    """Time constants of the running means over the last seconds, s."""
 
     def __post_init__(self) -> None:
         if any(len(e) == 1 or not (np.diff(e) > 0).all() for e in self.edges_hz):
@@ -65,6 +69,8 @@ class RelativeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         mean, sd = ([x for row in rows for x in row] for rows in (self.mean, self.sd))
         if not (np.isfinite(mean + sd).all() and all(x > 0 for x in sd)):
             raise SpecError("relative: expected finite means and SDs of more than 0, found others")
+        if not all(s > 0 for s in self.recent_s):
+            raise SpecError(f"relative.recent_s: expected more than 0, found {self.recent_s}")
         if not 0 < self.prior_s <= self.memory_s:
             raise SpecError(
                 f"relative.prior_s: expected more than 0, at most {self.memory_s:g} s, "
@@ -75,6 +81,16 @@ class RelativeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     def n_features(self) -> tuple[int, ...]:
         """Features of each modality."""
         return tuple(len(edges) or 2 for edges in self.edges_hz)
+
+    @property
+    def n_bands(self) -> tuple[int, ...]:
+        """Bands of each modality."""
+        return tuple(max(0, len(edges) - 1) for edges in self.edges_hz)
+
+    @property
+    def n_levels(self) -> tuple[int, ...]:
+        """Levels of an epoch of each modality: features, then shares of the bands."""
+        return tuple(map(sum, zip(self.n_features, self.n_bands, strict=True)))
 
 
 class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -179,7 +195,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         """Numbers that the net is given of each modality of an epoch."""
         if self.relative is None:
             return self.n_times
-        return max(self.relative.n_features)
+        return (1 + len(self.relative.recent_s)) * max(self.relative.n_levels)
 
     @property
     def n_modalities(self) -> int:

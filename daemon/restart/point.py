@@ -54,6 +54,8 @@ class StreamState(msgspec.Struct, frozen=True, kw_only=True):
     relative_mean: list[list[list[float]]]
     relative_variance: list[list[list[float]]]
     relative_s: list[list[float]]
+    recent: bytes
+    """`PipelineState.recent`, by `encode_arrays`."""
 
     @property
     def adaptation(self) -> Adaptation:
@@ -114,6 +116,7 @@ def encode_state(
             relative_mean=state.adaptation.relative_mean.tolist(),
             relative_variance=state.adaptation.relative_variance.tolist(),
             relative_s=state.adaptation.relative_s.tolist(),
+            recent=encode_arrays(state.recent),
         )
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.lsl.inlet import Clocks
-from daemon.restart.point import StreamState, boot_id
+from daemon.restart.point import StreamState, boot_id, decode_arrays
 from models.signal.pipeline import Pipeline
 from models.signal.state import Adaptation, PipelineState
 
@@ -72,6 +72,7 @@ def resume(
         drift=before.drift if before.sfreq == sfreq else 0.0,
         clock_shift=clock_shift,
         adaptation=before.adaptation,
+        recent=decode_arrays(before.recent),
     )
     return Resumption(state, shift, f"resumed warm: {max(away_s, 0.0):.1f} s are missing", away_s)
 

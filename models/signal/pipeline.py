@@ -3,6 +3,7 @@
 The daemon feeds it from LSL, `hypnod score` from a file: the same samples give the same epochs.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -143,6 +144,7 @@ class Pipeline:
             heir._buffer.resume(self._buffer.origin, self._buffer.next_hop)
             heir._latest = self._latest
         heir.adapt(self.adaptation)
+        heir._go_on(self._recent())
         if self._unit_check is None:
             heir._unit_check = None
         return heir
@@ -155,6 +157,7 @@ class Pipeline:
         self._timeline.recall(state.drift, state.clock_shift)
         self._buffer.resume(state.origin, state.next_hop)
         self.adapt(state.adaptation)
+        self._go_on(state.recent)
 
     @property
     def adaptation(self) -> Adaptation:
@@ -192,6 +195,13 @@ class Pipeline:
                     "seen_s": adaptation.relative_s,
                 }
             )
+
+    def _recent(self) -> Mapping[str, NDArray[np.generic]]:
+        return {} if self._relative is None else self._relative.recent()
+
+    def _go_on(self, recent: Mapping[str, NDArray[np.generic]]) -> None:
+        if self._relative is not None:
+            self._relative.load_recent(recent)
 
     def explain_drift(self, subject: int, modality: int) -> str:
         """Say in what a subject differs most from the training animals, for a person."""
@@ -264,6 +274,7 @@ class Pipeline:
             drift=self._timeline.drift,
             clock_shift=self._timeline.clock_shift,
             adaptation=self.adaptation,
+            recent=self._recent(),
         )
 
     def _check_units(self, cut: CutEpoch) -> None:

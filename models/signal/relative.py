@@ -3,7 +3,9 @@
 Waveforms differ from one amplifier, electrode and animal to the next; that an animal's delta is
 high for this animal, or its muscles quiet, does not. So a feature (see `RelativeSpec`) is held
 against its running mean and SD in the same channel. These begin as the population's and give way
-to the animal's own within seconds of usable signal. Levels in µV are not given: gains differ most.
+to the animal's own within seconds of usable signal. An animal that is long in one stage becomes its
+own measure, though, so the shares of bands are held against the population as well. Levels in µV
+are not: gains differ most. A second tells little, so the net gets running means as well.
 
 Every step is a recursion from epoch to epoch, so chunking cannot change a bit.
 """
@@ -25,6 +27,7 @@ _LEAST_SHARE = 1e-4  # of a band: filters and quantisation differ below
 _LEAST_UV = 1e-3
 _MAD_TO_SD = 1.4826  # of a normal distribution
 _MOST_SDS = 5.0  # what the net sees, and by how much an epoch pulls the running mean at most
+_LEAST_WEIGHT = 1e-30  # of the last seconds: after a long gap nothing is left of them
 _LEAST_SD = 0.1  # of an animal's feature, in the population's SDs
 
 MOUSE_FILE = Path(__file__).with_name("mouse_relative.json")
@@ -63,6 +66,11 @@ class Relative:
             self._centre[m, : len(mean)], self._scale[m, : len(sd)] = mean, sd
         self._mean, self._variance = np.zeros(n), np.ones(n)
         self._seen_s = np.zeros(n[:2])
+        constants = np.array(spec.relative.recent_s)
+        self._gain = (-np.expm1(-hop_s / constants)).astype(np.float32)
+        n_levels = max(spec.relative.n_levels)
+        self._recent = np.zeros((*n[:2], len(constants), n_levels), np.float32)
+        self._recent_weight = np.zeros((*n[:2], len(constants)), np.float32)
 
     def __call__(
         self, epochs: NDArray[np.float32], usable: NDArray[np.bool_]
@@ -74,14 +82,23 @@ class Relative:
             usable: (n_subjects, n_modalities); the others change nothing.
 
         Returns:
-            (n_subjects, n_modalities, n_inputs): SDs from the animal's mean; zeros where a modality
-            has fewer features than another.
+            (n_subjects, n_modalities, n_inputs): SDs from the animal's mean, then of the bands'
+            shares from the population's, zeros where a modality has fewer than another; then the
+            same for each running mean.
         """
         known = np.where(usable[..., None], epochs, np.float32(0))  # the others may hold anything
         found = (self.measure(known) - self._centre) / self._scale
         self._learn(found, usable)
         own = (found - self._mean) / np.sqrt(self._variance + _LEAST_SD**2)
-        return np.clip(own, -_MOST_SDS, _MOST_SDS).astype(np.float32)
+        levels = np.zeros((*usable.shape, self._recent.shape[-1]), np.float32)
+        sizes = zip(self._relative.n_features, self._relative.n_bands, strict=True)
+        for m, (n, n_bands) in enumerate(sizes):
+            levels[:, m, :n] = own[:, m, :n]
+            levels[:, m, n : n + n_bands] = found[:, m, :n_bands]
+        np.clip(levels, -_MOST_SDS, _MOST_SDS, out=levels)
+        means = np.clip(self._average(levels, usable), -_MOST_SDS, _MOST_SDS)  # they may round up
+        out = np.concatenate([levels[:, :, None], means], axis=2)
+        return out.reshape(*usable.shape, self._spec.n_inputs)
 
     def measure(self, epochs: NDArray[np.float32]) -> Floats:
         """Return the features (n_subjects, n_modalities, most features) of filtered epochs, µV."""
@@ -112,8 +129,18 @@ class Relative:
         self._mean = self._mean + gain * step
         self._variance = self._variance + gain * ((1 - gain) * np.square(step) - self._variance)
 
+    def _average(
+        self, levels: NDArray[np.float32], usable: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        """Return the running means (n_subjects, n_modalities, n, n_levels); 0 before any level."""
+        counted = np.where(usable[..., None], levels, np.float32(0))
+        self._recent += self._gain[:, None] * (counted[:, :, None] - self._recent)
+        self._recent_weight += self._gain * (usable[..., None] - self._recent_weight)
+        weight = np.maximum(self._recent_weight, np.float32(_LEAST_WEIGHT))
+        return np.asarray(self._recent / weight[..., None], np.float32)
+
     def state(self) -> dict[str, Floats]:
-        """Return copies of the arrays that a restart needs to go on exactly here."""
+        """Return copies of the arrays that hold what was learnt of the animals."""
         return {
             "mean": self._mean.copy(),
             "variance": self._variance.copy(),
@@ -121,23 +148,41 @@ class Relative:
         }
 
     def load_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
-        """Go on from `state()` of the same spec and subjects.
+        """Take what was learnt, the `state()` of the same spec and subjects.
 
         A channel of which nothing was seen begins with the population.
 
         Raises:
             SpecError: an array is missing or of another shape.
         """
-        for name, array in self.state().items():
-            found = state[name].shape if name in state else "nothing"
-            if found != array.shape:
-                raise SpecError(
-                    f"relative state {name!r}: expected shape {array.shape}, found {found}"
-                )
+        _check_shapes("relative state", state, self.state())
         self._seen_s = np.array(state["seen_s"], np.float64)
         known = self._seen_s[..., None] > 0
         self._mean = np.where(known, np.asarray(state["mean"], np.float64), 0.0)
         self._variance = np.where(known, np.asarray(state["variance"], np.float64), 1.0)
+
+    def recent(self) -> dict[str, NDArray[np.float32]]:
+        """Return copies of the arrays, beside `state()`, that a restart needs to go on here."""
+        return {"sum": self._recent.copy(), "weight": self._recent_weight.copy()}
+
+    def load_recent(self, recent: Mapping[str, NDArray[np.generic]]) -> None:
+        """Go on from the last seconds, the `recent()` of the same spec and subjects.
+
+        Raises:
+            SpecError: an array is missing or of another shape.
+        """
+        _check_shapes("recent levels", recent, self.recent())
+        self._recent = np.array(recent["sum"], np.float32)
+        self._recent_weight = np.array(recent["weight"], np.float32)
+
+
+def _check_shapes(
+    what: str, given: Mapping[str, NDArray[np.generic]], own: Mapping[str, NDArray[np.floating]]
+) -> None:
+    for name, array in own.items():
+        found = given[name].shape if name in given else "nothing"
+        if found != array.shape:
+            raise SpecError(f"{what} {name!r}: expected shape {array.shape}, found {found}")
 
 
 def _amplitudes(x: Floats) -> Floats:

@@ -1,5 +1,6 @@
 """The state of a pipeline that a restart needs to go on: its time grid and what it has learnt."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,3 +44,5 @@ class PipelineState:
     clock_shift: float
     """What is added to timestamps, as the source's clock was set, s."""
     adaptation: Adaptation
+    recent: Mapping[str, NDArray[np.generic]]
+    """The last seconds' levels, see `Relative.recent`; empty where the net is given samples."""

@@ -33,7 +33,7 @@ def batch(epoch, reasons, stream="a", hop_s=1.0, drift=None):
     epochs = rng.normal(size=(*reasons.shape, 512)).astype(np.float32)
     nothing = np.zeros(reasons.shape)
     learnt = Adaptation(*(nothing for _ in Adaptation.__slots__))
-    after = PipelineState(0.0, epoch + 1, epoch + 1.0, 0.0, 0.0, learnt)
+    after = PipelineState(0.0, epoch + 1, epoch + 1.0, 0.0, 0.0, learnt, {})
     drift = np.full(reasons.shape, np.nan) if drift is None else np.array(drift)
     onset, usable = epoch * hop_s, reasons == "ok"
     return EpochBatch(

@@ -135,7 +135,7 @@ def test_levels_are_those_of_the_spec_s_signals(change, message):
 
 
 def test_a_net_is_given_samples_or_levels():
-    assert (SPEC.n_inputs, LEVELS.n_inputs, LEVELS.n_times) == (512, 13, 512)
+    assert (SPEC.n_inputs, LEVELS.n_inputs, LEVELS.n_times) == (512, 100, 512)
 
 
 @pytest.mark.parametrize(

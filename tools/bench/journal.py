@@ -102,7 +102,11 @@ def _compose(
     learnt = Adaptation(
         levels, levels, np.full((*shape, 11), 3.21), levels, features, features, levels
     )
-    state = PipelineState(1e5 + 0.123, tick + 1, 1e5 + tick, 1e-9, 0.0, learnt)
+    recent = {
+        "sum": np.full((*shape, 3, 25), 3.21, np.float32),
+        "weight": np.ones((*shape, 3), np.float32),
+    }
+    state = PipelineState(1e5 + 0.123, tick + 1, 1e5 + tick, 1e-9, 0.0, learnt, recent)
     arrays = {
         "tokens": np.random.default_rng(tick).random((n_subjects, *spec.token_shape), np.float32),
         "mask": np.ones(shape, bool),

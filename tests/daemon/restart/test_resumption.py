@@ -30,7 +30,8 @@ LEARNT = Adaptation(
     relative_variance=np.arange(26.0).reshape(1, 2, 13) + 0.5,
     relative_s=np.array([[7.0, 8.0]]),
 )
-STATE = PipelineState(100.0, 50, 150.1, 1e-7, 2.0, LEARNT)
+RECENT = {"sum": np.arange(4, dtype=np.float32), "weight": np.ones(1, np.float32)}
+STATE = PipelineState(100.0, 50, 150.1, 1e-7, 2.0, LEARNT, RECENT)
 BEFORE = decode_state(encode_state("mark", 512.0, 10, Clocks(0.25, 1e9), 1.0, STATE))
 NEXT = 150.0 - STATE.clock_shift  # onset of epoch 50, as the source's timestamps say it
 

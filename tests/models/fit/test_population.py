@@ -29,7 +29,7 @@ def test_a_population_of_three_short_mice_is_what_levels_are_held_against(tmp_pa
 def test_the_packaged_population_has_the_bands_and_the_defaults_that_are_fitted():
     features = population.unscaled()
     packaged = mouse_relative()
-    for name in ("edges_hz", "prior_s", "memory_s"):
+    for name in ("edges_hz", "prior_s", "memory_s", "recent_s"):
         assert getattr(packaged, name) == getattr(features, name)
 
 

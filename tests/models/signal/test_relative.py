@@ -11,6 +11,7 @@ from models.signal.relative import Relative, mouse_relative
 from tests.support.signals import LEVELS, SPEC, noise, pipeline, run
 
 N_EEG, N_EMG = mouse_relative().n_features
+N = max(mouse_relative().n_levels)
 MOST = 5.0
 ALL = np.ones((1, 2), bool)
 
@@ -75,9 +76,9 @@ def test_later_samples_change_nothing_earlier(first, seed):
 
 
 def test_what_is_where():
-    """EEG: shares, then the power of all. EMG: two amplitudes, then zeros."""
+    """EEG: shares, the power of all, shares against everyone. EMG: two amplitudes, then zeros."""
     relative = LEVELS.relative
-    assert (N_EEG, N_EMG, LEVELS.n_inputs) == (13, 2, 13)
+    assert (N_EEG, N_EMG, N, LEVELS.n_inputs) == (13, 2, 25, 100)
     t = np.arange(512) / 512
     sine = np.stack([100 * np.sin(2 * np.pi * 17 * t), 20 * np.sin(2 * np.pi * 50 * t)])
     ((eeg, emg),) = levels().measure(sine[None].astype(np.float32))
@@ -87,7 +88,12 @@ def test_what_is_where():
     assert eeg[-1] == pytest.approx(np.log(100**2 / 2), abs=0.01)
     assert emg[0] == pytest.approx(np.log(20 / np.sqrt(2)), abs=0.01)
     assert emg[1] == pytest.approx(np.log(1.4826 * 20 / np.sqrt(2)), abs=0.02)
-    found = levels()(sine[None].astype(np.float32), ALL)[0, 1]
+    first = levels()(sine[None].astype(np.float32), ALL)[0]
+    of_eeg, found = first[:, :N]
+    for mean in range(1, 4):  # an epoch is the mean of itself
+        np.testing.assert_allclose(first[:, mean * N : (mean + 1) * N], first[:, :N], rtol=1e-5)
+    everyone = ((eeg - relative.mean[0]) / relative.sd[0])[:-1]
+    np.testing.assert_allclose(of_eeg[N_EEG:], np.clip(everyone, -MOST, MOST), rtol=1e-5)
     z = (emg[:N_EMG] - relative.mean[1]) / relative.sd[1]
     gain, step = 1 / 11, np.clip(z, -MOST, MOST)  # the population weighs 10 s, this epoch 1 s
     variance = 1 + gain * ((1 - gain) * step**2 - 1)
@@ -139,9 +145,23 @@ def test_it_goes_on_from_its_state_bit_for_bit(stop, seed):
     first, second = levels(), levels()
     before = through(first, epochs[:stop], usable[:stop])
     second.load_state(first.state())
+    second.load_recent(first.recent())
     assert_same_state(first, second)
     after = through(second, epochs[stop:], usable[stop:])
     np.testing.assert_array_equal(np.concatenate([before, after]), whole)
+
+
+def test_the_last_seconds_are_counted_by_the_clock():
+    """After a gap of ten time constants a running mean is that of what came since."""
+    relative, epochs = levels(), some_epochs(80)
+    through(relative, epochs[:64])
+    before = through(relative, epochs[64:65])[0]
+    through(relative, np.zeros_like(epochs[:40]), np.zeros((40, 2), bool))
+    after = through(relative, epochs[65:66])[0]
+    now, short, long = after[0, :N], after[0, N : 2 * N], after[0, 3 * N :]
+    np.testing.assert_allclose(short, now, atol=0.01)
+    np.testing.assert_allclose(long, before[0, 3 * N :], atol=0.5)
+    assert np.abs(long - now).max() > 1
 
 
 def test_a_state_is_a_copy():
@@ -202,11 +222,12 @@ def test_a_channel_never_seen_begins_with_the_population():
     state["mean"][1, 1], state["variance"][1, 1] = 7.0, 0.0  # as a file may have it
     again, fresh = levels(2), levels(2)
     again.load_state(state)
+    again.load_recent(learnt.recent())
     epoch = np.stack([some_epochs(1, seed=9)[0]] * 2)
     found, known = again(epoch, np.ones((2, 2), bool)), learnt(epoch, np.ones((2, 2), bool))
     new = fresh(epoch, np.ones((2, 2), bool))
     np.testing.assert_array_equal(found, known)
-    np.testing.assert_array_equal(found[1, 1], new[1, 1])
+    np.testing.assert_array_equal(found[1, 1, :N], new[1, 1, :N])
     assert np.abs(found[0] - new[0]).max() > 0.1
 
 
@@ -218,7 +239,8 @@ def test_what_is_older_than_its_memory_is_forgotten():
     new, old = levels(spec=spec), levels(spec=spec)
     through(old, epochs)
     expected, found = through(new, louder)[-1], through(old, louder)[-1]
-    np.testing.assert_allclose(found, expected, atol=0.02)
+    np.testing.assert_allclose(found[:, :N], expected[:, :N], atol=0.02)
+    np.testing.assert_allclose(found, expected, atol=0.1)
 
 
 def test_a_hop_shorter_than_the_epoch_forgets_at_the_same_speed():
@@ -248,5 +270,7 @@ def test_what_does_not_fit_is_one_sentence():
         levels(spec=SPEC)
     with pytest.raises(SpecError, match=r"'mean': expected shape \(2, 2, 13\), found \(1, 2, 13\)"):
         levels(2).load_state(levels(1).state())
+    with pytest.raises(SpecError, match=r"levels 'sum': expected shape \(1, 2, 3, 25\), found"):
+        levels().load_recent({})
     with pytest.raises(SpecError, match=r"'seen_s': expected shape \(1, 2\), found nothing"):
         levels().load_state({k: v for k, v in levels().state().items() if k != "seen_s"})

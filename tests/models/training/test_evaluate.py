@@ -108,7 +108,7 @@ def test_with_a_grammar_the_stages_counted_are_those_of_the_stager(
 def _batch(number: int, epoch: np.ndarray, usable: np.ndarray) -> EpochBatch:
     nothing = np.zeros((1, 2))
     learnt = Adaptation(*(nothing for _ in Adaptation.__slots__))
-    after = PipelineState(0.0, number + 1, number + 1.0, 0.0, 0.0, learnt)
+    after = PipelineState(0.0, number + 1, number + 1.0, 0.0, 0.0, learnt, {})
     reasons = np.where(usable, "ok", "flat")[None]
     epochs, drift = epoch[None], np.full((1, 2), np.nan)
     return EpochBatch(
