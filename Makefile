@@ -86,14 +86,14 @@ fuzz: $(DEV) ## fuzz every parser with coverage, FUZZ_SECONDS each (needs the ex
 		$(BIN)/python -m tests.fuzz.atheris_target $$name -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
 
-MICE ?= 120
+MICE ?= 200
 THREADS ?= 2
 
-bundle: $(DEV) ## retrain the shipped bundle on widened simulated mice, stopped by real recordings (MICE, THREADS)
-	$(BIN)/python -m tests.rigs.accuracy.silver --out runs/stop-by
-	OMP_NUM_THREADS=$(THREADS) $(BIN)/hypnod train --simulated $(MICE) --wide --hours 0.75 \
-		--context 64 --passes 4 --batch-size 8 --learning-rate 5e-4 --threads $(THREADS) \
-		--stop-by runs/stop-by --out models/bundles/sdreamer-mouse \
+bundle: $(DEV) ## make the shipped bundle again, of widened simulated mice and real recordings (MICE, THREADS)
+	$(BIN)/python -m tests.rigs.accuracy.silver --out runs/real
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/hypnod train runs/real/train --simulated $(MICE) --wide \
+		--hours 0.75 --context 64 --passes 5 --patience 2 --batch-size 8 --learning-rate 5e-4 \
+		--threads $(THREADS) --stop-by runs/real/stop-by --out models/bundles/sdreamer-mouse \
 		--state runs/sdreamer-mouse.state --report runs/sdreamer-mouse
 
 JOBS ?= 2

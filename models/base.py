@@ -4,8 +4,8 @@ A model is a folder of `models/`, written from one paper:
 
     net.py      build(spec) → Model; new_spec(n_context, **architecture), the paper's own spec;
                 given_levels(spec, relative), one whose net is given levels, not samples
-    losses.py   LossConfig; staging_loss(logits, stages, mask, config); PAPER_RECIPE, the settings
-                of `models.training.train.TrainConfig` that the paper trains with
+    losses.py   LossConfig; staging_loss(logits, stages, mask, config, weights); PAPER_RECIPE, the
+                settings of `models.training.train.TrainConfig` that the paper trains with
     work.py     count_products(spec) → multiplications to encode one epoch, and to read a window
     authors.py  its authors' checkpoints, for `hypnod import`
 

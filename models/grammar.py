@@ -70,6 +70,14 @@ def mouse_transitions() -> Transitions:
     return msgspec.json.decode(MOUSE_FILE.read_bytes(), type=Transitions)
 
 
+def mouse_grammar(beta_live: float, beta_final: float) -> Grammar:
+    """Return the grammar of mice with these powers of the evidence."""
+    counted = mouse_transitions()
+    return Grammar(
+        source=counted.source, rates=counted.rates, beta_live=beta_live, beta_final=beta_final
+    )
+
+
 def equilibrium(grammar: Grammar) -> Array:
     """Return the share of time in each stage that the rates lead to in the end, (S,)."""
     balance = _generator(grammar).T

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from models.errors import RecordingError, SpecError
-from models.grammar import Filter, mouse_transitions
+from models.grammar import Filter, mouse_grammar
 from models.recordings.as_stream import epochs_of
 from models.recordings.open import Recording
 from models.signal.montage import StreamChannels
 from models.signal.relative import Relative
-from models.spec import Grammar, ModelSpec
+from models.spec import ModelSpec
 
 NAME = "offline teacher"
 MOUSE_FILE = Path(__file__).with_name("mouse_teacher.json")
@@ -138,7 +138,7 @@ def teach(found: Floats, usable: NDArray[np.bool_], weights: TeacherWeights) -> 
     said = around(found, usable, spans) @ np.array(weights.coefficients).T + weights.intercepts
     evidence = softmax(said, axis=1)
     evidence[~usable.any(axis=1)] = np.nan
-    of_rates = Filter(grammar_with(weights.power), spec.epoch_s)
+    of_rates = Filter(mouse_grammar(weights.power, weights.power), spec.epoch_s)
     return Taught(evidence, of_rates.whole(evidence), of_rates.best_path(evidence))
 
 
@@ -182,9 +182,3 @@ def around(found: Floats, usable: NDArray[np.bool_], spans: list[int]) -> Floats
         stop = np.clip(np.arange(n) - span // 2 + span, 0, n)
         means.append((sums[stop] - sums[first]) / np.maximum(counts[stop] - counts[first], 1))
     return np.stack(means, axis=1).reshape(n, -1)
-
-
-def grammar_with(power: float) -> Grammar:
-    """Return the grammar of mice that weighs evidence to this power."""
-    counted = mouse_transitions()
-    return Grammar(source=counted.source, rates=counted.rates, beta_live=power, beta_final=power)

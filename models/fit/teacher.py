@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from models.grammar import equilibrium
+from models.grammar import equilibrium, mouse_grammar
 from models.recordings.as_stream import epochs_of
 from models.sdreamer.net import given_levels, new_spec
 from models.signal.relative import mouse_relative
 from models.spec import ModelSpec
 from models.stages import UNSCORED, to_indices
-from models.teacher import MOUSE_FILE, Levels, TeacherWeights, around, grammar_with
+from models.teacher import MOUSE_FILE, Levels, TeacherWeights, around
 from models.training.simulated import SFREQS, simulate_mouse
 
 SPANS_S = (5.0, 15.0, 61.0)
@@ -72,7 +72,7 @@ def fit(mice: Sequence[Mouse], spec: ModelSpec, source: str) -> TeacherWeights:
     parts = [_thin(mouse, spans, i) for i, mouse in enumerate(mice) if _sleeps_and_wakes(mouse)]
     x, stages = (np.concatenate(each) for each in zip(*parts, strict=True))
     counts = np.bincount(stages, minlength=len(spec.stages))
-    weights = equilibrium(grammar_with(POWER)) / counts
+    weights = equilibrium(mouse_grammar(POWER, POWER)) / counts
     columns = np.flatnonzero(x.any(axis=0))  # not all modalities have as many levels
     mean, sd = x[:, columns].mean(axis=0), x[:, columns].std(axis=0)
     truth = np.eye(len(counts))[stages] * weights[stages][:, None]

@@ -47,6 +47,7 @@ PAPER_RECIPE = {
     "warmup": 0.0,
     "clip": None,
     "masks": False,
+    "balance": False,
     "loss": PAPER,
 }
 """How the authors' code trains (with dropout 0.1 in the architecture), but for its schedule:
@@ -54,7 +55,13 @@ theirs counts steps as if they were passes, so that the rate swings up and down;
 cosine spans the run, as their paper means it."""
 
 
-def staging_loss(logits: Tensor, stages: Tensor, mask: Tensor, config: LossConfig) -> Tensor:
+def staging_loss(
+    logits: Tensor,
+    stages: Tensor,
+    mask: Tensor,
+    config: LossConfig,
+    weights: Tensor | None = None,
+) -> Tensor:
     """Return the loss of a batch of context windows.
 
     Args:
@@ -63,25 +70,26 @@ def staging_loss(logits: Tensor, stages: Tensor, mask: Tensor, config: LossConfi
         mask: (B, N, M) bool; slots without a valid modality are ignored by the mixed pathway,
             slots of a masked modality by its own.
         config: the hyperparameters.
+        weights: (S,) of each stage in the cross-entropies; all alike by default.
 
     Returns:
         A scalar; 0 where nothing is scored.
     """
     scored = stages != UNSCORED
     mixed, *singles = logits.float().unbind(1)
-    loss = _cross_entropy(mixed, stages, scored & mask.any(-1))
+    loss = _cross_entropy(mixed, stages, scored & mask.any(-1), weights)
     teacher = mixed.detach() if config.detach_teacher else mixed
     for m, (single, temperature) in enumerate(zip(singles, config.temperatures, strict=True)):
         seen = scored & mask[..., m]
         loss = loss + config.alpha * _divergence(teacher[seen], single[seen], temperature, config)
         if config.single:
-            loss = loss + config.single * _cross_entropy(single, stages, seen)
+            loss = loss + config.single * _cross_entropy(single, stages, seen, weights)
     return loss
 
 
-def _cross_entropy(logits: Tensor, stages: Tensor, used: Tensor) -> Tensor:
+def _cross_entropy(logits: Tensor, stages: Tensor, used: Tensor, weights: Tensor | None) -> Tensor:
     n = used.sum().clamp(min=1)
-    return F.cross_entropy(logits[used], stages[used], reduction="sum") / n
+    return F.cross_entropy(logits[used], stages[used], weights, reduction="sum") / n
 
 
 def _divergence(teacher: Tensor, pupil: Tensor, temperature: float, config: LossConfig) -> Tensor:

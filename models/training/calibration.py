@@ -18,11 +18,12 @@ from scipy.special import log_softmax
 from torch import nn
 
 from models.base import Model
-from models.grammar import mouse_transitions
+from models.grammar import mouse_grammar, mouse_transitions
 from models.recordings import scores
 from models.scored_epochs import ScoredEpochs
 from models.spec import Grammar, ModelSpec
 from models.stages import UNSCORED
+from models.training.balance import stage_weights
 from models.training.dataset import draw_masks
 from models.training.evaluate import (
     encode_all,
@@ -45,6 +46,7 @@ def fit_temperatures(
     subjects: Sequence[ScoredEpochs],
     *,
     masks: bool = True,
+    balance: bool = True,
     every: int = 1,
     seed: int = 0,
 ) -> dict[str, float]:
@@ -54,6 +56,7 @@ def fit_temperatures(
         model: the net, in eval mode.
         subjects: neither trained nor tested on; epochs are read live (last slot).
         masks: draw what a live stream may lack, as training does.
+        balance: let the stages weigh as in training.
         every: read only every so many-th epoch.
         seed: of the masks.
 
@@ -66,8 +69,9 @@ def fit_temperatures(
     )
     all_logits, all_stages = np.concatenate(logits), np.concatenate(stages)
     scored = (all_stages != UNSCORED)[:, None] & np.concatenate(seen)
+    by_stage = stage_weights(model.spec, subjects) if balance else np.ones(len(model.spec.stages))
     return {
-        pathway: _fit(all_logits[scored[:, p], p], all_stages[scored[:, p]])
+        pathway: _fit(all_logits[scored[:, p], p], all_stages[scored[:, p]], by_stage)
         for p, pathway in enumerate(model.spec.pathways)
     }
 
@@ -88,15 +92,17 @@ def _read_live(
     return np.concatenate(logits), subject.stages[::every], answered
 
 
-def _fit(logits: NDArray[np.float32], stages: NDArray[np.int64]) -> float:
+def _fit(
+    logits: NDArray[np.float32], stages: NDArray[np.int64], by_stage: NDArray[np.float64]
+) -> float:
     """Return the temperature with the least negative log-likelihood; logits (n, S)."""
     if len(stages) == 0:
         return 1.0
-    rows = np.arange(len(stages))
+    rows, weights = np.arange(len(stages)), by_stage[stages]
 
     def cost(log_temperature: float) -> float:
         scaled = logits.astype(np.float64) * np.exp(-log_temperature)
-        return float(-log_softmax(scaled, axis=-1)[rows, stages].mean())
+        return float(-(weights * log_softmax(scaled, axis=-1)[rows, stages]).mean())
 
     limits = (-np.log(_MOST), np.log(_MOST))
     return float(np.exp(minimize_scalar(cost, bounds=limits, method="bounded").x))
@@ -128,10 +134,9 @@ def fit_grammar(model: Model, subjects: Sequence[ScoredEpochs], lag: int) -> Gra
     Returns:
         None where the model does not stage mice: whoever has other transitions is not known here.
     """
-    counted = mouse_transitions()
-    if model.spec.species != "mouse" or model.spec.stages != counted.stages:
+    if model.spec.species != "mouse" or model.spec.stages != mouse_transitions().stages:
         return None
-    grammar = Grammar(source=counted.source, rates=counted.rates, beta_live=1.0, beta_final=1.0)
+    grammar = mouse_grammar(1.0, 1.0)
     read = [read_all(model, s.epochs, s.usable)[:, :, -1 - lag :].copy() for s in subjects]
     live, final = (_fit_beta(model.spec, subjects, read, each, grammar) for each in (0, lag))
     return msgspec.structs.replace(grammar, beta_live=live, beta_final=final)

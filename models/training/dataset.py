@@ -6,10 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from models.scored_epochs import ScoredEpochs
 from models.spec import ModelSpec
+
+_COLOUR_SDS = 1.0  # within an animal
+_COLOUR_BANDS = 1.8
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,11 @@ def iterate_windows(
 
     Windows of a subject touch but do not overlap and start at a random offset, so that every
     epoch is encoded once a pass and seen at another slot in each. What was not usable in the
-    recording is masked; with `masks` random slots as well, see `draw_masks`.
+    recording is masked; with `masks` random slots as well, see `draw_masks`. Levels are coloured
+    anew for each subject, see `draw_colours`.
     """
     N = spec.n_context
+    colours = draw_colours(spec, len(subjects), rng)
     places = [
         (s, offset + N * w)
         for s, offset in enumerate(rng.integers(N, size=len(subjects)).tolist())
@@ -55,11 +61,38 @@ def iterate_windows(
         mask = np.stack([subjects[s].usable[k : k + N] for s, k in chosen])
         if masks:
             mask &= draw_masks(len(chosen), N, spec.n_modalities, rng)
+        epochs = np.stack([subjects[s].epochs[k : k + N] + colours[s] for s, k in chosen])
         yield Windows(
-            torch.from_numpy(np.stack([subjects[s].epochs[k : k + N] for s, k in chosen])).float(),
+            torch.from_numpy(epochs).float(),
             torch.from_numpy(np.stack([subjects[s].stages[k : k + N] for s, k in chosen])),
             torch.from_numpy(mask),
         )
+
+
+def draw_colours(spec: ModelSpec, n_subjects: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Draw how electrodes, amplifiers and skulls colour each subject's spectrum.
+
+    The levels that are relative to the population are shifted, alike in all of a recording and
+    smoothly over the bands, so that a net trusts no more in the population's shares of bands than
+    they deserve in a lab that it never saw.
+
+    Returns:
+        (n_subjects, n_modalities, n_inputs), or (n_subjects, 1, 1) where a net is given samples.
+    """
+    relative = spec.relative
+    if relative is None:
+        return np.zeros((n_subjects, 1, 1), np.float32)
+    out = np.zeros(
+        (n_subjects, spec.n_modalities, 1 + len(relative.recent_s), max(relative.n_levels)),
+        np.float32,
+    )
+    for m, (n, n_bands) in enumerate(zip(relative.n_features, relative.n_bands, strict=True)):
+        if n_bands:
+            drawn = rng.standard_normal((n_subjects, n_bands))
+            smooth = gaussian_filter1d(drawn, _COLOUR_BANDS, axis=1)
+            sd = np.sqrt(0.5 / (np.sqrt(np.pi) * _COLOUR_BANDS))  # of white noise so smoothed
+            out[:, m, :, n : n + n_bands] = (_COLOUR_SDS / sd * smooth)[:, None]
+    return out.reshape(n_subjects, spec.n_modalities, spec.n_inputs)
 
 
 def draw_masks(

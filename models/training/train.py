@@ -6,7 +6,8 @@ been.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -19,11 +20,15 @@ from models.errors import RecordingError
 from models.scored_epochs import ScoredEpochs
 from models.spec import ModelSpec
 from models.training import dataset
+from models.training.balance import stage_weights
 from models.training.dataset import Windows
 from models.training.devices import Device
 from models.training.evaluate import evaluate
 from models.training.run import Pass, Run, describe
 from models.weights import build_model
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Of logits, stages and mask."""
 
 
 class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,6 +51,8 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Limit of the gradient's norm; null: none."""
     masks: bool = True
     """Draw what a live stream may lack: warm-up, gaps, a lost modality."""
+    balance: bool = True
+    """Let stages weigh what they do in experts' hypnograms; see `models.training.balance`."""
     validate_every: int = 4
     """Validation and calibration read only every so many-th epoch."""
     seed: int = 0
@@ -134,14 +141,26 @@ def train(
         run.add(_validate(run, validation, config, device, 0))
         watcher.passed(run.history[0])
     called = device.parallel(model)
+    loss = _loss_of(spec, training, config, device)
     while run.n_passes < config.passes and _may_improve(run, config):
-        _run_pass(run, called, training, validation, config, device, watcher)
+        _run_pass(run, called, loss, training, validation, config, device, watcher)
         if state is not None and device.rank == 0:
             run.save(state)
         watcher.passed(run.history[-1])  # after it is kept: it may interrupt
     if run.best_weights is not None:
         model.load_state_dict(run.best_weights)
     return model.eval(), run.history
+
+
+def _loss_of(
+    spec: ModelSpec, training: Sequence[ScoredEpochs], config: TrainConfig, device: Device
+) -> Loss:
+    """Return what is minimised, of logits, stages and mask."""
+    weights = None
+    if config.balance:
+        weights = torch.tensor(stage_weights(spec, training), dtype=torch.float32).to(device.place)
+    staging_loss = part_of(spec.model, "losses").staging_loss
+    return partial(staging_loss, config=config.loss, weights=weights)
 
 
 def _check_length(spec: ModelSpec, training: Sequence[ScoredEpochs]) -> None:
@@ -171,6 +190,7 @@ def _optimizer(model: Model, config: TrainConfig) -> torch.optim.Optimizer:
 def _run_pass(
     run: Run,
     called: nn.Module,
+    loss_of: Loss,
     training: Sequence[ScoredEpochs],
     validation: Sequence[ScoredEpochs],
     config: TrainConfig,
@@ -190,14 +210,20 @@ def _run_pass(
         if len(batch.stages) < device.n_ranks:
             continue
         rate = learning_rate(done * n_steps + step, config.passes * n_steps, config)
-        losses.append(_step(run, called, batch, rate, config, device))
+        losses.append(_step(run, called, loss_of, batch, rate, config, device))
         watcher.step(step + 1, n_steps, float(np.mean(losses[-50:])))
     loss = device.agree(float(np.mean(losses)))
     run.add(_validate(run, validation, config, device, done + 1, loss))
 
 
 def _step(
-    run: Run, called: nn.Module, batch: Windows, rate: float, config: TrainConfig, device: Device
+    run: Run,
+    called: nn.Module,
+    loss_of: Loss,
+    batch: Windows,
+    rate: float,
+    config: TrainConfig,
+    device: Device,
 ) -> float:
     """Take one optimiser step on this process's share of the batch and return its loss."""
     for group in run.optimizer.param_groups:
@@ -208,8 +234,7 @@ def _step(
     )
     with device.autocast():
         logits = called(epochs, mask)
-    losses = part_of(run.model.spec.model, "losses")
-    loss: Tensor = losses.staging_loss(logits, stages, mask, config.loss)
+    loss = loss_of(logits, stages, mask)
     run.optimizer.zero_grad()
     run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     if config.clip is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from models.grammar import mouse_transitions
+from models import grammar
 from models.signal.drift import band_edges
 from models.signal.relative import mouse_relative
 from models.spec import SPEC_FILE, Band, BundleManifest, Grammar, ModelSpec, Reference
@@ -115,10 +115,7 @@ def any_reference(spec: ModelSpec, mean: float = -2.0, sd: float = 5.0) -> Refer
 
 def mouse_grammar(beta_live: float = 0.4, beta_final: float = 0.3) -> Grammar:
     """Return the grammar that `hypnod train` would put into a bundle, with these powers."""
-    counted = mouse_transitions()
-    return Grammar(
-        source=counted.source, rates=counted.rates, beta_live=beta_live, beta_final=beta_final
-    )
+    return grammar.mouse_grammar(beta_live, beta_final)
 
 
 @cache

@@ -53,7 +53,10 @@ def train(
         typer.Argument(help="Folders or files of scored recordings.", metavar="DIR…"),
     ] = None,
     simulated: Annotated[
-        int, typer.Option(help="Train on so many simulated mice instead of recordings.")
+        int,
+        typer.Option(
+            help="Train on so many simulated mice, and on recordings, if given, beside them."
+        ),
     ] = 0,
     wide: Annotated[
         bool, typer.Option("--wide", help="Simulate animals and instruments of many labs.")
@@ -148,8 +151,10 @@ def train(
 
     Writes the folder OUT, OUT-report.json and OUT-report.png.
     """
-    if bool(dirs) == bool(simulated):
-        raise RecordingError("expected either folders of recordings or --simulated, not both")
+    if not (dirs or simulated):
+        raise RecordingError("expected folders of recordings, --simulated or both, found neither")
+    if simulated and leave_one_subject_out:
+        raise RecordingError("expected --leave-one-subject-out without --simulated")
     if wide and not simulated:
         raise RecordingError("expected --wide with --simulated only")
     if from_bundle and from_scratch:

@@ -25,6 +25,7 @@ FROM_SCRATCH = TrainConfig(passes=60, patience=10)
 SIMULATED = TrainConfig(passes=3, patience=3, validate_every=16)
 """The settings of each kind of run, where the command line does not say otherwise."""
 
+_REAL_SHARE = 0.1
 _SEEDS = 1000  # simulated mice that one seed may have
 
 
@@ -71,6 +72,8 @@ class Data(NamedTuple):
     """SHA-256 of each recording's file, and the names of its subjects."""
     stop_by: list[ScoredEpochs]
     """What decides when to stop, and which weights are best; empty: a tenth of the subjects."""
+    beside: list[ScoredEpochs]
+    """Real subjects that are learnt from beside the simulated ones, and never tested on."""
 
 
 def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress) -> Data:
@@ -91,11 +94,13 @@ def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress)
     )
     for line in in_words(sources):
         progress.console.print(line)
-    subjects, files = _condition(recordings, spec, progress)
-    if options.simulated:
-        subjects = _simulate_all(options, spec, progress)
+    real, files = _condition(recordings, spec, progress)
     stop_by, stop_files = _condition(deciding, spec, progress)
-    return Data(subjects, sources, (*files, *stop_files), stop_by)
+    files = (*files, *stop_files)
+    if not options.simulated:
+        return Data(real, sources, files, stop_by, [])
+    simulated = _simulate_all(options, spec, progress)
+    return Data(simulated, sources, files, stop_by, real)
 
 
 def _open(
@@ -124,6 +129,16 @@ def _condition(
         if (found := lab.hash()) is not None
     )
     return subjects, files
+
+
+def mixed(simulated: Sequence[ScoredEpochs], real: Sequence[ScoredEpochs]) -> list[ScoredEpochs]:
+    """Return simulated subjects and, each several times, what real ones there are.
+
+    Together the real ones are read a tenth as often as the simulated, each recording alike.
+    """
+    wanted = _REAL_SHARE * sum(len(s.epochs) for s in simulated) / max(1, len(real))
+    often = [s for s in real for _ in range(max(1, round(wanted / len(s.epochs))))]
+    return [*simulated, *often]
 
 
 def learnt_from(

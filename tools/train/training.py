@@ -44,6 +44,7 @@ from tools.train.data import (
     choose_config,
     describe,
     learnt_from,
+    mixed,
     new_spec,
     read_or_simulate,
 )
@@ -128,7 +129,7 @@ class _Work:
     ) -> None:
         self.options, self.spec, self.start = options, spec, start
         self.config = choose_config(options, spec.model)
-        self.subjects, self.sources, self.files, self.stop_by = data
+        self.subjects, self.sources, self.files, self.stop_by, self.beside = data
         self.device, self.progress = device, progress
         self.lag = min(FINAL_LAG, spec.n_context - 1)
         self.kept: list[Path] = []  # the runs' states, until the end
@@ -157,7 +158,7 @@ class _Work:
         self.kept.append(self.options.state / f"{state}.pt")
         model, history = train(
             self.spec,
-            self._of(split.training),
+            mixed(self._of(split.training), self.beside),
             self.stop_by or self._of(split.validation),
             self.config,
             self.device,
@@ -170,11 +171,13 @@ class _Work:
             model,
             validation,
             masks=self.config.masks,
+            balance=self.config.balance,
             every=self.config.validate_every,
             seed=self.config.seed,
         )
         fold_temperatures(model, temperatures)
-        return Trained(model, history, temperatures, fit_grammar(model, validation, self.lag))
+        grammar = fit_grammar(model, self.stop_by or validation, self.lag)
+        return Trained(model, history, temperatures, grammar)
 
     def _test(self, trained: Trained, split: Split) -> Counted:
         """Count the epochs of each test subject, in the length that they were scored in."""
@@ -208,7 +211,7 @@ class _Work:
             device=str(self.device),
             minutes=round((time.monotonic() - started) / 60, 1),
             config=msgspec.to_builtins(self.config),
-            split=self._with_stop_by(split)._asdict(),
+            split=self._with_real(split)._asdict(),
             sources=self.sources,
             tested=self._tested(list(counted)),
             history=msgspec.convert(msgspec.to_builtins(trained.history), tuple[PassReport, ...]),
@@ -242,7 +245,7 @@ class _Work:
             reference=reference,
             temperatures=report.temperatures,
             grammar=report.grammar,
-            learnt_from=learnt_from(self.files, self._with_stop_by(split), self._learnt_before()),
+            learnt_from=learnt_from(self.files, self._with_real(split), self._learnt_before()),
         )
         name = self.options.report
         name.parent.mkdir(parents=True, exist_ok=True)
@@ -261,9 +264,12 @@ class _Work:
         if not any(self.options.state.iterdir()):
             self.options.state.rmdir()
 
-    def _with_stop_by(self, split: Split) -> Split:
-        """Return the split with all that decided anything in its validation part."""
-        return split._replace(validation=(*split.validation, *(s.name for s in self.stop_by)))
+    def _with_real(self, split: Split) -> Split:
+        """Return the split with the real subjects that simulated ones were mixed with."""
+        return split._replace(
+            training=(*split.training, *(s.name for s in self.beside)),
+            validation=(*split.validation, *(s.name for s in self.stop_by)),
+        )
 
     def _learnt_before(self) -> Mapping[str, LearntAs]:
         """Return what the bundle that was fine-tuned had learnt from."""

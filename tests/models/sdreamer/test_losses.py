@@ -48,6 +48,14 @@ def test_default_averages_over_slots_scales_and_teaches_the_true_stage(batch) ->
     torch.testing.assert_close(staging_loss(logits, stages, mask, config), expected)
 
 
+def test_weights_are_those_of_the_true_stage(batch) -> None:
+    logits, stages, mask = batch
+    weights = torch.tensor([2.0, 0.5, 1.0])
+    each = F.cross_entropy(logits[:, 0].reshape(-1, S), stages.reshape(-1), reduction="none")
+    expected = (weights[stages.reshape(-1)] * each).mean()
+    torch.testing.assert_close(staging_loss(logits, stages, mask, PLAIN, weights), expected)
+
+
 @pytest.mark.parametrize("detached", [True, False])
 def test_teacher_learns_from_distillation_only_if_not_detached(batch, detached: bool) -> None:
     logits, stages, mask = batch

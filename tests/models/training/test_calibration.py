@@ -73,22 +73,33 @@ def test_the_temperature_is_found_and_folded_away() -> None:
     model = random_model(SPEC, seed=1)
     fold_temperatures(model, dict.fromkeys(SPEC.pathways, 0.2))  # so that it tells stages apart
     subject = _too_sure(model)
-    found = fit_temperatures(model, [subject], masks=False)
+    found = fit_temperatures(model, [subject], masks=False, balance=False)
     assert found["mixed"] == pytest.approx(3.0, rel=0.1)
     fold_temperatures(model, found)
-    again = fit_temperatures(model, [subject], masks=False)
+    again = fit_temperatures(model, [subject], masks=False, balance=False)
     assert again["mixed"] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_stages_weigh_as_in_training() -> None:
+    """What is likely for a subject of other shares is not for mice."""
+    model = random_model(SPEC, seed=1)
+    fold_temperatures(model, dict.fromkeys(SPEC.pathways, 0.2))
+    subject = _too_sure(model)
+    as_it_is, as_mice = (
+        fit_temperatures(model, [subject], masks=False, balance=b)["mixed"] for b in (False, True)
+    )
+    assert as_mice != pytest.approx(as_it_is, rel=1e-3)
 
 
 def test_every_third_epoch_tells_nearly_the_same_temperature() -> None:
     model = random_model(SPEC, seed=1)
     fold_temperatures(model, dict.fromkeys(SPEC.pathways, 0.2))
     subject = _too_sure(model)
-    found = fit_temperatures(model, [subject], masks=False, every=3)
+    found = fit_temperatures(model, [subject], masks=False, balance=False, every=3)
     assert found["mixed"] == pytest.approx(3.0, rel=0.15)
     thinned = ScoredEpochs("x", subject.epochs, subject.stages.copy(), subject.usable)
     thinned.stages[np.arange(3000) % 3 != 0] = UNSCORED
-    assert found == pytest.approx(fit_temperatures(model, [thinned], masks=False))
+    assert found == pytest.approx(fit_temperatures(model, [thinned], masks=False, balance=False))
 
 
 def test_without_scored_epochs_nothing_is_changed() -> None:

@@ -1,8 +1,9 @@
 import numpy as np
 
 from models.scored_epochs import ScoredEpochs
-from models.training.dataset import draw_masks, iterate_windows, n_windows
+from models.training.dataset import draw_colours, draw_masks, iterate_windows, n_windows
 from tests.support.bundles import TINY, mouse_spec
+from tests.support.signals import LEVELS
 
 SPEC = mouse_spec(4, **TINY)
 
@@ -47,3 +48,33 @@ def test_masks_show_what_a_live_stream_may_lack() -> None:
     assert 0.02 < no_emg < 0.1
     assert 0.05 < warming_up < 0.2
     assert mask.mean() > 0.7
+
+
+def test_colours_shift_what_is_relative_to_the_population_and_nothing_else() -> None:
+    relative, K = LEVELS.relative, len(LEVELS.relative.recent_s) + 1
+    drawn = draw_colours(LEVELS, 5000, np.random.default_rng(0)).reshape(5000, 2, K, -1)
+    n, n_bands = relative.n_features[0], relative.n_bands[0]
+    shares = drawn[:, 0, :, n : n + n_bands]
+    np.testing.assert_array_equal(shares, np.repeat(shares[:, :1], K, axis=1))
+    assert not drawn[:, 0, :, :n].any()
+    assert not drawn[:, 1].any()
+    inner = shares[:, 0, n_bands // 2]
+    assert abs(inner.std() - 1) < 0.1
+    neighbours = np.corrcoef(inner, shares[:, 0, n_bands // 2 + 1])[0, 1]
+    far = np.corrcoef(shares[:, 0, 0], shares[:, 0, -1])[0, 1]
+    assert neighbours > 0.8 > 0.2 > far
+
+
+def test_a_subject_has_one_colour_a_pass() -> None:
+    size = (40, 2, LEVELS.n_inputs)
+    stages, usable = np.arange(40), np.ones((40, 2), bool)
+    subject = ScoredEpochs("x", np.zeros(size, np.float32), stages, usable)
+    rng = np.random.default_rng(0)
+    passes = [
+        np.concatenate([b.epochs for b in iterate_windows(LEVELS, [subject], 2, rng)])
+        for _ in range(2)
+    ]
+    for found in passes:
+        np.testing.assert_array_equal(found, np.broadcast_to(found[:1, :1], found.shape))
+        assert found.any()
+    assert not np.array_equal(passes[0][0, 0], passes[1][0, 0])

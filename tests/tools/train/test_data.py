@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
@@ -12,6 +13,7 @@ from typer.testing import CliRunner, Result
 from models.errors import RecordingError
 from models.recordings.hypnogram import Hypnogram, read_hypnogram
 from models.recordings.writers import write_csv
+from models.scored_epochs import ScoredEpochs
 from models.sdreamer import net as sdreamer
 from models.sdreamer.losses import PAPER, LossConfig
 from models.signal.relative import mouse_relative
@@ -23,7 +25,14 @@ from tests.support.bundles import TINY, make_bundle
 from tests.support.training import train_options, write_mice
 from tools.cli import app
 from tools.train.command import TrainOptions
-from tools.train.data import FINE_TUNING, FROM_SCRATCH, choose_config, learnt_from, new_spec
+from tools.train.data import (
+    FINE_TUNING,
+    FROM_SCRATCH,
+    choose_config,
+    learnt_from,
+    mixed,
+    new_spec,
+)
 from tools.train.training import run
 
 SECONDS, SFREQ, MICE = 60, 128.0, ("a", "b", "c")
@@ -155,3 +164,18 @@ def test_a_bundle_replaces_no_recordings(
     assert done.exit_code == 2
     assert "expected a new folder or a bundle's, found" in " ".join(done.output.split())
     assert all((lab / name / "night.edf").stat().st_size > 0 for name in MICE)
+
+
+def test_real_recordings_are_read_a_tenth_as_often_as_simulated_ones_each_alike() -> None:
+    simulated, short, long = (
+        [_epochs(name, n)] for name, n in zip("abc", (9000, 20, 300), strict=True)
+    )
+    found = mixed(simulated * 2, [*short, *long])
+    read = {name: sum(len(s.epochs) for s in found if s.name == name) for name in "abc"}
+    assert read == {"a": 18_000, "b": 900, "c": 900}
+    assert mixed(simulated, []) == simulated
+    assert [s.name for s in mixed(short, long)] == ["b", "c"]  # at least once
+
+
+def _epochs(name: str, n: int) -> ScoredEpochs:
+    return ScoredEpochs(name, np.zeros((n, 2, 1)), np.zeros(n, np.int64), np.ones((n, 2), bool))

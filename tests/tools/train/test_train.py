@@ -143,19 +143,21 @@ def test_recordings_that_a_run_stops_by_decide_and_are_named(
     assert {*learnt.values()} == {"trained", "stopped on"}
 
 
-def test_widened_mice_train_a_net_of_levels_that_a_recording_stops(
+def test_widened_mice_and_a_recording_train_a_net_of_levels_that_another_stops(
     lab: Path, tmp_path: Path
 ) -> None:
     options = ["--simulated", 3, "--wide", "--hours", 0.04, "--context", 4, "--passes", 1]
-    options += ["--stop-by", lab / "b", "--out", tmp_path / "wide", "--device", "cpu"]
+    options += ["--stop-by", lab / "b", "--out", tmp_path / "wide", "--device", "cpu", lab / "c"]
     done = CliRunner().invoke(app, ["train", *map(str, options)])
     assert done.exit_code == 0, done.output
     bundle = open_bundle(tmp_path / "wide")
     assert bundle.spec.relative == mouse_relative()
     assert bundle.manifest.provenance["data"] == "3 widened simulated mice of 0.04 h"
-    (recording,) = (lab / "b").glob("*.edf")
-    hashed = hashlib.sha256(recording.read_bytes()).hexdigest()
-    assert bundle.manifest.learnt_from == {hashed: "stopped on"}
+    (stopped,), (trained,) = ((lab / x).glob("*.edf") for x in "bc")
+    hashes = [hashlib.sha256(r.read_bytes()).hexdigest() for r in (stopped, trained)]
+    learnt_from = dict(zip(hashes, ("stopped on", "trained"), strict=True))
+    assert bundle.manifest.learnt_from == learnt_from
+    assert bundle.manifest.provenance["training"] == "2 subjects"
     with OnnxRuntimeEngine(bundle, n_rows=1) as engine:
         epochs = np.zeros((1, 2, bundle.spec.n_inputs), np.float32)
         engine.step(epochs, np.array([0]), np.ones((1, 2), bool))
@@ -164,9 +166,13 @@ def test_widened_mice_train_a_net_of_levels_that_a_recording_stops(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--out", "x"], RecordingError("expected either folders")),
+        (["--out", "x"], RecordingError("expected folders of recordings, --simulated or both")),
         (["--out", "x", "--simulated", "2"], RecordingError("expected 3 to 1000 simulated mice")),
         (["d", "--out", "x", "--context", "64"], SpecError("--from-scratch")),
+        (
+            ["d", "--out", "x", "--simulated", "3", "--leave-one-subject-out"],
+            RecordingError("expected --leave-one-subject-out without --simulated"),
+        ),
         (["d", "--out", "x", "--wide"], RecordingError("expected --wide with --simulated only")),
         (["d", "--out", "x", "--from-scratch", "--from-bundle", "b"], SpecError("found both")),
     ],

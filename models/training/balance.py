@@ -1,0 +1,34 @@
+"""Stages weigh in training what they do in experts' hypnograms, whatever the subjects did.
+
+Simulated mice, or a few recordings of one time of day, are asleep more or less than mice are; a
+net that learnt from them alone would be biased towards what they did most. The shares to come to
+are those that the grammar's rates lead to: it goes on from the net's evidence with the same.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.grammar import equilibrium, mouse_grammar, mouse_transitions
+from models.scored_epochs import ScoredEpochs
+from models.spec import ModelSpec
+from models.stages import UNSCORED
+
+
+def stage_weights(spec: ModelSpec, subjects: Sequence[ScoredEpochs]) -> NDArray[np.float64]:
+    """Return what an epoch of each stage weighs, (S,), on average 1.
+
+    Only subjects that show every stage count: a recording of one stage says nothing of shares.
+    Where there is none, or the model does not stage mice, every stage weighs 1.
+    """
+    n_stages = len(spec.stages)
+    counts = np.zeros(n_stages)
+    for subject in subjects:
+        found = np.bincount(subject.stages[subject.stages != UNSCORED], minlength=n_stages)
+        counts += found if found.all() else 0
+    known = spec.species == "mouse" and spec.stages == mouse_transitions().stages
+    if not (known and counts.any()):
+        return np.ones(n_stages)
+    wanted = equilibrium(mouse_grammar(1.0, 1.0))
+    return np.asarray(wanted * counts.sum() / counts)
