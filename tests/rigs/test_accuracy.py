@@ -10,8 +10,10 @@ from models.errors import RecordingError
 from models.stages import UNKNOWN
 from tests.rigs.accuracy.disagreements import Evidence, Seen, explain, read_seen
 from tests.rigs.accuracy.page import Accuracy, sections, write_page
+from tests.rigs.accuracy.real_mice import RealMice, look_at_one
 from tests.rigs.accuracy.real_mouse import look_at
 from tests.rigs.accuracy.real_mouse_figure import draw_real_mouse
+from tests.rigs.accuracy.silver import write_labelled
 from tests.rigs.accuracy.threshold_scorer import EPOCH_S, Features
 from tests.support.bundles import TINY, make_bundle
 from tests.support.paths import ROOT
@@ -137,3 +139,25 @@ def test_what_is_to_be_seen_covers_the_real_recording_without_a_gap() -> None:
     assert [s.onset for s in seen] == [0, *ends[:-1]]
     assert ends[-1] == 1742
     assert {s.stage for s in seen} <= {*STAGES, UNKNOWN}
+
+
+def test_a_real_mouse_is_held_against_each_scorer_and_where_they_agree(night, tmp_path) -> None:
+    folder, bundle = night[0], open_bundle(make_bundle(tmp_path / "bundle", **TINY))
+    scorers = ("somnus", "misleep_frontal", "misleep_parietal", "consensus")
+    rows = [f"{4 * k},4,Wake,Wake,NREM,n/a" for k in range(10)]
+    rows += [f"{4 * k},4,NREM,NREM,NREM,NREM" for k in range(10, 20)]
+    text = "\n".join([",".join(("onset", "duration", *scorers)), *rows])
+    (folder / "mouse_scorers.csv").write_text(f"{text}\n", encoding="utf-8")
+    agreed, somnus = look_at_one(folder / "mouse.edf", bundle)
+    assert (agreed.n_epochs, somnus.n_epochs) == (10, 20)
+    assert [*agreed.kappa] == ["hypnod live", "hypnod final", "offline teacher", "rule"]
+    assert [*somnus.kappa] == [*agreed.kappa, "misleep_frontal", "misleep_parietal"]
+    assert (somnus.kappa["misleep_frontal"], somnus.kappa["misleep_parietal"]) == (1.0, 0.0)
+    assert somnus.kappa["rule"] == pytest.approx(1.0)
+    page = sections(Accuracy(real_mice=RealMice(bundle="b 1", rows=(agreed, somnus))))
+    row = page["real-mice"].splitlines()[-1]
+    assert row.startswith("| mouse | somnus-eeg, all epochs | 20 |")
+    copy = write_labelled(folder / "mouse.edf", folder / "labelled")
+    lines = copy.with_suffix(".csv").read_text(encoding="utf-8").splitlines()
+    assert (lines[1], lines[-1]) == ("0,4,UNKNOWN", "76,4,NREM")
+    assert copy.read_bytes() == (folder / "mouse.edf").read_bytes()

@@ -18,7 +18,7 @@ from tests.support.training import Lines, easy_subject
 
 SPEC = mouse_spec(4, **TINY)
 CPU = Device(torch.device("cpu"), torch.float32)
-CONFIG = TrainConfig(passes=3, batch_size=8, learning_rate=3e-3, seed=5)
+CONFIG = TrainConfig(passes=3, batch_size=8, learning_rate=3e-3, seed=5, balance=False)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,8 @@
 """Every real recording at hand against whoever scored it: hypnod beside outside scorers and a rule.
 
 All in epochs of 4 s, hypnod's probabilities averaged over them. The outside scorers (somnus-eeg
-1.0.5, misleep 0.3.3) read the whole recording before they say a word, and are machines, too.
+1.0.5, misleep 0.3.3) and hypnod's offline teacher read the whole recording before they say a word;
+all are machines.
 """
 
 import csv
@@ -11,12 +12,16 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from daemon.messages import Kind
 from engines.bundle import Bundle
 from models.recordings.agreement import compare
 from models.recordings.hypnogram import read_hypnogram
 from models.recordings.lab import hash_file
+from models.recordings.open import open_recording
+from models.signal.montage import StreamChannels, SubjectChannels
 from models.stages import UNKNOWN
-from tests.rigs.accuracy.real_mouse import measure_seconds, stage
+from models.teacher import mouse_teacher, teach_recording
+from tests.rigs.accuracy.real_mouse import CHANNELS, measure_seconds, stage
 from tests.rigs.accuracy.threshold_scorer import EPOCH_S, score_by_thresholds
 from tests.support.paths import DATA, ROOT
 
@@ -24,6 +29,7 @@ RECORDINGS = (
     *(DATA / "mouse_filtered" / f"mouse_{n}min.edf" for n in (31, 42, 4)),
     DATA / "mouse_raw" / "mouse_eeg_emg_29min.edf",
 )
+_KINDS: tuple[Kind, ...] = ("live", "final")
 _SCORERS = ("somnus", "misleep_frontal", "misleep_parietal")
 _SEEN = {RECORDINGS[3]: ROOT / "docs" / "real-mouse-seen.csv"}
 
@@ -52,17 +58,19 @@ class RealMice(msgspec.Struct, frozen=True, kw_only=True):
 
 def look_at_all(bundle: Bundle) -> RealMice:
     """Stage every recording and compare."""
-    rows = [row for path in RECORDINGS for row in _look_at(path, bundle)]
+    rows = [row for path in RECORDINGS for row in look_at_one(path, bundle)]
     return RealMice(bundle=f"{bundle.manifest.name} {bundle.hash[:12]}", rows=tuple(rows))
 
 
-def _look_at(path: Path, bundle: Bundle) -> list[RealRow]:
+def look_at_one(path: Path, bundle: Bundle) -> list[RealRow]:
+    """Stage a recording, with the other scorers' stages beside it, and compare."""
     stages = bundle.spec.stages
     read = stage(path, bundle, ("eeg", "emg"))
-    own = {f"hypnod {kind}": [e.stage for e in found] for kind, found in read.items()}
+    own = {f"hypnod {kind}": [e.stage for e in read[kind]] for kind in _KINDS}
     rule = score_by_thresholds(*measure_seconds(path, bundle.spec))
     scorers = _read_scorers(path)
-    found = own | {"rule": list(rule.stages)} | {name: scorers[name] for name in _SCORERS}
+    own |= {"offline teacher": _teach(path), "rule": list(rule.stages)}
+    found = own | {name: scorers[name] for name in _SCORERS}
     truths: dict[str, Sequence[str]] = {
         "where the three scorers agree": scorers["consensus"],
         "somnus-eeg, all epochs": scorers["somnus"],
@@ -72,6 +80,18 @@ def _look_at(path: Path, bundle: Bundle) -> list[RealRow]:
         truths = {"by eye": read_hypnogram(_SEEN[path], stages).to_epochs(EPOCH_S, n)} | truths
     learnt = bundle.manifest.learnt_from.get(hash_file(path))
     return [_row(path, name, truth, found, stages, learnt) for name, truth in truths.items()]
+
+
+def _teach(path: Path) -> list[str]:
+    """Return what `hypnod score --offline --epoch-s 4` says."""
+    subject = SubjectChannels(name="mouse", channels=CHANNELS)
+    recording = open_recording(path, list(CHANNELS.values()))
+    (taught,) = teach_recording(recording, StreamChannels(name="real", subjects=(subject,)))
+    spec = mouse_teacher().spec
+    per_epoch = round(EPOCH_S / spec.epoch_s)
+    n = len(taught.probabilities) // per_epoch
+    means = taught.probabilities[: n * per_epoch].reshape(n, per_epoch, -1).mean(axis=1)
+    return [spec.stages[k] for k in means.argmax(axis=1)]
 
 
 def _row(
@@ -86,7 +106,7 @@ def _row(
     n = min(len(truth), *map(len, found.values()))
     scored = np.array(truth[:n]) != UNKNOWN
     wake = np.array(truth[:n]) == "Wake"
-    rem = {k: np.array(found[f"hypnod {k}"][:n]) == "REM" for k in ("live", "final")}
+    rem = {k: np.array(found[f"hypnod {k}"][:n]) == "REM" for k in _KINDS}
     return RealRow(
         file=path.stem,
         truth=name,

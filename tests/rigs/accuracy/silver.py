@@ -1,4 +1,4 @@
-"""Real recordings that the shipped bundle learns from and is stopped by, as folders to read.
+"""Real recordings that `make bundle` learns from and is stopped by, as folders to read.
 
     python -m tests.rigs.accuracy.silver --out runs/real
 

@@ -146,14 +146,16 @@ def test_recordings_that_a_run_stops_by_decide_and_are_named(
 def test_widened_mice_and_a_recording_train_a_net_of_levels_that_another_stops(
     lab: Path, tmp_path: Path
 ) -> None:
+    stopped, trained = (tmp_path / f"{x}.edf" for x in "bc")
+    shutil.copy(lab / "b" / "1.edf", stopped)
+    shutil.copy(lab / "c" / "1.edf", trained)
     options = ["--simulated", 3, "--wide", "--hours", 0.04, "--context", 4, "--passes", 1]
-    options += ["--stop-by", lab / "b", "--out", tmp_path / "wide", "--device", "cpu", lab / "c"]
+    options += ["--stop-by", stopped, "--out", tmp_path / "wide", "--device", "cpu", trained]
     done = CliRunner().invoke(app, ["train", *map(str, options)])
     assert done.exit_code == 0, done.output
     bundle = open_bundle(tmp_path / "wide")
     assert bundle.spec.relative == mouse_relative()
     assert bundle.manifest.provenance["data"] == "3 widened simulated mice of 0.04 h"
-    (stopped,), (trained,) = ((lab / x).glob("*.edf") for x in "bc")
     hashes = [hashlib.sha256(r.read_bytes()).hexdigest() for r in (stopped, trained)]
     learnt_from = dict(zip(hashes, ("stopped on", "trained"), strict=True))
     assert bundle.manifest.learnt_from == learnt_from
