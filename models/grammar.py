@@ -167,12 +167,14 @@ class Filter:
             evidence: as for `whole`.
         """
         weights = np.log(_weigh(evidence, self._beta_final))
-        step, best = np.log(self._hop), np.log(self.start)
-        came_from = np.empty(weights.shape, np.intp)
+        step = np.log(self._hop)
+        best = np.log(self.start)  # a hop on it is still the same: it is the equilibrium
+        came_from = np.zeros(weights.shape, np.intp)
         for k, weight in enumerate(weights):
-            ways = best[:, None] + step
-            came_from[k] = ways.argmax(axis=0)
-            best = ways.max(axis=0) + weight
+            if k > 0:
+                ways = best[:, None] + step
+                came_from[k], best = ways.argmax(axis=0), ways.max(axis=0)
+            best = best + weight
         path = np.empty(len(weights), np.intp)
         stage = best.argmax()
         for k in reversed(range(len(path))):
