@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import expm
 
-from models.spec import Grammar
+from models.spec import Grammar, ModelSpec
 
 MOUSE_FILE = Path(__file__).with_name("mouse_transitions.json")
 
@@ -68,6 +68,11 @@ class Transitions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 def mouse_transitions() -> Transitions:
     """Return the packaged counts, written by `models.fit.transitions`."""
     return msgspec.json.decode(MOUSE_FILE.read_bytes(), type=Transitions)
+
+
+def counted_for(spec: ModelSpec) -> bool:
+    """Whether the packaged counts are of the stages that a model tells apart."""
+    return spec.species == "mouse" and spec.stages == mouse_transitions().stages
 
 
 def mouse_grammar(beta_live: float, beta_final: float) -> Grammar:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.grammar import equilibrium, mouse_grammar, mouse_transitions
+from models.grammar import counted_for, equilibrium, mouse_grammar
 from models.scored_epochs import ScoredEpochs
 from models.spec import ModelSpec
 from models.stages import UNSCORED
@@ -27,8 +27,7 @@ def stage_weights(spec: ModelSpec, subjects: Sequence[ScoredEpochs]) -> NDArray[
     for subject in subjects:
         found = np.bincount(subject.stages[subject.stages != UNSCORED], minlength=n_stages)
         counts += found if found.all() else 0
-    known = spec.species == "mouse" and spec.stages == mouse_transitions().stages
-    if not (known and counts.any()):
+    if not (counted_for(spec) and counts.any()):
         return np.ones(n_stages)
     wanted = equilibrium(mouse_grammar(1.0, 1.0))
     return np.asarray(wanted * counts.sum() / counts)

@@ -18,7 +18,7 @@ from scipy.special import log_softmax
 from torch import nn
 
 from models.base import Model
-from models.grammar import mouse_grammar, mouse_transitions
+from models.grammar import counted_for, mouse_grammar
 from models.recordings import scores
 from models.scored_epochs import ScoredEpochs
 from models.spec import Grammar, ModelSpec
@@ -134,7 +134,7 @@ def fit_grammar(model: Model, subjects: Sequence[ScoredEpochs], lag: int) -> Gra
     Returns:
         None where the model does not stage mice: whoever has other transitions is not known here.
     """
-    if model.spec.species != "mouse" or model.spec.stages != mouse_transitions().stages:
+    if not counted_for(model.spec):
         return None
     grammar = mouse_grammar(1.0, 1.0)
     read = [read_all(model, s.epochs, s.usable)[:, :, -1 - lag :].copy() for s in subjects]

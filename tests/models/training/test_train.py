@@ -8,9 +8,11 @@ import torch
 
 from models.base import Model
 from models.errors import RecordingError, WeightsError
+from models.grammar import equilibrium, mouse_grammar
 from models.scored_epochs import ScoredEpochs
 from models.training.dataset import iterate_windows
 from models.training.devices import Device
+from models.training.evaluate import read_all
 from models.training.train import TrainConfig, learning_rate, paper_recipe, train
 from models.weights import build_model
 from tests.support.bundles import TINY, mouse_spec, random_model
@@ -51,6 +53,19 @@ def test_training_learns_and_an_interrupted_run_ends_the_same(
     assert (resumed.before, resumed.passes) == (1, history[1:])
     assert _same(model, whole)
     assert [path.name for path in state.parent.iterdir()] == ["state.pt"]
+
+
+@pytest.mark.parametrize("balance", [True, False])
+def test_a_net_that_sees_nothing_says_how_often_mice_are_in_a_stage(balance: bool) -> None:
+    """Or, unless stages are to weigh that, how often the subject was."""
+    rng = np.random.default_rng(0)
+    stages, usable = rng.integers(3, size=1200), np.ones((1200, 2), bool)
+    silent = ScoredEpochs("x", np.zeros((1200, 2, 512), np.float32), stages, usable)
+    config = msgspec.structs.replace(CONFIG, balance=balance)
+    model, _ = train(SPEC, [silent], [silent], config, CPU)
+    said = read_all(model, silent.epochs[:50], usable[:50])[:, 0, -1].mean(axis=0)
+    expected = equilibrium(mouse_grammar(1.0, 1.0)) if balance else np.full(3, 1 / 3)
+    np.testing.assert_allclose(said, expected, atol=0.08)
 
 
 def test_a_pass_that_was_told_is_kept(subjects: list[ScoredEpochs], tmp_path: Path) -> None:
