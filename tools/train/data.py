@@ -174,10 +174,17 @@ def _simulate_all(options: TrainOptions, spec: ModelSpec, progress: Progress) ->
     return list(progress.track(mice, len(seeds), description="simulating"))
 
 
-def describe(options: TrainOptions, subjects: Sequence[ScoredEpochs]) -> str:
+def describe(
+    options: TrainOptions, subjects: Sequence[ScoredEpochs], beside: Sequence[ScoredEpochs]
+) -> str:
     """Say what there is to learn from, for people and for provenance."""
+    if not options.simulated:
+        return _count(subjects)
+    wide = "widened " if options.wide else ""
+    simulated = f"{len(subjects)} {wide}simulated mice of {options.hours:g} h"
+    return f"{simulated}, and beside them {_count(beside)}" if beside else simulated
+
+
+def _count(subjects: Sequence[ScoredEpochs]) -> str:
     n, n_epochs = len({s.name for s in subjects}), sum(len(s.epochs) for s in subjects)
-    if options.simulated:
-        wide = "widened " if options.wide else ""
-        return f"{n} {wide}simulated mice of {options.hours:g} h"
     return f"{n} subjects, {len(subjects)} recordings, {n_epochs} epochs"

@@ -131,9 +131,8 @@ def test_recordings_that_a_run_stops_by_decide_and_are_named(
     assert report is not None
     before = load_model(start)
     (recording,), _ = open_lab(options.stop_by, before.spec)
-    found = evaluate(
-        before, [pack(read_one(recording, before.spec))], every=FINE_TUNING.validate_every
-    )
+    subject = pack(read_one(recording, before.spec))
+    found = evaluate(before, [subject], every=FINE_TUNING.validate_every)
     expected = {pathway: scores.kappa for (pathway, _), scores in found.items()}
     assert report.history[0].kappa == pytest.approx(expected)
     assert report.split["validation"][-1] == "judge"
@@ -155,7 +154,9 @@ def test_widened_mice_and_a_recording_train_a_net_of_levels_that_another_stops(
     assert done.exit_code == 0, done.output
     bundle = open_bundle(tmp_path / "wide")
     assert bundle.spec.relative == mouse_relative()
-    assert bundle.manifest.provenance["data"] == "3 widened simulated mice of 0.04 h"
+    beside = f"1 subjects, 1 recordings, {SECONDS} epochs"
+    data = f"3 widened simulated mice of 0.04 h, and beside them {beside}"
+    assert bundle.manifest.provenance["data"] == data
     hashes = [hashlib.sha256(r.read_bytes()).hexdigest() for r in (stopped, trained)]
     learnt_from = dict(zip(hashes, ("stopped on", "trained"), strict=True))
     assert bundle.manifest.learnt_from == learnt_from
