@@ -58,6 +58,8 @@ def test_state_and_arrays_come_back_as_they_were():
 def test_within_the_span_of_the_window_it_goes_on_in_the_same_grid(away_s):
     found = resume(BEFORE, 512.0, Clocks(0.25, 1e9), NEXT + away_s, SPAN_S)
     assert found.shift == 0.0
+    for name, array in RECENT.items():
+        np.testing.assert_array_equal(found.state.recent[name], array)
     assert found.away_s == pytest.approx(away_s)
     assert found.reason == f"resumed warm: {max(away_s, 0.0):.1f} s are missing"
     for name in ("origin", "next_hop", "drift", "clock_shift"):
