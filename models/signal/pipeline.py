@@ -15,6 +15,7 @@ from models.signal.conditioning import Conditioner
 from models.signal.drift import Drift, Looks
 from models.signal.epochs import CutEpoch, EpochBuffer
 from models.signal.montage import Montage, StreamChannels
+from models.signal.no_brain import judge
 from models.signal.quality import MISSING, OK, Quality, QualityLimits, check_unit
 from models.signal.relative import Relative
 from models.signal.state import Adaptation, PipelineState
@@ -100,6 +101,7 @@ class Pipeline:
         n_in, n_channels = self._conditioner.n_in, self._conditioner.n_channels
         self._buffer = EpochBuffer(sfreq, n_in, hop_s, n_channels)
         self._quality = Quality(quality, spec.modalities, n_subjects, sfreq)
+        self._no_brain = judge(spec, n_subjects, sfreq, hop_s) if quality.no_brain else None
         self._absent = np.array(
             [[m not in s.channels for m in spec.modalities] for s in stream.subjects]
         )
@@ -174,6 +176,7 @@ class Pipeline:
             relative_mean=relative.get("mean", nothing),
             relative_variance=relative.get("variance", nothing),
             relative_s=relative.get("seen_s", np.zeros(self._absent.shape)),
+            no_brain=nothing[:, 0] if self._no_brain is None else self._no_brain.state(),
         )
 
     def adapt(self, adaptation: Adaptation) -> None:
@@ -195,6 +198,8 @@ class Pipeline:
                     "seen_s": adaptation.relative_s,
                 }
             )
+        if self._no_brain is not None:
+            self._no_brain.load_state(adaptation.no_brain)
 
     def _recent(self) -> Mapping[str, NDArray[np.generic]]:
         return {} if self._relative is None else self._relative.recent()
@@ -243,6 +248,8 @@ class Pipeline:
     def _batch(self, cut: CutEpoch) -> EpochBatch:
         reasons = self._quality.assess(cut.raw, cut.missing)
         reasons[self._absent] = MISSING
+        if self._no_brain is not None:
+            self._no_brain.mark(cut.raw, cut.hop, reasons)
         usable = reasons == OK
         self._check_units(cut)
         microvolts = self._conditioner.resample(cut.filtered)

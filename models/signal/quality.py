@@ -18,6 +18,7 @@ FLAT = "flat"
 CLIPPED = "clipped"
 OUT_OF_RANGE = "out_of_range"
 MAINS = "mains"
+NO_BRAIN = "no_brain"
 
 NO_SIGNAL = frozenset({MISSING, NOT_FINITE, FLAT})
 """Reasons for UNKNOWN; the others are artefacts."""
@@ -52,6 +53,9 @@ class QualityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Fraction of the power at the mains frequency above which it is mains hum."""
     mains_hz: Literal[50, 60] = 50
     """Mains frequency, Hz."""
+    no_brain: bool = True
+    """Whether EEG that is steady noise, as of a lead that came off, is an artefact (`no_brain`)
+    after about ten seconds, and the EMG with it where it is as steady. Only for mice."""
     eeg: ModalityLimits = ModalityLimits(min_rms_uv=0.5, max_abs_uv=3000.0)
     """Amplitude limits of EEG."""
     emg: ModalityLimits = ModalityLimits(min_rms_uv=0.1, max_abs_uv=5000.0)

@@ -27,6 +27,8 @@ class Adaptation:
     """(n_subjects, n_modalities, n_features)."""
     relative_s: NDArray[np.float64]
     """(n_subjects, n_modalities), usable signal that they were made of, s."""
+    no_brain: NDArray[np.float64]
+    """(n_subjects, n_values), where `NoBrain` stands; none where there is no such check."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from models.signal.chunk import Chunk, StreamDescription
 from models.signal.pipeline import EpochBatch, Pipeline
 from models.signal.relative import mouse_relative
 from models.spec import ModelSpec
+from models.signal.quality import QualityLimits
 from tests.support.bundles import mouse_spec
 
 SPEC = mouse_spec()
@@ -43,6 +44,7 @@ def pipeline(
         stream_config(n_subjects),
         spec,
         description(n_subjects, sfreq, unit),
+        quality=QualityLimits(no_brain=False),  # `noise` is what it is for
         hop_s=hop_s,
         stall_s=StagingConfig().stall_s,
     )

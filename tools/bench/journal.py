@@ -100,7 +100,14 @@ def _compose(
     levels = np.full(shape, 3.21)
     features = np.full((*shape, 13), 3.21)
     learnt = Adaptation(
-        levels, levels, np.full((*shape, 11), 3.21), levels, features, features, levels
+        levels,
+        levels,
+        np.full((*shape, 11), 3.21),
+        levels,
+        features,
+        features,
+        levels,
+        np.full((n_subjects, 34), 3.21),
     )
     recent = {
         "sum": np.full((*shape, 3, 25), 3.21, np.float32),

@@ -1,0 +1,164 @@
+"""No brain on the wire: said within ten seconds, at any rate, and never of a brain."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.errors import SpecError
+from models.recordings.as_stream import epochs_of
+from models.recordings.open import open_recording
+from models.signal.montage import StreamChannels, SubjectChannels
+from models.signal.no_brain import judge
+from models.signal.pipeline import EpochBatch, Pipeline
+from models.signal.quality import NO_BRAIN, OK, QualityLimits
+from models.simulator.no_brain import KINDS, draw_no_brain
+from models.training.simulated import simulate_mouse
+from tests.support.signals import SPEC, description, run, stream_config
+
+WITHIN_S = 10
+SFREQ = 256.0
+RATES = (100.0, 128.0, 200.0, 256.0, 512.0, 1000.0, 2000.0, 4000.0)
+RECORDINGS = (
+    "mouse_raw/mouse_eeg_emg_29min.edf",
+    "mouse_filtered/mouse_31min.edf",
+    "mouse_filtered/mouse_42min.edf",
+    "mouse_filtered/mouse_4min.edf",
+)
+
+
+def pipeline(
+    sfreq: float = SFREQ, n_subjects: int = 1, hop_s: float = 1.0, *, on: bool = True
+) -> Pipeline:
+    return Pipeline(
+        stream_config(n_subjects, unit="µV"),
+        SPEC,
+        description(n_subjects, sfreq),
+        quality=QualityLimits(no_brain=on),
+        hop_s=hop_s,
+    )
+
+
+def staged(
+    data: NDArray[np.floating], sfreq: float = SFREQ, sizes: tuple[int, ...] = (1000,)
+) -> list[EpochBatch]:
+    times = 50.0 + np.arange(len(data)) / sfreq
+    return run(pipeline(sfreq, data.shape[1] // 2), data.astype(np.float32), times, list(sizes))
+
+
+def reasons_of(batches: list[EpochBatch]) -> NDArray[np.object_]:
+    """(n_epochs, 2), of the first subject."""
+    return np.stack([b.reasons[0] for b in batches])
+
+
+def mouse(seed: int, sfreq: float = SFREQ, seconds: float = 60.0) -> NDArray[np.float64]:
+    recording = simulate_mouse(seed, seconds / 3600, sfreq, artefacts_per_hour=0).open()
+    return recording.read(0, recording.n_samples)
+
+
+def wire(seed: int, seconds: float = 60.0, sfreq: float = SFREQ, kind: str | None = None):
+    return draw_no_brain(np.random.default_rng([seed, 4]), seconds, sfreq, kind)[0]
+
+
+def test_a_hundred_wires_without_a_brain_have_next_to_no_stage_after_ten_seconds() -> None:
+    found = []
+    for seed in range(100):
+        sfreq, kind = RATES[seed % len(RATES)], list(KINDS)[seed % len(KINDS)]
+        reasons = reasons_of(staged(wire(seed, 60.0, sfreq, kind), sfreq))
+        found.append((reasons[WITHIN_S:] == OK).any(axis=1))
+    assert np.mean(np.concatenate(found)) <= 0.005
+
+
+@pytest.mark.parametrize("sfreq", [128.0, 512.0, 2000.0])
+def test_simulated_mice_have_a_brain(sfreq: float) -> None:
+    marked = [reasons_of(staged(mouse(s, sfreq, 120.0), sfreq)) == NO_BRAIN for s in range(6)]
+    assert np.mean(np.concatenate(marked)) < 0.005
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_real_mice_have_a_brain(shared_data: Path, name: str) -> None:
+    channels = {"eeg": "EEG", "emg": "EMG"}
+    stream = StreamChannels(name="m", subjects=(SubjectChannels(name="m1", channels=channels),))
+    marked = np.stack(
+        [b.reasons[0] == NO_BRAIN for b in epochs_of(open_recording(shared_data / name), stream, SPEC)]
+    )
+    assert np.mean(marked[:, 0]) < 0.001
+
+
+@pytest.mark.parametrize("kind", ["white", "brown", "hum", "floating"])
+def test_a_lead_that_comes_off_is_seen_in_ten_seconds_and_so_is_one_that_is_on_again(
+    kind: str,
+) -> None:
+    data = mouse(3, seconds=100.0)
+    off, on = round(40 * SFREQ), round(70 * SFREQ)
+    data[off:on] = wire(5, 30.0, kind=kind)
+    reasons = reasons_of(staged(data))
+    assert (reasons[:40] == OK).all()
+    assert (reasons[50:70] != OK).all()
+    assert (reasons[80:] == OK).all()
+
+
+def test_an_emg_that_moves_is_read_where_only_the_eeg_is_lost() -> None:
+    data = mouse(3)
+    data[:, 0] = wire(5, kind="white")[:, 0]
+    moving = np.repeat(np.tile([1.0, 5.0], 30), round(SFREQ))
+    data[:, 1] = 20.0 * np.random.default_rng(0).standard_normal(len(data)) * moving
+    reasons = reasons_of(staged(data))[WITHIN_S:]
+    assert (reasons[:, 0] == NO_BRAIN).all()
+    assert (reasons[:, 1] == OK).all()
+
+
+def test_a_steady_emg_is_read_where_the_eeg_has_a_brain() -> None:
+    data = mouse(3)
+    data[:, 1] = wire(5, kind="white")[:, 1]
+    assert (reasons_of(staged(data)) == OK).all()
+
+
+def test_it_is_marked_for_its_own_subject_alone() -> None:
+    reasons = [b.reasons for b in staged(np.concatenate([wire(5, kind="white"), mouse(3)], axis=1))]
+    assert (np.stack(reasons)[WITHIN_S:, 0] != OK).all()
+    assert (np.stack(reasons)[WITHIN_S:, 1] == OK).all()
+
+
+@pytest.mark.parametrize("hop_s", [1.0, 0.25])
+def test_chunking_changes_no_bit(hop_s: float) -> None:
+    data = np.concatenate([mouse(3, seconds=20.0), wire(5, 25.0, kind="pink")]).astype(np.float32)
+    times = 50.0 + np.arange(len(data)) / SFREQ
+    whole = run(pipeline(hop_s=hop_s), data, times, [len(data)])
+    pieces = run(pipeline(hop_s=hop_s), data, times, [37, 801, 3])
+    assert {NO_BRAIN, OK} <= set(reasons_of(whole).ravel())
+    for one, other in zip(whole, pieces, strict=True):
+        np.testing.assert_array_equal(one.reasons, other.reasons)
+        np.testing.assert_array_equal(one.after.adaptation.no_brain, other.after.adaptation.no_brain)
+
+
+def test_a_restart_at_an_epochs_end_goes_on_bit_by_bit() -> None:
+    data = np.concatenate([mouse(3, seconds=20.0), wire(5, 25.0, kind="pink")]).astype(np.float32)
+    times = 50.0 + np.arange(len(data)) / SFREQ
+    cut = round(26 * SFREQ)
+    whole = run(pipeline(), data, times, [700])
+    before = run(pipeline(), data[:cut], times[:cut], [700])
+    heir = pipeline()
+    heir.recall(before[-1].after)
+    after = run(heir, data[cut:], times[cut:], [700])
+    assert len(before) == 26
+    for one, other in zip(whole, before + after, strict=True):
+        np.testing.assert_array_equal(one.after.adaptation.no_brain, other.after.adaptation.no_brain)
+        np.testing.assert_array_equal(one.reasons, other.reasons)
+
+
+def test_it_can_be_switched_off_and_says_nothing_of_people() -> None:
+    data = wire(5, kind="white").astype(np.float32)
+    times = 50.0 + np.arange(len(data)) / SFREQ
+    assert (reasons_of(run(pipeline(on=False), data, times, [1000])) == OK).all()
+    human = msgspec.structs.replace(SPEC, species="human")
+    pipe = Pipeline(stream_config(unit="µV"), human, description(1, SFREQ))
+    assert (reasons_of(run(pipe, data, times, [1000])) == OK).all()
+
+
+def test_a_state_of_other_subjects_is_refused() -> None:
+    one, two = (judge(SPEC, n, SFREQ, 1.0) for n in (1, 2))
+    with pytest.raises(SpecError, match="expected shape"):
+        two.load_state(one.state())
