@@ -9,7 +9,6 @@ it is.
 
 import argparse
 import re
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -28,13 +27,14 @@ from models.training.simulated import SFREQS, simulate_mouse
 EDGES_HZ = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 11.0, 13.0, 16.0, 20.0, 24.0)
 """Of the bands: what every amplifier passes, finer at theta."""
 MEMORY_S = 6.0
-LOST_BELOW, FOUND_ABOVE = -2.0, 2.0
-"""Log odds: so unlike a brain, or noise, before it is said."""
+LOST_BELOW, FOUND_ABOVE = 0.0, 2.0
+SURE_ABOVE, DOUBTED_BELOW = 4.0, -4.0
+"""Log odds at which a brain is said to be lost, and to be there again."""
 
 _NOISE_SFREQS = (100.0, *SFREQS, 4000.0)
 _NOISE_S = 40.0
-_FIRST_SEED = 980_000
-_GROUP = 12  # measured at once
+_FIRST_SEED = 995_000
+_GROUP = 12  # wires measured at once
 _SETTLED_S = 8
 _STRIDE = 3  # seconds between two that are learnt from: running averages differ little
 _PENALTY = 3.0  # the inverse of the regression's
@@ -52,6 +52,8 @@ def unfitted() -> NoBrainRule:
         memory_s=MEMORY_S,
         lost_below=LOST_BELOW,
         found_above=FOUND_ABOVE,
+        sure_above=SURE_ABOVE,
+        doubted_below=DOUBTED_BELOW,
         bias=0.0,
         shape=(0.0,) * n,
         curvature=((0.0,) * n,) * n,
@@ -78,15 +80,11 @@ def measure(data: list[NDArray[np.floating]], sfreq: float) -> Features:
     return np.concatenate(found)
 
 
-def measure_mice(seconds: int, group: int) -> Features:
-    """Measure a group of widened simulated mice, at one rate."""
-    sfreq = SFREQS[group % len(SFREQS)]
-    first = _FIRST_SEED + group * _GROUP
-    mice = [
-        simulate_mouse(seed, seconds / 3600, sfreq, wide=True).open()
-        for seed in range(first, first + _GROUP)
-    ]
-    return measure([mouse.read(0, mouse.n_samples)[:, 0] for mouse in mice], sfreq)
+def measure_mouse(hours: float, seed: int) -> Features:
+    """Measure a widened simulated mouse."""
+    sfreq = float(np.random.default_rng([seed, 1]).choice(SFREQS))
+    mouse = simulate_mouse(seed, hours, sfreq, wide=True).open()
+    return measure([mouse.read(0, mouse.n_samples)[:, 0]], sfreq)
 
 
 def measure_wires(group: int) -> Features:
@@ -127,27 +125,22 @@ def _rounded(values: NDArray[np.float64] | list[float]) -> tuple[float, ...]:
     return tuple(float(f"{value:.{_DIGITS}g}") for value in values)
 
 
-def measure_all(how: Callable[[int], Features], n: int, processes: int) -> Features:
-    """Measure groups that have so many together."""
-    with ProcessPoolExecutor(processes) as pool:
-        return np.concatenate(list(pool.map(how, range(n // _GROUP))))
-
-
 def main() -> None:
     """Fit what tells a mouse's EEG from noise."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--mice", type=int, default=720)
-    parser.add_argument("--seconds", type=int, default=400, help="of each; default: %(default)s")
+    parser.add_argument("--mice", type=int, default=400)
+    parser.add_argument("--hours", type=float, default=0.2, help="of each; default: %(default)s")
     parser.add_argument("--wires", type=int, default=2160)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RULE_FILES["mouse"])
     arguments = parser.parse_args()
-    mice = partial(measure_mice, arguments.seconds)
-    brains = measure_all(mice, arguments.mice, arguments.processes)
-    noise = measure_all(measure_wires, arguments.wires, arguments.processes)
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        seeds = range(_FIRST_SEED, _FIRST_SEED + arguments.mice)
+        mice = list(pool.map(partial(measure_mouse, arguments.hours), seeds))
+        wires = list(pool.map(measure_wires, range(arguments.wires // _GROUP)))
     rule = msgspec.structs.replace(
-        fit(brains, noise),
-        source=f"{arguments.mice} widened simulated mice of {arguments.seconds} s, "
+        fit(np.concatenate(mice), np.concatenate(wires)),
+        source=f"{arguments.mice} widened simulated mice of {arguments.hours:g} h, "
         f"{arguments.wires} wires without a brain of {_NOISE_S:g} s",
     )
     text = msgspec.json.format(msgspec.json.encode(rule), indent=1).decode()

@@ -8,13 +8,13 @@ the log powers of narrow bands are averaged with their variances, and a quadrati
 amplifiers differ in them.
 
 An EMG is noise itself, and in quiet sleep as steady as noise. So it is judged only while its
-subject's EEG shows no brain: an EMG whose level does not fluctuate more than noise does is then
-taken for a wire of the same unplugged headstage. One that fluctuates more is read on, since only
-the EEG's electrode may be lost.
+subject's EEG shows no brain: most often the headstage is unplugged, and the EMG's wire is as dead.
+It is read while its level moves as muscles make it, where a brain was seen before on the EEG's
+wire: then only that electrode is lost. A lead that swings between its rails moves likewise.
 
 Every step is a recursion from epoch to epoch, so chunking cannot change a bit. Where the spectrum
 jumps as steady noise never does, the averages begin anew: a lead that comes off has to be judged
-by what comes after it.
+by what comes after it. And what was a brain beyond doubt is not lost without a jump so easily.
 """
 
 from collections.abc import Sequence
@@ -24,26 +24,25 @@ from pathlib import Path
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from models.errors import SpecError
-from models.signal.quality import NO_BRAIN, NO_SIGNAL, OK
+from models.signal.quality import MISSING, NO_BRAIN, NOT_FINITE, OK
 from models.spec import ModelSpec
 
 RULE_FILES = {"mouse": Path(__file__).with_name("mouse_no_brain.json")}
 """By species. People's quiet EEG is too near to pink noise to be told from it in ten seconds."""
 
+_LEAST_HZ = 400.0  # sampling is brought down to no less: hum must not fold into the bands
 _N_TAPERS = 3
-_EEG_HZ = 100.0  # sampling is brought down to no less, which is enough for 24 Hz
-_EMG_HZ = 200.0
-_LOUD_HZ = (15.0, 90.0)  # where the EMG's level is taken
-_LEAST_POWER = 1e-9  # µV²/Hz
+_EMG_HZ = 200.0  # the same of the EMG, where what hum does is steady
+_LEAST_POWER = 1e-9  # µV²/Hz, µV²
+_LEAST_LEVEL = np.log(1e-6)  # mean log density of EEG below which a wire is dead, not noisy
 _LEAST_VARIANCE = 1e-3  # of a log power
 _SETTLED_S = 8.0  # of signal, before which nothing is said
-_STEADY = 2.2  # an EMG that fluctuates by no more than so many times what noise does is steady
-_ALIVE = 1.5  # and alive again at so many times that variance
-_EEG_JUMP = 25.0  # sum of the bands' squared steps in log power that is no steady noise's
-_EMG_JUMP = 0.7  # the same of the one band of the EMG
+_JUMP = 45.0  # sum of the bins' squared steps in log power that is no steady noise's
+_CHANCE = 3.5  # variance of the log power of so many differences of noise, times their number
+_LEAST_MOVE, _MOST_MOVE = 4.0, 60.0
+"""What muscles do to the variance of an EMG's level, by that of noise; rails do more."""
 
 Floats = NDArray[np.float64]
 
@@ -61,6 +60,10 @@ class NoBrainRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """A brain is taken for lost where the score falls below."""
     found_above: float
     """And for found again where it rises above."""
+    sure_above: float
+    """Above, there is no doubt of a brain until the spectrum jumps."""
+    doubted_below: float
+    """Where there was none, a brain is taken for lost only below."""
     bias: float
     shape: tuple[float, ...]
     """Weight of each band's mean log power relative to the mean of all."""
@@ -90,41 +93,59 @@ def log_variance(variance: Floats) -> Floats:
     return np.log(variance + _LEAST_VARIANCE)
 
 
-class _Powers:
-    """Power densities of pieces of about a second of each channel, by sine tapers.
+class _Pieces:
+    """Cuts epochs into pieces of about a second, and samples them slower, not below `hz`."""
 
-    A sine taper is the difference of two shifts by half a bin, so one transform does for all
-    (Riedel and Sidorenko, IEEE Trans. Signal Process. 43, 188, 1995).
-    """
-
-    def __init__(
-        self, sfreq: float, epoch_s: float, least_hz: float, band_hz: tuple[float, float]
-    ) -> None:
-        self._n_pieces = max(1, round(epoch_s))
-        self._every = max(1, int(sfreq // least_hz))
-        self._n = round(sfreq * epoch_s) // self._n_pieces // self._every
-        hz = np.arange((self._n - _N_TAPERS) // 2) * (self._n_pieces / epoch_s)
-        found = np.flatnonzero((hz > band_hz[0] - 1e-6) & (hz < band_hz[1] - 1e-6))
-        self.hz: Floats = hz[found]
-        """(n_bins,)."""
-        k = np.arange(1, _N_TAPERS + 1)[:, None]
-        self._below, self._above = 2 * found - k, 2 * found + k
-        self._turn = np.exp(0.5j * np.pi * k / self._n)
-        self._scale = self._every / (sfreq * self._n * _N_TAPERS)
+    def __init__(self, sfreq: float, epoch_s: float, hz: float) -> None:
+        self.n_pieces = round(epoch_s)
+        self._every = max(1, int(sfreq // hz))
+        self.n = round(sfreq * epoch_s) // self.n_pieces // self._every
+        self.sfreq = sfreq / self._every
 
     def __call__(self, x: Floats) -> Floats:
-        """(n_in, n_channels) → (n_pieces, n_channels, n_bins), µV²/Hz."""
+        """(n_in, n_channels) → (n_pieces, n, n_channels), of mean 0; what is missing is 0."""
+        x = np.ascontiguousarray(x[: self.n_pieces * self.n * self._every])
         finite = np.isfinite(x)
         if not finite.all():
-            n = np.maximum(finite.sum(axis=0), 1)
-            x = np.where(finite, x, np.where(finite, x, 0.0).sum(axis=0) / n)
-        used = x[: self._n_pieces * self._n * self._every].T
-        slow = used.reshape(-1, self._n_pieces, self._n, self._every).mean(axis=3)
-        slow = slow - slow.mean(axis=2, keepdims=True)
-        found = fft.fft(slow, 2 * self._n, axis=2)
-        tapered = found[..., self._below] * self._turn - found[..., self._above] / self._turn
-        power = (np.square(tapered.real) + np.square(tapered.imag)).sum(axis=2)
-        return np.asarray(power.swapaxes(0, 1) * self._scale + _LEAST_POWER)
+            x = np.where(finite, x, np.where(finite, x, 0.0).sum(0) / np.maximum(finite.sum(0), 1))
+        pieces = x.reshape(self.n_pieces, self.n, self._every, -1)
+        slow = np.einsum("pnec->pnc", pieces) / self._every if self._every > 1 else pieces[:, :, 0]
+        return np.asarray(slow - slow.mean(axis=1, keepdims=True))
+
+
+class _Bands:
+    """Log powers of bands, by sine tapers (Riedel and Sidorenko, IEEE TSP 43, 188, 1995)."""
+
+    def __init__(self, sfreq: float, epoch_s: float, edges_hz: Sequence[float]) -> None:
+        self._cut = _Pieces(sfreq, epoch_s, _LEAST_HZ)
+        n = self._cut.n
+        bin_hz = self._cut.n_pieces / epoch_s
+        hz = np.arange(np.ceil(edges_hz[0] / bin_hz), np.ceil(edges_hz[-1] / bin_hz)) * bin_hz
+        self._first = np.searchsorted(hz, np.array(edges_hz[:-1]) - 1e-6)
+        self.n_bins = np.diff(np.append(self._first, len(hz)))
+        """(n_bands,)."""
+        time = (np.arange(n) + 0.5) / n
+        tapers = np.sin(np.pi * np.arange(1, _N_TAPERS + 1)[:, None] * time)
+        phase = 2 * np.pi * hz[:, None] / bin_hz * time
+        waves = np.stack([np.cos(phase), np.sin(phase)])
+        basis = tapers[:, None, None] * waves * np.sqrt(4 / (self._cut.sfreq * n * _N_TAPERS))
+        self._basis = basis.reshape(-1, n).astype(np.float32)
+        self._shape = (2 * _N_TAPERS, len(hz), -1)
+
+    def __call__(self, raw: Floats) -> list[Floats]:
+        """Return of each piece the mean log density, µV²/Hz, then each band's relative to it.
+
+        (n_in, n_channels) → (n_channels, 1 + n_bands) each.
+        """
+        found = []
+        for piece in self._cut(raw).astype(np.float32):
+            parts = (self._basis @ piece).reshape(self._shape)
+            power = np.square(parts).sum(axis=0).astype(np.float64)
+            mean = np.add.reduceat(power, self._first, axis=0) / self.n_bins[:, None]
+            bands = np.log(mean + _LEAST_POWER)
+            level = bands.mean(axis=0, keepdims=True)
+            found.append(np.concatenate([level, bands - level]).T)
+        return found
 
 
 class NoBrain:
@@ -150,19 +171,15 @@ class NoBrain:
     ) -> None:
         self._rule, self._modalities = rule, tuple(modalities)
         self._hops = max(1, round(epoch_s / hop_s))  # epochs that overlap would count twice
-        self._powers = {
-            "eeg": _Powers(sfreq, epoch_s, _EEG_HZ, (rule.edges_hz[0], rule.edges_hz[-1])),
-            "emg": _Powers(sfreq, epoch_s, _EMG_HZ, _LOUD_HZ),
-        }
-        edges = np.array(rule.edges_hz) - 1e-6
-        self._first = np.searchsorted(self._powers["eeg"].hz, edges[:-1])
-        self._n_bins = np.diff(np.append(self._first, len(self._powers["eeg"].hz)))
+        self._bands = _Bands(sfreq, epoch_s, rule.edges_hz)
+        n_bins = self._bands.n_bins
+        self._weight = np.append(n_bins.sum(), n_bins)  # of the features, in a jump
+        self._emg_pieces = _Pieces(sfreq, epoch_s, _EMG_HZ)
         self._piece_s = epoch_s / round(epoch_s)
-        self._steady = _STEADY**2 / (len(self._powers["emg"].hz) * self._piece_s)
-        self._averages = {
-            "eeg": _Averages(n_subjects, len(rule.edges_hz), _EEG_JUMP),
-            "emg": _Averages(n_subjects, 1, _EMG_JUMP),
-        }
+        self._eeg = _Averages(n_subjects, len(rule.edges_hz))
+        self._emg = _Averages(n_subjects, 1)
+        self._known = np.zeros(n_subjects, bool)  # whether a brain was ever seen
+        self._sure = np.zeros(n_subjects, bool)  # and since the spectrum jumped without a doubt
 
     def mark(self, raw: Floats, hop: int, reasons: NDArray[np.object_]) -> None:
         """Write `no_brain` over `ok` where it holds.
@@ -172,45 +189,55 @@ class NoBrain:
             hop: the epoch's number in the grid.
             reasons: (n_subjects, n_modalities), of the other checks.
         """
-        judged = [m for m in self._averages if m in self._modalities]
-        lost = np.ones(len(reasons), bool)
-        for modality in judged:
-            column = self._modalities.index(modality)
-            if hop % self._hops == 0:
-                alive = np.all([reasons[:, column] != why for why in NO_SIGNAL], axis=0)
-                self._learn(modality, raw[:, column :: len(self._modalities)], alive)
-            lost &= self._averages[modality].lost
-            reasons[lost & (reasons[:, column] == OK), column] = NO_BRAIN
+        of = {modality: i for i, modality in enumerate(self._modalities)}
+        if hop % self._hops == 0:
+            self._judge_eeg(raw[:, of["eeg"] :: len(of)], _came(reasons[:, of["eeg"]]))
+            if "emg" in of:
+                self._judge_emg(raw[:, of["emg"] :: len(of)], _came(reasons[:, of["emg"]]))
+        reasons[self._eeg.lost & (reasons[:, of["eeg"]] == OK), of["eeg"]] = NO_BRAIN
+        if "emg" in of:
+            lost = self._eeg.lost & self._emg.lost
+            reasons[lost & (reasons[:, of["emg"]] == OK), of["emg"]] = NO_BRAIN
 
-    def _learn(self, modality: str, raw: Floats, alive: NDArray[np.bool_]) -> None:
-        """Follow (n_in, n_subjects) of a modality, where it is alive; judge it."""
-        averages, rule = self._averages[modality], self._rule
-        eeg = modality == "eeg"
-        for power in self._powers[modality](raw):
-            found = self.bands(power) if eeg else np.log(power).mean(axis=1, keepdims=True)
-            averages.follow(found, alive, self._piece_s, rule.memory_s)
-        if eeg:
-            score = rule.score(averages.mean, averages.variance)
-            averages.decide(score < rule.lost_below, score > rule.found_above)
-        else:
-            averages.lost &= averages.seen_s >= _SETTLED_S  # muscles jump, steady noise does not
-            variance = averages.variance[:, 0]
-            averages.decide(variance < self._steady, variance > _ALIVE * self._steady)
+    def _judge_eeg(self, raw: Floats, came: NDArray[np.bool_]) -> None:
+        """Follow and judge (n_in, n_subjects), where samples came."""
+        eeg, rule = self._eeg, self._rule
+        for found in self._bands(raw):
+            noisy = came & (found[:, 0] > _LEAST_LEVEL)
+            # Also after the piece in which a lead came off; a brain may jump before it is known.
+            fresh = eeg.settled | (eeg.seen_s <= self._piece_s)
+            step = np.square(found - eeg.mean) @ self._weight
+            jumped = noisy & fresh & (step > _JUMP)
+            eeg.restart(jumped)
+            self._sure &= ~jumped
+            self._emg.restart(jumped)  # a headstage that comes off takes both
+            eeg.follow(found, noisy, self._piece_s, rule.memory_s)
+        score = rule.score(eeg.mean, eeg.variance)
+        self._sure |= eeg.settled & (score > rule.sure_above)
+        self._known |= self._sure
+        lost = score < np.where(self._sure, rule.doubted_below, rule.lost_below)
+        lost |= eeg.lost & (score < rule.found_above)
+        eeg.lost = np.where(eeg.settled, lost, eeg.lost)
 
-    def bands(self, power: Floats) -> Floats:
-        """Power of (n, n_bins) → mean log power, then each band's relative to it; (n, 1 + bands)."""
-        bands = np.log(np.add.reduceat(power, self._first, axis=1) / self._n_bins)
-        level = bands.mean(axis=1, keepdims=True)
-        return np.asarray(np.concatenate([level, bands - level], axis=1))
+    def _judge_emg(self, raw: Floats, came: NDArray[np.bool_]) -> None:
+        """Follow and judge the level of (n_in, n_subjects), where samples came."""
+        emg = self._emg
+        for piece in self._emg_pieces(raw):
+            level = np.log(np.square(np.diff(piece, 2, axis=0)).mean(axis=0) + _LEAST_POWER)
+            emg.follow(level[:, None], came, self._piece_s, self._rule.memory_s)
+        move = emg.variance[:, 0] * self._emg_pieces.n / _CHANCE
+        moves = emg.settled & (move > _LEAST_MOVE) & (move < _MOST_MOVE)
+        emg.lost = ~(self._known & moves)
 
     @property
     def averages(self) -> "_Averages":
         """What the EEG's rule is given."""
-        return self._averages["eeg"]
+        return self._eeg
 
     def state(self) -> Floats:
         """Return what a restart needs to go on exactly here, (n_subjects, n_values)."""
-        return np.concatenate([a.state() for a in self._averages.values()], axis=1)
+        brain = np.stack([self._known, self._sure], axis=1)
+        return np.concatenate([self._eeg.state(), self._emg.state(), brain], axis=1)
 
     def load_state(self, state: NDArray[np.generic]) -> None:
         """Go on from `state()` of as many subjects.
@@ -221,48 +248,55 @@ class NoBrain:
         expected = self.state().shape
         if state.shape != expected:
             raise SpecError(f"no-brain state: expected shape {expected}, found {state.shape}")
-        n = self._averages["eeg"].state().shape[1]
-        for averages, part in zip(self._averages.values(), np.split(state, [n], axis=1), strict=True):
-            averages.load_state(np.asarray(part, np.float64))
+        values, n = np.array(state, np.float64), self._eeg.state().shape[1]
+        self._eeg.load_state(values[:, :n])
+        self._emg.load_state(values[:, n:-2])
+        self._known, self._sure = values[:, -2] > 0, values[:, -1] > 0
 
 
 class _Averages:
     """Running means and variances of the features of one modality of all subjects."""
 
-    def __init__(self, n_subjects: int, n_features: int, jump: float) -> None:
+    def __init__(self, n_subjects: int, n_features: int) -> None:
         self.mean: Floats = np.zeros((n_subjects, n_features))
         self.variance: Floats = np.zeros((n_subjects, n_features))
         self.seen_s: Floats = np.zeros(n_subjects)
         self.lost: NDArray[np.bool_] = np.zeros(n_subjects, bool)
-        # The first feature is the mean of the bands that the others are relative to.
-        self._weight = np.ones(n_features)
-        self._weight[0] = max(1, n_features - 1)
-        self._jump = jump
+
+    @property
+    def settled(self) -> NDArray[np.bool_]:
+        """(n_subjects,), whether they were made of enough."""
+        return self.seen_s >= _SETTLED_S
+
+    def restart(self, where: NDArray[np.bool_]) -> None:
+        """Forget what was, (n_subjects,)."""
+        self.seen_s = np.where(where, 0.0, self.seen_s)
 
     def follow(
-        self, found: Floats, alive: NDArray[np.bool_], piece_s: float, memory_s: float
+        self, found: Floats, came: NDArray[np.bool_], piece_s: float, memory_s: float
     ) -> None:
-        """Let them follow the features of a piece so long, s, anew where they jump."""
+        """Let them follow the features of a piece so long, s."""
+        self.seen_s = self.seen_s + np.where(came, piece_s, 0.0)
+        weight = np.clip(self.seen_s, piece_s, memory_s)
+        gain = np.where(came, piece_s / weight, 0.0)[:, None]
         step = found - self.mean
-        jumped = alive & (np.square(step) @ self._weight > self._jump)
-        self.seen_s = np.where(jumped, 0.0, self.seen_s) + np.where(alive, piece_s, 0.0)
-        gain = np.where(alive, piece_s / np.clip(self.seen_s, piece_s, memory_s), 0.0)[:, None]
         self.mean = self.mean + gain * step
         self.variance = (1 - gain) * (self.variance + gain * np.square(step))
 
-    def decide(self, lost: NDArray[np.bool_], found: NDArray[np.bool_]) -> None:
-        """Change what is lost, where there was enough signal to say so."""
-        settled = self.seen_s >= _SETTLED_S
-        self.lost = np.where(settled, (self.lost & ~found) | lost, self.lost)
-
     def state(self) -> Floats:
+        """Return all of them, (n_subjects, 2 × n_features + 2)."""
         parts = (self.mean, self.variance, self.seen_s[:, None], self.lost[:, None])
         return np.concatenate(parts, axis=1)
 
     def load_state(self, state: Floats) -> None:
+        """Go on from `state()`."""
         n = self.mean.shape[1]
         self.mean, self.variance = state[:, :n].copy(), state[:, n : 2 * n].copy()
         self.seen_s, self.lost = state[:, -2].copy(), state[:, -1] > 0
+
+
+def _came(reasons: NDArray[np.object_]) -> NDArray[np.bool_]:
+    return ~np.isin(reasons.astype(str), (MISSING, NOT_FINITE))
 
 
 def judge(spec: ModelSpec, n_subjects: int, sfreq: float, hop_s: float) -> NoBrain | None:

@@ -1,12 +1,13 @@
 """EDF files of kinds that edfio cannot write."""
 
 import edfio
-import numpy as np
+
+from models.simulator.simulate import simulate_recording
 
 
 def write_interrupted_edf(path, onsets, offset=0.0):
-    """Write an EDF+D: at each of `onsets` 1 s of EEG noise, 100 Hz, µV; return its samples."""
-    samples = np.random.default_rng(0).normal(0, 50, len(onsets) * 100)
+    """Write an EDF+D: at each of `onsets` 1 s of simulated EEG, 100 Hz, µV; return its samples."""
+    samples = simulate_recording(seed=0, duration_s=len(onsets), sfreq=100.0).data[:, 0]
     signal = edfio.EdfSignal(samples, 100, label="EEG", physical_dimension="uV")
     marks = [edfio.EdfAnnotation(onset + 0.25, None, f"mark {onset:g}") for onset in onsets]
     edfio.Edf([signal], annotations=[edfio.EdfAnnotation(0, None, "")]).write(path)

@@ -107,7 +107,7 @@ def _compose(
         features,
         features,
         levels,
-        np.full((n_subjects, 34), 3.21),
+        np.full((n_subjects, 36), 3.21),
     )
     recent = {
         "sum": np.full((*shape, 3, 25), 3.21, np.float32),

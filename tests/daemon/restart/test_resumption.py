@@ -29,7 +29,7 @@ LEARNT = Adaptation(
     relative_mean=np.arange(26.0).reshape(1, 2, 13),
     relative_variance=np.arange(26.0).reshape(1, 2, 13) + 0.5,
     relative_s=np.array([[7.0, 8.0]]),
-    no_brain=np.arange(34.0).reshape(1, 34),
+    no_brain=np.arange(36.0).reshape(1, 36),
 )
 RECENT = {"sum": np.arange(4, dtype=np.float32), "weight": np.ones(1, np.float32)}
 STATE = PipelineState(100.0, 50, 150.1, 1e-7, 2.0, LEARNT, RECENT)

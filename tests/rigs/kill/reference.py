@@ -15,6 +15,7 @@ from engines.bundle import Bundle
 from engines.select import open_engine
 from models.signal.chunk import Chunk, StreamDescription
 from models.signal.pipeline import Pipeline
+from models.signal.quality import QualityLimits
 
 SFREQ = 512.0
 SUBJECTS = ("m1", "m2")
@@ -78,7 +79,8 @@ def _stage(
     """Stage stretches that went on from one another."""
     spec, staging = bundle.spec, StagingConfig()
     description = StreamDescription(stream.name, LABELS, ("uV",) * len(LABELS), SFREQ)
-    pipeline = Pipeline(stream, spec, description, stall_s=staging.stall_s)
+    quality = QualityLimits(no_brain=False)  # `Signal` has none
+    pipeline = Pipeline(stream, spec, description, quality=quality, stall_s=staging.stall_s)
     pipeline.count_from(stretches[0].first_hop)
     origin = signal.t0 + stretches[0].first / SFREQ
     with open_engine(bundle, "onnxruntime", n_rows=len(SUBJECTS)) as engine:
@@ -87,7 +89,9 @@ def _stage(
         for stretch in stretches:
             if after is not None and stretch.first / SFREQ + signal.t0 - end < stream.jitter_s:
                 # Too few samples are missing to be a gap, but a restart starts the filters anew.
-                pipeline = Pipeline(stream, spec, description, stall_s=staging.stall_s)
+                pipeline = Pipeline(
+                    stream, spec, description, quality=quality, stall_s=staging.stall_s
+                )
                 pipeline.recall(after)
             n_epochs = stretch.last_hop + 1 - stretches[0].first_hop
             end = origin + n_epochs * spec.epoch_s

@@ -180,6 +180,7 @@ class KillRun:
             "streams": [{"name": _STREAM, "match": {"name": self._name}, "subjects": subjects}],
             "engine": {"kind": "onnxruntime", "bundle": str(self._bundle.path.resolve())},
             "staging": {"stall_s": _PATIENT_S},
+            "quality": {"no_brain": False},
             "publish": {"lsl": False},
         }
 

@@ -22,6 +22,7 @@ from models.recordings.channels import guess_subjects, named_subjects
 from models.recordings.edf import read_edf_annotations
 from models.recordings.hypnogram import Hypnogram, read_hypnogram
 from models.recordings.open import open_recording
+from models.simulator.simulate import simulate_recording
 from models.stages import ART, MOUSE, UNKNOWN
 from models.teacher import NAME, teacher_hash
 from tests.support import signals
@@ -60,10 +61,13 @@ def in_tmp_path(tmp_path, monkeypatch):
 
 
 def write_night(path, labels=("EEG1", "EMG1", "EEG2", "EMG2"), scale=50.0, unit="uV"):
-    """A night of noise in which the first channel is flat for three epochs."""
-    rng = np.random.default_rng(3)
-    data = np.cumsum(rng.normal(0, scale / 5, (len(labels), SECONDS * SFREQ)), axis=1)
-    data -= data.mean(axis=1, keepdims=True)
+    """A night of simulated mice in which the first channel is flat for three epochs."""
+    mice = [
+        simulate_recording(seed=seed, duration_s=SECONDS, sfreq=SFREQ).data
+        for seed in range(len(labels) // 2)
+    ]
+    data = np.concatenate(mice, axis=1).T.astype(np.float64)
+    data *= scale / data.std(axis=1, keepdims=True)
     data[0, FLAT] = 0
     written = [
         edfio.EdfSignal(x, SFREQ, label=label, physical_dimension=unit)
@@ -384,9 +388,9 @@ def test_a_person_is_refused_before_staging_unless_told(tmp_path, shared_data, b
 
 @pytest.fixture(scope="module")
 def long_night(tmp_path_factory):
-    """Twelve minutes of noise: as long as drift takes to be known."""
+    """Twelve minutes of a simulated mouse: as long as drift takes to be known."""
     path = tmp_path_factory.mktemp("long") / "night.edf"
-    data = np.random.default_rng(0).normal(0, 50, (2, 720 * 128))
+    data = simulate_recording(seed=0, duration_s=720, sfreq=128.0).data.T
     written = [
         edfio.EdfSignal(x, 128, label=label, physical_dimension="uV")
         for x, label in zip(data, ("EEG1", "EMG1"), strict=True)
