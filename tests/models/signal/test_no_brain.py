@@ -141,6 +141,35 @@ def test_chunking_changes_no_bit(hop_s: float) -> None:
         )
 
 
+def test_epochs_that_overlap_count_once() -> None:
+    data = wire(5, 15.0).astype(np.float32)
+    times = 50.0 + np.arange(len(data)) / SFREQ
+    whole, often = (run(pipeline(hop_s=hop_s), data, times, [1000]) for hop_s in (1.0, 0.25))
+    for one, other in zip(whole, often[::4], strict=True):
+        np.testing.assert_array_equal(
+            one.after.adaptation.no_brain, other.after.adaptation.no_brain
+        )
+
+
+def other_mains() -> NDArray[np.float64]:
+    return 100 * np.sin(2 * np.pi * 60 * np.arange(60 * 512) / 512)
+
+
+@pytest.mark.parametrize(
+    "eeg",
+    [
+        other_mains(),
+        np.sign(other_mains()) * 2000,
+        mouse(3, 512.0)[:, 0] * 1e3,
+        mouse(3, 512.0)[:, 0] * 1e-3,
+    ],
+    ids=["mains of another grid", "rails", "mV for µV", "µV for mV"],
+)
+def test_what_other_checks_are_for_has_no_stage_either(eeg: NDArray[np.float64]) -> None:
+    reasons = reasons_of(staged(np.stack([eeg, eeg], axis=1), 512.0))
+    assert (reasons[WITHIN_S:] != OK).all()
+
+
 def test_a_restart_at_an_epochs_end_goes_on_bit_by_bit() -> None:
     data = np.concatenate([mouse(3, seconds=20.0), wire(5, 25.0, kind="pink")]).astype(np.float32)
     times = 50.0 + np.arange(len(data)) / SFREQ
