@@ -210,7 +210,6 @@ class NoBrain:
             jumped = noisy & fresh & (step > _JUMP)
             eeg.restart(jumped)
             self._sure &= ~jumped
-            self._emg.restart(jumped)  # a headstage that comes off takes both
             eeg.follow(found, noisy, self._piece_s, rule.memory_s)
         score = rule.score(eeg.mean, eeg.variance)
         self._sure |= eeg.settled & (score > rule.sure_above)
@@ -220,11 +219,12 @@ class NoBrain:
         eeg.lost = np.where(eeg.settled, lost, eeg.lost)
 
     def _judge_emg(self, raw: Floats, came: NDArray[np.bool_]) -> None:
-        """Follow and judge the level of (n_in, n_subjects), where samples came."""
-        emg = self._emg
-        for piece in self._emg_pieces(raw):
+        """Follow and judge the level of (n_in, n_subjects), where samples came and no brain is."""
+        emg, without = self._emg, self._eeg.lost
+        emg.restart(~without)
+        for piece in self._emg_pieces(raw) if without.any() else ():
             level = np.log(np.square(np.diff(piece, 2, axis=0)).mean(axis=0) + _LEAST_POWER)
-            emg.follow(level[:, None], came, self._piece_s, self._rule.memory_s)
+            emg.follow(level[:, None], came & without, self._piece_s, self._rule.memory_s)
         move = emg.variance[:, 0] * self._emg_pieces.n / _CHANCE
         moves = emg.settled & (move > _LEAST_MOVE) & (move < _MOST_MOVE)
         emg.lost = ~(self._known & moves)

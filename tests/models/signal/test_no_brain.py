@@ -112,7 +112,7 @@ def test_the_emg_is_read_on_while_it_moves_where_the_eeg_alone_is_lost(moves: bo
     data[:, 1] = 20.0 * np.random.default_rng(0).standard_normal(len(data)) * level
     reasons = reasons_of(staged(data))[30 + WITHIN_S :]
     assert (reasons[:, 0] == NO_BRAIN).all()
-    assert (reasons[:, 1] == (OK if moves else NO_BRAIN)).all()
+    assert (reasons[WITHIN_S:, 1] == (OK if moves else NO_BRAIN)).all()
 
 
 def test_a_steady_emg_is_read_where_the_eeg_has_a_brain() -> None:
