@@ -56,7 +56,6 @@ class StreamState(msgspec.Struct, frozen=True, kw_only=True):
     relative_s: list[list[float]]
     recent: bytes
     """`PipelineState.recent`, by `encode_arrays`."""
-    no_brain: list[list[float]]
 
     @property
     def adaptation(self) -> Adaptation:
@@ -69,7 +68,6 @@ class StreamState(msgspec.Struct, frozen=True, kw_only=True):
             np.array(self.relative_mean),
             np.array(self.relative_variance),
             np.array(self.relative_s),
-            np.array(self.no_brain),
         )
 
 
@@ -119,7 +117,6 @@ def encode_state(
             relative_variance=state.adaptation.relative_variance.tolist(),
             relative_s=state.adaptation.relative_s.tolist(),
             recent=encode_arrays(state.recent),
-            no_brain=state.adaptation.no_brain.tolist(),
         )
     )
 

@@ -176,7 +176,6 @@ class Pipeline:
             relative_mean=relative.get("mean", nothing),
             relative_variance=relative.get("variance", nothing),
             relative_s=relative.get("seen_s", np.zeros(self._absent.shape)),
-            no_brain=nothing[:, 0] if self._no_brain is None else self._no_brain.state(),
         )
 
     def adapt(self, adaptation: Adaptation) -> None:
@@ -198,15 +197,20 @@ class Pipeline:
                     "seen_s": adaptation.relative_s,
                 }
             )
-        if self._no_brain is not None:
-            self._no_brain.load_state(adaptation.no_brain)
 
     def _recent(self) -> Mapping[str, NDArray[np.generic]]:
-        return {} if self._relative is None else self._relative.recent()
+        recent: dict[str, NDArray[np.generic]] = {}
+        if self._relative is not None:
+            recent |= self._relative.recent()
+        if self._no_brain is not None:
+            recent["no_brain"] = self._no_brain.state()
+        return recent
 
     def _go_on(self, recent: Mapping[str, NDArray[np.generic]]) -> None:
         if self._relative is not None:
             self._relative.load_recent(recent)
+        if self._no_brain is not None and "no_brain" in recent:  # else it was switched off before
+            self._no_brain.load_state(recent["no_brain"])
 
     def explain_drift(self, subject: int, modality: int) -> str:
         """Say in what a subject differs most from the training animals, for a person."""

@@ -27,8 +27,6 @@ class Adaptation:
     """(n_subjects, n_modalities, n_features)."""
     relative_s: NDArray[np.float64]
     """(n_subjects, n_modalities), usable signal that they were made of, s."""
-    no_brain: NDArray[np.float64]
-    """(n_subjects, n_values), where `NoBrain` stands; none where there is no such check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,4 +45,5 @@ class PipelineState:
     """What is added to timestamps, as the source's clock was set, s."""
     adaptation: Adaptation
     recent: Mapping[str, NDArray[np.generic]]
-    """The last seconds' levels, see `Relative.recent`; empty where the net is given samples."""
+    """What the last seconds left: `Relative.recent`, where the net is given levels, and
+    `no_brain`, the `NoBrain.state`, where there is that check."""

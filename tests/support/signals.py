@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from daemon.config import StagingConfig, StreamConfig, SubjectConfig
 from models.signal.chunk import Chunk, StreamDescription
 from models.signal.pipeline import EpochBatch, Pipeline
+from models.signal.quality import QualityLimits
 from models.signal.relative import mouse_relative
 from models.spec import ModelSpec
-from models.signal.quality import QualityLimits
 from tests.support.bundles import mouse_spec
 
 SPEC = mouse_spec()

@@ -100,18 +100,12 @@ def _compose(
     levels = np.full(shape, 3.21)
     features = np.full((*shape, 13), 3.21)
     learnt = Adaptation(
-        levels,
-        levels,
-        np.full((*shape, 11), 3.21),
-        levels,
-        features,
-        features,
-        levels,
-        np.full((n_subjects, 36), 3.21),
+        levels, levels, np.full((*shape, 11), 3.21), levels, features, features, levels
     )
     recent = {
         "sum": np.full((*shape, 3, 25), 3.21, np.float32),
         "weight": np.ones((*shape, 3), np.float32),
+        "no_brain": np.full((n_subjects, 36), 3.21),
     }
     state = PipelineState(1e5 + 0.123, tick + 1, 1e5 + tick, 1e-9, 0.0, learnt, recent)
     arrays = {

@@ -29,9 +29,12 @@ LEARNT = Adaptation(
     relative_mean=np.arange(26.0).reshape(1, 2, 13),
     relative_variance=np.arange(26.0).reshape(1, 2, 13) + 0.5,
     relative_s=np.array([[7.0, 8.0]]),
-    no_brain=np.arange(36.0).reshape(1, 36),
 )
-RECENT = {"sum": np.arange(4, dtype=np.float32), "weight": np.ones(1, np.float32)}
+RECENT = {
+    "sum": np.arange(4, dtype=np.float32),
+    "weight": np.ones(1, np.float32),
+    "no_brain": np.arange(36.0).reshape(1, 36),
+}
 STATE = PipelineState(100.0, 50, 150.1, 1e-7, 2.0, LEARNT, RECENT)
 BEFORE = decode_state(encode_state("mark", 512.0, 10, Clocks(0.25, 1e9), 1.0, STATE))
 NEXT = 150.0 - STATE.clock_shift  # onset of epoch 50, as the source's timestamps say it
@@ -61,6 +64,7 @@ def test_within_the_span_of_the_window_it_goes_on_in_the_same_grid(away_s):
     assert found.shift == 0.0
     for name, array in RECENT.items():
         np.testing.assert_array_equal(found.state.recent[name], array)
+        assert found.state.recent[name].dtype == array.dtype
     assert found.away_s == pytest.approx(away_s)
     assert found.reason == f"resumed warm: {max(away_s, 0.0):.1f} s are missing"
     for name in ("origin", "next_hop", "drift", "clock_shift"):

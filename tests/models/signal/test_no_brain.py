@@ -136,9 +136,7 @@ def test_chunking_changes_no_bit(hop_s: float) -> None:
     assert {NO_BRAIN, OK} <= set(reasons_of(whole).ravel())
     for one, other in zip(whole, pieces, strict=True):
         np.testing.assert_array_equal(one.reasons, other.reasons)
-        np.testing.assert_array_equal(
-            one.after.adaptation.no_brain, other.after.adaptation.no_brain
-        )
+        np.testing.assert_array_equal(one.after.recent["no_brain"], other.after.recent["no_brain"])
 
 
 def test_epochs_that_overlap_count_once() -> None:
@@ -146,9 +144,7 @@ def test_epochs_that_overlap_count_once() -> None:
     times = 50.0 + np.arange(len(data)) / SFREQ
     whole, often = (run(pipeline(hop_s=hop_s), data, times, [1000]) for hop_s in (1.0, 0.25))
     for one, other in zip(whole, often[::4], strict=True):
-        np.testing.assert_array_equal(
-            one.after.adaptation.no_brain, other.after.adaptation.no_brain
-        )
+        np.testing.assert_array_equal(one.after.recent["no_brain"], other.after.recent["no_brain"])
 
 
 def other_mains() -> NDArray[np.float64]:
@@ -181,10 +177,31 @@ def test_a_restart_at_an_epochs_end_goes_on_bit_by_bit() -> None:
     after = run(heir, data[cut:], times[cut:], [700])
     assert len(before) == 26
     for one, other in zip(whole, before + after, strict=True):
-        np.testing.assert_array_equal(
-            one.after.adaptation.no_brain, other.after.adaptation.no_brain
-        )
+        np.testing.assert_array_equal(one.after.recent["no_brain"], other.after.recent["no_brain"])
         np.testing.assert_array_equal(one.reasons, other.reasons)
+
+
+def test_a_source_of_another_rate_goes_on_where_the_check_stood() -> None:
+    data = wire(5, 25.0, kind="white").astype(np.float32)
+    before = pipeline()
+    last = run(before, data, 50.0 + np.arange(len(data)) / SFREQ, [700])[-1]
+    heir = before.succeed(description(1, 512.0))
+    again = wire(5, 5.0, 512.0, kind="white").astype(np.float32)
+    batches = run(heir, again, 75.0 + np.arange(len(again)) / 512.0, [700])
+    assert (last.reasons == NO_BRAIN).all()
+    assert (reasons_of(batches) == NO_BRAIN).all()
+
+
+def test_a_restart_after_which_it_is_switched_on_begins_it_anew() -> None:
+    data = wire(5, 30.0, kind="white").astype(np.float32)
+    times = 50.0 + np.arange(len(data)) / SFREQ
+    cut = round(15 * SFREQ)
+    before = run(pipeline(on=False), data[:cut], times[:cut], [700])
+    heir = pipeline()
+    heir.recall(before[-1].after)
+    reasons = reasons_of(run(heir, data[cut:], times[cut:], [700]))
+    assert (reasons[:5] == OK).all()
+    assert (reasons[WITHIN_S:] == NO_BRAIN).all()
 
 
 def test_it_can_be_switched_off_and_says_nothing_of_people() -> None:
