@@ -16,6 +16,7 @@ from scipy import signal, sparse
 
 from models.errors import SpecError
 from models.signal.chunk import MAX_SFREQ, MIN_SFREQ
+from models.signal.state import check_shapes
 from models.spec import Band, ModelSpec
 
 _INTERPOLATION_TAPS = 8
@@ -205,13 +206,7 @@ class Conditioner:
         Raises:
             SpecError: an array is missing or of another shape.
         """
-        current = self.state()
-        for name, array in current.items():
-            found = state[name].shape if name in state else "nothing"
-            if found != array.shape:
-                raise SpecError(
-                    f"conditioner state {name!r}: expected shape {array.shape}, found {found}"
-                )
+        check_shapes("conditioner state", state, self.state())
         self._zi = [np.array(state[f"filter_{m}"], np.float64) for m in range(len(self._zi))]
         self._settled = np.array(state["settled"], bool)
         self._last = np.array(state["last"], np.float64)

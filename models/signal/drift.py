@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from scipy import fft
 from scipy.signal import windows
 
-from models.errors import RecordingError, SpecError
+from models.errors import RecordingError
 from models.scored_epochs import ScoredEpochs
+from models.signal.state import check_shapes
 from models.spec import ModelSpec, Reference
 
 MIN_ANIMALS = 3
@@ -112,12 +113,7 @@ class Drift:
         Raises:
             SpecError: an array is missing or of another shape.
         """
-        for name, array in self.state().items():
-            found = state[name].shape if name in state else "nothing"
-            if found != array.shape:
-                raise SpecError(
-                    f"drift state {name!r}: expected shape {array.shape}, found {found}"
-                )
+        check_shapes("drift state", state, self.state())
         self._summary.averages = np.array(state["averages"], np.float64)
         self._summary.seen_s = np.array(state["seen_s"], np.float64)
 

@@ -21,6 +21,7 @@ from scipy import fft
 from scipy.signal import windows
 
 from models.errors import SpecError
+from models.signal.state import check_shapes
 from models.spec import ModelSpec, RelativeSpec
 
 _LEAST_SHARE = 1e-4  # of a band: filters and quantisation differ below
@@ -155,7 +156,7 @@ class Relative:
         Raises:
             SpecError: an array is missing or of another shape.
         """
-        _check_shapes("relative state", state, self.state())
+        check_shapes("relative state", state, self.state())
         self._seen_s = np.array(state["seen_s"], np.float64)
         known = self._seen_s[..., None] > 0
         self._mean = np.where(known, np.asarray(state["mean"], np.float64), 0.0)
@@ -171,18 +172,9 @@ class Relative:
         Raises:
             SpecError: an array is missing or of another shape.
         """
-        _check_shapes("recent levels", recent, self.recent())
+        check_shapes("recent levels", recent, self.recent())
         self._recent = np.array(recent["sum"], np.float32)
         self._recent_weight = np.array(recent["weight"], np.float32)
-
-
-def _check_shapes(
-    what: str, given: Mapping[str, NDArray[np.generic]], own: Mapping[str, NDArray[np.floating]]
-) -> None:
-    for name, array in own.items():
-        found = given[name].shape if name in given else "nothing"
-        if found != array.shape:
-            raise SpecError(f"{what} {name!r}: expected shape {array.shape}, found {found}")
 
 
 def _amplitudes(x: Floats) -> Floats:

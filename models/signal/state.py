@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import SpecError
+
 
 @dataclass(frozen=True, slots=True)
 class Adaptation:
@@ -47,3 +49,22 @@ class PipelineState:
     recent: Mapping[str, NDArray[np.generic]]
     """What the last seconds left: `Relative.recent`, where the net is given levels, and
     `no_brain`, the `NoBrain.state`, where there is that check."""
+
+
+def check_shapes(
+    what: str, given: Mapping[str, NDArray[np.generic]], own: Mapping[str, NDArray[np.generic]]
+) -> None:
+    """Check that arrays to go on from are of the shapes that whoever takes them has.
+
+    Args:
+        what: what they are, for the message.
+        given: arrays by name; others than those of `own` do not matter.
+        own: what there is now.
+
+    Raises:
+        SpecError: an array is missing or of another shape.
+    """
+    for name, array in own.items():
+        found = given[name].shape if name in given else "nothing"
+        if found != array.shape:
+            raise SpecError(f"{what} {name!r}: expected shape {array.shape}, found {found}")
