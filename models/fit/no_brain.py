@@ -35,7 +35,6 @@ _NOISE_SFREQS = (100.0, *SFREQS, 4000.0)
 _NOISE_S = 40.0
 _FIRST_SEED = 995_000
 _GROUP = 12  # wires measured at once
-_SETTLED_S = 8
 _STRIDE = 3  # seconds between two that are learnt from: running averages differ little
 _PENALTY = 3.0  # the inverse of the regression's
 _DIGITS = 5
@@ -73,10 +72,9 @@ def measure(data: list[NDArray[np.floating]], sfreq: float) -> Features:
         reasons = quality.assess(raw, 0.0)
         usable = reasons[:, 0] == OK
         check.mark(raw, second, reasons)
-        averages = check.averages
         if second % _STRIDE == 0:
-            settled = usable & (averages.seen_s >= _SETTLED_S)
-            found.append(np.stack([averages.mean, averages.variance], axis=1)[settled])
+            averages = np.stack([check.eeg.mean, check.eeg.variance], axis=1)
+            found.append(averages[usable & check.eeg.settled])
     return np.concatenate(found)
 
 

@@ -17,7 +17,7 @@ jumps as steady noise never does, the averages begin anew: a lead that comes off
 by what comes after it. And what was a brain beyond doubt is not lost without a jump so easily.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -25,8 +25,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import SpecError
 from models.signal.quality import MISSING, NO_BRAIN, NOT_FINITE, OK
+from models.signal.state import check_shapes
 from models.spec import ModelSpec
 
 RULE_FILES = {"mouse": Path(__file__).with_name("mouse_no_brain.json")}
@@ -43,6 +43,7 @@ _JUMP = 45.0  # sum of the bins' squared steps in log power that is no steady no
 _CHANCE = 3.5  # variance of the log power of so many differences of noise, times their number
 _LEAST_MOVE, _MOST_MOVE = 4.0, 60.0
 """What muscles do to the variance of an EMG's level, by that of noise; rails do more."""
+_STATE = "no_brain"  # by this name it is found after a restart
 
 Floats = NDArray[np.float64]
 
@@ -103,11 +104,12 @@ class _Pieces:
         self.sfreq = sfreq / self._every
 
     def __call__(self, x: Floats) -> Floats:
-        """(n_in, n_channels) → (n_pieces, n, n_channels), of mean 0; what is missing is 0."""
+        """(n_in, n_channels) → (n_pieces, n, n_channels), of mean 0; what is missing is usual."""
         x = np.ascontiguousarray(x[: self.n_pieces * self.n * self._every])
         finite = np.isfinite(x)
         if not finite.all():
-            x = np.where(finite, x, np.where(finite, x, 0.0).sum(0) / np.maximum(finite.sum(0), 1))
+            known = np.where(finite, x, 0.0)
+            x = np.where(finite, x, known.sum(axis=0) / np.maximum(finite.sum(axis=0), 1))
         pieces = x.reshape(self.n_pieces, self.n, self._every, -1)
         slow = np.einsum("pnec->pnc", pieces) / self._every if self._every > 1 else pieces[:, :, 0]
         return np.asarray(slow - slow.mean(axis=1, keepdims=True))
@@ -148,120 +150,16 @@ class _Bands:
         return found
 
 
-class NoBrain:
-    """The check of all subjects of one stream; `judge` makes it.
-
-    Args:
-        rule: what a brain is told from noise by.
-        modalities: in the model's order; `eeg` is one of them.
-        n_subjects: subjects of the stream.
-        sfreq: sampling rate of the raw samples, Hz.
-        epoch_s: length of an epoch, at least 1 s.
-        hop_s: seconds between two epochs.
-    """
-
-    def __init__(
-        self,
-        rule: NoBrainRule,
-        modalities: Sequence[str],
-        n_subjects: int,
-        sfreq: float,
-        epoch_s: float,
-        hop_s: float,
-    ) -> None:
-        self._rule, self._modalities = rule, tuple(modalities)
-        self._hops = max(1, round(epoch_s / hop_s))  # epochs that overlap would count twice
-        self._bands = _Bands(sfreq, epoch_s, rule.edges_hz)
-        n_bins = self._bands.n_bins
-        self._weight = np.append(n_bins.sum(), n_bins)  # of the features, in a jump
-        self._emg_pieces = _Pieces(sfreq, epoch_s, _EMG_HZ)
-        self._piece_s = epoch_s / round(epoch_s)
-        self._eeg = _Averages(n_subjects, len(rule.edges_hz))
-        self._emg = _Averages(n_subjects, 1)
-        self._known = np.zeros(n_subjects, bool)  # whether a brain was ever seen
-        self._sure = np.zeros(n_subjects, bool)  # and since the spectrum jumped without a doubt
-
-    def mark(self, raw: Floats, hop: int, reasons: NDArray[np.object_]) -> None:
-        """Write `no_brain` over `ok` where it holds.
-
-        Args:
-            raw: (n_in, n_subjects × n_modalities), µV, NaN where missing.
-            hop: the epoch's number in the grid.
-            reasons: (n_subjects, n_modalities), of the other checks.
-        """
-        of = {modality: i for i, modality in enumerate(self._modalities)}
-        if hop % self._hops == 0:
-            self._judge_eeg(raw[:, of["eeg"] :: len(of)], _came(reasons[:, of["eeg"]]))
-            if "emg" in of:
-                self._judge_emg(raw[:, of["emg"] :: len(of)], _came(reasons[:, of["emg"]]))
-        reasons[self._eeg.lost & (reasons[:, of["eeg"]] == OK), of["eeg"]] = NO_BRAIN
-        if "emg" in of:
-            lost = self._eeg.lost & self._emg.lost
-            reasons[lost & (reasons[:, of["emg"]] == OK), of["emg"]] = NO_BRAIN
-
-    def _judge_eeg(self, raw: Floats, came: NDArray[np.bool_]) -> None:
-        """Follow and judge (n_in, n_subjects), where samples came."""
-        eeg, rule = self._eeg, self._rule
-        for found in self._bands(raw):
-            noisy = came & (found[:, 0] > _LEAST_LEVEL)
-            # Also after the piece in which a lead came off; a brain may jump before it is known.
-            fresh = eeg.settled | (eeg.seen_s <= self._piece_s)
-            step = np.square(found - eeg.mean) @ self._weight
-            jumped = noisy & fresh & (step > _JUMP)
-            eeg.restart(jumped)
-            self._sure &= ~jumped
-            eeg.follow(found, noisy, self._piece_s, rule.memory_s)
-        score = rule.score(eeg.mean, eeg.variance)
-        self._sure |= eeg.settled & (score > rule.sure_above)
-        self._known |= self._sure
-        lost = score < np.where(self._sure, rule.doubted_below, rule.lost_below)
-        lost |= eeg.lost & (score < rule.found_above)
-        eeg.lost = np.where(eeg.settled, lost, eeg.lost)
-
-    def _judge_emg(self, raw: Floats, came: NDArray[np.bool_]) -> None:
-        """Follow and judge the level of (n_in, n_subjects), where samples came and no brain is."""
-        emg, without = self._emg, self._eeg.lost
-        emg.restart(~without)
-        for piece in self._emg_pieces(raw) if without.any() else ():
-            level = np.log(np.square(np.diff(piece, 2, axis=0)).mean(axis=0) + _LEAST_POWER)
-            emg.follow(level[:, None], came & without, self._piece_s, self._rule.memory_s)
-        move = emg.variance[:, 0] * self._emg_pieces.n / _CHANCE
-        moves = emg.settled & (move > _LEAST_MOVE) & (move < _MOST_MOVE)
-        emg.lost = ~(self._known & moves)
-
-    @property
-    def averages(self) -> "_Averages":
-        """What the EEG's rule is given."""
-        return self._eeg
-
-    def state(self) -> Floats:
-        """Return what a restart needs to go on exactly here, (n_subjects, n_values)."""
-        brain = np.stack([self._known, self._sure], axis=1)
-        return np.concatenate([self._eeg.state(), self._emg.state(), brain], axis=1)
-
-    def load_state(self, state: NDArray[np.generic]) -> None:
-        """Go on from `state()` of as many subjects.
-
-        Raises:
-            SpecError: it is of another shape.
-        """
-        expected = self.state().shape
-        if state.shape != expected:
-            raise SpecError(f"no-brain state: expected shape {expected}, found {state.shape}")
-        values, n = np.array(state, np.float64), self._eeg.state().shape[1]
-        self._eeg.load_state(values[:, :n])
-        self._emg.load_state(values[:, n:-2])
-        self._known, self._sure = values[:, -2] > 0, values[:, -1] > 0
-
-
-class _Averages:
+class Averages:
     """Running means and variances of the features of one modality of all subjects."""
 
     def __init__(self, n_subjects: int, n_features: int) -> None:
         self.mean: Floats = np.zeros((n_subjects, n_features))
         self.variance: Floats = np.zeros((n_subjects, n_features))
         self.seen_s: Floats = np.zeros(n_subjects)
+        """Signal that they were made of, s."""
         self.lost: NDArray[np.bool_] = np.zeros(n_subjects, bool)
+        """Whether they were last taken for those of noise."""
 
     @property
     def settled(self) -> NDArray[np.bool_]:
@@ -295,11 +193,114 @@ class _Averages:
         self.seen_s, self.lost = state[:, -2].copy(), state[:, -1] > 0
 
 
+class NoBrain:
+    """The check of all subjects of one stream; `check_for` makes it.
+
+    Args:
+        rule: what a brain is told from noise by.
+        modalities: in the model's order; `eeg` is one of them.
+        n_subjects: subjects of the stream.
+        sfreq: sampling rate of the raw samples, Hz.
+        epoch_s: length of an epoch, at least 1 s.
+        hop_s: seconds between two epochs.
+    """
+
+    def __init__(
+        self,
+        rule: NoBrainRule,
+        modalities: Sequence[str],
+        n_subjects: int,
+        sfreq: float,
+        epoch_s: float,
+        hop_s: float,
+    ) -> None:
+        self._rule, self._modalities = rule, tuple(modalities)
+        self._hops = max(1, round(epoch_s / hop_s))  # epochs that overlap would count twice
+        self._bands = _Bands(sfreq, epoch_s, rule.edges_hz)
+        n_bins = self._bands.n_bins
+        self._weight = np.append(n_bins.sum(), n_bins)  # of the features, in a jump
+        self._emg_pieces = _Pieces(sfreq, epoch_s, _EMG_HZ)
+        self._piece_s = epoch_s / round(epoch_s)
+        self.eeg = Averages(n_subjects, len(rule.edges_hz))
+        """What the rule is given, and what it said."""
+        self._emg = Averages(n_subjects, 1)
+        self._known = np.zeros(n_subjects, bool)  # whether a brain was ever seen
+        self._sure = np.zeros(n_subjects, bool)  # and since the spectrum jumped without a doubt
+
+    def mark(self, raw: Floats, hop: int, reasons: NDArray[np.object_]) -> None:
+        """Write `no_brain` over `ok` where it holds.
+
+        Args:
+            raw: (n_in, n_subjects × n_modalities), µV, NaN where missing.
+            hop: the epoch's number in the grid.
+            reasons: (n_subjects, n_modalities), of the other checks.
+        """
+        of = {modality: i for i, modality in enumerate(self._modalities)}
+        if hop % self._hops == 0:
+            self._judge_eeg(raw[:, of["eeg"] :: len(of)], _came(reasons[:, of["eeg"]]))
+            if "emg" in of:
+                self._judge_emg(raw[:, of["emg"] :: len(of)], _came(reasons[:, of["emg"]]))
+        reasons[self.eeg.lost & (reasons[:, of["eeg"]] == OK), of["eeg"]] = NO_BRAIN
+        if "emg" in of:
+            lost = self.eeg.lost & self._emg.lost
+            reasons[lost & (reasons[:, of["emg"]] == OK), of["emg"]] = NO_BRAIN
+
+    def _judge_eeg(self, raw: Floats, came: NDArray[np.bool_]) -> None:
+        """Follow and judge (n_in, n_subjects), where samples came."""
+        eeg, rule = self.eeg, self._rule
+        for found in self._bands(raw):
+            noisy = came & (found[:, 0] > _LEAST_LEVEL)
+            # Also after the piece in which a lead came off; a brain may jump before it is known.
+            fresh = eeg.settled | (eeg.seen_s <= self._piece_s)
+            step = np.square(found - eeg.mean) @ self._weight
+            jumped = noisy & fresh & (step > _JUMP)
+            eeg.restart(jumped)
+            self._sure &= ~jumped
+            eeg.follow(found, noisy, self._piece_s, rule.memory_s)
+        score = rule.score(eeg.mean, eeg.variance)
+        self._sure |= eeg.settled & (score > rule.sure_above)
+        self._known |= self._sure
+        lost = score < np.where(self._sure, rule.doubted_below, rule.lost_below)
+        lost |= eeg.lost & (score < rule.found_above)
+        eeg.lost = np.where(eeg.settled, lost, eeg.lost)
+
+    def _judge_emg(self, raw: Floats, came: NDArray[np.bool_]) -> None:
+        """Follow and judge the level of (n_in, n_subjects), where samples came and no brain is."""
+        emg, without = self._emg, self.eeg.lost
+        emg.restart(~without)
+        for piece in self._emg_pieces(raw) if without.any() else ():
+            level = np.log(np.square(np.diff(piece, 2, axis=0)).mean(axis=0) + _LEAST_POWER)
+            emg.follow(level[:, None], came & without, self._piece_s, self._rule.memory_s)
+        move = emg.variance[:, 0] * self._emg_pieces.n / _CHANCE
+        moves = emg.settled & (move > _LEAST_MOVE) & (move < _MOST_MOVE)
+        emg.lost = ~(self._known & moves)
+
+    def recent(self) -> dict[str, Floats]:
+        """Return what a restart needs to go on exactly here: one array (n_subjects, n_values)."""
+        brain = np.stack([self._known, self._sure], axis=1)
+        return {_STATE: np.concatenate([self.eeg.state(), self._emg.state(), brain], axis=1)}
+
+    def load_recent(self, recent: Mapping[str, NDArray[np.generic]]) -> None:
+        """Go on from the `recent()` of as many subjects; begin anew where the check was off.
+
+        Raises:
+            SpecError: it is of another shape.
+        """
+        if _STATE not in recent:
+            return
+        check_shapes("recent signal", recent, self.recent())
+        values, n = np.array(recent[_STATE], np.float64), self.eeg.state().shape[1]
+        self.eeg.load_state(values[:, :n])
+        self._emg.load_state(values[:, n:-2])
+        self._known, self._sure = values[:, -2] > 0, values[:, -1] > 0
+
+
 def _came(reasons: NDArray[np.object_]) -> NDArray[np.bool_]:
-    return ~np.isin(reasons.astype(str), (MISSING, NOT_FINITE))
+    """(n_subjects,), whether samples came, of the reasons of one modality."""
+    return np.asarray((reasons != MISSING) & (reasons != NOT_FINITE), bool)
 
 
-def judge(spec: ModelSpec, n_subjects: int, sfreq: float, hop_s: float) -> NoBrain | None:
+def check_for(spec: ModelSpec, n_subjects: int, sfreq: float, hop_s: float) -> NoBrain | None:
     """Return the check for a model's epochs; None for those that no rule can judge."""
     rule = read_rule(spec.species)
     if rule is None or "eeg" not in spec.modalities or spec.epoch_s < 1.0:

@@ -15,7 +15,7 @@ from models.signal.conditioning import Conditioner
 from models.signal.drift import Drift, Looks
 from models.signal.epochs import CutEpoch, EpochBuffer
 from models.signal.montage import Montage, StreamChannels
-from models.signal.no_brain import judge
+from models.signal.no_brain import check_for
 from models.signal.quality import MISSING, OK, Quality, QualityLimits, check_unit
 from models.signal.relative import Relative
 from models.signal.state import Adaptation, PipelineState
@@ -101,7 +101,7 @@ class Pipeline:
         n_in, n_channels = self._conditioner.n_in, self._conditioner.n_channels
         self._buffer = EpochBuffer(sfreq, n_in, hop_s, n_channels)
         self._quality = Quality(quality, spec.modalities, n_subjects, sfreq)
-        self._no_brain = judge(spec, n_subjects, sfreq, hop_s) if quality.no_brain else None
+        self._no_brain = check_for(spec, n_subjects, sfreq, hop_s) if quality.no_brain else None
         self._absent = np.array(
             [[m not in s.channels for m in spec.modalities] for s in stream.subjects]
         )
@@ -203,14 +203,14 @@ class Pipeline:
         if self._relative is not None:
             recent |= self._relative.recent()
         if self._no_brain is not None:
-            recent["no_brain"] = self._no_brain.state()
+            recent |= self._no_brain.recent()
         return recent
 
     def _go_on(self, recent: Mapping[str, NDArray[np.generic]]) -> None:
         if self._relative is not None:
             self._relative.load_recent(recent)
-        if self._no_brain is not None and "no_brain" in recent:  # else it was switched off before
-            self._no_brain.load_state(recent["no_brain"])
+        if self._no_brain is not None:
+            self._no_brain.load_recent(recent)
 
     def explain_drift(self, subject: int, modality: int) -> str:
         """Say in what a subject differs most from the training animals, for a person."""

@@ -47,8 +47,7 @@ class PipelineState:
     """What is added to timestamps, as the source's clock was set, s."""
     adaptation: Adaptation
     recent: Mapping[str, NDArray[np.generic]]
-    """What the last seconds left: `Relative.recent`, where the net is given levels, and
-    `no_brain`, the `NoBrain.state`, where there is that check."""
+    """What the last seconds left: `Relative.recent` and `NoBrain.recent`, where there are these."""
 
 
 def check_shapes(

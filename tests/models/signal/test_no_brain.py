@@ -11,7 +11,7 @@ from models.errors import SpecError
 from models.recordings.as_stream import epochs_of
 from models.recordings.open import open_recording
 from models.signal.montage import StreamChannels, SubjectChannels
-from models.signal.no_brain import judge
+from models.signal.no_brain import check_for
 from models.signal.pipeline import EpochBatch, Pipeline
 from models.signal.quality import NO_BRAIN, OK, QualityLimits
 from models.simulator.no_brain import KINDS, draw_no_brain
@@ -214,6 +214,6 @@ def test_it_can_be_switched_off_and_says_nothing_of_people() -> None:
 
 
 def test_a_state_of_other_subjects_is_refused() -> None:
-    one, two = (judge(SPEC, n, SFREQ, 1.0) for n in (1, 2))
+    one, two = (check_for(SPEC, n, SFREQ, 1.0) for n in (1, 2))
     with pytest.raises(SpecError, match="expected shape"):
-        two.load_state(one.state())
+        two.load_recent(one.recent())
