@@ -8,7 +8,6 @@ it is.
 """
 
 import argparse
-import re
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from models.fit.tables import rounded, write_table
 from models.signal.no_brain import RULE_FILES, NoBrain, NoBrainRule, log_variance
 from models.signal.quality import OK, Quality, QualityLimits
 from models.simulator.no_brain import KINDS, draw_no_brain
@@ -112,15 +112,11 @@ def fit(brains: Features, noise: Features) -> NoBrainRule:
     curvature[rows, columns] = pairs
     return msgspec.structs.replace(
         unfitted(),
-        bias=_rounded([bias])[0],
-        shape=_rounded(linear),
-        curvature=tuple(map(_rounded, curvature)),
-        fluctuation=_rounded(fluctuation),
+        bias=rounded([bias], _DIGITS)[0],
+        shape=rounded(linear, _DIGITS),
+        curvature=tuple(rounded(row, _DIGITS) for row in curvature),
+        fluctuation=rounded(fluctuation, _DIGITS),
     )
-
-
-def _rounded(values: NDArray[np.float64] | list[float]) -> tuple[float, ...]:
-    return tuple(float(f"{value:.{_DIGITS}g}") for value in values)
 
 
 def main() -> None:
@@ -141,9 +137,7 @@ def main() -> None:
         source=f"{arguments.mice} widened simulated mice of {arguments.hours:g} h, "
         f"{arguments.wires} wires without a brain of {_NOISE_S:g} s",
     )
-    text = msgspec.json.format(msgspec.json.encode(rule), indent=1).decode()
-    rows = re.sub(r"\[[^][{}]*\]", lambda row: " ".join(row[0].split()), text)
-    arguments.out.write_text(rows + "\n", encoding="utf-8")
+    write_table(arguments.out, rule)
 
 
 if __name__ == "__main__":

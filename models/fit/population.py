@@ -7,7 +7,6 @@ electrodes differ as these do, and a real population with its gains known is not
 """
 
 import argparse
-import re
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from models.fit.tables import rounded, write_table
 from models.recordings.as_stream import epochs_of
 from models.sdreamer.net import given_levels, new_spec
 from models.signal.relative import MOUSE_FILE, Relative
@@ -72,13 +72,9 @@ def fit(n_mice: int, hours: float, processes: int) -> RelativeSpec:
     return msgspec.structs.replace(
         features,
         source=f"medians over {len(found)} widened simulated mice of {hours:g} h",
-        mean=tuple(_rounded(mean[m, :n]) for m, n in enumerate(sizes)),
-        sd=tuple(_rounded(np.sqrt(variance[m, :n])) for m, n in enumerate(sizes)),
+        mean=tuple(rounded(mean[m, :n], _DIGITS) for m, n in enumerate(sizes)),
+        sd=tuple(rounded(np.sqrt(variance[m, :n]), _DIGITS) for m, n in enumerate(sizes)),
     )
-
-
-def _rounded(values: NDArray[np.float64]) -> tuple[float, ...]:
-    return tuple(float(f"{value:.{_DIGITS}g}") for value in values)
 
 
 def main() -> None:
@@ -90,9 +86,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=MOUSE_FILE)
     arguments = parser.parse_args()
     found = fit(arguments.mice, arguments.hours, arguments.processes)
-    text = msgspec.json.format(msgspec.json.encode(found), indent=1).decode()
-    rows = re.sub(r"\[[^][{}]*\]", lambda row: " ".join(row[0].split()), text)
-    arguments.out.write_text(rows + "\n", encoding="utf-8")
+    write_table(arguments.out, found)
 
 
 if __name__ == "__main__":

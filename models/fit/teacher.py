@@ -9,19 +9,18 @@ of the evidence were chosen on two recordings; docs/evaluation.md names them.
 
 import argparse
 import multiprocessing
-import re
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
+from models.fit.tables import rounded, write_table
 from models.grammar import equilibrium, mouse_grammar
 from models.recordings.as_stream import epochs_of
 from models.sdreamer.net import given_levels, new_spec
@@ -84,8 +83,8 @@ def fit(mice: Sequence[Mouse], spec: ModelSpec, source: str) -> TeacherWeights:
         source=source,
         spec=spec,
         spans_s=SPANS_S,
-        coefficients=tuple(_rounded(row) for row in coefficients),
-        intercepts=_rounded(intercepts),
+        coefficients=tuple(rounded(row, _DIGITS) for row in coefficients),
+        intercepts=rounded(intercepts, _DIGITS),
         power=POWER,
     )
 
@@ -125,17 +124,6 @@ def _regress(x: Floats, truth: Floats) -> Floats:
     return np.asarray(found.x, np.float64).reshape(n_stages, -1)
 
 
-def _rounded(values: Floats) -> tuple[float, ...]:
-    return tuple(float(f"{value:.{_DIGITS}g}") for value in values)
-
-
-def write(path: Path, weights: TeacherWeights) -> None:
-    """Write the teacher, a row of numbers a line."""
-    text = msgspec.json.format(msgspec.json.encode(weights), indent=1).decode()
-    rows = re.sub(r"\[[^][{}]*\]", lambda row: " ".join(row[0].split()), text)
-    path.write_text(rows + "\n", encoding="utf-8")
-
-
 def main() -> None:
     """Simulate mice and fit the teacher to them."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -150,7 +138,7 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
         mice = list(pool.map(measure, seeds))
     source = f"{arguments.mice} widened simulated mice of {arguments.hours:g} h"
-    write(arguments.out, fit(mice, spec, source))
+    write_table(arguments.out, fit(mice, spec, source))
 
 
 if __name__ == "__main__":

@@ -6,11 +6,9 @@ Counts the same 70 of the dataset's 92 mice that the simulator is fitted to.
 """
 
 import argparse
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from models.fit.scored_mice import (
@@ -22,6 +20,7 @@ from models.fit.scored_mice import (
     read_scored,
     split_mice,
 )
+from models.fit.tables import write_table
 from models.grammar import MOUSE_FILE, Transitions
 from models.stages import MOUSE
 
@@ -44,13 +43,6 @@ def count(records: Sequence[MouseRecord]) -> Transitions:
     )
 
 
-def write_transitions(transitions: Transitions, path: Path) -> None:
-    """Write the counts as JSON, each row of numbers on a line."""
-    text = msgspec.json.format(msgspec.json.encode(transitions), indent=1).decode()
-    rows = re.sub(r"\[[^][{}]*\]", lambda row: " ".join(row[0].split()), text)
-    path.write_text(rows + "\n", encoding="utf-8")
-
-
 def main() -> None:
     """Count the transitions of 70 of the dataset's 92 mice."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -59,7 +51,7 @@ def main() -> None:
     arguments = parser.parse_args()
     fitted, _ = split_mice(read_labs(arguments.folder))
     records = read_scored(arguments.folder)
-    write_transitions(count([r for r in records if r.mouse in fitted]), arguments.out)
+    write_table(arguments.out, count([r for r in records if r.mouse in fitted]))
 
 
 if __name__ == "__main__":
