@@ -8,49 +8,26 @@ import pytest
 from numpy.typing import NDArray
 
 from models.errors import SpecError
-from models.recordings.as_stream import epochs_of
-from models.recordings.open import open_recording
-from models.signal.montage import StreamChannels, SubjectChannels
 from models.signal.no_brain import check_for
-from models.signal.pipeline import EpochBatch, Pipeline
+from models.signal.pipeline import Pipeline
 from models.signal.quality import NO_BRAIN, OK, QualityLimits
-from models.simulator.no_brain import KINDS, draw_no_brain
+from models.simulator.no_brain import draw_no_brain
 from models.training.simulated import simulate_mouse
+from tests.rigs.accuracy.real_mice import RECORDINGS
+from tests.rigs.no_brain import WITHIN_S, draw_wire, mark_real, read, reasons_of
 from tests.support.signals import SPEC, description, run, stream_config
 
-WITHIN_S = 10
 SFREQ = 256.0
-RATES = (100.0, 128.0, 200.0, 256.0, 512.0, 1000.0, 2000.0, 4000.0)
-RECORDINGS = (
-    "mouse_raw/mouse_eeg_emg_29min.edf",
-    "mouse_filtered/mouse_31min.edf",
-    "mouse_filtered/mouse_42min.edf",
-    "mouse_filtered/mouse_4min.edf",
-)
 
 
-def pipeline(
-    sfreq: float = SFREQ, n_subjects: int = 1, hop_s: float = 1.0, *, on: bool = True
-) -> Pipeline:
+def pipeline(hop_s: float = 1.0, *, on: bool = True) -> Pipeline:
     return Pipeline(
-        stream_config(n_subjects, unit="µV"),
+        stream_config(unit="µV"),
         SPEC,
-        description(n_subjects, sfreq),
+        description(1, SFREQ),
         quality=QualityLimits(no_brain=on),
         hop_s=hop_s,
     )
-
-
-def staged(
-    data: NDArray[np.floating], sfreq: float = SFREQ, sizes: tuple[int, ...] = (1000,)
-) -> list[EpochBatch]:
-    times = 50.0 + np.arange(len(data)) / sfreq
-    return run(pipeline(sfreq, data.shape[1] // 2), data.astype(np.float32), times, list(sizes))
-
-
-def reasons_of(batches: list[EpochBatch]) -> NDArray[np.object_]:
-    """(n_epochs, 2), of the first subject."""
-    return np.stack([b.reasons[0] for b in batches])
 
 
 def mouse(seed: int, sfreq: float = SFREQ, seconds: float = 60.0) -> NDArray[np.float64]:
@@ -63,31 +40,20 @@ def wire(seed: int, seconds: float = 60.0, sfreq: float = SFREQ, kind: str | Non
 
 
 def test_a_hundred_wires_without_a_brain_have_next_to_no_stage_after_ten_seconds() -> None:
-    found = []
-    for seed in range(100):
-        sfreq, kind = RATES[seed % len(RATES)], list(KINDS)[seed % len(KINDS)]
-        reasons = reasons_of(staged(wire(seed, 60.0, sfreq, kind), sfreq))
-        found.append((reasons[WITHIN_S:] == OK).any(axis=1))
-    assert np.mean(np.concatenate(found)) <= 0.005
+    staged = [draw_wire(seed)[0] for seed in range(100)]
+    assert np.mean(np.concatenate(staged)) <= 0.005
 
 
 @pytest.mark.parametrize("sfreq", [128.0, 512.0, 2000.0])
 def test_simulated_mice_have_a_brain(sfreq: float) -> None:
-    marked = [reasons_of(staged(mouse(s, sfreq, 120.0), sfreq)) == NO_BRAIN for s in range(6)]
+    marked = [reasons_of(read(mouse(s, sfreq, 120.0), sfreq)) == NO_BRAIN for s in range(6)]
     assert np.mean(np.concatenate(marked)) < 0.005
 
 
-@pytest.mark.parametrize("name", RECORDINGS)
-def test_real_mice_have_a_brain(shared_data: Path, name: str) -> None:
-    channels = {"eeg": "EEG", "emg": "EMG"}
-    stream = StreamChannels(name="m", subjects=(SubjectChannels(name="m1", channels=channels),))
-    marked = np.stack(
-        [
-            b.reasons[0] == NO_BRAIN
-            for b in epochs_of(open_recording(shared_data / name), stream, SPEC)
-        ]
-    )
-    assert np.mean(marked[:, 0]) < 0.001
+@pytest.mark.usefixtures("shared_data")
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
+def test_real_mice_have_a_brain(path: Path) -> None:
+    assert np.mean(mark_real(path)) < 0.001
 
 
 @pytest.mark.parametrize("kind", ["white", "brown", "hum", "floating"])
@@ -97,7 +63,7 @@ def test_a_lead_that_comes_off_is_seen_in_ten_seconds_and_so_is_one_that_is_on_a
     data = mouse(3, seconds=100.0)
     off, on = round(40 * SFREQ), round(70 * SFREQ)
     data[off:on] = wire(5, 30.0, kind=kind)
-    reasons = reasons_of(staged(data))
+    reasons = reasons_of(read(data, SFREQ))
     assert (reasons[:40] == OK).all()
     assert (reasons[50:70] != OK).all()
     assert (reasons[80:] == OK).all()
@@ -110,7 +76,7 @@ def test_the_emg_is_read_on_while_it_moves_where_the_eeg_alone_is_lost(moves: bo
     data[off:, 0] = wire(5, 30.0, kind="white")[:, 0]
     level = np.repeat(np.tile([1.0, 2.0 if moves else 1.0], 30), round(SFREQ))
     data[:, 1] = 20.0 * np.random.default_rng(0).standard_normal(len(data)) * level
-    reasons = reasons_of(staged(data))[30 + WITHIN_S :]
+    reasons = reasons_of(read(data, SFREQ))[30 + WITHIN_S :]
     assert (reasons[:, 0] == NO_BRAIN).all()
     assert (reasons[WITHIN_S:, 1] == (OK if moves else NO_BRAIN)).all()
 
@@ -118,13 +84,14 @@ def test_the_emg_is_read_on_while_it_moves_where_the_eeg_alone_is_lost(moves: bo
 def test_a_steady_emg_is_read_where_the_eeg_has_a_brain() -> None:
     data = mouse(3)
     data[:, 1] = wire(5, kind="white")[:, 1]
-    assert (reasons_of(staged(data)) == OK).all()
+    assert (reasons_of(read(data, SFREQ)) == OK).all()
 
 
 def test_it_is_marked_for_its_own_subject_alone() -> None:
-    reasons = [b.reasons for b in staged(np.concatenate([wire(5, kind="white"), mouse(3)], axis=1))]
-    assert (np.stack(reasons)[WITHIN_S:, 0] != OK).all()
-    assert (np.stack(reasons)[WITHIN_S:, 1] == OK).all()
+    data = np.concatenate([wire(5, kind="white"), mouse(3)], axis=1)
+    reasons = np.stack([b.reasons for b in read(data, SFREQ)])
+    assert (reasons[WITHIN_S:, 0] != OK).all()
+    assert (reasons[WITHIN_S:, 1] == OK).all()
 
 
 @pytest.mark.parametrize("hop_s", [1.0, 0.25])
@@ -162,7 +129,7 @@ def other_mains() -> NDArray[np.float64]:
     ids=["mains of another grid", "rails", "mV for µV", "µV for mV"],
 )
 def test_what_other_checks_are_for_has_no_stage_either(eeg: NDArray[np.float64]) -> None:
-    reasons = reasons_of(staged(np.stack([eeg, eeg], axis=1), 512.0))
+    reasons = reasons_of(read(np.stack([eeg, eeg], axis=1), 512.0))
     assert (reasons[WITHIN_S:] != OK).all()
 
 

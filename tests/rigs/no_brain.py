@@ -1,0 +1,122 @@
+"""How often noise gets a stage and a brain none, by the check for a brain; the table of faults.md.
+
+python -m tests.rigs.no_brain
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from models.recordings.as_stream import epochs_of
+from models.recordings.open import open_recording
+from models.signal.montage import StreamChannels, SubjectChannels
+from models.signal.no_brain import check_for
+from models.signal.pipeline import EpochBatch, Pipeline
+from models.signal.quality import NO_BRAIN, OK
+from models.simulator.no_brain import KINDS, draw_no_brain
+from models.training.simulated import FIRST_UNSEEN_SEED, SFREQS, simulate_mouse
+from tests.rigs.accuracy.real_mice import RECORDINGS
+from tests.rigs.accuracy.real_mouse import CHANNELS
+from tests.support.signals import SPEC, description, noise, run, stream_config
+
+WITHIN_S = 10
+"""So soon noise has no stage any more."""
+WIRE_SFREQS = (100.0, 128.0, 200.0, 256.0, 512.0, 1000.0, 2000.0, 4000.0)
+_WIRE_S = 60.0
+_FIRST_SEED = FIRST_UNSEEN_SEED + 700_000
+_COST_SFREQ = 512.0
+_COST_EPOCHS = 200
+
+
+def read(data: NDArray[np.floating], sfreq: float) -> list[EpochBatch]:
+    """Return the epochs of (n_samples, 2 × n_subjects), µV, of a live stream."""
+    n_subjects = data.shape[1] // 2
+    pipeline = Pipeline(stream_config(n_subjects, unit="µV"), SPEC, description(n_subjects, sfreq))
+    times = 50.0 + np.arange(len(data)) / sfreq
+    return run(pipeline, data.astype(np.float32), times, [1000])
+
+
+def reasons_of(batches: Iterable[EpochBatch]) -> NDArray[np.object_]:
+    """Return the first subject's, (n_epochs, 2)."""
+    return np.stack([batch.reasons[0] for batch in batches])
+
+
+def draw_wire(seed: int) -> tuple[NDArray[np.bool_], str]:
+    """Return which epochs of a wire without a brain get a stage after `WITHIN_S`, and its kind.
+
+    The rates take turns, and so do the kinds.
+    """
+    sfreq, kind = WIRE_SFREQS[seed % len(WIRE_SFREQS)], list(KINDS)[seed % len(KINDS)]
+    data, _ = draw_no_brain(np.random.default_rng([seed, 4]), _WIRE_S, sfreq, kind)
+    return (reasons_of(read(data, sfreq))[WITHIN_S:] == OK).any(axis=1), kind
+
+
+def mark_real(path: Path) -> NDArray[np.bool_]:
+    """Return which epochs of a real mouse's EEG are marked."""
+    subject = SubjectChannels(name="mouse", channels=CHANNELS)
+    stream = StreamChannels(name="real", subjects=(subject,))
+    return _marked(epochs_of(open_recording(path), stream, SPEC))
+
+
+def mark_simulated(seed: int, hours: float, *, wide: bool) -> NDArray[np.bool_]:
+    """Return which epochs of a simulated mouse's EEG are marked."""
+    mouse = simulate_mouse(seed, hours, SFREQS[seed % len(SFREQS)], wide=wide)
+    return _marked(epochs_of(mouse.open(), mouse.stream, SPEC))
+
+
+def time_check(n_subjects: int) -> float:
+    """Return the median time of the check for an epoch of noise, all subjects, ms."""
+    check = check_for(SPEC, n_subjects, _COST_SFREQ, 1.0)
+    assert check is not None
+    n = round(_COST_SFREQ)
+    raw = noise(n, n_subjects).astype(np.float64)
+    taken = []
+    for hop in range(_COST_EPOCHS):
+        reasons = np.full((n_subjects, 2), OK, dtype=object)
+        begin = perf_counter()
+        check.mark(raw, hop, reasons)
+        taken.append(perf_counter() - begin)
+    return 1e3 * float(np.median(taken))
+
+
+def main() -> None:
+    """Measure the check for a brain."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--wires", type=int, default=576)
+    parser.add_argument("--mice", type=int, default=240, help="widened; half as many plain ones")
+    parser.add_argument("--hours", type=float, default=0.11, help="of each; default: %(default)s")
+    arguments = parser.parse_args()
+    by_kind = defaultdict(list)
+    for seed in range(arguments.wires):
+        staged, kind = draw_wire(seed)
+        by_kind[kind].append(staged)
+    _say("wires", [staged for each in by_kind.values() for staged in each])
+    for kind, each in by_kind.items():
+        _say(kind, each)
+    _say("real mice", [mark_real(path) for path in RECORDINGS])
+    for name, n, wide in (("widened", arguments.mice, True), ("plain", arguments.mice // 2, False)):
+        seeds = range(_FIRST_SEED, _FIRST_SEED + n)
+        _say(name, [mark_simulated(seed, arguments.hours, wide=wide) for seed in seeds])
+    for n_subjects in (1, 64):
+        typer.echo(f"{n_subjects} subjects: {time_check(n_subjects):.2f} ms an epoch")
+
+
+def _marked(batches: Iterable[EpochBatch]) -> NDArray[np.bool_]:
+    return np.asarray(reasons_of(batches)[:, 0] == NO_BRAIN, bool)
+
+
+def _say(name: str, each: list[NDArray[np.bool_]]) -> None:
+    """Write of how many epochs it holds, of how many it holds at all, and the worst one's share."""
+    found, worst = np.concatenate(each), max(part.mean() for part in each)
+    some = np.mean([part.any() for part in each])
+    typer.echo(f"{name}: {len(each)}, {found.mean():.2%} of epochs; {some:.1%} at all, {worst:.0%}")
+
+
+if __name__ == "__main__":
+    main()
