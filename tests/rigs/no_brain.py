@@ -29,6 +29,7 @@ WITHIN_S = 10
 """So soon noise has no stage any more."""
 WIRE_SFREQS = (100.0, 128.0, 200.0, 256.0, 512.0, 1000.0, 2000.0, 4000.0)
 _WIRE_S = 60.0
+_BRAIN_S = 40.0
 _FIRST_SEED = FIRST_UNSEEN_SEED + 700_000
 _COST_SFREQ = 512.0
 _COST_EPOCHS = 200
@@ -47,14 +48,22 @@ def reasons_of(batches: Iterable[EpochBatch]) -> NDArray[np.object_]:
     return np.stack([batch.reasons[0] for batch in batches])
 
 
-def draw_wire(seed: int) -> tuple[NDArray[np.bool_], str]:
+def draw_wire(seed: int, brain_s: float = 0.0) -> tuple[NDArray[np.bool_], str]:
     """Return which epochs of a wire without a brain get a stage after `WITHIN_S`, and its kind.
 
     The rates take turns, and so do the kinds.
+
+    Args:
+        seed: draws it.
+        brain_s: so long the lead was on a mouse before, s.
     """
     sfreq, kind = WIRE_SFREQS[seed % len(WIRE_SFREQS)], list(KINDS)[seed % len(KINDS)]
     data, _ = draw_no_brain(np.random.default_rng([seed, 4]), _WIRE_S, sfreq, kind)
-    return (reasons_of(read(data, sfreq))[WITHIN_S:] == OK).any(axis=1), kind
+    if brain_s:
+        mouse = simulate_mouse(_FIRST_SEED + seed, brain_s / 3600, sfreq).open()
+        data = np.concatenate([mouse.read(0, mouse.n_samples), data])
+    reasons = reasons_of(read(data, sfreq))[round(brain_s) + WITHIN_S :]
+    return (reasons == OK).any(axis=1), kind
 
 
 def mark_real(path: Path) -> NDArray[np.bool_]:
@@ -92,13 +101,14 @@ def main() -> None:
     parser.add_argument("--mice", type=int, default=240, help="widened; half as many plain ones")
     parser.add_argument("--hours", type=float, default=0.11, help="of each; default: %(default)s")
     arguments = parser.parse_args()
-    by_kind = defaultdict(list)
-    for seed in range(arguments.wires):
-        staged, kind = draw_wire(seed)
-        by_kind[kind].append(staged)
-    _say("wires", [staged for each in by_kind.values() for staged in each])
-    for kind, each in by_kind.items():
-        _say(kind, each)
+    for name, brain_s in (("wires", 0.0), ("leads that come off", _BRAIN_S)):
+        by_kind = defaultdict(list)
+        for seed in range(arguments.wires):
+            staged, kind = draw_wire(seed, brain_s)
+            by_kind[kind].append(staged)
+        _say(name, [staged for each in by_kind.values() for staged in each])
+        for kind, each in by_kind.items():
+            _say(kind, each)
     _say("real mice", [mark_real(path) for path in RECORDINGS])
     for name, n, wide in (("widened", arguments.mice, True), ("plain", arguments.mice // 2, False)):
         seeds = range(_FIRST_SEED, _FIRST_SEED + n)
