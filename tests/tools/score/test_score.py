@@ -62,11 +62,9 @@ def in_tmp_path(tmp_path, monkeypatch):
 
 def write_night(path, labels=("EEG1", "EMG1", "EEG2", "EMG2"), scale=50.0, unit="uV"):
     """A night of simulated mice in which the first channel is flat for three epochs."""
-    mice = [
-        simulate_recording(seed=seed, duration_s=SECONDS, sfreq=SFREQ).data
-        for seed in range(len(labels) // 2)
-    ]
-    data = np.concatenate(mice, axis=1).T.astype(np.float64)
+    n_mice = (len(labels) + 1) // 2
+    mice = simulate_recording(seed=0, duration_s=SECONDS, sfreq=SFREQ, n_subjects=n_mice)
+    data = mice.data.T[: len(labels)].astype(np.float64)
     data *= scale / data.std(axis=1, keepdims=True)
     data[0, FLAT] = 0
     written = [
