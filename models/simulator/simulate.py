@@ -8,7 +8,7 @@ electrodes (`models.simulator.animal`). docs/simulator.md says how well this fit
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,6 +82,7 @@ def simulate_recording(
     time_scale: float = 1.0,
     every_stage: bool = False,
     wide: bool = False,
+    stages: Sequence[str] | None = None,
 ) -> SimulatedRecording:
     """Simulate some animals in one recording; the same arguments give the same bits.
 
@@ -99,6 +100,7 @@ def simulate_recording(
         wide: let animals, hypnograms and instruments differ as those of many labs do
             (`models.simulator.wide`, `models.simulator.instrument`). Some recordings have only
             one stage then, whatever `every_stage` says.
+        stages: of each second, to be simulated in place of a drawn hypnogram.
 
     Raises:
         RecordingError: an argument is out of range.
@@ -112,6 +114,7 @@ def simulate_recording(
         time_scale=time_scale,
         every_stage=every_stage,
         wide=wide,
+        stages=stages,
     )
     data = np.empty((round(duration_s * sfreq), 2 * n_subjects), np.float32)
     hypnograms, artefacts = [], []
@@ -139,6 +142,7 @@ def iterate_subjects(
     time_scale: float = 1.0,
     every_stage: bool = False,
     wide: bool = False,
+    stages: Sequence[str] | None = None,
 ) -> Iterator[SimulatedSubject]:
     """Return the subjects of `simulate_recording` one at a time, to keep only one in memory.
 
@@ -156,8 +160,18 @@ def iterate_subjects(
         if not least <= value <= most:
             between = f"of at least {least:g}" if most == math.inf else f"of {least:g} to {most:g}"
             raise RecordingError(f"expected {name} {between}{unit}, found {value:g}")
+    n_seconds = math.ceil(duration_s)
+    if stages is not None and len(stages) != n_seconds:
+        raise RecordingError(f"expected a stage for each of {n_seconds} s, found {len(stages)}")
+
+    def draw(rng: np.random.Generator) -> Sequence[str]:
+        if stages is not None:
+            return stages
+        of = widened.draw_hypnogram if wide else hypnogram.draw_hypnogram
+        return of(rng, n_seconds, time_scale=time_scale, every_stage=every_stage)
+
     return (
-        _simulate_subject(s, duration_s, sfreq, artefacts_per_hour, time_scale, every_stage, wide)
+        _simulate_subject(s, duration_s, sfreq, artefacts_per_hour, draw, wide)
         for s in np.random.SeedSequence(seed).spawn(n_subjects)
     )
 
@@ -167,8 +181,7 @@ def _simulate_subject(
     duration_s: float,
     sfreq: float,
     artefacts_per_hour: float,
-    time_scale: float,
-    every_stage: bool,
+    draw: Callable[[np.random.Generator], Sequence[str]],
     wide: bool,
 ) -> SimulatedSubject:
     # One generator for each part, so that changing one leaves the others alone.
@@ -176,8 +189,7 @@ def _simulate_subject(
     animal = Animal.draw(rngs[0])
     if wide:
         animal = widened.widen(animal, rngs[6])
-    draw = widened.draw_hypnogram if wide else hypnogram.draw_hypnogram
-    stages = draw(rngs[1], math.ceil(duration_s), time_scale=time_scale, every_stage=every_stage)
+    stages = tuple(draw(rngs[1]))
     tracks = draw_tracks(rngs[2], stages, animal)
     data = np.zeros((round(duration_s * sfreq), 2), np.float32)
     add_eeg(data[:, 0], rngs[3], tracks, animal, sfreq)

@@ -33,6 +33,7 @@ def simulate_mouse(
     artefacts_per_hour: float = 6.0,
     every_stage: bool = False,
     wide: bool = False,
+    stages: Sequence[str] | None = None,
 ) -> LabRecording:
     """Simulate a mouse; see `simulate_recording`.
 
@@ -46,6 +47,7 @@ def simulate_mouse(
         artefacts_per_hour=artefacts_per_hour,
         every_stage=every_stage,
         wide=wide,
+        stages=stages,
     )
     name = f"simulated-{seed}"
     recording = ArrayRecording.of_microvolts(name, mouse.ch_names, sfreq, mouse.data)
@@ -61,6 +63,11 @@ def simulate_mouse(
         duration_s=recording.duration,
         open=lambda: recording,
     )
+
+
+def draw_sfreq(seed: int) -> float:
+    """Return the sampling rate of this seed's mouse, Hz."""
+    return float(np.random.default_rng([seed, 1]).choice(SFREQS))
 
 
 def simulate_many(
@@ -89,9 +96,8 @@ def simulate_many(
 
 
 def _simulate_one(spec: ModelSpec, hours: float, read: Read, wide: bool, seed: int) -> ScoredEpochs:
-    sfreq = float(np.random.default_rng([seed, 1]).choice(SFREQS))
     every_stage = hours >= 0.5 and seed % 4 != 0
-    mouse = simulate_mouse(seed, hours, sfreq, every_stage=every_stage, wide=wide)
+    mouse = simulate_mouse(seed, hours, draw_sfreq(seed), every_stage=every_stage, wide=wide)
     return pack(read(mouse, spec))
 
 

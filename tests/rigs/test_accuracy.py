@@ -9,7 +9,9 @@ from engines.bundle import open_bundle
 from models.errors import RecordingError
 from models.stages import UNKNOWN
 from tests.rigs.accuracy.disagreements import Evidence, Seen, explain, read_seen
-from tests.rigs.accuracy.page import Accuracy, sections, write_page
+from tests.rigs.accuracy.goals import Goal, goals
+from tests.rigs.accuracy.measured import Accuracy, Awake
+from tests.rigs.accuracy.page import sections, write_page
 from tests.rigs.accuracy.real_mice import RealMice, look_at_one
 from tests.rigs.accuracy.real_mouse import look_at
 from tests.rigs.accuracy.real_mouse_figure import draw_real_mouse
@@ -17,6 +19,7 @@ from tests.rigs.accuracy.silver import write_labelled
 from tests.rigs.accuracy.threshold_scorer import EPOCH_S, Features
 from tests.support.bundles import TINY, make_bundle
 from tests.support.paths import ROOT
+from tools.measure import describe_machine
 
 DOCS = ROOT / "docs"
 STAGES = ("Wake", "NREM", "REM")
@@ -123,6 +126,20 @@ def test_a_page_is_filled_between_its_marks_and_only_there(tmp_path, night) -> N
         write_page(page, Accuracy())
 
 
+def test_a_goal_is_met_within_its_bound_and_missed_beyond_it() -> None:
+    machine = describe_machine()
+    awake = Awake(bundle="b 1", date="2026-11-29", machine=machine, asleep=(0.06, 0.0))
+    (met,) = goals(Accuracy(awake=awake))
+    assert (met.found, met.met) == (0.03, True)
+    (missed,) = goals(Accuracy(awake=msgspec.structs.replace(awake, asleep=(0.08, 0.0))))
+    assert not missed.met
+    page = sections(Accuracy(awake=awake))
+    assert page["goals"].endswith("| ≤ 0.03 | 0.030 | met |")
+    assert "3.0 % of the epochs were called sleep" in page["awake"]
+    assert not Goal("κ", 0.7, None).met
+    assert Goal("κ", 0.7, 0.7).met
+
+
 def test_the_page_in_docs_says_what_was_measured(tmp_path) -> None:
     known = msgspec.json.decode((DOCS / "accuracy.json").read_bytes(), type=Accuracy)
     copy = tmp_path / "accuracy.md"
@@ -154,7 +171,15 @@ def test_a_real_mouse_is_held_against_each_scorer_and_where_they_agree(night, tm
     assert [*somnus.kappa] == [*agreed.kappa, "misleep_frontal", "misleep_parietal"]
     assert (somnus.kappa["misleep_frontal"], somnus.kappa["misleep_parietal"]) == (1.0, 0.0)
     assert somnus.kappa["rule"] == pytest.approx(1.0)
-    page = sections(Accuracy(real_mice=RealMice(bundle="b 1", rows=(agreed, somnus))))
+    real = RealMice(bundle="b 1", rows=(agreed, somnus))
+    named = [msgspec.structs.replace(r, file="mouse_31min") for r in real.rows]
+    found = goals(Accuracy(real_mice=RealMice(bundle="b 1", rows=tuple(named))))
+    assert [(g.name, g.found) for g in found] == [
+        ("mouse_31min, where the three scorers agree: κ live", agreed.kappa["hypnod live"]),
+        ("mouse_31min, where the three scorers agree: κ final", agreed.kappa["hypnod final"]),
+        ("mouse_31min, somnus-eeg, all epochs: κ final", somnus.kappa["hypnod final"]),
+    ]
+    page = sections(Accuracy(real_mice=real))
     row = page["real-mice"].splitlines()[-1]
     assert row.startswith("| mouse | somnus-eeg, all epochs | 20 |")
     copy = write_labelled(folder / "mouse.edf", folder / "labelled")

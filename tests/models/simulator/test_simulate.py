@@ -309,3 +309,14 @@ def test_measuring_a_tone_finds_it_in_its_band() -> None:
     np.testing.assert_allclose(np.exp(measured[:, theta]), 50.0, rtol=0.01)  # µV²
     assert (measured[:, :EMG].argmax(axis=1) == theta).all()
     np.testing.assert_allclose(np.exp(measured[:, EMG]), 10 / np.pi, rtol=0.02)
+
+
+def test_stages_that_are_given_are_simulated_and_the_animal_stays_the_same() -> None:
+    awake = ("Wake",) * 60
+    given = simulate_recording(seed=3, duration_s=60, wide=True, stages=awake)
+    assert given.hypnograms == (awake,)
+    drawn = simulate_recording(seed=3, duration_s=60, wide=True)
+    again = simulate_recording(seed=3, duration_s=60, wide=True, stages=drawn.hypnograms[0])
+    assert np.array_equal(again.data, drawn.data)
+    with pytest.raises(RecordingError, match="a stage for each of 60 s, found 3"):
+        simulate_recording(seed=3, duration_s=60, stages=awake[:3])

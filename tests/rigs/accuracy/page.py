@@ -1,48 +1,27 @@
 """docs/accuracy.md: its tables, written from docs/accuracy.json so that no number is typed."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-import msgspec
+import numpy as np
 
 from daemon.messages import Kind
 from models.errors import RecordingError
 from models.recordings.agreement import Agreement
 from tests.rigs.accuracy.disagreements import Disagreement
+from tests.rigs.accuracy.goals import goals
+from tests.rigs.accuracy.measured import Accuracy, Awake
 from tests.rigs.accuracy.real_mice import RealMice
 from tests.rigs.accuracy.real_mouse import RealMouse
 from tools.evaluate.evaluation import ALL, FIRST_MINUTE
 from tools.evaluate.report import Evaluation, Result, find
 
-KAPPA, KAPPA_EEG, KAPPA_SEMIREAL, ECE = 0.90, 0.80, 0.80, 0.03
-"""The goals."""
-
 _NOTHING = "*Not measured yet.*"
 _KINDS: tuple[Kind, ...] = ("live", "final")
 _READ = {(): "EEG and EMG", ("emg",): "EEG only", ("eeg",): "EMG only"}
-_BOTH, _EEG = (), ("emg",)
-
-
-class AtRate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Unseen simulated mice at one sampling rate."""
-
-    sfreq: float
-    """Hz."""
-    evaluation: Evaluation
-
-
-class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What docs/accuracy.json holds."""
-
-    simulated: tuple[AtRate, ...] = ()
-    """The first one with every modality withheld in turn."""
-    semireal: Evaluation | None = None
-    """The semi-real night against the expert."""
-    real: RealMouse | None = None
-    """The raw mouse."""
-    real_mice: RealMice | None = None
-    """Every real recording at hand."""
+_BOTH: tuple[str, ...] = ()
 
 
 def write_page(path: Path, accuracy: Accuracy) -> None:
@@ -68,16 +47,17 @@ def write_page(path: Path, accuracy: Accuracy) -> None:
 
 def sections(accuracy: Accuracy) -> dict[str, str]:
     """Return the markdown of each generated section."""
-    simulated, real = accuracy.simulated, accuracy.real
-    return {
-        "goals": _goals(accuracy),
-        "simulated": _simulated(simulated[0].evaluation) if simulated else _NOTHING,
-        "rates": _rates(simulated) if simulated else _NOTHING,
-        "semireal": _semireal(accuracy.semireal) if accuracy.semireal else _NOTHING,
-        "real-mice": _real_mice(accuracy.real_mice) if accuracy.real_mice else _NOTHING,
-        "real": _agreement(real) if real else _NOTHING,
-        "disagreements": _disagreements(real) if real else _NOTHING,
+    shown: dict[str, tuple[Any, Callable[[Any], str]]] = {
+        "real-mice": (accuracy.real_mice, _real_mice),
+        "semireal": (accuracy.semireal, _semireal),
+        "widened": (accuracy.widened, _simulated),
+        "awake": (accuracy.awake, _awake),
+        "simulated": (accuracy.simulated, _simulated),
+        "real": (accuracy.real, _agreement),
+        "disagreements": (accuracy.real, _disagreements),
     }
+    texts = {name: _NOTHING if of is None else show(of) for name, (of, show) in shown.items()}
+    return {"goals": _goals(accuracy)} | texts
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], text: int = 1) -> str:
@@ -102,29 +82,16 @@ def made(e: Evaluation) -> str:
 
 
 def _goals(accuracy: Accuracy) -> str:
-    rows = []
-    if accuracy.simulated:
-        e = accuracy.simulated[0].evaluation
-        live, final = find(e, "live"), find(e, "final")
-        rows.append(_goal("simulated, live, EEG and EMG: κ", KAPPA, live[_BOTH].pooled.kappa))
-        rows.append(_goal("simulated, live, EEG only: κ", KAPPA_EEG, live[_EEG].pooled.kappa))
-        least = live[_BOTH].pooled.kappa or 0.0
-        rows.append(_goal("simulated, final at least as good: κ", least, final[_BOTH].pooled.kappa))
-        rows.append(_goal("simulated, live: ECE", ECE, live[_BOTH].pooled.ece, most=True))
-    if accuracy.semireal:
-        kappa = find(accuracy.semireal, "final")[_BOTH].pooled.kappa
-        rows.append(_goal("semi-real night against the expert, final: κ", KAPPA_SEMIREAL, kappa))
-    return table(["goal", "wanted", "found", ""], rows) if rows else _NOTHING
-
-
-def _goal(name: str, wanted: float, found: float | None, *, most: bool = False) -> list[str]:
-    met = found is not None and (found <= wanted if most else found >= wanted)
-    return [
-        name,
-        f"{'≤' if most else '≥'} {wanted:.{2 if wanted in (KAPPA, KAPPA_EEG, ECE) else 3}f}",
-        digits(found),
-        "met" if met else "**missed**",
+    rows = [
+        [
+            goal.name,
+            f"{'≤' if goal.at_most else '≥'} {goal.wanted:.2f}",
+            digits(goal.found),
+            "met" if goal.met else "**missed**",
+        ]
+        for goal in goals(accuracy)
     ]
+    return table(["goal", "wanted", "found", ""], rows) if rows else _NOTHING
 
 
 def _figures(e: Evaluation, parts: Sequence[str]) -> str:
@@ -161,16 +128,15 @@ def _simulated(e: Evaluation) -> str:
     return f"{made(e)}\n\n{_figures(e, (ALL, FIRST_MINUTE))}"
 
 
-def _rates(simulated: Sequence[AtRate]) -> str:
-    rows = []
-    for rate in sorted(simulated, key=lambda rate: rate.sfreq):
-        results = [find(rate.evaluation, kind)[_BOTH] for kind in _KINDS]
-        f1, ece = ([getattr(r.pooled, name) for r in results] for name in ("macro_f1", "ece"))
-        values = [*map(_kappa, results), *map(digits, f1), *map(digits, ece)]
-        rows.append([f"{rate.sfreq:g} Hz", *values])
-    header = ["sampling rate"]
-    header += [f"{name}, {kind}" for name in ("κ", "macro-F1", "ECE") for kind in _KINDS]
-    return table(header, rows)
+def _awake(awake: Awake) -> str:
+    asleep = 100 * np.array(awake.asleep)
+    median, quarter, tenth = np.percentile(asleep, (50, 75, 90)).tolist()
+    return (
+        f"{len(asleep)} mice, bundle {awake.bundle}, {awake.date}, {awake.machine.processor}, "
+        f"{awake.machine.cores} cores: {asleep.mean():.1f} % of the epochs were called sleep; of "
+        f"the median mouse {median:.1f} %, of the worst quarter {quarter:.1f} % and more, of the "
+        f"worst tenth {tenth:.1f} % and more."
+    )
 
 
 def _real_mice(real: RealMice) -> str:
@@ -197,7 +163,21 @@ def _semireal(e: Evaluation) -> str:
         for stage, row in zip(final.stages, final.confusion, strict=True)
     ]
     confusion = table(["epochs (final)", *(f"hypnod: {s}" for s in final.stages)], rows)
-    return f"{made(e)}\n\n{_figures(e, (ALL,))}\n\n{confusion}"
+    return f"{made(e)}\n\n{_figures(e, (ALL,))}\n\n{_courses(e)}\n\n{confusion}"
+
+
+def _courses(e: Evaluation) -> str:
+    """How stages follow each other, the expert's first."""
+    courses = {kind: find(e, kind)[_BOTH].course for kind in _KINDS}
+    found = {kind: course for kind, course in courses.items() if course is not None}
+    bouts = {"expert": next(iter(found.values())).expert} if found else {}
+    bouts |= {f"hypnod {kind}": course.hypnod for kind, course in found.items()}
+    header = ["", "transitions an hour", "Wake → REM an hour"]
+    rows = [
+        [name, digits(b.transitions_per_hour, 1), digits(b.wake_to_rem_per_hour, 1)]
+        for name, b in bouts.items()
+    ]
+    return table(header, rows)
 
 
 def _agreement(real: RealMouse) -> str:

@@ -2,10 +2,12 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,37 +18,41 @@ import typer
 from rich.console import Console
 
 from engines.bundle import open_bundle
-from engines.select import AUTO
+from engines.select import AUTO, open_engine
 from models.errors import RecordingError
 from models.fit.semireal import synthesise, write
 from models.fit.signals import halves, read_band_powers
 from models.recordings.lab import LabRecording, open_lab
 from models.recordings.writers import replacing
-from models.training.simulated import FIRST_UNSEEN_SEED, simulate_mouse
-from tests.rigs.accuracy.page import Accuracy, AtRate, write_page
+from models.training.simulated import FIRST_UNSEEN_SEED, draw_sfreq, simulate_mouse
+from tests.rigs.accuracy.measured import Accuracy, Awake
+from tests.rigs.accuracy.page import write_page
 from tests.rigs.accuracy.real_mice import RECORDINGS, RealMice, look_at_all
 from tests.rigs.accuracy.real_mouse import RealMouse, look_at
 from tests.support.paths import ROOT
 from tools.evaluate.evaluation import choose_withheld, evaluate_recordings
 from tools.evaluate.report import Evaluation, report
+from tools.measure import describe_machine
+from tools.score.offline import stage_recording
 
-SFREQS = (512.0, 1000.0, 128.0)
-"""Of the simulated mice; at the first one, each modality is also read alone."""
-
+AWAKE_MICE, AWAKE_S, SETTLED_S = 50, 1800, 20
+_NIGHT_SFREQ = 512.0
 _DATA = ROOT.parent / "shared" / "data"
 _SCORED = _DATA / "mouse_bandpower" / "baseline.npz"
 _REAL = _DATA / "mouse_raw" / "mouse_eeg_emg_29min.edf"
 
-Made = AtRate | Evaluation | RealMice | RealMouse
+Made = Awake | Evaluation | RealMice | RealMouse
 
 
 class Part(StrEnum):
     """What can be measured by itself."""
 
-    SIMULATED = "simulated"
-    SEMIREAL = "semireal"
-    REAL = "real"
     REAL_MICE = "real-mice"
+    SEMIREAL = "semireal"
+    WIDENED = "widened"
+    AWAKE = "awake"
+    SIMULATED = "simulated"
+    REAL = "real"
     PAGE = "page"
 
 
@@ -68,8 +74,7 @@ class Task:
     name: str
     needs: Path | None
     """A file without which it cannot be."""
-    measure: Callable[[Settings, float], Made]
-    sfreq: float = 0.0
+    measure: Callable[[Settings], Made]
 
 
 def accuracy(
@@ -79,7 +84,7 @@ def accuracy(
     bundle: Annotated[
         Path | None, typer.Option(help="Folder of the model bundle; default: the shipped one.")
     ] = None,
-    mice: Annotated[int, typer.Option(min=2, help="Simulated mice at each sampling rate.")] = 16,
+    mice: Annotated[int, typer.Option(min=2, help="Simulated mice, and widened ones.")] = 16,
     hours: Annotated[float, typer.Option(min=0.02, help="Of each simulated mouse.")] = 0.75,
     night_hours: Annotated[
         float, typer.Option(min=0.1, help="Of the semi-real night; there are 11.6.")
@@ -95,14 +100,14 @@ def accuracy(
     console = Console(stderr=True, highlight=False)
     path = docs / "accuracy.json"
     known = _read(path) if path.exists() else Accuracy()
-    tasks = [task for name, group in _tasks().items() if not part or name in part for task in group]
-    for task in tasks:
+    tasks = {name: task for name, task in _tasks().items() if not part or name in part}
+    for task in tasks.values():
         if task.needs is not None and not task.needs.exists():
             console.print(f"{task.name}: not measured, for it needs {task.needs}")
-    tasks = [task for task in tasks if task.needs is None or task.needs.exists()]
+    tasks = {n: task for n, task in tasks.items() if task.needs is None or task.needs.exists()}
     settings = Settings(bundle, mice, hours, night_hours, docs)
-    made = list(_measure(tasks, settings, jobs, console))
-    known = _united(known, made)
+    made = {name.value.replace("-", "_"): m for name, m in _measure(tasks, settings, jobs, console)}
+    known = msgspec.structs.replace(known, **made)
     with replacing(path) as draft:
         draft.write_bytes(msgspec.json.format(msgspec.json.encode(known), indent=1))
     write_page(docs / "accuracy.md", known)
@@ -117,48 +122,72 @@ def _read(path: Path) -> Accuracy:
         ) from error
 
 
-def _tasks() -> dict[Part, list[Task]]:
+def _tasks() -> dict[Part, Task]:
     """Return what there is to measure, longest first."""
-    simulated = [Task(f"simulated, {sfreq:g} Hz", None, _simulated, sfreq) for sfreq in SFREQS]
     return {
-        Part.SIMULATED: simulated,
-        Part.SEMIREAL: [Task("the semi-real night", _SCORED, _semireal)],
-        Part.REAL: [Task("the raw mouse", _REAL, _real)],
-        Part.REAL_MICE: [Task("the real mice", RECORDINGS[0], _real_mice)],
+        Part.WIDENED: Task("widened mice", None, partial(_simulated, wide=True)),
+        Part.SIMULATED: Task("simulated mice", None, partial(_simulated, wide=False)),
+        Part.AWAKE: Task("mice awake", None, _awake),
+        Part.SEMIREAL: Task("the semi-real night", _SCORED, _semireal),
+        Part.REAL: Task("the raw mouse", _REAL, _real),
+        Part.REAL_MICE: Task("the real mice", RECORDINGS[0], _real_mice),
     }
 
 
 def _measure(
-    tasks: Sequence[Task], settings: Settings, jobs: int, console: Console
-) -> Iterator[Made]:
+    tasks: Mapping[Part, Task], settings: Settings, jobs: int, console: Console
+) -> Iterator[tuple[Part, Made]]:
     """Yield what each task gives, as they are done."""
     started = time.monotonic()
     # A fresh interpreter each: ONNX Runtime's threads do not survive a fork.
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(task.measure, settings, task.sfreq): task for task in tasks}
+        running = {pool.submit(t.measure, settings): part for part, t in tasks.items()}
         for done in as_completed(running):
-            yield done.result()
-            console.print(f"{running[done].name}: done after {time.monotonic() - started:.0f} s")
+            part = running[done]
+            yield part, done.result()
+            console.print(f"{tasks[part].name}: done after {time.monotonic() - started:.0f} s")
 
 
-def _simulated(settings: Settings, sfreq: float) -> AtRate:
+def _simulated(settings: Settings, *, wide: bool) -> Evaluation:
     seeds = range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + settings.mice)
-    mice = (simulate_mouse(seed, settings.hours, sfreq) for seed in seeds)
-    data = f"Unseen simulated mice, seeds {seeds[0]} to {seeds[-1]}"
-    return AtRate(sfreq=sfreq, evaluation=_evaluate(settings, mice, data, each=sfreq == SFREQS[0]))
+    mice = (simulate_mouse(s, settings.hours, draw_sfreq(s), wide=wide) for s in seeds)
+    name = "widened simulated mice" if wide else "simulated mice"
+    return _evaluate(settings, mice, f"Unseen {name}, seeds {seeds[0]} to {seeds[-1]}", each=True)
 
 
-def _semireal(settings: Settings, _: float) -> Evaluation:
+def _awake(settings: Settings) -> Awake:
+    """Stage widened mice that are awake from the first sample on."""
+    bundle = open_bundle(settings.bundle)
+    asleep = []
+    for seed in range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + AWAKE_MICE):
+        stages = ("Wake",) * AWAKE_S
+        mouse = simulate_mouse(seed, AWAKE_S / 3600, draw_sfreq(seed), wide=True, stages=stages)
+        with open_engine(bundle, AUTO, n_rows=1) as engine:
+            staged = stage_recording(
+                mouse.open(), mouse.stream, engine, grammar=bundle.manifest.grammar
+            )
+            live = [e for _, new in staged for e in new if e.kind == "live"]
+        found = [e.stage for e in live if e.onset >= SETTLED_S and e.stage in bundle.spec.stages]
+        asleep.append(sum(stage != "Wake" for stage in found) / max(1, len(found)))
+    return Awake(
+        bundle=f"{bundle.manifest.name} {bundle.hash[:12]}",
+        date=f"{datetime.now(UTC):%Y-%m-%d}",
+        machine=describe_machine(),
+        asleep=tuple(sorted(asleep, reverse=True)),
+    )
+
+
+def _semireal(settings: Settings) -> Evaluation:
     second = halves(read_band_powers(_SCORED.parent))[1]
-    night = synthesise(second.first(settings.night_hours), sfreq=SFREQS[0])
+    night = synthesise(second.first(settings.night_hours), sfreq=_NIGHT_SFREQ)
     with TemporaryDirectory() as folder:
-        write(Path(folder), night, SFREQS[0])
+        write(Path(folder), night, _NIGHT_SFREQ)
         recordings = open_lab([Path(folder)], open_bundle(settings.bundle).spec)[0]
         data = "The second half of the scored mouse, synthesised epoch by epoch"
         return _evaluate(settings, recordings, data, each=False)
 
 
-def _real(settings: Settings, _: float) -> RealMouse:
+def _real(settings: Settings) -> RealMouse:
     # Here, not above: only this one draws, and importing matplotlib takes most of a second.
     from tests.rigs.accuracy.real_mouse_figure import draw_real_mouse  # noqa: PLC0415
 
@@ -168,7 +197,7 @@ def _real(settings: Settings, _: float) -> RealMouse:
     return night.report
 
 
-def _real_mice(settings: Settings, _: float) -> RealMice:
+def _real_mice(settings: Settings) -> RealMice:
     return look_at_all(open_bundle(settings.bundle))
 
 
@@ -184,22 +213,6 @@ def _evaluate(
     # Each mouse's own figures would make a hundred pages of it.
     results = tuple(msgspec.structs.replace(result, subjects={}) for result in found.results)
     return msgspec.structs.replace(found, results=results, sources=())
-
-
-def _united(known: Accuracy, made: Iterable[Made]) -> Accuracy:
-    """Return what is known with what was just measured in its place."""
-    rates = {rate.sfreq: rate for rate in known.simulated}
-    for found in made:
-        if isinstance(found, AtRate):
-            rates[found.sfreq] = found
-        elif isinstance(found, RealMouse):
-            known = msgspec.structs.replace(known, real=found)
-        elif isinstance(found, RealMice):
-            known = msgspec.structs.replace(known, real_mice=found)
-        else:
-            known = msgspec.structs.replace(known, semireal=found)
-    ordered = (rates[sfreq] for sfreq in SFREQS if sfreq in rates)
-    return msgspec.structs.replace(known, simulated=tuple(ordered))
 
 
 if __name__ == "__main__":
