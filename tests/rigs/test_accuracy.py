@@ -7,8 +7,7 @@ import pytest
 
 from engines.bundle import open_bundle
 from models.errors import RecordingError
-from models.stages import UNKNOWN
-from tests.rigs.accuracy.disagreements import Evidence, Seen, explain, read_seen
+from models.recordings.hypnogram import read_hypnogram
 from tests.rigs.accuracy.goals import Goal, goals
 from tests.rigs.accuracy.measured import Accuracy, Awake
 from tests.rigs.accuracy.page import sections, write_page
@@ -16,7 +15,7 @@ from tests.rigs.accuracy.real_mice import RealMice, look_at_one
 from tests.rigs.accuracy.real_mouse import look_at
 from tests.rigs.accuracy.real_mouse_figure import draw_real_mouse
 from tests.rigs.accuracy.silver import write_labelled
-from tests.rigs.accuracy.threshold_scorer import EPOCH_S, Features
+from tests.rigs.accuracy.threshold_scorer import EPOCH_S
 from tests.support.bundles import TINY, make_bundle
 from tests.support.paths import ROOT
 from tools.measure import describe_machine
@@ -50,7 +49,7 @@ def night(tmp_path_factory):
 
 def test_everybody_is_compared_with_everybody_in_epochs_of_4_s(night) -> None:
     report = night[1].report
-    names = ["hypnod final", "hypnod live", "rule", "other 1.0 front", "other 1.0 back"]
+    names = ["hypnod final", "hypnod live", "by eye", "rule", "other 1.0 front", "other 1.0 back"]
     assert [*night[1].hypnograms] == [*report.seconds] == [*report.agreement] == names
     assert {len(found) for found in night[1].hypnograms.values()} == {SECONDS // EPOCH_S}
     assert report.seconds["rule"]["Wake"] == 40
@@ -59,45 +58,6 @@ def test_everybody_is_compared_with_everybody_in_epochs_of_4_s(night) -> None:
     # Of the 30 s that are Wake by eye, the epoch from 28 s on is a tie that goes to sleep.
     assert {stage: s.n_epochs for stage, s in report.signals.items()} == {"Wake": 7, "NREM": 13}
     assert report.signals["Wake"].emg_uv[1] == pytest.approx(160, rel=0.2)
-
-
-def test_long_disagreements_are_told_with_what_was_measured_and_seen(night) -> None:
-    report = night[1].report
-    assert report.disagreements  # random weights see one stage only
-    for d in report.disagreements:
-        assert d.duration > 20
-        found = night[1].hypnograms["hypnod final"]
-        other = night[1].hypnograms[d.scorer]
-        span = range(int(d.onset) // EPOCH_S, int(d.onset + d.duration) // EPOCH_S)
-        assert all(found[k] != other[k] for k in span)
-        assert 0 <= d.p_found["both"] <= 1
-    loud = [d for d in report.disagreements if d.onset + d.duration <= 40]
-    assert all(d.emg_uv > 100 and d.eye == "Wake" for d in loud)
-
-
-def explained(found: str, other: str, seen: list[Seen]):
-    names = {"W": "Wake", "N": "NREM", "u": UNKNOWN}
-    n = len(found)
-    features = Features(*(np.arange(1.0, n + 1),) * 4)
-    evidence = Evidence(STAGES, features, {"both": np.full((n, 3), np.nan)}, seen)
-    return explain([names[s] for s in found], {"x": [names[s] for s in other]}, evidence)
-
-
-def test_a_disagreement_is_a_run_longer_than_20_s_and_what_is_unscored_is_none() -> None:
-    (d,) = explained("WWWWWWWWNN", "NNNNNNWWWW", [])
-    assert (d.onset, d.duration, d.found, d.other) == (0, 24, "Wake", "NREM")
-    assert (d.eye, d.seen, d.p_found) == (UNKNOWN, (), {"both": None})
-    assert d.emg_uv == 3.5
-    assert d.delta == pytest.approx(3.5 / 5.5)
-    assert explained("WWWWWNNNNN", "NNNNNNNNNN", []) == ()
-    assert explained("WWWuWWWNNN", "NNNNNNNNNN", []) == ()
-
-
-def test_the_eye_says_what_fills_most_of_a_disagreement(tmp_path) -> None:
-    path = tmp_path / "seen.csv"
-    path.write_text("onset,duration,stage,seen\n0,10,Wake,runs\n10,30,NREM,sleeps\n")
-    (d,) = explained("WWWWWWWWNN", "NNNNNNWWWW", read_seen(path))
-    assert (d.eye, d.seen) == ("NREM", ("runs", "sleeps"))
 
 
 def test_the_picture_is_small_enough_for_a_page(night) -> None:
@@ -116,7 +76,7 @@ def test_a_page_is_filled_between_its_marks_and_only_there(tmp_path, night) -> N
     filled = page.read_text(encoding="utf-8")
     assert "before" not in filled
     assert filled.startswith("text\n<!-- goals -->\n\n*Not measured yet.*\n")
-    assert filled.count("*Not measured yet.*") == len(names) - 3
+    assert filled.count("*Not measured yet.*") == len(names) - 2
     assert "| hypnod final |" in filled
     assert "| what it is worth |" in filled
     write_page(page, Accuracy(real=night[1].report))
@@ -151,11 +111,10 @@ def test_the_page_in_docs_says_what_was_measured(tmp_path) -> None:
 
 
 def test_what_is_to_be_seen_covers_the_real_recording_without_a_gap() -> None:
-    seen = read_seen(DOCS / "real-mouse-seen.csv")
-    ends = [s.onset + s.duration for s in seen]
-    assert [s.onset for s in seen] == [0, *ends[:-1]]
+    seen = read_hypnogram(DOCS / "real-mouse-seen.csv", STAGES)
+    ends = (seen.onsets + seen.durations).tolist()
+    assert seen.onsets.tolist() == [0, *ends[:-1]]
     assert ends[-1] == 1742
-    assert {s.stage for s in seen} <= {*STAGES, UNKNOWN}
 
 
 def test_a_real_mouse_is_held_against_each_scorer_and_where_they_agree(night, tmp_path) -> None:

@@ -71,12 +71,11 @@ def test_features_are_in_microvolts_and_powers() -> None:
     # A sine's power is half its amplitude squared.
     assert features.delta[0] == pytest.approx(200, rel=0.1)
     assert features.theta[0] == pytest.approx(50, rel=0.1)
-    assert features.gamma[0] < 0.01
 
 
 def test_longer_epochs_hold_the_mean_power_of_the_seconds_in_them() -> None:
     x = np.arange(9.0)
-    longer = Features(x, x, x, x).mean(4)
+    longer = Features(x, x, x).mean(4)
     assert longer.delta.tolist() == [1.5, 5.5]
     assert longer.emg_uv == pytest.approx(np.sqrt([3.5, 31.5]))
 

@@ -10,7 +10,6 @@ import numpy as np
 from daemon.messages import Kind
 from models.errors import RecordingError
 from models.recordings.agreement import Agreement
-from tests.rigs.accuracy.disagreements import Disagreement
 from tests.rigs.accuracy.goals import goals
 from tests.rigs.accuracy.measured import Accuracy, Awake
 from tests.rigs.accuracy.real_mice import RealMice
@@ -54,7 +53,6 @@ def sections(accuracy: Accuracy) -> dict[str, str]:
         "awake": (accuracy.awake, _awake),
         "simulated": (accuracy.simulated, _simulated),
         "real": (accuracy.real, _agreement),
-        "disagreements": (accuracy.real, _disagreements),
     }
     texts = {name: _NOTHING if of is None else show(of) for name, (of, show) in shown.items()}
     return {"goals": _goals(accuracy)} | texts
@@ -212,23 +210,3 @@ def _signals(real: RealMouse) -> str:
 
 def _pair(agreement: Agreement) -> str:
     return f"{digits(agreement.kappa, 2)} ({digits(agreement.accuracy, 2)})"
-
-
-def _disagreements(real: RealMouse) -> str:
-    header = ["from (s)", "for (s)", "hypnod", "other", "by eye", "what is to be seen"]
-    header += ["p, both", "p, EEG", "p, EMG", "EMG", "delta", "theta", "gamma", "theta/delta"]
-    rows = (_disagreement(d) for d in sorted(real.disagreements, key=lambda d: d.onset))
-    return table(header, rows, text=6)
-
-
-def _disagreement(d: Disagreement) -> list[str]:
-    read = [digits(d.p_found[name], 2) for name in ("both", "eeg", "emg")]
-    measured = [digits(x, 2) for x in (d.emg, d.delta, d.theta, d.gamma, d.theta_delta)]
-    other = f"{d.other} ({d.scorer})"
-    seen = "; ".join(d.seen)
-    return [f"{d.onset:g}", f"{d.duration:g}", d.found, other, _verdict(d), seen, *read, *measured]
-
-
-def _verdict(d: Disagreement) -> str:
-    """Return the stage by eye, in bold where it speaks against hypnod."""
-    return f"**{d.eye}**" if d.eye != d.found else d.eye

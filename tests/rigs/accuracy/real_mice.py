@@ -65,7 +65,7 @@ def look_at_all(bundle: Bundle) -> RealMice:
 def look_at_one(path: Path, bundle: Bundle) -> list[RealRow]:
     """Stage a recording, with the other scorers' stages beside it, and compare."""
     stages = bundle.spec.stages
-    read = stage(path, bundle, ("eeg", "emg"))
+    read = stage(path, bundle)
     own = {f"hypnod {kind}": [e.stage for e in read[kind]] for kind in _KINDS}
     rule = score_by_thresholds(*measure_seconds(path, bundle.spec))
     scorers = _read_scorers(path)

@@ -20,18 +20,16 @@ from engines.bundle import Bundle
 from engines.select import open_engine
 from models.recordings.agreement import Agreement, compare
 from models.recordings.as_stream import epochs_of
-from models.recordings.hypnogram import Hypnogram, read_hypnogram
+from models.recordings.hypnogram import read_hypnogram
 from models.recordings.open import open_recording
 from models.signal.pipeline import EpochBatch
 from models.spec import ModelSpec
-from tests.rigs.accuracy.disagreements import Disagreement, Evidence, explain, read_seen
 from tests.rigs.accuracy.threshold_scorer import EPOCH_S, Features, measure, score_by_thresholds
-from tools.score.aggregate import aggregate, hypnodensity
+from tools.score.aggregate import aggregate
 from tools.score.offline import stage_recording
 
 CHANNELS = {"eeg": "EEG", "emg": "EMG"}
 _KINDS: tuple[Kind, ...] = ("final", "live")
-_READINGS = {"both": ("eeg", "emg"), "eeg": ("eeg",), "emg": ("emg",)}
 
 
 class Signals(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,8 +58,6 @@ class RealMouse(msgspec.Struct, frozen=True, kw_only=True):
     """Of the second scorer with the first, which stands in for the truth."""
     signals: dict[str, Signals]
     """By the stage by eye."""
-    disagreements: tuple[Disagreement, ...]
-    """Those longer than 20 s, of hypnod's final stages with each other scorer."""
 
 
 @dataclass(frozen=True)
@@ -82,25 +78,23 @@ def look_at(path: Path, bundle: Bundle, outside: Path, seen: Path) -> Comparison
         bundle: hypnod's model.
         outside: CSV of another scorer's hypnograms, one or several `subject`s; see
             docs/misleep_stage.py.
-        seen: CSV of what is to be seen, as `Seen`.
+        seen: CSV of the stages by eye.
 
     Raises:
         HypnodError: a file cannot be used.
     """
     stages = bundle.spec.stages
-    read = {name: stage(path, bundle, modalities) for name, modalities in _READINGS.items()}
-    final = {name: estimates["final"] for name, estimates in read.items()}
+    found = stage(path, bundle)
     seconds, usable = measure_seconds(path, bundle.spec)
+    features = seconds.mean(EPOCH_S)
     rule = score_by_thresholds(seconds, usable)
-    others = {"rule": list(rule.stages)} | _read_outside(outside, stages, len(rule.stages))
-    own = {f"hypnod {kind}": [e.stage for e in found] for kind, found in read["both"].items()}
-    hypnograms = own | others
-    evidence = Evidence(
-        stages=stages,
-        features=seconds.mean(EPOCH_S),
-        probabilities={name: hypnodensity(found, stages) for name, found in final.items()},
-        seen=read_seen(seen),
-    )
+    by_eye = read_hypnogram(seen, stages).to_epochs(EPOCH_S, len(rule.stages))
+    hypnograms = {
+        **{f"hypnod {kind}": [e.stage for e in each] for kind, each in found.items()},
+        "by eye": by_eye,
+        "rule": list(rule.stages),
+        **_read_outside(outside, stages, len(rule.stages)),
+    }
     report = RealMouse(
         file=path.name,
         bundle=f"{bundle.manifest.name} {bundle.hash[:12]}",
@@ -109,10 +103,9 @@ def look_at(path: Path, bundle: Bundle, outside: Path, seen: Path) -> Comparison
         rule_theta_delta=rule.theta_delta,
         seconds={name: _seconds(found, stages) for name, found in hypnograms.items()},
         agreement=_agreement(hypnograms, stages),
-        signals=_signals(evidence),
-        disagreements=explain(own["hypnod final"], others, evidence),
+        signals=_signals(features, by_eye, stages),
     )
-    return Comparison(report, hypnograms, evidence.features)
+    return Comparison(report, hypnograms, features)
 
 
 def _read_outside(path: Path, stages: Sequence[str], n_epochs: int) -> dict[str, list[str]]:
@@ -127,18 +120,18 @@ def _read_outside(path: Path, stages: Sequence[str], n_epochs: int) -> dict[str,
     }
 
 
-def _stream(modalities: Sequence[str]) -> StreamConfig:
-    subject = SubjectConfig(name="mouse", channels={m: CHANNELS[m] for m in modalities})
+def _stream() -> StreamConfig:
+    subject = SubjectConfig(name="mouse", channels=CHANNELS)
     return StreamConfig(name="real", match={"name": "real"}, subjects=(subject,))
 
 
-def stage(path: Path, bundle: Bundle, modalities: Sequence[str]) -> dict[Kind, list[Estimate]]:
-    """Return the estimates of epochs of 4 s, by kind, reading these modalities alone."""
-    recording = open_recording(path, [CHANNELS[m] for m in modalities])
+def stage(path: Path, bundle: Bundle) -> dict[Kind, list[Estimate]]:
+    """Return the estimates of epochs of 4 s, by kind."""
+    recording = open_recording(path, list(CHANNELS.values()))
     estimates: list[Estimate] = []
     with open_engine(bundle, "onnxruntime", n_rows=1) as engine:
         grammar = bundle.manifest.grammar
-        for _, new in stage_recording(recording, _stream(modalities), engine, grammar=grammar):
+        for _, new in stage_recording(recording, _stream(), engine, grammar=grammar):
             estimates += new
     spec = bundle.spec
     by_kind = {kind: [e for e in estimates if e.kind == kind] for kind in _KINDS}
@@ -158,7 +151,7 @@ def measure_seconds(path: Path, spec: ModelSpec) -> tuple[Features, NDArray[np.b
 
 def _condition(path: Path, spec: ModelSpec) -> Iterator[EpochBatch]:
     recording = open_recording(path, list(CHANNELS.values()))
-    return epochs_of(recording, _stream(list(CHANNELS)), spec)
+    return epochs_of(recording, _stream(), spec)
 
 
 def _seconds(hypnogram: Sequence[str], stages: Sequence[str]) -> dict[str, float]:
@@ -166,12 +159,9 @@ def _seconds(hypnogram: Sequence[str], stages: Sequence[str]) -> dict[str, float
     return {stage: EPOCH_S * sum(s == stage for s in hypnogram) for stage in shown}
 
 
-def _signals(evidence: Evidence) -> dict[str, Signals]:
-    features, seen = evidence.features, evidence.seen
-    onsets, lengths = (np.array([getattr(s, name) for s in seen]) for name in ("onset", "duration"))
-    by_eye = Hypnogram(onsets, lengths, tuple(s.stage for s in seen))
-    stages = np.array(by_eye.to_epochs(EPOCH_S, len(features.emg_uv)))
-
+def _signals(
+    features: Features, by_eye: Sequence[str], stages: Sequence[str]
+) -> dict[str, Signals]:
     def spread(values: NDArray[np.float64]) -> tuple[float, float, float]:
         low, middle, high = np.percentile(values, (5, 50, 95)).tolist()
         return low, middle, high
@@ -182,8 +172,8 @@ def _signals(evidence: Evidence) -> dict[str, Signals]:
             emg_uv=spread(features.emg_uv[mine]),
             theta_delta=spread(features.theta_delta[mine]),
         )
-        for stage in evidence.stages
-        if (mine := stages == stage).any()
+        for stage in stages
+        if (mine := np.array(by_eye) == stage).any()
     }
 
 

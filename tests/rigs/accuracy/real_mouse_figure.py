@@ -15,7 +15,6 @@ from models.recordings.hypnogram import Hypnogram
 from models.recordings.open import open_recording
 from models.recordings.writers import replacing
 from models.stages import COLOURS
-from tests.rigs.accuracy.disagreements import LONG_S
 from tests.rigs.accuracy.real_mouse import CHANNELS, Comparison
 from tests.rigs.accuracy.threshold_scorer import EPOCH_S
 from tools.view.overview import Overview
@@ -75,20 +74,14 @@ def _overview(recording: Path) -> Overview:
 
 
 def _draw_strips(axis: Axes, found: Comparison) -> None:
-    """Draw a strip for each scorer, and below it where it long disagrees with hypnod's final."""
-    for row, (name, stages) in enumerate(found.hypnograms.items()):
+    """Draw a strip for each scorer."""
+    for row, stages in enumerate(found.hypnograms.values()):
         bouts = Hypnogram.from_epochs(stages, EPOCH_S).merged()
         onsets, lengths = bouts.onsets / _MINUTE, bouts.durations / _MINUTE
         for stage in {*bouts.stages}:
             mine = np.array([s == stage for s in bouts.stages])
             spans = list(zip(onsets[mine], lengths[mine], strict=True))
             axis.broken_barh(spans, (-row, 0.7), facecolor=COLOURS[stage].picture, linewidth=0)
-        marks = [
-            (d.onset / _MINUTE, d.duration / _MINUTE)
-            for d in found.report.disagreements
-            if d.scorer == name
-        ]
-        axis.broken_barh(marks, (-row - 0.17, 0.12), facecolor=_MARK, linewidth=0)
     n = len(found.hypnograms)
     axis.set_ylim(-n + 0.75, 0.8)
     axis.set_yticks([0.35 - row for row in range(n)], list(found.hypnograms))
@@ -114,7 +107,6 @@ def _write_titles(figure: Figure, found: Comparison) -> None:
     figure.text(0.15, 0.93, text, size=9.5, color=FAINT_INK, va="center")
     seen = {stage for stages in found.hypnograms.values() for stage in stages}
     handles = [Patch(color=c.picture, label=s) for s, c in COLOURS.items() if s in seen]
-    handles.append(Patch(color=_MARK, label=f"differs from hypnod final for over {LONG_S:g} s"))
     figure.legend(
         handles=handles,
         loc="upper right",

@@ -23,7 +23,6 @@ EPOCH_S = 4
 DELTA_HZ = (1, 4)
 """Both edges included; a bin is 1 Hz wide."""
 THETA_HZ = (6, 9)
-GAMMA_HZ = (30, 80)
 
 _SMOOTHING = 20 // EPOCH_S  # epochs over which the median of theta/delta is taken
 _BINS = 128  # of Otsu's histogram
@@ -38,7 +37,6 @@ class Features:
     delta: NDArray[np.float64]
     """Power of the EEG, µV²."""
     theta: NDArray[np.float64]
-    gamma: NDArray[np.float64]
 
     def mean(self, n: int) -> "Features":
         """Return those of epochs `n` times as long; what does not fill one is left out."""
@@ -48,7 +46,7 @@ class Features:
             return means
 
         emg_uv = np.sqrt(group(self.emg_uv**2))
-        return Features(emg_uv, group(self.delta), group(self.theta), group(self.gamma))
+        return Features(emg_uv, group(self.delta), group(self.theta))
 
     @property
     def theta_delta(self) -> NDArray[np.float64]:
@@ -84,7 +82,7 @@ def measure(epochs: NDArray[np.floating]) -> Features:
         return total
 
     emg_uv = np.sqrt(np.square(epochs[:, 1], dtype=np.float64).mean(axis=-1))
-    return Features(emg_uv, band(DELTA_HZ), band(THETA_HZ), band(GAMMA_HZ))
+    return Features(emg_uv, band(DELTA_HZ), band(THETA_HZ))
 
 
 def score_by_thresholds(seconds: Features, usable: NDArray[np.bool_]) -> ThresholdScores:
