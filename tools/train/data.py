@@ -25,7 +25,7 @@ FROM_SCRATCH = TrainConfig(passes=60, patience=10)
 SIMULATED = TrainConfig(passes=3, patience=3, validate_every=16)
 """The settings of each kind of run, where the command line does not say otherwise."""
 
-_REAL_SHARE = 0.1
+_REAL_SHARE = 0.2
 _SEEDS = 1000  # simulated mice that one seed may have
 
 
@@ -134,7 +134,7 @@ def _condition(
 def mixed(simulated: Sequence[ScoredEpochs], real: Sequence[ScoredEpochs]) -> list[ScoredEpochs]:
     """Return simulated subjects and, each several times, what real ones there are.
 
-    Together the real ones are read a tenth as often as the simulated, each recording alike.
+    Together the real ones are read a fifth as often as the simulated, each recording alike.
     """
     wanted = _REAL_SHARE * sum(len(s.epochs) for s in simulated) / max(1, len(real))
     often = [s for s in real for _ in range(max(1, round(wanted / len(s.epochs))))]

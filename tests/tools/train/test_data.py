@@ -166,13 +166,13 @@ def test_a_bundle_replaces_no_recordings(
     assert all((lab / name / "night.edf").stat().st_size > 0 for name in MICE)
 
 
-def test_real_recordings_are_read_a_tenth_as_often_as_simulated_ones_each_alike() -> None:
+def test_real_recordings_are_read_a_fifth_as_often_as_simulated_ones_each_alike() -> None:
     simulated, short, long = (
         [_epochs(name, n)] for name, n in zip("abc", (9000, 20, 300), strict=True)
     )
     found = mixed(simulated * 2, [*short, *long])
     read = {name: sum(len(s.epochs) for s in found if s.name == name) for name in "abc"}
-    assert read == {"a": 18_000, "b": 900, "c": 900}
+    assert read == {"a": 18_000, "b": 1800, "c": 1800}
     assert mixed(simulated, []) == simulated
     assert [s.name for s in mixed(short, long)] == ["b", "c"]  # at least once
 
