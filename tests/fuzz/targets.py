@@ -19,7 +19,7 @@ from daemon.sockets.keys import read_pair, read_public
 from engines.bundle import open_bundle
 from engines.onnxruntime import open_session
 from models.errors import HypnodError
-from models.recordings.hypnogram import read_hypnogram
+from models.recordings.hypnograms.read import read_hypnogram
 from models.recordings.open import open_recording
 from models.spec import SPEC_FILE, STEP_FILE, WEIGHTS_FILE
 from models.stages import MOUSE

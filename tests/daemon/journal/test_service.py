@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from daemon.journal.reader import JournalReader
 from daemon.messages import StageMessage, encode
-from models.recordings.hypnogram import read_hypnogram
+from models.recordings.hypnograms.read import read_hypnogram
 from models.stages import MOUSE
 from tests.rigs.daemon import Daemon, Listener, is_live, one_stream
 from tests.rigs.lsl import wait_until

@@ -11,7 +11,8 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from models.errors import RecordingError
-from models.recordings.hypnogram import Hypnogram, read_hypnogram
+from models.recordings.hypnogram import Hypnogram
+from models.recordings.hypnograms.read import read_hypnogram
 from models.recordings.writers import write_csv
 from models.scored_epochs import ScoredEpochs
 from models.sdreamer import net as sdreamer
