@@ -114,7 +114,7 @@ def check_length(hypnogram: Hypnogram, recording: Recording) -> None:
     Less than one scored epoch may be missing at the end; what follows as UNKNOWN is ignored.
     """
     times = np.concatenate([hypnogram.onsets, hypnogram.durations])
-    step = hypnogram.epoch_s or _common_divisor(times)
+    step = hypnogram.epoch_s or _common_divisor(np.minimum(times, _LONGEST_S))
     epoch_s = min(max(step, 2 * _TOLERANCE_S), _EPOCH_S[1])
     too_short = hypnogram.end <= recording.duration - epoch_s
     too_long = hypnogram.scored_end >= recording.duration + epoch_s

@@ -54,10 +54,10 @@ def read_sheet(path: Path) -> list[Sheet]:
     ]
     if not lines:
         raise RecordingError("expected stages, found an empty file")
-    found = [d for d in _DELIMITERS if any(d in line for _, line in lines[:_SEEN])]
-    sheets = [Sheet(_split(lines, delimiter), delimiter) for delimiter in found]
-    sheets.sort(key=_unevenness)
-    return [*sheets, Sheet([Row(n, (line.strip(),)) for n, line in lines], None)]
+    apart = {delimiter: _unevenness(_split(lines[:_SEEN], delimiter)) for delimiter in _DELIMITERS}
+    fitting = sorted((d for d in _DELIMITERS if apart[d] < 1), key=lambda d: apart[d])
+    whole = Sheet([Row(number, (line.strip(),)) for number, line in lines], None)
+    return [*(Sheet(_split(lines, delimiter), delimiter) for delimiter in fitting), whole]
 
 
 def decode(raw: bytes) -> str:
@@ -91,19 +91,19 @@ def _in_one_byte(raw: bytes) -> str:
 def _split(lines: Sequence[tuple[int, str]], delimiter: str) -> list[Row]:
     """Return the rows; a line break inside quotes does not go on with a row."""
     try:
-        return [
-            Row(
-                number,
-                tuple(cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))),
-            )
-            for number, line in lines
-        ]
+        cells = list(csv.reader([line for _, line in lines], delimiter=delimiter))
+        if len(cells) != len(lines):
+            cells = [next(csv.reader([line], delimiter=delimiter)) for _, line in lines]
     except csv.Error as error:
         raise RecordingError(f"expected a table, found: {error}") from error
+    return [
+        Row(number, tuple(map(str.strip, row)))
+        for (number, _), row in zip(lines, cells, strict=True)
+    ]
 
 
-def _unevenness(sheet: Sheet) -> float:
-    """Return the share of rows without as many cells as most have; those of one cell count most."""
-    counts = [len(row.cells) for row in sheet.rows[:_SEEN]]
+def _unevenness(rows: Sequence[Row]) -> float:
+    """Return the share of rows without as many cells as most have; 1 where all have one."""
+    counts = [len(row.cells) for row in rows]
     usual = max(set(counts), key=counts.count)
-    return 1.0 if usual == 1 else 1 - counts.count(usual) / len(counts)
+    return 1.0 if max(counts) == 1 else 1 - counts.count(usual) / len(counts)

@@ -92,8 +92,8 @@ def read_table(path: Path, epoch_s: float | None, is_stage: IsStage) -> dict[str
         return {None: Marks(marks=_headless(sheets, epoch_s, is_stage))}
     column = _stage_column(header, is_stage)
     onset = header.time(_ONSETS)
-    if onset is not None and onset.title.strip().lower() not in ("onset", "onsets"):
-        onset = onset if _is_numeric(header.below, onset.at) else None  # else times of day
+    if onset is not None and _is_of_epochs(header, onset):
+        onset = None
     by = _by_subject(header)
     with_events = header.names[column] in _WITH_EVENTS
     levels = _sidecar(path, header.row.cells[column])
@@ -106,6 +106,13 @@ def read_table(path: Path, epoch_s: float | None, is_stage: IsStage) -> dict[str
             marks = _bouts(rows, header, column, onset)
         found[subject] = Marks(marks=marks, with_events=with_events, levels=levels, staged_by=owner)
     return found
+
+
+def _is_of_epochs(header: _Header, onset: _Column) -> bool:
+    """Whether times are those of day beside a stage a row, and no onsets of bouts."""
+    if header.names[onset.at].startswith("onset") or _is_numeric(header.below, onset.at):
+        return False
+    return header.find(_INDICES) is not None or header.find((*_DURATIONS, *_ENDS)) is None
 
 
 def _find_header(sheets: Sequence[Sheet]) -> _Header | None:
@@ -155,6 +162,9 @@ def _stage_column(header: _Header, is_stage: IsStage) -> int:
         )
     for at in named:
         if any(at < len(row.cells) and is_stage(row.cells[at]) for row in header.below):
+            return at
+    for at in named:
+        if any(at < len(row.cells) and as_code(row.cells[at]) for row in header.below):
             return at
     filled = [at for at in named if any(not _empty(row, at) for row in header.below)]
     return (filled or named)[0]

@@ -84,6 +84,10 @@ def test_a_lab_that_scores_4_s_is_told_its_agreement_in_4_s(
     assert report.tested == "3 subjects, each with a net that never saw it, epochs of 4 s"
     found = [(s.subject, s.channels, s.epoch_s) for s in report.sources]
     assert found == [(name, {"eeg": "EEG1", "emg": "EMG1"}, 4.0) for name in MICE]
+    for source in report.sources:
+        assert source.read is not None
+        assert source.read.file == source.hypnogram
+        assert sum(source.read.seconds.values()) == SECONDS // 4 * 4
     assert [path.name for path in options.state.iterdir()] == ["notes.txt"]  # a lab's own
 
 

@@ -80,6 +80,10 @@ EXPORTS = {
         {},
     ),
     "Spike2": ('"Time","State"\n0,"Wake"\n4,"NREM"\n8,"REM"\n12,"unscored"\n', {}),
+    "with ends": (
+        "Epoch #,Start Time,End Time,Score\n1,22:00,22:00,W\n2,,,NR\n3,,,R\n",
+        {},
+    ),
     "pandas": (",stage\n0,Wake\n1,NREM\n2,REM\n", {}),
     "titled": ("Sleep state\nWake\nNREM\nREM\n", {}),
     "a column": ("Wake\nNREM\nREM\n", {}),
@@ -138,6 +142,8 @@ def test_odd_epochs_are_told_by_times_that_were_rounded(stages, epoch_s, digits)
         ("onset,duration,stage\n", "found none"),
         ("0,4,Wake\n4,4,REM\n", "row 1: expected a header such as onset,duration,stage"),
         ("sleepiness\nWake\nREM\n", "row 1: expected a stage, or a title .*'sleepiness'"),
+        ("start,end,stage\n22:00,22:05,Wake\n", "row 2: expected seconds in .*'start'"),
+        ("onset,duration,trial_type,value\n0,4,ev,0\n4,4,ev,1\n", "what the numbers '0', '1' st"),
         ("Epoch,Stage\n1,W\n2,NR\n4,R\n", "row 4: expected epoch 3 after epoch 2, found 4"),
     ],
 )
