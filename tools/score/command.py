@@ -132,6 +132,8 @@ def score(
     base = load_config(config) if config else Config(streams=())
     if offline and (bundle or engine or kind):
         raise ConfigError("expected --offline without --bundle, --engine or --kind: no model runs")
+    if hypnogram is None and (codes or ignore):
+        raise ConfigError("expected --codes and --ignore with --hypnogram only")
     opened = None if offline else _open(bundle, base)
     by = by_teacher() if opened is None else by_bundle(opened)
     labels = {"eeg": eeg or [], "emg": emg or [], "eog": eog or []}

@@ -58,30 +58,36 @@ def as_code(label: str) -> str | None:
 
 
 def open_book(asked: str, stages: Sequence[str]) -> CodeBook:
-    """Return the code book of a name, or the one that is written out: `1=Wake,2=NREM,3=REM`.
+    """Return the code book that was asked for.
 
     Args:
-        asked: as typed.
+        asked: a name, `accusleep`, or written out, `1=Wake,2=NREM,3=REM`, or both,
+            `sdreamer,255=unscored`.
         stages: the stage set; a book of people serves mice where N1 to N3 are NREM.
 
     Raises:
-        ConfigError: there is no such book, or it does not know all stages of the set.
+        ConfigError: there is no such book, or it has other stages than the set.
     """
-    if "=" in asked:
-        return CodeBook(asked, dict(_entry(part, asked, stages) for part in asked.split(",")))
-    if asked.lower() not in BOOKS:
+    found: dict[str, str] = {}
+    for part in asked.split(","):
+        found |= [_entry(part, asked, stages)] if "=" in part else _named(part.strip(), stages)
+    return CodeBook(asked, found)
+
+
+def _named(name: str, stages: Sequence[str]) -> dict[str, str]:
+    if name.lower() not in BOOKS:
         raise ConfigError(
             f"--codes: expected one of {', '.join(BOOKS)}, or one written out as "
-            f"1={stages[0]},2={stages[1]}, found {asked!r}"
+            f"1={stages[0]},2={stages[1]}, found {name!r}"
         )
     translate = _AS_MOUSE if tuple(stages) == MOUSE else _AS_HUMAN
-    book = {code: translate.get(s, s) for code, s in BOOKS[asked.lower()].items()}
+    book = {code: translate.get(s, s) for code, s in BOOKS[name.lower()].items()}
     if not {*book.values()} <= {*stages, ART, UNKNOWN}:
         raise ConfigError(
-            f"--codes: expected a book with {', '.join(stages)}, found {asked!r} with "
+            f"--codes: expected a book with {', '.join(stages)}, found {name!r} with "
             f"{', '.join(dict.fromkeys(book.values()))}"
         )
-    return CodeBook(asked, book)
+    return book
 
 
 def _entry(part: str, asked: str, stages: Sequence[str]) -> tuple[str, str]:

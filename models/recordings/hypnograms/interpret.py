@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.errors import RecordingError
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.account import HypnogramAccount, LabelAccount, make_account
-from models.recordings.hypnograms.codes import as_code, open_book, written_out
+from models.recordings.hypnograms.codes import as_code, in_words, open_book, written_out
 from models.recordings.hypnograms.marks import Mark, Marks
 from models.stages import ART, UNKNOWN, find_stage
 
@@ -63,10 +63,11 @@ def interpret(
         ConfigError: the legend names no code book.
         RecordingError: no mark is a stage, or one beside them is nothing that is known.
     """
+    codes = legend.codes or marks.coded or ""
     meant = _mean(marks, stages, legend)
     of_stages = [m for m in meant if m.stage not in (None, UNKNOWN)]
     if not of_stages:
-        _refuse_all(meant, stages, subject)
+        _refuse_all(meant, stages, subject, codes)
     points = 2 * sum(m.mark.duration == 0 for m in of_stages) > len(of_stages)
     lasting = _last(meant, points=points)
     read = [(m.mark, m.stage) for m in lasting if m.stage is not None]
@@ -79,8 +80,7 @@ def interpret(
         if not points:
             lasting = _tell_events(lasting, hypnogram)
         _refuse_letters(lasting)
-    _refuse_unread(lasting, stages)
-    codes = legend.codes or marks.coded or ""
+    _refuse_unread(lasting, stages, codes)
     used = codes if any(as_code(m.mark.label) for m in meant) or "=" in codes else ""
     account = make_account(
         file,
@@ -170,12 +170,14 @@ def _even_step(onsets: NDArray[np.float64]) -> float:
     return float(steps[0]) if len(steps) and np.ptp(steps) < 1e-3 * steps[0] else 0.0
 
 
-def _refuse_all(meant: Sequence[_Meant], stages: Sequence[str], subject: str | None) -> None:
+def _refuse_all(
+    meant: Sequence[_Meant], stages: Sequence[str], subject: str | None, codes: str
+) -> None:
     """Raise RecordingError for marks of which none is a stage."""
     whose = f" of subject {subject!r}" if subject else ""
     unread = [m.mark for m in meant if m.stage is None and not m.why]
     if any(as_code(mark.label) is not None for mark in unread):
-        raise RecordingError(_of_numbers(unread, stages))
+        raise RecordingError(_of_numbers(unread, stages, codes))
     if meant and not unread:
         raise RecordingError(
             f"expected stages{whose}, found {len(meant)} × "
@@ -187,13 +189,13 @@ def _refuse_all(meant: Sequence[_Meant], stages: Sequence[str], subject: str | N
     )
 
 
-def _refuse_unread(lasting: Sequence[_Meant], stages: Sequence[str]) -> None:
+def _refuse_unread(lasting: Sequence[_Meant], stages: Sequence[str], codes: str) -> None:
     """Raise RecordingError where something beside the stages is neither known nor ignored."""
     unread = [m.mark for m in lasting if m.stage is None and not m.why]
     if not unread:
         return
     if any(as_code(mark.label) is not None for mark in unread):
-        raise RecordingError(_of_numbers(unread, stages))
+        raise RecordingError(_of_numbers(unread, stages, codes))
     label = unread[0].label
     raise RecordingError(
         f"{unread[0].where}: expected one of {', '.join(stages)}, {ART} or {UNKNOWN}, found the "
@@ -202,10 +204,15 @@ def _refuse_unread(lasting: Sequence[_Meant], stages: Sequence[str]) -> None:
     )
 
 
-def _of_numbers(unread: Sequence[Mark], stages: Sequence[str]) -> str:
+def _of_numbers(unread: Sequence[Mark], stages: Sequence[str], codes: str) -> str:
+    numbers = [mark.label for mark in unread if as_code(mark.label) is not None]
+    if codes:
+        return (
+            f"{unread[0].where}: expected the numbers of {codes} ({in_words(codes, stages)}), "
+            f"found {_shown(numbers)}; --codes {codes},{numbers[0]}={stages[0]} says what it is"
+        )
     return (
-        f"expected names of stages, or what the numbers "
-        f"{_shown(m.label for m in unread if as_code(m.label) is not None)} stand for, found no "
+        f"expected names of stages, or what the numbers {_shown(numbers)} stand for, found no "
         f"word of it: give {written_out(stages)}"
     )
 

@@ -19,9 +19,19 @@ _STAGES = (
     *("stage", "stages", "sleep stage", "sleep stages", "sleepstage", "stage name", "vigilance"),
     *("state", "states", "sleep state", "brain state", "brain states", "vigilance state"),
     *("score", "scores", "scoring", "sleep score", "sleep scores", "sleep scoring", "rodent sleep"),
-    *("label", "labels", "hypnogram", "numeric score", "epoch score"),
+    *("label", "labels", "hypnogram", "numeric score", "epoch score", "score #"),
 )
-_WITH_EVENTS = ("trial type", "value", "annotation", "annotations", "description", "event", "text")
+_WITH_EVENTS = (
+    "trial type",
+    "value",
+    "annotation",
+    "annotations",
+    "description",
+    "event",
+    "text",
+    "code",
+    "marker",
+)
 _ONSETS = ("onset", "onsets", "start", "begin", "start time", "onset time", "time", "epoch start")
 _DURATIONS = ("duration", "durations", "dur", "length", "epoch length", "epoch duration")
 _ENDS = ("offset", "end", "stop", "end time", "stop time", "epoch end")

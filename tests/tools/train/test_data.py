@@ -148,7 +148,7 @@ def test_too_few_subjects_are_told_before_hours_of_reading(
     lab: Path, start: Path, tmp_path: Path
 ) -> None:
     done = _train(lab / "a", lab / "b", "--out", tmp_path / "x", "--from-bundle", start)
-    with pytest.raises(RecordingError, match=r"at least 3 subjects, .* found 1: night"):
+    with pytest.raises(RecordingError, match=r"at least 3 subjects, .* found 2: a, b"):
         raise done.exception or AssertionError
     assert "reading" not in done.output
 

@@ -185,15 +185,24 @@ def test_every_code_book_is_read(tmp_path, name):
 def test_the_books_differ_where_it_matters():
     two = [open_book(name, MOUSE).read("2") for name in ("sdreamer", "accusleep", "yasa", "rk")]
     assert two == ["REM", "Wake", "NREM", "NREM"]
+    assert open_book("sdreamer, 255=unscored", MOUSE).read("255") == UNKNOWN
     assert open_book("yasa", HUMAN).read("4") == "REM"
     assert open_book("rk", HUMAN).read("4") == "N3"
+
+
+def test_a_number_that_a_book_lacks_is_told(tmp_path):
+    path = write(tmp_path / "h.txt", "1\n7\n3\n")
+    with pytest.raises(RecordingError, match=r"numbers of accusleep .*found '7'; .*accusleep,7=Wa"):
+        read_scoring(path, MOUSE, legend=Legend(epoch_s=4, codes="accusleep"))
+    scoring = read_scoring(path, MOUSE, legend=Legend(epoch_s=4, codes="accusleep,7=unscored"))
+    assert scoring.hypnogram.stages == ("REM", UNKNOWN, "NREM")
 
 
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
         ("accusleeep", "expected one of sdreamer, accusleep, .*found 'accusleeep'"),
-        ("1=Wake,2", "expected LABEL=STAGE .*found '2'"),
+        ("1=Wake,2", "expected one of sdreamer, .*found '2'"),
         ("1=awful", "expected LABEL=STAGE .*found '1=awful'"),
         ("=Wake", "expected LABEL=STAGE"),
     ],
@@ -225,7 +234,7 @@ def test_a_sidecar_says_what_numbers_mean(tmp_path):
         ([0, 1, 2, 0.5], "expected whole numbers in 'sleep_scores', found 0.5 at 4"),
         ([1, 1, 2, 3], "found 1, 2, 3 and no 0: .*--codes accusleep"),
         ([0, 1, *[3] * 16], "found 16 s of 3 at a stretch"),
-        ([0, 7], "what the numbers '7' stand for"),
+        ([0, 7], "numbers of sdreamer .*found '7'; --codes sdreamer,7=Wake"),
         ([np.nan, -1, np.nan], "nobody scored it"),
     ],
 )
