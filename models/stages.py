@@ -5,6 +5,7 @@ Stages are strings at every edge of hypnod; indices into a set exist only inside
 there, but an artefact) or `UNKNOWN` (no usable signal).
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -44,28 +45,47 @@ COLOURS = {
 }
 """Of every stage, ART and UNKNOWN, wherever one is drawn."""
 
-_WAKE = ("w", "wake", "awake", "wakefulness", "sleep stage w", "stage_w")
-_REM = ("r", "rem", "sleep stage r", "stage_r", "paradoxical sleep", "ps")
-_NREM = ("n", "nrem", "nr", "sws", "non-rem", "sleep stage n")
-_ART = ("a", "art", "artefact", "artifact", "movement time", "sleep stage a")
-_UNKNOWN = ("u", "unknown", "?", "sleep stage ?", "unscored", "-1", "n/a", "undefined", "")
+_NREM_SHORT = ("n", "nr", "nrem", "nrems", "non rem", "nonrem", "sws", "slow wave")
+_ART = ("a", "art", "artefact", "artifact", "artefacts", "artifacts", "movement time")
+_UNKNOWN = ("u", "unknown", "?", "unscored", "not scored", "uns", "undefined", "n/a", "na", "nan")
 
-_ALIASES = {
+_ALIASES: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = {
     MOUSE: {
-        **dict.fromkeys(_WAKE, "Wake"),
-        **dict.fromkeys(_NREM, "NREM"),
-        **dict.fromkeys(_REM, "REM"),
+        "Wake": (
+            *("w", "wk", "wake", "waking", "awake", "wakefulness", "vigilance"),
+            *("active wake", "aw", "active waking", "active wakefulness"),
+            *("quiet wake", "qw", "quiet waking", "quiet wakefulness"),
+            *("ma", "microarousal", "micro arousal", "microarousals"),
+        ),
+        "NREM": (*_NREM_SHORT, *("sws1", "sws2", "sws 1", "sws 2", "light sws", "deep sws")),
+        "REM": ("r", "rem", "rems", "ps", "paradoxical"),
     },
     HUMAN: {
-        **dict.fromkeys(_WAKE, "W"),
-        **dict.fromkeys(("n1", "1", "s1", "sleep stage 1", "sleep stage n1"), "N1"),
-        **dict.fromkeys(("n2", "2", "s2", "sleep stage 2", "sleep stage n2"), "N2"),
-        **dict.fromkeys(("n3", "3", "4", "s3", "s4", "n4"), "N3"),
-        **dict.fromkeys(("sleep stage 3", "sleep stage 4", "sleep stage n3"), "N3"),
-        **dict.fromkeys((*_REM, "5"), "REM"),
+        "W": ("w", "wake", "waking", "awake", "wakefulness"),
+        "N1": ("n1", "s1", "nrem 1", "nrem1", "sleep stage 1"),
+        "N2": ("n2", "s2", "nrem 2", "nrem2", "sleep stage 2"),
+        "N3": (
+            *("n3", "s3", "nrem 3", "nrem3", "sleep stage 3"),
+            *("n4", "s4", "nrem 4", "nrem4", "sleep stage 4", "sleep stage 3/4"),
+        ),
+        "REM": ("r", "rem", "rems"),
     },
 }
-_ALIASES[HUMAN]["0"] = "W"
+"""How stages are written, in lower case and with a space for `_`, `-` and `.`; docs/hypnograms.md
+says where each spelling comes from. Numbers are none of them: they mean what a code book says."""
+
+_READ = {
+    stages: {
+        **{alias: stage for stage, aliases in spelt.items() for alias in aliases},
+        **dict.fromkeys(_ART, ART),
+        **dict.fromkeys(_UNKNOWN, UNKNOWN),
+    }
+    for stages, spelt in _ALIASES.items()
+}
+_SEPARATORS = re.compile(r"[\s_.\-\u2010-\u2015]+")
+_BEFORE = ("", "sleep stage ", "sleep state ", "stage ", "state ", "sleep ")
+_AFTER = ("", " sleep", " state", " stage", " epoch")
+_ARTEFACT = re.compile(r"(.+) (artefact|artifact|art)s?$")
 
 
 def find_stage(label: str, stages: Sequence[str]) -> str | None:
@@ -73,12 +93,23 @@ def find_stage(label: str, stages: Sequence[str]) -> str | None:
 
     None is an answer here, not a failure: annotations also carry other text.
     """
-    text = label.strip().lower()
-    if text in _ART:
-        return ART
-    if text in _UNKNOWN:
+    text = _SEPARATORS.sub(" ", label.lower()).strip()
+    if not text:
         return UNKNOWN
-    return _ALIASES[tuple(stages)].get(text)
+    known = _READ[tuple(stages)]
+    if (artefact := _ARTEFACT.match(text)) is not None:  # "wake artefact", of any stage
+        return ART if find_stage(artefact[1], stages) is not None else None
+    return next(
+        (
+            known[bare]
+            for before in _BEFORE
+            for after in _AFTER
+            if text.startswith(before)
+            and text.endswith(after)
+            and (bare := text[len(before) : len(text) - len(after)]) in known
+        ),
+        None,
+    )
 
 
 def read_stage(label: str, stages: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from os.path import commonpath
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,14 +18,16 @@ import numpy as np
 from models.errors import RecordingError
 from models.recordings.as_stream import condition, describe, open_for
 from models.recordings.channels import choose
-from models.recordings.edf import read_edf_annotations
-from models.recordings.hypnogram import Hypnogram, read_hypnograms
+from models.recordings.hypnogram import Hypnogram
+from models.recordings.hypnograms.account import HypnogramAccount
+from models.recordings.hypnograms.interpret import Legend
+from models.recordings.hypnograms.read import is_own, is_scored, read_hypnograms
 from models.recordings.mat import has_mat_scores
 from models.recordings.open import Recording
 from models.scored_epochs import ScoredEpochs
 from models.signal.montage import Montage, StreamChannels, Unit
 from models.spec import ModelSpec
-from models.stages import find_stage, to_indices
+from models.stages import to_indices
 
 RECORDINGS = (".edf", ".bdf", ".rec", ".mat", ".xdf")
 """Extensions of what is taken for a recording."""
@@ -48,6 +51,8 @@ class Found(NamedTuple):
     recording: Path
     hypnogram: Path | None
     """The recording's own path where its hypnogram can only be inside; None: nowhere."""
+    own: tuple[Path, ...] = ()
+    """What hypnod wrote beside it: no expert's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +65,8 @@ class LabOptions:
     eog: Sequence[str] = ()
     unit: Unit | None = None
     """V, mV or µV of all channels; default: what the file says."""
-    hypnogram_epoch: float | None = None
-    """Length of an epoch in hypnograms of one stage a line, s."""
+    legend: Legend = field(default_factory=Legend)
+    """What hypnograms do not say themselves."""
     skip_unscored: bool = False
     """Leave out recordings without a hypnogram instead of refusing them."""
 
@@ -86,6 +91,10 @@ class LabRecording:
     """Opens it; it may be large, so nobody keeps it open."""
     path: Path | None = None
     """Its file; None: there is none, it is simulated."""
+    accounts: Mapping[str, HypnogramAccount] = field(default_factory=dict)
+    """What was read of the hypnograms, by the subject's name in `stream`."""
+    own: tuple[Path, ...] = ()
+    """What hypnod wrote beside it, and was not read."""
 
     def hash(self) -> str | None:
         """Return the SHA-256 of its file: the same under any name, whatever is read of it."""
@@ -104,8 +113,11 @@ def find_recordings(paths: Iterable[Path]) -> list[Found]:
     A folder is searched with all below it, hidden files apart. The hypnogram of `night.edf` is
     the only one there is of `night.csv`, `.tsv`, `.txt`, `night_events.tsv` and
     `night_hypnogram.csv`, `.tsv`, `.txt`, `.edf`, `.bdf` or `.mat`; a BIDS suffix such as `_eeg`
-    does not count as part of the stem. Without one it is in the recording itself: EDF+
-    annotations, or `sleep_scores` of a .mat.
+    does not count as part of the stem. What hypnod wrote is none. Without one it is in the
+    recording itself: EDF+ annotations, or `sleep_scores` of a .mat.
+
+    Files of one name in several folders are recordings of several subjects, as if the folder that
+    holds them all had been given.
 
     Raises:
         RecordingError: a path does not exist, holds no recording, or a recording has several
@@ -120,11 +132,23 @@ def find_recordings(paths: Iterable[Path]) -> list[Found]:
                 f"{path}: expected recordings ({', '.join(RECORDINGS)}), found {what} of the kind"
             )
         for recording in recordings:
+            pair, own = _hypnogram_of(recording)
             subject = _subject_of(recording, path)
-            found.setdefault(
-                recording.resolve(), Found(subject, recording, _hypnogram_of(recording))
-            )
-    return sorted(found.values(), key=lambda f: f.recording)
+            found.setdefault(recording.resolve(), Found(subject, recording, pair, own))
+    return sorted(_told_apart([*found.values()]), key=lambda f: f.recording)
+
+
+def _told_apart(found: Sequence[Found]) -> Iterator[Found]:
+    """Name subjects by their folders where one file name in several folders named them all."""
+    named = [f for f in found if f.subject == f.recording.stem]
+    for each in found:
+        alike = {f.recording.resolve().parent for f in named if f.subject == each.subject}
+        if each in named and len(alike) > 1:
+            above = Path(commonpath(alike))
+            below = each.recording.resolve().relative_to(above).parts
+            yield each._replace(subject=below[0] if len(below) > 1 else each.subject)
+        else:
+            yield each
 
 
 def _search(folder: Path) -> list[Path]:
@@ -148,22 +172,30 @@ def _subject_of(recording: Path, searched: Path) -> str:
     return below[0] if len(below) > 1 else recording.stem
 
 
-def _hypnogram_of(recording: Path) -> Path | None:
+def expert_places(recording: Path) -> set[str]:
+    """Return the names under which an expert's hypnogram is looked for, in lower case."""
     stems = dict.fromkeys((recording.stem, _BIDS_SUFFIX.sub("", recording.stem)))
-    names = {name.format(stem=stem).lower() for name in BESIDE for stem in stems}
+    return {name.format(stem=stem).lower() for name in BESIDE for stem in stems}
+
+
+def _hypnogram_of(recording: Path) -> tuple[Path | None, tuple[Path, ...]]:
+    """Return where its hypnogram is, and what hypnod wrote in such places."""
+    names = expert_places(recording)
     beside = [
         path
         for path in sorted(recording.parent.iterdir())
         if path.name.lower() in names and path != recording
     ]
+    own = tuple(path for path in beside if is_own(path))
+    beside = [path for path in beside if path not in own]
     if len(beside) > 1:
         raise RecordingError(
             f"{recording}: expected one hypnogram beside it, found "
             f"{' and '.join(path.name for path in beside)}"
         )
     if beside:
-        return beside[0]
-    return recording if recording.suffix.lower() in _INSIDE else None
+        return beside[0], own
+    return (recording if recording.suffix.lower() in _INSIDE else None), own
 
 
 def open_lab(
@@ -185,25 +217,25 @@ def open_lab(
     """
     options = options or LabOptions()
     found = find_recordings(paths)
-    unscored = [f.recording for f in found if not _is_scored(f, spec.stages)]
+    unscored = [f for f in found if not _is_scored(f, spec.stages, options.legend)]
     if unscored and (not options.skip_unscored or len(unscored) == len(found)):
+        own = ", ".join(str(path) for f in unscored for path in f.own)
         raise RecordingError(
-            f"{', '.join(map(str, unscored))}: expected a hypnogram, inside or beside it as "
-            f"{', '.join(BESIDE).format(stem=unscored[0].stem)}; found none"
+            f"{', '.join(str(f.recording) for f in unscored)}: expected a hypnogram, inside or "
+            f"beside it as {', '.join(BESIDE).format(stem=unscored[0].recording.stem)}; found "
+            f"{f'what hypnod wrote alone: {own}' if own else 'none that somebody scored'}"
         )
-    scored = [_open(f, spec, options) for f in found if f.recording not in unscored]
-    return scored, unscored
+    scored = [_open(f, spec, options) for f in found if f not in unscored]
+    return scored, [f.recording for f in unscored]
 
 
-def _is_scored(found: Found, stages: Sequence[str]) -> bool:
-    """Whether there is a hypnogram; one inside has to be looked for."""
-    if found.hypnogram != found.recording:
-        return found.hypnogram is not None
-    if found.recording.suffix.lower() == ".mat":
-        return has_mat_scores(found.recording)
-    texts = [a.text for a in read_edf_annotations(found.recording)]
-    last_words = [text.rpartition(" ")[2] for text in texts]  # "m1 NREM"
-    return any(find_stage(text, stages) in stages for text in (*texts, *last_words))
+def _is_scored(found: Found, stages: Sequence[str], legend: Legend) -> bool:
+    """Whether somebody scored it: a file may be there and hold nothing but UNKNOWN."""
+    if found.hypnogram is None:
+        return False
+    if found.hypnogram.suffix.lower() == ".mat" and not has_mat_scores(found.hypnogram):
+        return False  # without scores it is a recording
+    return is_scored(found.hypnogram, stages, legend)
 
 
 def _open(found: Found, spec: ModelSpec, options: LabOptions) -> LabRecording:
@@ -213,17 +245,22 @@ def _open(found: Found, spec: ModelSpec, options: LabOptions) -> LabRecording:
     Montage(stream, describe(recording), spec.modalities)  # refuses before hours of reading
     names = [subject.name for subject in stream.subjects]
     several = len(names) > 1
+    scorings = read_hypnograms(
+        found.hypnogram or found.recording, names, spec.stages, recording, options.legend
+    )
+    for scoring in scorings.values():
+        if scoring.account.staged_by:
+            raise RecordingError(
+                f"{scoring.account.file}: expected an expert's stages, found those that hypnod "
+                f"gave ({scoring.account.staged_by})"
+            )
     return LabRecording(
         name=str(found.recording),
         stream=stream,
         subjects={name: f"{found.subject}/{name}" if several else found.subject for name in names},
-        hypnograms=read_hypnograms(
-            found.hypnogram or found.recording,
-            names,
-            spec.stages,
-            recording,
-            options.hypnogram_epoch,
-        ),
+        hypnograms={name: scoring.hypnogram for name, scoring in scorings.items()},
+        accounts={name: scoring.account for name, scoring in scorings.items()},
+        own=found.own,
         scored_in=str(found.hypnogram),
         duration_s=recording.duration,
         open=lambda: open_for(found.recording, stream),

@@ -21,6 +21,7 @@ from models.errors import RecordingError
 from models.recordings.base import ArrayRecording, Description, select_channels
 
 _SIGNALS = ("eeg", "emg")
+_SCORES = ("sleep_scores", "labels")
 _HDF5 = b"\x89HDF"
 _HDF5_OFFSETS = (0, 512)  # MATLAB puts its own text first
 _HEADER = 128
@@ -62,20 +63,32 @@ def open_mat(path: Path, channels: Sequence[str] | None = None) -> ArrayRecordin
     return ArrayRecording(path, description, np.stack([columns[i] for i in chosen], axis=1))
 
 
-def read_mat_scores(path: Path) -> NDArray[np.int64]:
-    """Return the numbers in `sleep_scores`, (n_epochs,), -1 where nobody scored.
+def read_mat_scores(path: Path) -> tuple[str, list[str]]:
+    """Return the variable with the scores, and each number as text, empty where nobody scored.
+
+    It is `sleep_scores`, or else `labels`, as AccuSleep writes them.
 
     Raises:
-        RecordingError: the file is broken, or holds no scores.
+        RecordingError: the file is broken, or holds no whole numbers of the name.
     """
-    scores = _vector(path, _load(path, ("sleep_scores",)), "sleep_scores")
-    return np.where(np.isnan(scores), -1, scores).astype(np.int64)
+    content = _load(path, _SCORES)
+    name = next((name for name in _SCORES if name in content), _SCORES[0])
+    scores = _vector(path, content, name)
+    broken = np.isfinite(scores) & (scores != np.round(scores))
+    if broken.any() or np.isinf(scores).any():
+        at = int(np.argmax(broken | np.isinf(scores)))
+        raise RecordingError(
+            f"{path}: expected whole numbers in {name!r}, found {scores[at]:g} at {at + 1}"
+        )
+    return name, ["" if np.isnan(score) else f"{score:.0f}" for score in scores]
 
 
 def has_mat_scores(path: Path) -> bool:
-    """Return whether there are `sleep_scores` in a .mat; raises RecordingError if it is broken."""
-    found = _load(path, ("sleep_scores",)).get("sleep_scores")
-    return found is not None and found.size > 0
+    """Return whether somebody scored a .mat; raises RecordingError if it is broken."""
+    content = _load(path, _SCORES)
+    if not any(name in content and content[name].size for name in _SCORES):
+        return False
+    return any(score not in ("", "-1") for score in read_mat_scores(path)[1])
 
 
 def _load(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.generic]]:

@@ -15,6 +15,7 @@ import edfio
 
 from models.errors import RecordingError
 from models.recordings.hypnogram import Hypnogram
+from models.recordings.hypnograms.marks import STAGED_BY, STAGED_BY_COLUMN
 
 _FIRST_EDF_YEAR, _LAST_EDF_YEAR = 1985, 2084
 
@@ -86,7 +87,7 @@ def write_events(path: Path, hypnograms: Mapping[str, Hypnogram], by: str = "") 
     rows.sort(key=lambda row: row[0])
     columns = ("onset", "duration", "trial_type", "subject")
     if by:
-        write_table(path, (*columns, "staged_by"), [(*row, by) for row in rows])
+        write_table(path, (*columns, STAGED_BY_COLUMN), [(*row, by) for row in rows])
     else:
         write_table(path, columns, rows)
 
@@ -115,7 +116,7 @@ def write_edf(
     if not annotations:
         raise RecordingError(f"{path}: expected stages to write, found none")
     if by:
-        annotations.insert(0, edfio.EdfAnnotation(0, None, f"staged by {by}"))
+        annotations.insert(0, edfio.EdfAnnotation(0, None, f"{STAGED_BY} {by}"))
     known = start is not None and _FIRST_EDF_YEAR <= start.year <= _LAST_EDF_YEAR
     edf = edfio.Edf(
         [],

@@ -19,7 +19,9 @@ from daemon.sockets.keys import read_pair, read_public
 from engines.bundle import open_bundle
 from engines.onnxruntime import open_session
 from models.errors import HypnodError
-from models.recordings.hypnogram import read_hypnogram
+from models.recordings.hypnograms.account import in_words
+from models.recordings.hypnograms.interpret import Legend
+from models.recordings.hypnograms.read import is_own, read_hypnogram, read_scoring
 from models.recordings.open import open_recording
 from models.spec import SPEC_FILE, STEP_FILE, WEIGHTS_FILE
 from models.stages import MOUSE
@@ -74,12 +76,19 @@ def _recording(suffix: str) -> Callable[[bytes], None]:
     return read
 
 
+_LEGEND = Legend(epoch_s=4.0006, codes="yasa", ignore=("a",))
+
+
 def _table(data: bytes) -> None:
     for suffix in (".csv", ".tsv", ".txt"):
         with suppress(HypnodError):
             hypnogram = read_hypnogram(_file(f"stages{suffix}", data), MOUSE, epoch_s=1.0)
             hypnogram.merged()
             hypnogram.to_epochs(1.0, 100)
+        with suppress(HypnodError):
+            path = _file(f"stages{suffix}", data)
+            in_words(read_scoring(path, MOUSE, legend=_LEGEND).account)
+        is_own(_file(f"stages{suffix}", data))
 
 
 def _key(data: bytes) -> None:

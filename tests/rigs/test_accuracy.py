@@ -7,7 +7,7 @@ import pytest
 
 from engines.bundle import open_bundle
 from models.errors import RecordingError
-from models.recordings.hypnogram import read_hypnogram
+from models.recordings.hypnograms.read import read_hypnogram
 from tests.rigs.accuracy.goals import Goal, goals
 from tests.rigs.accuracy.measured import Accuracy, Awake
 from tests.rigs.accuracy.page import sections, write_page

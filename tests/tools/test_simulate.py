@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from models.errors import RecordingError
-from models.recordings.hypnogram import read_hypnogram
+from models.recordings.hypnograms.read import read_hypnogram
 from models.simulator.simulate import simulate_recording
 from models.stages import MOUSE
 from tools.cli import app

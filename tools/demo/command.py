@@ -14,7 +14,7 @@ from rich.console import Console
 
 from engines.bundle import open_bundle
 from models.errors import SpecError
-from models.recordings.hypnogram import read_hypnogram
+from models.recordings.hypnograms.read import read_hypnogram
 from models.recordings.open import open_recording
 from models.recordings.writers import replacing
 from models.simulator.simulate import channel_names, iterate_subjects

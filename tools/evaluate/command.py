@@ -13,6 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 from engines.bundle import Bundle, open_bundle
 from engines.select import AUTO
 from models.errors import ConfigError
+from models.recordings.hypnograms.interpret import Legend
 from models.recordings.lab import LabOptions, LabRecording, open_lab
 from models.signal.montage import Unit
 from models.stages import MOUSE
@@ -21,7 +22,7 @@ from tools.evaluate.evaluation import choose_withheld, evaluate_recordings
 from tools.evaluate.learnt import check_unseen
 from tools.evaluate.report import report, write_subjects
 from tools.evaluate.tables import print_evaluation
-from tools.score.command import check_outputs
+from tools.score.command import CODES_HELP, IGNORE_HELP, check_outputs
 
 
 class Mice(NamedTuple):
@@ -77,6 +78,8 @@ def evaluate(
         float | None,
         typer.Option(min=0.001, help="Length of an epoch, s, in files of one stage a line."),
     ] = None,
+    codes: Annotated[str | None, typer.Option(help=CODES_HELP, metavar="BOOK")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help=IGNORE_HELP, metavar="LABEL")] = None,
     skip_unscored: Annotated[
         bool, typer.Option("--skip-unscored", help="Leave out recordings without a hypnogram.")
     ] = False,
@@ -127,7 +130,7 @@ def evaluate(
         emg=emg or [],
         eog=eog or [],
         unit=unit,
-        hypnogram_epoch=hypnogram_epoch,
+        legend=Legend(epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or ()),
         skip_unscored=skip_unscored,
     )
     mice = Mice(simulated, hours, seed, sfreq)

@@ -18,6 +18,7 @@ from engines.select import open_engine
 from models.errors import ConfigError, RecordingError
 from models.recordings.bouts import CourseTally, find_delays, tally_both
 from models.recordings.hypnogram import Hypnogram
+from models.recordings.hypnograms.account import HypnogramAccount
 from models.recordings.lab import LabRecording
 from models.recordings.open import Recording
 from models.recordings.scores import Tally, tally
@@ -88,6 +89,10 @@ class SubjectSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Label by modality."""
     hypnogram: str
     """Where the expert's stages were found."""
+    read: HypnogramAccount | None = None
+    """What was read of it, and what was not; null: there is no file, the animal is simulated."""
+    own: tuple[str, ...] = ()
+    """What hypnod wrote beside the recording, and was not read."""
     epoch_s: float
     """Length of the epochs compared, s."""
     learnt: LearntAs | None = None
@@ -205,6 +210,8 @@ def source_of(lab: LabRecording, subject: SubjectChannels, epoch_s: float) -> Su
         subject=lab.subjects[subject.name],
         channels=subject.channels,
         hypnogram=lab.scored_in,
+        read=lab.accounts.get(subject.name),
+        own=tuple(map(str, lab.own)),
         epoch_s=epoch_s,
     )
 

@@ -10,6 +10,7 @@ import msgspec
 from daemon.messages import Kind
 from engines.bundle import Bundle
 from models.recordings.bouts import Course, describe_course
+from models.recordings.hypnograms import account
 from models.recordings.scores import Scores, bootstrap, score
 from models.recordings.writers import write_table
 from tools.evaluate.evaluation import ALL, Case, Count, Evaluated, SubjectSource
@@ -191,12 +192,18 @@ def learnt_in_words(evaluation: Evaluation, subject: str) -> str:
 
 
 def in_words(sources: Iterable[SubjectSource]) -> list[str]:
-    """Say which channels were read how often."""
+    """Say which channels were read how often, and which labels of each hypnogram as what."""
+    sources = tuple(sources)
     read = Counter(
         ", ".join(f"{modality} = {label}" for modality, label in source.channels.items())
         for source in sources
     )
-    return [f"read {n} × {channels}" for channels, n in read.items()]
+    own = dict.fromkeys(path for source in sources for path in source.own)
+    return [
+        *(f"read {n} × {channels}" for channels, n in read.items()),
+        *(line for s in sources if s.read is not None for line in account.in_words(s.read)),
+        *(f"not read, hypnod wrote it: {path}" for path in own),
+    ]
 
 
 def find(evaluation: Evaluation, kind: Kind, part: str = ALL) -> Mapping[tuple[str, ...], Result]:

@@ -11,11 +11,14 @@ from rich.console import Console
 
 from daemon.journal.file import journal_path
 from daemon.journal.reader import JournalReader
+from models.recordings.hypnograms.marks import STAGED_BY_COLUMN
 from models.recordings.writers import write_edf, write_events, write_table
 from tools.night.record import Record, Selection, find_session, read_records, to_iso
 from tools.night.report import check_journal, print_sessions, print_summary, summarise
 from tools.score.command import check_outputs
 from tools.times import Since, parse_time
+
+_BY = "hypnod run"  # in every file: nobody takes its stages for an expert's
 
 
 def night(
@@ -103,9 +106,9 @@ def write_files(
         write_table(csv, *_table(records))
     if edf is not None:
         # EDF+ has no time zones: as every recorder does, it has the local time of day.
-        write_edf(edf, hypnograms, records[0].local_start.replace(tzinfo=None))
+        write_edf(edf, hypnograms, records[0].local_start.replace(tzinfo=None), _BY)
     if tsv is not None:
-        write_events(tsv, hypnograms)
+        write_events(tsv, hypnograms, _BY)
 
 
 def _table(records: Sequence[Record]) -> tuple[list[str], Iterator[list[object]]]:
@@ -114,7 +117,11 @@ def _table(records: Sequence[Record]) -> tuple[list[str], Iterator[list[object]]
     modalities = list(dict.fromkeys(name for record in records for name in record.modalities))
     columns = ["subject", "kind", "hop", "onset", "duration", "stage"]
     columns += [f"p_{stage}" for stage in stages] + ["pathway", "slots_filled", "reason"]
-    columns += [f"{modality}_quality" for modality in modalities] + ["utc", "session"]
+    columns += [f"{modality}_quality" for modality in modalities] + [
+        "utc",
+        "session",
+        STAGED_BY_COLUMN,
+    ]
     rows = (row for record in records for row in _rows(record, stages, modalities))
     return columns, rows
 
@@ -130,7 +137,7 @@ def _rows(
             *(message.probabilities.get(stage, "") for stage in stages),
             *(message.pathway or "", message.slots_filled, message.reason or ""),
             *(message.validity.get(modality, "") for modality in modalities),
-            *(to_iso(time), message.session),
+            *(to_iso(time), message.session, _BY),
         ]
 
 

@@ -18,7 +18,9 @@ from engines.bundle import Bundle, open_bundle
 from engines.select import open_engine
 from models.errors import ConfigError, RecordingError, SpeciesError
 from models.recordings.channels import choose
-from models.recordings.hypnogram import read_hypnograms
+from models.recordings.hypnograms.interpret import Legend
+from models.recordings.hypnograms.read import read_hypnograms
+from models.recordings.lab import expert_places
 from models.recordings.open import Recording
 from models.signal.montage import StreamChannels, Unit
 from models.species import contradict
@@ -28,6 +30,12 @@ from tools.score.offline import stage_recording
 from tools.score.report import print_report, write_files, write_pictures
 from tools.score.scored import Scored, by_bundle
 from tools.score.whole import by_teacher, stage_whole
+
+CODES_HELP = (
+    "What the hypnogram's numbers mean: accusleep, sdreamer, yasa, … (docs/hypnograms.md), or "
+    "1=Wake,2=NREM,3=REM."
+)
+IGNORE_HELP = "A label of the hypnogram that is no stage; as often as there are some."
 
 
 def score(
@@ -75,6 +83,8 @@ def score(
         float | None,
         typer.Option(min=0.001, help="Length of its epochs, s, if it has one stage a line."),
     ] = None,
+    codes: Annotated[str | None, typer.Option(help=CODES_HELP, metavar="BOOK")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help=IGNORE_HELP, metavar="LABEL")] = None,
     epoch_s: Annotated[
         float | None,
         typer.Option(help="Give out epochs of this length, s: mean of the probabilities."),
@@ -104,23 +114,26 @@ def score(
     A recording that contradicts the model's species is refused with exit code 10: by the labels of
     a person (`EOG`, `Fpz-Cz`), or by a drift above 1 for minutes and in most of it.
 
-        hypnod score night.edf --png night.png --csv night.csv
+        hypnod score night.edf --png night.png --csv night-staged.csv
 
         hypnod score night.edf --eeg EEG2 --emg EMG2a-EMG2b --hypnogram expert.csv
 
-        hypnod score night.edf --epoch-s 4 --tsv night_events.tsv
+        hypnod score night.edf --epoch-s 4 --tsv night-staged.tsv
 
         hypnod score night.xdf --config hypnod.toml --json
 
-        hypnod score night.edf --offline --csv night.csv
+        hypnod score night.edf --offline --csv night-best.csv
 
     `--offline` gives the best hypnogram of a finished recording instead: not what a live model
     can know, and not by the bundle (docs/evaluation.md). Every output says so.
     """
     check_outputs([file, config, hypnogram], [csv, edf, tsv, png])
+    check_places(file, [csv, edf, tsv])
     base = load_config(config) if config else Config(streams=())
     if offline and (bundle or engine or kind):
         raise ConfigError("expected --offline without --bundle, --engine or --kind: no model runs")
+    if hypnogram is None and (codes or ignore):
+        raise ConfigError("expected --codes and --ignore with --hypnogram only")
     opened = None if offline else _open(bundle, base)
     by = by_teacher() if opened is None else by_bundle(opened)
     labels = {"eeg": eeg or [], "emg": emg or [], "eog": eog or []}
@@ -135,9 +148,10 @@ def score(
     hop_s = (None if offline else base.staging.hop_s) or by.spec.epoch_s
     check_epoch(epoch_s or hop_s, hop_s)
     names = [s.name for s in chosen.subjects]
+    legend = Legend(epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or ())
     references = {}
     if hypnogram is not None:
-        references = read_hypnograms(hypnogram, names, by.spec.stages, recording, hypnogram_epoch)
+        references = read_hypnograms(hypnogram, names, by.spec.stages, recording, legend)
     if not anyway:  # before hours of staging
         found = contradict((*recording.ch_names, *recording.skipped), by.spec)
         _refuse(file, [] if found is None else [found])
@@ -152,7 +166,8 @@ def score(
         hop_s=hop_s,
         epoch_s=epoch_s,
         estimates=estimates,
-        references=references,
+        references={name: scoring.hypnogram for name, scoring in references.items()},
+        accounts={name: scoring.account for name, scoring in references.items()},
         reference_name=hypnogram.name if hypnogram else "",
         drift=summarise(drift.seen),
     )
@@ -176,6 +191,18 @@ def check_outputs(inputs: Sequence[Path | None], outputs: Sequence[Path | None])
         if path.resolve() in taken:
             raise RecordingError(f"expected a file of its own for each output, found {path} twice")
         taken.add(path.resolve())
+
+
+def check_places(recording: Path, outputs: Sequence[Path | None]) -> None:
+    """Raise RecordingError where an output would lie where an expert's hypnogram is looked for."""
+    places = expert_places(recording)
+    for path in filter(None, outputs):
+        if path.name.lower() in places and path.resolve().parent == recording.resolve().parent:
+            other = f"{recording.stem}-staged{path.suffix}"
+            raise RecordingError(
+                f"expected another name than {path}, where evaluate and train look for an "
+                f"expert's hypnogram of {recording.name}: name it {path.with_name(other)}"
+            )
 
 
 def _refuse(file: Path, contradictions: Sequence[str]) -> None:

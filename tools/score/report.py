@@ -15,6 +15,8 @@ from daemon.stager import Estimate
 from models.recordings.agreement import Agreement
 from models.recordings.as_stream import CHUNK_S, describe
 from models.recordings.hypnogram import Hypnogram
+from models.recordings.hypnograms.account import HypnogramAccount, in_words
+from models.recordings.hypnograms.marks import STAGED_BY_COLUMN
 from models.recordings.writers import write_edf, write_events, write_table
 from models.signal.montage import Montage, SubjectChannels
 from models.stages import ART, UNKNOWN
@@ -40,6 +42,8 @@ class SubjectSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Epochs by what was read."""
     agreement: Agreement | None
     """With the hypnogram to compare with."""
+    hypnogram: HypnogramAccount | None
+    """What was read of that hypnogram, and what was not."""
     agreement_epoch_s: float | None
     """Length of the epochs compared: those of that hypnogram where they are longer, s."""
     drift: dict[str, DriftSummary]
@@ -81,9 +85,9 @@ def write_files(scored: Scored, csv: Path | None, edf: Path | None, tsv: Path | 
     if csv is not None:
         write_table(csv, *estimates_table(scored))
     if edf is not None:
-        write_edf(edf, nights, scored.recording.start, scored.by_whom)
+        write_edf(edf, nights, scored.recording.start, scored.staged_by)
     if tsv is not None:
-        write_events(tsv, nights, scored.by_whom)
+        write_events(tsv, nights, scored.staged_by)
 
 
 def estimates_table(scored: Scored) -> tuple[list[str], Iterator[list[object]]]:
@@ -99,6 +103,7 @@ def estimates_table(scored: Scored) -> tuple[list[str], Iterator[list[object]]]:
         columns += [f"evidence_{stage}" for stage in spec.stages]
     columns += ["pathway", "slots_filled", "reason"]
     columns += [f"{modality}_quality" for modality in spec.modalities]
+    columns += [STAGED_BY_COLUMN]
     names = [subject.name for subject in scored.stream.subjects]
     nights = (scored.epochs(name, kind) for name in names for kind in scored.by.kinds)
     ordered = sorted(chain(*nights), key=lambda e: (e.subject, e.hop, e.kind == "final"))
@@ -116,6 +121,7 @@ def _row(estimate: Estimate, scored: Scored) -> list[object]:
         *chain(*(nothing if ps is None else [f"{p:.9g}" for p in ps] for ps in given)),
         *(e.pathway or "", e.slots_filled, e.reason or ""),
         *(e.validity[modality] for modality in spec.modalities),
+        scored.staged_by,
     ]
 
 
@@ -198,6 +204,7 @@ def _summarise(scored: Scored, subject: SubjectChannels) -> SubjectSummary:
         unscored=dict(Counter(e.reason for e in epochs if e.reason is not None)),
         pathways=dict(Counter(e.pathway for e in epochs if e.pathway is not None)),
         agreement=scored.agreement(subject.name),
+        hypnogram=scored.accounts.get(subject.name),
         agreement_epoch_s=scored.compared_epoch_s(subject.name),
         drift=dict(scored.drift[subject.name]),
     )
@@ -224,6 +231,9 @@ def print_report(scored: Scored, *, as_json: bool) -> None:
         if subject.agreement is not None:
             words = _in_words(scored, name)
             console.print(f"{name}: agreement with {scored.reference_name}: {words}")
+        if subject.hypnogram is not None:
+            for line in in_words(subject.hypnogram):
+                console.print(line)
     for line in (*say(scored.drift), *summary.contradictions):
         console.print(line)
 

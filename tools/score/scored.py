@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from daemon.messages import Kind
@@ -10,6 +10,7 @@ from daemon.stager import Estimate
 from engines.bundle import Bundle
 from models.recordings.agreement import Agreement, compare
 from models.recordings.hypnogram import Hypnogram
+from models.recordings.hypnograms.account import HypnogramAccount
 from models.recordings.open import Recording
 from models.signal.montage import StreamChannels
 from models.spec import ModelSpec
@@ -62,6 +63,8 @@ class Scored:
     estimates: Sequence[Estimate]
     references: Mapping[str, Hypnogram]
     """What someone else says, by subject."""
+    accounts: Mapping[str, HypnogramAccount] = field(default_factory=dict)
+    """What was read of that, by subject."""
     reference_name: str
     drift: Drifts
     """Of each subject, by modality."""
@@ -76,6 +79,11 @@ class Scored:
         """Who staged it, and which estimates these are, in words."""
         kind = "" if self.by.name == self.kind_name else f", {self.kind_name} estimates"
         return f"{self.by.name} {self.by.hash[:12]}{kind}"
+
+    @property
+    def staged_by(self) -> str:
+        """The same in files, where nobody is to take its stages for an expert's."""
+        return f"hypnod: {self.by_whom}"
 
     @property
     def step_s(self) -> float:

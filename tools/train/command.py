@@ -9,10 +9,12 @@ from rich.console import Console
 
 from engines.bundle import open_bundle
 from models.errors import RecordingError, SpecError, WeightsError
+from models.recordings.hypnograms.interpret import Legend
 from models.recordings.lab import LabOptions
 from models.signal.montage import Unit
 from models.spec import FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
 from models.training.choices import DeviceName, DtypeName
+from tools.score.command import CODES_HELP, IGNORE_HELP
 from tools.train.report import print_report
 
 
@@ -118,6 +120,8 @@ def train(
         float | None,
         typer.Option(min=0.001, help="Length of the expert's epochs, s, in files of one a line."),
     ] = None,
+    codes: Annotated[str | None, typer.Option(help=CODES_HELP, metavar="BOOK")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help=IGNORE_HELP, metavar="LABEL")] = None,
     skip_unscored: Annotated[
         bool, typer.Option("--skip-unscored", help="Leave recordings out that nobody scored.")
     ] = False,
@@ -170,7 +174,7 @@ def train(
             eeg=eeg or (),
             emg=emg or (),
             unit=unit,
-            hypnogram_epoch=hypnogram_epoch,
+            legend=Legend(epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or ()),
             skip_unscored=skip_unscored,
         ),
         simulated=simulated,

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from daemon.journal.reader import JournalReader
 from daemon.messages import StageMessage, encode
-from models.recordings.hypnogram import read_hypnogram
+from models.recordings.hypnograms.read import read_hypnogram
 from models.stages import MOUSE
 from tests.rigs.daemon import Daemon, Listener, is_live, one_stream
 from tests.rigs.lsl import wait_until
@@ -80,7 +80,7 @@ def test_the_night_so_far_is_exported_while_the_daemon_goes_on(tmp_path, name, s
             assert [int(row["hop"]) for row in rows] == list(range(epochs))
             annotations = edfio.read_edf(files["edf"]).annotations
             events = read_hypnogram(files["tsv"], MOUSE, subject="m1")
-            assert sum(a.duration for a in annotations) == sum(events.durations) == epochs
+            assert sum(a.duration or 0 for a in annotations) == sum(events.durations) == epochs
             assert imread(files["png"]).shape[0] > 300
         assert "hypnod_journal_failing 0.0" in daemon.get("/metrics")[1]
         seqs = [e.seq for e in entries(tmp_path)]

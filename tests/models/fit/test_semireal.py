@@ -9,7 +9,7 @@ import pytest
 from models.errors import RecordingError
 from models.fit.semireal import agreement, suggested_stages, synthesise, write
 from models.fit.signals import ScoredPowers, halves, read_band_powers
-from models.recordings.hypnogram import read_hypnogram
+from models.recordings.hypnograms.read import read_hypnogram
 from models.recordings.open import open_recording
 from models.simulator.tracks import COLUMNS
 from models.stages import MOUSE

@@ -9,6 +9,7 @@ from models.errors import RecordingError, StreamError
 from models.recordings.as_stream import condition
 from models.recordings.base import ArrayRecording
 from models.recordings.hypnogram import Hypnogram
+from models.recordings.hypnograms.interpret import Legend
 from models.recordings.lab import LabOptions, find_recordings, open_lab, read_subjects
 from models.recordings.writers import write_csv, write_edf, write_events
 from models.simulator.simulate import iterate_subjects, simulate_recording
@@ -58,7 +59,7 @@ def test_a_recording_is_paired_and_named(tmp_path, recording, beside, subject):
     (tmp_path / ".hidden").mkdir()
     (tmp_path / ".hidden" / "other.edf").touch()
     (path.parent / "notes.txt").touch()
-    assert find_recordings([tmp_path]) == [(subject, path, expected)]
+    assert find_recordings([tmp_path]) == [(subject, path, expected, ())]
     assert find_recordings([path, tmp_path])[0].recording == path
 
 
@@ -152,7 +153,7 @@ def test_every_kind_of_hypnogram_says_the_same(tmp_path):
     (tmp_path / "3" / "night.txt").write_text("\n".join(hypnogram().stages))
     numbers = to_indices(hypnogram().stages, MOUSE)
     io.savemat(tmp_path / "4" / "night_hypnogram.mat", {"sleep_scores": numbers})
-    recordings, _ = open_lab([tmp_path], SPEC, LabOptions(hypnogram_epoch=1.0))
+    recordings, _ = open_lab([tmp_path], SPEC, LabOptions(legend=Legend(epoch_s=1.0)))
     for subject in read_subjects(recordings, SPEC):
         assert np.array_equal(subject.stages, numbers), subject.name
 
@@ -164,7 +165,10 @@ def test_a_mat_holds_its_own_scores_and_needs_a_unit(tmp_path):
     with pytest.raises(RecordingError, match=r"a\.mat: expected a hypnogram"):
         open_lab([tmp_path], SPEC)
     io.savemat(tmp_path / "a.mat", signals | {"sleep_scores": np.full(SECONDS, 2.0)})
-    (subject,) = read_subjects(open_lab([tmp_path], SPEC, LabOptions(unit="µV"))[0], SPEC)
+    with pytest.raises(RecordingError, match=r"found 2 and no 0: .* --codes sdreamer"):
+        open_lab([tmp_path], SPEC, LabOptions(unit="µV"))
+    options = LabOptions(unit="µV", legend=Legend(codes="sdreamer"))
+    (subject,) = read_subjects(open_lab([tmp_path], SPEC, options)[0], SPEC)
     assert subject.stages.tolist() == [2] * SECONDS
 
 
@@ -211,3 +215,52 @@ def test_a_hypnogram_of_another_recording_is_refused(tmp_path):
     write_csv(tmp_path / "night.csv", hypnogram(n=20))
     with pytest.raises(RecordingError, match=r"night\.edf: expected .* 30 s, found one of 20 s"):
         open_lab([tmp_path], SPEC)
+
+
+def test_what_hypnod_wrote_beside_a_recording_is_passed_over_and_named(tmp_path):
+    simulate(tmp_path / "night.edf")
+    own = Hypnogram.from_epochs(["REM"] * SECONDS, 1.0)
+    write_events(tmp_path / "night_events.tsv", {"m1": own}, "hypnod: a bundle")
+    write_edf(tmp_path / "night_hypnogram.edf", {"m1": own}, by="hypnod: a bundle")
+    write_csv(tmp_path / "night.csv", own, {"staged_by": ["hypnod: a bundle"] * SECONDS})
+    ((lab,), _) = open_lab([tmp_path], SPEC)
+    truth = simulate_recording(seed=1, **SIMULATION).hypnograms[0]
+    assert lab.hypnograms["m1"].to_epochs(1.0, SECONDS) == [*truth]
+    assert lab.accounts["m1"].file == str(tmp_path / "night.edf")
+    names = ("night.csv", "night_events.tsv", "night_hypnogram.edf")
+    assert lab.own == tuple(tmp_path / name for name in names)
+
+
+def test_what_hypnod_wrote_alone_is_no_hypnogram(tmp_path):
+    write_interrupted_edf(tmp_path / "night.edf", range(SECONDS))
+    write_events(tmp_path / "night.tsv", {"m1": hypnogram()}, "hypnod run")
+    with pytest.raises(RecordingError, match=r"found what hypnod wrote alone: .*night\.tsv"):
+        open_lab([tmp_path], SPEC)
+
+
+@pytest.mark.parametrize("content", ["stage\n" + "?\n" * SECONDS, "stage\n" + "n/a\n" * SECONDS])
+def test_a_hypnogram_of_nothing_scored_counts_as_none(tmp_path, content):
+    simulate(tmp_path / "scored.edf")
+    write_interrupted_edf(tmp_path / "night.edf", range(SECONDS))
+    (tmp_path / "night.csv").write_text(content)
+    with pytest.raises(RecordingError, match=r"night\.edf: expected a hypnogram"):
+        open_lab([tmp_path], SPEC, LabOptions(legend=Legend(epoch_s=1.0)))
+    options = LabOptions(legend=Legend(epoch_s=1.0), skip_unscored=True)
+    assert open_lab([tmp_path], SPEC, options)[1] == [tmp_path / "night.edf"]
+
+
+@pytest.mark.parametrize("given", ["files", "folder", "folders"])
+def test_one_file_name_in_two_folders_is_two_subjects(tmp_path, given):
+    paths = [tmp_path / name / "night.edf" for name in ("m1", "m2")]
+    for path in paths:
+        path.parent.mkdir()
+        path.touch()
+    asked = {"files": paths, "folder": [tmp_path], "folders": [p.parent for p in paths]}[given]
+    assert [found.subject for found in find_recordings(asked)] == ["m1", "m2"]
+
+
+def test_days_of_one_subject_stay_together(tmp_path):
+    for day in ("day1", "day2"):
+        (tmp_path / "m1" / day).mkdir(parents=True)
+        (tmp_path / "m1" / day / "night.edf").touch()
+    assert {found.subject for found in find_recordings([tmp_path])} == {"m1"}

@@ -20,7 +20,7 @@ from engines.bundle import Bundle
 from engines.select import open_engine
 from models.recordings.agreement import Agreement, compare
 from models.recordings.as_stream import epochs_of
-from models.recordings.hypnogram import read_hypnogram
+from models.recordings.hypnograms.read import read_hypnogram
 from models.recordings.open import open_recording
 from models.signal.pipeline import EpochBatch
 from models.spec import ModelSpec

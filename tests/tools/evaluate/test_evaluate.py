@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from engines.bundle import open_bundle
 from models.errors import ConfigError, LearntError
-from models.recordings.hypnogram import Hypnogram, read_hypnogram
+from models.recordings.hypnogram import Hypnogram
+from models.recordings.hypnograms.read import read_hypnogram
 from models.recordings.open import open_recording
 from models.recordings.writers import write_csv
 from models.simulator.simulate import iterate_subjects
@@ -79,6 +80,8 @@ def test_a_lab_scores_a_bundle_in_one_command_without_torch(tmp_path, lab, bundl
     source = evaluation["sources"][0]
     assert (source["subject"], source["channels"]) == ("a", {"eeg": "EEG1", "emg": "EMG1"})
     assert source["recording"] == source["hypnogram"] == str(lab / "a" / "one.edf")
+    assert source["read"]["file"] == source["hypnogram"]
+    assert sum(source["read"]["seconds"].values()) == SECONDS
     assert evaluation["hours"] == pytest.approx(4 * SECONDS / 3600)
     assert len(evaluation["results"]) == 4
     for kind in ("live", "final"):
@@ -307,6 +310,25 @@ def test_what_a_bundle_learnt_from_is_refused_unless_told(tmp_path, lab, what):
         found = {row["subject"]: row["learnt"] for row in csv.DictReader(stream)}
     assert found == {"other": "", "renamed": what}
     run("evaluate", other, "--bundle", bundle)  # of which it knows nothing
+
+
+def test_its_own_stages_are_never_an_experts(tmp_path, lab, bundle):
+    night = tmp_path / "night.edf"
+    night.write_bytes((lab / "b" / "one.edf").read_bytes())
+    before = run("evaluate", night, "--bundle", bundle, "--json")
+    run("score", night, "--bundle", bundle, "--csv", tmp_path / "staged.csv")
+    (tmp_path / "staged.csv").rename(tmp_path / "night.csv")
+    after = run("evaluate", night, "--bundle", bundle, "--json")
+    assert after["results"] == before["results"]
+    assert after["sources"][0]["own"] == [str(tmp_path / "night.csv")]
+    text = "".join(run("evaluate", night, "--bundle", bundle).split())
+    assert f"notread,hypnodwroteit:{tmp_path / 'night.csv'}" in text
+    assert f"{night}:Wake" in text
+
+
+def test_two_animals_of_one_file_name_are_two(tmp_path, lab, bundle):
+    options = [lab / "a" / "one.edf", lab / "b" / "one.edf", "--bundle", bundle, "--json"]
+    assert sorted(pick(run("evaluate", *options))["subjects"]) == ["a", "b"]
 
 
 def test_drift_and_a_contradicted_species_are_told(tmp_path):

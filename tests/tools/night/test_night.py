@@ -17,7 +17,7 @@ from daemon.errors import JournalError
 from daemon.journal.file import journal_path
 from daemon.journal.reader import JournalReader
 from models.errors import RecordingError
-from models.recordings.hypnogram import read_hypnogram
+from models.recordings.hypnograms.read import is_own, read_hypnogram
 from models.stages import MOUSE
 from tests.rigs.lsl import ROOT
 from tests.support.nights import (
@@ -189,7 +189,11 @@ def test_exports_say_what_the_journal_says(path, tmp_path):
     (record,) = read_records(JournalReader(path), Selection(), ["m1"])
     wanted = record.hypnogram.merged()
 
-    annotations = edfio.read_edf(files["edf"]).annotations
+    first, *annotations = edfio.read_edf(files["edf"]).annotations
+    assert first.text == "staged by hypnod run"
+    assert is_own(files["edf"])
+    assert is_own(files["csv"])
+    assert is_own(files["tsv"])
     assert [a.text for a in annotations] == list(wanted.stages)
     assert [a.onset for a in annotations] == pytest.approx(wanted.onsets.tolist())
     assert edfio.read_edf(files["edf"]).starttime == datetime.fromtimestamp(EVENING).time()

@@ -20,7 +20,8 @@ from engines.select import open_engine
 from models.errors import ConfigError, RecordingError, SpeciesError, StreamError, UnitError
 from models.recordings.channels import guess_subjects, named_subjects
 from models.recordings.edf import read_edf_annotations
-from models.recordings.hypnogram import Hypnogram, read_hypnogram
+from models.recordings.hypnogram import Hypnogram
+from models.recordings.hypnograms.read import read_hypnogram
 from models.recordings.open import open_recording
 from models.simulator.simulate import simulate_recording
 from models.stages import ART, MOUSE, UNKNOWN
@@ -204,6 +205,7 @@ def test_a_hypnogram_is_compared_epoch_by_epoch(tmp_path, bundle):
     score(night, "--bundle", bundle, "--csv", "o.csv", "--tsv", "o.tsv")
     own = json.loads(score(night, "--bundle", bundle, "--hypnogram", "o.tsv", "--json"))
     assert own["subjects"]["m1"]["agreement"]["accuracy"] == 1.0
+    assert own["subjects"]["m1"]["hypnogram"]["staged_by"].startswith("hypnod: ")
     lines = [f"{4 * i},4,{s}" for i, s in enumerate(["Wake"] * 4 + ["NREM"] * 5 + ["?"])]
     Path("expert.csv").write_text("\n".join(["onset,duration,stage", *lines]))
     options = ["--hypnogram", "expert.csv", "--json", "--png", "o.png"]
@@ -445,8 +447,9 @@ def test_the_offline_teacher_is_named_in_every_output(tmp_path, monkeypatch):
     assert len(table) == 2 * SECONDS
     whom = f"{NAME} {teacher_hash()[:12]}"
     assert [night.subtitle for night in drawn] == [whom, whom]
-    assert read_edf_annotations(outputs["edf"])[0].text == f"staged by {whom}"
-    assert {row["staged_by"] for row in rows(outputs["tsv"], "\t")} == {whom}
+    assert read_edf_annotations(outputs["edf"])[0].text == f"staged by hypnod: {whom}"
+    for each in (table, rows(outputs["tsv"], "\t")):
+        assert {row["staged_by"] for row in each} == {f"hypnod: {whom}"}
     assert f"{NAME} stages of" in " ".join(score(night, "--offline").split())
     for name, subject in summary["subjects"].items():
         stages = [row["stage"] for row in table if row["subject"] == name]
@@ -463,3 +466,36 @@ def test_the_offline_teacher_refuses_what_it_does_not_use_or_lacks(tmp_path, bun
     for options in (["--bundle", bundle], ["--kind", "live"], ["--engine", "torch"]):
         with pytest.raises(ConfigError, match="expected --offline without --bundle"):
             score(night, "--offline", *options)
+
+
+def test_what_was_read_of_a_hypnogram_is_said(tmp_path, bundle):
+    night = write_night(tmp_path / "night.edf", ("EEG", "EMG"))
+    labels = ["Quiet wake"] * 4 + ["NREM sleep"] * 4 + ["IS"] + ["?"]
+    Path("expert.csv").write_text("\n".join(["stage", *labels]))
+    options = ["--bundle", bundle, "--hypnogram", "expert.csv", "--hypnogram-epoch", 4]
+    with pytest.raises(RecordingError, match=r"expert\.csv: row 10: .*found the stage 'IS'"):
+        score(night, *options)
+    text = " ".join(score(night, *options, "--ignore", "IS").split())
+    assert "expert.csv: Wake 16 s = 'Quiet wake', NREM 16 s = 'NREM sleep', UNKNOWN" in text
+    assert "expert.csv: not read: 'IS' 1 × 4 s (ignored)" in text
+    subject = json.loads(score(night, *options, "--codes", "IS=NREM", "--json"))["subjects"]["m1"]
+    read = {each["label"]: (each["stage"], each["n"]) for each in subject["hypnogram"]["labels"]}
+    assert read == {
+        "Quiet wake": ("Wake", 4),
+        "NREM sleep": ("NREM", 4),
+        "IS": ("NREM", 1),
+        "?": (UNKNOWN, 1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [("--csv", "night.csv"), ("--tsv", "night_events.tsv"), ("--edf", "night_hypnogram.edf")],
+)
+def test_nothing_is_written_where_an_experts_hypnogram_is_looked_for(
+    tmp_path, bundle, option, name
+):
+    night = write_night(tmp_path / "night.edf")
+    with pytest.raises(RecordingError, match=r"where evaluate and train look .*/night-staged\."):
+        score(night, "--bundle", bundle, option, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["night.edf"]

@@ -11,7 +11,8 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from models.errors import RecordingError
-from models.recordings.hypnogram import Hypnogram, read_hypnogram
+from models.recordings.hypnogram import Hypnogram
+from models.recordings.hypnograms.read import read_hypnogram
 from models.recordings.writers import write_csv
 from models.scored_epochs import ScoredEpochs
 from models.sdreamer import net as sdreamer
@@ -83,6 +84,10 @@ def test_a_lab_that_scores_4_s_is_told_its_agreement_in_4_s(
     assert report.tested == "3 subjects, each with a net that never saw it, epochs of 4 s"
     found = [(s.subject, s.channels, s.epoch_s) for s in report.sources]
     assert found == [(name, {"eeg": "EEG1", "emg": "EMG1"}, 4.0) for name in MICE]
+    for source in report.sources:
+        assert source.read is not None
+        assert source.read.file == source.hypnogram
+        assert sum(source.read.seconds.values()) == SECONDS // 4 * 4
     assert [path.name for path in options.state.iterdir()] == ["notes.txt"]  # a lab's own
 
 
@@ -143,7 +148,7 @@ def test_too_few_subjects_are_told_before_hours_of_reading(
     lab: Path, start: Path, tmp_path: Path
 ) -> None:
     done = _train(lab / "a", lab / "b", "--out", tmp_path / "x", "--from-bundle", start)
-    with pytest.raises(RecordingError, match=r"at least 3 subjects, .* found 1: night"):
+    with pytest.raises(RecordingError, match=r"at least 3 subjects, .* found 2: a, b"):
         raise done.exception or AssertionError
     assert "reading" not in done.output
 

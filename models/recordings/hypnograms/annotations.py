@@ -1,0 +1,29 @@
+"""EDF+ annotations as labels with times, and whose they are."""
+
+from collections.abc import Sequence
+
+from models.recordings.base import Annotation
+from models.recordings.hypnograms.marks import STAGED_BY, Mark, Marks
+
+
+def read_annotations(annotations: Sequence[Annotation], subject: str | None) -> Marks:
+    """Return one subject's annotations, `<subject> <label>`; without a subject all of them."""
+    prefix = f"{subject} " if subject else ""
+    owner = next((a.text for a in annotations if a.text.startswith(STAGED_BY)), None)
+    marks = [
+        Mark(a.text[len(prefix) :].strip(), a.onset, a.duration, f"at {a.onset:g} s")
+        for a in annotations
+        if a.text.startswith(prefix)
+        and a.text[len(prefix) :].strip()
+        and not a.text.startswith(STAGED_BY)
+    ]
+    return Marks(
+        marks=marks,
+        with_events=True,
+        staged_by=None if owner is None else owner.removeprefix(STAGED_BY).strip(),
+    )
+
+
+def has_annotations_of(annotations: Sequence[Annotation], subject: str) -> bool:
+    """Whether some annotations begin with a subject's name."""
+    return any(a.text.startswith(f"{subject} ") for a in annotations)

@@ -1,0 +1,65 @@
+"""What a file says before anyone takes it for stages: labels with times."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from models.errors import RecordingError
+
+STAGED_BY = "staged by"
+"""How hypnod says that it wrote the stages of a file: so an annotation begins."""
+STAGED_BY_COLUMN = "staged_by"
+"""The same in a table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A label with a time, as the file has it."""
+
+    label: str
+    """What the file says, spaces at both ends apart."""
+    onset: float | None
+    """From the recording's first sample, s; None: the file gives none."""
+    duration: float = 0.0
+    """0 where the file gives none: a point, s."""
+    where: str = ""
+    """Its row in the file, for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marks:
+    """All labels of a file that belong to one subject."""
+
+    marks: Sequence[Mark]
+    with_events: bool = False
+    """Whether other events than stages are in the same list, as annotations are."""
+    coded: str | None = None
+    """The code book that the file's own format means; None: it does not say."""
+    levels: Mapping[str, str] = field(default_factory=dict)
+    """What a file beside it says that its labels mean, in its words."""
+    staged_by: str | None = None
+    """The program that wrote it, where that was hypnod; None: someone else."""
+
+
+def consecutive(
+    labels: Sequence[str], epoch_s: float, where: Sequence[str] | None = None
+) -> list[Mark]:
+    """Return marks of consecutive epochs, `epoch_s` seconds each, from the first sample on."""
+    rows = where or [""] * len(labels)
+    return [
+        Mark(label.strip(), i * epoch_s, epoch_s, row)
+        for i, (label, row) in enumerate(zip(labels, rows, strict=True))
+    ]
+
+
+def epoch_given(epoch_s: float | None, what: str) -> float:
+    """Return the epoch length that was given.
+
+    Raises:
+        RecordingError: none was.
+    """
+    if epoch_s is None:
+        raise RecordingError(
+            f"expected the length of an epoch for {what}, found none: give it in seconds, as in "
+            "--hypnogram-epoch 4"
+        )
+    return epoch_s

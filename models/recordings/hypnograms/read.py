@@ -1,0 +1,254 @@
+"""Hypnograms as people keep them: EDF+ annotations, tables, one stage a line, .mat."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from models.errors import RecordingError
+from models.recordings.base import Annotation
+from models.recordings.edf import read_edf_annotations
+from models.recordings.hypnogram import Hypnogram, check_length
+from models.recordings.hypnograms.annotations import has_annotations_of, read_annotations
+from models.recordings.hypnograms.codes import in_words, open_book
+from models.recordings.hypnograms.interpret import Legend, Scoring, interpret
+from models.recordings.hypnograms.marks import Marks, consecutive, epoch_given
+from models.recordings.hypnograms.table import read_table
+from models.recordings.mat import read_mat_scores
+from models.recordings.open import Recording, check_file
+from models.stages import MOUSE, UNKNOWN, find_stage
+
+_TABLES = (".csv", ".tsv", ".txt")
+_EXTENSIONS = (".edf", ".bdf", ".rec", *_TABLES, ".mat")
+_SDREAMER = "sdreamer"
+_MICROAROUSAL = "3"
+_LONGEST_MICROAROUSAL_S = 15.0  # longer wakefulness is Wake
+
+
+class _Annotated:
+    """Annotations, read but not yet understood."""
+
+    def __init__(self, annotations: Sequence[Annotation]) -> None:
+        self._annotations = annotations
+
+    def names(self, subject: str) -> bool:
+        """Whether it says whose stages these are, and names the subject."""
+        return has_annotations_of(self._annotations, subject)
+
+    def of(self, subject: str | None) -> Marks:
+        """Return what it says of a subject; None: of nobody."""
+        return read_annotations(self._annotations, subject)
+
+
+class _Table:
+    """Rows or numbers by subject, read but not yet understood; None: they name nobody."""
+
+    def __init__(self, by_subject: Mapping[str | None, Marks]) -> None:
+        self._by_subject = by_subject
+
+    def names(self, subject: str) -> bool:
+        """Whether it says whose stages these are, and names the subject."""
+        return subject in self._by_subject
+
+    def all(self) -> list[Marks]:
+        """Return what it says of everybody."""
+        return [*self._by_subject.values()]
+
+    def of(self, subject: str | None) -> Marks:
+        """Return what it says of a subject; None: of the only one."""
+        found = self._by_subject
+        if subject in found:
+            return found[subject]
+        if len(found) == 1 and (subject is None or None in found):
+            return next(iter(found.values()))
+        whose = "one subject" if subject is None else f"the subject {subject!r}"
+        raise RecordingError(
+            f"expected stages of {whose}, found those of {', '.join(map(str, found))}"
+        )
+
+
+_File = _Annotated | _Table
+
+
+def read_hypnogram(
+    path: Path,
+    stages: Sequence[str],
+    *,
+    subject: str | None = None,
+    epoch_s: float | None = None,
+) -> Hypnogram:
+    """Read a hypnogram, whoever wrote it; see `read_scoring`."""
+    legend = Legend(epoch_s=epoch_s)
+    return read_scoring(path, stages, subject=subject, legend=legend).hypnogram
+
+
+def read_scoring(
+    path: Path,
+    stages: Sequence[str],
+    *,
+    subject: str | None = None,
+    legend: Legend | None = None,
+) -> Scoring:
+    """Read a hypnogram by the file's extension, and give account of it.
+
+    Args:
+        path: EDF+ or BDF+ annotations, a table (.csv, .tsv, .txt) of bouts or of one stage a
+            line, or a .mat with sleep_scores or labels.
+        stages: the stage set that its labels are read as.
+        subject: whose stages, where a file holds those of several: annotations of the form
+            "<subject> <stage>", or a column `subject`.
+        legend: what the file does not say itself.
+
+    Raises:
+        ConfigError: the legend names no code book.
+        RecordingError: the file is missing, broken, holds no (or overlapping) stages, or labels
+            beside them that are neither known nor ignored.
+    """
+    legend = legend or Legend()
+    file = _open(path, stages, legend)
+    return _read(path, file, stages, legend, subject)
+
+
+def _read(
+    path: Path, file: _File, stages: Sequence[str], legend: Legend, subject: str | None
+) -> Scoring:
+    try:
+        return interpret(file.of(subject), stages, legend, str(path), subject)
+    except RecordingError as error:
+        raise _named(path, error) from error
+
+
+def read_hypnograms(
+    path: Path,
+    subjects: Sequence[str],
+    stages: Sequence[str],
+    recording: Recording,
+    legend: Legend,
+) -> dict[str, Scoring]:
+    """Return what somebody, or hypnod, says of each subject of a recording.
+
+    The only subject of a recording takes the stages that a file ascribes to nobody.
+
+    Raises:
+        ConfigError: the legend names no code book.
+        RecordingError: the file cannot be used, is of another length than the recording,
+            or does not tell several subjects apart.
+    """
+    file = _open(path, stages, legend)
+    if len(subjects) > 1 and not any(map(file.names, subjects)):
+        raise RecordingError(
+            f"{path}: expected stages of each of {', '.join(subjects)}, found stages of nobody"
+        )
+    found = {}
+    for subject in subjects:
+        whose = subject if len(subjects) > 1 or file.names(subject) else None
+        scoring = _read(path, file, stages, legend, whose)
+        if scoring.open_end and scoring.hypnogram.end < recording.duration - 1:
+            raise RecordingError(
+                f"{path}: expected an end of the last stage, at {scoring.hypnogram.end:g} s, found "
+                f"none in a recording of {recording.duration:g} s: give it a duration, or let a "
+                "last 'unscored' end it"
+            )
+        check_length(scoring.hypnogram, recording)
+        found[subject] = scoring
+    return found
+
+
+def is_scored(path: Path, stages: Sequence[str], legend: Legend) -> bool:
+    """Whether somebody scored it: some label is no UNKNOWN, or some annotation names a stage.
+
+    Raises:
+        ConfigError, RecordingError: it cannot be read.
+    """
+    file = _open(path, stages, legend)
+    book = None if legend.codes is None else open_book(legend.codes, stages)
+
+    def is_stage(label: str) -> bool:
+        found = None if book is None else book.read(label)
+        return (found or find_stage(label, stages)) in stages
+
+    if isinstance(file, _Annotated):
+        texts = {mark.label for mark in file.of(None).marks}
+        if any(map(is_stage, texts)):
+            return True
+        of_somebody = [
+            whose for whose, _, stage in (t.rpartition(" ") for t in texts) if is_stage(stage)
+        ]
+        return len(of_somebody) > len({*of_somebody})  # "m1 Wake" and "m1 NREM", no "LED R"
+    labels = (mark.label for marks in file.all() for mark in marks.marks)
+    return any(label != "-1" and find_stage(label, stages) != UNKNOWN for label in labels)
+
+
+def is_own(path: Path) -> bool:
+    """Whether hypnod wrote the stages in a file; what cannot be read is someone else's."""
+    try:
+        file = _open(path, MOUSE, Legend(epoch_s=1.0))
+        found = [file.of(None)] if isinstance(file, _Annotated) else file.all()
+    except RecordingError:
+        return False
+    return any(marks.staged_by is not None for marks in found)
+
+
+def _open(path: Path, stages: Sequence[str], legend: Legend) -> _File:
+    """Read a file by its extension.
+
+    Raises:
+        RecordingError: it is missing or broken.
+    """
+    check_file(path, _EXTENSIONS)
+    book = None if legend.codes is None else open_book(legend.codes, stages)
+
+    def is_stage(label: str) -> bool:
+        stage = book.read(label) if book is not None else None
+        return (stage or find_stage(label, stages) or UNKNOWN) != UNKNOWN
+
+    try:
+        if path.suffix.lower() == ".mat":
+            return _Table({None: _read_mat(path, legend)})
+        if path.suffix.lower() in _TABLES:
+            return _Table(read_table(path, legend.epoch_s, is_stage))
+        return _Annotated(read_edf_annotations(path))
+    except RecordingError as error:
+        raise _named(path, error) from error
+    except OSError as error:
+        raise RecordingError(f"{path}: expected a readable hypnogram, found: {error}") from error
+
+
+def _read_mat(path: Path, legend: Legend) -> Marks:
+    """Return the numbers in a .mat; those of the sDREAMER lab's files say what they are.
+
+    Raises:
+        RecordingError: it has none, or they are not those of that lab and no book was named.
+    """
+    name, scores = read_mat_scores(path)
+    own = name == "sleep_scores"
+    length = legend.epoch_s or 1.0 if own else epoch_given(legend.epoch_s, f"the variable {name!r}")
+    marks = consecutive(scores, length, [f"{name}({i})" for i in range(1, len(scores) + 1)])
+    if own and legend.codes is None:
+        _check_sdreamer(scores, length)
+    return Marks(marks=marks, coded=_SDREAMER if own else None)
+
+
+def _check_sdreamer(scores: Sequence[str], epoch_s: float) -> None:
+    """Raise RecordingError where numbers are hardly those of the sDREAMER lab.
+
+    It has Wake as 0, and a 3 is a microarousal; many labs count from 1.
+    """
+    runs = [(code, sum(1 for _ in run) * epoch_s) for code, run in groupby(scores)]
+    longest = max((s for code, s in runs if code == _MICROAROUSAL), default=0.0)
+    scored = {*scores} - {"", "-1"}
+    found = ""
+    if longest > _LONGEST_MICROAROUSAL_S:
+        found = f"{longest:g} s of {_MICROAROUSAL} at a stretch"
+    elif scored and "0" not in scored:
+        found = f"{', '.join(sorted(scored))} and no 0"
+    if found:
+        raise RecordingError(
+            f"expected sleep_scores of {in_words(_SDREAMER, MOUSE)}, found {found}: say what they "
+            f"are, as in --codes accusleep ({in_words('accusleep', MOUSE)}), --codes "
+            f"1=Wake,2=NREM,3=REM or --codes {_SDREAMER}"
+        )
+
+
+def _named(path: Path, error: RecordingError) -> RecordingError:
+    text = str(error)
+    return RecordingError(text if text.startswith(str(path)) else f"{path}: {text}")

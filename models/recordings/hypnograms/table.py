@@ -1,0 +1,357 @@
+"""Tables of stages: bouts with onset and duration, or one stage a line, as programs export them."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from math import isfinite
+from pathlib import Path
+from typing import NamedTuple
+
+from models.errors import RecordingError
+from models.recordings.hypnograms.codes import as_code
+from models.recordings.hypnograms.marks import STAGED_BY, Mark, Marks, consecutive, epoch_given
+from models.recordings.hypnograms.sheet import Row, Sheet, read_sheet
+from models.stages import UNKNOWN
+
+_STAGES = (
+    *("stage", "stages", "sleep stage", "sleep stages", "sleepstage", "stage name", "vigilance"),
+    *("state", "states", "sleep state", "brain state", "brain states", "vigilance state"),
+    *("score", "scores", "scoring", "sleep score", "sleep scores", "sleep scoring", "rodent sleep"),
+    *("label", "labels", "hypnogram", "numeric score", "epoch score", "score #"),
+)
+_WITH_EVENTS = (
+    "trial type",
+    "value",
+    "annotation",
+    "annotations",
+    "description",
+    "event",
+    "text",
+    "code",
+    "marker",
+)
+_ONSETS = ("onset", "onsets", "start", "begin", "start time", "onset time", "time", "epoch start")
+_DURATIONS = ("duration", "durations", "dur", "length", "epoch length", "epoch duration")
+_ENDS = ("offset", "end", "stop", "end time", "stop time", "epoch end")
+_INDICES = ("", "#", "epoch", "epoch no", "epoch #", "epoch number", "epochs", "index", "no", "nr")
+_UNITS = {"": 1.0, "s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0}
+_UNITS |= {"ms": 1e-3, "msec": 1e-3, "min": 60.0, "mins": 60.0, "minutes": 60.0, "h": 3600.0}
+_TITLE = re.compile(r"(.*?)\s*(?:[(\[]\s*([^)\]]*?)\s*[)\]])?$")
+_HEADER_WITHIN = 60  # rows: what programs write above their tables
+_NOTHING = ("", "n/a", "na", "nan", "none", "null", "-")
+
+IsStage = Callable[[str], bool]
+"""Whether a label can be a stage, ART and UNKNOWN apart."""
+
+
+class _Column(NamedTuple):
+    """A column of times."""
+
+    at: int
+    title: str
+    unit_s: float
+
+
+class _Header(NamedTuple):
+    """What the columns of a table are."""
+
+    sheet: Sheet
+    row: Row
+    names: tuple[str, ...]
+
+    def find(self, wanted: Sequence[str]) -> int | None:
+        """Return the first column with one of the names, in their order."""
+        return next((self.names.index(n) for n in wanted if n in self.names), None)
+
+    def time(self, wanted: Sequence[str]) -> _Column | None:
+        """Return the first column of times with one of the names, in their order."""
+        at = self.find(wanted)
+        if at is None:
+            return None
+        title = self.row.cells[at]
+        unit = _unit(title)
+        if unit not in _UNITS:
+            raise RecordingError(
+                f"row {self.row.number}: expected seconds, ms or min in the column {title!r}, "
+                f"found {unit!r}"
+            )
+        return _Column(at, title, _UNITS[unit])
+
+    @property
+    def below(self) -> list[Row]:
+        """The rows below it."""
+        return [row for row in self.sheet.rows if row.number > self.row.number]
+
+
+def read_table(path: Path, epoch_s: float | None, is_stage: IsStage) -> dict[str | None, Marks]:
+    """Return what a text file says, by the subject that its rows name; None: nobody.
+
+    Args:
+        path: the file. Encoding, delimiter, decimal commas and header are found.
+        epoch_s: length of an epoch where it has one stage a line, s.
+        is_stage: whether a label can be a stage.
+
+    Raises:
+        RecordingError: it is no such table; the row is named.
+    """
+    sheets = read_sheet(path)
+    header = _find_header(sheets)
+    if header is None:
+        return {None: Marks(marks=_headless(sheets, epoch_s, is_stage))}
+    column = _stage_column(header, is_stage)
+    onset = header.time(_ONSETS)
+    if onset is not None and _is_of_epochs(header, onset):
+        onset = None
+    by = _by_subject(header)
+    with_events = header.names[column] in _WITH_EVENTS
+    levels = _sidecar(path, header.row.cells[column])
+    owner = _owner(header)
+    found = {}
+    for subject, rows in by.items():
+        if onset is None:
+            marks = _lines(rows, header, column, epoch_s)
+        else:
+            marks = _bouts(rows, header, column, onset)
+        found[subject] = Marks(marks=marks, with_events=with_events, levels=levels, staged_by=owner)
+    return found
+
+
+def _is_of_epochs(header: _Header, onset: _Column) -> bool:
+    """Whether times are those of day beside a stage a row, and no onsets of bouts."""
+    if header.names[onset.at].startswith("onset") or _is_numeric(header.below, onset.at):
+        return False
+    return header.find(_INDICES) is not None or header.find((*_DURATIONS, *_ENDS)) is None
+
+
+def _find_header(sheets: Sequence[Sheet]) -> _Header | None:
+    """Return the first row that names a column of stages, in the first sheet that has one."""
+    best: _Header | None = None
+    for sheet in sheets:
+        for row in sheet.rows[:_HEADER_WITHIN]:
+            names = tuple(_name(cell) for cell in row.cells)
+            known = {*names} & {*_STAGES, *_WITH_EVENTS}
+            is_header = known and (
+                len(names) == 1 or not any(as_code(cell) for cell in row.cells[: len(names)])
+            )
+            if is_header or {*names} >= {"onset", "duration"}:
+                if best is None or len(names) > len(best.names):
+                    best = _Header(sheet, row, names)
+                break
+    return best
+
+
+def _name(cell: str) -> str:
+    match = _TITLE.match(cell.replace("\n", " "))
+    bare = re.sub(r"[\s_.:]+", " ", match[1] if match else cell).strip(" \ufeff\"'").lower()
+    words = bare.split(" ")
+    return " ".join(words[:-1]) if len(words) > 1 and words[-1] in _UNITS else bare
+
+
+def _unit(cell: str) -> str:
+    """Return the unit in a title: `onset (ms)`, `onset_ms`; empty where it names none."""
+    match = _TITLE.match(cell)
+    if match and match[2]:
+        return match[2].strip().lower()
+    last = re.split(r"[\s_.]+", cell.strip().lower())[-1]
+    return last if last in _UNITS and last != cell.strip().lower() else ""
+
+
+def _stage_column(header: _Header, is_stage: IsStage) -> int:
+    """Return the column of stages: the first by name in which something can be one.
+
+    Raises:
+        RecordingError: there is none.
+    """
+    named = [header.names.index(n) for n in (*_STAGES, *_WITH_EVENTS) if n in header.names]
+    if not named:
+        raise RecordingError(
+            f"row {header.row.number}: expected a column stage (or state, score, trial_type, "
+            f"value, …) beside onset and duration, found {', '.join(header.row.cells)}"
+        )
+    for at in named:
+        if any(at < len(row.cells) and is_stage(row.cells[at]) for row in header.below):
+            return at
+    for at in named:
+        if any(at < len(row.cells) and as_code(row.cells[at]) for row in header.below):
+            return at
+    filled = [at for at in named if any(not _empty(row, at) for row in header.below)]
+    return (filled or named)[0]
+
+
+def _empty(row: Row, at: int) -> bool:
+    return at >= len(row.cells) or row.cells[at].lower() in _NOTHING
+
+
+def _by_subject(header: _Header) -> dict[str | None, list[Row]]:
+    """Return the rows that count, by subject; of hypnod's own tables not the live estimates."""
+    kind, subject = header.find(("kind",)), header.find(("subject",))
+    found: dict[str | None, list[Row]] = {}
+    for row in header.below:
+        if len(row.cells) > len(header.names) and any(row.cells[len(header.names) :]):
+            raise RecordingError(
+                f"row {row.number}: expected {len(header.names)} cells as in the header, found "
+                f"{len(row.cells)}; a decimal comma needs another delimiter than a comma"
+            )
+        if kind is not None and not _empty(row, kind) and row.cells[kind] == "live":
+            continue
+        whose = None if subject is None or _empty(row, subject) else row.cells[subject]
+        found.setdefault(whose, []).append(row)
+    return found or {None: []}
+
+
+def _owner(header: _Header) -> str | None:
+    """Return who staged it, where hypnod wrote the table."""
+    at = header.find((STAGED_BY,))
+    if at is not None:
+        return next((row.cells[at] for row in header.below if not _empty(row, at)), None)
+    if {"kind", "pathway"} <= {*header.names}:  # of hypnod before it said so in words
+        return "hypnod"
+    return None
+
+
+def _sidecar(path: Path, title: str) -> dict[str, str]:
+    """Return what a BIDS sidecar says that the labels of a column mean; it may not be there."""
+    try:
+        levels = json.loads(path.with_suffix(".json").read_bytes())[title]["Levels"]
+        return {as_code(code) or code: _level(text) for code, text in levels.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _level(text: object) -> str:
+    return str(text.get("Description", "")) if isinstance(text, Mapping) else str(text)
+
+
+def _lines(rows: Sequence[Row], header: _Header, column: int, epoch_s: float | None) -> list[Mark]:
+    """Return one epoch a row.
+
+    Raises:
+        RecordingError: the rows are not consecutive, or the epochs have no length.
+    """
+    index = header.find(_INDICES)
+    if index is not None and index != column:
+        _check_index([(row.number, row.cells[index]) for row in rows if index < len(row.cells)])
+    labels = [row.cells[column] if column < len(row.cells) else "" for row in rows]
+    if not labels:
+        raise RecordingError(f"expected stages below row {header.row.number}, found none")
+    length = epoch_given(epoch_s, "a table without a column onset in seconds")
+    return consecutive(labels, length, [f"row {row.number}" for row in rows])
+
+
+def _check_index(cells: Sequence[tuple[int, str]]) -> None:
+    """Raise RecordingError where the numbers of epochs do not count up by one."""
+    numbers = [(row, int(code)) for row, cell in cells if (code := as_code(cell)) is not None]
+    for (_, before), (row, number) in pairwise(numbers):
+        if number != before + 1:
+            raise RecordingError(
+                f"row {row}: expected epoch {before + 1} after epoch {before}, found {number}"
+            )
+
+
+def _bouts(rows: Sequence[Row], header: _Header, column: int, onset: _Column) -> list[Mark]:
+    """Return a mark a row, with its own times.
+
+    Raises:
+        RecordingError: a time is no number.
+    """
+    duration, end = header.time(_DURATIONS), header.time(_ENDS)
+    marks = []
+    for row in rows:
+        label = row.cells[column] if column < len(row.cells) else ""
+        where = f"row {row.number}"
+        start = _seconds(row, onset)
+        length = None if duration is None else _seconds(row, duration)
+        if duration is None and end is not None and start is not None:
+            until = _seconds(row, end)
+            length = None if until is None else until - start
+        if length is not None and length < 0:
+            raise RecordingError(f"{where}: expected no duration below 0 s, found {length:g}")
+        marks.append(Mark(label, start, length or 0.0, where))
+    return marks
+
+
+def _seconds(row: Row, column: _Column) -> float | None:
+    """Return the time in a cell, s; None where it says that there is none."""
+    if column.at >= len(row.cells):
+        raise RecordingError(
+            f"row {row.number}: expected seconds in the column {column.title!r}, found no such cell"
+        )
+    cell = row.cells[column.at]
+    if cell.lower() in _NOTHING:
+        return None
+    value = _number(cell)
+    if value is None:
+        raise RecordingError(
+            f"row {row.number}: expected seconds in the column {column.title!r}, found {cell!r}"
+        )
+    return value * column.unit_s
+
+
+def _number(cell: str) -> float | None:
+    """Return a finite number, with a decimal point or comma."""
+    if cell.count(",") == 1 and "." not in cell:
+        cell = cell.replace(",", ".")
+    try:
+        value = float(cell)
+    except ValueError:
+        return None
+    return value if isfinite(value) else None
+
+
+def _is_numeric(rows: Sequence[Row], at: int) -> bool:
+    cells = [row.cells[at] for row in rows if not _empty(row, at)]
+    return bool(cells) and _number(cells[0]) is not None
+
+
+def _headless(sheets: Sequence[Sheet], epoch_s: float | None, is_stage: IsStage) -> list[Mark]:
+    """Return one epoch a row of a file that names no columns.
+
+    Raises:
+        RecordingError: it has several columns, and not one with stages beside a running number.
+    """
+    sheet = sheets[0]
+    width = Counter(len(row.cells) for row in sheet.rows).most_common(1)[0][0]
+    if sheet.delimiter is None or width == 1:
+        rows = sheets[-1].rows
+        _check_title(rows, is_stage)
+        length = epoch_given(epoch_s, "a file of one stage a line")
+        labels = [row.cells[0] for row in rows]
+        return consecutive(labels, length, [f"row {row.number}" for row in rows])
+    first = sheet.rows[0]
+    with_stages = [
+        at
+        for at in range(width)
+        if any(at < len(row.cells) and is_stage(row.cells[at]) for row in sheet.rows)
+    ]
+    if len(with_stages) != 1 or width != 2 or not _counts(sheet.rows, 1 - with_stages[0]):
+        raise RecordingError(
+            f"row {first.number}: expected a header such as onset,duration,stage above {width} "
+            f"columns, found {' | '.join(first.cells)}: name the columns in a first row"
+        )
+    column = with_stages[0]
+    length = epoch_given(epoch_s, "a file of one stage a line")
+    return consecutive(
+        [row.cells[column] if column < len(row.cells) else "" for row in sheet.rows],
+        length,
+        [f"row {row.number}" for row in sheet.rows],
+    )
+
+
+def _counts(rows: Sequence[Row], at: int) -> bool:
+    """Whether a column is a running number from 0 or 1 on."""
+    numbers = [as_code(row.cells[at]) if at < len(row.cells) else None for row in rows]
+    return any(numbers == [str(i) for i in range(k, k + len(rows))] for k in (0, 1))
+
+
+def _check_title(rows: Sequence[Row], is_stage: IsStage) -> None:
+    """Raise RecordingError where the first line is neither a stage, a number nor a known title."""
+    first = rows[0].cells[0]
+    if len(rows) > 1 and not (is_stage(first) or as_code(first) or first.lower() in _NOTHING):
+        if first == UNKNOWN or not any(is_stage(row.cells[0]) for row in rows[1:]):
+            return
+        raise RecordingError(
+            f"row {rows[0].number}: expected a stage, or a title that hypnod knows such as stage "
+            f"or score, found {first!r}"
+        )

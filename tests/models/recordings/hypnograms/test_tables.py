@@ -1,0 +1,186 @@
+"""Tables of stages in any delimiter, decimal sign and encoding, and as programs export them."""
+
+import csv
+import io
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from models.errors import RecordingError
+from models.recordings.hypnogram import Hypnogram
+from models.recordings.hypnograms.interpret import Legend
+from models.recordings.hypnograms.read import is_own, read_scoring
+from models.stages import ART, MOUSE, UNKNOWN
+
+ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252")
+
+
+def read(path, **legend):
+    return read_scoring(path, MOUSE, legend=Legend(**legend)).hypnogram
+
+
+@given(
+    bouts=st.lists(
+        st.tuples(st.sampled_from([*MOUSE, ART]), st.integers(1, 400)), min_size=1, max_size=12
+    ),
+    delimiter=st.sampled_from([",", ";", "\t"]),
+    comma=st.booleans(),
+    encoding=st.sampled_from(ENCODINGS),
+    suffix=st.sampled_from(["csv", "tsv", "txt"]),
+    newline=st.sampled_from(["\n", "\r\n", "\r"]),
+    titles=st.sampled_from(
+        [
+            ("onset", "duration", "stage"),
+            ("Onset (s)", "Duration [s]", "Sleep Stage"),
+            ("start", "dur", "STATE"),
+            ("onset_s", "duration_s", "Score"),
+        ]
+    ),
+    preamble=st.booleans(),
+)
+@settings(max_examples=150)
+def test_any_table_says_the_same(
+    tmp_path_factory, bouts, delimiter, comma, encoding, suffix, newline, titles, preamble
+):
+    """Decimal commas between comma delimiters are in quotes, as csv.writer has them."""
+    path = tmp_path_factory.mktemp("tables") / f"h.{suffix}"
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=delimiter, lineterminator=newline)
+    if preamble:
+        text.write(f"Käfig 7{newline}{newline}")
+    writer.writerow((*titles, "note"))
+    onset = 0.0
+    for stage, quarters in bouts:
+        times = [f"{x:.2f}" for x in (onset, quarters / 4)]
+        writer.writerow([*(t.replace(".", ",") if comma else t for t in times), stage, "ä, b"])
+        onset += quarters / 4
+    path.write_bytes(text.getvalue().encode(encoding))
+    night = read(path)
+    assert night.stages == tuple(stage for stage, _ in bouts)
+    assert night.durations.tolist() == [quarters / 4 for _, quarters in bouts]
+
+
+EXPORTS = {
+    "AccuSleep": ("brain_state\n2\n3\n1\n", {"codes": "accusleep"}),
+    "AccuSleep, sure": (
+        "brain_state,confidence_score\n2,0.9\n3,0.8\n1,1\n",
+        {"codes": "accusleep"},
+    ),
+    "SleepSign": (
+        "Epoch No\tStage\tTime\n1\tW\t2026/3/1 22:00:00\n2\tNR\t22:00:04\n3\tR\t22:00:08\n",
+        {},
+    ),
+    "Sirenia": (
+        "Epoch #\tStart Time\tScore\n1\t3/1/26 22:00\tWake\n2\t22:00\tNon REM\n3\t22:01\tREM\n",
+        {},
+    ),
+    "NeuroScore": (
+        "Animal,m1\n\nEpoch,Time,Sleep Score\n1,22:00,Active Wake\n2,22:00,SWS\n3,,Paradoxical\n",
+        {},
+    ),
+    "Spike2": ('"Time","State"\n0,"Wake"\n4,"NREM"\n8,"REM"\n12,"unscored"\n', {}),
+    "with ends": (
+        "Epoch #,Start Time,End Time,Score\n1,22:00,22:00,W\n2,,,NR\n3,,,R\n",
+        {},
+    ),
+    "pandas": (",stage\n0,Wake\n1,NREM\n2,REM\n", {}),
+    "titled": ("Sleep state\nWake\nNREM\nREM\n", {}),
+    "a column": ("Wake\nNREM\nREM\n", {}),
+    "numbers": ("0\n2\n4\n", {"codes": "yasa"}),
+    "numbered": ("1;W\n2;NR\n3;R\n", {}),
+}
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+@pytest.mark.parametrize("epoch_s", [4.0, 4.0006, 2.5])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_stage_a_line_as_programs_export_it(tmp_path, name, epoch_s, encoding):
+    text, legend = EXPORTS[name]
+    path = tmp_path / "h.txt"
+    path.write_bytes(text.encode(encoding))
+    if name == "Spike2":
+        assert read(path).to_epochs(4, 4) == ["Wake", "NREM", "REM", UNKNOWN]
+        return
+    night = read(path, epoch_s=epoch_s, **legend)
+    assert night.stages == ("Wake", "NREM", "REM")
+    assert night.epoch_s == pytest.approx(epoch_s)
+    with pytest.raises(RecordingError, match=r"length of an epoch .*--hypnogram-epoch 4"):
+        read(path, **legend)
+
+
+@given(
+    st.lists(st.sampled_from(MOUSE), min_size=12, max_size=200),
+    st.sampled_from([1.0, 2.5, 4.0, 4.0006, 5.0, 10.0, 3.9997]),
+    st.sampled_from([3, 4, 6]),
+)
+def test_odd_epochs_are_told_by_times_that_were_rounded(stages, epoch_s, digits):
+    whole = Hypnogram.from_epochs(stages, epoch_s).merged()
+    assume(len(whole.stages) > 11)
+    shortest = whole.durations[:-1].min()
+    assume(shortest < 1.5 * epoch_s)
+    night = Hypnogram(whole.onsets.round(digits), whole.durations.round(digits), whole.stages)
+    assert night.epoch_s == pytest.approx(epoch_s, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("", "expected stages, found an empty file"),
+        ("onset,duration\n0,1\n", "row 1: expected a column stage .* found onset, duration"),
+        ("onset,duration,stage\n0,4,Wake\n4,4,deep\n", "row 3: .* found the stage 'deep'"),
+        ("onset,duration,stage\n0,x,Wake\n", "row 2: expected seconds in .*'duration', found 'x'"),
+        ("onset,duration,stage\n22:00:00,4,Wake\n", "row 2: expected seconds in .* '22:00:00'"),
+        ("onset,duration,stage\nnan,4,Wake\n", "row 2: expected an onset in seconds of 'Wake'"),
+        ("onset,duration,stage\n0,inf,Wake\n", "row 2: expected seconds"),
+        ("onset,duration,stage\n0,-4,Wake\n", "row 2: expected no duration below 0 s, found -4"),
+        ("onset,duration,stage\n0,4,Wake\n3,4,REM\n", "found two at 3 s"),
+        ("onset,duration,stage\n0\n", "row 2: expected seconds .* found no such cell"),
+        ("onset,duration,stage\n0,0,4,0,Wake\n", "row 2: expected 3 cells .* found 5; a decimal"),
+        ("stage,onset,duration\nWake,0,0,4,0\n", "row 2: expected 3 cells .* found 5; a decimal"),
+        ("onset (samples),duration,stage\n0,4,Wake\n", "row 1: expected seconds, ms .*'samples'"),
+        ("onset,duration,stage\n", "found none"),
+        ("0,4,Wake\n4,4,REM\n", "row 1: expected a header such as onset,duration,stage"),
+        ("sleepiness\nWake\nREM\n", "row 1: expected a stage, or a title .*'sleepiness'"),
+        ("start,end,stage\n22:00,22:05,Wake\n", "row 2: expected seconds in .*'start'"),
+        ("onset,duration,trial_type,value\n0,4,ev,0\n4,4,ev,1\n", "what the numbers '0', '1' st"),
+        ("Epoch,Stage\n1,W\n2,NR\n4,R\n", "row 4: expected epoch 3 after epoch 2, found 4"),
+    ],
+)
+def test_a_broken_table_is_one_sentence_with_path_and_row(tmp_path, content, sentence):
+    path = tmp_path / "h.csv"
+    path.write_text(content)
+    with pytest.raises(RecordingError, match=sentence) as caught:
+        read(path, epoch_s=4.0)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_units_and_ends_in_the_titles_count(tmp_path):
+    path = tmp_path / "h.csv"
+    path.write_text("start (ms),stop (ms),stage\n0,4000,Wake\n4000,6000,REM\n")
+    assert read(path).durations.tolist() == [4, 2]
+    path.write_text("onset,duration,trial_type,value\n0,4,n/a,Wake\n4,2,n/a,REM\n")
+    assert read(path).stages == ("Wake", "REM")
+    path.write_text("onset,duration,trial_type,value\n0,4,sleep_stage,Wake\n4,2,sleep_stage,REM\n")
+    assert read(path).stages == ("Wake", "REM")
+
+
+def test_onsets_alone_are_points(tmp_path):
+    path = tmp_path / "h.csv"
+    path.write_text("onset,stage\n0,Wake\n4,NREM\n10,unscored\n12,REM\n20,unscored\n")
+    assert read(path).durations.tolist() == [4, 6, 2, 8, 0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "onset,duration,stage,staged_by\n0,4,Wake,hypnod: a bundle\n",
+        "subject,kind,hop,onset,duration,stage,pathway\nm1,final,0,0,4,Wake,mixed\n",  # before
+    ],
+)
+def test_what_hypnod_wrote_is_known(tmp_path, text):
+    path = tmp_path / "h.csv"
+    path.write_text(text)
+    assert is_own(path)
+    path.write_text("onset,duration,stage\n0,4,Wake\n")
+    assert not is_own(path)
