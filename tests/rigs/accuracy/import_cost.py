@@ -87,7 +87,7 @@ WAYS = {
     "whole recording's SD, no filter (as trained)": prepare_whole,
     "causal, running SD (hypnod import)": prepare_live(LIVE),
     "causal, running robust amplitude": prepare_live(ROBUST),
-    "as the shipped model's": prepare_live(SHIPPED),
+    "as the first bundle's": prepare_live(SHIPPED),
 }
 
 
