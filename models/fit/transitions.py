@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.fit.scored_mice import (
+from models.fit.hypnograms.scored_mice import (
     ARTEFACT,
     EPOCH_S,
     SOURCE,

@@ -4,7 +4,7 @@ A bout is of one of seven kinds: a stage and how long it lasts. Its kind depends
 before it (a mouse that just woke for long seldom goes to REM at once; short NREM between long
 Wake leads back to Wake) and on the hour of the mouse's day; its length on its kind and the hour.
 Every mouse has its own factors on both. All of it is fitted to real mice by
-`models.fit.hypnograms`; docs/simulator.md says how near it comes.
+`models.fit.hypnograms.statistics`; docs/simulator.md says how near it comes.
 """
 
 import math
@@ -114,7 +114,7 @@ class _Tables:
 
 @cache
 def mouse_statistics() -> Statistics:
-    """Return the packaged statistics, written by `models.fit.hypnograms`."""
+    """Return the packaged statistics, written by `models.fit.hypnograms.statistics`."""
     return msgspec.json.decode(STATISTICS_FILE.read_bytes(), type=Statistics)
 
 

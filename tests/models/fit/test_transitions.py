@@ -2,7 +2,7 @@ import msgspec
 import numpy as np
 
 from models.fit import transitions
-from models.fit.scored_mice import MouseRecord
+from models.fit.hypnograms.scored_mice import MouseRecord
 from models.fit.transitions import count
 from models.grammar import MOUSE_FILE, Transitions
 

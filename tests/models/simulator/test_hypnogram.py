@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.errors import RecordingError
-from models.fit.hypnogram_distances import (
+from models.fit.hypnograms.distances import (
     compare,
     gather,
     measure,
@@ -18,8 +18,7 @@ from models.fit.hypnogram_distances import (
     pick,
     simulate_cohort,
 )
-from models.fit.hypnograms import fit, write_statistics
-from models.fit.scored_mice import (
+from models.fit.hypnograms.scored_mice import (
     MIN_HOURS_OF_COSINE,
     WAKE,
     MouseRecord,
@@ -31,6 +30,7 @@ from models.fit.scored_mice import (
     split_mice,
     start_hour,
 )
+from models.fit.hypnograms.statistics import fit, write_statistics
 from models.simulator.hypnogram import (
     KINDS,
     Statistics,

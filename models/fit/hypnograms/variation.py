@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import optimize
 from scipy.special import ndtri
 
-from models.fit.scored_bouts import N_KINDS, Bouts
-from models.fit.scored_mice import EPOCH_S
+from models.fit.hypnograms.scored_bouts import N_KINDS, Bouts
+from models.fit.hypnograms.scored_mice import EPOCH_S
 
 _MIN_HOURS = 12.0  # a shorter recorded mouse says little of how mice differ
 _TURN = 20  # bouts, above half an hour

@@ -1,7 +1,7 @@
 """Fit the statistics of mouse sleep that `models.simulator.hypnogram` draws from.
 
-    python -m models.fit.hypnograms ../shared/data/mouse_hypnograms
-    python -m models.fit.hypnograms ../shared/data/mouse_hypnograms --report docs
+    python -m models.fit.hypnograms.statistics ../shared/data/mouse_hypnograms
+    python -m models.fit.hypnograms.statistics ../shared/data/mouse_hypnograms --report docs
 
 Fits 70 of the dataset's 92 mice; `--report` measures simulated mice against the other 22.
 """
@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import RecordingError
-from models.fit.balance import balance, cut_all
-from models.fit.hypnogram_distances import Comparison, measure_distances
-from models.fit.hypnogram_figure import draw_figure
-from models.fit.scored_bouts import N_KINDS, N_PARTS, Bouts, is_possible
-from models.fit.scored_mice import (
+from models.fit.hypnograms.balance import balance, cut_all
+from models.fit.hypnograms.distances import Comparison, measure_distances
+from models.fit.hypnograms.figure import draw_figure
+from models.fit.hypnograms.scored_bouts import N_KINDS, N_PARTS, Bouts, is_possible
+from models.fit.hypnograms.scored_mice import (
     EPOCH_S,
     MIN_HOURS_OF_COSINE,
     SOURCE,
@@ -33,7 +33,7 @@ from models.fit.scored_mice import (
     split_mice,
     start_hour,
 )
-from models.fit.variation import fit_variation
+from models.fit.hypnograms.variation import fit_variation
 from models.simulator.hypnogram import (
     KINDS,
     MEMORY_HOURS,
@@ -55,7 +55,7 @@ def fit(records: Sequence[MouseRecord], n_rounds: int = N_ROUNDS) -> Statistics:
 
     Args:
         records: of the mice to fit.
-        n_rounds: of balancing, see `models.fit.balance`.
+        n_rounds: of balancing, see `models.fit.hypnograms.balance`.
 
     Raises:
         RecordingError: no record is long enough to show a day.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.fit.scored_mice import EPOCHS_PER_HOUR, WAKE, MouseRecord, hours_of_day
+from models.fit.hypnograms.scored_mice import EPOCHS_PER_HOUR, WAKE, MouseRecord, hours_of_day
 from models.recordings.bouts import find_runs
 from models.simulator.hypnogram import KINDS, MEMORY_HOURS
 from models.stages import MOUSE

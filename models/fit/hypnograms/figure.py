@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from models.fit.hypnogram_distances import (
+from models.fit.hypnograms.distances import (
     Comparison,
     Group,
     gather,
@@ -15,7 +15,7 @@ from models.fit.hypnogram_distances import (
     pick,
     simulate_cohort,
 )
-from models.fit.scored_mice import (
+from models.fit.hypnograms.scored_mice import (
     MIN_HOURS_OF_COSINE,
     WAKE,
     MouseRecord,

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from models.fit.balance import simulate_like
-from models.fit.scored_mice import (
+from models.fit.hypnograms.balance import simulate_like
+from models.fit.hypnograms.scored_mice import (
     EPOCH_S,
     EPOCHS_PER_HOUR,
     MIN_HOURS_OF_COSINE,
