@@ -22,7 +22,7 @@ from models.fit.tables import rounded, write_table
 from models.signal.no_brain import RULE_FILES, NoBrain, NoBrainRule, log_variance
 from models.signal.quality import OK, Quality, QualityLimits
 from models.simulator.no_brain import KINDS, draw_no_brain
-from models.training.simulated import SFREQS, simulate_mouse
+from models.training.simulated import SFREQS, draw_sfreq, simulate_mouse
 
 EDGES_HZ = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 11.0, 13.0, 16.0, 20.0, 24.0)
 """Of the bands: what every amplifier passes, finer at theta."""
@@ -80,7 +80,7 @@ def measure(data: list[NDArray[np.floating]], sfreq: float) -> Features:
 
 def measure_mouse(hours: float, seed: int) -> Features:
     """Measure a widened simulated mouse."""
-    sfreq = float(np.random.default_rng([seed, 1]).choice(SFREQS))
+    sfreq = draw_sfreq(seed)
     mouse = simulate_mouse(seed, hours, sfreq, wide=True).open()
     return measure([mouse.read(0, mouse.n_samples)[:, 0]], sfreq)
 

@@ -7,7 +7,6 @@ Fits 70 of the dataset's 92 mice; `--report` measures simulated mice against the
 """
 
 import argparse
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +33,7 @@ from models.fit.hypnograms.scored_mice import (
     start_hour,
 )
 from models.fit.hypnograms.variation import fit_variation
+from models.fit.tables import write_table
 from models.simulator.hypnogram import (
     KINDS,
     MEMORY_HOURS,
@@ -188,13 +188,6 @@ def _name_transitions(
     return {KINDS[before].name: _name_pairs(transitions[:, before]) for before in range(N_KINDS)}
 
 
-def write_statistics(statistics: Statistics, path: Path) -> None:
-    """Write the statistics as JSON, each row of numbers on a line."""
-    text = msgspec.json.format(msgspec.json.encode(statistics), indent=1).decode()
-    rows = re.sub(r"\[[^][{}]*\]", lambda row: " ".join(row[0].split()), text)
-    path.write_text(rows + "\n", encoding="utf-8")
-
-
 def main() -> None:
     """Fit 70 of the dataset's 92 mice, or measure simulated mice against the other 22."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -213,7 +206,7 @@ def main() -> None:
         return
     fitted, _ = split_mice(labs)
     statistics = fit([record for record in records if record.mouse in fitted])
-    write_statistics(statistics, arguments.out)
+    write_table(arguments.out, statistics)
 
 
 def write_report(records: Sequence[MouseRecord], labs: dict[str, str], folder: Path) -> None:

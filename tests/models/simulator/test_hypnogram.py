@@ -30,7 +30,8 @@ from models.fit.hypnograms.scored_mice import (
     split_mice,
     start_hour,
 )
-from models.fit.hypnograms.statistics import fit, write_statistics
+from models.fit.hypnograms.statistics import fit
+from models.fit.tables import write_table
 from models.simulator.hypnogram import (
     KINDS,
     Statistics,
@@ -209,7 +210,7 @@ def test_the_packaged_statistics_are_those_of_the_mice_to_fit(
     packaged = mouse_statistics()
     balanced = {"centre": packaged.centre, "spread": packaged.spread}  # by the rounds left out
     assert close(msgspec.structs.replace(fitted, **balanced), packaged)
-    write_statistics(packaged, tmp_path / "again.json")
+    write_table(tmp_path / "again.json", packaged)
     again = (tmp_path / "again.json").read_bytes()
     assert msgspec.json.decode(again, type=Statistics) == packaged
     assert len(again) < 100_000

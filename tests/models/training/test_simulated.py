@@ -2,7 +2,7 @@ import numpy as np
 
 from models.recordings.lab import read_one
 from models.stages import UNSCORED
-from models.training.simulated import SFREQS, simulate_many, simulate_mouse
+from models.training.simulated import draw_sfreq, simulate_many, simulate_mouse
 from tests.support.bundles import TINY, mouse_spec
 
 SPEC = mouse_spec(4, **TINY)
@@ -22,8 +22,7 @@ def test_simulated_mice_have_one_stage_per_epoch_and_are_reproducible() -> None:
 def test_mice_simulated_two_at_once_are_the_same_in_half_the_memory() -> None:
     packed = list(simulate_many(SPEC, range(3), 0.02, processes=2))
     for seed, b in enumerate(packed):
-        sfreq = float(np.random.default_rng([seed, 1]).choice(SFREQS))
-        a = read_one(simulate_mouse(seed, 0.02, sfreq), SPEC)
+        a = read_one(simulate_mouse(seed, 0.02, draw_sfreq(seed)), SPEC)
         assert (a.name, b.epochs.dtype) == (b.name, np.float16)
         np.testing.assert_array_equal(a.epochs.astype(np.float16), b.epochs)
         np.testing.assert_array_equal(a.stages, b.stages)
