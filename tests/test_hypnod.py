@@ -80,7 +80,7 @@ def test_a_recording_is_scored(hypnod_there, tmp_path):
         for label in ("EEG1", "EMG1")
     ]
     edfio.Edf(signals).write(tmp_path / "noise.edf")
-    csv = tmp_path / "noise.csv"
+    csv = tmp_path / "stages.csv"
     code, _, stderr = hypnod_there("score", str(tmp_path / "noise.edf"), "--csv", str(csv))
     assert code == 0, stderr
     assert csv.exists()

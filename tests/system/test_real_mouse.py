@@ -12,6 +12,7 @@ import pytest
 import hypnod
 from daemon.messages import StageMessage
 from engines.bundle import open_bundle
+from tests.rigs.accuracy.real_mice import RECORDINGS, look_at_one
 from tests.rigs.daemon import Daemon, Listener, is_live, one_stream
 from tests.rigs.lsl import Source
 
@@ -97,3 +98,19 @@ def test_the_gap_masks_exactly_the_epochs_it_touches(shared_data, tmp_path):
     for message in live:
         why = "missing" if message.epoch in touched else "ok"
         assert message.validity == {"eeg": why, "emg": why}
+
+
+@pytest.mark.usefixtures("shared_data")
+@pytest.mark.parametrize(
+    ("recording", "truth", "least"),
+    [
+        (RECORDINGS[0], "where the three scorers agree", 0.6),
+        (RECORDINGS[3], "by eye", 0.65),
+    ],
+    ids=lambda value: getattr(value, "stem", None),
+)
+def test_the_shipped_bundle_stages_recordings_it_did_not_learn_from(recording, truth, least):
+    """docs/accuracy.md has the figures; the first bundle had 0.06 and 0.58."""
+    (row,) = [row for row in look_at_one(recording, open_bundle()) if row.truth == truth]
+    assert row.learnt_as is None
+    assert row.kappa["hypnod live"] >= least

@@ -160,15 +160,22 @@ def test_lag_reads_the_same_epochs_later(bundle: Path, epochs: np.ndarray) -> No
     assert set(by_live) == {(p, lag) for p in ("mixed", "eeg", "emg") for lag in (0, 3)}
 
 
-def test_shipped_bundle_stages_mice_it_never_saw() -> None:
+@pytest.mark.xfail(
+    reason="in ten minutes of simulated mice today's bundle has κ 0.58: docs/accuracy.md",
+    strict=True,
+)
+def test_shipped_bundle_stages_simulated_mice_it_never_saw() -> None:
     bundle = open_bundle()
     subjects = [_unseen(seed, bundle.spec) for seed in SEEDS]
     scores = evaluate(load_model(bundle.path), subjects)
+    assert (scores["mixed", 0].kappa or 0) >= 0.8
+    assert min(scores[p, 0].kappa or 0 for p in ("eeg", "emg")) > 0.4
+
+
+def test_shipped_bundle_is_small_and_given_levels_of_the_packaged_population() -> None:
+    bundle = open_bundle()
     assert (bundle.spec.n_context, bundle.spec.relative) == (64, mouse_relative())
     assert sum(file.stat().st_size for file in bundle.path.iterdir()) < 20e6
-    # Ten minutes are short for levels relative to the animal's own; docs/accuracy.md has more.
-    assert (scores["mixed", 0].kappa or 0) >= 0.5
-    assert min(scores[p, 0].kappa or 0 for p in ("eeg", "emg")) > 0.2
 
 
 def _unseen(seed: int, spec: ModelSpec) -> ScoredEpochs:
