@@ -34,7 +34,7 @@ _SIMULATED_S = 16
 _CONNECT_S = 30.0
 _POLL_S = 0.2
 _OVER_S = 1.0
-"""Without a message for so long the streams are over; later the daemon tells that they are."""
+"""Without a message for so long the streams are over; the daemon tells so only later."""
 
 Tick = Callable[[float], None]
 """Told the seconds of measuring that passed."""
@@ -85,7 +85,7 @@ def measure_latency(
             stack.enter_context(_play(recording, name, environ, "--duration", seconds))
             for name in (DAEMON, FLOOR)
         ]
-        received = _receive(socket, daemon, replays, tick)
+        received = _receive(socket, daemon, replays, seconds, tick)
         rss = _scrape(daemon)["process_resident_memory_bytes"]
     times: dict[str, list[float]] = {DAEMON: [], FLOOR: []}
     for moment, message in received:
@@ -194,17 +194,24 @@ def _receive(
     socket: zmq.Socket[bytes],
     daemon: DaemonProcess,
     replays: Sequence[ReplayProcess],
+    seconds: float,
     tick: Tick,
 ) -> list[tuple[float, Message]]:
-    """Receive until the streams are over; return when each message came, and the messages."""
+    """Receive until the streams are over; return when each message came, and the messages.
+
+    They are over after `seconds`, which whoever could not listen for a while notices by the clock
+    alone: the daemon goes on telling that nothing comes.
+    """
     deadline = time.monotonic() + _CONNECT_S
     while not socket.poll(round(1000 * _POLL_S)):
         _check(deadline, daemon, *replays)
     received: list[tuple[float, bytes, bytes]] = []
-    while socket.poll(round(1000 * _OVER_S)):
+    passed = 0.0
+    while passed < seconds + _OVER_S and socket.poll(round(1000 * _OVER_S)):
         topic, payload = socket.recv_multipart()
         received.append((time.monotonic(), topic, payload))
-        tick(received[-1][0] - received[0][0])
+        passed = received[-1][0] - received[0][0]
+        tick(passed)
     return [(moment, decode(topic.decode(), payload)) for moment, topic, payload in received]
 
 
