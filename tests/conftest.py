@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support.paths import DATA
 from tools.daemon_process import confined_lsl
@@ -36,6 +37,8 @@ class _Missing:
 
 sys.meta_path.append(_Missing)  # the last one to be asked
 _confine_lsl()
+settings.register_profile("hypnod", deadline=None)  # no test asserts a time
+settings.load_profile("hypnod")
 # a shell starts its background jobs with SIGINT ignored, which every process here would inherit
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # xdist's workers share the processor already

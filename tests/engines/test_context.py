@@ -96,7 +96,7 @@ class ContextMachine(RuleBasedStateMachine):
         self.window.load(row, copied)
 
 
-ContextMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+ContextMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestContext = ContextMachine.TestCase
 
 

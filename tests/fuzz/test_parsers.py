@@ -46,7 +46,7 @@ def test_valid_input_is_read(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_any_input_is_read_or_refused(name: str, data: st.DataObject) -> None:
     TARGETS[name].read(data.draw(damaged(name) | st.binary(max_size=300)))

@@ -45,7 +45,7 @@ def posterior(grammar, own, ahead, beta):
     return found / found.sum()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seeds, st.integers(1, 4), st.integers(0, 3))
 def test_they_give_the_posterior_over_all_paths(seed, n, lag):
     evidence = evidence_of(np.random.default_rng(seed), n, lag + 1)
@@ -69,7 +69,7 @@ def paths(grammar, evidence, beta):
         yield path, np.prod(ways) * np.prod(weights[np.arange(len(path)), path])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seeds, st.integers(1, 6))
 @example(6453, 1)  # the stage before the first epoch is no part of the course
 def test_a_whole_recording_gets_its_posterior_and_its_likeliest_course(seed, n):
@@ -85,7 +85,7 @@ def test_a_whole_recording_gets_its_posterior_and_its_likeliest_course(seed, n):
     assert chances[tuple(best.tolist())] == pytest.approx(max(chances.values()), rel=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seeds, st.integers(1, 12), st.integers(0, 4), st.integers(1, 70), st.sampled_from([1, 2, 4]))
 def test_a_whole_recording_gets_the_bits_of_epoch_by_epoch_and_row_by_row(seed, n, lag, rows, hops):
     evidence = evidence_of(np.random.default_rng(seed), n, rows, lag + 1)

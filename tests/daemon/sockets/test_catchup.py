@@ -6,7 +6,7 @@ import sqlite3
 import msgspec
 import pytest
 import zmq
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.config import PublishConfig, SecurityConfig
@@ -224,7 +224,6 @@ likely = st.dictionaries(names, json_values).map(json.dumps).map(str.encode)
 frames = st.lists(st.binary(max_size=2000) | requests | likely, min_size=1, max_size=5)
 
 
-@settings(deadline=None)
 @given(frames)
 def test_any_bytes_get_one_reply(stocked, parts):
     head, *payloads = stocked.answer(parts)
@@ -234,7 +233,6 @@ def test_any_bytes_get_one_reply(stocked, parts):
 
 
 def test_any_frames_leave_the_socket_working(stocked, connect):
-    @settings(deadline=None)
     @given(frames)
     def disturb(parts):
         stranger.send_multipart(parts)

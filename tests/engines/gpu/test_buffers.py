@@ -114,7 +114,7 @@ class RingMachine(RuleBasedStateMachine):
         self.context.clear(data.draw(st.integers(0, self.n_rows - 1)))
 
 
-RingMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+RingMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30)
 TestRing = RingMachine.TestCase
 
 

@@ -251,9 +251,7 @@ def read_all(path):
 
 
 @given(data=st.data())
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_damaged_edf_is_read_or_refused_and_nothing_else(seed_file, data):
     content = bytearray(seed_file.read_bytes())
     at = st.one_of(st.integers(0, 1023), st.integers(0, len(content) - 1))

@@ -53,7 +53,7 @@ def test_filter_is_causal():
     assert np.abs(Conditioner(SPEC, 512.0, 1).filter(x)[:300]).max() == 0.0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     sizes=st.lists(st.integers(1, 900), min_size=1, max_size=6),
     sfreq=st.sampled_from(RATES),

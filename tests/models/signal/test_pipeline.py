@@ -56,7 +56,7 @@ def test_an_epoch_is_ready_with_its_last_sample():
     assert batches[0].arrived == 511.0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     sizes=st.lists(st.integers(1, 1500), min_size=1, max_size=6),
     sfreq=st.sampled_from([128.0, 511.96, 512.0, 1000.0]),

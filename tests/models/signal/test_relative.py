@@ -48,7 +48,7 @@ def inputs_of(pipe, data, sizes, sfreq=512.0):
     return np.concatenate([b.epochs for b in batches])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     sizes=st.lists(st.integers(1, 1500), min_size=1, max_size=6),
     sfreq=st.sampled_from([128.0, 511.96, 512.0, 1000.0]),
@@ -63,7 +63,7 @@ def test_any_chunking_gives_the_same_bits(sizes, sfreq):
     np.testing.assert_array_equal(found, whole)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(first=st.integers(0, 6 * 512), seed=st.integers(1, 5))
 def test_later_samples_change_nothing_earlier(first, seed):
     data = noise(6 * 512)
@@ -136,7 +136,7 @@ def test_after_a_while_the_amplifier_s_gain_does_not_matter():
     assert first[:, 1, :N_EMG].min() > 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(stop=st.integers(0, 30), seed=st.integers(0, 5))
 def test_it_goes_on_from_its_state_bit_for_bit(stop, seed):
     epochs = some_epochs(30, seed)
@@ -175,7 +175,7 @@ def test_a_state_is_a_copy():
     assert_same_state(again, levels())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     usable=st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=12),
     junk=st.sampled_from([0.0, 1e30, -3e38, np.nan, np.inf]),

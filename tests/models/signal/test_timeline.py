@@ -218,7 +218,7 @@ def test_another_rate_goes_on_in_the_same_time():
     assert second.place(np.arange(256) / 256.0 - 1e6 + 20, 30.1) == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     sizes=st.lists(st.integers(1, 700), min_size=1, max_size=8),
     seed=st.integers(0, 1000),

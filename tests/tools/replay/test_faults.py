@@ -71,7 +71,7 @@ specs = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     plan=st.lists(specs, max_size=5),
     sizes=st.lists(st.integers(1, 900), min_size=1, max_size=5),
