@@ -280,7 +280,9 @@ class Inlet:
             source.progress.send(float(times[-1]))
         if self._shift:
             times += self._shift
-        return Chunk(np.concatenate(data).astype(np.float32, copy=False), times, self._heard)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and no sample
+            samples = np.concatenate(data).astype(np.float32, copy=False)
+        return Chunk(samples, times, self._heard)
 
     def _read_offset(self, source: _Source) -> None:
         """Take over liblsl's own estimate, which it refreshes in the background."""

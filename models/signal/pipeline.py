@@ -15,7 +15,14 @@ from models.signal.conditioning import Conditioner
 from models.signal.drift import Drift, Looks
 from models.signal.epochs import CutEpoch, EpochBuffer
 from models.signal.montage import Montage, StreamChannels
-from models.signal.quality import MISSING, OK, Quality, QualityLimits, check_unit
+from models.signal.quality import (
+    MAX_UV,
+    MISSING,
+    OK,
+    Quality,
+    QualityLimits,
+    check_unit,
+)
 from models.signal.relative import Relative
 from models.signal.state import Adaptation, PipelineState
 from models.signal.timeline import Timeline
@@ -92,7 +99,7 @@ class Pipeline:
         sfreq, n_subjects = description.sfreq, len(stream.subjects)
         self._montage = Montage(stream, description, spec.modalities)
         self._timeline = Timeline(sfreq, stream.jitter_s)
-        self._conditioner = Conditioner(spec, sfreq, n_subjects, hop_s)
+        self._conditioner = Conditioner(spec, sfreq, n_subjects, hop_s, quality)
         self._drift = Drift(spec, reference, n_subjects, hop_s) if reference is not None else None
         self._looks = Looks(spec, reference)
         relative = spec.relative is not None
@@ -216,9 +223,9 @@ class Pipeline:
         data = self._montage.apply(chunk.data)
         for run in self._timeline.place(chunk.timestamps, chunk.arrived):
             raw = data[run.samples]
-            filtered = self._conditioner.filter(raw, restart=run.after_gap)
+            filtered, settling = self._conditioner.filter(raw, restart=run.after_gap)
             self._buffer.append(
-                run.times, raw, filtered, after_gap=run.after_gap, arrived=chunk.arrived
+                run.times, raw, filtered, settling, after_gap=run.after_gap, arrived=chunk.arrived
             )
             self._latest = (float(run.times[-1]), chunk.arrived)
 
@@ -241,7 +248,7 @@ class Pipeline:
         return [self._batch(cut) for cut in islice(self._buffer.pop(overdue), most)]
 
     def _batch(self, cut: CutEpoch) -> EpochBatch:
-        reasons = self._quality.assess(cut.raw, cut.missing)
+        reasons = self._quality.assess(cut.raw, cut.missing, cut.settling)
         reasons[self._absent] = MISSING
         usable = reasons == OK
         self._check_units(cut)
@@ -281,7 +288,10 @@ class Pipeline:
         """Hold the first whole epochs' amplitudes against the declared unit, once."""
         if self._unit_check is None or cut.missing:
             return
-        rms = cut.filtered.std(axis=0, dtype=np.float64).reshape(self._absent.shape)
+        rms = cut.filtered.std(axis=0, dtype=np.float64)
+        raw = np.where(np.isfinite(cut.raw), cut.raw, 0.0)
+        beyond = np.median(np.abs(raw), axis=0) > MAX_UV  # not filtered; the unit may be why
+        rms = np.where(beyond, raw.std(axis=0), rms).reshape(self._absent.shape)
         self._unit_check.append(np.where(self._absent, np.nan, rms))
         if len(self._unit_check) < max(1, round(_UNIT_CHECK_S / self._hop_s)):
             return

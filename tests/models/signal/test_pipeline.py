@@ -43,7 +43,8 @@ def test_a_sample_belongs_to_the_epoch_whose_onset_it_misses_least(sfreq, size):
     for part in np.array_split(numbers, range(size, n, size)):
         raw = part[:, None].astype(float)
         filtered = raw.astype(np.float32)
-        buffer.append(part / sfreq, raw, filtered, after_gap=False, arrived=0.0)
+        calm = np.zeros(raw.shape, bool)
+        buffer.append(part / sfreq, raw, filtered, calm, after_gap=False, arrived=0.0)
         first += [int(cut.raw[0, 0]) for cut in buffer.pop()]
     starts = [int(np.ceil(k * sfreq - 0.382)) for k in range(7)]
     assert first == [start for start in starts if start + n_in <= n]
