@@ -10,6 +10,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import SpecError, StreamError
 from models.signal.chunk import Chunk, StreamDescription
 from models.signal.conditioning import Conditioner
 from models.signal.drift import Drift, Looks
@@ -187,8 +188,13 @@ class Pipeline:
         """Take what was learnt of the same animals before.
 
         Raises:
-            SpecError: it is of other subjects, modalities, or of another reference.
+            SpecError: it is of other subjects, modalities, or of another reference, or not finite.
         """
+        for name in Adaptation.__slots__:
+            if not np.isfinite(getattr(adaptation, name)).all():
+                raise SpecError(
+                    f"what was learnt, {name!r}: expected numbers, found NaN or infinity"
+                )
         levels = {"level": adaptation.level, "seen_s": adaptation.seen_s}
         self._conditioner.load_state(self._conditioner.state() | levels)
         if self._drift is not None:
@@ -219,7 +225,11 @@ class Pipeline:
         self._buffer.resume(np.nan, hop)
 
     def push(self, chunk: Chunk) -> None:
-        """Take the samples of one pull."""
+        """Take the samples of one pull.
+
+        Raises:
+            StreamError: none of the first second of samples has a timestamp that can be a time.
+        """
         data = self._montage.apply(chunk.data)
         for run in self._timeline.place(chunk.timestamps, chunk.arrived):
             raw = data[run.samples]
@@ -228,6 +238,12 @@ class Pipeline:
                 run.times, raw, filtered, settling, after_gap=run.after_gap, arrived=chunk.arrived
             )
             self._latest = (float(run.times[-1]), chunk.arrived)
+        if np.isnan(self._timeline.last) and self._timeline.strange >= self.description.sfreq:
+            raise StreamError(
+                f"stream {self._stream.name!r}: expected timestamps in s, found "
+                f"{chunk.timestamps[-1]:.15g}, which is none; is it in ms or µs? Let the source "
+                "stamp with the LSL clock, or leave that to LSL"
+            )
 
     def pop_ready(self, now: float | None = None, most: int | None = None) -> list[EpochBatch]:
         """Return the epochs that became ready, in order.

@@ -24,8 +24,8 @@ NO_SIGNAL = frozenset({MISSING, NOT_FINITE, FLAT})
 """Reasons for UNKNOWN; the others are artefacts."""
 
 MAX_UV = 1e6
-"""No sample of an electrode lies further from 0, µV: half-cells give some 300 mV, which amplifiers are
-built to bear, and this is three times that. What does is out of range, and is never filtered."""
+"""No sample of an electrode lies further from 0, µV: half-cells give some 300 mV at most, which
+amplifiers are built to bear, and this is three times that. What does is never filtered."""
 
 _PLAUSIBLE_RMS_UV = (5.0, 2000.0)  # of any EEG, EMG or EOG, epoch by epoch
 _UNITS = {"µV": 1.0, "mV": 1e3, "V": 1e6}
@@ -35,7 +35,8 @@ Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 def within_range(x: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Tell which samples (µV, any shape) are finite and not beyond `MAX_UV`."""
-    return np.abs(x) <= MAX_UV
+    within: NDArray[np.bool_] = np.abs(x) <= MAX_UV
+    return within
 
 
 class ModalityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
