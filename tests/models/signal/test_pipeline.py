@@ -143,7 +143,7 @@ def test_millivolts_declared_as_microvolts_are_refused():
 @pytest.mark.parametrize("sizes", [[1], [700]])
 def test_a_stream_stamped_in_other_than_seconds_is_refused(factor, sizes):
     timestamps = factor * (1.8e9 + regular(2 * 512, 512.0))
-    with pytest.raises(StreamError, match=r"expected timestamps in s, found 18.* in ms or µs"):
+    with pytest.raises(StreamError, match=r"expected timestamps in s, found 1.?8.* in ms or µs"):
         run(pipeline(), noise(len(timestamps)), timestamps, sizes)
 
 
