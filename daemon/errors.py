@@ -4,7 +4,8 @@ HypnodError
 ├── ConfigError (models/errors.py)
 │   └── KeyFileError 3  a file of keys
 ├── AddressError    7   a socket cannot be bound
-└── JournalError    8   the journal is in use, or of another format
+├── JournalError    8   the journal is in use, or of another format
+└── UnforeseenError 1   a stream failed by a fault in hypnod
 """
 
 from models.errors import ConfigError, HypnodError
@@ -24,3 +25,7 @@ class JournalError(HypnodError):
     """The journal is another daemon's, or not one that this version can read or write."""
 
     exit_code = 8
+
+
+class UnforeseenError(HypnodError):
+    """Something in a stream's way raised what nobody expected: a fault in hypnod."""

@@ -105,7 +105,8 @@ class StageMessage(Published, frozen=True, kw_only=True):
     """What was read: `mixed`, or the one usable modality; null where nothing could be."""
     validity: dict[str, str]
     """For each modality `ok`, or why this epoch of it could not be used: missing, not_finite,
-    flat, clipped, out_of_range, mains, no_brain."""
+    flat, clipped, out_of_range, settling (the filter rings of what was out of range), mains,
+    no_brain."""
     reason: str | None
     """Why the stage is ART or UNKNOWN, else null."""
     slots_filled: int

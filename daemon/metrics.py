@@ -98,6 +98,12 @@ class Metrics:
         self.reconnects = Counter(
             "hypnod_reconnects", "Times a lost stream was found again.", ["stream"], registry=r
         )
+        self.unforeseen = Counter(
+            "hypnod_unforeseen_errors",
+            "Times a fault in hypnod was met on a stream's way, which made it FAILED.",
+            ["stream"],
+            registry=r,
+        )
         self.timestamp_gaps = Counter(
             "hypnod_timestamp_gaps",
             "Gaps of less than 1 s: lost samples, or bunches wider than jitter_s.",
@@ -150,6 +156,7 @@ class Metrics:
             self.reconnects,
             self.timestamp_gaps,
             self.clock_sets,
+            self.unforeseen,
         ):
             counter.labels(stream)
 

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 from daemon.compose import Composer
 from daemon.journal.tick import RestartPoint
+from daemon.messages import StageMessage
 from daemon.metrics import Metrics
 from daemon.outbox import Outbox
 from daemon.restart.recall import Recall
 from daemon.stager import Estimate, Stager
 from daemon.stream import Stream
 from daemon.watch.engine import EngineWatch
+from models.signal.pipeline import EpochBatch
 
 
 class Rounds:
@@ -50,14 +52,14 @@ class Rounds:
             Whether there was an epoch.
         """
         streams = self._streams.values()
-        batches = [batch for stream in streams if (batch := stream.pop()) is not None]
+        batches = [batch for stream in streams if (batch := self._next(stream)) is not None]
         if not batches:
             self._outbox.send()
             return False
         with self._metrics.step.time():
             estimates = self._stager.stage(batches)
         self._engine.look()
-        self._send(estimates, [self._recall.point(b, self._streams[b.stream]) for b in batches])
+        self._send(estimates, batches)
         for stream in streams:
             stream.show_filled(max(self._stager.slots_filled(stream.name)))
         return True
@@ -68,7 +70,25 @@ class Rounds:
             pass
         self._send(self._stager.flush())
 
-    def _send(self, estimates: Sequence[Estimate], points: Sequence[RestartPoint] = ()) -> None:
-        offsets = {name: stream.clock_offset for name, stream in self._streams.items()}
-        messages = [self._compose.stage(e, e.onset + offsets[e.stream]) for e in estimates]
+    def _next(self, stream: Stream) -> EpochBatch | None:
+        """Return a stream's next epoch, if there is one that can be staged with the others'."""
+        batch = stream.pop()
+        if batch is not None:
+            with stream.guard("checking its epoch"):
+                self._stager.check(batch)
+        return None if stream.error is not None else batch
+
+    def _send(self, estimates: Sequence[Estimate], batches: Sequence[EpochBatch] = ()) -> None:
+        messages: list[StageMessage] = []
+        points: list[RestartPoint] = []
+        offsets: dict[str, float] = {}
+        for name, stream in self._streams.items():
+            with stream.guard("composing its messages"):
+                offset = stream.clock_offset
+                mine = [
+                    self._compose.stage(e, e.onset + offset) for e in estimates if e.stream == name
+                ]
+                points += [self._recall.point(b, stream) for b in batches if b.stream == name]
+                messages += mine
+                offsets[name] = offset
         self._outbox.send(messages, points, offsets)

@@ -32,7 +32,7 @@ from daemon.sockets.metrics_server import MetricsServer
 from daemon.sockets.publisher import Publisher
 from daemon.stager import Stager, hops_per_epoch
 from daemon.state import StateWriter
-from daemon.stream import Stream
+from daemon.stream import GuardedSink, Stream
 from daemon.watch.engine import EngineWatch
 from engines.bundle import open_bundle
 from engines.errors import EngineError
@@ -160,7 +160,8 @@ class Service:
         now = self._clock()
         for stream in self._streams:
             stream.poll(now)
-            self._recall.on_tick(stream, now)
+            with stream.guard("going on after the restart"):
+                self._recall.on_tick(stream, now)
         busy = self._rounds.go()
         self._show_journal()
         self._progressed = time.monotonic()
@@ -176,11 +177,14 @@ class Service:
         self._warm = False
         log.info("stopping", signal=self._stop_signal.name if self._stop_signal else None)
         for stream in self._streams:
-            stream.drain()
-            self._recall.give_up(stream)
+            with stream.guard("ending it"):
+                stream.drain()
+            with stream.guard("ending it"):
+                self._recall.give_up(stream)
         self._rounds.finish()
         for stream in self._streams:
-            stream.stop()
+            with stream.guard("ending it"):
+                stream.stop()
         self._resources.close()
 
     def _open_engine(self, run: Session) -> None:
@@ -219,16 +223,18 @@ class Service:
                 self._metrics,
                 recall.pasts[stream.name].begin,
                 reference,
-                read_baselines(
-                    stream, hop_s, config.quality, spec, reference, recall.adaptation(stream.name)
-                ),
             )
             for stream in config.streams
         ]
-        for stream in config.streams if config.publish.lsl else ():
-            outlet = StageOutlet(stream, spec, self._bundle.hash[:12], config.hash)
-            self._resources.callback(outlet.close)
-            self._outbox.sinks.append(outlet)
+        for of, stream in zip(config.streams, self._streams, strict=True):
+            with stream.guard("learning from its baselines"):
+                recent = recall.adaptation(of.name)
+                stream.learn(read_baselines(of, hop_s, config.quality, spec, reference, recent))
+            if config.publish.lsl:
+                with stream.guard("opening its outlet"):
+                    outlet = StageOutlet(of, spec, self._bundle.hash[:12], config.hash)
+                    self._resources.callback(outlet.close)
+                    self._outbox.sinks.append(GuardedSink(outlet, stream))
         self._outbox.sinks.append(self._metrics)
         self._rounds = Rounds(
             self._streams,

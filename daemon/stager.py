@@ -111,6 +111,16 @@ class Stager:
         self._beliefs = np.zeros((engine.n_rows, len(_KINDS), len(self._spec.stages)))
         self._believe_nothing(np.arange(engine.n_rows))
 
+    def check(self, batch: EpochBatch) -> None:
+        """See that an epoch can be staged, before it goes to the engine with those of others.
+
+        Raises:
+            EngineError: its arrays do not fit, or it is not finite where it is usable.
+        """
+        rows = self._rows[batch.stream]
+        self._engine.check_inputs(batch.epochs, _numbers(rows), batch.usable)
+        list(unread(batch, [row.subject for row in rows], self._spec))
+
     def stage(self, batches: Sequence[EpochBatch]) -> list[Estimate]:
         """Stage ready epochs; return the live estimates and the final ones now due.
 
@@ -194,8 +204,12 @@ class Stager:
             due: live estimates whose final reading is still due, oldest first.
 
         Raises:
-            EngineError: the arrays do not fit.
+            EngineError: the arrays do not fit, or are not finite.
         """
+        for ago, name in product(slots, (*self._engine.save_context(0), "belief")):
+            array = slots[ago].get(name, np.zeros(0))
+            if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+                raise EngineError(f"{name} of {stream!r}: expected numbers, found NaN or infinity")
         self._remember(stream, slots, due)
         for i, row in enumerate(self._rows[stream]):
             empty = self._engine.save_context(row.number).items()

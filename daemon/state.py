@@ -33,7 +33,7 @@ class State(StrEnum):
     STOPPED = "STOPPED"
     """The end."""
     FAILED = "FAILED"
-    """The stream is not as configured; the end."""
+    """The stream is not as configured, or hypnod met a fault of its own; the end."""
 
 
 READY = (State.FILLING, State.STAGING)

@@ -5,18 +5,24 @@ returns, samples go on in the same time grid, and what was missed is masked. A s
 with another rate or other channels gets a new pipeline in the same grid, as long as the labels in
 the config are there. A misfit fails a stream only at the first connection, when somebody is
 there to see it; later the stream waits, STALLED, for a source that fits.
+
+Whatever is done for one stream is done within its `guard`: what it raises, foreseen or not, is that
+stream's end alone.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
 from daemon.config import Config, StreamConfig
+from daemon.errors import UnforeseenError
 from daemon.lsl.inlet import Clocks, Inlet
 from daemon.metrics import Metrics
+from daemon.outbox import Round, Sink
 from daemon.state import READY, State, StateWriter
 from daemon.watch.drift import DriftWatch
 from daemon.watch.timestamps import TimestampWatch
@@ -56,9 +62,9 @@ class Stream:
         metrics: counts its samples, reconnections and so on.
         begin: called before samples are pushed.
         reference: what the model's training animals look like; None: drift is not measured.
-        learnt: of its animals before it is found, if anything.
 
     Raises:
+        ConfigError: its `match` cannot be searched for.
         StreamError: liblsl is missing.
     """
 
@@ -71,7 +77,6 @@ class Stream:
         metrics: Metrics,
         begin: Begin,
         reference: Reference | None = None,
-        learnt: Adaptation | None = None,
     ) -> None:
         self.name = stream.name
         self.subjects = tuple(subject.name for subject in stream.subjects)
@@ -82,7 +87,7 @@ class Stream:
         self._spec = spec
         self._reference = reference
         self._begin = begin
-        self._learnt = learnt
+        self._learnt: Adaptation | None = None
         self._states = states
         self._metrics = metrics
         metrics.count_from_zero(stream.name)
@@ -115,6 +120,24 @@ class Stream:
         """Sampling rate that the source states, Hz; 0 before it was found."""
         return 0.0 if self._pipeline is None else self._pipeline.description.sfreq
 
+    @contextmanager
+    def guard(self, step: str) -> Iterator[None]:
+        """Let whatever is raised in the `with` block fail this stream, and go no further.
+
+        Args:
+            step: what is done for the stream there, for people.
+        """
+        try:
+            yield
+        except HypnodError as error:
+            self.fail(error)
+        except Exception as error:
+            self.fail(self._unforeseen(step, error))
+
+    def learn(self, learnt: Adaptation | None) -> None:
+        """Begin with what is known of its animals before it is found, if anything."""
+        self._learnt = learnt
+
     def poll(self, now: float) -> None:
         """Take in what has come; never blocks. What does not fit the config fails the stream.
 
@@ -123,27 +146,33 @@ class Stream:
         """
         if self.error is not None:
             return
-        try:
+        with self.guard("reading it"):
             if self._has_more:
                 self._heard = self._cut_at = now
                 self._cut()
             if not self._has_more:
                 self._take_in(self._read(now), now)
-        except HypnodError as error:
-            self.fail(error)
-        else:
             self._update_state(now)
 
     def fail(self, error: HypnodError) -> None:
-        """Read no more, and never again."""
+        """Read no more, and never again; the first error stands. What was ready is dropped."""
+        if self.error is not None:
+            return
         self.error = error
-        self._inlet.close()
-        self._states.set(self.name, State.FAILED, str(error), self._sfreq)
+        self._ready.clear()
+        self._has_more = False
+        try:
+            self._inlet.close()
+        except Exception:
+            log.exception("the inlet cannot be closed", stream=self.name)
+        reason = str(error).encode("utf-8", "backslashreplace").decode("utf-8")
+        self._states.set(self.name, State.FAILED, reason, self._sfreq)
 
     def pop(self) -> EpochBatch | None:
         """Return the next ready epoch, if there is one."""
         if self._has_more and not self._ready:
-            self._cut()
+            with self.guard("cutting its epochs"):
+                self._cut()
         return self._ready.popleft() if self._ready else None
 
     def show_filled(self, slots_filled: int) -> None:
@@ -164,6 +193,15 @@ class Stream:
     @property
     def _sfreq(self) -> float | None:
         return None if self._pipeline is None else self._pipeline.sfreq
+
+    def _unforeseen(self, step: str, error: Exception) -> UnforeseenError:
+        """Count and log what nobody expected, and put it in a sentence."""
+        self._metrics.unforeseen.labels(self.name).inc()
+        log.error("unforeseen", stream=self.name, step=step, exc_info=error)
+        return UnforeseenError(
+            f"stream {self.name!r}: {step} raised what hypnod did not foresee, "
+            f"{type(error).__name__}: {error}; please report it with the traceback in the log"
+        )
 
     def _note(self, what: str) -> None:
         """Publish something in the stream's topic, once its state is up to date."""
@@ -303,6 +341,25 @@ class Stream:
         if self._filled >= (_FILLING_BELOW if staging else _STAGING_FROM):
             return State.STAGING, "the context window holds enough usable epochs"
         return State.FILLING, "the context window holds few usable epochs"
+
+
+class GuardedSink:
+    """A sink that is one stream's alone: what it raises is that stream's end.
+
+    Args:
+        sink: gets the rounds until the stream has failed.
+        stream: whose it is.
+    """
+
+    def __init__(self, sink: Sink, stream: Stream) -> None:
+        self._sink = sink
+        self._stream = stream
+
+    def take(self, what: Round) -> None:
+        """Hand a round on."""
+        if self._stream.error is None:
+            with self._stream.guard("sending its stages as an LSL stream"):
+                self._sink.take(what)
 
 
 def _summary(description: StreamDescription) -> dict[str, object]:

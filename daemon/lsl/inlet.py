@@ -63,6 +63,7 @@ class _Opening:
     stop: threading.Event = field(default_factory=threading.Event)
     source: _Source | None = None
     timed_out: bool = False
+    error: Exception | None = None
     thread: threading.Thread = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,6 +83,9 @@ class _Opening:
         except lsl.util.TimeoutError:
             inlet.close_stream()
             self.timed_out = True
+        except Exception as error:
+            inlet.close_stream()
+            self.error = error
 
     def _insist(self, call: Callable[[float], Any]) -> Any:
         """Wait in short steps, so that closing is prompt."""
@@ -221,6 +225,9 @@ class Inlet:
         if opening is None or opening.thread.is_alive():
             return
         self._opening = None
+        if opening.error is not None:
+            self._resolve()
+            raise self._unreadable(opening.error) from opening.error
         if opening.source is None:
             self._resolve()
             self._count_failure(opening)
@@ -243,10 +250,11 @@ class Inlet:
     def _connect(self, source: _Source) -> None:
         try:
             found = check_stream(self._config, source.info)
-        except StreamError as error:
+        except Exception as error:
+            reason = error if isinstance(error, StreamError) else self._unreadable(error)
             self._source = source
-            self.refuse(error)
-            raise
+            self.refuse(reason)
+            raise reason from error
         if self.connection and abs(source.offset - self._shift - self.clock_offset) > CLOCK_RESET_S:
             self._shift = source.offset - self.clock_offset
         self.description = found
@@ -256,6 +264,13 @@ class Inlet:
         self._resolver = None
         self._heard = self._offset_read = self._lsl.local_clock()
         self.clock_offset = source.offset - self._shift
+
+    def _unreadable(self, error: Exception) -> StreamError:
+        """Say that a source's description is none, such as one that is not in UTF-8."""
+        return StreamError(
+            f"stream {self._config.name!r}: expected a source whose description can be read, found "
+            f"one where that raises {type(error).__name__}: {error}"
+        )
 
     def _pull(self, source: _Source) -> Chunk | None:
         data, timestamps = [], []
@@ -280,7 +295,9 @@ class Inlet:
             source.progress.send(float(times[-1]))
         if self._shift:
             times += self._shift
-        return Chunk(np.concatenate(data).astype(np.float32, copy=False), times, self._heard)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and no sample
+            samples = np.concatenate(data).astype(np.float32, copy=False)
+        return Chunk(samples, times, self._heard)
 
     def _read_offset(self, source: _Source) -> None:
         """Take over liblsl's own estimate, which it refreshes in the background."""

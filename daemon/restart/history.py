@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgspec
 import structlog
 
 from daemon.errors import JournalError
@@ -84,8 +83,9 @@ def read_history(path: Path) -> History:
         try:
             slots[stream] = {k: decode_arrays(v) for k, v in reader.slots(stream).items()}
             states[stream] = decode_state(data)
-        except (msgspec.MsgspecError, ValueError, TypeError):
-            continue  # written by another version: this stream starts cold
+        except Exception as error:
+            log.warning("cannot go on where it was", stream=stream, reason=str(error))
+            continue  # this stream starts cold
     rebooted = [stream for stream, state in states.items() if state.boot != boot_id()]
     power_failed = not all(_was_stopped(reader, stream) for stream in rebooted)
     return History(next_seq, states, slots, due, next_hop, next_epoch, power_failed=power_failed)

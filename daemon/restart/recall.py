@@ -120,7 +120,11 @@ class Recall:
         state, due = self._history.states.get(stream), self._take(self._subjects[stream])
         slots = self._slots(stream)
         if resumption.state is not None:
-            self._stager.recall(stream, slots, [_estimate(m, resumption.shift) for m in due])
+            try:
+                self._stager.recall(stream, slots, [_estimate(m, resumption.shift) for m in due])
+            except Exception:
+                self._close(due)  # nothing will read them again
+                raise
             return []
         if state is None or state.fingerprint != self._marks[stream]:
             return due

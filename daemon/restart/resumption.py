@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from daemon.lsl.inlet import Clocks
 from daemon.restart.point import StreamState, boot_id, decode_arrays
+from models.signal.chunk import are_times
 from models.signal.pipeline import Pipeline
 from models.signal.state import Adaptation, PipelineState
 
@@ -143,7 +144,7 @@ class Past:
             timestamps: of the samples that will be pushed next.
             clocks: now.
         """
-        known = timestamps[np.isfinite(timestamps)]
+        known = timestamps[are_times(timestamps)]
         if self._began or not len(known):
             return
         self._began = True

@@ -8,6 +8,16 @@ from numpy.typing import NDArray
 MIN_SFREQ, MAX_SFREQ = 100.0, 4000.0
 """Sampling rates that can be staged, Hz."""
 
+EARLIEST_S, LATEST_S = -1e9, 1e11
+"""Timestamps that can be a time, s: from 30 years before a clock's zero to 3000 after it. Unix time
+in ms is beyond, and so is whatever has no date."""
+
+
+def are_times(timestamps: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which timestamps, s, can be a time; the others are dropped with their samples."""
+    times: NDArray[np.bool_] = (timestamps >= EARLIEST_S) & (timestamps <= LATEST_S)
+    return times
+
 
 @dataclass(frozen=True, slots=True)
 class StreamDescription:

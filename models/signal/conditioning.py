@@ -16,6 +16,7 @@ from scipy import signal, sparse
 
 from models.errors import SpecError
 from models.signal.chunk import MAX_SFREQ, MIN_SFREQ
+from models.signal.quality import QualityLimits, within_range
 from models.signal.state import check_shapes
 from models.spec import Band, ModelSpec
 
@@ -24,6 +25,10 @@ _MAD_TO_SD = 1.4826  # of a normal distribution
 _MAX_LOG_STEP = 1.0  # an epoch pulls the running log amplitude at most as if e-fold away
 _MAX_AMPLITUDE_RATIO = 20.0  # an epoch pulls the running standard deviation at most as if so large
 _MIN_AMPLITUDE = 1e-3  # µV; a flatter epoch would be divided by nothing
+_N_FIRST = 3  # good samples whose median a channel starts from: one of them may be out of range
+_GONE_UV = 1.0  # ringing below this is gone: the slow bands of a quiet EEG hold some µV
+
+Floats = NDArray[np.float64]
 
 
 class Conditioner:
@@ -34,13 +39,19 @@ class Conditioner:
         sfreq: the stream's nominal sampling rate, from MIN_SFREQ to MAX_SFREQ, Hz.
         n_subjects: subjects in the stream.
         hop_s: seconds between epochs; default: `spec.epoch_s`.
+        limits: what of the signal is out of range; default: the usual limits.
 
     Raises:
         SpecError: `sfreq` is out of range.
     """
 
     def __init__(
-        self, spec: ModelSpec, sfreq: float, n_subjects: int, hop_s: float | None = None
+        self,
+        spec: ModelSpec,
+        sfreq: float,
+        n_subjects: int,
+        hop_s: float | None = None,
+        limits: QualityLimits | None = None,
     ) -> None:
         if not MIN_SFREQ <= sfreq <= MAX_SFREQ:
             raise SpecError(
@@ -54,80 +65,119 @@ class Conditioner:
         self._hop_s = spec.epoch_s if hop_s is None else hop_s
         self._sos = [design_filter(band, sfreq) for band in spec.bands]
         self._zi = [np.zeros((len(sos), n_subjects, 2)) for sos in self._sos]
+        limits = limits or QualityLimits()
+        self._max_uv = [float(getattr(limits, m).max_abs_uv) for m in spec.modalities]
+        self._memory = [_design_memory(sos) for sos in self._sos]
+        self._ringing = np.zeros((self.n_channels, 1))
+        self._firsts = np.full((self.n_channels, _N_FIRST), np.inf)  # not seen yet
         self._settled = np.zeros(self.n_channels, bool)
         self._last = np.zeros(self.n_channels)
         self._interpolate = interpolation_matrix(sfreq, spec.sfreq, self.n_in, spec.n_times)
         self._level = np.zeros((n_subjects, spec.n_modalities))
         self._seen_s = np.zeros((n_subjects, spec.n_modalities))
 
-    def filter(self, data: NDArray[np.floating], *, restart: bool = False) -> NDArray[np.float32]:
+    def filter(
+        self, data: NDArray[np.floating], *, restart: bool = False
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Filter contiguous samples, going on from the previous call.
 
-        A NaN or infinite sample is filtered as the last finite one of its channel; whoever
-        cuts epochs decides whether they still count. A channel starts settled on its first
-        finite sample, so a constant offset leaves no transient.
+        A sample that is not finite, or beyond `quality.MAX_UV`, is filtered as the last good one
+        of its channel; whoever cuts epochs decides whether they still count. A channel starts
+        settled on the median of its first three good samples, as which they are read: neither a
+        constant offset nor one number that the source was switched on with leaves a transient.
 
         Args:
             data: (n_samples, n_channels), µV.
             restart: samples are missing before these; start anew.
 
         Returns:
-            (n_samples, n_channels) float32, µV.
+            The filtered samples (n_samples, n_channels) float32, µV; and of each whether the
+            filter still rings of samples further from 0, once it has taken their slow part away,
+            than the limits allow.
         """
         if restart:
             self._settled[:] = False
+            self._firsts[:] = np.inf
         if len(data) == 0:
-            return np.zeros((0, self.n_channels), np.float32)
+            shape = (0, self.n_channels)
+            return np.zeros(shape, np.float32), np.zeros(shape, bool)
         x = np.array(data.T, dtype=np.float64, order="C")  # a copy: _settle writes into it
-        start = self._settle(x)
-        out = np.empty_like(x)
+        start, level = self._settle(x)
+        high, out = np.empty_like(x), np.empty_like(x)
         n_modalities = self.spec.n_modalities
         for m, sos in enumerate(self._sos):
             columns = slice(m, None, n_modalities)
-            out[columns], zi = signal.sosfilt(sos, x[columns], zi=self._zi[m])
-            self._zi[m] = np.asarray(zi)
+            high[columns], out[columns], self._zi[m] = _filter(sos, x[columns], self._zi[m])
         for channel in np.flatnonzero(start).tolist():
-            out[channel] = self._filter_from(channel, start[channel], x[channel])
-        return out.T.astype(np.float32)
+            high[channel], out[channel] = self._filter_from(
+                channel, start[channel], level[channel], x[channel]
+            )
+        return out.T.astype(np.float32), (self._follow_ringing(high) > _GONE_UV).T
 
-    def _settle(self, x: NDArray[np.float64]) -> NDArray[np.intp]:
-        """Hold non-finite samples in place; return the index at which each channel starts."""
-        start = np.zeros(self.n_channels, np.intp)
-        finite = np.isfinite(x)
-        for channel in np.flatnonzero(~self._settled | ~finite.all(axis=1)).tolist():
-            good = np.flatnonzero(finite[channel])
+    def _follow_ringing(self, high: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how far the filter may still ring of what was out of range, µV.
+
+        Args:
+            high: (n_channels, n_samples), high-passed and no more, µV.
+        """
+        ringing = np.empty_like(high)
+        for m, (b, a) in enumerate(self._memory):
+            columns = slice(m, None, self.spec.n_modalities)
+            far = np.abs(high[columns])
+            far[far <= self._max_uv[m]] = 0.0
+            ringing[columns], zi = signal.lfilter(b, a, far, zi=self._ringing[columns])
+            self._ringing[columns] = zi
+        return ringing
+
+    def _settle(self, x: Floats) -> tuple[NDArray[np.intp], Floats]:
+        """Hold samples that are none in place, and find where channels start.
+
+        Returns:
+            (n_channels,) index of the first sample, 0 where it goes on, n_samples where it does not
+            start yet; (n_channels,) the value on which those that start are settled, µV.
+        """
+        start, level = np.zeros(self.n_channels, np.intp), np.zeros(self.n_channels)
+        within = within_range(x)
+        for channel in np.flatnonzero(~self._settled | ~within.all(axis=1)).tolist():
+            good = np.flatnonzero(within[channel])
             if not self._settled[channel]:
-                if len(good) == 0:
+                wanted = np.flatnonzero(np.isinf(self._firsts[channel]))
+                firsts = good[: len(wanted)]
+                self._firsts[channel, wanted[: len(firsts)]] = x[channel, firsts]
+                if len(firsts) < len(wanted):
                     x[channel] = 0.0
                     start[channel] = x.shape[1]
                     continue
-                start[channel] = good[0]
-                self._last[channel] = x[channel, good[0]]
-                self._settle_filter(channel)
-            before = np.maximum.accumulate(np.where(finite[channel], np.arange(x.shape[1]), -1))
+                start[channel] = firsts[-1]
+                level[channel] = x[channel, firsts[-1]] = np.median(self._firsts[channel])
+                self._settle_filter(channel, level[channel])
+            before = np.maximum.accumulate(np.where(within[channel], np.arange(x.shape[1]), -1))
             held = np.where(before < 0, self._last[channel], x[channel, np.maximum(before, 0)])
             x[channel] = held
         settled = start < x.shape[1]
         self._last[settled] = x[settled, -1]
         self._settled |= settled
-        return start
+        return start, level
 
-    def _settle_filter(self, channel: int) -> None:
-        """Put one channel's filter in the state of having seen its last value forever."""
+    def _settle_filter(self, channel: int, level: float) -> None:
+        """Put one channel's filter in the state of having seen this value forever."""
         subject, modality = divmod(channel, self.spec.n_modalities)
-        zi = signal.sosfilt_zi(self._sos[modality]) * self._last[channel]
+        zi = signal.sosfilt_zi(self._sos[modality]) * level
         self._zi[modality][:, subject] = zi
+        self._ringing[channel] = 0.0
 
-    def _filter_from(self, channel: int, start: int, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Filter one channel whose first finite sample lies inside this chunk (rare)."""
-        out = np.zeros_like(x)
-        if start == len(x):
-            return out
-        subject, modality = divmod(channel, self.spec.n_modalities)
-        sos = self._sos[modality]
-        out[start:], zi = signal.sosfilt(sos, x[start:], zi=signal.sosfilt_zi(sos) * x[start])
-        self._zi[modality][:, subject] = zi
-        return out
+    def _filter_from(
+        self, channel: int, start: int, level: float, x: Floats
+    ) -> tuple[Floats, Floats]:
+        """Filter one channel that starts inside this chunk (rare)."""
+        high, out = np.zeros_like(x), np.zeros_like(x)
+        if start < len(x):
+            subject, modality = divmod(channel, self.spec.n_modalities)
+            sos = self._sos[modality]
+            settled = signal.sosfilt_zi(sos) * level
+            high[start:], out[start:], zi = _filter(sos, x[start:], settled)
+            self._zi[modality][:, subject] = zi
+        return high, out
 
     def resample(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Bring the filtered samples of one epoch to the model's rate.
@@ -194,6 +244,8 @@ class Conditioner:
         """Return copies of the arrays that a restart needs to go on exactly here."""
         filters = {f"filter_{m}": zi.copy() for m, zi in enumerate(self._zi)}
         return filters | {
+            "ringing": self._ringing.copy(),
+            "firsts": self._firsts.copy(),
             "settled": self._settled.copy(),
             "last": self._last.copy(),
             "level": self._level.copy(),
@@ -208,10 +260,37 @@ class Conditioner:
         """
         check_shapes("conditioner state", state, self.state())
         self._zi = [np.array(state[f"filter_{m}"], np.float64) for m in range(len(self._zi))]
+        self._ringing = np.array(state["ringing"], np.float64)
+        self._firsts = np.array(state["firsts"], np.float64)
         self._settled = np.array(state["settled"], bool)
         self._last = np.array(state["last"], np.float64)
         self._level = np.array(state["level"], np.float64)
         self._seen_s = np.array(state["seen_s"], np.float64)
+
+
+def _filter(sos: Floats, x: Floats, zi: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the samples (…, n) after the high-pass, after the whole filter, and its state."""
+    high, state = signal.sosfilt(sos[:1], x, zi=zi[:1])
+    if len(sos) == 1:
+        return high, high, np.asarray(state)
+    out, rest = signal.sosfilt(sos[1:], high, zi=zi[1:])
+    return high, out, np.concatenate([state, rest])
+
+
+def _design_memory(sos: Floats) -> tuple[Floats, Floats]:
+    """Return the filter that makes of samples' sizes how far a band-pass may still ring of them.
+
+    It is an exponential around the band-pass's impulse response, from its time constant on.
+
+    Args:
+        sos: (n_sections, 6), second-order sections.
+    """
+    pole = max(float(np.abs(np.roots(section[3:])).max()) for section in sos)
+    constant = int(-1 / np.log(pole)) + 1
+    impulse = np.zeros(10 * constant)
+    impulse[0] = 1.0
+    size = np.abs(signal.sosfilt(sos, impulse)) / pole ** np.arange(len(impulse))
+    return np.array([size[constant:].max()]), np.array([1.0, -pole])
 
 
 def design_filter(band: Band, sfreq: float) -> NDArray[np.float64]:

@@ -23,6 +23,8 @@ class CutEpoch:
     """(n_in, n_channels), µV; NaN where missing or not finite."""
     filtered: NDArray[np.float32]
     """(n_in, n_channels), µV; 0 where missing."""
+    settling: NDArray[np.bool_]
+    """(n_in, n_channels), see `Conditioner.filter`; False where missing."""
     missing: float
     """Fraction of the samples that never came."""
     arrived: float | None
@@ -37,6 +39,7 @@ class _Samples:
     run: NDArray[np.int64]
     raw: NDArray[np.float64]
     filtered: NDArray[np.float32]
+    settling: NDArray[np.bool_]
     arrived: NDArray[np.float64]
 
     def since(self, first: int) -> "_Samples":
@@ -93,16 +96,18 @@ class EpochBuffer:
         times: NDArray[np.float64],
         raw: NDArray[np.float64],
         filtered: NDArray[np.float32],
+        settling: NDArray[np.bool_],
         *,
         after_gap: bool,
         arrived: float,
     ) -> None:
-        """Add the samples of one run; `times` (n,), `raw` and `filtered` (n, n_channels)."""
+        """Add the samples of one run; `times` (n,), the other arrays (n, n_channels)."""
         if np.isnan(self._origin):
             self._origin = float(times[0]) - self._next * self._hop_s
         self._run += after_gap
         run = np.full(len(times), self._run)
-        self._blocks.append(_Samples(times, run, raw, filtered, np.full(len(times), arrived)))
+        came = np.full(len(times), arrived)
+        self._blocks.append(_Samples(times, run, raw, filtered, settling, came))
         self._n_buffered += len(times)
         self._latest = float(times[-1])
 
@@ -148,7 +153,12 @@ class EpochBuffer:
             shape = (0, self._n_channels)
             none = np.zeros(0)
             return _Samples(
-                none, np.zeros(0, np.int64), np.zeros(shape), np.zeros(shape, np.float32), none
+                none,
+                np.zeros(0, np.int64),
+                np.zeros(shape),
+                np.zeros(shape, np.float32),
+                np.zeros(shape, bool),
+                none,
             )
         if len(self._blocks) > 1:
             columns = (
@@ -180,6 +190,7 @@ class EpochBuffer:
             onset=self._onset,
             raw=samples.raw[:n],
             filtered=samples.filtered[:n],
+            settling=samples.settling[:n],
             missing=0.0,
             arrived=float(samples.arrived[n - 1]),
         )
@@ -193,6 +204,8 @@ class EpochBuffer:
         raw[place] = samples.raw[kept]
         filtered = np.zeros((self._n_in, self._n_channels), np.float32)
         filtered[place] = samples.filtered[kept]
+        settling = np.zeros((self._n_in, self._n_channels), bool)
+        settling[place] = samples.settling[kept]
         there = np.zeros(self._n_in, bool)
         there[place] = True
         return CutEpoch(
@@ -200,6 +213,7 @@ class EpochBuffer:
             onset=self._onset,
             raw=raw,
             filtered=filtered,
+            settling=settling,
             missing=1.0 - float(there.mean()),
             arrived=float(samples.arrived[kept][-1]) if there[-1] else None,
         )

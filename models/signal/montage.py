@@ -126,7 +126,8 @@ class Montage:
         """
         # Elementwise on purpose: a matrix product rounds differently with the chunk's length.
         picked = data[:, self._plus] * self._plus_uv
-        picked[:, self._difference] -= data[:, self._minus] * self._minus_uv
+        with np.errstate(invalid="ignore"):  # infinity less infinity is not a number, and goes on
+            picked[:, self._difference] -= data[:, self._minus] * self._minus_uv
         out = np.full((len(data), self.n_columns), np.nan)
         out[:, self._column] = picked
         return out

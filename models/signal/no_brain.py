@@ -25,7 +25,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.signal.quality import MISSING, NO_BRAIN, NOT_FINITE, OK
+from models.signal.quality import MISSING, NO_BRAIN, NOT_FINITE, OK, within_range
 from models.signal.state import check_shapes
 from models.spec import ModelSpec
 
@@ -104,12 +104,12 @@ class _Pieces:
         self.sfreq = sfreq / self._every
 
     def __call__(self, x: Floats) -> Floats:
-        """(n_in, n_channels) → (n_pieces, n, n_channels), of mean 0; what is missing is usual."""
+        """(n_in, n_channels) → (n_pieces, n, n_channels), of mean 0; what is none is usual."""
         x = np.ascontiguousarray(x[: self.n_pieces * self.n * self._every])
-        finite = np.isfinite(x)
-        if not finite.all():
-            known = np.where(finite, x, 0.0)
-            x = np.where(finite, x, known.sum(axis=0) / np.maximum(finite.sum(axis=0), 1))
+        within = within_range(x)
+        if not within.all():
+            known = np.where(within, x, 0.0)
+            x = np.where(within, x, known.sum(axis=0) / np.maximum(within.sum(axis=0), 1))
         pieces = x.reshape(self.n_pieces, self.n, self._every, -1)
         slow = np.einsum("pnec->pnc", pieces) / self._every if self._every > 1 else pieces[:, :, 0]
         return np.asarray(slow - slow.mean(axis=1, keepdims=True))

@@ -10,13 +10,14 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import SpecError, StreamError
 from models.signal.chunk import Chunk, StreamDescription
 from models.signal.conditioning import Conditioner
 from models.signal.drift import Drift, Looks
 from models.signal.epochs import CutEpoch, EpochBuffer
 from models.signal.montage import Montage, StreamChannels
 from models.signal.no_brain import check_for
-from models.signal.quality import MISSING, OK, Quality, QualityLimits, check_unit
+from models.signal.quality import MAX_UV, MISSING, OK, Quality, QualityLimits, check_unit
 from models.signal.relative import Relative
 from models.signal.state import Adaptation, PipelineState
 from models.signal.timeline import Timeline
@@ -93,7 +94,7 @@ class Pipeline:
         sfreq, n_subjects = description.sfreq, len(stream.subjects)
         self._montage = Montage(stream, description, spec.modalities)
         self._timeline = Timeline(sfreq, stream.jitter_s)
-        self._conditioner = Conditioner(spec, sfreq, n_subjects, hop_s)
+        self._conditioner = Conditioner(spec, sfreq, n_subjects, hop_s, quality)
         self._drift = Drift(spec, reference, n_subjects, hop_s) if reference is not None else None
         self._looks = Looks(spec, reference)
         relative = spec.relative is not None
@@ -182,8 +183,13 @@ class Pipeline:
         """Take what was learnt of the same animals before.
 
         Raises:
-            SpecError: it is of other subjects, modalities, or of another reference.
+            SpecError: it is of other subjects, modalities, or of another reference, or not finite.
         """
+        for name in Adaptation.__slots__:
+            if not np.isfinite(getattr(adaptation, name)).all():
+                raise SpecError(
+                    f"what was learnt, {name!r}: expected numbers, found NaN or infinity"
+                )
         levels = {"level": adaptation.level, "seen_s": adaptation.seen_s}
         self._conditioner.load_state(self._conditioner.state() | levels)
         if self._drift is not None:
@@ -221,15 +227,25 @@ class Pipeline:
         self._buffer.resume(np.nan, hop)
 
     def push(self, chunk: Chunk) -> None:
-        """Take the samples of one pull."""
+        """Take the samples of one pull.
+
+        Raises:
+            StreamError: none of the first second of samples has a timestamp that can be a time.
+        """
         data = self._montage.apply(chunk.data)
         for run in self._timeline.place(chunk.timestamps, chunk.arrived):
             raw = data[run.samples]
-            filtered = self._conditioner.filter(raw, restart=run.after_gap)
+            filtered, settling = self._conditioner.filter(raw, restart=run.after_gap)
             self._buffer.append(
-                run.times, raw, filtered, after_gap=run.after_gap, arrived=chunk.arrived
+                run.times, raw, filtered, settling, after_gap=run.after_gap, arrived=chunk.arrived
             )
             self._latest = (float(run.times[-1]), chunk.arrived)
+        if np.isnan(self._timeline.last) and self._timeline.strange >= self.description.sfreq:
+            raise StreamError(
+                f"stream {self._stream.name!r}: expected timestamps in s, found "
+                f"{chunk.timestamps[-1]:.15g}, which is none; is it in ms or µs? Let the source "
+                "stamp with the LSL clock, or leave that to LSL"
+            )
 
     def pop_ready(self, now: float | None = None, most: int | None = None) -> list[EpochBatch]:
         """Return the epochs that became ready, in order.
@@ -250,7 +266,7 @@ class Pipeline:
         return [self._batch(cut) for cut in islice(self._buffer.pop(overdue), most)]
 
     def _batch(self, cut: CutEpoch) -> EpochBatch:
-        reasons = self._quality.assess(cut.raw, cut.missing)
+        reasons = self._quality.assess(cut.raw, cut.missing, cut.settling)
         reasons[self._absent] = MISSING
         if self._no_brain is not None:
             self._no_brain.mark(cut.raw, cut.hop, reasons)
@@ -292,7 +308,10 @@ class Pipeline:
         """Hold the first whole epochs' amplitudes against the declared unit, once."""
         if self._unit_check is None or cut.missing:
             return
-        rms = cut.filtered.std(axis=0, dtype=np.float64).reshape(self._absent.shape)
+        rms = cut.filtered.std(axis=0, dtype=np.float64)
+        raw = np.where(np.isfinite(cut.raw), cut.raw, 0.0)
+        beyond = np.median(np.abs(raw), axis=0) > MAX_UV  # not filtered; the unit may be why
+        rms = np.where(beyond, raw.std(axis=0), rms).reshape(self._absent.shape)
         self._unit_check.append(np.where(self._absent, np.nan, rms))
         if len(self._unit_check) < max(1, round(_UNIT_CHECK_S / self._hop_s)):
             return

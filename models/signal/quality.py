@@ -17,16 +17,27 @@ NOT_FINITE = "not_finite"
 FLAT = "flat"
 CLIPPED = "clipped"
 OUT_OF_RANGE = "out_of_range"
+SETTLING = "settling"
 MAINS = "mains"
 NO_BRAIN = "no_brain"
 
 NO_SIGNAL = frozenset({MISSING, NOT_FINITE, FLAT})
 """Reasons for UNKNOWN; the others are artefacts."""
 
+MAX_UV = 1e6
+"""No sample of an electrode lies further from 0, µV: half-cells give some 300 mV at most, which
+amplifiers are built to bear, and this is three times that. What does is never filtered."""
+
 _PLAUSIBLE_RMS_UV = (5.0, 2000.0)  # of any EEG, EMG or EOG, epoch by epoch
 _UNITS = {"µV": 1.0, "mV": 1e3, "V": 1e6}
 
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+def within_range(x: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Tell which samples (µV, any shape) are finite and not beyond `MAX_UV`."""
+    within: NDArray[np.bool_] = np.abs(x) <= MAX_UV
+    return within
 
 
 class ModalityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,9 +46,10 @@ class ModalityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     min_rms_uv: Annotated[float, msgspec.Meta(ge=0)]
     """Below this standard deviation the channel is flat, µV."""
     max_abs_uv: Annotated[float, msgspec.Meta(gt=0)]
-    """A sample further than this from the epoch's mean is out of range, µV."""
+    """A sample further than this from the epoch's mean is out of range, µV. One that is further
+    from 0 after the high-pass filter makes it ring, and the epochs until that is gone settling."""
     max_out_of_range: Fraction = 0.01
-    """Fraction of samples out of range above which the epoch is an artefact."""
+    """Fraction of samples out of range, or settling, above which the epoch is an artefact."""
 
 
 class QualityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -85,32 +97,39 @@ class Quality:
         self._max_abs = np.array([limit.max_abs_uv for limit in each])
         self._max_out = np.array([limit.max_out_of_range for limit in each])
 
-    def assess(self, raw: NDArray[np.float64], missing: float) -> NDArray[np.object_]:
+    def assess(
+        self, raw: NDArray[np.float64], missing: float, settling: NDArray[np.bool_]
+    ) -> NDArray[np.object_]:
         """Return `ok` or the gravest reason, for each subject and modality.
 
         Args:
             raw: (n_in, n_channels), µV, NaN where missing.
             missing: fraction of the epoch's samples that never came.
+            settling: (n_in, n_channels), where the filter rings of what was out of range.
 
         Returns:
             (n_subjects, n_modalities) of str.
         """
         limits, n = self._limits, len(raw)
         x = raw.T.copy()
-        finite = np.isfinite(x)
-        n_finite = np.count_nonzero(finite, axis=1)
-        x[~finite] = 0.0
-        x -= (x.sum(axis=1) / np.maximum(n_finite, 1))[:, None]
-        x[~finite] = 0.0
-        power = np.square(x).sum(axis=1) / np.maximum(n_finite, 1)
-        out = np.count_nonzero(np.abs(x) > self._max_abs[:, None], axis=1) / n
+        within = within_range(x)
+        n_finite = np.count_nonzero(np.isfinite(x), axis=1)
+        n_within = np.count_nonzero(within, axis=1)
+        x[~within] = 0.0
+        x -= (x.sum(axis=1) / np.maximum(n_within, 1))[:, None]
+        x[~within] = 0.0
+        power = np.square(x).sum(axis=1) / np.maximum(n_within, 1)
+        out = np.count_nonzero(np.abs(x) > self._max_abs[:, None], axis=1)
+        out = (out + n_finite - n_within) / n
         hum = self._mains_power(x) / np.maximum(power, 1e-12)
         reasons = np.full(len(x), OK, dtype=object)
         # From the least to the most telling: the later one stands.
+        reasons[settling.mean(axis=0) > self._max_out] = SETTLING
         reasons[hum > limits.max_mains] = MAINS
         reasons[out > self._max_out] = OUT_OF_RANGE
-        reasons[_clipped(x, finite) > limits.max_clipped] = CLIPPED
+        reasons[_clipped(x, within) > limits.max_clipped] = CLIPPED
         reasons[power < np.square(self._min_rms)] = FLAT
+        reasons[n_within == 0] = OUT_OF_RANGE
         reasons[1.0 - missing - n_finite / n > limits.max_not_finite] = NOT_FINITE
         reasons[n_finite == 0] = NOT_FINITE
         if missing > limits.max_missing:
@@ -130,10 +149,10 @@ def _wave(frequency: float, n: int) -> NDArray[np.float64]:
     return np.stack([np.cos(phase), np.sin(phase)], axis=1)
 
 
-def _clipped(x: NDArray[np.float64], finite: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _clipped(x: NDArray[np.float64], within: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Fraction of samples at the highest or at the lowest value, the larger; (n_channels,)."""
-    at_top = np.count_nonzero(finite & (x == x.max(axis=1)[:, None]), axis=1)
-    at_bottom = np.count_nonzero(finite & (x == x.min(axis=1)[:, None]), axis=1)
+    at_top = np.count_nonzero(within & (x == x.max(axis=1)[:, None]), axis=1)
+    at_bottom = np.count_nonzero(within & (x == x.min(axis=1)[:, None]), axis=1)
     fraction: NDArray[np.float64] = np.maximum(at_top, at_bottom) / x.shape[1]
     return fraction
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
+from models.signal.chunk import EARLIEST_S, LATEST_S, are_times
 from models.signal.pace import Pace
 
 _TRACKING_S = 10.0  # time constant of the tracker
@@ -68,8 +69,10 @@ class Timeline:
         self.pace = Pace()
         """How timestamps and arrivals go together."""
         self._arrived = self._newest = np.nan
+        self.strange = 0
+        """Samples dropped in a row so far because their timestamps cannot be a time."""
         self.dropped = 0
-        """Samples dropped so far because they came from the past."""
+        """Samples dropped so far because they came from the past, or at no time."""
         self.gaps = 0
         """Short gaps found so far: the samples after them were less than 1 s too late."""
         self.widest_gap = 0.0
@@ -126,7 +129,7 @@ class Timeline:
         runs: list[SampleRun] = []
         first = 0
         self._arrived = arrived
-        bad = np.flatnonzero(~np.isfinite(timestamps))
+        bad = np.flatnonzero(~are_times(timestamps))
         self._newest = float(np.delete(timestamps, bad)[-1]) if len(bad) < len(timestamps) else 0.0
         while first < len(timestamps):
             if self._is_unusable(timestamps[first]):
@@ -155,7 +158,7 @@ class Timeline:
 
     def _is_unusable(self, timestamp: float) -> bool:
         """Whether it is no time, or not later than the last sample after others that were not."""
-        if not np.isfinite(timestamp):
+        if not EARLIEST_S <= timestamp <= LATEST_S:
             return True
         return self._behind > 0 and not timestamp + self._clock_shift > self.last + 0.5 * self._dt
 
@@ -203,7 +206,7 @@ class Timeline:
         nominal = self._reference + (self._count + np.arange(len(residual))) * self._dt
         smooth, self._zi = signal.lfilter(self._b, self._a, residual, zi=self._zi)
         self._count += len(residual)
-        self._behind = 0
+        self._behind = self.strange = 0
         times: NDArray[np.float64] = nominal + smooth
         return times
 
@@ -214,7 +217,8 @@ class Timeline:
         otherwise, and later timestamps are moved by what the clock lost: the time grid goes on.
         """
         self.dropped += 1
-        if not np.isfinite(timestamp):
+        if not EARLIEST_S <= timestamp <= LATEST_S:
+            self.strange += 1
             return False
         if self._behind == 0:
             self._behind_since = self._arrived

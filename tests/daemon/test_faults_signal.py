@@ -54,6 +54,9 @@ FAULTS = {
 }
 
 
+LAST_FAULT = EVERY * (len(FAULTS) - 1) + LAST - 1
+
+
 def spoilt(channels):
     """Return noise that has each fault in turn, and the fault of each epoch that has one."""
     data = noise(EVERY * len(FAULTS))
@@ -64,6 +67,7 @@ def spoilt(channels):
         for channel in channels:
             data[part, channel] = spoil(data[part, channel])
         faulty |= dict.fromkeys(epochs, name.split()[0])
+    faulty[LAST_FAULT + 1] = "settling"  # the filter rings of what was out of range
     return data, faulty
 
 

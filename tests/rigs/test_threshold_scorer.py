@@ -90,7 +90,7 @@ def test_otsu_parts_two_groups_anywhere_between_them() -> None:
 def test_a_real_mouse_is_awake_and_asleep_when_a_person_sees_it(shared_data: Path) -> None:
     recording = open_recording(shared_data / "mouse_raw" / "mouse_eeg_emg_29min.edf")
     data, _ = next(recording.chunks(320 * 1000))
-    filtered = Conditioner(open_bundle(None).spec, 1000.0, 1).filter(data)
+    filtered = Conditioner(open_bundle(None).spec, 1000.0, 1).filter(data)[0]
     epochs = filtered.reshape(320, 1000, 2).transpose(0, 2, 1)
     found = score_by_thresholds(measure(epochs), np.ones(len(epochs), bool))
     wake = [stage == "Wake" for stage in found.stages]

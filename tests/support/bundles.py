@@ -27,7 +27,9 @@ TINY = {
 }
 
 
-def mouse_spec(n_context: int = 16, token_size: int = 128, **architecture: int) -> ModelSpec:
+def mouse_spec(
+    n_context: int = 16, token_size: int = 128, **architecture: bool | float | str
+) -> ModelSpec:
     """Return the spec of the shipped bundle, or of one of another size."""
     return ModelSpec(
         model="sdreamer",

@@ -1,6 +1,7 @@
 """Small signals and stream configs that many tests share."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,7 +20,7 @@ LEVELS = msgspec.structs.replace(SPEC, relative=mouse_relative())
 """The same, but that a net is given levels in place of samples."""
 
 
-def stream_config(n_subjects: int = 1, **options: object) -> StreamConfig:
+def stream_config(n_subjects: int = 1, **options: Any) -> StreamConfig:
     """A stream `cage` with subjects m1, m2, … on channels EEG1, EMG1, EEG2, …"""
     subjects = tuple(
         SubjectConfig(name=f"m{i}", channels={"eeg": f"EEG{i}", "emg": f"EMG{i}"})

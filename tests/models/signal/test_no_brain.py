@@ -167,8 +167,22 @@ def test_a_restart_after_which_it_is_switched_on_begins_it_anew() -> None:
     heir = pipeline()
     heir.recall(before[-1].after)
     reasons = reasons_of(run(heir, data[cut:], times[cut:], [700]))
-    assert (reasons[:5] == OK).all()
+    assert (reasons[:5] != NO_BRAIN).all()
     assert (reasons[WITHIN_S:] == NO_BRAIN).all()
+
+
+@pytest.mark.parametrize("number", [4e8, 3.4e38, np.inf])
+def test_one_number_that_no_amplifier_gives_is_a_missing_one(number: float) -> None:
+    data = mouse(1).astype(np.float32)
+    times = 50.0 + np.arange(len(data)) / SFREQ
+    place = round(20.3 * SFREQ)
+    found = []
+    for value in (number, np.nan):
+        data[place] = value
+        found.append(run(pipeline(), data, times, [700]))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one.after.recent["no_brain"], other.after.recent["no_brain"])
+    assert not (reasons_of(found[0]) == NO_BRAIN).any()
 
 
 def test_it_can_be_switched_off_and_says_nothing_of_people() -> None:

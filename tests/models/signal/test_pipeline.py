@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from daemon.lsl.inlet import Clocks
 from daemon.restart.point import decode_state, encode_state
-from models.errors import UnitError
+from models.errors import StreamError, UnitError
 from models.signal.epochs import EpochBuffer
 from tests.support.signals import noise, pipeline, run
 
@@ -43,7 +43,8 @@ def test_a_sample_belongs_to_the_epoch_whose_onset_it_misses_least(sfreq, size):
     for part in np.array_split(numbers, range(size, n, size)):
         raw = part[:, None].astype(float)
         filtered = raw.astype(np.float32)
-        buffer.append(part / sfreq, raw, filtered, after_gap=False, arrived=0.0)
+        calm = np.zeros(raw.shape, bool)
+        buffer.append(part / sfreq, raw, filtered, calm, after_gap=False, arrived=0.0)
         first += [int(cut.raw[0, 0]) for cut in buffer.pop()]
     starts = [int(np.ceil(k * sfreq - 0.382)) for k in range(7)]
     assert first == [start for start in starts if start + n_in <= n]
@@ -136,6 +137,14 @@ def test_millivolts_declared_as_microvolts_are_refused():
     n = 512 * 15
     with pytest.raises(UnitError, match="look like mV"):
         run(pipeline(), noise(n) / 1000, regular(n, 512.0), [512])
+
+
+@pytest.mark.parametrize("factor", [1e3, 1e6, 1e9])
+@pytest.mark.parametrize("sizes", [[1], [700]])
+def test_a_stream_stamped_in_other_than_seconds_is_refused(factor, sizes):
+    timestamps = factor * (1.8e9 + regular(2 * 512, 512.0))
+    with pytest.raises(StreamError, match=r"expected timestamps in s, found 1.?8.* in ms or µs"):
+        run(pipeline(), noise(len(timestamps)), timestamps, sizes)
 
 
 def test_constant_offset_leaves_no_transient():

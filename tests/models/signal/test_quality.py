@@ -6,6 +6,7 @@ from models.signal.quality import Quality, QualityLimits, check_unit
 
 SFREQ = 512
 QUALITY = Quality(QualityLimits(), ("eeg", "emg"), 1, SFREQ)
+CALM = np.zeros((SFREQ, 2), bool)
 TIME = np.arange(SFREQ) / SFREQ
 
 
@@ -14,7 +15,7 @@ def epoch():
 
 
 def eeg_reason(raw, missing=0.0):
-    reasons = QUALITY.assess(raw, missing)
+    reasons = QUALITY.assess(raw, missing, CALM)
     assert missing or reasons[0, 1] == "ok"
     return reasons[0, 0]
 
@@ -55,6 +56,25 @@ def test_out_of_range():
     assert eeg_reason(raw) == "out_of_range"
 
 
+@pytest.mark.parametrize("number", [3.4e38, -4e8, 1.1e6])
+def test_no_amplifier_gives_such_a_number(number):
+    raw = epoch()
+    raw[7, 0] = number
+    assert eeg_reason(raw) == "ok"  # one of 512, and not filtered
+    raw[:20, 0] = number
+    assert eeg_reason(raw) == "out_of_range"
+    raw[:, 0] = number
+    assert eeg_reason(raw) == "out_of_range"
+
+
+def test_settling():
+    settling = CALM.copy()
+    settling[:5, 0] = True
+    assert (QUALITY.assess(epoch(), 0.0, settling) == "ok").all()
+    settling[:6, 0] = True
+    assert QUALITY.assess(epoch(), 0.0, settling).tolist() == [["settling", "ok"]]
+
+
 def test_mains():
     raw = epoch() * [0.1, 1.0]
     raw[:, 0] += 100 * np.sin(2 * np.pi * 50 * TIME)
@@ -62,7 +82,7 @@ def test_mains():
 
 
 def test_missing_masks_every_modality():
-    assert (QUALITY.assess(epoch(), 0.05) == "missing").all()
+    assert (QUALITY.assess(epoch(), 0.05, CALM) == "missing").all()
 
 
 def test_millivolts_declared_as_microvolts():
