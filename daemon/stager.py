@@ -295,7 +295,7 @@ class Stager:
             where = (numbers, _KINDS.index(kind))
             before = self._beliefs[where]
             if kind == "live":
-                self._beliefs[where] = found = self._filter.live(before, evidence[:, 0])
+                self._beliefs[where], found = self._filter.live(before, evidence[:, 0])
             else:
                 self._beliefs[where], found = self._filter.final(before, evidence)
             probabilities = found.astype(np.float32)

@@ -9,6 +9,9 @@ With P the transitions from one epoch to the next, the probabilities of epoch t 
     final   b(t) · v(t): b(t) likewise, e(t) as read at the final lag, at epoch T; and back from
             there v(T) = 1, v(s-1) ∝ P (e(s)^β · v(s)), e(s) what the window of T says of epoch s
 
+What is published of either is tempered: its logarithm is divided by a temperature, so that the
+confidence deserves its name. The highest stays the highest, and b goes on as it is.
+
 An epoch without evidence is stepped over; after a long gap b is at the rates' own equilibrium,
 where it began. With a hop shorter than the epoch each sample lies in several epochs: every hop's
 evidence counts so many times less.
@@ -112,15 +115,18 @@ class Filter:
         self._beta_live = grammar.beta_live / hops_per_epoch
         self._beta_final = grammar.beta_final / hops_per_epoch
         self._beta_back = grammar.beta_final
+        self._temperature_live = grammar.temperature_live
+        self._temperature_final = grammar.temperature_final
 
-    def live(self, before: Array, evidence: NDArray[np.floating]) -> Array:
-        """Return the belief after an epoch, which is its probabilities.
+    def live(self, before: Array, evidence: NDArray[np.floating]) -> tuple[Array, Array]:
+        """Return the belief after an epoch, and its probabilities.
 
         Args:
             before: (…, S), after the epoch a hop before.
             evidence: (…, S), NaN where there is none.
         """
-        return _forward(before, self._hop, _weigh(evidence, self._beta_live))
+        belief = _forward(before, self._hop, _weigh(evidence, self._beta_live))
+        return belief, _temper(belief, self._temperature_live)
 
     def final(self, before: Array, evidence: NDArray[np.floating]) -> tuple[Array, Array]:
         """Return the belief after an epoch, and its probabilities given what followed, too.
@@ -131,15 +137,16 @@ class Filter:
         """
         own = _weigh(evidence[..., 0, :], self._beta_final)
         belief = _forward(before, self._hop, own)
-        return belief, _normalise(belief * self._backward(evidence))
+        return belief, _temper(belief * self._backward(evidence), self._temperature_final)
 
     def live_all(self, evidence: NDArray[np.floating]) -> Array:
-        """Return what `live` gives for each epoch of whole recordings, (n, …, S).
+        """Return the probabilities that `live` gives for each epoch of recordings, (n, …, S).
 
         Args:
             evidence: (n, …, S), a hop apart.
         """
-        return self._forward_all(_weigh(evidence, self._beta_live))
+        beliefs = self._forward_all(_weigh(evidence, self._beta_live))
+        return _temper(beliefs, self._temperature_live)
 
     def final_all(self, evidence: NDArray[np.floating]) -> Array:
         """Return the probabilities that `final` gives for each epoch of recordings, (n, …, S).
@@ -148,7 +155,7 @@ class Filter:
             evidence: (n, …, K, S), a hop apart.
         """
         beliefs = self._forward_all(_weigh(evidence[..., 0, :], self._beta_final))
-        return _normalise(beliefs * self._backward(evidence))
+        return _temper(beliefs * self._backward(evidence), self._temperature_final)
 
     def whole(self, evidence: NDArray[np.floating]) -> Array:
         """Return the probabilities of each epoch given a whole recording, (n, S).
@@ -220,6 +227,11 @@ def _forward(before: Array, step: Array, weights: Array) -> Array:
 def _multiply(rows: Array, matrix: Array) -> Array:
     """Return the product of rows (…, S) and a matrix (S, S), summed in the order of the rows."""
     return reduce(np.add, (rows[..., i : i + 1] * row for i, row in enumerate(matrix)))
+
+
+def _temper(rows: Array, temperature: float) -> Array:
+    """Return rows (…, S) to the power 1 / temperature, over their sum."""
+    return _normalise(np.power(_normalise(rows), 1.0 / temperature))
 
 
 def _normalise(rows: Array) -> Array:

@@ -325,6 +325,11 @@ class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     independent observations; the net has read most of them before, so less is better."""
     beta_final: float
     """The same for `final`."""
+    temperature_live: float = 1.0
+    """Divides the logarithm of what the filter finds for `live`, before it is published: it takes
+    what the net says of one epoch and the next for independent, and is too sure of itself."""
+    temperature_final: float = 1.0
+    """The same for `final`."""
 
     def __post_init__(self) -> None:
         n_stages = len(self.rates)
@@ -344,6 +349,11 @@ class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 raise SpecError(
                     f"grammar.{name}: expected above 0 and at most {_MOST_BETA:g}, "
                     f"found {getattr(self, name)}"
+                )
+        for name in ("temperature_live", "temperature_final"):
+            if not 0 < getattr(self, name) < np.inf:
+                raise SpecError(
+                    f"grammar.{name}: expected a number above 0, found {getattr(self, name)}"
                 )
 
 

@@ -1,8 +1,9 @@
-"""What validation subjects settle after training: temperatures, then the powers of the grammar.
+"""What validation subjects settle after training: temperatures and the powers of the grammar.
 
 A temperature T divides a pathway's logits so that confidence deserves its name (arXiv:1706.04599):
 which stage wins stays the same. It is folded into the last layer of the pathway's head, so it
-costs nothing when the net runs.
+costs nothing when the net runs. The grammar makes surer of itself what was calibrated, so what is
+published by it has temperatures of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,7 @@ BETAS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 
 _MOST = 10.0  # temperatures are sought from a tenth to ten
 _AS_GOOD = 0.002
+_LEAST = 1e-12  # probability, whose logarithm is taken
 
 
 def fit_temperatures(
@@ -140,6 +142,45 @@ def fit_grammar(model: Model, subjects: Sequence[ScoredEpochs], lag: int) -> Gra
     read = [read_all(model, s.epochs, s.usable)[:, :, -1 - lag :].copy() for s in subjects]
     live, final = (_fit_beta(model.spec, subjects, read, each, grammar) for each in (0, lag))
     return msgspec.structs.replace(grammar, beta_live=live, beta_final=final)
+
+
+def fit_confidence(
+    model: Model, subjects: Sequence[ScoredEpochs], grammar: Grammar, lag: int
+) -> Grammar:
+    """Return the grammar with the temperatures that make the true stages most likely.
+
+    Every epoch weighs the same: what is published is to be right as often as it says. The mixed
+    pathway, or what is there of it, decides.
+
+    Args:
+        model: the net, calibrated and in eval mode.
+        subjects: neither trained nor tested on; as unlike each other as those that are met later.
+        grammar: with its powers.
+        lag: of the final reading, in epochs.
+    """
+    untempered = msgspec.structs.replace(grammar, temperature_live=1.0, temperature_final=1.0)
+    read = [read_all(model, s.epochs, s.usable)[:, :, -1 - lag :].copy() for s in subjects]
+    live, final = (_fit_published(model.spec, subjects, read, k, untempered) for k in (0, lag))
+    return msgspec.structs.replace(grammar, temperature_live=live, temperature_final=final)
+
+
+def _fit_published(
+    spec: ModelSpec,
+    subjects: Sequence[ScoredEpochs],
+    read: Sequence[NDArray[np.float32]],
+    lag: int,
+    untempered: Grammar,
+) -> float:
+    """Return the temperature of what is published of the mixed pathway at a lag."""
+    logits, stages = [], []
+    for each, subject in zip(read, subjects, strict=True):
+        said = evidence(spec, each, subject.usable, lag)[:, 0]
+        answers = published(spec, said, lag, untempered)
+        truth, answers = in_scored_epochs(spec, subject, answers)
+        known = (truth != UNSCORED) & np.isfinite(answers).all(axis=-1)
+        logits.append(np.log(np.maximum(answers[known], _LEAST)))
+        stages.append(truth[known])
+    return _fit(np.concatenate(logits), np.concatenate(stages), np.ones(len(spec.stages)))
 
 
 def _fit_beta(

@@ -1,5 +1,6 @@
 """What the stager says, held against the engine stepped by hand."""
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -138,7 +139,7 @@ def test_lag_beyond_the_window_is_refused(bundle):
         Stager(engine(bundle, 1), {"a": ["m1"]}, StagingConfig(final_lag=N_CONTEXT))
 
 
-GRAMMAR = mouse_grammar()
+GRAMMAR = msgspec.structs.replace(mouse_grammar(), temperature_live=2.0, temperature_final=1.5)
 MIXED_BAG = [GOOD, GOOD, [["ok", "flat"]], [["flat", "flat"]], [["clipped", "ok"]], GOOD, GOOD]
 
 

@@ -21,6 +21,8 @@ FAST = Grammar(
     beta_live=0.7,
     beta_final=0.4,
 )
+TEMPERATURES = {"temperature_live": 2.0, "temperature_final": 1.5}
+TEMPERED = msgspec.structs.replace(mouse_grammar(), **TEMPERATURES)
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -52,7 +54,7 @@ def test_they_give_the_posterior_over_all_paths(seed, n, lag):
     of_rates = Filter(FAST, 1.0)
     live = final = of_rates.start
     for epoch in evidence:
-        live = of_rates.live(live, epoch[0])
+        live, _ = of_rates.live(live, epoch[0])
         final, found = of_rates.final(final, epoch)
     own, nothing = evidence[:, 0], np.empty((0, 3))
     np.testing.assert_allclose(live, posterior(FAST, own, nothing, 0.7), atol=1e-9)
@@ -89,23 +91,37 @@ def test_a_whole_recording_gets_its_posterior_and_its_likeliest_course(seed, n):
 @given(seeds, st.integers(1, 12), st.integers(0, 4), st.integers(1, 70), st.sampled_from([1, 2, 4]))
 def test_a_whole_recording_gets_the_bits_of_epoch_by_epoch_and_row_by_row(seed, n, lag, rows, hops):
     evidence = evidence_of(np.random.default_rng(seed), n, rows, lag + 1)
-    of_rates = Filter(mouse_grammar(), 1.0, hops)
+    of_rates = Filter(TEMPERED, 1.0, hops)
     live, final = of_rates.live_all(evidence[:, :, 0]), of_rates.final_all(evidence)
     assert np.isfinite(live).all()
     assert np.isfinite(final).all()
     together = alone = np.tile(of_rates.start, (rows, 1))
     smoothed = np.tile(of_rates.start, (rows, 1))
     for k in range(n):
-        together = of_rates.live(together, evidence[k, :, 0])
-        np.testing.assert_array_equal(together, live[k])
-        alone = np.stack(
-            [of_rates.live(*each) for each in zip(alone, evidence[k, :, 0], strict=True)]
-        )
-        np.testing.assert_array_equal(alone, live[k])
+        together, found = of_rates.live(together, evidence[k, :, 0])
+        np.testing.assert_array_equal(found, live[k])
+        each = [of_rates.live(*row) for row in zip(alone, evidence[k, :, 0], strict=True)]
+        alone = np.stack([belief for belief, _ in each])
+        np.testing.assert_array_equal(alone, together)
+        np.testing.assert_array_equal([row for _, row in each], live[k])
         one = of_rates.final(smoothed[-1], evidence[k, -1])
         smoothed, found = of_rates.final(smoothed, evidence[k])
         np.testing.assert_array_equal(found, final[k])
         np.testing.assert_array_equal(one, [smoothed[-1], found[-1]])
+
+
+@settings(max_examples=25)
+@given(seeds, st.integers(1, 30))
+def test_a_temperature_changes_how_sure_and_not_what(seed, n):
+    evidence = evidence_of(np.random.default_rng(seed), n, 5)
+    plain, calm = Filter(FAST, 1.0), Filter(msgspec.structs.replace(FAST, **TEMPERATURES), 1.0)
+    for usual, tempered, temperature in (
+        (plain.live_all(evidence[:, 0]), calm.live_all(evidence[:, 0]), 2.0),
+        (plain.final_all(evidence), calm.final_all(evidence), 1.5),
+    ):
+        wanted = usual ** (1 / temperature)
+        wanted /= wanted.sum(axis=-1, keepdims=True)
+        np.testing.assert_allclose(tempered, wanted, atol=1e-12)
 
 
 def test_a_long_gap_ends_at_the_equilibrium_where_it_all_begins():

@@ -23,7 +23,12 @@ from models.recordings.scores import Tally
 from models.scored_epochs import ScoredEpochs
 from models.signal.drift import fit_reference
 from models.spec import Grammar, LearntAs, ModelSpec, Reference
-from models.training.calibration import fit_grammar, fit_temperatures, fold_temperatures
+from models.training.calibration import (
+    fit_confidence,
+    fit_grammar,
+    fit_temperatures,
+    fold_temperatures,
+)
 from models.training.devices import Device, open_device
 from models.training.evaluate import (
     Reading,
@@ -177,6 +182,8 @@ class _Work:
         )
         fold_temperatures(model, temperatures)
         grammar = fit_grammar(model, self.stop_by or validation, self.lag)
+        if grammar is not None:
+            grammar = fit_confidence(model, validation, grammar, self.lag)
         return Trained(model, history, temperatures, grammar)
 
     def _test(self, trained: Trained, split: Split) -> Counted:

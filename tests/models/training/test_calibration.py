@@ -9,6 +9,7 @@ import torch
 from models.base import Model
 from models.graphs import step_inputs
 from models.recordings.agreement import compare
+from models.recordings.scores import score, tally
 from models.scored_epochs import ScoredEpochs
 from models.simulator.hypnogram import draw_hypnogram
 from models.spec import STEP_FILE
@@ -16,11 +17,18 @@ from models.stages import MOUSE, UNSCORED
 from models.training.calibration import (
     BETAS,
     _fit_beta,
+    _fit_published,
     fit_grammar,
     fit_temperatures,
     fold_temperatures,
 )
-from models.training.evaluate import encode_all, evidence, published, read_windows
+from models.training.evaluate import (
+    encode_all,
+    evidence,
+    in_scored_epochs,
+    published,
+    read_windows,
+)
 from models.training.export import export_bundle
 from tests.support.bundles import TINY, mouse_grammar, mouse_spec, random_model
 
@@ -139,6 +147,29 @@ def test_the_power_is_the_least_of_those_that_stage_as_well_as_any(lag: int) -> 
     assert found == min(b for b in BETAS if merits[b] >= max(merits.values()) - 0.002)
     assert 0.05 < found < 1.0
     assert merits[found] > merits[1.0] + 0.01
+
+
+@pytest.mark.parametrize("lag", [0, 3])
+def test_what_is_published_is_as_sure_as_it_is_right(lag: int) -> None:
+    subject, read = _noisy(2.0)
+    read = np.repeat(read, 4, axis=0)  # four epochs say the same, as windows that overlap do
+    stages, usable = np.repeat(subject.stages, 4), np.ones((len(read), 2), bool)
+    subject = ScoredEpochs("x", np.empty((len(read), 0)), stages, usable)
+    grammar = mouse_grammar(1.0, 1.0)
+    temperature = _fit_published(SPEC, [subject], [read], lag, grammar)
+    assert temperature > 1.1
+    tempered = msgspec.structs.replace(
+        grammar, temperature_live=temperature, temperature_final=temperature
+    )
+    said = evidence(SPEC, read, subject.usable, lag)[:, 0]
+    before, after = (
+        score(tally(*in_scored_epochs(SPEC, subject, published(SPEC, said, lag, g))), MOUSE)
+        for g in (grammar, tempered)
+    )
+    assert after.ece is not None
+    assert before.ece is not None
+    assert after.ece < 0.5 * before.ece
+    assert after.ece < 0.03
 
 
 def test_a_grammar_is_for_mice_and_without_scored_epochs_takes_the_evidence_whole() -> None:
