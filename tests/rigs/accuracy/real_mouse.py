@@ -61,7 +61,7 @@ class RealMouse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Findings:
     """Everything about the recording, in epochs of 4 s where it is not said otherwise."""
 
     report: RealMouse
@@ -70,7 +70,7 @@ class Comparison:
     features: Features
 
 
-def look_at(path: Path, bundle: Bundle, outside: Path, seen: Path) -> Comparison:
+def look_at(path: Path, bundle: Bundle, outside: Path, seen: Path) -> Findings:
     """Stage the recording in every way, and compare.
 
     Args:
@@ -105,7 +105,7 @@ def look_at(path: Path, bundle: Bundle, outside: Path, seen: Path) -> Comparison
         agreement=_agreement(hypnograms, stages),
         signals=_signals(features, by_eye, stages),
     )
-    return Comparison(report, hypnograms, features)
+    return Findings(report, hypnograms, features)
 
 
 def _read_outside(path: Path, stages: Sequence[str], n_epochs: int) -> dict[str, list[str]]:

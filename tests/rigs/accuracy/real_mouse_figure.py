@@ -15,7 +15,7 @@ from models.recordings.hypnogram import Hypnogram
 from models.recordings.open import open_recording
 from models.recordings.writers import replacing
 from models.stages import COLOURS
-from tests.rigs.accuracy.real_mouse import CHANNELS, Comparison
+from tests.rigs.accuracy.real_mouse import CHANNELS, Findings
 from tests.rigs.accuracy.threshold_scorer import EPOCH_S
 from tools.view.overview import Overview
 from tools.view.panels import FAINT_INK, INK, draw_emg, draw_spectrogram
@@ -26,7 +26,7 @@ _COLOURS = 64  # enough for the eye, and a third of the file
 _HEIGHTS = {"strips": 2.2, "theta": 0.8, "spectrogram": 1.5, "emg": 0.9}
 
 
-def draw_real_mouse(path: Path, recording: Path, found: Comparison) -> None:
+def draw_real_mouse(path: Path, recording: Path, found: Findings) -> None:
     """Write the picture as PNG.
 
     Raises:
@@ -73,7 +73,7 @@ def _overview(recording: Path) -> Overview:
     return overview
 
 
-def _draw_strips(axis: Axes, found: Comparison) -> None:
+def _draw_strips(axis: Axes, found: Findings) -> None:
     """Draw a strip for each scorer."""
     for row, stages in enumerate(found.hypnograms.values()):
         bouts = Hypnogram.from_epochs(stages, EPOCH_S).merged()
@@ -89,7 +89,7 @@ def _draw_strips(axis: Axes, found: Comparison) -> None:
     axis.spines[:].set_visible(False)
 
 
-def _draw_theta(axis: Axes, found: Comparison) -> None:
+def _draw_theta(axis: Axes, found: Findings) -> None:
     ratio = found.features.theta_delta
     times = (np.arange(len(ratio)) + 0.5) * EPOCH_S / _MINUTE
     axis.semilogy(times, ratio, color="#5B5B5B", linewidth=0.8)
@@ -99,7 +99,7 @@ def _draw_theta(axis: Axes, found: Comparison) -> None:
     axis.set_ylabel("theta/delta", size=9, color=INK)
 
 
-def _write_titles(figure: Figure, found: Comparison) -> None:
+def _write_titles(figure: Figure, found: Findings) -> None:
     report = found.report
     title = f"A real mouse nobody has scored · {report.file}"
     figure.text(0.15, 0.965, title, size=13, weight="bold", color=INK, va="center")
