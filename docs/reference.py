@@ -72,7 +72,9 @@ record keeps final; do not mix them.
 
 **Probabilities or evidence.** `evidence` is what the net itself says of an epoch. `probabilities`
 weigh it against which stage follows which, and how often, in scored animals (models/grammar.py);
-`stage` is their highest. A bundle without such a grammar publishes its evidence as both.
+`stage` is their highest. They are tempered: how near a confidence comes to how often it is right,
+on animals that training never saw, is [measured](accuracy.md). A bundle without such a grammar
+publishes its evidence as both.
 
 **How old it is.** `age_s` is how long ago the epoch ended when its message was composed, right
 before it was journalled and sent. A closed loop that must act within some seconds of the signal
