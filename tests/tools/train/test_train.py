@@ -19,10 +19,11 @@ from models.errors import HypnodError, RecordingError, SpecError
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.lab import open_lab, read_one
 from models.recordings.writers import write_csv
+from models.scored_epochs import ScoredEpochs
 from models.signal.relative import mouse_relative
-from models.spec import WEIGHTS_FILE, Grammar
+from models.spec import WEIGHTS_FILE, Grammar, ModelSpec
 from models.stages import MOUSE
-from models.training.calibration import BETAS
+from models.training.calibration import BETAS, fit_confidence
 from models.training.evaluate import evaluate
 from models.training.simulated import pack
 from models.training.splits import split_subjects
@@ -119,27 +120,44 @@ def test_the_test_subject_decides_nothing(lab: Path, start: Path, tmp_path: Path
 def test_recordings_that_a_run_stops_by_decide_and_are_named(
     lab: Path, start: Path, tmp_path: Path
 ) -> None:
-    """The κ of each pass is that of the recording, by what its own hypnogram says."""
+    """The κ of each pass is that of the recording; the temperatures are those of the lab's own."""
     judge, own = tmp_path / "judges" / "judge.edf", tmp_path / "lab"
     judge.parent.mkdir()
     shutil.copy(lab / "b" / "1.edf", judge)
     scored = Hypnogram.from_epochs([MOUSE[k // 5 % 3] for k in range(SECONDS)], 1.0)
     write_csv(judge.with_suffix(".csv"), scored)
     shutil.copytree(lab, own, ignore=shutil.ignore_patterns("b"))
+    before = load_model(start)
     options = train_options(own, start, tmp_path / "ours", stop_by=(judge.parent,), passes=1)
     report = run(options, Console(quiet=True))
     assert report is not None
-    before = load_model(start)
-    (recording,), _ = open_lab(options.stop_by, before.spec)
-    subject = pack(read_one(recording, before.spec))
+    subject = _read(before.spec, judge)
     found = evaluate(before, [subject], every=FINE_TUNING.validate_every)
     expected = {pathway: scores.kappa for (pathway, _), scores in found.items()}
     assert report.history[0].kappa == pytest.approx(expected)
     assert report.split["validation"][-1] == "judge"
     assert "judge" in {s.subject for s in report.sources}
+    trained, lag = load_model(options.out), before.spec.n_context - 1
+    validated = [
+        _read(before.spec, path)
+        for name in report.split["validation"][:-1]
+        for path in sorted((own / name).glob("*.edf"))
+    ]
+    assert report.grammar is not None
+    fitted = fit_confidence(trained, validated, report.grammar, lag)
+    assert _temperatures(report.grammar) == pytest.approx(_temperatures(fitted), rel=1e-3)
     learnt = open_bundle(options.out).manifest.learnt_from
     assert learnt[hashlib.sha256(judge.read_bytes()).hexdigest()] == "stopped on"
     assert {*learnt.values()} == {"trained", "stopped on"}
+
+
+def _read(spec: ModelSpec, path: Path) -> ScoredEpochs:
+    (recording,), _ = open_lab((path,), spec)
+    return pack(read_one(recording, spec))
+
+
+def _temperatures(grammar: Grammar) -> list[float]:
+    return [grammar.temperature_live, grammar.temperature_final]
 
 
 def test_widened_mice_and_a_recording_train_a_net_of_levels_that_another_stops(
