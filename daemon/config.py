@@ -125,7 +125,8 @@ class MetricsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the daemon logs to standard error."""
+    """What the daemon logs to standard error; a log that cannot be written stops nothing, and
+    `hypnod_log_lost_lines_total` counts."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe level logged."""

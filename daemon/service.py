@@ -32,6 +32,7 @@ from daemon.sockets.metrics_server import MetricsServer
 from daemon.sockets.publisher import Publisher
 from daemon.stager import Stager, hops_per_epoch
 from daemon.state import StateWriter
+from daemon.stderr import free_stderr
 from daemon.stream import GuardedSink, Stream
 from daemon.watch.engine import EngineWatch
 from engines.bundle import open_bundle
@@ -54,9 +55,11 @@ def run_service(path: Path) -> None:
     Raises:
         HypnodError: it cannot start, or no stream is left to stage.
     """
+    metrics = Metrics()
+    free_stderr(metrics.log_lost.inc)
     config = load_config(path)
     configure_log(config.log)
-    Service(config).run()
+    Service(config, metrics).run()
 
 
 class Service:
@@ -64,9 +67,10 @@ class Service:
 
     Args:
         config: what to do.
+        metrics: show what it does.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, metrics: Metrics) -> None:
         self._config = config
         self._session = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self._began = time.time()
@@ -77,7 +81,7 @@ class Service:
         self._reload = False
         self._resources = ExitStack()
         self._journal_problem: str | None = None
-        self._metrics = Metrics()
+        self._metrics = metrics
         self._notifier = Notifier()
         self._clock = load_pylsl().local_clock
 

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.config import parse_config
 from daemon.messages import Heartbeat, StageMessage, StreamMessage
+from daemon.metrics import Metrics
 from daemon.service import Service
 from tests.rigs.daemon import Daemon, Listener, is_live, one_stream, write_config
 from tests.rigs.lsl import Source
@@ -348,7 +349,7 @@ def test_a_modality_that_the_model_does_not_read_ends_the_start(name, bundle, tm
 
 
 def test_without_progress_the_process_is_not_healthy(name):
-    service = Service(parse_config(one_stream(name), "test"))
+    service = Service(parse_config(one_stream(name), "test"), Metrics())
     assert service._unhealthy() == {}
     service._progressed -= 11
     assert service._unhealthy() == {"loop": "no progress for 11 s"}
