@@ -125,8 +125,7 @@ class MetricsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the daemon logs to standard error; a log that cannot be written stops nothing, and
-    `hypnod_log_lost_lines_total` counts."""
+    """What the daemon logs to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe level logged."""
