@@ -6,6 +6,7 @@ connection is asked for its key (ZAP, https://rfc.zeromq.org/spec/27/), in the m
 
 import errno
 import os
+import re
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
@@ -32,6 +33,7 @@ GONE_S = 120
 """A client that takes nothing, or whose computer answers nothing, is cut off after this time, s:
 messages are kept for every connection that is left open."""
 
+_MAX_PORT = 65535
 _AT_ONCE = 64  # connections decided in one call: a crowd at the gate must not hold up staging
 _MAX_TOLD = 1000  # refusals told apart in the log
 _ZAP_ENDPOINT, _ZAP_VERSION, _ZAP_DOMAIN = "inproc://zeromq.zap.01", b"1.0", b"hypnod"
@@ -144,7 +146,12 @@ class Gate:
         transport, _, address = endpoint.partition("://")
         if transport not in ("tcp", "ipc"):
             raise ConfigError(f"{key}: expected tcp://address:port or ipc://path, found {endpoint}")
-        host = address.rpartition(":")[0].strip("[]")
+        host, _, port = address.rpartition(":")
+        if transport == "tcp" and not _is_port(port):
+            raise ConfigError(
+                f"{key}: expected a port from 0 to {_MAX_PORT}, or *, found {endpoint}"
+            )
+        host = host.strip("[]")
         if transport == "ipc" or self._own is not None or is_loopback(host):
             return
         if self._config.open_to_network:
@@ -211,6 +218,10 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host in ("lo", "localhost")
+
+
+def _is_port(text: str) -> bool:
+    return text == "*" or bool(re.fullmatch(r"[0-9]{1,5}", text) and int(text) <= _MAX_PORT)
 
 
 def _own_keys(config: SecurityConfig) -> KeyPair | None:

@@ -103,10 +103,10 @@ class MetricsServer:
             self._server = make_server(
                 config.host, config.port, self._answer, server_class, _Handler
             )
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise AddressError(
                 f"metrics: expected a free port of this machine, found "
-                f"{config.host}:{config.port}: {error.strerror}"
+                f"{config.host}:{config.port}: {error}"
             ) from error
         self.host = config.host
         """The address listened on."""
