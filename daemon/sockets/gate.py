@@ -1,7 +1,7 @@
 """The gate: which addresses the daemon's ZeroMQ sockets bind, and who may connect to them.
 
 Without keys every socket stays on this machine. With keys every socket speaks CURVE, and each new
-connection is asked for its key (ZAP, https://rfc.zeromq.org/spec/27/), in the main loop: no thread.
+connection is asked for its key (ZAP, https://rfc.zeromq.org/spec/27/), by who calls `serve`.
 """
 
 import errno
@@ -66,7 +66,7 @@ class Gate:
     def __init__(
         self, config: SecurityConfig, refused: Callable[[str], object] = lambda _: None
     ) -> None:
-        self._config, self._refused = config, refused
+        self._config, self.refused = config, refused
         self._own = _own_keys(config)
         self._clients: dict[bytes, str] = {}
         self._told: set[str] = set()
@@ -104,6 +104,11 @@ class Gate:
         except zmq.ZMQError as error:
             raise AddressError(_explain(key, endpoint, error)) from error
         return socket.get_string(zmq.LAST_ENDPOINT)
+
+    @property
+    def sockets(self) -> list[zmq.Socket[bytes]]:
+        """For who waits until `serve` has something to do."""
+        return [self._zap, *self._monitors]
 
     def serve(self) -> None:
         """Decide on the connections that wait, some of them at a time; never blocks."""
@@ -195,7 +200,7 @@ class Gate:
         return [_ZAP_VERSION, number, b"400", b"unknown key", b"", b""]
 
     def _count(self, reason: str) -> None:
-        self._refused(reason)
+        self.refused(reason)
         if reason != "unknown_key":  # of which one was told when it was asked for
             self._tell(REASONS[reason])
 

@@ -1,0 +1,69 @@
+"""Who asks for too much is cut off: every connection has so many requests in a while.
+
+libzmq tells of each frame from which connection it came, by the number of its file. When that is
+closed the next connection may get its number while frames of the former one still wait: so
+they are dropped, and nobody is cut off again, until no frame waits.
+"""
+
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import structlog
+import zmq
+
+log = structlog.get_logger()
+
+ALLOWED, WHILE_S = 3000, 10.0
+"""Requests of one connection within this time, s; a long one counts as several."""
+FLOOD = "flood"
+_BYTES = 64  # of a request, for which it counts once more
+
+
+class Meter:
+    """Counts what comes by connection.
+
+    Args:
+        cut: told the reason of every connection that is cut off.
+    """
+
+    def __init__(self, cut: Callable[[str], object]) -> None:
+        self._cut = cut
+        self._counts: Counter[str] = Counter()
+        self._over: set[str] = set()
+        self._until = 0.0
+
+    def allows(self, frame: zmq.Frame) -> bool:
+        """Count a frame; False where its connection has asked for too much, and is cut off."""
+        now = time.monotonic()
+        if now >= self._until:
+            self._until = now + WHILE_S
+            self._counts.clear()
+        connection = frame.get("__fd")
+        if connection in self._over:
+            return False
+        self._counts[connection] += 1 + len(frame) // _BYTES
+        if self._counts[connection] <= ALLOWED:
+            return True
+        self._over.add(connection)
+        del self._counts[connection]
+        log.warning("cut a client off", reason="it asks for too much", address=_cut_off(connection))
+        self._cut(FLOOD)
+        return False
+
+    def rest(self) -> None:
+        """No frame waits: those of who was cut off have all been dropped."""
+        self._over.clear()
+
+
+def _cut_off(connection: str) -> str:
+    """Hang up on a connection; return the address of its client, empty where it is gone."""
+    try:
+        with socket.socket(fileno=os.dup(int(connection))) as client:
+            address = client.getpeername()
+            client.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return ""
+    return address[0] if isinstance(address, tuple) else str(address)
