@@ -34,6 +34,7 @@ GONE_S = 120
 messages are kept for every connection that is left open."""
 
 _MAX_PORT = 65535
+_UNREAD_BYTES = 8192  # that wait in a connection, also of a client that is cut off
 _AT_ONCE = 64  # connections decided in one call: a crowd at the gate must not hold up staging
 _MAX_TOLD = 1000  # refusals told apart in the log
 _ZAP_ENDPOINT, _ZAP_VERSION, _ZAP_DOMAIN = "inproc://zeromq.zap.01", b"1.0", b"hypnod"
@@ -92,6 +93,7 @@ class Gate:
         """
         self._check(endpoint, key)
         socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_REQUEST)
+        socket.setsockopt(zmq.RCVBUF, _UNREAD_BYTES)
         socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         socket.setsockopt(zmq.TCP_MAXRT, 1000 * GONE_S)
         socket.setsockopt(zmq.TCP_KEEPALIVE, 1)

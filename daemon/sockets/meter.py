@@ -1,8 +1,8 @@
 """Who asks for too much is cut off: every connection has so many requests in a while.
 
-libzmq tells of each frame from which connection it came, by the number of its file. When that is
-closed the next connection may get its number while frames of the former one still wait: so
-they are dropped, and nobody is cut off again, until no frame waits.
+libzmq tells of each frame from which connection it came, by the number of its file. The next
+connection may get that number while a few frames of the former one still wait: for a moment what
+comes from there is dropped without cutting off anybody.
 """
 
 import os
@@ -16,9 +16,10 @@ import zmq
 
 log = structlog.get_logger()
 
-ALLOWED, WHILE_S = 3000, 10.0
+ALLOWED, WHILE_S = 1000, 10.0
 """Requests of one connection within this time, s; a long one counts as several."""
 FLOOD = "flood"
+_MOMENT_S = 0.02
 _BYTES = 64  # of a request, for which it counts once more
 
 
@@ -32,7 +33,7 @@ class Meter:
     def __init__(self, cut: Callable[[str], object]) -> None:
         self._cut = cut
         self._counts: Counter[str] = Counter()
-        self._over: set[str] = set()
+        self._cut_at: dict[str, float] = {}
         self._until = 0.0
 
     def allows(self, frame: zmq.Frame) -> bool:
@@ -41,21 +42,21 @@ class Meter:
         if now >= self._until:
             self._until = now + WHILE_S
             self._counts.clear()
-        connection = frame.get("__fd")
-        if connection in self._over:
+            self._cut_at.clear()
+        try:
+            connection = frame.get("__fd")
+        except zmq.ZMQError:  # libzmq's own: what a client that has gone no longer wants
+            return True
+        if now - self._cut_at.get(connection, -_MOMENT_S) < _MOMENT_S:
             return False
         self._counts[connection] += 1 + len(frame) // _BYTES
         if self._counts[connection] <= ALLOWED:
             return True
-        self._over.add(connection)
+        self._cut_at[connection] = now
         del self._counts[connection]
         log.warning("cut a client off", reason="it asks for too much", address=_cut_off(connection))
         self._cut(FLOOD)
         return False
-
-    def rest(self) -> None:
-        """No frame waits: those of who was cut off have all been dropped."""
-        self._over.clear()
 
 
 def _cut_off(connection: str) -> str:

@@ -7,7 +7,7 @@ a moment: a crowd costs no more than one.
 """
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Self
 
 import msgspec
@@ -22,7 +22,8 @@ from models.errors import HypnodError
 
 _LINGER_MS = 1000  # at the end, this long for subscribers to take what is still queued
 _SUBSCRIBE = b"\x01"
-_AT_ONCE = 50  # subscriptions taken in one call: messages come first
+_UNREAD = 10  # subscriptions of one client that libzmq takes in on its own, ahead of us
+_AT_ONCE = 20  # subscriptions taken in one call: messages come first
 _MOMENT_S = 0.05  # from one copy of a topic's last message to the next
 
 
@@ -49,6 +50,7 @@ class Publisher:
         self._socket = gate.context.socket(zmq.XPUB)
         # Every subscriber gets its last value, and whoever only unsubscribes is seen, too.
         self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
+        self._socket.setsockopt(zmq.RCVHWM, _UNREAD)
         self._socket.setsockopt(zmq.SNDHWM, config.high_water_mark)
         self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
         try:
@@ -90,16 +92,13 @@ class Publisher:
 
     def serve(self, timeout_s: float) -> None:
         """Answer some of the subscriptions that have come; wait for one at most this long."""
-        timeout_ms = round(timeout_s * 1000)
-        for _ in range(_AT_ONCE):
-            if not self._socket.poll(timeout_ms):
-                self._meter.rest()
-                break
-            frame = self._socket.recv(copy=False)
-            if self._meter.allows(frame) and frame.bytes.startswith(_SUBSCRIBE):
-                prefix = frame.bytes[1:]
-                self._due.update(topic for topic in self._last if topic.startswith(prefix))
-            timeout_ms = 0
+        self._socket.poll(round(timeout_s * 1000))
+        with suppress(zmq.Again):
+            for _ in range(_AT_ONCE):
+                frame = self._socket.recv(zmq.NOBLOCK, copy=False)
+                if self._meter.allows(frame) and frame.bytes.startswith(_SUBSCRIBE):
+                    prefix = frame.bytes[1:]
+                    self._due.update(topic for topic in self._last if topic.startswith(prefix))
         if self.due_s == 0.0:
             for topic in sorted(self._due):
                 self._socket.send_multipart([topic, self._last[topic]])
