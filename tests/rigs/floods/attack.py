@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
 N_HALF_OPEN, N_SLOW, A_SECOND = 800, 200, 1000
 _PAUSE_S = 0.02
