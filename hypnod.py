@@ -7,6 +7,7 @@ and what bears one of these names from elsewhere is no longer imported under it.
 
 import importlib
 import importlib.util
+import os
 import runpy
 import sys
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from pathlib import Path
 HOME = Path(__file__).resolve().parent
 """The folder with our packages: the checkout, or site-packages."""
 _PACKAGES = ("daemon", "engines", "models", "tools")
+_STDERR = 2
 
 
 def command(*arguments: str) -> list[str]:
@@ -27,6 +29,7 @@ def command(*arguments: str) -> list[str]:
 
 def main() -> None:
     """Run the command line; where another package is in the way, say so, with exit code 2."""
+    _open_streams()
     if obstacle := _find_obstacle():
         sys.stderr.write(f"hypnod: {obstacle}\n")
         sys.exit(2)
@@ -35,6 +38,18 @@ def main() -> None:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     else:  # by name, since the tools import this module
         importlib.import_module("tools.cli").main()
+
+
+def _open_streams() -> None:
+    """Put nothing in the place of standard streams that are closed.
+
+    The next file that is opened would get their numbers, and what is printed.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(_STDERR, "w", encoding="utf-8", closefd=False)
 
 
 def _come_first() -> None:

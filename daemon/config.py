@@ -7,6 +7,7 @@ key is refused, with the nearest known one suggested.
 import difflib
 import hashlib
 import re
+import reprlib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,14 +15,24 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
+from daemon.config_checks import MAX_SUBJECTS, check
 from daemon.messages import Encoding
 from engines.gpu.flavour import Precision
 from models.errors import ConfigError
+from models.signal.chunk import MAX_SFREQ, MIN_SFREQ
 from models.signal.montage import StreamChannels, SubjectChannels, check_modalities
 from models.signal.quality import QualityLimits
 
-Positive = Annotated[float, msgspec.Meta(gt=0)]
+Interval = Annotated[float, msgspec.Meta(ge=0.05, le=3600)]
+Endpoint = Annotated[str, msgspec.Meta(pattern="^[^\x00-\x1f]*$", max_length=256)]
+LslValue = Annotated[str, msgspec.Meta(max_length=256)]
 LslProperty = Annotated[str, msgspec.Meta(pattern=r"^(name|type|source_id|hostname)$")]
+
+_MAX_FILE = 2**20
+"""Size of the largest file that is read, bytes."""
+_MAX_DOTS = 1000  # in a key: tomllib takes a minute for some that are longer
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
 
 
 class SubjectConfig(SubjectChannels, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -36,13 +47,13 @@ class SubjectConfig(SubjectChannels, frozen=True, forbid_unknown_fields=True, kw
 class StreamConfig(StreamChannels, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One LSL stream and the subjects in it."""
 
-    match: Annotated[dict[LslProperty, str], msgspec.Meta(min_length=1)]
+    match: Annotated[dict[LslProperty, LslValue], msgspec.Meta(min_length=1)]
     """LSL properties that exactly one visible stream must have: name, type, source_id, hostname."""
-    subjects: tuple[SubjectConfig, ...]
+    subjects: Annotated[tuple[SubjectConfig, ...], msgspec.Meta(max_length=MAX_SUBJECTS)]
     """The subjects in this stream."""
-    n_channels: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    n_channels: Annotated[int, msgspec.Meta(gt=0, le=10_000)] | None = None
     """Channels the stream must have; default: any number that contains the labels."""
-    sfreq: Positive | None = None
+    sfreq: Annotated[float, msgspec.Meta(ge=MIN_SFREQ, le=MAX_SFREQ)] | None = None
     """Nominal sampling rate the stream must have, Hz; default: any from 100 to 4000."""
 
 
@@ -56,34 +67,34 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """In which a GPU computes. The processor always computes in fp32."""
     bundle: str = ""
     """Folder of the model bundle; default: the one shipped with hypnod (mouse, EEG + EMG)."""
-    threads: Annotated[int, msgspec.Meta(ge=1)] = 1
+    threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     """Threads of one engine step. One is best below some 32 subjects."""
 
 
 class StagingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When epochs are staged and read again."""
 
-    hop_s: Positive | None = None
+    hop_s: Interval | None = None
     """Time between two epochs' onsets, s; the epoch length must be a multiple of it. Default: the
     epoch length."""
-    final_lag: Annotated[int, msgspec.Meta(ge=0)] = 4
+    final_lag: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 4
     """Epoch lengths after which an epoch is read again as `final`, below n_context."""
-    stall_s: Positive = 2.0
+    stall_s: Interval = 2.0
     """Without a sample for this long a stream is STALLED and its epochs are UNKNOWN, s."""
 
 
 class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where stages go."""
 
-    bind: str = "tcp://127.0.0.1:5570"
+    bind: Endpoint = "tcp://127.0.0.1:5570"
     """ZeroMQ endpoint of the publisher."""
-    catchup_bind: str = "tcp://127.0.0.1:5571"
+    catchup_bind: Endpoint = "tcp://127.0.0.1:5571"
     """ZeroMQ endpoint that answers who missed messages, out of the journal."""
     encoding: Encoding = "json"
     """Encoding of the payload."""
-    high_water_mark: Annotated[int, msgspec.Meta(gt=0)] = 10_000
+    high_water_mark: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
     """Messages kept for a subscriber that is slow; it loses the ones beyond."""
-    heartbeat_s: Positive = 5.0
+    heartbeat_s: Interval = 5.0
     """Time between heartbeats, s."""
     lsl: bool = True
     """Also publish each stream's live stages as an LSL stream `hypnod.<stream>`."""
@@ -116,7 +127,7 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 class MetricsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where Prometheus and health probes look: /metrics, /healthz, /readyz."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, msgspec.Meta(pattern="^[!-~]{1,255}$")] = "127.0.0.1"
     """Address to listen on."""
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 9570
     """Port to listen on; 0 takes a free one and logs it."""
@@ -136,7 +147,7 @@ class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file."""
 
-    streams: tuple[StreamConfig, ...]
+    streams: Annotated[tuple[StreamConfig, ...], msgspec.Meta(max_length=100)]
     """The streams to stage."""
     engine: EngineConfig = EngineConfig()
     """What computes the stages."""
@@ -183,41 +194,34 @@ def load_config(path: Path) -> Config:
         ConfigError: the file cannot be read, is not TOML, or a key or value is not known.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:  # which may be a device without an end
+            text = file.read(_MAX_FILE + 1).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: expected a readable TOML file, found: {error}") from error
+    if len(text) > _MAX_FILE:
+        raise ConfigError(f"{path}: expected a TOML file of at most {_MAX_FILE} bytes, found more")
     return parse_config(text, str(path))
 
 
 def parse_config(text: str, source: str) -> Config:
     """Return the config in a TOML text; `source` names it in errors."""
     try:
+        if max(part.count(".") for part in re.split(r"[=\n]", text)) > _MAX_DOTS:
+            raise RecursionError
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # a number of too many digits, too
         raise ConfigError(f"{source}: expected TOML, found a syntax error: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{source}: expected TOML, found it nested too deeply") from error
     try:
         config = msgspec.convert(content, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{source}: {_explain(str(error), content)}") from error
-    _check_names(config, source)
+    try:
+        check(config)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from error
     return config
-
-
-def _check_names(config: Config, source: str) -> None:
-    if not config.streams:
-        raise ConfigError(f"{source}: expected at least one [[streams]], found none")
-    subjects = [s.name for stream in config.streams for s in stream.subjects]
-    for what, names in (("stream", [s.name for s in config.streams]), ("subject", subjects)):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ConfigError(
-                f"{source}: expected every {what} name once, found twice: {', '.join(twice)}"
-            )
-    for stream in config.streams:
-        if not stream.subjects:
-            raise ConfigError(
-                f"{source}: stream {stream.name!r}: expected at least one subject, found none"
-            )
 
 
 def _explain(message: str, content: object) -> str:
@@ -228,14 +232,14 @@ def _explain(message: str, content: object) -> str:
     hint, value = _look_up(path, content)
     unknown = re.search(r"unknown field `([^`]+)`", what)
     if unknown:
-        return f"unknown key {unknown[1]!r} in {where}; {_suggest(unknown[1], hint)}"
+        return f"unknown key {_SHORT.repr(unknown[1])} in {where}; {_suggest(unknown[1], hint)}"
     if invalid := re.match(r"Invalid enum value (.+)", what):
         choices = re.findall(r"Literal\[(.*?)\]", str(hint))[0]
         return f"{where}: expected one of {choices}, found {invalid[1]}"
     if missing := re.search(r"missing required field `([^`]+)`", what):
         return f"{where}: expected the key {missing[1]!r}, found none"
     expected = what.partition(", got ")[0].replace("`object`", "table").replace("`", "")
-    return f"{where}: {expected[0].lower()}{expected[1:]}, found {value!r}"
+    return f"{where}: {expected[0].lower()}{expected[1:]}, found {_SHORT.repr(value)}"
 
 
 def _suggest(key: str, section: Any) -> str:

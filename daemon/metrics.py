@@ -119,6 +119,11 @@ class Metrics:
             ["reason"],
             registry=r,
         )
+        self.log_lost = Counter(
+            "hypnod_log_lost_lines",
+            "Lines of the log that could not be written.",
+            registry=r,
+        )
         self.clock_offset = Gauge(
             "hypnod_clock_offset_seconds",
             "To add to the stream's clock for this machine's LSL clock.",

@@ -53,7 +53,7 @@ class Outbox:
 
         Args:
             next_seq: number of the next message of some topics.
-            first_seq: number of the first message of the others.
+            first_seq: none of them, and no other topic, goes on below it.
         """
         self._next_seq, self._first_seq = dict(next_seq), first_seq
 
@@ -77,6 +77,6 @@ class Outbox:
         numbers, first = self._next_unkept, 0
         if message.KEPT:
             numbers, first = self._next_seq, self._first_seq
-        seq = numbers.get(message.topic, first)
+        seq = max(numbers.get(message.topic, 0), first)
         numbers[message.topic] = seq + 1
         return msgspec.structs.replace(message, seq=seq)

@@ -15,6 +15,7 @@ import structlog
 from daemon.baseline import read_baselines
 from daemon.compose import VERSION, Composer, describe_run
 from daemon.config import Config, load_config
+from daemon.journal.file import journal_path
 from daemon.journal.reader import Session
 from daemon.journal.writer import Journal
 from daemon.log import configure_log
@@ -26,12 +27,10 @@ from daemon.outbox import Outbox
 from daemon.restart.history import look_back
 from daemon.restart.recall import Recall
 from daemon.round import Rounds
-from daemon.sockets.catchup import CatchUp
-from daemon.sockets.gate import Gate
-from daemon.sockets.metrics_server import MetricsServer
-from daemon.sockets.publisher import Publisher
+from daemon.sockets.clients import Clients
 from daemon.stager import Stager, hops_per_epoch
 from daemon.state import StateWriter
+from daemon.stderr import free_stderr
 from daemon.stream import GuardedSink, Stream
 from daemon.watch.engine import EngineWatch
 from engines.bundle import open_bundle
@@ -43,7 +42,7 @@ log = structlog.get_logger()
 FORCED_EXIT = 128 + signal.SIGINT
 
 TICK_S = 0.003
-"""Longest sleep between two looks at the inlets, which have nothing to wait on beside ZeroMQ."""
+"""Sleep between two looks at the inlets, which have nothing to wait on."""
 _HEALTHY_S = 10.0
 """Without a completed tick for this long the process is not healthy."""
 
@@ -54,9 +53,11 @@ def run_service(path: Path) -> None:
     Raises:
         HypnodError: it cannot start, or no stream is left to stage.
     """
+    metrics = Metrics()
+    free_stderr(metrics.log_lost.inc)
     config = load_config(path)
     configure_log(config.log)
-    Service(config).run()
+    Service(config, metrics).run()
 
 
 class Service:
@@ -64,9 +65,10 @@ class Service:
 
     Args:
         config: what to do.
+        metrics: show what it does.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, metrics: Metrics) -> None:
         self._config = config
         self._session = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self._began = time.time()
@@ -76,8 +78,8 @@ class Service:
         self._stop_signal: signal.Signals | None = None
         self._reload = False
         self._resources = ExitStack()
-        self._journal_problem: str | None = None
-        self._metrics = Metrics()
+        self._problems: dict[str, str | None] = {}
+        self._metrics = metrics
         self._notifier = Notifier()
         self._clock = load_pylsl().local_clock
 
@@ -103,23 +105,18 @@ class Service:
         self._bundle = open_bundle(Path(config.engine.bundle) if config.engine.bundle else None)
         config.check_modalities(self._bundle.spec.modalities)
         resources.callback(self._notifier.close)
-        server = MetricsServer(
-            config.metrics, self._metrics.registry, self._unhealthy, self._unready
+        clients = Clients(
+            config,
+            journal_path(config.journal.path),
+            self._metrics,
+            lambda: (self._unhealthy(), self._unready()),
         )
-        resources.callback(server.close)
+        resources.callback(clients.close)
+        self._clients = clients
+        bound = clients.listen()
         self._journal = resources.enter_context(Journal(config.journal, self._metrics))
-        self._gate = resources.enter_context(
-            Gate(config.security, lambda reason: self._metrics.refused.labels(reason).inc())
-        )
-        self._publisher = resources.enter_context(Publisher(config.publish, self._gate))
-        self._outbox = Outbox(self._journal, self._publisher)
-        catch_up = resources.enter_context(CatchUp(config.publish, self._journal.path, self._gate))
-        log.info(
-            "listening",
-            publish=self._publisher.endpoint,
-            catch_up=catch_up.endpoint,
-            metrics=f"{server.host}:{server.port}",
-        )
+        self._outbox = Outbox(self._journal, clients)
+        log.info("listening", **bound)
         history = look_back(self._journal)
         self._outbox.number_from(history.next_seq, history.first_seq)
         run = describe_run(self._session, self._began, config)
@@ -145,12 +142,11 @@ class Service:
             HypnodError: the error of a stream, when every stream failed.
         """
         while self._stop_signal is None:
-            busy = self.on_tick()
-            self._publisher.serve(0 if busy else TICK_S)
-            self._gate.serve()
+            if not self.on_tick():
+                time.sleep(TICK_S)
             if self._reload:
                 self._reload = False
-                self._gate.reload()
+                self._clients.reload()
             errors = [stream.error for stream in self._streams if stream.error is not None]
             if len(errors) == len(self._streams):
                 raise errors[-1]
@@ -163,7 +159,8 @@ class Service:
             with stream.guard("going on after the restart"):
                 self._recall.on_tick(stream, now)
         busy = self._rounds.go()
-        self._show_journal()
+        self._show("journal", self._journal.problem)
+        self._show("clients", self._clients.problem)
         self._progressed = time.monotonic()
         if self._progressed >= self._beat_due:
             self._beat_due = self._progressed + self._config.publish.heartbeat_s
@@ -253,10 +250,10 @@ class Service:
             while stream.pop() is not None:
                 pass
 
-    def _show_journal(self) -> None:
-        if self._journal.problem != self._journal_problem:
-            self._journal_problem = self._journal.problem
-            self._states.trouble("journal", self._journal_problem)
+    def _show(self, what: str, problem: str | None) -> None:
+        if problem != self._problems.get(what):
+            self._problems[what] = problem
+            self._states.trouble(what, problem)
 
     def _unhealthy(self) -> dict[str, str]:
         silent_s = time.monotonic() - self._progressed

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from daemon.errors import JournalError
+from models.errors import ConfigError
 
 FILE = "journal.sqlite"
 FORMAT = 2
@@ -62,13 +63,22 @@ def journal_path(configured: str = "", environ: Mapping[str, str] = os.environ) 
     Args:
         configured: `journal.path` of the config; empty: the default.
         environ: tells systemd's state directory, or the user's.
+
+    Raises:
+        ConfigError: it is in a home folder, and nobody knows where that is.
     """
-    if configured:
+    if not configured:
+        if state := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
+            return Path(state) / FILE
+        home = environ.get("XDG_STATE_HOME") or Path("~") / ".local" / "state"
+        configured = str(Path(home) / "hypnod" / FILE)
+    try:
         return Path(configured).expanduser()
-    if state := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
-        return Path(state) / FILE
-    home = environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(home) / "hypnod" / FILE
+    except RuntimeError as error:
+        raise ConfigError(
+            f"journal.path: expected a home folder for {configured}, found none: {error}; "
+            "name a path that begins with /"
+        ) from error
 
 
 def connect(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:

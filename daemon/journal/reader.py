@@ -214,17 +214,17 @@ class JournalReader:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection | None]:
-        if not self.path.exists() or self.path.stat().st_size == 0:
-            yield None
-            return
         try:
+            if not self.path.exists() or self.path.stat().st_size == 0:
+                yield None
+                return
             with closing(connect(self.path, "ro", _TIMEOUT_S)) as db:
                 if is_new(db):
                     yield None
                     return
                 check_format(db, self.path)
                 yield db
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise JournalError(
                 f"{self.path}: expected a journal that can be read, found: {error}"
             ) from error

@@ -5,7 +5,6 @@ on, loudly; what could not be written waits in memory, and is written in order a
 is possible. The newest MAX_PENDING messages wait; the ones before them are lost to the journal.
 """
 
-import fcntl
 import os
 import sqlite3
 import time
@@ -28,6 +27,7 @@ from daemon.journal.file import (
     is_new,
     journal_path,
 )
+from daemon.journal.lock import JournalLock
 from daemon.journal.reader import Session
 from daemon.journal.sync import Syncer
 from daemon.journal.tick import RestartPoint, Tick, commit, rows_of
@@ -68,7 +68,9 @@ class Journal:
         self._retry_at = 0.0
         self._session: Session | None = None
         self._db: sqlite3.Connection | None = None
-        self._lock: int | None = None
+        self._lock: JournalLock | None = None
+        self._first_seq = 0
+        self._lacks = False
         self._syncer = Syncer(self.path)
         self._losing = False
         self._new_again = False
@@ -107,6 +109,17 @@ class Journal:
         """Whether all that former runs committed is there to be read."""
         return self._db is not None and not self._new_again
 
+    @property
+    def first_seq(self) -> int:
+        """No topic may go on below this number, which a message that is not here may have."""
+        return self._first_seq if self._lock is None else self._lock.first_seq
+
+    def skip_numbers(self) -> None:
+        """Let all topics go on above every number that can have been used: at the time of day."""
+        self._first_seq = time.time_ns() // 1_000_000
+        if self._lock is not None:
+            self._lock.raise_to(self._first_seq)
+
     def give_up(self, error: sqlite3.Error) -> None:
         """Leave a file that could not be read: a broken one is set aside and a new one begun."""
         self._on_error(error)
@@ -128,7 +141,7 @@ class Journal:
         self._syncer.close()
         self._close_file()
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
 
     def _add(self, tick: Tick) -> None:
@@ -194,6 +207,7 @@ class Journal:
             if is_new(db):
                 create_tables(db)
                 if self._session is not None:  # the one before was set aside or deleted
+                    self._lacks = True
                     commit(db, [Tick(session=self._session)])
             check_format(db, self.path)
             db.execute("PRAGMA wal_autocheckpoint = 0")  # the syncer does so
@@ -207,15 +221,10 @@ class Journal:
     def _take_lock(self) -> None:
         if self._lock is not None:
             return
-        lock = os.open(self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            raise JournalError(
-                f"{self.path}: expected a journal of its own, found that another daemon writes it"
-            ) from None
-        self._lock = lock
+        self._lock = JournalLock(self.path)
+        if self._lock.behind:
+            self.skip_numbers()
+        self._lock.raise_to(self._first_seq)
 
     def _on_error(self, error: Exception) -> None:
         self._close_file()
@@ -271,6 +280,7 @@ class Journal:
 
     def _lose(self, n: int) -> None:
         self._metrics.journal_lost.inc(n)
+        self._lacks = True
         if not self._losing:
             log.error("journal loses messages: too many wait", path=str(self.path), n_messages=n)
         self._losing = True
@@ -278,6 +288,8 @@ class Journal:
     def _show(self) -> None:
         self._metrics.journal_failing.set(self.problem is not None)
         self._metrics.journal_pending.set(self._pending)
+        if self._lock is not None:
+            self._lock.set_behind(self._lacks or self._pending > 0)
 
     def __enter__(self) -> Self:
         return self

@@ -1,7 +1,6 @@
 """What a daemon that starts must know of the ones before it: it is all in the journal."""
 
 import sqlite3
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +34,7 @@ class History:
     next_epoch: Mapping[str, int]
     """By subject."""
     first_seq: int = 0
-    """Number of the first message of a topic that has none in `next_seq`."""
+    """No topic may go on below this number."""
     power_failed: bool = False
     """This computer was rebooted while a daemon ran: what it published last may not be here."""
 
@@ -47,20 +46,24 @@ def look_back(journal: Journal) -> History:
     """Return what former runs left; nothing, with a word in the log, where it cannot be read.
 
     Where it is not known which numbers were used, those of the time of day were not: where the
-    journal cannot be read, or lacks its end since the power failed before it was synced.
+    journal cannot be read or written, lacks what was published, or lacks its end since the power
+    failed before it was synced.
     """
-    now = time.time_ns() // 1_000_000
     try:
         history = read_history(journal.path)
     except JournalError as error:
         log.error("journal cannot be read", path=str(journal.path), reason=str(error))
         if isinstance(error.__cause__, sqlite3.Error):
             journal.give_up(error.__cause__)
-        return replace(_NOTHING, first_seq=now)
-    if history.power_failed and not journal.syncs_each:
-        log.warning("numbers go on from the time of day", reason="the power may have failed")
-        return replace(history, next_seq={}, first_seq=now)
-    return history if journal.is_whole else replace(history, first_seq=now)
+        history, known = _NOTHING, False
+    else:
+        known = journal.is_whole
+        if history.power_failed and not journal.syncs_each:
+            log.warning("numbers go on from the time of day", reason="the power may have failed")
+            known = False
+    if not known:
+        journal.skip_numbers()
+    return replace(history, first_seq=journal.first_seq)
 
 
 def read_history(path: Path) -> History:

@@ -21,6 +21,7 @@ from daemon.errors import JournalError
 from daemon.journal.reader import Entry, JournalReader
 from daemon.messages import SCHEMA, CatchUpReply, CatchUpRequest
 from daemon.sockets.gate import Gate
+from daemon.sockets.meter import Meter
 from models.errors import HypnodError
 
 PIECE = 500
@@ -49,6 +50,7 @@ class CatchUp:
 
     def __init__(self, config: PublishConfig, journal: Path, gate: Gate) -> None:
         self._reader = JournalReader(journal)
+        self._meter = Meter(gate.refused)
         self._socket = gate.context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.RCVHWM, _REQUESTS_KEPT)
         self._socket.setsockopt(zmq.SNDHWM, _REPLIES_KEPT)
@@ -85,7 +87,10 @@ class CatchUp:
                 return
 
     def _serve_one(self) -> None:
-        client, *parts = self._socket.recv_multipart()
+        frames = self._socket.recv_multipart(copy=False)
+        if not all([self._meter.allows(frame) for frame in frames[1:]]):
+            return
+        client, *parts = (frame.bytes for frame in frames)
         n = _n_envelope(parts)
         reply = self.answer(parts[n:])
         self._socket.send_multipart([client, *parts[:n], *reply])  # drops what finds no room

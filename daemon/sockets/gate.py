@@ -1,11 +1,12 @@
 """The gate: which addresses the daemon's ZeroMQ sockets bind, and who may connect to them.
 
 Without keys every socket stays on this machine. With keys every socket speaks CURVE, and each new
-connection is asked for its key (ZAP, https://rfc.zeromq.org/spec/27/), in the main loop: no thread.
+connection is asked for its key (ZAP, https://rfc.zeromq.org/spec/27/), by who calls `serve`.
 """
 
 import errno
 import os
+import re
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
@@ -32,6 +33,8 @@ GONE_S = 120
 """A client that takes nothing, or whose computer answers nothing, is cut off after this time, s:
 messages are kept for every connection that is left open."""
 
+_MAX_PORT = 65535
+_UNREAD_BYTES = 8192  # that wait in a connection, also of a client that is cut off
 _AT_ONCE = 64  # connections decided in one call: a crowd at the gate must not hold up staging
 _MAX_TOLD = 1000  # refusals told apart in the log
 _ZAP_ENDPOINT, _ZAP_VERSION, _ZAP_DOMAIN = "inproc://zeromq.zap.01", b"1.0", b"hypnod"
@@ -64,7 +67,7 @@ class Gate:
     def __init__(
         self, config: SecurityConfig, refused: Callable[[str], object] = lambda _: None
     ) -> None:
-        self._config, self._refused = config, refused
+        self._config, self.refused = config, refused
         self._own = _own_keys(config)
         self._clients: dict[bytes, str] = {}
         self._told: set[str] = set()
@@ -90,6 +93,7 @@ class Gate:
         """
         self._check(endpoint, key)
         socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_REQUEST)
+        socket.setsockopt(zmq.RCVBUF, _UNREAD_BYTES)
         socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         socket.setsockopt(zmq.TCP_MAXRT, 1000 * GONE_S)
         socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
@@ -102,6 +106,11 @@ class Gate:
         except zmq.ZMQError as error:
             raise AddressError(_explain(key, endpoint, error)) from error
         return socket.get_string(zmq.LAST_ENDPOINT)
+
+    @property
+    def sockets(self) -> list[zmq.Socket[bytes]]:
+        """For who waits until `serve` has something to do."""
+        return [self._zap, *self._monitors]
 
     def serve(self) -> None:
         """Decide on the connections that wait, some of them at a time; never blocks."""
@@ -144,7 +153,12 @@ class Gate:
         transport, _, address = endpoint.partition("://")
         if transport not in ("tcp", "ipc"):
             raise ConfigError(f"{key}: expected tcp://address:port or ipc://path, found {endpoint}")
-        host = address.rpartition(":")[0].strip("[]")
+        host, _, port = address.rpartition(":")
+        if transport == "tcp" and not _is_port(port):
+            raise ConfigError(
+                f"{key}: expected a port from 0 to {_MAX_PORT}, or *, found {endpoint}"
+            )
+        host = host.strip("[]")
         if transport == "ipc" or self._own is not None or is_loopback(host):
             return
         if self._config.open_to_network:
@@ -188,7 +202,7 @@ class Gate:
         return [_ZAP_VERSION, number, b"400", b"unknown key", b"", b""]
 
     def _count(self, reason: str) -> None:
-        self._refused(reason)
+        self.refused(reason)
         if reason != "unknown_key":  # of which one was told when it was asked for
             self._tell(REASONS[reason])
 
@@ -211,6 +225,10 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host in ("lo", "localhost")
+
+
+def _is_port(text: str) -> bool:
+    return text == "*" or bool(re.fullmatch(r"[0-9]{1,5}", text) and int(text) <= _MAX_PORT)
 
 
 def _own_keys(config: SecurityConfig) -> KeyPair | None:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from http import HTTPStatus
 from socketserver import ThreadingMixIn
-from typing import Any
+from typing import Any, NamedTuple
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import structlog
-from prometheus_client import CollectorRegistry, exposition
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from daemon.config import MetricsConfig
 from daemon.errors import AddressError
@@ -28,11 +28,24 @@ log = structlog.get_logger()
 _POLL_S = 0.1  # a shutdown waits at most this long for the listener
 MAX_CONNECTIONS = 64
 """Connections answered at a time; the next one is closed at once."""
+_PATHS = ("/metrics", "/healthz", "/readyz")
 PATIENCE_S = 5.0
 """A client that takes longer than this to ask, or to take its answer, is cut off, s."""
 
-Problems = Callable[[], dict[str, str]]
-"""Asked by a probe, from another thread: what is wrong, by name; empty when all is well."""
+
+class Snapshot(NamedTuple):
+    """How the daemon is."""
+
+    metrics: bytes
+    """In Prometheus' text format; empty where the daemon did not answer."""
+    unhealthy: dict[str, str]
+    """What is wrong, by name; empty when all is well."""
+    unready: dict[str, str]
+    """Likewise."""
+
+
+Look = Callable[[], Snapshot]
+"""Asked from other threads."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -79,34 +92,25 @@ class MetricsServer:
 
     Args:
         config: where to listen.
-        registry: what /metrics shows.
-        unhealthy: what /healthz asks.
-        unready: what /readyz asks.
+        look: how the daemon is.
 
     Raises:
         ConfigError: other machines reach the address, and the config does not say that they may.
         AddressError: the port is in use, or the address is none of this machine.
     """
 
-    def __init__(
-        self,
-        config: MetricsConfig,
-        registry: CollectorRegistry,
-        unhealthy: Problems,
-        unready: Problems,
-    ) -> None:
+    def __init__(self, config: MetricsConfig, look: Look) -> None:
         _check(config)
-        self._exposition = exposition.make_wsgi_app(registry)
-        self._probes = {"/healthz": unhealthy, "/readyz": unready}
+        self._look = look
         server_class = _Server6 if ":" in config.host else _Server
         try:
             self._server = make_server(
                 config.host, config.port, self._answer, server_class, _Handler
             )
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise AddressError(
                 f"metrics: expected a free port of this machine, found "
-                f"{config.host}:{config.port}: {error.strerror}"
+                f"{config.host}:{config.port}: {error}"
             ) from error
         self.host = config.host
         """The address listened on."""
@@ -125,12 +129,14 @@ class MetricsServer:
 
     def _answer(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
-        if path == "/metrics":
-            return self._exposition(environ, start)  # type: ignore[no-any-return]
-        if path not in self._probes:
-            found = {"found": path, "expected": ["/metrics", *self._probes]}
+        if path not in _PATHS:
+            found = {"found": path, "expected": _PATHS}
             return _answer_json(start, HTTPStatus.NOT_FOUND, found)
-        problems = self._probes[path]()
+        metrics, unhealthy, unready = self._look()
+        if path == "/metrics" and metrics:
+            start("200 OK", [("Content-Type", CONTENT_TYPE_LATEST)])
+            return [metrics]
+        problems = unready if path == "/readyz" else unhealthy
         if problems:
             bad = {"ok": False, "problems": problems}
             return _answer_json(start, HTTPStatus.SERVICE_UNAVAILABLE, bad)

@@ -29,7 +29,7 @@ _MICROVOLTS = {
 
 Unit = Literal["V", "mV", "µV", "uV"]
 """As a config or an option says it."""
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
 
 
 class SubjectChannels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,7 +51,7 @@ class StreamChannels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """The subjects in it."""
     unit: Unit | None = None
     """Unit of all channels; default: what the stream's description says of each."""
-    jitter_s: Annotated[float, msgspec.Meta(gt=0)] = 0.02
+    jitter_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 0.02
     """How far a timestamp may lie from where the sampling rate puts it; a sample later than that
     comes after a gap, s."""
 

@@ -43,9 +43,9 @@ def within_range(x: NDArray[np.floating]) -> NDArray[np.bool_]:
 class ModalityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a usable epoch of one modality looks like."""
 
-    min_rms_uv: Annotated[float, msgspec.Meta(ge=0)]
+    min_rms_uv: Annotated[float, msgspec.Meta(ge=0, le=MAX_UV)]
     """Below this standard deviation the channel is flat, µV."""
-    max_abs_uv: Annotated[float, msgspec.Meta(gt=0)]
+    max_abs_uv: Annotated[float, msgspec.Meta(gt=0, le=MAX_UV)]
     """A sample further than this from the epoch's mean is out of range, µV. One that is further
     from 0 after the high-pass filter makes it ring, and the epochs until that is gone settling."""
     max_out_of_range: Fraction = 0.01

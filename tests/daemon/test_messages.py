@@ -123,20 +123,20 @@ def test_numbers_count_each_topic_and_go_on_after_former_runs():
             self.extend((m.topic, m.seq) for m in what.messages)
 
     outbox = Outbox(seqs := Seqs())
-    outbox.number_from({"stage.m1.live": 7}, 100)
+    outbox.number_from({"stage.m1.live": 107, "stage.m1.final": 3}, 100)
     heartbeat = Heartbeat(session="s", utc="", uptime_s=0.0, states={}, version="")
     outbox.send([stage(0), stage(0, kind="final"), stage(0), heartbeat])
     outbox.send([stage(0, "m2"), stage(0, kind="final"), heartbeat])
     assert seqs == [
-        ("stage.m1.live", 7),
+        ("stage.m1.live", 107),
         ("stage.m1.final", 100),
-        ("stage.m1.live", 8),
+        ("stage.m1.live", 108),
         ("heartbeat", 0),
         ("stage.m2.live", 100),
         ("stage.m1.final", 101),
         ("heartbeat", 1),
     ]
-    assert outbox.newest == {"stage.m1.live": 8, "stage.m1.final": 101, "stage.m2.live": 100}
+    assert outbox.newest == {"stage.m1.live": 108, "stage.m1.final": 101, "stage.m2.live": 100}
 
 
 def test_a_field_of_another_schema_is_refused():

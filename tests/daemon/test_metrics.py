@@ -3,13 +3,18 @@ import urllib.error
 import urllib.request
 
 import pytest
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.config import MetricsConfig
 from daemon.errors import AddressError
 from daemon.metrics import Metrics
-from daemon.sockets.metrics_server import MetricsServer
+from daemon.sockets.metrics_server import MetricsServer, Snapshot
 from tests.support.nights import stage
+
+
+def nothing():
+    return Snapshot(b"", {}, {})
 
 
 class Probed:
@@ -21,9 +26,7 @@ class Probed:
         self.unready = {}
         self.server = MetricsServer(
             MetricsConfig(host=host, port=0),
-            self.metrics.registry,
-            lambda: self.unhealthy,
-            lambda: self.unready,
+            lambda: Snapshot(generate_latest(self.metrics.registry), self.unhealthy, self.unready),
         )
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.server.port}"
 
@@ -92,4 +95,4 @@ def test_another_path_is_not_found(probed):
 def test_a_port_in_use_is_one_sentence(probed):
     config = MetricsConfig(host=probed.server.host, port=probed.server.port)
     with pytest.raises(AddressError, match=r"expected a free port .* found .*in use"):
-        MetricsServer(config, probed.metrics.registry, dict, dict)
+        MetricsServer(config, nothing)

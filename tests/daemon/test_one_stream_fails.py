@@ -17,6 +17,7 @@ from daemon.config import (
     SubjectConfig,
 )
 from daemon.messages import StageMessage, StreamMessage
+from daemon.metrics import Metrics
 from daemon.service import Service
 from daemon.stager import Stager
 from models.signal.pipeline import Pipeline
@@ -135,7 +136,7 @@ def config(folder, bundle, lsl_name, names):
 def running(settings):
     """A service in this process, ticked by hand, and what it says."""
     with ExitStack() as ends:
-        service, heard = Service(settings), Heard()
+        service, heard = Service(settings, Metrics()), Heard()
         ends.callback(service.shutdown)
         service.startup()
         service._outbox.sinks.append(heard)

@@ -1,4 +1,3 @@
-import contextlib
 import json
 import os
 import signal
@@ -13,8 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.config import parse_config
 from daemon.messages import Heartbeat, StageMessage, StreamMessage
+from daemon.metrics import Metrics
 from daemon.service import Service
-from tests.rigs.daemon import Daemon, Listener, is_live, one_stream, write_config
+from tests.rigs.daemon import Daemon, Listener, clients_of, is_live, one_stream, write_config
 from tests.rigs.lsl import Source
 from tools.daemon_process import start_daemon
 
@@ -175,10 +175,13 @@ def test_a_second_sigint_forces_the_exit(name, bundle, tmp_path):
         systemd.settimeout(30)
         process = start_daemon(config, {"NOTIFY_SOCKET": str(tmp_path / "notify")}, stderr)
         os.close(stderr)
+        clients = []
         try:
             while "RESOLVING" not in next(lines):
                 pass
-            fill(log)  # the shutdown waits for someone to read its log
+            clients = clients_of(process.pid).values()
+            for pid in clients:
+                os.kill(pid, signal.SIGSTOP)  # the shutdown waits for them
             process.send_signal(signal.SIGINT)
             while systemd.recv(1024) != b"STOPPING=1":
                 pass
@@ -187,15 +190,8 @@ def test_a_second_sigint_forces_the_exit(name, bundle, tmp_path):
         finally:
             process.kill()
             process.wait()
-
-
-def fill(pipe):
-    """Write into a pipe until it takes no more, without making its other writers non-blocking."""
-    full = os.open(f"/proc/self/fd/{pipe}", os.O_WRONLY | os.O_NONBLOCK)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            os.write(full, b"x")
-    os.close(full)
+            for pid in clients:
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_metrics_and_probes(source, daemon, subscriber):
@@ -348,7 +344,7 @@ def test_a_modality_that_the_model_does_not_read_ends_the_start(name, bundle, tm
 
 
 def test_without_progress_the_process_is_not_healthy(name):
-    service = Service(parse_config(one_stream(name), "test"))
+    service = Service(parse_config(one_stream(name), "test"), Metrics())
     assert service._unhealthy() == {}
     service._progressed -= 11
     assert service._unhealthy() == {"loop": "no progress for 11 s"}

@@ -90,6 +90,17 @@ class Daemon(DaemonProcess):
         return self.process.wait(TIMEOUT_S), self.rest()
 
 
+def clients_of(pid: int) -> dict[str, int]:
+    """Return the processes that serve a daemon's clients, by role."""
+    found: dict[str, int] = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text("ascii").split():
+            command = Path(f"/proc/{child}/cmdline").read_text("utf-8").split("\0")
+            if "daemon.sockets.serve" in command:
+                found[command[command.index("daemon.sockets.serve") + 1]] = int(child)
+    return found
+
+
 class Listener:
     """Hears what a daemon says about topics that start with `prefix`, from now on.
 

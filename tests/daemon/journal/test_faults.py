@@ -244,3 +244,28 @@ def test_too_much_that_waits_is_lost_oldest_first_and_counted(journal, metrics, 
     assert metrics.registry.get_sample_value("hypnod_journal_lost_messages_total") == 5
     journal.retry()
     assert kept(path) == [0, *range(6, 16)]
+    journal.close()
+    with Journal(JournalConfig(path=str(path)), metrics) as again:
+        first_seq = look_back(again).first_seq
+        assert first_seq > 10**12  # of what was lost nobody knows the numbers
+    with Journal(JournalConfig(path=str(path)), metrics) as again:
+        assert look_back(again).first_seq == first_seq  # topics that said nothing since, too
+
+
+def test_after_what_waited_was_written_numbers_go_on(journal, metrics, path):
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        journal.write([stage(1)])
+        other.execute("ROLLBACK")
+    journal.retry()
+    journal.close()
+    with Journal(JournalConfig(path=str(path)), metrics) as again:
+        assert look_back(again).first_seq == 0
+
+
+@pytest.mark.parametrize("content", [b"0" * 20 + b" behind\n", b"nonsense", b"-1 whole \n"])
+def test_a_journal_that_was_behind_or_may_have_been_skips_numbers(journal, metrics, path, content):
+    journal.close()
+    path.with_name(path.name + ".lock").write_bytes(content)
+    with Journal(JournalConfig(path=str(path)), metrics) as again:
+        assert look_back(again).first_seq > 10**12

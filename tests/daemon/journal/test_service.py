@@ -216,3 +216,32 @@ def test_after_a_power_cut_no_number_comes_twice(
         assert (steps > 0).all()
         assert (steps != 1).sum() == jumps
     assert len(entries(tmp_path)) >= before + 2
+
+
+@pytest.mark.parametrize("trouble", ["locked", "deleted"])
+def test_a_number_that_was_heard_never_comes_again(tmp_path, name, source, bundle, trouble):
+    """Killed while the journal lacks what was published."""
+    path, heard = tmp_path / "journal.sqlite", []
+    with running(tmp_path, name, source, bundle) as (daemon, subscriber):
+        push(source, subscriber, 2, epoch=1)
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            if trouble == "locked":
+                other.execute("BEGIN EXCLUSIVE")
+            else:
+                for file in tmp_path.glob("journal.sqlite*[lm]"):  # its lock stays
+                    file.unlink()
+                daemon.event("journal not on disk")
+            push(source, subscriber, 3, epoch=4)
+            daemon.process.kill()
+            daemon.process.wait(30)
+        heard += subscriber.heard
+    for _ in range(2):
+        with running(tmp_path, name, source, bundle) as (daemon, subscriber):
+            source.push(2 * SFREQ, data=noise(2 * SFREQ, seed=source.sent))
+            subscriber.until(lambda m: getattr(m, "kind", "") == "live")
+            daemon.process.kill()
+            daemon.process.wait(30)
+            heard += subscriber.heard
+    for topic in (LIVE, FINAL, "stream.cage"):
+        seqs = [m.seq for m in heard if m.topic == topic and not m.replayed]
+        assert (np.diff(seqs) > 0).all(), (topic, seqs)

@@ -35,6 +35,13 @@ def test_other_transports_are_refused(endpoint):
         Publisher(PublishConfig(bind=endpoint))
 
 
+@pytest.mark.parametrize("port", ["65536", "70000", "4294972866", "-1", "", "http", "5570x"])
+def test_a_port_that_there_is_not_is_refused(port):
+    """libzmq takes the number modulo 65536."""
+    with pytest.raises(ConfigError, match=r"^publish\.bind: expected a port from 0 to 65535"):
+        Publisher(PublishConfig(bind=f"tcp://127.0.0.1:{port}"))
+
+
 @pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:*", "tcp://127.1.2.3:*", "tcp://lo:*"])
 def test_without_keys_this_machine_may_listen(endpoint):
     with Publisher(PublishConfig(bind=endpoint)) as publisher:

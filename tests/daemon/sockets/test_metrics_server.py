@@ -10,17 +10,22 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from prometheus_client import generate_latest
 
 from daemon.config import MetricsConfig
 from daemon.metrics import Metrics
 from daemon.sockets import metrics_server
-from daemon.sockets.metrics_server import MetricsServer
+from daemon.sockets.metrics_server import MetricsServer, Snapshot
 from models.errors import ConfigError
+
+
+def look():
+    return Snapshot(generate_latest(Metrics().registry), {}, {})
 
 
 @pytest.fixture
 def server():
-    server = MetricsServer(MetricsConfig(port=0), Metrics().registry, dict, dict)
+    server = MetricsServer(MetricsConfig(port=0), look)
     yield server
     server.close()
 
@@ -28,12 +33,12 @@ def server():
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "192.168.1.20", "rig.example"])
 def test_other_machines_are_kept_out_unless_allowed(host):
     with pytest.raises(ConfigError, match=r"^metrics\.host: expected an address of this machine"):
-        MetricsServer(MetricsConfig(host=host, port=0), Metrics().registry, dict, dict)
+        MetricsServer(MetricsConfig(host=host, port=0), look)
 
 
 def test_other_machines_are_let_in_where_the_config_says_so():
     config = MetricsConfig(host="0.0.0.0", port=0, open_to_network=True)
-    server = MetricsServer(config, Metrics().registry, dict, dict)
+    server = MetricsServer(config, look)
     assert "hypnod" in scrape(server)
     server.close()
 

@@ -39,6 +39,8 @@ def subscribe(publisher):
 
 
 def receive(publisher, socket):
+    while not socket.poll(1):
+        publisher.serve(0)
     topic, payload = socket.recv_multipart()
     return decode(topic.decode(), payload, publisher.encoding)
 

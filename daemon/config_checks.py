@@ -1,0 +1,109 @@
+"""What no field of a config can say alone: names, paths, and what contradicts another field."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import permutations
+from typing import TYPE_CHECKING
+
+from models.errors import ConfigError
+
+if TYPE_CHECKING:
+    from daemon.config import Config, StreamConfig
+
+MAX_SUBJECTS = 1000
+"""Most subjects of all streams."""
+_MAX_PATH, _MAX_NAME = 3900, 200  # bytes: Linux has 4095 and 255, and a journal's companions more
+
+
+def check(config: Config) -> None:
+    """Raise ConfigError where the parts of a config do not fit each other, or the computer."""
+    for problem in _problems(config):
+        raise ConfigError(problem)
+
+
+def _problems(config: Config) -> Iterator[str]:
+    streams = config.streams
+    if not streams:
+        yield "expected at least one [[streams]], found none"
+    for stream in streams:
+        if not stream.subjects:
+            yield f"stream {stream.name!r}: expected at least one subject, found none"
+    names = [subject.name for stream in streams for subject in stream.subjects]
+    if len(names) > MAX_SUBJECTS:
+        yield f"expected at most {MAX_SUBJECTS} subjects, found {len(names)}"
+    for what, each in (("stream", [s.name for s in streams]), ("subject", names)):
+        if twice := _twice(each):
+            yield f"expected every {what} name once, found twice: {', '.join(twice)}"
+    for stream in streams:
+        yield from _shared_channels(stream)
+    yield from _same_streams(streams)
+    yield from _bad_paths(config)
+    yield from _limits(config)
+    publish = config.publish
+    if publish.bind == publish.catchup_bind and not publish.bind.endswith((":*", ":0")):
+        yield (
+            "publish.catchup_bind: expected another address than publish.bind, found "
+            f"{publish.bind} for both"
+        )
+
+
+def _shared_channels(stream: StreamConfig) -> Iterator[str]:
+    labels = [label for subject in stream.subjects for label in subject.channels.values()]
+    if twice := _twice(labels):
+        yield (
+            f"stream {stream.name!r}: expected every channel once, found twice: "
+            f"{', '.join(twice)}; a reference that is shared is written as a difference, "
+            '"EEG1-REF"'
+        )
+
+
+def _same_streams(streams: Iterable[StreamConfig]) -> Iterator[str]:
+    """Where all that one stream must match, another must as well, both are one LSL stream."""
+    for one, other in permutations(streams, 2):
+        if one.match.items() <= other.match.items():
+            yield (
+                f"streams {one.name!r} and {other.name!r}: expected another LSL stream for each, "
+                f"found that what matches {other.match} matches {one.match}; put the subjects of "
+                "one LSL stream into one [[streams]], or match by source_id"
+            )
+
+
+def _bad_paths(config: Config) -> Iterator[str]:
+    paths = {
+        "engine.bundle": config.engine.bundle,
+        "security.clients": config.security.clients,
+        "security.secret_key": config.security.secret_key,
+        "journal.path": config.journal.path,
+    }
+    for stream in config.streams:
+        for subject in stream.subjects:
+            paths[f"baseline of {subject.name}"] = subject.baseline
+    for key, path in paths.items():
+        if "\0" in path:
+            yield f"{key}: expected a path, found a character that no path can have: {path[:80]!r}"
+        longest = max(map(_n_bytes, path.split("/")))
+        if _n_bytes(path) > _MAX_PATH or longest > _MAX_NAME:
+            yield (
+                f"{key}: expected a path of at most {_MAX_PATH} bytes and {_MAX_NAME} in each of "
+                f"its names, found {_n_bytes(path)} and {longest}: {path[:80]!r}…"
+            )
+
+
+def _limits(config: Config) -> Iterator[str]:
+    for modality in ("eeg", "emg", "eog"):
+        limits = getattr(config.quality, modality)
+        if limits.min_rms_uv >= limits.max_abs_uv:
+            yield (
+                f"quality.{modality}: expected min_rms_uv below max_abs_uv, "
+                f"found {limits.min_rms_uv:g} and {limits.max_abs_uv:g}"
+            )
+
+
+def _twice(names: Iterable[str]) -> list[str]:
+    return sorted(name for name, n in Counter(names).items() if n > 1)
+
+
+def _n_bytes(text: str) -> int:
+    return len(text.encode())
