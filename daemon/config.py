@@ -86,7 +86,8 @@ class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     heartbeat_s: Positive = 5.0
     """Time between heartbeats, s."""
     lsl: bool = True
-    """Also publish each stream's live stages as an LSL stream `hypnod.<stream>`."""
+    """Also publish each stream's live stages as LSL streams: `hypnod.<stream>` in words, and
+    `hypnod.<stream>.prob` as the probability of each; docs/clients.md."""
 
 
 class SecurityConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
