@@ -37,7 +37,8 @@ class StreamConfig(StreamChannels, frozen=True, forbid_unknown_fields=True, kw_o
     """One LSL stream and the subjects in it."""
 
     match: Annotated[dict[LslProperty, str], msgspec.Meta(min_length=1)]
-    """LSL properties that exactly one visible stream must have: name, type, source_id, hostname."""
+    """LSL properties that exactly one visible stream must have: name, type, source_id, hostname. A
+    type may be in capitals or small letters."""
     subjects: tuple[SubjectConfig, ...]
     """The subjects in this stream."""
     n_channels: Annotated[int, msgspec.Meta(gt=0)] | None = None

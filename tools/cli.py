@@ -2,7 +2,8 @@
 
 import importlib
 import sys
-from typing import Any
+from importlib import metadata
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -27,6 +28,7 @@ _COMMANDS = {
     "train": "tools.train.command:train",
     "watch": "tools.watch:watch",
 }
+_HELP = {"help_option_names": ["-h", "--help"]}
 
 
 class _Commands(TyperGroup):
@@ -47,7 +49,7 @@ def _load(name: str) -> Any:
     one = typer.Typer(
         rich_markup_mode="markdown", pretty_exceptions_enable=False, add_completion=False
     )
-    one.command(name)(getattr(importlib.import_module(module), function))
+    one.command(name, context_settings=_HELP)(getattr(importlib.import_module(module), function))
     return typer.main.get_command(one)
 
 
@@ -57,12 +59,23 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings=_HELP,
 )
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hypnod {metadata.version('hypnod')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _hypnod() -> None:
+def _hypnod(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show it and exit."),
+    ] = False,
+) -> None:
     """Sleep staging of live LSL streams: streams in, stages out."""
 
 

@@ -11,6 +11,9 @@ from daemon.outbox import Round
 from models.spec import ModelSpec
 from models.stages import ART, UNKNOWN
 
+CONTENT_TYPES = ("Hypnogram", "Hypnodensity")
+"""What the two are in LSL."""
+
 
 class StageOutlet:
     """The live stages of one stream, a sample per epoch, stamped with its onset.
@@ -37,9 +40,10 @@ class StageOutlet:
         }
         columns = [f"{subject}.{stage}" for subject in self._subjects for stage in self._stages]
         name, strings, floats = f"hypnod.{stream.name}", load_pylsl().cf_string, "float32"
-        self._words = _open(name, "Hypnogram", strings, config, described, self._subjects, "Stage")
+        hypnogram, hypnodensity = CONTENT_TYPES
+        self._words = _open(name, hypnogram, strings, config, described, self._subjects, "Stage")
         self._numbers = _open(
-            f"{name}.prob", "Hypnodensity", floats, config, described, columns, "misc"
+            f"{name}.prob", hypnodensity, floats, config, described, columns, "misc"
         )
 
     def take(self, what: Round) -> None:
