@@ -19,6 +19,7 @@ _COMMANDS = {
     "doctor": "tools.doctor:doctor",
     "evaluate": "tools.evaluate.command:evaluate",
     "import": "tools.import_checkpoint:import_checkpoint",
+    "init": "tools.init:init",
     "keygen": "tools.keygen:keygen",
     "night": "tools.night.command:night",
     "replay": "tools.replay.command:replay",
