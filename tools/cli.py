@@ -1,9 +1,10 @@
 """The `hypnod` command: one subcommand a module, imported when it is asked for."""
 
+import errno
 import importlib
 import sys
 from importlib import metadata
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -29,6 +30,8 @@ _COMMANDS = {
     "train": "tools.train.command:train",
     "watch": "tools.watch:watch",
 }
+_UNUSABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
+"""What a path that a person gave may be; pathlib raises it wherever it looks."""
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -85,7 +88,16 @@ def main() -> None:
     try:
         app(prog_name="hypnod")
     except HypnodError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"[bold red]hypnod:[/] {escape(str(error))}", markup=True
-        )
-        sys.exit(error.exit_code)
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        if error.errno not in _UNUSABLE or error.filename is None:
+            raise
+        found = (error.strerror or "").lower()
+        _fail(f"{error.filename}: expected a path that can be used, found: {found}", 2)
+
+
+def _fail(sentence: str, exit_code: int) -> NoReturn:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(
+        f"[bold red]hypnod:[/] {escape(sentence)}", markup=True
+    )
+    sys.exit(exit_code)
