@@ -24,7 +24,7 @@ from models.signal.montage import StreamChannels, SubjectChannels, check_modalit
 from models.signal.quality import QualityLimits
 
 Interval = Annotated[float, msgspec.Meta(ge=0.05, le=3600)]
-Endpoint = Annotated[str, msgspec.Meta(pattern="^[^\x00-\x1f]*$", max_length=256)]
+Endpoint = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f]*$", max_length=256)]
 LslValue = Annotated[str, msgspec.Meta(max_length=256)]
 LslProperty = Annotated[str, msgspec.Meta(pattern=r"^(name|type|source_id|hostname)$")]
 
@@ -48,7 +48,8 @@ class StreamConfig(StreamChannels, frozen=True, forbid_unknown_fields=True, kw_o
     """One LSL stream and the subjects in it."""
 
     match: Annotated[dict[LslProperty, LslValue], msgspec.Meta(min_length=1)]
-    """LSL properties that exactly one visible stream must have: name, type, source_id, hostname."""
+    """LSL properties that exactly one visible stream must have: name, type, source_id, hostname. A
+    type may be in capitals or small letters."""
     subjects: Annotated[tuple[SubjectConfig, ...], msgspec.Meta(max_length=MAX_SUBJECTS)]
     """The subjects in this stream."""
     n_channels: Annotated[int, msgspec.Meta(gt=0, le=10_000)] | None = None
@@ -97,7 +98,8 @@ class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     heartbeat_s: Interval = 5.0
     """Time between heartbeats, s."""
     lsl: bool = True
-    """Also publish each stream's live stages as an LSL stream `hypnod.<stream>`."""
+    """Also publish each stream's live stages as LSL streams: `hypnod.<stream>` in words, and
+    `hypnod.<stream>.prob` as the probability of each; docs/clients.md."""
 
 
 class SecurityConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from daemon.config import Config, StreamConfig
 from daemon.errors import UnforeseenError
 from daemon.lsl.inlet import Clocks, Inlet
+from daemon.lsl.library import in_words
+from daemon.lsl.surroundings import Surroundings
 from daemon.metrics import Metrics
 from daemon.outbox import Round, Sink
 from daemon.state import READY, State, StateWriter
@@ -92,6 +94,7 @@ class Stream:
         self._metrics = metrics
         metrics.count_from_zero(stream.name)
         self._inlet = Inlet(stream)
+        self._surroundings = Surroundings()
         self._pipeline: Pipeline | None = None
         self._ready: deque[EpochBatch] = deque()
         self._connection = 0
@@ -313,6 +316,9 @@ class Stream:
     def _update_state(self, now: float) -> None:
         state, reason = self._judge(now)
         self._states.set(self.name, state, reason, self._sfreq)
+        if state is State.RESOLVING and (others := self._surroundings.look(now)):
+            log.info("not found", stream=self.name, others=others)
+            self._note(f"{reason}; {others}")
         while self._notes:
             self._states.note(self.name, self._notes.pop(0), self._sfreq)
         if state in READY:
@@ -329,8 +335,7 @@ class Stream:
         if trouble and now - since < _FORGET_TROUBLE_S:
             return State.STALLED, trouble
         if self._pipeline is None:
-            wanted = ", ".join(f"{key}={value!r}" for key, value in self._stream.match.items())
-            return State.RESOLVING, f"no stream with {wanted} is visible"
+            return State.RESOLVING, f"no stream with {in_words(self._stream.match)} is visible"
         if now - self._heard > stall_s:
             if self._inlet.connected:
                 return State.STALLED, "connected, but no samples"

@@ -1,8 +1,10 @@
 """The `hypnod` command: one subcommand a module, imported when it is asked for."""
 
+import errno
 import importlib
 import sys
-from typing import Any
+from importlib import metadata
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -18,6 +20,7 @@ _COMMANDS = {
     "doctor": "tools.doctor:doctor",
     "evaluate": "tools.evaluate.command:evaluate",
     "import": "tools.import_checkpoint:import_checkpoint",
+    "init": "tools.init:init",
     "keygen": "tools.keygen:keygen",
     "night": "tools.night.command:night",
     "replay": "tools.replay.command:replay",
@@ -27,6 +30,9 @@ _COMMANDS = {
     "train": "tools.train.command:train",
     "watch": "tools.watch:watch",
 }
+_UNUSABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
+"""What a path that a person gave may be; pathlib raises it wherever it looks."""
+_HELP = {"help_option_names": ["-h", "--help"]}
 
 
 class _Commands(TyperGroup):
@@ -47,7 +53,7 @@ def _load(name: str) -> Any:
     one = typer.Typer(
         rich_markup_mode="markdown", pretty_exceptions_enable=False, add_completion=False
     )
-    one.command(name)(getattr(importlib.import_module(module), function))
+    one.command(name, context_settings=_HELP)(getattr(importlib.import_module(module), function))
     return typer.main.get_command(one)
 
 
@@ -57,12 +63,23 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings=_HELP,
 )
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hypnod {metadata.version('hypnod')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _hypnod() -> None:
+def _hypnod(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show it and exit."),
+    ] = False,
+) -> None:
     """Sleep staging of live LSL streams: streams in, stages out."""
 
 
@@ -71,7 +88,16 @@ def main() -> None:
     try:
         app(prog_name="hypnod")
     except HypnodError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"[bold red]hypnod:[/] {escape(str(error))}", markup=True
-        )
-        sys.exit(error.exit_code)
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        if error.errno not in _UNUSABLE or error.filename is None:
+            raise
+        found = (error.strerror or "").lower()
+        _fail(f"{error.filename}: expected a path that can be used, found: {found}", 2)
+
+
+def _fail(sentence: str, exit_code: int) -> NoReturn:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(
+        f"[bold red]hypnod:[/] {escape(sentence)}", markup=True
+    )
+    sys.exit(exit_code)

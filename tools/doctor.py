@@ -3,7 +3,8 @@
 import os
 import platform
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,14 +20,24 @@ from daemon.config import Config, StreamConfig, load_config
 from daemon.errors import JournalError
 from daemon.journal.file import journal_path
 from daemon.journal.reader import JournalReader
-from daemon.lsl.library import LIBLSL_NEEDED, check_stream, describe, identify, load_pylsl
+from daemon.lsl.library import (
+    LIBLSL_NEEDED,
+    check_stream,
+    identify,
+    in_words,
+    list_visible,
+    load_pylsl,
+    matches,
+    tell_apart,
+)
 from engines.bundle import Bundle, open_bundle
 from engines.select import available_engines, explain_auto
 from models.errors import HypnodError, StreamError
 from models.signal.montage import Montage
+from tools.visible import VisibleStream, find_streams, full_info, inspect
 
-INFO_S = 3.0
-"""Longest wait for the full description of a visible stream."""
+_SHOWN = 16
+"""Channels of a stream that the table names; --json has all."""
 STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
 
 
@@ -41,25 +52,6 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What was found."""
     do: str = ""
     """What to do; empty where there is nothing to do."""
-
-
-class VisibleStream(msgspec.Struct, frozen=True, kw_only=True):
-    """An LSL stream that answered."""
-
-    name: str
-    """Its name."""
-    type: str
-    """Its content type."""
-    source_id: str
-    """Identifies its source over restarts; empty where it has none."""
-    hostname: str
-    """The machine it comes from."""
-    sfreq: float
-    """Nominal sampling rate, Hz; 0 where irregular."""
-    ch_names: tuple[str, ...]
-    """Label of each channel."""
-    units: tuple[str, ...]
-    """Unit of each channel."""
 
 
 def doctor(
@@ -84,7 +76,7 @@ def doctor(
     findings = [_check_python(), _check_zmq(), _check_engines(), bundle_finding]
     infos, liblsl = _search(timeout)
     findings.append(liblsl)
-    streams = [_inspect(info) for info in infos]
+    streams = [inspect(info) for info in infos]
     if liblsl.level != "error" and not streams:
         findings.append(_nothing_visible(timeout))
     if config is not None:
@@ -156,7 +148,7 @@ def _search(timeout: float) -> tuple[list[Any], Finding]:
     own = os.environ.get("LSLAPICFG")
     found = f"{version // 100}.{version % 100}, {lsl.lib.lib._name}"  # noqa: SLF001 - no other way
     found += f", configured by LSLAPICFG={own}" if own else ""
-    infos = sorted(lsl.resolve_streams(timeout), key=lambda info: (info.name(), info.uid()))
+    infos = find_streams(timeout)
     if version < LIBLSL_NEEDED:
         do = "get liblsl 1.18 or newer: older ones find only one of several local streams"
         return infos, Finding(check="liblsl", level="warning", found=found, do=do)
@@ -171,32 +163,6 @@ def _nothing_visible(timeout: float) -> Finding:
         do="start the acquisition's LSL output (or: hypnod replay FILE); from another machine, "
         "open UDP 16571-16604 and TCP 16572-16604 in both firewalls, or list the other machine "
         "under KnownPeers (see systemd/lsl_api.cfg); both must have the same SessionID",
-    )
-
-
-def _full(info: Any) -> Any:
-    """Return a visible stream's full description; what is known already where none comes."""
-    lsl = load_pylsl()
-    try:
-        return lsl.StreamInlet(info, recover=False).info(INFO_S)
-    except (lsl.util.TimeoutError, lsl.util.LostError):
-        return info
-
-
-def _inspect(info: Any) -> VisibleStream:
-    full = _full(info)
-    try:
-        found = describe(full)
-    except StreamError:  # its description contradicts itself; what was broadcast has none
-        found = describe(info)
-    return VisibleStream(
-        name=full.name(),
-        type=full.type(),
-        source_id=full.source_id(),
-        hostname=full.hostname(),
-        sfreq=found.sfreq,
-        ch_names=found.ch_names,
-        units=found.units,
     )
 
 
@@ -264,15 +230,18 @@ def _modalities(config: Config) -> tuple[str, ...]:
 def _check_match(stream: StreamConfig, infos: Sequence[Any], modalities: Sequence[str]) -> Finding:
     """See whether exactly one visible stream matches, is as configured and has the labels."""
     check = f"stream {stream.name}"
-    matching = [info for info in infos if _matches(info, stream)]
-    wanted = ", ".join(f"{key}={value!r}" for key, value in stream.match.items())
+    matching = [info for info in infos if matches(info, stream.match)]
     if len(matching) != 1:
-        seen = " and ".join(map(identify, matching)) or f"none among {len(infos)} visible"
-        do = "make match stricter, e.g. with source_id" if matching else "start it, or mend match"
-        found = f"expected exactly one visible stream with {wanted}, found {seen}"
-        return Finding(check=check, level="error", found=found, do=do)
+        found = " and ".join(map(identify, matching)) or f"none: {list_visible(infos)}"
+        return Finding(
+            check=check,
+            level="error",
+            found=f"expected exactly one visible stream with {in_words(stream.match)}, "
+            f"found {found}",
+            do=tell_apart(matching) if matching else "start it, or mend match",
+        )
     try:
-        description = check_stream(stream, _full(matching[0]))
+        description = check_stream(stream, full_info(matching[0]))
         Montage(stream, description, modalities)
     except HypnodError as error:
         do = "make the config say what the stream is, or the stream be what the config says"
@@ -281,24 +250,19 @@ def _check_match(stream: StreamConfig, infos: Sequence[Any], modalities: Sequenc
     return Finding(check=check, level="ok", found=found)
 
 
-def _matches(info: Any, stream: StreamConfig) -> bool:
-    def value_of(key: str) -> str:
-        read: Callable[[], str] = getattr(info, key)
-        return read()
-
-    return all(value_of(key) == value for key, value in stream.match.items())
-
-
 def _show(findings: Sequence[Finding], streams: Sequence[VisibleStream]) -> None:
+    """Print the streams first: what has to be done is what a person sees last."""
     console = Console(soft_wrap=True, highlight=False)
+    if streams:
+        Console().print(_table(streams))
     for finding in findings:
         level = f"[{STYLES[finding.level]}]{finding.level:7}[/]"
         console.print(f"{level} [bold]{finding.check}[/]: ", end="")
         console.print(finding.found, markup=False)
         if finding.do:
             console.print(f"        → {finding.do}", markup=False)
-    if streams:
-        Console().print(_table(streams))
+    counts = Counter(finding.level for finding in findings)
+    console.print(f"{counts['error']} errors, {counts['warning']} warnings")
 
 
 def _table(streams: Sequence[VisibleStream]) -> Table:
@@ -306,6 +270,8 @@ def _table(streams: Sequence[VisibleStream]) -> Table:
     table = Table(*columns, title="visible LSL streams")
     for s in streams:
         pairs = zip(s.ch_names, s.units, strict=True)
-        channels = ", ".join(f"{name} ({unit or 'no unit'})" for name, unit in pairs)
-        table.add_row(s.name, s.type, s.source_id, s.hostname, f"{s.sfreq:g}", channels)
+        channels = [f"{name} ({unit or 'no unit'})" for name, unit in pairs]
+        if (more := len(channels) - _SHOWN) > 0:
+            channels = [*channels[: _SHOWN - 1], f"… {more} more …", channels[-1]]
+        table.add_row(s.name, s.type, s.source_id, s.hostname, f"{s.sfreq:g}", ", ".join(channels))
     return table

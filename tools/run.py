@@ -29,7 +29,7 @@ def run(config: Config) -> None:
     as each epoch completes, and publishes the stages
 
     - with ZeroMQ, on tcp://127.0.0.1:5570 (see docs/messages.md; `hypnod watch` shows them),
-    - as the LSL stream hypnod.cage, for LabRecorder,
+    - as the LSL streams hypnod.cage (words) and hypnod.cage.prob (numbers), e.g. for LabRecorder,
     - to Prometheus, on http://127.0.0.1:9570/metrics, with /healthz and /readyz beside it.
 
     A stream that is not there yet is waited for, one that goes away is picked up again when it

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
+from daemon.config import load_config
 from daemon.errors import AddressError
 from daemon.sockets.keys import ClientKeys
 from tools.client.follower import Follower, Start
@@ -29,9 +30,18 @@ SILENT_EXIT = 1
 
 
 def watch(
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="The daemon's config, for both addresses."),
+    ] = None,
     connect: Annotated[
-        str, typer.Option(help="The daemon's publisher.", metavar="ENDPOINT")
-    ] = DEFAULT_ENDPOINT,
+        str,
+        typer.Option(
+            help="The daemon's publisher.",
+            metavar="ENDPOINT",
+            show_default=DEFAULT_ENDPOINT,
+        ),
+    ] = "",
     catch_up: Annotated[
         str,
         typer.Option(
@@ -64,7 +74,7 @@ def watch(
     restarted. What was said before, or was missed, is fetched from the daemon's journal; with
     --since the strip shows all of it, the commonest stage in each cell. Ctrl-C ends.
 
-        hypnod watch --connect tcp://127.0.0.1:5570
+        hypnod watch --config hypnod.toml
 
         hypnod watch --json | jq -r 'select(.kind == "live") | [.subject, .epoch, .stage] | @tsv'
 
@@ -75,12 +85,20 @@ def watch(
 
     With --once the exit code is 1 where no daemon answers.
     """
+    if config is not None:
+        publish = load_config(config).publish
+        connect = connect or _dial(publish.bind)
+        catch_up = catch_up or _dial(publish.catchup_bind)
     keys = _read_keys(server_key, client_key)
     first = -1 if once else None if as_json else -_STRIP
     start = Start(since=parse_time(since)) if since else Start(first=first)
     try:
         with Follower(
-            connect, catch_up=catch_up or None, start=start, patience_s=_PATIENCE_S, keys=keys
+            connect or DEFAULT_ENDPOINT,
+            catch_up=catch_up or None,
+            start=start,
+            patience_s=_PATIENCE_S,
+            keys=keys,
         ) as follower:
             if once:
                 _show_once(follower, timeout, as_json=as_json)
@@ -92,6 +110,18 @@ def watch(
         raise typer.BadParameter(str(error)) from error
     except KeyboardInterrupt:
         return
+
+
+def _dial(bind: str) -> str:
+    """Return where a socket of this machine that is bound so can be reached."""
+    host, _, port = bind.removeprefix("tcp://").rpartition(":")
+    if port == "*":
+        raise typer.BadParameter(
+            f"expected an address with a port in the config, found {bind}; its log tells the free "
+            "one that the daemon took: give it with --connect and --catch-up"
+        )
+    here = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - read only
+    return f"tcp://{here.get(host, host)}:{port}" if bind.startswith("tcp://") else bind
 
 
 def _read_keys(server_key: Path | None, client_key: Path | None) -> ClientKeys | None:

@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 
 from daemon.config import StreamConfig
-from daemon.lsl.library import check_stream, identify, load_pylsl, match_predicate
+from daemon.lsl.library import (
+    check_stream,
+    identify,
+    in_words,
+    load_pylsl,
+    match_predicate,
+    tell_apart,
+)
 from daemon.lsl.progress import KEY, ProgressSender
 from models.errors import HypnodError, StreamError
 from models.signal.chunk import Chunk, StreamDescription
@@ -213,11 +220,11 @@ class Inlet:
         now = self._lsl.local_clock()
         self._ambiguous_since = self._ambiguous_since or now
         if now - self._ambiguous_since > 1.5 * FORGET_S:
-            wanted = ", ".join(f"{key}={value!r}" for key, value in self._config.match.items())
+            wanted = in_words(self._config.match)
             names = sorted(identify(info) for info in found)
             raise StreamError(
                 f"stream {self._config.name!r}: expected exactly one visible stream with {wanted},"
-                f" found {len(found)}: {' and '.join(names)}"
+                f" found {len(found)}: {' and '.join(names)}; {tell_apart(found)}"
             )
 
     def _finish_opening(self) -> None:

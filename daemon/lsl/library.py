@@ -3,7 +3,8 @@
 import math
 import os
 import platform
-from collections.abc import Mapping
+import string
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +24,9 @@ ContinuousResolveInterval = 0.2
 and a query every 0.7 s, not every 1.0 s, brings a source back well within 2 s."""
 LIBLSL_NEEDED = 118
 """1.18; older ones find only one of several streams on this machine."""
+_LISTED = 8
+"""Streams that a sentence names."""
+_TO_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 @cache
@@ -56,12 +60,34 @@ def _has_config_file() -> bool:
 
 
 def match_predicate(match: Mapping[str, str]) -> str:
-    """Return the XPath 1.0 predicate of the streams with these properties.
+    """Return the XPath 1.0 predicate of the streams that `matches` these properties.
 
     Raises:
         ConfigError: a value has a character that cannot be searched for.
     """
-    return " and ".join(f"{key}={_quote(value)}" for key, value in match.items())
+    return " and ".join(
+        f"translate(type, '{string.ascii_uppercase}', '{string.ascii_lowercase}')"
+        f"={_quote(value.translate(_TO_LOWER))}"
+        if key == "type"
+        else f"{key}={_quote(value)}"
+        for key, value in match.items()
+    )
+
+
+def matches(info: Any, match: Mapping[str, str]) -> bool:
+    """Whether a visible stream has these properties; a type is one in capitals or small letters."""
+    found = {key: str(getattr(info, key)()) for key in match}
+    return all(
+        found[key].translate(_TO_LOWER) == value.translate(_TO_LOWER)
+        if key == "type"
+        else found[key] == value
+        for key, value in match.items()
+    )
+
+
+def in_words(match: Mapping[str, str]) -> str:
+    """Return the properties of a stream for people."""
+    return ", ".join(f"{key}={value!r}" for key, value in match.items())
 
 
 def _quote(value: str) -> str:
@@ -79,9 +105,29 @@ def _quote(value: str) -> str:
 def identify(info: Any) -> str:
     """Name a visible stream for people."""
     return (
-        f"{info.name()!r} (source_id {info.source_id()!r}, host {info.hostname()!r}, "
-        f"uid {info.uid()})"
+        f"{info.name()!r} (type {info.type()!r}, source_id {info.source_id()!r}, "
+        f"host {info.hostname()!r}, uid {info.uid()})"
     )
+
+
+def list_visible(infos: Sequence[Any]) -> str:
+    """Say which streams are visible, for who finds that theirs is not."""
+    if not infos:
+        return "no stream is visible"
+    several = sorted(f"{info.name()!r} (type {info.type()!r})" for info in infos)
+    more = len(several) - _LISTED
+    listed = ", ".join(several[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+    return f"visible are {listed}"
+
+
+def tell_apart(infos: Sequence[Any]) -> str:
+    """Say by what `match` could choose among visible streams that all match."""
+    for key in ("type", "source_id", "hostname", "name"):
+        values = [str(getattr(info, key)()) for info in infos]
+        if len({*values}) == len(values):
+            choices = [f'{key} = "{value}"' for value in sorted(values)]
+            return f"add {' or '.join(choices)} to match"
+    return "stop one, or give each a source_id of its own to match by"
 
 
 def describe(info: Any) -> StreamDescription:
@@ -119,7 +165,10 @@ def check_stream(config: StreamConfig, info: Any) -> StreamDescription:
     n_channels = len(found.ch_names)
     where = f"stream {config.name!r}: "
     if info.channel_format() == lsl.cf_string:
-        raise StreamError(f"{where}expected numbers, found a stream of strings")
+        raise StreamError(
+            f"{where}expected numbers, found a stream of strings; "
+            "is it that of the markers? choose the one of the samples with match"
+        )
     if config.n_channels not in (None, n_channels):
         raise StreamError(f"{where}expected {config.n_channels} channels, found {n_channels}")
     if not MIN_SFREQ <= found.sfreq <= MAX_SFREQ:

@@ -5,6 +5,7 @@ the new one, whole.
 """
 
 import csv
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.marks import STAGED_BY, STAGED_BY_COLUMN
 
 _FIRST_EDF_YEAR, _LAST_EDF_YEAR = 1985, 2084
+_RECORD_DURATION_AT, _RECORD_DURATION = 244, "{:<8}"
+"""Where in an EDF header the seconds of a data record are."""
 
 
 @contextmanager
@@ -98,6 +101,7 @@ def write_edf(
     """Write an EDF+ file of annotations alone, one for each bout of a stage.
 
     A text is the stage, or with several subjects "<subject> <stage>"; the first is "staged by …".
+    The one data record lasts as long as they do: MNE drops annotations beyond it.
 
     Args:
         path: the file.
@@ -124,8 +128,12 @@ def write_edf(
         starttime=start.time() if start and known else None,
         annotations=annotations,
     )
+    end = max(annotation.onset + (annotation.duration or 0) for annotation in annotations)
     with replacing(path) as draft:
         edf.write(draft)
+        with draft.open("r+b") as stream:  # edfio knows only 0 s without signals
+            stream.seek(_RECORD_DURATION_AT)
+            stream.write(_RECORD_DURATION.format(math.ceil(end)).encode())
 
 
 def _bouts(hypnogram: Hypnogram) -> Iterable[tuple[float, float, str]]:

@@ -27,6 +27,9 @@ _MICROVOLTS = {
     "volts": 1e6,
 }
 
+_LISTED = 32
+"""Channels that a sentence names."""
+
 Unit = Literal["V", "mV", "µV", "uV"]
 """As a config or an option says it."""
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
@@ -163,9 +166,12 @@ def _find_channels(label: str, description: StreamDescription) -> tuple[int, int
     if not parts:
         near = difflib.get_close_matches(label, names, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
+        if all(name.isdecimal() for name in names):
+            hint = "; its channels have no names: they go by their numbers"
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
         raise StreamError(
             f"stream {description.name!r}: expected a channel {label!r}, "
-            f"found {', '.join(names)}{hint}"
+            f"found {', '.join(names[:_LISTED])}{more}{hint}"
         )
     found = [_index(part, description) for part in parts]
     return found[0], found[1] if len(found) > 1 else None

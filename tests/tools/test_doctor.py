@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -111,7 +112,21 @@ def test_two_matching_streams_are_both_named(tmp_path: Path) -> None:
     assert code == 1
     assert "source_id 'A'" in findings["stream cage"]["found"]
     assert "source_id 'B'" in findings["stream cage"]["found"]
-    assert "source_id" in findings["stream cage"]["do"]
+    assert findings["stream cage"]["do"] == 'add source_id = "A" or source_id = "B" to match'
+
+
+def test_two_streams_of_one_name_are_told_apart_by_their_types(tmp_path: Path) -> None:
+    """As of a headband that sends EEG and acceleration."""
+    with Source("twin", source_id="A"), Source("twin", source_id="A", kind="ACC"):
+        _, findings, _ = examine("--config", write_config(tmp_path, "twin"))
+    assert findings["stream cage"]["do"] == 'add type = "ACC" or type = "EEG" to match'
+
+
+def test_what_is_visible_instead_is_named(tmp_path: Path) -> None:
+    with Source("Rack 1"):
+        code, findings, _ = examine("--config", write_config(tmp_path, "rack-1"))
+    assert code == 1
+    assert "found none: visible are 'Rack 1' (type 'EEG')" in findings["stream cage"]["found"]
 
 
 def test_nothing_visible_is_a_warning_and_for_a_config_an_error(tmp_path: Path) -> None:
@@ -121,7 +136,7 @@ def test_nothing_visible_is_a_warning_and_for_a_config_an_error(tmp_path: Path) 
     assert "KnownPeers" in findings["streams"]["do"]
     code, findings, _ = examine("--timeout", 0.5, "--config", write_config(tmp_path, "absent"))
     assert code == 1
-    assert "found none among 0 visible" in findings["stream cage"]["found"]
+    assert "found none: no stream is visible" in findings["stream cage"]["found"]
 
 
 def test_a_broken_config_is_a_finding(tmp_path: Path) -> None:
@@ -143,8 +158,8 @@ def test_without_liblsl_it_says_how_to_get_one(tmp_path: Path) -> None:
     assert "glibc 2.35" in findings["liblsl"]["found"]
 
 
-def test_people_get_a_table() -> None:
-    with Source("shown"):
+def test_people_get_a_table_and_then_what_to_do() -> None:
+    with Source("shown"), Source("wide", n_channels=1000, labels=[f"CH{i}" for i in range(1000)]):
         done = subprocess.run(
             hypnod.command("doctor"),
             capture_output=True,
@@ -155,6 +170,8 @@ def test_people_get_a_table() -> None:
         )
     assert "visible LSL streams" in done.stdout
     assert "EEG (microvolts), EMG (microvolts)" in done.stdout
+    assert "CH14 (microvolts), … 984 more …" in " ".join(done.stdout.replace("│", " ").split())
+    assert re.fullmatch(r"\d errors, \d warnings", done.stdout.splitlines()[-1])
 
 
 def test_liblsl_reads_the_example(tmp_path: Path) -> None:

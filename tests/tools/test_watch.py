@@ -8,6 +8,7 @@ import time
 
 import pytest
 from rich.console import Console
+from typer import BadParameter
 from typer.testing import CliRunner
 
 import hypnod
@@ -21,6 +22,7 @@ from tests.support.speaker import Speaker
 from tools.cli import app
 from tools.client.subscriber import Received, Subscriber
 from tools.view.live import LiveView, bar, draw_stages
+from tools.watch import _dial
 
 TIMEOUT_S = 20.0
 
@@ -73,6 +75,49 @@ def view_of(*messages, ago_s=0.0, truth=None):
         for message in messages:
             view.update(Received(message.topic, message, 0.0, time.monotonic() - ago_s))
         return view
+
+
+@pytest.mark.parametrize(
+    ("bind", "reached"),
+    [
+        ("tcp://127.0.0.1:5570", "tcp://127.0.0.1:5570"),
+        ("tcp://*:5570", "tcp://127.0.0.1:5570"),
+        ("tcp://0.0.0.0:1", "tcp://127.0.0.1:1"),
+        ("tcp://[::]:5570", "tcp://[::1]:5570"),
+        ("tcp://192.168.1.2:5570", "tcp://192.168.1.2:5570"),
+        ("ipc:///run/hypnod", "ipc:///run/hypnod"),
+    ],
+)
+def test_a_config_tells_where_its_daemon_is_reached(bind, reached):
+    assert _dial(bind) == reached
+
+
+def test_a_daemon_is_found_by_its_config(tmp_path):
+    """Which it published on, whatever its address is."""
+    with Publisher(PublishConfig(bind="tcp://127.0.0.1:*")) as publisher:
+        port = int(publisher.endpoint.rpartition(":")[2])
+        config = tmp_path / "hypnod.toml"
+        config.write_text(
+            '[[streams]]\nname = "cage"\nmatch = { type = "EEG" }\n'
+            'subjects = [{ name = "m1", channels = { eeg = "E" } }]\n'
+            f'[publish]\nbind = "tcp://*:{port}"\ncatchup_bind = "tcp://*:{port + 1}"\n'
+        )
+        ask = subprocess.Popen(
+            hypnod.command("watch", "--once", "--json", "--config", str(config)),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        publisher.serve(TIMEOUT_S)
+        publisher.publish(heartbeat())
+        deadline = time.monotonic() + TIMEOUT_S
+        while ask.poll() is None and time.monotonic() < deadline:
+            publisher.serve(0.05)
+        assert json.loads(ask.communicate()[0].splitlines()[0])["topic"] == "heartbeat"
+
+
+def test_a_free_port_in_the_config_is_no_address():
+    with pytest.raises(BadParameter, match=r"with a port in the config.*--connect"):
+        _dial("tcp://127.0.0.1:*")
 
 
 def test_a_late_subscriber_gets_the_last_final_one_and_counts_gaps_from_there(publisher):

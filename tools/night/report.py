@@ -116,7 +116,9 @@ def print_sessions(reader: JournalReader, *, as_json: bool) -> None:
     if as_json:
         _print_json(sessions)
         return
-    table = _table("session", "started", "last epoch", "subjects", "model")
+    table = _table("session", "started", "last epoch")
+    for column in ("subjects", "model"):
+        table.add_column(column, overflow="fold")
     for each in sessions:
         until = "–" if each.until is None else _short(each.until)
         names = _shorten(each.subjects)
@@ -198,33 +200,40 @@ def print_summary(summary: NightSummary, stages: Sequence[str], *, as_json: bool
         return
     console = Console(highlight=False)
     console.print(f"{summary.journal}, {summary.selection}", soft_wrap=True, style="bold")
-    table = _table("subject", "from", "to")
+    table = _table()
+    table.add_column("subject", overflow="fold")
     for stage in (*stages, ART, UNKNOWN):
         table.add_column(stage, justify="right", style=STAGE_STYLES[stage], no_wrap=True)
     for name, each in summary.subjects.items():
         times = [_span(each.seconds.get(stage, 0.0)) for stage in (*stages, ART, UNKNOWN)]
-        table.add_row(name, _short(each.start), _short(each.end), *times)
+        table.add_row(name, *times)
     console.print(table)
+    details = Table.grid(padding=(0, 2, 0, 0))
     for name, each in summary.subjects.items():
-        _print_details(console, name, each)
+        for line in _details(each):
+            details.add_row(name, line)
     for restart in summary.restarts:
-        line = f"restart  {_short(restart['utc'])} {restart['stream']}: {restart['reason']}"
-        console.print(line, soft_wrap=True)
+        line = f"{_short(restart['utc'])} {restart['stream']}: {restart['reason']}"
+        details.add_row("restart", line)
+    console.print(details)
 
 
-def _print_details(console: Console, name: str, each: SubjectNight) -> None:
-    lines = []
+def _details(each: SubjectNight) -> list[str]:
+    lines = [f"from {_short(each.start)} to {_short(each.end)}"]
     bouts = [f"{b.n} × {stage} (median {b.median_s:g} s)" for stage, b in each.bouts.items()]
-    lines.append(f"{name}  bouts: {', '.join(bouts) or 'none'}")
+    lines.append(f"bouts: {_below(bouts) or 'none'}")
     latencies = [f"{p} {1000 * value:.1f} ms" for p, value in each.latency_s.items()]
-    lines.append(f"{name}  latency: {', '.join(latencies) or 'not measured'}")
+    lines.append(f"latency: {', '.join(latencies) or 'not measured'}")
     missing = [f"{_span(time)} {why}" for why, time in each.missing_s.items()]
-    lines.append(f"{name}  without a stage: {'; '.join(missing) or 'nothing'}")
+    lines.append(f"without a stage: {_below(missing) or 'nothing'}")
     if each.live_only:
-        lines.append(
-            f"{name}  {each.live_only} epochs have no final estimate: their live one counts"
-        )
-    console.print("\n".join(lines), soft_wrap=True)
+        lines.append(f"{each.live_only} epochs have no final estimate: their live one counts")
+    return lines
+
+
+def _below(texts: Sequence[str]) -> str:
+    """Put texts below each other, where a terminal would break them anywhere."""
+    return ",\n  ".join(texts)
 
 
 def check_journal(reader: JournalReader) -> None:

@@ -3,11 +3,18 @@
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from string import ascii_letters
+from typing import Any
 
 import numpy as np
+import pylsl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from daemon.lsl.inlet import Inlet
+from daemon.lsl.library import _TO_LOWER, match_predicate, matches
+from daemon.lsl.surroundings import SEARCH_S, WAIT_S, Surroundings
 from models.errors import StreamError
 from tests.rigs.lsl import Source, collect, connect, stream_config, wait_until
 
@@ -160,6 +167,7 @@ def test_two_matching_streams_are_refused_by_name(name: str) -> None:
     ):
         message = refusal(inlet)
         assert "exactly one visible stream with type='Pair', found 2" in message
+        assert message.endswith('add source_id = "A" or source_id = "B" to match')
         for source in (first, second):
             for key in (source.spec["name"], source.spec["source_id"], source.uid):
                 assert key in message
@@ -173,6 +181,35 @@ def connected_despite_refusals(inlet: Inlet) -> bool:
     except StreamError:
         return False
     return inlet.connected
+
+
+@given(st.text(ascii_letters + "µÄ ", min_size=1), st.sampled_from([str.upper, str.lower, str]))
+@settings(max_examples=20)
+def test_a_type_is_the_same_in_capitals_here_and_where_streams_answer(text: str, case: Any) -> None:
+    info = pylsl.StreamInfo("any", text, 1, 100, "float32", "any")
+    for match in ({"type": case(text)}, {"type": text + "x"}, {"name": "any", "type": text}):
+        query = match_predicate(match).encode()
+        assert matches(info, match) == pylsl.lib.lib.lsl_stream_info_matches_query(info.obj, query)
+    assert matches(info, {"type": text.translate(_TO_LOWER)})
+    assert not matches(info, {"name": "ANY"})
+
+
+def test_a_stream_is_found_whatever_the_case_of_its_type(name: str) -> None:
+    kind = f"eeg-{name}"
+    match = {"type": kind.upper()}
+    with Source(name, kind=kind), closing(Inlet(stream_config(name, match=match))) as inlet:
+        connect(inlet)
+
+
+def test_what_is_visible_instead_is_said_once(name: str) -> None:
+    around = Surroundings()
+    with Source(name, kind="Pair"):
+        assert around.look(0.0) is None
+        assert around.look(WAIT_S) is None
+        wait_until(around._resolver.results, "the other stream")
+        said = around.look(WAIT_S + SEARCH_S)
+        assert said == f"visible are {name!r} (type 'Pair')"
+        assert around.look(10 * WAIT_S) is None
 
 
 def test_properties_choose_among_streams(name: str) -> None:

@@ -1,5 +1,6 @@
 """Hypnograms: read, write, bring to epochs, and hold against their recording."""
 
+import math
 from datetime import datetime
 
 import edfio
@@ -82,14 +83,35 @@ def test_what_is_written_is_read(tmp_path, stages):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["h.csv", "h.edf", "h.tsv"]
 
 
+START = datetime(2025, 6, 1, 20, 0, 0, 500_000)
+
+
+@pytest.mark.parametrize("start", [None, START])
+def test_the_edf_lasts_as_long_as_its_annotations(tmp_path, start):
+    write_edf(tmp_path / "h.edf", {"m1": NIGHT, "m2": NIGHT}, start, "hypnod run")
+    edf = edfio.read_edf(tmp_path / "h.edf")
+    assert edf.duration == math.ceil(NIGHT.end)
+    assert len(edf.annotations) == 1 + 2 * len(NIGHT.merged().stages)
+
+
+@pytest.mark.parametrize("start", [None, START])
+def test_mne_opens_the_edf_with_all_annotations(tmp_path, start):
+    mne = pytest.importorskip("mne", reason="needs MNE, which reads EDF+ for many")
+    write_edf(tmp_path / "h.edf", {"m1": NIGHT}, start, "hypnod run")
+    read = mne.io.read_raw_edf(tmp_path / "h.edf").annotations
+    assert read.description.tolist() == ["staged by hypnod run", *NIGHT.merged().stages]
+    assert read.onset.tolist() == [0, *NIGHT.merged().onsets]
+    assert read.duration.tolist() == [0, *NIGHT.merged().durations]
+
+
 @pytest.mark.parametrize("extension", ["edf", "tsv"])
 def test_a_subject_is_picked_out_of_several(tmp_path, extension):
     path = tmp_path / f"h.{extension}"
     other = Hypnogram.from_epochs(["REM"] * 8, 4.0)
     nights = {"m1": NIGHT, "m10": other}
     if extension == "edf":
-        write_edf(path, nights, datetime(2025, 6, 1, 20, 0, 0, 500_000))
-        assert edfio.read_edf(path).startdatetime == datetime(2025, 6, 1, 20, 0, 0, 500_000)
+        write_edf(path, nights, START)
+        assert edfio.read_edf(path).startdatetime == START
     else:
         write_events(path, nights)
     assert same(read_hypnogram(path, MOUSE, subject="m1"), NIGHT.merged())

@@ -18,7 +18,7 @@ from daemon.journal.file import journal_path
 from daemon.journal.reader import JournalReader
 from models.errors import RecordingError
 from models.recordings.hypnograms.read import is_own, read_hypnogram
-from models.stages import MOUSE
+from models.stages import HUMAN, MOUSE
 from tests.rigs.lsl import ROOT
 from tests.support.nights import (
     EVENING,
@@ -135,6 +135,20 @@ def test_a_night_with_a_crash_in_it_is_one_record(path):
     shown = run(path, *NIGHT).stdout
     for text in ("2 × REM (median 7.5 s)", "0:00:30 the daemon did not run", "4 epochs have no"):
         assert text in shown
+
+
+def test_all_of_it_fits_a_terminal_of_80_characters(tmp_path):
+    """The most stages there are, and names as people give them."""
+    path, names = tmp_path / "j.sqlite", ("patient-7-second-night-without-drug", "m1")
+    probabilities = dict.fromkeys(HUMAN, 0.2)
+    said_of = [said([*HUMAN] * 9, name, "a" * 23, probabilities=probabilities) for name in names]
+    config = json.dumps({"streams": [{"subjects": [{"name": name} for name in names]}]})
+    write_journal(path, [m for each in said_of for m in each], session("a" * 23, EVENING, config))
+    for arguments in ([], NIGHT):
+        shown = run(path, *arguments).stdout.splitlines()[1:]  # the first one is the file's name
+        assert max(map(len, shown)) <= 80
+        assert "…" not in "".join(shown)
+        assert all(name[:12] in "".join(shown) for name in names)
 
 
 def test_a_session_is_a_record_too(path):

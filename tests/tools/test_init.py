@@ -1,0 +1,103 @@
+"""`hypnod init` beside real streams: what it writes is a config that doctor likes."""
+
+import subprocess
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+import edfio
+import numpy as np
+import pytest
+
+import hypnod
+from daemon.config import load_config
+from tests.rigs.lsl import Source
+from tools.init import _count_up
+
+CHANNELS = tuple(f"CH{i}" for i in range(1, 17))
+
+
+def run(folder: Path, *arguments: str, says: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        hypnod.command(*arguments),
+        cwd=folder,
+        input=says,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_eight_animals_of_a_stream_by_pattern(tmp_path: Path) -> None:
+    with Source("Rack 1", n_channels=16, labels=CHANNELS):
+        done = run(tmp_path, "init", "--eeg", "CH1", "--emg", "CH2")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == "next: hypnod doctor --config hypnod.toml"
+        (stream,) = load_config(tmp_path / "hypnod.toml").streams
+        assert (stream.name, stream.match) == ("Rack-1", {"name": "Rack 1"})
+        assert [subject.name for subject in stream.subjects] == [f"m{i}" for i in range(1, 9)]
+        assert stream.subjects[7].channels == {"eeg": "CH15", "emg": "CH16"}
+        checked = run(tmp_path, "doctor", "--config", "hypnod.toml")
+        assert "all channels found" in checked.stdout
+        again = run(tmp_path, "init", "--eeg", "CH1", "--emg", "CH2")
+    assert again.returncode == 2
+    assert "there already" in again.stderr
+
+
+def test_it_asks_for_what_is_not_given(tmp_path: Path) -> None:
+    with Source("asked", units=None), Source("asked", kind="Markers", sfreq=0, dtype="string"):
+        done = run(tmp_path, "init", "a.toml", says="\n\nmV\n")
+        silent = run(tmp_path, "init", "b.toml", says="EEG\nEMG\n")
+        wrong = run(tmp_path, "init", "c.toml", "--unit", "furlong", "--eeg", "EEG", "--emg", "")
+        missing = run(tmp_path, "init", "d.toml", "--stream", "aksed")
+    assert done.returncode == 0, done.stderr
+    (stream,) = load_config(tmp_path / "a.toml").streams
+    assert (stream.match, stream.unit) == ({"name": "asked", "type": "EEG"}, "mV")
+    assert stream.subjects[0].channels == {"eeg": "EEG", "emg": "EMG"}
+    assert (silent.returncode, "expected --unit" in silent.stderr) == (2, True)
+    assert wrong.returncode == 3
+    assert (missing.returncode, "visible are 'asked' (type" in missing.stderr) == (5, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.toml"]
+
+
+def test_a_recording_stands_for_its_replay(tmp_path: Path) -> None:
+    signals = [
+        edfio.EdfSignal(np.sin(np.arange(1000.0)), 100, label=label, physical_dimension="uV")
+        for label in ("EEG1", "EMG1", "EEG2", "EMG2")
+    ]
+    edfio.Edf(signals).write(tmp_path / "night 1.edf")
+    done = run(tmp_path, "init", "--recording", "night 1.edf", "--eeg", "EEG1", "--emg", "EMG1")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "hypnod.toml").read_text()
+    assert text.startswith("# hypnod replay 'night 1.edf'\n# hypnod doctor --config hypnod.toml\n")
+    (stream,) = tomllib.loads(text)["streams"]
+    assert stream["match"] == {"name": "night 1"}
+    assert [s["channels"]["eeg"] for s in stream["subjects"]] == ["EEG1", "EEG2"]
+
+
+@pytest.mark.parametrize(
+    ("first", "known", "last"),
+    [
+        (("CH1", "CH3-CH4"), CHANNELS, ("CH13", "CH15-CH16")),
+        (("CH1-CH2", ""), CHANNELS, ("CH15-CH16", "")),
+        (
+            ("EEG1", "EMG1-EMG2"),
+            ("EEG1", "EMG1", "EMG2", "EEG2", "EMG3", "EMG4"),
+            ("EEG2", "EMG3-EMG4"),
+        ),
+        (
+            ("m01_eeg", "m01_emg"),
+            ("m01_eeg", "m01_emg", "m02_eeg", "m02_emg"),
+            ("m02_eeg", "m02_emg"),
+        ),
+        (("1", "2"), tuple("12345"), ("3", "4")),
+        (("EEG", "EMG"), ("EEG", "EMG"), ("EEG", "EMG")),
+    ],
+)
+def test_numbers_count_up(first: Sequence[str], known: Sequence[str], last: Sequence[str]) -> None:
+    def table(labels: Sequence[str]) -> dict[str, str]:
+        return {m: label for m, label in zip(("eeg", "emg"), labels, strict=True) if label}
+
+    animals = list(_count_up(table(first), known, endless=False))
+    assert (animals[0], animals[-1]) == (table(first), table(last))

@@ -1,0 +1,218 @@
+"""`hypnod init`: a config for a stream that is visible, or for a recording's."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+
+from daemon.config import parse_config
+from daemon.lsl.library import check_stream, describe, identify, list_visible
+from daemon.lsl.outlet import CONTENT_TYPES
+from engines.bundle import open_bundle
+from models.errors import StreamError
+from models.recordings.as_stream import describe as describe_recording
+from models.recordings.open import open_recording
+from models.recordings.writers import replacing
+from models.signal.chunk import MIN_SFREQ, StreamDescription
+from models.signal.montage import Montage, Unit, parts_of
+from tools.visible import find_streams, full_info
+
+_SHOWN = 16
+"""Labels that are shown to who is asked for one."""
+
+
+def init(
+    out: Annotated[Path, typer.Argument(help="The config to write.")] = Path("hypnod.toml"),
+    stream: Annotated[
+        str, typer.Option(help="Name of the LSL stream; default: the only one.", metavar="NAME")
+    ] = "",
+    recording: Annotated[
+        Path | None, typer.Option(help="For this file, as hypnod replay plays it.", metavar="FILE")
+    ] = None,
+    eeg: Annotated[
+        str | None, typer.Option(help="EEG of the first animal: CH1, or CH1-CH2.", metavar="LABEL")
+    ] = None,
+    emg: Annotated[
+        str | None, typer.Option(help="EMG of the first animal; none: ''.", metavar="LABEL")
+    ] = None,
+    animals: Annotated[
+        int | None, typer.Option(min=1, help="How many; default: all that there are labels for.")
+    ] = None,
+    unit: Annotated[
+        str, typer.Option(help="Where the stream says none: V, mV or µV.", metavar="UNIT")
+    ] = "",
+    timeout: Annotated[float, typer.Option(min=0.5, help="Search streams for this long, s.")] = 2.0,
+) -> None:
+    """Write **a config** for a stream that is visible, ready for doctor and run.
+
+    The first animal's channels say where those of the next ones are, by their numbers: after CH1
+    and CH2 come CH3 and CH4, after CH1 and CH3-CH4 come CH5 and CH7-CH8, after EEG1 and EMG1 come
+    EEG2 and EMG2. What is not given is asked for.
+
+        hypnod init                                             # asks
+
+        hypnod init --stream "Rack 1" --eeg CH1 --emg CH2 --animals 8
+
+        hypnod init trial.toml --recording night.edf --eeg EEG1 --emg EMG1
+    """
+    if out.exists():
+        raise typer.BadParameter(f"OUT: expected a file to make, found {out} there already")
+    if recording is not None and stream:
+        raise typer.BadParameter("expected --stream or --recording, found both")
+    info = None
+    if recording is not None:
+        match = {"name": recording.stem}
+        found = describe_recording(open_recording(recording))
+    else:
+        info, match = _find(stream, timeout)
+        found = describe(info)
+    first = _ask_channels(found, {"eeg": eeg, "emg": emg})
+    subjects = list(islice(_count_up(first, found.ch_names, endless=animals is not None), animals))
+    unit = unit or _ask_unit(first, found)
+    text = _compose(out, match, unit, subjects, recording)
+    config = parse_config(text, str(out)).streams[0]
+    Montage(config, found, open_bundle(None).spec.modalities)
+    if info is not None:
+        check_stream(config, info)
+    with replacing(out) as draft:
+        draft.write_text(text, encoding="utf-8")
+    typer.echo(f"written: {out}, with {len(subjects)} animals\nnext: {_commands(out)[0]}")
+
+
+def _find(name: str, timeout_s: float) -> tuple[Any, dict[str, str]]:
+    """Return the full description of the stream that is meant, and what it alone has."""
+    infos = [info for info in find_streams(timeout_s) if info.type() not in CONTENT_TYPES]
+    named = [info for info in infos if name in ("", info.name())]
+    fast = [info for info in named if info.nominal_srate() >= MIN_SFREQ]
+    meant = fast or named
+    wanted = f"a stream {name!r}" if name else "a stream"
+    if not meant:
+        raise StreamError(
+            f"expected {wanted}, found none: {list_visible(infos)}; start its source, or take a "
+            "recording of it with --recording"
+        )
+    if len(meant) > 1:
+        raise StreamError(
+            f"expected one of several streams by --stream, found {wanted} among "
+            f"{', '.join(map(identify, meant))}"
+        )
+    match = {"name": meant[0].name()}
+    alike = [info for info in infos if info.name() == match["name"] and info is not meant[0]]
+    for key in ("type", "source_id", "hostname"):
+        value = getattr(meant[0], key)()
+        if any(getattr(info, key)() == value for info in alike):
+            continue
+        return full_info(meant[0]), match | ({key: value} if alike else {})
+    return full_info(meant[0]), match
+
+
+def _ask_channels(found: StreamDescription, given: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the first animal's channels, as given or as a person says."""
+    more = len(found.ch_names) - _SHOWN
+    labels = ", ".join(found.ch_names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    typer.echo(f"{found.name}: {found.sfreq:g} Hz, {labels}")
+    channels = {}
+    for modality, label in given.items():
+        guess = next((name for name in found.ch_names if modality in name.lower()), "")
+        text = f"{modality.upper()} of the first animal (A-B for a difference, empty for none)"
+        chosen = _ask(f"--{modality}", text, guess) if label is None else label
+        if chosen:
+            channels[modality] = chosen
+    if not channels:
+        raise typer.BadParameter("expected --eeg or --emg, found neither")
+    return channels
+
+
+def _ask_unit(channels: Mapping[str, str], found: StreamDescription) -> str:
+    """Return the unit, where the stream says none; empty where it does."""
+    said = dict(zip(found.ch_names, found.units, strict=True))
+    parts = [part for label in channels.values() for part in parts_of(label, found.ch_names)]
+    if all(said[part] for part in parts):
+        return ""
+    return _ask("--unit", f"Unit, which it does not say ({', '.join(get_args(Unit))})", "µV")
+
+
+def _ask(option: str, text: str, guess: str) -> str:
+    try:
+        answer: str = typer.prompt(text, default=guess, show_default=bool(guess))
+    except typer.Abort as error:
+        raise typer.BadParameter(f"expected {option}, or an answer; found none") from error
+    return answer.strip()
+
+
+def _count_up(
+    first: Mapping[str, str], known: Sequence[str], *, endless: bool
+) -> Iterator[dict[str, str]]:
+    """Yield each animal's channels.
+
+    Args:
+        first: those of the first animal, by modality.
+        known: the labels there are.
+        endless: go on beyond the labels that there are.
+    """
+    parts = {modality: parts_of(label, known) or (label,) for modality, label in first.items()}
+    split = {part: _split(part) for several in parts.values() for part in several}
+    numbers: dict[tuple[str, str], list[int]] = {}
+    for before, digits, after in split.values():
+        numbers.setdefault((before, after), []).append(int(digits or 0))
+    steps = {stem: max(found) - min(found) + 1 for stem, found in numbers.items()}
+    yield dict(first)
+    animal = 1
+    while all(digits for _, digits, _ in split.values()):
+        labels = {
+            part: f"{before}{int(digits) + animal * steps[before, after]:0{len(digits)}}{after}"
+            for part, (before, digits, after) in split.items()
+        }
+        if not endless and not set(labels.values()) <= set(known):
+            return
+        yield {m: "-".join(labels[part] for part in several) for m, several in parts.items()}
+        animal += 1
+
+
+def _split(label: str) -> tuple[str, str, str]:
+    """Return what is before, in and after the last number of a label; all empty without one."""
+    found = re.fullmatch(r"(.*?)(\d+)(\D*)", label)
+    return (found[1], found[2], found[3]) if found else ("", "", "")
+
+
+def _compose(
+    out: Path,
+    match: Mapping[str, str],
+    unit: str,
+    subjects: Sequence[Mapping[str, str]],
+    recording: Path | None,
+) -> str:
+    """Return the config as TOML, with what to do with it on top."""
+    replay = [f"hypnod replay {shlex.quote(str(recording))}"] * (recording is not None)
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", match["name"]).strip("-_") or "stream"
+    lines = [f"# {line}" for line in (*replay, *_commands(out))]
+    lines += [
+        "# every key: docs/config.md",
+        "",
+        "[[streams]]",
+        f"name = {json.dumps(name)}",
+        f"match = {_inline(match)}",
+        *[f"unit = {json.dumps(unit, ensure_ascii=False)}"] * bool(unit),
+        "subjects = [",
+        *(
+            f'  {{ name = "m{number}", channels = {_inline(channels)} }},'
+            for number, channels in enumerate(subjects, 1)
+        ),
+        "]",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _commands(out: Path) -> list[str]:
+    config = f"--config {shlex.quote(str(out))}"
+    return [f"hypnod {command} {config}" for command in ("doctor", "run", "watch")]
+
+
+def _inline(table: Mapping[str, str]) -> str:
+    pairs = (f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items())
+    return f"{{ {', '.join(pairs)} }}"
