@@ -26,6 +26,7 @@ def describe(recording: Recording) -> StreamDescription:
         ch_names=recording.ch_names,
         units=recording.units,
         sfreq=recording.sfreq,
+        is_file=True,
     )
 
 

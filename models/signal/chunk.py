@@ -43,13 +43,16 @@ class StreamDescription:
     name: str
     """Its own name, for messages to people."""
     ch_names: tuple[str, ...]
-    """Label of each channel."""
+    """Label of each channel, told apart; see `tell_apart`."""
     units: tuple[str, ...]
     """Unit of each channel as the source writes it; empty where it says none."""
     sfreq: float
     """Nominal sampling rate, Hz."""
     is_file: bool = False
     """Whether it is a recording: what is wrong with it is mended by options, not by the config."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ch_names", tell_apart(self.ch_names))
 
 
 @dataclass(frozen=True, slots=True)
