@@ -1,6 +1,6 @@
 """A recording in the place of a stream."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
@@ -39,19 +39,21 @@ def chunks(recording: Recording, first: int = 0) -> Iterator[Chunk]:
         yield Chunk(recording.read(start, stop), times, arrived=float(times[-1]))
 
 
-def open_for(path: Path, stream: StreamChannels) -> Recording:
+def open_for(
+    path: Path, stream: StreamChannels, match: Mapping[str, str] | None = None
+) -> Recording:
     """Open a recording such that the stream's channels are in it, also slower ones.
 
     Raises:
-        RecordingError: the file cannot be used, or the channels have several rates.
+        RecordingError: the file cannot be used, or a channel is too slow to be staged.
     """
-    recording = open_recording(path)
+    recording = open_recording(path, match=match)
     known = (*recording.ch_names, *recording.skipped)
     labels = [label for s in stream.subjects for label in s.channels.values()]
     wanted = dict.fromkeys(part for label in labels for part in parts_of(label, known) or (label,))
     if set(wanted) <= set(recording.ch_names) or not set(wanted) <= set(known):
         return recording  # where one is missing, the montage says so
-    return open_recording(path, list(wanted))
+    return open_recording(path, list(wanted), match)
 
 
 def epochs_of(

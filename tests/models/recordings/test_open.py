@@ -1,5 +1,6 @@
 """Real recordings where they are, and files written here: every reader, and every broken file."""
 
+import re
 import resource
 import struct
 from datetime import date, datetime, time
@@ -18,6 +19,7 @@ from models.recordings.hypnograms.read import read_scoring
 from models.recordings.open import Annotation, open_recording
 from models.stages import MOUSE
 from tests.support.edf import write_interrupted_edf
+from tests.support.xdf import CHUNK_HEAD, XdfStream, write_streams
 
 
 def edf_signal(data, sfreq, label, unit="uV"):
@@ -467,18 +469,105 @@ def test_clock_resets_of_an_xdf_are_gaps_between_even_samples(shared_data):
 def test_labels_strings_and_empty_streams_of_an_xdf(shared_data, capfd):
     recording = open_recording(shared_data / "xdf" / "empty_streams.xdf")
     assert recording.ch_names == ("ch:00",)
-    assert recording.skipped == ("Empty data stream: test stream 0 counter",)
-    minimal = open_recording(shared_data / "xdf" / "minimal.xdf", stream="SendDataC")
+    assert recording.skipped == {"Empty data stream: test stream 0 counter": "another stream"}
+    minimal = open_recording(shared_data / "xdf" / "minimal.xdf", match={"name": "SendDataC"})
     assert minimal.read(0, 2).tolist() == [[192, 255, 238], [12, 22, 32]]
     assert [a.text for a in minimal.annotations[1:3]] == ["Hello", "World"]
     assert minimal.annotations[1].onset == pytest.approx(0.1 + 0.1)
-    with pytest.raises(RecordingError, match=r"one numeric stream .* named 'EEG', found 0"):
-        open_recording(shared_data / "xdf" / "minimal.xdf", stream="EEG")
+    with pytest.raises(RecordingError, match="one numeric stream .* and name=EEG, found 0"):
+        open_recording(shared_data / "xdf" / "minimal.xdf", match={"name": "EEG"})
     assert capfd.readouterr().err == ""
 
 
-def test_an_xdf_cut_short_is_refused(shared_data, tmp_path):
-    path = tmp_path / "cut.xdf"
-    path.write_bytes((shared_data / "xdf" / "clock_resets.xdf").read_bytes()[:500_000])
-    with pytest.raises(RecordingError, match="expected a whole XDF file, found"):
+def test_an_xdf_cut_short_is_read_as_far_as_it_is_whole(shared_data, tmp_path):
+    path = shared_data / "xdf" / "clock_resets.xdf"
+    whole = open_recording(path)
+    cut = tmp_path / "cut.xdf"
+    cut.write_bytes(path.read_bytes()[:500_000])
+    recording = open_recording(cut)
+    assert 5_000 < recording.n_samples < whole.n_samples
+    assert len(recording.lost) == 1
+    assert recording.lost[0].startswith("1 of its chunks, ")
+    assert np.array_equal(
+        recording.read(0, recording.n_samples), whole.read(0, recording.n_samples)
+    )
+
+
+def rack(**changes):
+    about = {"name": "rack", "source_id": "src", "labels": ("EEG", "EMG")} | changes
+    return XdfStream(noise(512).reshape(256, 2).astype(np.float32), **about)
+
+
+FOOTER = b'<?xml version="1.0"?><info><sample_count>'
+
+
+@pytest.mark.parametrize(
+    ("change", "n_samples"),
+    [
+        (lambda whole: whole[:-10], 256),
+        (lambda whole: whole.replace(FOOTER, b"<" + FOOTER[:-1]), 256),
+        (lambda whole: whole[: whole.index(FOOTER) - 300], 192),
+        (lambda whole: whole.replace(b"<version>1.0<", b"<version>1.0>"), 256),
+    ],
+)
+def test_of_a_damaged_xdf_is_read_what_is_whole(tmp_path, change, n_samples):
+    path = write_streams(tmp_path / "night.xdf", [rack()])
+    expected = open_recording(path).read(0, n_samples)
+    path.write_bytes(change(path.read_bytes()))
+    recording = open_recording(path)
+    assert recording.n_samples == n_samples
+    assert np.array_equal(recording.read(0, n_samples), expected)
+    (lost,) = recording.lost
+    assert re.fullmatch(r"1 of its chunks, \d+ bytes, are damaged or cut off", lost)
+
+
+def test_after_a_damaged_chunk_reading_goes_on_at_the_next_boundary(tmp_path):
+    path = write_streams(tmp_path / "night.xdf", [rack()])
+    content = bytearray(path.read_bytes())
+    second = [at for at in range(len(content)) if content[at : at + 7] == CHUNK_HEAD][1]
+    content[second] = 7
+    path.write_bytes(content)
+    recording = open_recording(path)
+    assert recording.n_samples == 192
+    assert recording.lost[-1] == "its footer counts 256 samples, 192 are there"
+
+
+def test_one_of_several_streams_is_chosen_by_its_properties(tmp_path):
+    streams = [rack(name="rack-1", source_id="a"), rack(name="rack-2", source_id="b")]
+    path = write_streams(tmp_path / "night.xdf", streams)
+    with pytest.raises(RecordingError, match="choose one, as in --match name=rack-1"):
         open_recording(path)
+    for match, found in (({"name": "rack-2"}, 1), ({"source_id": "a", "type": "EEG"}, 0)):
+        recording = open_recording(path, match=match)
+        assert np.array_equal(recording.read(0, 256), streams[found].data)
+        assert recording.skipped == {f"rack-{2 - found}": "another stream"}
+
+
+def test_a_stream_that_came_back_under_its_name_is_one_with_a_gap(tmp_path):
+    path = write_streams(tmp_path / "night.xdf", [rack(start=200.0), rack(start=100.0)])
+    recording = open_recording(path)
+    assert recording.n_samples == 512
+    times = recording.timestamps(0, 512)
+    assert times[256] == pytest.approx(100.0)
+    assert np.diff(times).max() == pytest.approx(100.0 - 255 / 128)
+    path = write_streams(tmp_path / "two.xdf", [rack(start=100.0), rack(start=101.0)])
+    with pytest.raises(RecordingError, match=r"found 2 .*'rack' \(type 'EEG', source_id 'src'\)"):
+        open_recording(path)
+
+
+@pytest.mark.parametrize(("declared", "said"), [(256, "256 Hz"), (0, "no rate")])
+def test_of_a_rate_that_its_timestamps_contradict_the_measured_one_is_taken(
+    tmp_path, declared, said
+):
+    path = write_streams(tmp_path / "night.xdf", [rack(declared=declared)])
+    recording = open_recording(path)
+    assert recording.sfreq == pytest.approx(128)
+    assert recording.lost == (
+        f"its stream declares {said}; 128 Hz is measured and taken",
+    )
+
+
+def test_channels_without_a_label_have_the_numbers_they_have_live(tmp_path):
+    path = write_streams(tmp_path / "night.xdf", [rack(labels=("EEG",))])
+    recording = open_recording(path)
+    assert (recording.ch_names, recording.units) == (("EEG", "2"), ("microvolts", ""))
