@@ -156,7 +156,5 @@ def select_channels(path: Path, labels: Sequence[str], wanted: Sequence[str]) ->
     """
     for label in wanted:
         if label not in labels:
-            raise RecordingError(
-                f"{path}: expected a channel {label!r}, found {', '.join(labels)}"
-            )
+            raise RecordingError(f"{path}: expected a channel {label!r}, found {', '.join(labels)}")
     return [labels.index(label) for label in wanted]

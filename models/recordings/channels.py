@@ -4,22 +4,21 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 from models.errors import ConfigError
 from models.recordings.as_stream import open_for
 from models.recordings.open import Recording, open_recording
-from models.signal.montage import StreamChannels, SubjectChannels, parts_of
+from models.signal.montage import Nothing, StreamChannels, SubjectChannels, parts_of
 
 _NAME = "recording"
-_ANIMAL = re.compile(r"(?:^|[^a-z])(?:m|mouse|rat|animal|subj?|subject|id|cage|box)[ _.:-]*\d", re.I)
+_ANIMAL = re.compile(
+    r"(?:^|[^a-z])(?:m|mouse|rat|animal|subj?|subject|id|cage|box)[ _.:-]*\d", re.I
+)
 _NUMBER = re.compile(r"\d{3}")
 """What tells an animal's name from the place of an electrode."""
 _MANY = 3
 """So many pairs are of several animals: none has as many EMGs."""
-
-Nothing: Mapping[str, str] = MappingProxyType({})
 
 
 class Chosen(NamedTuple):
@@ -70,7 +69,9 @@ def choose(
     """
     named = any(channels.values())
     if stream is not None and (named or names):
-        raise ConfigError("expected channels and subjects from the config or one by one, found both")
+        raise ConfigError(
+            "expected channels and subjects from the config or one by one, found both"
+        )
     if stream is None and named:
         stream = StreamChannels(name=_NAME, subjects=named_subjects(channels, names))
     guessed = stream is None
@@ -80,9 +81,7 @@ def choose(
     return Chosen(recording, stream, guessed, _unused(recording, stream, guessed, modalities))
 
 
-def _guess(
-    recording: Recording, names: Sequence[str], modalities: Sequence[str]
-) -> StreamChannels:
+def _guess(recording: Recording, names: Sequence[str], modalities: Sequence[str]) -> StreamChannels:
     others = {n: why for n, why in recording.skipped.items() if n not in recording.readable}
     try:
         subjects = guess_subjects(recording.readable, modalities, others, len(names))
@@ -134,16 +133,16 @@ def guess_subjects(
     whole = all(len(dict(g)) == len(g) == len(modalities) for g in groups.values())
     if whole and len(pairs) > 1 and (n_subjects == len(pairs) or _are_animals(groups)):
         return _numbered(pairs)
-    one = dict((modality, label) for label, modality in found)
+    one = {modality: label for label, modality in found}
     is_complete = len(one) == len(modalities) or (len(found) == len(labels) and not others)
     if found and len(one) == len(found) and is_complete:
         return _numbered([one])
     names = [f"{m.upper()}1" for m in modalities]
-    unread = [f"{label} ({why})" for label, why in others.items()]
+    unread = ", ".join(f"{label} ({why})" for label, why in others.items())
     raise ConfigError(
         "expected labels that tell the subjects' channels apart, such as "
         f"{_listed(names, 'and')}, found {', '.join(labels) or 'none that can be read'}"
-        f"{f'; not read: {', '.join(unread)}' if unread else ''}: name them, as in "
+        f"{'; not read: ' * bool(unread)}{unread}: name them, as in "
         f"{_options(labels, found, pairs if whole else [], modalities)}"
     )
 
@@ -180,7 +179,7 @@ def _options(
             one[m] = candidates[0]
             free = [label for label in free if label != one[m]]
     known = {m: label for m, label in one.items() if label in dict(found)}
-    ways = [_typed([one or {m: "LABEL" for m in modalities}])]
+    ways = [_typed([one or dict.fromkeys(modalities, "LABEL")])]
     if known and known != one:
         ways.append(f"{_typed([known])} for {_listed([m.upper() for m in known], 'and')} alone")
     if len(pairs) > 1:

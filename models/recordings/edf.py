@@ -131,7 +131,7 @@ def open_edf(path: Path, channels: Sequence[str] | None = None) -> EdfRecording:
         annotations=annotations,
         readable=tuple(labels[i] for i in numeric if rates[i] >= MIN_SFREQ),
         skipped={
-            labels[i]: whys[i] or ("" if file.n_samples[i] == n_samples else f"{rates[i]:g} Hz")
+            labels[i]: whys[i] or _why_apart(rates[i], n_samples / file.record_s)
             for i in signals
             if i not in chosen
         },
@@ -225,6 +225,13 @@ def _why_no_numbers(signal: _Signal) -> str:
         f"no usable calibration: digital {signal.digital_min:g} to {signal.digital_max:g} are "
         f"{low:g} to {high:g} {signal.physical_dimension}".rstrip()
     )
+
+
+def _why_apart(sfreq: float, highest: float) -> str:
+    """Say why a signal does not come along with those at the highest rate, Hz."""
+    if sfreq < MIN_SFREQ:
+        return f"{sfreq:g} Hz, too slow to be staged"
+    return "" if sfreq == highest else f"{sfreq:g} Hz"
 
 
 def _ignore_oddities() -> AbstractContextManager[None]:

@@ -25,7 +25,8 @@ from models.signal.chunk import are_times, tell_apart
 Stream = dict[str, Any]
 
 _SIGNAL_TYPES = ("EEG", "EXG", "EMG", "ECOG", "LFP")
-_PROPERTIES = ("name", "type", "source_id", "hostname")
+PROPERTIES = ("name", "type", "source_id", "hostname")
+"""By which a stream is chosen."""
 _USUAL = 0.1  # samples of a second differ by less, as a fraction
 _RATES_AGREE = (0.8, 1.25)  # measured by declared: a few lost samples are no other rate
 
@@ -135,7 +136,7 @@ def _choose(
 
 def _are_one(streams: Sequence[Stream]) -> bool:
     """Whether these are pieces of one stream, whose source came back: never two at a time."""
-    alike = (*_PROPERTIES, "channel_count", "channel_format", "nominal_srate")
+    alike = (*PROPERTIES, "channel_count", "channel_format", "nominal_srate")
     if len({tuple(_property(s, key) for key in alike) for s in streams}) > 1:
         return False
     if len({_labels(s) for s in streams}) > 1:
@@ -146,7 +147,7 @@ def _are_one(streams: Sequence[Stream]) -> bool:
 
 def _way_to_choose(streams: Sequence[Stream]) -> str:
     """Return the option that chooses the first of several streams."""
-    for key in _PROPERTIES:
+    for key in PROPERTIES:
         values = [_property(s, key) for s in streams]
         if values[0] and values.count(values[0]) == 1:
             return f"--match {key}={values[0]}"
@@ -154,7 +155,7 @@ def _way_to_choose(streams: Sequence[Stream]) -> str:
 
 
 def _identify(stream: Stream) -> str:
-    found = {key: _property(stream, key) for key in _PROPERTIES[1:]}
+    found = {key: _property(stream, key) for key in PROPERTIES[1:]}
     about = ", ".join(f"{key} {value!r}" for key, value in found.items() if value)
     return f"{_name(stream)!r}" + (f" ({about})" if about else "")
 

@@ -1,7 +1,8 @@
 """From a stream's channels to microvolts of each subject's modalities."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 import msgspec
@@ -28,6 +29,7 @@ _MICROVOLTS = {
 
 Unit = Literal["V", "mV", "µV", "uV", "nV"]
 """As a config or an option says it."""
+Nothing: Mapping[str, str] = MappingProxyType({})
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 
 
@@ -180,15 +182,19 @@ def parts_of(label: str, known: Sequence[str]) -> tuple[str, ...]:
     return ()
 
 
+def no_channel(label: str, names: Sequence[str], others: Mapping[str, str] = Nothing) -> str:
+    """Say that there is no such channel, only these, and others that cannot be read, with why."""
+    near = difflib.get_close_matches(label, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    found = [*names, *(f"{name} ({why})" for name, why in others.items())]
+    return f"expected a channel {label!r}, found {', '.join(found)}{hint}"
+
+
 def _find_channels(label: str, description: StreamDescription) -> tuple[int, int | None]:
     """Return the index of the channel, or of both channels of a difference `A-B`."""
     names = description.ch_names
     parts = parts_of(label, names)
     if not parts:
-        near = difflib.get_close_matches(label, names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise misfit(
-            description, f"expected a channel {label!r}, found {', '.join(names)}{hint}"
-        )
+        raise misfit(description, no_channel(label, names))
     found = [names.index(part) for part in parts]
     return found[0], found[1] if len(found) > 1 else None

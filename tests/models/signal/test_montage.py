@@ -47,7 +47,7 @@ def test_missing_label_names_the_nearest_and_all():
 
 def test_of_a_label_that_occurs_twice_the_place_says_which_is_meant():
     labels = ("EEG1", "EEG1", "", " b ")
-    with pytest.raises(StreamError, match="channel 'EEG1', found EEG1#1, EEG1#2, 3, b; did you"):
+    with pytest.raises(StreamError, match=r"channel 'EEG1', found EEG1#1, EEG1#2, 3, b; did you"):
         montage({"eeg": "EEG1"}, labels=labels)
     out = montage({"eeg": "EEG1#2", "emg": "3-b"}, labels=labels).apply(DATA)
     np.testing.assert_array_equal(out, np.stack([DATA[:, 1], DATA[:, 2] - DATA[:, 3]], axis=1))
@@ -71,7 +71,7 @@ def test_units_are_read_however_they_are_spelt(units, microvolts):
 
 @pytest.mark.parametrize("unit", ["", "furlong", "uV/bit", "-5", "counts", "%"])
 def test_an_unknown_unit_says_what_to_do(unit):
-    with pytest.raises(StreamError, match='in V, mV, µV or nV, found .*set unit = "µV" for this'):
+    with pytest.raises(StreamError, match=r'in V, mV, µV or nV, found .*set unit = "µV" for this'):
         montage({"eeg": "EEG1"}, units=(unit,) * 4)
 
 
