@@ -65,9 +65,10 @@ class EdfRecording(Recording):
             first = max(0, start - around)
             last = min(stop + around, len(self._file.records))
             edf = self._file.decode(self._signals, first, last)
+            decoded: Sequence[_Signal] = edf.signals
             columns = [
                 self._at_full_rate(i, signal.data, first, range(start, stop))
-                for i, signal in zip(self._signals, edf.signals, strict=True)
+                for i, signal in zip(self._signals, decoded, strict=True)
             ]
             self._block = np.stack(columns, axis=1).astype(np.float32)
             self._block_at = index

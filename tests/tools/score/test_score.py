@@ -372,7 +372,7 @@ def test_a_unit_can_be_set_where_the_file_has_none_or_a_wrong_one(tmp_path, bund
     assert "m2" in score(silent, *BOTH, "--bundle", bundle, "--unit", "uV")
     wrong = write_night(tmp_path / "wrong.edf", unit="uV", scale=0.05)
     for unit in ([], ["--unit", "µV"]):
-        with pytest.raises(RecordingError, match="eeg of m1 .* look like mV: give --unit mV"):
+        with pytest.raises(RecordingError, match=r"eeg of m1 .* look like mV: give --unit mV"):
             score(wrong, *BOTH, "--bundle", bundle, *unit)
     right = score(wrong, *BOTH, "--bundle", bundle, "--unit", "mV", "--json")
     assert sum(json.loads(right)["subjects"]["m2"]["seconds"][s] for s in MOUSE) == SECONDS
