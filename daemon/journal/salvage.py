@@ -1,12 +1,13 @@
 """Read of a damaged journal what is whole, into a new one: a night is not lost to a bad sector.
 
-SQLite refuses a query that meets one damaged page. Rows are read in the order in which they were
-written, and where that fails from the next place on that can be read.
+SQLite refuses a query that meets one damaged page. So rows are read from both ends, as far as that
+goes, and then out of every page that still holds some.
 """
 
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ import msgspec
 
 from daemon.errors import JournalError
 from daemon.journal.file import check_format, connect, create_tables, is_corrupt
+from daemon.journal.pages import read_rows
+from daemon.journal.reader import Entry
 from daemon.messages import decode
 
 _TIMEOUT_S = 5.0
-_BEYOND = 1 << 40  # more rows than any journal has
 _COLUMNS = {
     "session": "id, started, version, model, model_name, engine, config_hash, config",
     "message": "topic, seq, session, hop, onset, stage, utc, payload",
@@ -48,7 +50,7 @@ def salvage(path: Path, into: Path) -> list[str]:
             check_format(old, path)
             create_tables(new)
             with new:
-                _copy(old, new)
+                _copy(path, old, new)
             missing = _missing(new)
             return [*missing, "what was after the last messages, if anything, cannot be told"]
     except sqlite3.Error as error:
@@ -57,20 +59,32 @@ def salvage(path: Path, into: Path) -> list[str]:
         ) from error
 
 
-def _copy(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+def _copy(path: Path, old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     for row in _rows(old, "session"):
         _insert(new, "session", row)
     known = {name for (name,) in new.execute("SELECT id FROM session")}
-    for row in _rows(old, "message"):
-        topic, session, utc, payload = row[0], row[2], row[6], row[7]
-        try:
-            decode(topic, payload)
-        except (msgspec.DecodeError, AttributeError, TypeError):
-            continue  # its page is damaged, but not so that SQLite would see it
+    for row in chain(_rows(old, "message"), read_rows(path)):
+        if not _is_message(row):
+            continue
+        session, utc = row[2], row[6]
         if session not in known:  # its own row was lost
             known.add(session)
             _insert(new, "session", (session, utc, "", "", "", "", "", "{}"))
         _insert(new, "message", row)
+
+
+def _is_message(row: Sequence[Any]) -> bool:
+    """Whether these are the columns of a message; pages hold rows of all tables."""
+    if len(row) != len(Entry._fields):
+        return False
+    topic, seq, session, utc, payload = row[0], row[1], row[2], row[6], row[7]
+    if not (isinstance(topic, str) and isinstance(session, str) and isinstance(payload, bytes)):
+        return False
+    try:
+        message = decode(topic, payload)
+    except msgspec.DecodeError:  # the page is damaged, but not so that SQLite would see it
+        return False
+    return isinstance(utc, float | int) and getattr(message, "seq", seq) == seq
 
 
 def _insert(db: sqlite3.Connection, table: str, row: Sequence[Any]) -> None:
@@ -79,46 +93,14 @@ def _insert(db: sqlite3.Connection, table: str, row: Sequence[Any]) -> None:
 
 
 def _rows(db: sqlite3.Connection, table: str) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of a table that can be read, in the order in which they were written."""
-    sql = f"SELECT rowid, {_COLUMNS[table]} FROM {table} WHERE rowid >= ? ORDER BY rowid"  # noqa: S608
-    at: int | None = 0
-    while at is not None:
+    """Yield the rows before the first damaged page, and those after the last one, maybe twice."""
+    for order in ("ASC", "DESC"):
+        sql = f"SELECT {_COLUMNS[table]} FROM {table} ORDER BY rowid {order}"  # noqa: S608
         try:
-            for row in db.execute(sql, (at,)):
-                at = row[0] + 1
-                yield row[1:]
-            return
+            yield from db.execute(sql)
         except sqlite3.DatabaseError as error:
             if not is_corrupt(error):
                 raise
-            at = _next_readable(db, table, at)
-
-
-def _next_readable(db: sqlite3.Connection, table: str, bad: int) -> int | None:
-    """Return the row after which reading goes on, None where nothing more can be read."""
-    low, high = bad, bad + 1
-    while not _is_readable(db, table, high):
-        low, high = high, 2 * high - bad
-        if high > _BEYOND:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _is_readable(db, table, middle):
-            high = middle
-        else:
-            low = middle
-    return high
-
-
-def _is_readable(db: sqlite3.Connection, table: str, at: int) -> bool:
-    """Whether a row is there to be read, this one or a later one."""
-    try:
-        sql = f"SELECT * FROM {table} WHERE rowid >= ? ORDER BY rowid LIMIT 1"  # noqa: S608
-        return db.execute(sql, (at,)).fetchone() is not None
-    except sqlite3.DatabaseError as error:
-        if is_corrupt(error):
-            return False
-        raise
 
 
 def _missing(db: sqlite3.Connection) -> list[str]:
