@@ -268,7 +268,7 @@ def _check_match(stream: StreamConfig, infos: Sequence[Any], modalities: Sequenc
     wanted = ", ".join(f"{key}={value!r}" for key, value in stream.match.items())
     if len(matching) != 1:
         seen = " and ".join(map(identify, matching)) or f"none among {len(infos)} visible"
-        do = "make match stricter, e.g. with source_id" if matching else "start it, or mend match"
+        do = "make match stricter, by type or source_id" if matching else "start it, or mend match"
         found = f"expected exactly one visible stream with {wanted}, found {seen}"
         return Finding(check=check, level="error", found=found, do=do)
     try:

@@ -63,14 +63,14 @@ def _copy(path: Path, old: sqlite3.Connection, new: sqlite3.Connection) -> None:
     for row in _rows(old, "session"):
         _insert(new, "session", row)
     known = {name for (name,) in new.execute("SELECT id FROM session")}
-    for row in chain(_rows(old, "message"), read_rows(path)):
-        if not _is_message(row):
+    for found in chain(_rows(old, "message"), read_rows(path)):
+        if not _is_message(found):
             continue
-        session, utc = row[2], row[6]
+        session, utc = found[2], found[6]
         if session not in known:  # its own row was lost
             known.add(session)
             _insert(new, "session", (session, utc, "", "", "", "", "", "{}"))
-        _insert(new, "message", row)
+        _insert(new, "message", found)
 
 
 def _is_message(row: Sequence[Any]) -> bool:
@@ -105,8 +105,10 @@ def _rows(db: sqlite3.Connection, table: str) -> Iterator[tuple[Any, ...]]:
 
 def _missing(db: sqlite3.Connection) -> list[str]:
     """Say how many messages are missing between those that are there, by topic."""
+    # By session, too: between two of them numbers may leap.
     rows = db.execute(
-        "SELECT topic, count(*), max(seq) - min(seq) + 1 - count(*) FROM message "
+        "SELECT topic, sum(there), sum(span - there) FROM (SELECT topic, count(*) AS there, "
+        "max(seq) - min(seq) + 1 AS span FROM message GROUP BY topic, session) "
         "GROUP BY topic ORDER BY topic"
     )
     return [f"{n} of {n + there} messages of {topic} are missing" for topic, there, n in rows if n]

@@ -217,7 +217,8 @@ class Inlet:
             names = sorted(identify(info) for info in found)
             raise StreamError(
                 f"stream {self._config.name!r}: expected exactly one visible stream with {wanted},"
-                f" found {len(found)}: {' and '.join(names)}"
+                f" found {len(found)}: {' and '.join(names)}; make match stricter, by type or"
+                " source_id"
             )
 
     def _finish_opening(self) -> None:

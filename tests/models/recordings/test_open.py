@@ -60,7 +60,7 @@ def test_the_channels_at_the_highest_rate_are_taken_and_the_others_named(shared_
     psg = open_recording(path)
     assert psg.ch_names == ("EEG Fpz-Cz", "EEG Pz-Oz", "EOG horizontal")
     slow = ("Resp oro-nasal", "EMG submental", "Temp rectal", "Event marker")
-    assert psg.skipped == dict.fromkeys(slow, "1 Hz")
+    assert psg.skipped == dict.fromkeys(slow, "1 Hz, too slow to be staged")
     assert psg.readable == psg.ch_names
     assert psg.start == datetime(1989, 4, 24, 16, 13)
     slow = open_recording(path, ["Temp rectal", "EMG submental"])
