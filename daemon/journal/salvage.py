@@ -55,7 +55,7 @@ def salvage(path: Path, into: Path) -> list[str]:
             return [*missing, "what was after the last messages, if anything, cannot be told"]
     except sqlite3.Error as error:
         raise JournalError(
-            f"{path}: expected a journal of which something can be read, found: {error}"
+            f"{path}: expected a journal that can be read, found: {error}"
         ) from error
 
 
