@@ -251,6 +251,10 @@ class Stream:
         batches = self._pipeline.pop_ready(now, room)
         self._has_more = len(batches) == room
         self._ready += batches
+        for doubt in self._pipeline.doubts:
+            log.warning("the unit is in doubt", stream=self.name, why=doubt)
+            self._note(doubt)
+        self._pipeline.doubts.clear()
         for batch in batches:
             self._drift.look(batch.drift, self._pipeline.explain_drift)
         return bool(batches)

@@ -5,7 +5,7 @@ from recycling its write-ahead log, and a journal that was set aside is left at 
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,10 +81,14 @@ class JournalReader:
 
     Args:
         path: the file.
+        name: for people; default: the path.
+        missing: what it does not hold that it should, a sentence each.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str = "", missing: Sequence[str] = ()) -> None:
         self.path = path
+        self.name = name or str(path)
+        self.missing = tuple(missing)
 
     def sessions(self) -> list[Session]:
         """Return all runs of the daemon, oldest first."""

@@ -141,7 +141,7 @@ def describe(info: Any) -> StreamDescription:
     units: list[str] = []
     channel = info.desc().child("channels").child("channel")
     while not channel.empty():
-        labels.append(channel.child_value("label") or str(len(labels) + 1))
+        labels.append(channel.child_value("label"))
         units.append(channel.child_value("unit"))
         channel = channel.next_sibling("channel")
     if len(labels) > n_channels:
@@ -149,7 +149,7 @@ def describe(info: Any) -> StreamDescription:
             f"stream {identify(info)}: expected a description of its {n_channels} channels, "
             f"found one of {len(labels)}"
         )
-    labels += [str(number) for number in range(len(labels) + 1, n_channels + 1)]
+    labels += [""] * (n_channels - len(labels))
     units += [""] * (n_channels - len(units))
     return StreamDescription(info.name(), tuple(labels), tuple(units), info.nominal_srate())
 

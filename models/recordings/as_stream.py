@@ -1,6 +1,6 @@
 """A recording in the place of a stream."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.errors import RecordingError
 from models.recordings.open import Recording, open_recording
 from models.signal.chunk import Chunk, StreamDescription
-from models.signal.montage import StreamChannels, parts_of
+from models.signal.montage import StreamChannels, misfit, no_channel, parts_of
 from models.signal.pipeline import EpochBatch, Pipeline
 from models.signal.quality import QualityLimits
 from models.spec import ModelSpec, Reference
@@ -26,6 +26,7 @@ def describe(recording: Recording) -> StreamDescription:
         ch_names=recording.ch_names,
         units=recording.units,
         sfreq=recording.sfreq,
+        is_file=True,
     )
 
 
@@ -38,19 +39,26 @@ def chunks(recording: Recording, first: int = 0) -> Iterator[Chunk]:
         yield Chunk(recording.read(start, stop), times, arrived=float(times[-1]))
 
 
-def open_for(path: Path, stream: StreamChannels) -> Recording:
+def open_for(
+    path: Path, stream: StreamChannels, match: Mapping[str, str] | None = None
+) -> Recording:
     """Open a recording such that the stream's channels are in it, also slower ones.
 
     Raises:
-        RecordingError: the file cannot be used, or the channels have several rates.
+        RecordingError: the file cannot be used, or a channel is missing or cannot be staged.
     """
-    recording = open_recording(path)
-    known = (*recording.ch_names, *recording.skipped)
+    recording = open_recording(path, match=match)
     labels = [label for s in stream.subjects for label in s.channels.values()]
-    wanted = dict.fromkeys(part for label in labels for part in parts_of(label, known) or (label,))
-    if set(wanted) <= set(recording.ch_names) or not set(wanted) <= set(known):
-        return recording  # where one is missing, the montage says so
-    return open_recording(path, list(wanted))
+    wanted: list[str] = []
+    for label in labels:
+        parts = parts_of(label, recording.readable) or parts_of(label, recording.ch_names)
+        if not parts:
+            others = {n: w for n, w in recording.skipped.items() if n not in recording.readable}
+            raise misfit(describe(recording), no_channel(label, recording.readable, others))
+        wanted += parts
+    if set(wanted) <= set(recording.ch_names):
+        return recording
+    return open_recording(path, list(dict.fromkeys(wanted)), match)
 
 
 def epochs_of(

@@ -1,8 +1,8 @@
 """What every reader of recordings gives: a `Recording`, read piece by piece."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -41,8 +41,12 @@ class Description:
     """When the first sample was taken, on the recorder's clock; None where the file hides it."""
     annotations: tuple[Annotation, ...] = ()
     """In order of their onsets."""
-    skipped: tuple[str, ...] = ()
-    """Labels of what cannot be read along: at other rates, or not numeric."""
+    readable: tuple[str, ...] = ()
+    """Labels of all channels that can be opened together by name; default: `ch_names`."""
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    """Why the other channels, by label, are not among `ch_names`; empty: nobody asked for it."""
+    lost: tuple[str, ...] = ()
+    """What the file should hold and does not, a sentence each."""
 
 
 _RATES = (1e-3, 1e6)
@@ -69,7 +73,9 @@ class Recording(ABC):
         self.n_samples = description.n_samples
         self.start = description.start
         self.annotations = description.annotations
+        self.readable = description.readable or description.ch_names
         self.skipped = description.skipped
+        self.lost = description.lost
 
     @abstractmethod
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
@@ -146,12 +152,9 @@ def select_channels(path: Path, labels: Sequence[str], wanted: Sequence[str]) ->
     """Return the index of each wanted label.
 
     Raises:
-        RecordingError: a label is missing, or several channels have it.
+        RecordingError: a label is missing.
     """
     for label in wanted:
-        if labels.count(label) != 1:
-            raise RecordingError(
-                f"{path}: expected one channel {label!r}, found {labels.count(label)} "
-                f"among {', '.join(labels)}"
-            )
+        if label not in labels:
+            raise RecordingError(f"{path}: expected a channel {label!r}, found {', '.join(labels)}")
     return [labels.index(label) for label in wanted]

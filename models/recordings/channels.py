@@ -1,15 +1,48 @@
 """Which channels of a recording belong to which subject, where no config says it."""
 
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from models.errors import ConfigError
 from models.recordings.as_stream import open_for
 from models.recordings.open import Recording, open_recording
-from models.signal.montage import StreamChannels, SubjectChannels
+from models.signal.montage import Nothing, StreamChannels, SubjectChannels, parts_of
 
 _NAME = "recording"
+_ANIMAL = re.compile(
+    r"(?:^|[^a-z])(?:m|mouse|rat|animal|subj?|subject|id|cage|box)[ _.:-]*\d", re.I
+)
+_NUMBER = re.compile(r"\d{3}")
+"""What tells an animal's name from the place of an electrode."""
+_MANY = 3
+"""So many pairs are of several animals: none has as many EMGs."""
+
+
+class Chosen(NamedTuple):
+    """A recording, and whose its channels are."""
+
+    recording: Recording
+    stream: StreamChannels
+    guessed: bool
+    """Whether the labels told, and nobody else."""
+    unused: dict[str, str]
+    """The channels that are nobody's, and why."""
+
+    @property
+    def guess(self) -> list[str]:
+        """What was guessed, a line a subject."""
+        subjects = self.stream.subjects if self.guessed else ()
+        return [f"guessed from the labels: {s.name}: {_in_words(s)}" for s in subjects]
+
+    @property
+    def left_out(self) -> list[str]:
+        """What is not used, and what the file lacks, a line each."""
+        unused = [f"{label} ({why})" for label, why in self.unused.items()]
+        lines = [f"not used: {', '.join(unused)}"] if unused else []
+        return lines + [f"not whole: {lost}" for lost in self.recording.lost]
 
 
 def choose(
@@ -18,7 +51,8 @@ def choose(
     channels: Mapping[str, Sequence[str]],
     names: Sequence[str],
     modalities: Sequence[str],
-) -> tuple[Recording, StreamChannels, bool]:
+    match: Mapping[str, str] = Nothing,
+) -> Chosen:
     """Open a recording and settle which channels are whose.
 
     Args:
@@ -27,65 +61,144 @@ def choose(
         channels: labels by modality, one a subject; empty: they are guessed.
         names: of the subjects; default: m1, m2, …
         modalities: what the model reads.
-
-    Returns:
-        The recording, its subjects as a stream, and whether they were guessed.
+        match: properties of the stream to read, in an XDF file.
 
     Raises:
         ConfigError: the options contradict each other, or the labels do not tell.
         RecordingError: the file cannot be used.
     """
     named = any(channels.values())
-    if stream is not None:
-        if named or names:
-            raise ConfigError(
-                "expected channels and subjects from the config or one by one, found both"
-            )
-        return open_for(path, stream), stream, False
-    if named:
-        chosen = StreamChannels(name=_NAME, subjects=named_subjects(channels, names))
-        return open_for(path, chosen), chosen, False
-    recording = open_recording(path)
-    subjects = guess_subjects(recording.ch_names, modalities)
+    if stream is not None and (named or names):
+        raise ConfigError(
+            "expected channels and subjects from the config or one by one, found both"
+        )
+    if stream is None and named:
+        stream = StreamChannels(name=_NAME, subjects=named_subjects(channels, names))
+    guessed = stream is None
+    if stream is None:
+        stream = _guess(open_recording(path, match=match), names, modalities)
+    recording = open_for(path, stream, match)
+    return Chosen(recording, stream, guessed, _unused(recording, stream, guessed, modalities))
+
+
+def _guess(recording: Recording, names: Sequence[str], modalities: Sequence[str]) -> StreamChannels:
+    others = {n: why for n, why in recording.skipped.items() if n not in recording.readable}
+    try:
+        subjects = guess_subjects(recording.readable, modalities, others, len(names))
+    except ConfigError as error:
+        raise ConfigError(f"{recording.path}: {error}") from error
     if names:
         found = {m: [s.channels[m] for s in subjects if m in s.channels] for m in modalities}
         subjects = named_subjects(found, names)
-    return recording, StreamChannels(name=_NAME, subjects=subjects), True
+    return StreamChannels(name=_NAME, subjects=subjects)
 
 
-def guess_subjects(labels: Sequence[str], modalities: Sequence[str]) -> tuple[SubjectChannels, ...]:
+def _unused(
+    recording: Recording, stream: StreamChannels, guessed: bool, modalities: Sequence[str]
+) -> dict[str, str]:
+    labels = [label for s in stream.subjects for label in s.channels.values()]
+    used = {part for label in labels for part in parts_of(label, recording.ch_names)}
+    left = [label for label in recording.ch_names if label not in used]
+    why = f"no {_listed(modalities, 'or')} by its label" if guessed else "not named"
+    return dict.fromkeys(left, why) | {n: w or why for n, w in recording.skipped.items()}
+
+
+def guess_subjects(
+    labels: Sequence[str],
+    modalities: Sequence[str],
+    others: Mapping[str, str] = Nothing,
+    n_subjects: int = 0,
+) -> tuple[SubjectChannels, ...]:
     """Pair the channels whose labels differ in the modality alone, such as EEG1 and EMG1.
 
-    Subjects are called m1, m2, … in the order of their first channels.
+    Subjects are called m1, m2, … in the order of their first channels. Nothing is guessed where
+    another guess is as good: two pairs may be one animal's, a modality may be in a channel whose
+    label does not say so.
+
+    Args:
+        labels: of the channels that can be read together.
+        modalities: what the model reads.
+        others: why the other channels cannot, by label.
+        n_subjects: how many there are; 0: nobody said.
 
     Raises:
-        ConfigError: the labels do not tell.
+        ConfigError: the labels do not tell; what to type instead is in the sentence.
     """
-    found: dict[str, dict[str, str]] = {}
-    for label in labels:
-        modality = next((m for m in modalities if m in label.lower()), None)
-        if modality is not None:
-            rest = re.sub(modality, "", label, count=1, flags=re.IGNORECASE).strip(" _-.:")
-            found.setdefault(rest, {}).setdefault(modality, label)
-    whole = [channels for channels in found.values() if len(channels) == len(modalities)]
-    if not whole:
-        whole = [_lone_subject(labels, list(found.values()), modalities)]
-    return tuple(SubjectChannels(name=f"m{i}", channels=c) for i, c in enumerate(whole, start=1))
+    found = [(label, m) for label in labels if (m := _modality_of(label, modalities))]
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for label, modality in found:
+        rest = re.sub(modality, "", label, count=1, flags=re.IGNORECASE).strip(" _-.:")
+        groups.setdefault(rest, []).append((modality, label))
+    pairs = [dict(group) for group in groups.values()]
+    whole = all(len(dict(g)) == len(g) == len(modalities) for g in groups.values())
+    if whole and len(pairs) > 1 and (n_subjects == len(pairs) or _are_animals(groups)):
+        return _numbered(pairs)
+    one = {modality: label for label, modality in found}
+    is_complete = len(one) == len(modalities) or (len(found) == len(labels) and not others)
+    if found and len(one) == len(found) and is_complete:
+        return _numbered([one])
+    names = [f"{m.upper()}1" for m in modalities]
+    unread = ", ".join(f"{label} ({why})" for label, why in others.items())
+    raise ConfigError(
+        "expected labels that tell the subjects' channels apart, such as "
+        f"{_listed(names, 'and')}, found {', '.join(labels) or 'none that can be read'}"
+        f"{'; not read: ' * bool(unread)}{unread}: name them, as in "
+        f"{_options(labels, found, pairs if whole else [], modalities)}"
+    )
 
 
-def _lone_subject(
-    labels: Sequence[str], found: list[dict[str, str]], modalities: Sequence[str]
-) -> dict[str, str]:
-    """Return the channels of the only subject, if there is at most one of each modality."""
-    pairs = [pair for channels in found for pair in channels.items()]
-    if not pairs or len(dict(pairs)) != len(pairs):
-        names = [m.upper() for m in modalities]
-        raise ConfigError(
-            f"expected labels that tell the subjects' channels apart, such as "
-            f"{' and '.join(f'{name}1' for name in names)}, found {', '.join(labels)}; name them "
-            f"with {' and '.join(f'--{m}' for m in modalities)}"
-        )
-    return dict(pairs)
+def _modality_of(label: str, modalities: Sequence[str]) -> str | None:
+    """Return the modality that a label says, the first of several."""
+    places = {m: place for m in modalities if (place := label.lower().find(m)) >= 0}
+    return min(places, key=places.__getitem__) if places else None
+
+
+def _are_animals(names: Iterable[str]) -> bool:
+    """Whether what labels have beside the modality are animals, not places of electrodes."""
+    names = [*names]
+    named = all(_ANIMAL.search(name) or _NUMBER.search(name) for name in names)
+    return named or len(names) >= _MANY
+
+
+def _numbered(found: Iterable[dict[str, str]]) -> tuple[SubjectChannels, ...]:
+    return tuple(SubjectChannels(name=f"m{i}", channels=c) for i, c in enumerate(found, start=1))
+
+
+def _options(
+    labels: Sequence[str],
+    found: Sequence[tuple[str, str]],
+    pairs: Sequence[Mapping[str, str]],
+    modalities: Sequence[str],
+) -> str:
+    """Return what can be typed, with labels that are there: for one subject, and for several."""
+    free = [label for label in labels if label not in dict(found)]
+    one: dict[str, str] = {}
+    for m in modalities:
+        candidates = [label for label, modality in found if modality == m] or free
+        if candidates:
+            one[m] = candidates[0]
+            free = [label for label in free if label != one[m]]
+    known = {m: label for m, label in one.items() if label in dict(found)}
+    ways = [_typed([one or dict.fromkeys(modalities, "LABEL")])]
+    if known and known != one:
+        ways.append(f"{_typed([known])} for {_listed([m.upper() for m in known], 'and')} alone")
+    if len(pairs) > 1:
+        ways = [f"{ways[0]} for one subject", f"{_typed(pairs)} for {len(pairs)}"]
+    elif len(known) < len(modalities) and known == one:
+        ways = [f"{ways[0]} for {_listed([m.upper() for m in known], 'and')} alone"]
+    return ", or ".join(ways)
+
+
+def _typed(subjects: Iterable[Mapping[str, str]]) -> str:
+    return " ".join(f"--{m} {shlex.quote(label)}" for s in subjects for m, label in s.items())
+
+
+def _listed(words: Sequence[str], last: str) -> str:
+    return f" {last} ".join(words)
+
+
+def _in_words(subject: SubjectChannels) -> str:
+    return ", ".join(f"{m} = {label}" for m, label in subject.channels.items())
 
 
 def named_subjects(

@@ -1,17 +1,16 @@
 """EDF, EDF+C, EDF+D, BDF and BDF+ files, of any size in little memory.
 
-edfio decodes, block by block.
+edfio decodes samples, block by block; annotations are read here, for it refuses a file for one text
+that is not UTF-8, and staging never depends on them.
 
 Formats: Kemp et al. 1992, doi:10.1016/0013-4694(92)90009-7; Kemp & Olivan 2003,
 doi:10.1016/S1388-2457(03)00123-8; https://www.biosemi.com/faq/file_format.htm
 """
 
-import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
-from math import isfinite
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import edfio
@@ -20,11 +19,13 @@ from numpy.typing import NDArray
 
 from models.errors import RecordingError
 from models.recordings.base import Annotation, Description, Recording, select_channels
+from models.recordings.edf_annotations import read_annotations, record_onset
 from models.recordings.edf_file import EdfFile, open_edf_file
+from models.recordings.mixed_rates import REACH, interpolate
+from models.signal.chunk import MIN_SFREQ, tell_apart
 
 _Signal = edfio.EdfSignal | edfio.BdfSignal
 
-_RECORD_ONSET = re.compile(rb"([+-]\d{1,12}(?:\.\d{0,12})?)\x14")
 _BLOCK_SAMPLES = 1 << 16  # decoded at a time, of each channel
 _MAX_PHYSICAL = 1e30  # beyond it float32 ends; no unit makes such a header sensible
 
@@ -36,31 +37,53 @@ class EdfRecording(Recording):
         super().__init__(file.path, description)
         self._file = file
         self._signals = signals
-        self._per_record = file.n_samples[signals[0]]
-        self._per_block = max(1, _BLOCK_SAMPLES // self._per_record) * self._per_record
+        self._per_record = max(file.n_samples[i] for i in signals)
+        self._per_block = max(1, _BLOCK_SAMPLES // self._per_record)
         self._block_at = -1
         self._block = np.zeros((0, len(signals)), np.float32)
         self._onsets = _record_onsets(file) if file.is_interrupted else None
+        self._runs = _runs(self._onsets, file)
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Return samples `start` to `stop`, (n_samples, n_channels), in the file's units."""
         stop = min(stop, self.n_samples)
         pieces = [np.zeros((0, len(self._signals)), np.float32)]
         while start < stop:
-            index, offset = divmod(start, self._per_block)
+            index, offset = divmod(start, self._per_block * self._per_record)
             piece = self._load(index)[offset : offset + stop - start]
             pieces.append(piece)
             start += len(piece)
         return np.concatenate(pieces)
 
     def _load(self, index: int) -> NDArray[np.float32]:
+        """Return a block of records, the slower channels at the rate of the fastest."""
         if index != self._block_at:
-            n = self._per_block // self._per_record
-            stop = min((index + 1) * n, len(self._file.records))
-            edf = self._file.decode(self._signals, index * n, stop)
-            self._block = np.stack([s.data for s in edf.signals], axis=1).astype(np.float32)
+            start = index * self._per_block
+            stop = min(start + self._per_block, len(self._file.records))
+            fewest = min(self._file.n_samples[i] for i in self._signals)
+            around = 0 if fewest == self._per_record else -(-REACH // fewest)
+            first = max(0, start - around)
+            last = min(stop + around, len(self._file.records))
+            edf = self._file.decode(self._signals, first, last)
+            decoded: Sequence[_Signal] = edf.signals
+            columns = [
+                self._at_full_rate(i, signal.data, first, range(start, stop))
+                for i, signal in zip(self._signals, decoded, strict=True)
+            ]
+            self._block = np.stack(columns, axis=1).astype(np.float32)
             self._block_at = index
         return self._block
+
+    def _at_full_rate(
+        self, signal: int, data: NDArray[np.float64], first: int, records: range
+    ) -> NDArray[np.floating]:
+        """Return a channel in some records, from what was decoded from the record `first` on."""
+        n, most = self._file.n_samples[signal], self._per_record
+        if n == most:
+            return data[(records.start - first) * n : (records.stop - first) * n]
+        wanted = np.arange(records.start * most, records.stop * most)
+        begin, end = (ends[wanted // most] for ends in self._runs)
+        return interpolate(data, first * n, wanted, (n, most), (begin * n, end * n - 1))
 
     def timestamps(self, start: int, stop: int) -> NDArray[np.float64]:
         """Return the times of samples `start` to `stop` since the first one, (n_samples,), s."""
@@ -75,63 +98,79 @@ def open_edf(path: Path, channels: Sequence[str] | None = None) -> EdfRecording:
 
     Args:
         path: the file.
-        channels: labels to read; default: all at the highest sampling rate.
+        channels: labels to read, of any rates that can be staged: all of them come at the highest;
+            default: all that have the highest rate in the file.
 
     Raises:
         RecordingError: the file is broken, or a channel is missing.
     """
     file = open_edf_file(path)
-    readable = [i for i in range(len(file.labels)) if i not in file.annotation_signals]
-    if not readable or file.record_s <= 0:
+    signals = [i for i in range(len(file.labels)) if i not in file.annotation_signals]
+    if not signals or file.record_s <= 0:
         raise RecordingError(f"{path}: expected signals, found annotations alone")
+    labels = dict(zip(signals, tell_apart([file.labels[i] for i in signals]), strict=True))
+    heads: dict[int, _Signal] = {}
     try:
         with _ignore_oddities():
-            signals: Sequence[_Signal] = file.decode(readable, 0, 1).signals
-            head = dict(zip(readable, signals, strict=True))
-            numeric = [i for i, signal in head.items() if _is_numeric(signal)]
-            units = {i: signal.physical_dimension for i, signal in head.items()}
+            decoded: Sequence[_Signal] = file.decode(signals, 0, 1).signals
+            heads = dict(zip(signals, decoded, strict=True))
+            whys = {i: _why_no_numbers(signal) for i, signal in heads.items()}
+            units = {i: signal.physical_dimension for i, signal in heads.items()}
     except Exception as error:  # a broken header breaks edfio in ways it does not name
         raise _broken(path, error) from error
-    chosen = _choose(file, numeric, channels)
-    n_samples = file.n_samples[chosen[0]]
+    numeric = [i for i in signals if not whys[i]]
+    chosen = _choose(file, numeric, labels, channels)
+    n_samples = max(file.n_samples[i] for i in chosen)
+    rates = {i: file.n_samples[i] / file.record_s for i in signals}
+    annotations, lost = read_annotations(file)
     description = Description(
-        ch_names=tuple(file.labels[i] for i in chosen),
+        ch_names=tuple(labels[i] for i in chosen),
         units=tuple(units[i] for i in chosen),
         sfreq=n_samples / file.record_s,
         n_samples=n_samples * len(file.records),
-        start=_start(file),
-        annotations=_annotations(file),
-        skipped=tuple(
-            file.labels[i] for i in readable if i not in numeric or file.n_samples[i] != n_samples
-        ),
+        start=_start(file, signals[0]),
+        annotations=annotations,
+        readable=tuple(labels[i] for i in numeric if rates[i] >= MIN_SFREQ),
+        skipped={
+            labels[i]: whys[i] or _why_apart(rates[i], n_samples / file.record_s)
+            for i in signals
+            if i not in chosen
+        },
+        lost=(*file.lost, *lost),
     )
     return EdfRecording(file, chosen, description)
 
 
-def read_edf_annotations(path: Path) -> tuple[Annotation, ...]:
-    """Return the annotations of an EDF+ or BDF+ file, with or without signals.
+def read_edf_annotations(path: Path) -> tuple[tuple[Annotation, ...], tuple[str, ...]]:
+    """Return the annotations of an EDF+ or BDF+ file, with or without signals, and what is lost.
 
     Raises:
         RecordingError: the file is broken.
     """
-    return _annotations(open_edf_file(path))
+    file = open_edf_file(path)
+    read, lost = read_annotations(file)
+    return read, (*file.lost, *lost)
 
 
-def _choose(file: EdfFile, numeric: list[int], channels: Sequence[str] | None) -> list[int]:
+def _choose(
+    file: EdfFile, numeric: list[int], labels: Mapping[int, str], channels: Sequence[str] | None
+) -> list[int]:
     """Return the signals to read: the wanted ones, or all at the highest rate."""
     if not numeric:
         raise RecordingError(f"{file.path}: expected numeric signals, found none")
     if channels is None:
         highest = max(file.n_samples[i] for i in numeric)
         return [i for i in numeric if file.n_samples[i] == highest]
-    labels = [file.labels[i] for i in numeric]
-    chosen = [numeric[i] for i in select_channels(file.path, labels, channels)]
-    rates = {file.n_samples[i] / file.record_s for i in chosen}
-    if len(rates) != 1:
-        found = ", ".join(f"{rate:g}" for rate in sorted(rates)) or "none"
-        raise RecordingError(
-            f"{file.path}: expected channels of one sampling rate, found rates of {found} Hz"
-        )
+    wanted = select_channels(file.path, [labels[i] for i in numeric], channels)
+    chosen = [numeric[i] for i in wanted]
+    if len({file.n_samples[i] for i in chosen}) > 1:
+        for i in chosen:
+            rate = file.n_samples[i] / file.record_s
+            if rate < MIN_SFREQ:
+                raise RecordingError(
+                    f"{file.path}: expected channels of at least {MIN_SFREQ:g} Hz, found "
+                    f"{labels[i]!r} at {rate:g} Hz"
+                )
     return chosen
 
 
@@ -140,12 +179,11 @@ def _record_onsets(file: EdfFile) -> NDArray[np.float64]:
     if not file.annotation_signals:
         raise RecordingError(f"{file.path}: expected the times of its records, found none")
     onsets = np.empty(len(file.records))
-    column = file.columns(file.annotation_signals[0])
-    for i, raw in enumerate(file.records[:, column]):
-        match = _RECORD_ONSET.match(raw.tobytes())
-        if match is None:
+    for i in range(len(onsets)):
+        onset = record_onset(file, i)
+        if onset is None:
             raise RecordingError(f"{file.path}: expected the time of record {i}, found none")
-        onsets[i] = float(match[1])
+        onsets[i] = onset
     if np.any(np.diff(onsets) <= 0):
         at = int(np.argmax(np.diff(onsets) <= 0))
         raise RecordingError(
@@ -155,36 +193,46 @@ def _record_onsets(file: EdfFile) -> NDArray[np.float64]:
     return np.asarray(onsets - onsets[0])
 
 
-def _annotations(file: EdfFile) -> tuple[Annotation, ...]:
-    if not file.annotation_signals:
-        return ()
-    try:
-        with _ignore_oddities():
-            found = file.decode(file.annotation_signals, 0, len(file.records)).annotations
-        annotations = tuple(Annotation(a.onset, a.duration or 0.0, a.text) for a in found)
-        if not all(isfinite(a.onset) and isfinite(a.duration) for a in annotations):
-            raise ValueError("an annotation at no finite time")
-    except Exception as error:  # a broken file breaks edfio in ways it does not name
-        raise _broken(file.path, error) from error
-    return annotations
+def _runs(
+    onsets: NDArray[np.float64] | None, file: EdfFile
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first record of the piece that each record is in, and the one after its last."""
+    n = len(file.records)
+    apart = np.zeros(n - 1, bool) if onsets is None else np.diff(onsets) > 1.5 * file.record_s
+    ends = np.append(np.flatnonzero(apart) + 1, n)
+    piece = np.searchsorted(ends, np.arange(n), side="right")
+    return np.insert(ends, 0, 0)[piece], ends[piece]
 
 
-def _start(file: EdfFile) -> datetime | None:
+def _start(file: EdfFile, signal: int) -> datetime | None:
     """Return when the recording started, None where the header has no date or no real one."""
-    signals = file.annotation_signals[:1] or [0]
     try:
         with _ignore_oddities():
-            return file.decode(signals, 0, 1).startdatetime
-    except ValueError:  # edfio says so of dates that are anonymised or none
+            start = file.decode([signal], 0, 1).startdatetime
+        return start + timedelta(seconds=record_onset(file, 0) or 0.0)
+    except (ValueError, OverflowError):  # edfio says so of dates that are anonymised or none
         return None
     except Exception as error:  # a broken header breaks edfio in ways it does not name
         raise _broken(file.path, error) from error
 
 
-def _is_numeric(signal: _Signal) -> bool:
+def _why_no_numbers(signal: _Signal) -> str:
+    """Say why a signal's samples have no size; nothing where they have."""
     low, high = signal.physical_range
     usable = low != high and all(abs(x) < _MAX_PHYSICAL for x in (low, high))
-    return usable and signal.digital_min != signal.digital_max
+    if usable and signal.digital_min != signal.digital_max:
+        return ""
+    return (
+        f"no usable calibration: digital {signal.digital_min:g} to {signal.digital_max:g} are "
+        f"{low:g} to {high:g} {signal.physical_dimension}".rstrip()
+    )
+
+
+def _why_apart(sfreq: float, highest: float) -> str:
+    """Say why a signal does not come along with those at the highest rate, Hz."""
+    if sfreq < MIN_SFREQ:
+        return f"{sfreq:g} Hz, too slow to be staged"
+    return "" if sfreq == highest else f"{sfreq:g} Hz"
 
 
 def _ignore_oddities() -> AbstractContextManager[None]:

@@ -3,6 +3,7 @@
 edfio maps EDF files into memory but reads BDF files whole, so both get the same treatment: the
 wanted signals of the wanted data records are cut out as a small file of their own. Every number
 in the header is checked against the size of the file before anything of that size is allocated.
+What is whole is read: records that the header counts and the file lacks are counted as lost.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from models.errors import RecordingError
 _FIXED_HEADER = 256
 _SIGNAL_FIELDS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)  # bytes; label first, the rest per signal
 _SAMPLES_FIELD = 8  # index in _SIGNAL_FIELDS
+_DURATION = slice(244, 252)
 _BDF_VERSION = b"\xffBIOSEMI"
 
 
@@ -32,6 +34,7 @@ class EdfFile:
     labels: tuple[str, ...]
     record_s: float
     records: NDArray[np.uint8]  # (n_records, bytes of a record), mapped
+    lost: tuple[str, ...]  # where the header says otherwise than its size
 
     @property
     def is_bdf(self) -> bool:
@@ -69,7 +72,7 @@ class EdfFile:
             + f"{_FIXED_HEADER * (n + 1):<8}".encode()
             + self.header[192:236]
             + f"{n_records:<8}".encode()
-            + self.header[244:252]
+            + self.header[_DURATION]
             + f"{n:<4}".encode()
         )
         fields = (
@@ -91,7 +94,7 @@ def open_edf_file(path: Path) -> EdfFile:
         with path.open("rb") as stream:
             fixed = stream.read(_FIXED_HEADER)
             n_signals = _signal_count(path, fixed, size)
-            header = fixed + stream.read(_FIXED_HEADER * n_signals)
+            header = _with_points(fixed + stream.read(_FIXED_HEADER * n_signals), n_signals)
     except OSError as error:
         raise RecordingError(f"{path}: expected a readable file, found: {error}") from error
     first, width = _field_positions(n_signals)[_SAMPLES_FIELD]
@@ -100,7 +103,7 @@ def open_edf_file(path: Path) -> EdfFile:
         for i in range(n_signals)
     )
     record_bytes = sum(n_samples) * (3 if header.startswith(_BDF_VERSION) else 2)
-    n_records = _record_count(path, header, size, record_bytes, min(n_samples))
+    n_records, lost = _record_count(path, header, size, record_bytes, min(n_samples))
     shape = (n_records, record_bytes)
     records = np.memmap(path, np.uint8, "r", offset=len(header), shape=shape)
     encoding = _encoding(header)
@@ -109,10 +112,22 @@ def open_edf_file(path: Path) -> EdfFile:
         path,
         header,
         n_samples,
-        tuple(label.decode(encoding, "replace").rstrip() for label in labels),
+        tuple(label.decode(encoding, "replace").strip(" \0") for label in labels),
         _record_duration(path, header),
         records,
+        lost,
     )
+
+
+def _with_points(header: bytes, n_signals: int) -> bytes:
+    """Return the header with points where it has decimal commas, as some recorders write them."""
+    fields = _field_positions(n_signals)
+    spans = [(_DURATION.start, _DURATION.stop)]
+    spans += [(first, first + n_signals * width) for first, width in fields[3:5]]
+    for start, stop in spans:
+        text = header[start:stop].replace(b",", b".")
+        header = header[:start] + text + header[stop:]
+    return header
 
 
 def _signal_count(path: Path, fixed: bytes, size: int) -> int:
@@ -134,28 +149,28 @@ def _signal_count(path: Path, fixed: bytes, size: int) -> int:
     return n_signals
 
 
-def _record_count(path: Path, header: bytes, size: int, record_bytes: int, fewest: int) -> int:
-    """Return how many data records the file holds, if that is what its header says."""
+def _record_count(
+    path: Path, header: bytes, size: int, record_bytes: int, fewest: int
+) -> tuple[int, tuple[str, ...]]:
+    """Return how many whole data records the file holds, and what is otherwise in its header."""
     if fewest < 1:
         raise RecordingError(
             f"{path}: expected at least 1 sample of each signal per record, found {fewest}"
         )
     declared = _integer(path, header[236:244], "data records")
-    found = (size - len(header)) // record_bytes
-    if declared == -1:  # still being recorded, or cut off: what is whole counts
-        declared = found
-    elif size != len(header) + declared * record_bytes:
-        raise RecordingError(
-            f"{path}: expected {declared} data records of {record_bytes} bytes, found "
-            f"{(size - len(header)) / record_bytes:g}"
-        )
-    if declared < 1:
+    found, rest = divmod(size - len(header), record_bytes)
+    if found < 1:
         raise RecordingError(f"{path}: expected data records, found none")
-    return declared
+    lost = []
+    if declared not in (-1, found):  # -1: still being recorded, or cut off
+        lost.append(f"its header counts {declared} data records, {found} whole ones are there")
+    if rest:
+        lost.append(f"its last {rest} bytes are no whole data record of {record_bytes} bytes")
+    return found, tuple(lost)
 
 
 def _record_duration(path: Path, header: bytes) -> float:
-    text = header[244:252].decode("ascii", "replace").strip()
+    text = header[_DURATION].decode("ascii", "replace").strip()
     try:
         duration = float(text)
     except ValueError:

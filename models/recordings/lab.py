@@ -64,7 +64,9 @@ class LabOptions:
     emg: Sequence[str] = ()
     eog: Sequence[str] = ()
     unit: Unit | None = None
-    """V, mV or µV of all channels; default: what the file says."""
+    """V, mV, µV or nV of all channels; default: what the file says."""
+    match: Mapping[str, str] = field(default_factory=dict)
+    """LSL properties of the stream to read, in XDF files of several."""
     legend: Legend = field(default_factory=Legend)
     """What hypnograms do not say themselves."""
     skip_unscored: bool = False
@@ -95,6 +97,8 @@ class LabRecording:
     """What was read of the hypnograms, by the subject's name in `stream`."""
     own: tuple[Path, ...] = ()
     """What hypnod wrote beside it, and was not read."""
+    left_out: tuple[str, ...] = ()
+    """Which of its channels are not used, and what the file lacks, a line each."""
 
     def hash(self) -> str | None:
         """Return the SHA-256 of its file: the same under any name, whatever is read of it."""
@@ -240,8 +244,9 @@ def _is_scored(found: Found, stages: Sequence[str], legend: Legend) -> bool:
 
 def _open(found: Found, spec: ModelSpec, options: LabOptions) -> LabRecording:
     labels = {"eeg": options.eeg, "emg": options.emg, "eog": options.eog}
-    recording, stream, _ = choose(found.recording, None, labels, (), spec.modalities)
-    stream = msgspec.structs.replace(stream, unit=options.unit)
+    chosen = choose(found.recording, None, labels, (), spec.modalities, options.match)
+    recording = chosen.recording
+    stream = msgspec.structs.replace(chosen.stream, unit=options.unit)
     Montage(stream, describe(recording), spec.modalities)  # refuses before hours of reading
     names = [subject.name for subject in stream.subjects]
     several = len(names) > 1
@@ -263,7 +268,8 @@ def _open(found: Found, spec: ModelSpec, options: LabOptions) -> LabRecording:
         own=found.own,
         scored_in=str(found.hypnogram),
         duration_s=recording.duration,
-        open=lambda: open_for(found.recording, stream),
+        left_out=tuple(chosen.left_out),
+        open=lambda: open_for(found.recording, stream, options.match),
         path=found.recording,
     )
 

@@ -9,9 +9,10 @@ file's. So both are looked at first. Format: MathWorks, MAT-File Format, "Level 
 
 import struct
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ from models.recordings.base import ArrayRecording, Description, select_channels
 
 _SIGNALS = ("eeg", "emg")
 _SCORES = ("sleep_scores", "labels")
+_NAMES = "__names__"
+_SCIPYS = {"__header__", "__version__", "__globals__"}
 _HDF5 = b"\x89HDF"
 _HDF5_OFFSETS = (0, 512)  # MATLAB puts its own text first
 _HEADER = 128
@@ -91,7 +94,8 @@ def has_mat_scores(path: Path) -> bool:
     return any(score not in ("", "-1") for score in read_mat_scores(path)[1])
 
 
-def _load(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.generic]]:
+def _load(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the variables of these names, and under _NAMES those that the file has."""
     try:
         with path.open("rb") as stream:
             start = stream.read(max(_HDF5_OFFSETS) + len(_HDF5))
@@ -100,21 +104,22 @@ def _load(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.generic]]:
                 f"{path}: expected a MATLAB file of version 7 or older, found version 7.3 (HDF5); "
                 "save it again with save(..., '-v7')"
             )
-        _check_arrays(path, names)
-        content: dict[str, NDArray[np.generic]] = io.loadmat(path, variable_names=names)
+        found_names = _check_arrays(path, names)
+        content: dict[str, Any] = io.loadmat(path, variable_names=names)
     except RecordingError:
         raise
     except Exception as error:  # a broken file breaks scipy in ways it does not name
         found = str(error) or type(error).__name__
         raise RecordingError(f"{path}: expected a MATLAB file, found: {found}") from error
-    return content
+    return content | {_NAMES: found_names or sorted(content.keys() - _SCIPYS)}
 
 
-def _vector(path: Path, content: dict[str, NDArray[np.generic]], name: str) -> NDArray[np.float64]:
+def _vector(path: Path, content: Mapping[str, Any], name: str) -> NDArray[np.float64]:
     """Return a variable that is a row, a column or a number, as one dimension."""
     found = content.get(name)
     if found is None:
-        raise RecordingError(f"{path}: expected a variable {name!r}, found none")
+        there = ", ".join(map(repr, content.get(_NAMES, ()))) or "none"
+        raise RecordingError(f"{path}: expected a variable {name!r}, found {there}")
     if not isinstance(found, np.ndarray):
         raise RecordingError(f"{path}: expected every number of {name!r}, found a sparse matrix")
     if not np.issubdtype(found.dtype, np.number) or np.iscomplexobj(found) or found.ndim != 2:
@@ -126,8 +131,8 @@ def _vector(path: Path, content: dict[str, NDArray[np.generic]], name: str) -> N
     return found.ravel().astype(np.float64)
 
 
-def _check_arrays(path: Path, names: Collection[str]) -> None:
-    """Check the arrays of these names; files of version 4 have no such types.
+def _check_arrays(path: Path, names: Collection[str]) -> list[str]:
+    """Check the arrays of these names, and return those of all; files of version 4 have no types.
 
     Raises:
         RecordingError: one does not hold numbers.
@@ -136,7 +141,8 @@ def _check_arrays(path: Path, names: Collection[str]) -> None:
     with path.open("rb") as file:
         header = file.read(_HEADER)
         if len(header) < _HEADER or 0 in header[:4]:
-            return
+            return []
+        found = []
         order = "<" if header[126:] == b"IM" else ">"
         while len(tag := file.read(8)) == 8:
             kind, size = struct.unpack(f"{order}II", tag)
@@ -147,17 +153,20 @@ def _check_arrays(path: Path, names: Collection[str]) -> None:
                 kind, start = struct.unpack_from(f"{order}I", inner)[0], inner[8:]
             if kind == _MATRIX and size:
                 most = max(_ALWAYS_BYTES, _MOST_PACKED * size)
-                _check_array(path, start, order, names, most)
+                found.append(_check_array(path, start, order, names, most))
             file.seek(end)
+    return list(filter(None, found))
 
 
-def _check_array(path: Path, start: bytes, order: str, names: Collection[str], most: int) -> None:
+def _check_array(path: Path, start: bytes, order: str, names: Collection[str], most: int) -> str:
+    """Check an array if it is one of these names, and return its name."""
     (flags,) = struct.unpack_from(f"{order}I", start, 8)
     _, _, at = _element(start, 0, order)
     _, shape, at = _element(start, at, order)
     _, name, at = _element(start, at, order)
-    if name.decode("latin-1").strip("\0") not in names:
-        return
+    called = name.decode("latin-1").strip("\0")
+    if called not in names:
+        return called
     if flags & 0xFF not in _NUMERIC_CLASSES or flags & _COMPLEX:
         raise RecordingError(f"{path}: expected numbers in {name.decode()!r}, found no numbers")
     kind, _, _ = _element(start, at, order)
@@ -172,6 +181,7 @@ def _check_array(path: Path, start: bytes, order: str, names: Collection[str], m
             f"{path}: expected at most {most} bytes in {name.decode()!r}, as it is packed, "
             f"found {n_bytes}"
         )
+    return called
 
 
 def _size(data: bytes, at: int, order: str) -> int:

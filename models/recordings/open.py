@@ -1,6 +1,6 @@
 """Read a night: EDF, EDF+, BDF, the sDREAMER lab's .mat and XDF."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from models.errors import RecordingError
@@ -21,15 +21,17 @@ _EXTENSIONS = (".edf", ".bdf", ".rec", ".mat", ".xdf")
 
 
 def open_recording(
-    path: Path, channels: Sequence[str] | None = None, stream: str | None = None
+    path: Path,
+    channels: Sequence[str] | None = None,
+    match: Mapping[str, str] | None = None,
 ) -> Recording:
     """Open a recording by its extension.
 
     Args:
         path: the file.
-        channels: labels of the channels to read, in this order; default: all channels at the
-            highest sampling rate.
-        stream: name of the stream to read, in an XDF file; default: the only fitting one.
+        channels: labels of the channels to read, in this order, the slower ones at the rate of the
+            fastest; default: all channels at the highest sampling rate.
+        match: LSL properties of the stream to read, in an XDF file; default: the only fitting one.
 
     Raises:
         RecordingError: the file is missing, broken, of an unknown kind, or lacks a channel.
@@ -39,7 +41,7 @@ def open_recording(
     if extension == ".mat":
         return open_mat(path, channels)
     if extension == ".xdf":
-        return open_xdf(path, channels, stream)
+        return open_xdf(path, channels, match)
     return open_edf(path, channels)
 
 

@@ -2,92 +2,92 @@
 
 pyxdf reads the whole file, for the streams in it are interleaved. Clocks are put on the
 recorder's clock and clock resets are resolved; timestamps are not smoothed, for smoothing
-shifts what follows a gap.
-
-pyxdf makes room for what a chunk declares before it reads the chunk, so a damaged file of a few
-bytes could ask for any amount of memory: chunks are looked at first. Format:
-https://github.com/sccn/xdf/wiki/Specifications
+shifts what follows a gap. What is damaged is left out before: see `xdf_chunks`.
 """
 
 import logging
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
-from xml.etree import ElementTree as ET
+from typing import Any
 
 import numpy as np
 import pyxdf
+from numpy.typing import NDArray
 
 from models.errors import RecordingError
 from models.recordings.base import Annotation, ArrayRecording, Description, select_channels
+from models.recordings.xdf_chunks import whole_chunks
+from models.signal.chunk import are_times, tell_apart
 
 Stream = dict[str, Any]
 
-_MAGIC = b"XDF:"
-_HEADER, _SAMPLES = 2, 3
-_LENGTHS = {1: "<B", 4: "<I", 8: "<Q"}
-_BYTES = {"int8": 1, "int16": 2, "int32": 4, "int64": 8, "float32": 4, "double64": 8, "string": 2}
-"""Of one value, at least."""
 _SIGNAL_TYPES = ("EEG", "EXG", "EMG", "ECOG", "LFP")
+PROPERTIES = ("name", "type", "source_id", "hostname")
+"""By which a stream is chosen."""
+_USUAL = 0.1  # samples of a second differ by less, as a fraction
+_RATES_AGREE = (0.8, 1.25)  # measured by declared: a few lost samples are no other rate
 
 
 def open_xdf(
-    path: Path, channels: Sequence[str] | None = None, stream: str | None = None
+    path: Path, channels: Sequence[str] | None = None, match: Mapping[str, str] | None = None
 ) -> ArrayRecording:
-    """Open the numeric stream of an XDF file.
+    """Open the numeric stream of an XDF file; one that came back under its name goes on.
 
     Args:
         path: the file.
         channels: labels to read; default: all of the stream.
-        stream: name of the stream; default: the only numeric one with a sampling rate and
+        match: LSL properties of the stream; default: the only numeric one with a rate and
             samples, or the only one of those whose type is a biosignal.
 
     Raises:
         RecordingError: the file is broken, or no or several streams fit.
     """
-    streams, header = _load(path)
-    chosen = _choose(path, streams, stream)
-    labels, units = _labels(chosen)
+    streams, header, lost = _load(path)
+    chosen = _choose(path, streams, match or {}, lost)
+    labels, units = _labels(chosen[0])
     selected = (
         list(range(len(labels))) if channels is None else select_channels(path, labels, channels)
     )
-    times = np.asarray(chosen["time_stamps"], np.float64)
-    skipped = (s for s in streams if s is not chosen and _format(s) != "string")
+    times = np.concatenate([_times(s) for s in chosen])
+    data = np.concatenate([np.asarray(s["time_series"]).astype(np.float32) for s in chosen])
+    sfreq, remark = _find_rate(chosen[0], times)
+    others = [s for s in streams if _format(s) != "string" and all(s is not c for c in chosen)]
     description = Description(
         ch_names=tuple(labels[i] for i in selected),
         units=tuple(units[i] for i in selected),
-        sfreq=_rate(chosen),
+        sfreq=sfreq,
         n_samples=len(times),
         start=_start(header),
         annotations=_annotations(streams, float(times[0])),
-        skipped=tuple(_name(s) for s in skipped),
+        readable=labels,
+        skipped={
+            **{label: "" for i, label in enumerate(labels) if i not in selected},
+            **dict.fromkeys(tell_apart([_name(s) for s in others]), "another stream"),
+        },
+        lost=(*lost, *_missing(chosen), *remark),
     )
-    data = np.asarray(chosen["time_series"]).astype(np.float32)[:, selected]
-    return ArrayRecording(path, description, data, times - times[0])
+    return ArrayRecording(path, description, data[:, selected], times - times[0])
 
 
-def _load(path: Path) -> tuple[list[Stream], Stream]:
+def _load(path: Path) -> tuple[list[Stream], Stream | None, list[str]]:
+    """Return the streams, the file's header if it has one, and what of the file is lost."""
     try:
-        with path.open("rb") as file:
-            start = file.read(len(_MAGIC))
-        if start != _MAGIC:
-            raise RecordingError(f"{path}: expected an XDF file, found one that starts {start!r}")
-        _check_chunks(path)
+        whole, lost = whole_chunks(path)
         with _log_of_pyxdf() as complaints:
-            streams, header = pyxdf.load_xdf(path, dejitter_timestamps=False)
+            streams, header = pyxdf.load_xdf(whole, dejitter_timestamps=False)
     except RecordingError:
         raise
     except Exception as error:  # a broken file breaks pyxdf in ways it does not name
         found = str(error) or type(error).__name__
         raise RecordingError(f"{path}: expected an XDF file, found: {found}") from error
     if complaints:
-        raise RecordingError(f"{path}: expected a whole XDF file, found: {complaints[0]}")
-    if header is None:
-        raise RecordingError(f"{path}: expected an XDF file, found no file header")
-    return streams, header
+        lost.append(f"{len(complaints)} of its chunks cannot be read ({complaints[0]})")
+    if header is None and not streams:
+        raise RecordingError(f"{path}: expected an XDF file, found no file header and no stream")
+    return streams, header, lost
 
 
 class _Complaints(logging.Handler):
@@ -114,34 +114,98 @@ def _log_of_pyxdf() -> Iterator[list[str]]:
         logger.removeHandler(handler)
 
 
-def _choose(path: Path, streams: list[Stream], name: str | None) -> Stream:
-    fit = [
-        s for s in streams if _format(s) != "string" and _rate(s) > 0 and len(s["time_stamps"]) > 0
-    ]
-    if name is not None:
-        fit = [s for s in fit if _name(s) == name]
-    elif len(fit) > 1:
+def _choose(
+    path: Path, streams: list[Stream], match: Mapping[str, str], lost: Sequence[str]
+) -> list[Stream]:
+    """Return the stream to read, in all its pieces, in the order of time."""
+    numeric = [s for s in streams if _format(s) != "string" and len(s["time_stamps"]) > 1]
+    fit = [s for s in numeric if all(_property(s, key) == match[key] for key in match)]
+    if not match and len(fit) > 1:
         fit = [s for s in fit if s["info"]["type"][0] in _SIGNAL_TYPES] or fit
-    if len(fit) != 1:
-        wanted = "one numeric stream with a sampling rate and samples"
-        wanted += f" named {name!r}" if name is not None else ""
-        found = ", ".join(repr(_name(s)) for s in (fit or streams)) or "no stream"
-        raise RecordingError(f"{path}: expected {wanted}, found {len(fit)} (in: {found})")
-    return fit[0]
+    if not match and len(fit) > 1:
+        fit = [s for s in fit if _declared(s) > 0] or fit
+    if fit and _are_one(fit):
+        return sorted(fit, key=lambda s: float(_times(s)[0]))
+    wanted = "one numeric stream with samples"
+    wanted += f" and {', '.join(f'{k}={v}' for k, v in match.items())}" if match else ""
+    found = "; ".join(_identify(s) for s in (fit or streams)) or "no stream"
+    how = f": choose one, as in {_way_to_choose(fit)}" if len(fit) > 1 else ""
+    damaged = "".join(f"; {each}" for each in lost)
+    raise RecordingError(f"{path}: expected {wanted}, found {len(fit)} (in: {found}){how}{damaged}")
 
 
-def _labels(stream: Stream) -> tuple[list[str], list[str]]:
-    """Return label and unit of each channel; channels without a label are numbered from 1."""
+def _are_one(streams: Sequence[Stream]) -> bool:
+    """Whether these are pieces of one stream, whose source came back: never two at a time."""
+    alike = (*PROPERTIES, "channel_count", "channel_format", "nominal_srate")
+    if len({tuple(_property(s, key) for key in alike) for s in streams}) > 1:
+        return False
+    if len({_labels(s) for s in streams}) > 1:
+        return False
+    spans = sorted((float(_times(s)[0]), float(_times(s)[-1])) for s in streams)
+    return all(before[1] < after[0] for before, after in pairwise(spans))
+
+
+def _way_to_choose(streams: Sequence[Stream]) -> str:
+    """Return the option that chooses the first of several streams."""
+    for key in PROPERTIES:
+        values = [_property(s, key) for s in streams]
+        if values[0] and values.count(values[0]) == 1:
+            return f"--match {key}={values[0]}"
+    return "--match name=NAME --match source_id=ID"
+
+
+def _identify(stream: Stream) -> str:
+    found = {key: _property(stream, key) for key in PROPERTIES[1:]}
+    about = ", ".join(f"{key} {value!r}" for key, value in found.items() if value)
+    return f"{_name(stream)!r}" + (f" ({about})" if about else "")
+
+
+def _property(stream: Stream, key: str) -> str:
+    found = stream["info"].get(key)
+    return str(found[0] or "") if found else ""
+
+
+def _times(stream: Stream) -> NDArray[np.float64]:
+    return np.asarray(stream["time_stamps"], np.float64)
+
+
+def _find_rate(stream: Stream, times: NDArray[np.float64]) -> tuple[float, tuple[str, ...]]:
+    """Return the declared sampling rate, or the measured one where they contradict, and say so."""
+    declared = _declared(stream)
+    known = times[are_times(times)]
+    seconds = np.unique(np.floor(known - known[:1]), return_counts=True)[1][:-1]
+    if len(seconds) == 0:
+        return declared, ()
+    typical = np.sort(seconds)[len(seconds) // 2]  # with a gap there are fewer
+    measured = float(seconds[np.abs(seconds / typical - 1) < _USUAL].mean())
+    low, high = _RATES_AGREE
+    if declared > 0 and low <= measured / declared <= high:
+        return declared, ()
+    what = f"{declared:g} Hz" if declared > 0 else "no rate"
+    return measured, (f"its stream declares {what}; {measured:.5g} Hz is measured and taken",)
+
+
+def _missing(streams: Sequence[Stream]) -> tuple[str, ...]:
+    """Say it where a stream's footer counts more samples than there are."""
+    n = sum(len(s["time_stamps"]) for s in streams)
+    try:
+        counted = sum(int(s["footer"]["info"]["sample_count"][0]) for s in streams)
+    except (KeyError, IndexError, TypeError, ValueError):
+        return ()
+    return (f"its footer counts {counted} samples, {n} are there",) * (counted > n)
+
+
+def _labels(stream: Stream) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return label and unit of each channel, as of a live stream."""
     n = int(stream["info"]["channel_count"][0])
     try:
         described = stream["info"]["desc"][0]["channels"][0]["channel"]
     except (KeyError, IndexError, TypeError):
         described = []
-    if len(described) != n:
-        described = [{}] * n
-    labels = [(c.get("label") or [None])[0] or f"ch{i + 1}" for i, c in enumerate(described)]
-    units = [(c.get("unit") or [None])[0] or "" for c in described]
-    return labels, units
+    described = [*described, *[{}] * (n - len(described))] if len(described) <= n else [{}] * n
+    labels = [(c.get("label") or [None])[0] or "" for c in described]
+    units = tuple((c.get("unit") or [None])[0] or "" for c in described)
+    return tell_apart(labels), units
 
 
 def _annotations(streams: list[Stream], first: float) -> tuple[Annotation, ...]:
@@ -157,9 +221,9 @@ def _annotations(streams: list[Stream], first: float) -> tuple[Annotation, ...]:
     return tuple(sorted(found, key=lambda annotation: annotation.onset))
 
 
-def _start(header: Stream) -> datetime | None:
+def _start(header: Stream | None) -> datetime | None:
     try:
-        return datetime.fromisoformat(header["info"]["datetime"][0])
+        return None if header is None else datetime.fromisoformat(header["info"]["datetime"][0])
     except (KeyError, IndexError, TypeError, ValueError):
         return None
 
@@ -172,54 +236,5 @@ def _format(stream: Stream) -> str:
     return str(stream["info"]["channel_format"][0])
 
 
-def _rate(stream: Stream) -> float:
+def _declared(stream: Stream) -> float:
     return float(stream["info"]["nominal_srate"][0])
-
-
-def _check_chunks(path: Path) -> None:
-    """Check that no chunk declares more samples than its bytes can hold.
-
-    Raises:
-        RecordingError: one does, or samples come before their stream's header.
-        ElementTree.ParseError, struct.error, ValueError: the file is broken otherwise.
-    """
-    size = path.stat().st_size
-    widths: dict[int, int] = {}
-    with path.open("rb") as file:
-        file.seek(len(_MAGIC))
-        while file.tell() < size:
-            length = _length(file)
-            end = min(file.tell() + length, size)
-            (tag,) = struct.unpack("<H", file.read(2))
-            if tag in (_HEADER, _SAMPLES):
-                (stream,) = struct.unpack("<I", file.read(4))
-            if tag == _HEADER:
-                widths[stream] = _width(file.read(end - file.tell()))
-            elif tag == _SAMPLES:
-                if stream not in widths:
-                    raise RecordingError(f"{path}: expected a stream's header before its samples")
-                n, room = _length(file), end - file.tell()
-                if n * widths[stream] > room:
-                    raise RecordingError(
-                        f"{path}: expected a whole XDF file, found a chunk of {room} bytes that "
-                        f"declares {n} samples of at least {widths[stream]} bytes"
-                    )
-            file.seek(end)
-
-
-def _length(file: BinaryIO) -> int:
-    """Return a number that is preceded by how many bytes it has."""
-    n_bytes = file.read(1)[0]
-    if n_bytes not in _LENGTHS:
-        raise ValueError(f"a length of {n_bytes} bytes")
-    return int(struct.unpack(_LENGTHS[n_bytes], file.read(n_bytes))[0])
-
-
-def _width(header: bytes) -> int:
-    """Return the least number of bytes of a sample: whether it has a time, and its values."""
-    # As pyxdf reads it; the parser beneath refuses entities that grow.
-    info = ET.fromstring(header.decode("utf-8", "replace"))  # noqa: S314
-    kind = info.findtext("channel_format") or ""
-    if kind not in _BYTES:
-        raise ValueError(f"a channel_format {kind!r}")
-    return 1 + int(info.findtext("channel_count") or "") * _BYTES[kind]

@@ -1,5 +1,7 @@
 """The samples of one pull, and the description of the stream or recording they come from."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +21,21 @@ def are_times(timestamps: NDArray[np.float64]) -> NDArray[np.bool_]:
     return times
 
 
+def tell_apart(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return labels that are all different, the same for a stream and its recording.
+
+    Where several channels have one label they are `EEG#1`, `EEG#2`; a channel without any is called
+    by its number, from 1.
+    """
+    names = [label.strip(" \0") or str(number) for number, label in enumerate(labels, start=1)]
+    count, seen = Counter(names), Counter[str]()
+    told = []
+    for name in names:
+        seen[name] += 1
+        told.append(f"{name}#{seen[name]}" if count[name] > 1 else name)
+    return tuple(told)
+
+
 @dataclass(frozen=True, slots=True)
 class StreamDescription:
     """Names, units and rate of the channels of a stream or a recording."""
@@ -26,11 +43,16 @@ class StreamDescription:
     name: str
     """Its own name, for messages to people."""
     ch_names: tuple[str, ...]
-    """Label of each channel."""
+    """Label of each channel, told apart; see `tell_apart`."""
     units: tuple[str, ...]
     """Unit of each channel as the source writes it; empty where it says none."""
     sfreq: float
     """Nominal sampling rate, Hz."""
+    is_file: bool = False
+    """Whether it is a recording: what is wrong with it is mended by options, not by the config."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ch_names", tell_apart(self.ch_names))
 
 
 @dataclass(frozen=True, slots=True)

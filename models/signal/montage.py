@@ -1,37 +1,38 @@
 """From a stream's channels to microvolts of each subject's modalities."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import ConfigError, StreamError
+from models.errors import ConfigError, HypnodError, RecordingError, StreamError
 from models.signal.chunk import StreamDescription
 
+_PREFIXES = {
+    "": 1e6,
+    **dict.fromkeys(("m", "milli"), 1e3),
+    **dict.fromkeys(("µ", "μ", "u", "mu", "mc", "mk", "micro", "mikro"), 1.0),
+    # What became of a µ: code page 437 or Shift JIS read as Latin-1, or no letter that was known.
+    **dict.fromkeys(("æ", "\x83ê", "âµ", "?", "\ufffd"), 1.0),
+    **dict.fromkeys(("n", "nano"), 1e-3),
+}
+_POWERS = {"0": 1e6, "-3": 1e3, "-6": 1.0, "-9": 1e-3}  # of ten, in V, as MNE-LSL sends them
 _MICROVOLTS = {
-    "nv": 1e-3,
-    "nanovolts": 1e-3,
-    "uv": 1.0,
-    "µv": 1.0,  # micro sign
-    "μv": 1.0,  # Greek mu, as some amplifiers write it
-    "microvolt": 1.0,
-    "microvolts": 1.0,
-    "mv": 1e3,
-    "millivolt": 1e3,
-    "millivolts": 1e3,
-    "v": 1e6,
-    "volt": 1e6,
-    "volts": 1e6,
+    **{prefix + volt: uv for prefix, uv in _PREFIXES.items() for volt in ("v", "volt", "volts")},
+    **_POWERS,
+    **{f"{float(power):.1f}": uv for power, uv in _POWERS.items()},
 }
 
 _LISTED = 32
 """Channels that a sentence names."""
 
-Unit = Literal["V", "mV", "µV", "uV"]
+Unit = Literal["V", "mV", "µV", "uV", "nV"]
 """As a config or an option says it."""
+Nothing: Mapping[str, str] = MappingProxyType({})
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
 
 
@@ -81,7 +82,8 @@ class Montage:
 
     Raises:
         ConfigError: a modality that the model does not know.
-        StreamError: a label the stream does not have, twice the same label, or no known unit.
+        StreamError, RecordingError: a label the stream or recording does not have, or no known
+            unit.
     """
 
     def __init__(
@@ -113,8 +115,8 @@ class Montage:
         units = [stream.unit or description.units[c] for c in channels]
         labels = [description.ch_names[c] for c in channels]
         scale = [
-            to_microvolts(u, label, description.name)
-            for u, label in zip(units, labels, strict=True)
+            microvolts_in(unit, label, description)
+            for unit, label in zip(units, labels, strict=True)
         ]
         return np.array(channels, dtype=np.intp), np.array(scale)
 
@@ -136,16 +138,40 @@ class Montage:
         return out
 
 
-def to_microvolts(unit: str, label: str, stream: str) -> float:
-    """Return the µV in one `unit`; raises StreamError where the unit is unknown."""
-    factor = _MICROVOLTS.get(unit.strip().lower())
+def to_microvolts(unit: str) -> float | None:
+    """Return the µV in one `unit`, or in one of so many powers of ten V; None: it is unknown."""
+    return _MICROVOLTS.get("".join(unit.lower().split()).strip("\0."))
+
+
+def microvolts_in(unit: str, label: str, description: StreamDescription) -> float:
+    """Return the µV in one `unit` of a channel.
+
+    Raises:
+        StreamError, RecordingError: the unit is unknown.
+    """
+    factor = to_microvolts(unit)
     if factor is None:
-        found = repr(unit) if unit else "no unit"
-        raise StreamError(
-            f"stream {stream!r}: expected channel {label!r} in V, mV or µV, found {found}; "
-            f"set the stream's unit in the config"
+        found = repr(unit) if unit.strip() else "no unit"
+        raise misfit(
+            description,
+            f"expected channel {label!r} in V, mV, µV or nV, found {found}; "
+            f"{advise_unit('µV', description)}, if that is what it is",
         )
     return factor
+
+
+def misfit(description: StreamDescription, sentence: str) -> HypnodError:
+    """Return the error of a stream or a recording that is not as it has to be."""
+    if description.is_file:
+        return RecordingError(f"{description.name}: {sentence}")
+    return StreamError(f"stream {description.name!r}: {sentence}")
+
+
+def advise_unit(unit: str, description: StreamDescription) -> str:
+    """Say how one tells hypnod the unit of a stream's, or a recording's, channels."""
+    if description.is_file:
+        return f"give --unit {unit}"
+    return f'set unit = "{unit}" for this stream'
 
 
 def parts_of(label: str, known: Sequence[str]) -> tuple[str, ...]:
@@ -159,28 +185,22 @@ def parts_of(label: str, known: Sequence[str]) -> tuple[str, ...]:
     return ()
 
 
+def no_channel(label: str, names: Sequence[str], others: Mapping[str, str] = Nothing) -> str:
+    """Say that there is no such channel, only these, and others that cannot be read, with why."""
+    near = difflib.get_close_matches(label, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    if all(name.isdecimal() for name in names):
+        hint = "; its channels have no names: they go by their numbers"
+    found = [*names, *(f"{name} ({why})" for name, why in others.items())]
+    more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+    return f"expected a channel {label!r}, found {', '.join(found[:_LISTED])}{more}{hint}"
+
+
 def _find_channels(label: str, description: StreamDescription) -> tuple[int, int | None]:
     """Return the index of the channel, or of both channels of a difference `A-B`."""
     names = description.ch_names
     parts = parts_of(label, names)
     if not parts:
-        near = difflib.get_close_matches(label, names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        if all(name.isdecimal() for name in names):
-            hint = "; its channels have no names: they go by their numbers"
-        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-        raise StreamError(
-            f"stream {description.name!r}: expected a channel {label!r}, "
-            f"found {', '.join(names[:_LISTED])}{more}{hint}"
-        )
-    found = [_index(part, description) for part in parts]
+        raise misfit(description, no_channel(label, names))
+    found = [names.index(part) for part in parts]
     return found[0], found[1] if len(found) > 1 else None
-
-
-def _index(label: str, description: StreamDescription) -> int:
-    count = description.ch_names.count(label)
-    if count > 1:
-        raise StreamError(
-            f"stream {description.name!r}: expected one channel {label!r}, found {count} of them"
-        )
-    return description.ch_names.index(label)

@@ -10,14 +10,14 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import SpecError, StreamError
+from models.errors import RecordingError, SpecError, StreamError, UnitError
 from models.signal.chunk import Chunk, StreamDescription
 from models.signal.conditioning import Conditioner
 from models.signal.drift import Drift, Looks
 from models.signal.epochs import CutEpoch, EpochBuffer
 from models.signal.montage import Montage, StreamChannels
 from models.signal.no_brain import check_for
-from models.signal.quality import MAX_UV, MISSING, OK, Quality, QualityLimits, check_unit
+from models.signal.quality import MAX_UV, MISSING, OK, Quality, QualityLimits, doubt_unit
 from models.signal.relative import Relative
 from models.signal.state import Adaptation, PipelineState
 from models.signal.timeline import Timeline
@@ -106,7 +106,9 @@ class Pipeline:
         self._absent = np.array(
             [[m not in s.channels for m in spec.modalities] for s in stream.subjects]
         )
-        self._unit_check: list[NDArray[np.float64]] | None = [] if stream.unit is None else None
+        self._unit_check: list[NDArray[np.float64]] | None = []
+        self.doubts: list[str] = []
+        """What speaks against the unit of some animals of a stream, whose others it fits."""
         self._latest: tuple[float, float] | None = None
 
     @property
@@ -256,7 +258,8 @@ class Pipeline:
             most: return no more than so many; the next call returns the others.
 
         Raises:
-            UnitError: the first epochs' amplitudes contradict the declared unit.
+            UnitError: the first epochs' amplitudes contradict the unit of every animal of a stream.
+            RecordingError: they contradict that of one in a recording.
         """
         overdue = -np.inf
         if now is not None and self._latest is not None:
@@ -305,7 +308,7 @@ class Pipeline:
         )
 
     def _check_units(self, cut: CutEpoch) -> None:
-        """Hold the first whole epochs' amplitudes against the declared unit, once."""
+        """Hold the first whole epochs' amplitudes against each animal's unit, once."""
         if self._unit_check is None or cut.missing:
             return
         rms = cut.filtered.std(axis=0, dtype=np.float64)
@@ -318,8 +321,15 @@ class Pipeline:
         typical = np.median(np.stack(self._unit_check), axis=0)  # NaN where absent
         self._unit_check = None
         for m, modality in enumerate(self._spec.modalities):
-            present = np.flatnonzero(~self._absent[:, m])
-            if len(present):
-                unit = self._montage.units[present[0] * self._spec.n_modalities + m]
-                level = float(np.median(typical[present, m]))
-                check_unit(level, unit, modality, self.description.name)
+            present = np.flatnonzero(~self._absent[:, m]).tolist()
+            doubts = [d for s in present if (d := self._doubt(s, m, modality, typical[s, m]))]
+            if doubts and self.description.is_file:
+                raise RecordingError(f"{self.description.name}: {doubts[0]}")
+            if doubts and len(doubts) == len(present):
+                raise UnitError(f"stream {self.description.name!r}: {doubts[0]}")
+            self.doubts += doubts  # a lead that is off may look so: the others go on
+
+    def _doubt(self, subject: int, m: int, modality: str, rms_uv: float) -> str:
+        unit = self._montage.units[subject * self._spec.n_modalities + m]
+        whose = f"{modality} of {self._stream.subjects[subject].name}"
+        return doubt_unit(float(rms_uv), unit, whose, self.description)

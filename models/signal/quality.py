@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import UnitError
-from models.signal.montage import to_microvolts
+from models.signal.chunk import StreamDescription
+from models.signal.montage import advise_unit, microvolts_in
 
 OK = "ok"
 MISSING = "missing"
@@ -29,7 +29,7 @@ MAX_UV = 1e6
 amplifiers are built to bear, and this is three times that. What does is never filtered."""
 
 _PLAUSIBLE_RMS_UV = (5.0, 2000.0)  # of any EEG, EMG or EOG, epoch by epoch
-_UNITS = {"µV": 1.0, "mV": 1e3, "V": 1e6}
+_UNITS = {"µV": 1.0, "mV": 1e3, "V": 1e6, "nV": 1e-3}
 
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
@@ -157,22 +157,23 @@ def _clipped(x: NDArray[np.float64], within: NDArray[np.bool_]) -> NDArray[np.fl
     return fraction
 
 
-def check_unit(rms_uv: float, declared: str, modality: str, stream: str) -> None:
-    """Raise UnitError where the amplitude fits another unit than the declared one.
+def doubt_unit(rms_uv: float, declared: str, whose: str, description: StreamDescription) -> str:
+    """Say that an amplitude fits another unit than the declared one; nothing where it does not.
 
     Args:
-        rms_uv: typical standard deviation of the modality's epochs, in µV as declared.
-        declared: unit in the stream's description.
-        modality: for the message.
-        stream: for the message.
+        rms_uv: typical standard deviation of a channel's epochs, in µV as declared.
+        declared: unit in the stream's description, or as the user says it.
+        whose: modality and subject, for the message.
+        description: of the stream or recording.
     """
     low, high = _PLAUSIBLE_RMS_UV
     if low / 10 <= rms_uv <= high * 10 or rms_uv == 0:
-        return
+        return ""
     for unit, microvolts in _UNITS.items():
-        if low <= rms_uv / to_microvolts(declared, modality, stream) * microvolts <= high:
-            raise UnitError(
-                f"stream {stream!r}: expected {modality} of {low:g} to {high:g} µV rms, found "
-                f"{rms_uv:.3g} µV with the declared unit {declared}; the values look like {unit}: "
-                f'set unit = "{unit}" for this stream'
+        if low <= rms_uv / microvolts_in(declared, whose, description) * microvolts <= high:
+            return (
+                f"expected {whose} of {low:g} to {high:g} µV rms, found {rms_uv:.3g} µV with the "
+                f"declared unit {declared}; the values look like {unit}: "
+                f"{advise_unit(unit, description)}"
             )
+    return ""

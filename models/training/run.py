@@ -33,6 +33,11 @@ class Pass(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Validation accuracy by pathway, read live; without epochs 0."""
 
 
+def best_pass(history: Sequence[Pass]) -> Pass:
+    """Return the first pass of the highest validation κ (live, mixed)."""
+    return max(history, key=lambda each: each.kappa[MIXED])
+
+
 @dataclass
 class Run:
     """Where a run is: all that going on from a pass needs."""
@@ -52,8 +57,8 @@ class Run:
 
     @property
     def best(self) -> Pass:
-        """The first pass of the highest validation κ (live, mixed)."""
-        return max(self.history, key=lambda each: each.kappa[MIXED])
+        """The pass whose weights are taken."""
+        return best_pass(self.history)
 
     def add(self, result: Pass) -> None:
         """Take in a pass, and keep the weights if they are the best so far."""

@@ -93,6 +93,8 @@ class SubjectSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """What was read of it, and what was not; null: there is no file, the animal is simulated."""
     own: tuple[str, ...] = ()
     """What hypnod wrote beside the recording, and was not read."""
+    left_out: tuple[str, ...] = ()
+    """Which of the recording's channels are not used, and what its file lacks."""
     epoch_s: float
     """Length of the epochs compared, s."""
     learnt: LearntAs | None = None
@@ -212,6 +214,7 @@ def source_of(lab: LabRecording, subject: SubjectChannels, epoch_s: float) -> Su
         hypnogram=lab.scored_in,
         read=lab.accounts.get(subject.name),
         own=tuple(map(str, lab.own)),
+        left_out=lab.left_out,
         epoch_s=epoch_s,
     )
 

@@ -199,8 +199,13 @@ def in_words(sources: Iterable[SubjectSource]) -> list[str]:
         for source in sources
     )
     own = dict.fromkeys(path for source in sources for path in source.own)
+    left_out: dict[str, list[str]] = {}
+    for recording, lines in {s.recording: s.left_out for s in sources}.items():
+        for line in lines:
+            left_out.setdefault(line, []).append(recording)
     return [
         *(f"read {n} × {channels}" for channels, n in read.items()),
+        *(f"{line}, in {' '.join(recordings)}" for line, recordings in left_out.items()),
         *(line for s in sources if s.read is not None for line in account.in_words(s.read)),
         *(f"not read, hypnod wrote it: {path}" for path in own),
     ]

@@ -3,14 +3,17 @@
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import numpy as np
 import typer
 from rich.console import Console
 
+from daemon.errors import JournalError
 from daemon.journal.file import journal_path
 from daemon.journal.reader import JournalReader
+from daemon.journal.salvage import is_damaged, salvage
 from models.recordings.hypnograms.marks import STAGED_BY_COLUMN
 from models.recordings.writers import write_edf, write_events, write_table
 from tools.night.record import Record, Selection, find_session, read_records, to_iso
@@ -54,19 +57,48 @@ def night(
         hypnod night /var/lib/hypnod/journal.sqlite --session last --subject m1 --edf m1.edf
 
     The record is made of final estimates. The newest epochs have a live one only: they are counted,
-    and marked in the CSV's column `kind`. Times are local, in files with their zone.
+    and marked in the CSV's column `kind`. Times are local, in files with their zone. Of a damaged
+    journal the record is made of what can be read, and what is missing is said.
     """
     path = journal or journal_path()
     check_outputs([path], [csv, edf, tsv, png])
-    reader = JournalReader(path)
-    check_journal(reader)
-    selection = _select(reader, session, since, until)
-    if selection is None:
-        if subject or any((csv, edf, tsv, png)):
+
+    def tell(reader: JournalReader) -> None:
+        check_journal(reader)
+        selection = _select(reader, session, since, until)
+        if selection is not None:
+            _tell_night(reader, path, selection, subject or [], csv, edf, tsv, png, as_json)
+        elif subject or any((csv, edf, tsv, png)):
             raise typer.BadParameter("expected --session or --since, which say what night it is")
-        print_sessions(reader, as_json=as_json)
-        return
-    records = read_records(reader, selection, subject or [])
+        else:
+            print_sessions(reader, as_json=as_json)
+
+    try:
+        tell(JournalReader(path))
+    except JournalError as error:
+        if not is_damaged(error):
+            raise
+        with TemporaryDirectory() as folder:
+            whole = Path(folder) / path.name
+            missing = salvage(path, whole)
+            for line in missing:
+                Console(stderr=True, soft_wrap=True).print(f"{path}: damaged: {line}", markup=False)
+            tell(JournalReader(whole, str(path), missing))
+
+
+def _tell_night(
+    reader: JournalReader,
+    path: Path,
+    selection: Selection,
+    subjects: Sequence[str],
+    csv: Path | None,
+    edf: Path | None,
+    tsv: Path | None,
+    png: Path | None,
+    as_json: bool,
+) -> None:
+    """Write what was asked for, and sum up the night."""
+    records = read_records(reader, selection, subjects)
     write_files(records, csv, edf, tsv)
     pictures = [] if png is None else write_pictures(records, png, path)
     stages = max((record.stages for record in records), key=len)

@@ -235,7 +235,12 @@ def _merge(
     at: dict[int, int] = {}
     share = _Shared()
     for entry in entries:
-        message = share(_DECODER.decode(entry.payload))
+        try:
+            message = share(_DECODER.decode(entry.payload))
+        except msgspec.DecodeError as error:
+            raise JournalError(
+                f"{entry.topic} {entry.seq}: expected a message in the journal, found: {error}"
+            ) from error
         if message.kind == "live" and message.latency_s is not None:
             latencies.append(message.latency_s)
         i = at.get(message.hop)

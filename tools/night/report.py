@@ -76,6 +76,8 @@ class NightSummary(msgspec.Struct, frozen=True, kw_only=True):
     restarts: list[dict[str, str]]
     """What restarts of the daemon were to the streams: utc, stream, reason."""
     subjects: dict[str, SubjectNight]
+    missing: tuple[str, ...]
+    """What of a damaged journal could not be read."""
 
 
 def summarise_sessions(reader: JournalReader) -> list[SessionSummary]:
@@ -124,7 +126,7 @@ def print_sessions(reader: JournalReader, *, as_json: bool) -> None:
         names = _shorten(each.subjects)
         table.add_row(each.id, _short(each.started), until, names, each.model_name)
     console = Console(highlight=False)
-    console.print(str(reader.path), soft_wrap=True, style="bold")
+    console.print(reader.name, soft_wrap=True, style="bold")
     console.print(table)
     console.print("more: hypnod night --session last, or --since 18:00 for all since then")
 
@@ -134,13 +136,14 @@ def summarise(
 ) -> NightSummary:
     """Return what a machine might want to know of a night."""
     return NightSummary(
-        journal=str(reader.path),
+        journal=reader.name,
         selection=str(selection),
         restarts=[
             {"utc": m.utc, "stream": m.stream, "reason": m.reason}
             for m in read_restarts(reader, selection)
         ],
         subjects={record.subject: _summarise(record) for record in records},
+        missing=reader.missing,
     )
 
 

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import StreamError
 from models.signal.montage import to_microvolts
 from tools.replay.fault_plan import (
     DELIVERY,
@@ -223,7 +222,4 @@ def _noise(times: Times, seed: int) -> NDArray[np.float64]:
 
 def _microvolt(unit: str) -> float:
     """Return one µV in a unit; an unknown unit is taken for µV."""
-    try:
-        return 1.0 / to_microvolts(unit, "", "")
-    except StreamError:
-        return 1.0
+    return 1.0 / (to_microvolts(unit) or 1.0)

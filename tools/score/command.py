@@ -22,6 +22,7 @@ from models.recordings.hypnograms.interpret import Legend
 from models.recordings.hypnograms.read import read_hypnograms
 from models.recordings.lab import expert_places
 from models.recordings.open import Recording
+from models.recordings.xdf import PROPERTIES
 from models.signal.montage import StreamChannels, Unit
 from models.species import contradict
 from tools.score.aggregate import check_epoch
@@ -36,6 +37,8 @@ CODES_HELP = (
     "1=Wake,2=NREM,3=REM."
 )
 IGNORE_HELP = "A label of the hypnogram that is no stage; as often as there are some."
+
+MATCH_HELP = "Which stream of an XDF file, as in a config: name=rack, type, source_id, hostname."
 
 
 def score(
@@ -58,6 +61,7 @@ def score(
     unit: Annotated[
         Unit | None, typer.Option(help="Unit of all channels; default: what the file says.")
     ] = None,
+    match: Annotated[list[str] | None, typer.Option(help=MATCH_HELP, metavar="KEY=VALUE")] = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Folder of the model bundle; default: the shipped one.")
     ] = None,
@@ -109,7 +113,8 @@ def score(
     are those that `hypnod run` gives, live and final.
 
     Without `--config` or labels, the channels are guessed: those whose labels differ in EEG and
-    EMG alone belong to one subject. What was guessed is said.
+    EMG alone belong to one subject. What was guessed is said, and what is not used; where another
+    guess is as good nothing is guessed. Of several channels of one label, EEG#2 is the second.
 
     A recording that contradicts the model's species is refused with exit code 10: by the labels of
     a person (`EOG`, `Fpz-Cz`), or by a drift above 1 for minutes and in most of it.
@@ -137,14 +142,14 @@ def score(
     opened = None if offline else _open(bundle, base)
     by = by_teacher() if opened is None else by_bundle(opened)
     labels = {"eeg": eeg or [], "emg": emg or [], "eog": eog or []}
-    recording, chosen, guessed = choose(
-        file, base.stream(stream) if config else None, labels, subject or [], by.spec.modalities
-    )
-    if unit is not None:
-        chosen = msgspec.structs.replace(chosen, unit=unit)
-    console = Console(stderr=True)
-    if guessed:
-        _say_guess(console, chosen)
+    configured = base.stream(stream) if config else None
+    asked = read_match(match or ()) or (configured.match if configured else {})
+    found = choose(file, configured, labels, subject or [], by.spec.modalities, asked)
+    recording = found.recording
+    chosen = found.stream if unit is None else msgspec.structs.replace(found.stream, unit=unit)
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    for line in found.guess:
+        console.print(line, markup=False)
     hop_s = (None if offline else base.staging.hop_s) or by.spec.epoch_s
     check_epoch(epoch_s or hop_s, hop_s)
     names = [s.name for s in chosen.subjects]
@@ -152,9 +157,10 @@ def score(
     references = {}
     if hypnogram is not None:
         references = read_hypnograms(hypnogram, names, by.spec.stages, recording, legend)
-    if not anyway:  # before hours of staging
-        found = contradict((*recording.ch_names, *recording.skipped), by.spec)
-        _refuse(file, [] if found is None else [found])
+    contradiction = contradict((*recording.ch_names, *recording.skipped), by.spec)
+    _refuse(file, [contradiction], anyway=anyway)  # before hours of staging
+    for line in found.left_out:
+        console.print(line, markup=False)
     drift = DriftLog(names, by.spec.modalities, hop_s)
     estimates, description = _stage(opened, engine, recording, chosen, base, drift, console)
     scored = Scored(
@@ -169,6 +175,7 @@ def score(
         references={name: scoring.hypnogram for name, scoring in references.items()},
         accounts={name: scoring.account for name, scoring in references.items()},
         reference_name=hypnogram.name if hypnogram else "",
+        unused=found.unused,
         drift=summarise(drift.seen),
     )
     if not scored.epochs(names[0]):
@@ -176,8 +183,7 @@ def score(
             f"{recording.path}: expected at least one epoch of "
             f"{epoch_s or by.spec.epoch_s:g} s, found {recording.duration:g} s"
         )
-    if not anyway:
-        _refuse(file, scored.contradictions)
+    _refuse(file, scored.contradictions, anyway=anyway)
     write_files(scored, csv, edf, tsv)
     if png is not None:
         write_pictures(scored, png)
@@ -205,10 +211,11 @@ def check_places(recording: Path, outputs: Sequence[Path | None]) -> None:
             )
 
 
-def _refuse(file: Path, contradictions: Sequence[str]) -> None:
-    """Raise SpeciesError where something contradicts the species of the bundle."""
-    if contradictions:
-        raise SpeciesError(f"{file}: {'; '.join(contradictions)}; --anyway stages it all the same")
+def _refuse(file: Path, contradictions: Sequence[str | None], *, anyway: bool) -> None:
+    """Raise SpeciesError where something contradicts the species of the bundle, unless told."""
+    found = "; ".join(filter(None, contradictions))
+    if found and not anyway:
+        raise SpeciesError(f"{file}: {found}; --anyway stages it all the same")
 
 
 def _open(path: Path | None, config: Config) -> Bundle:
@@ -274,7 +281,17 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True)
 
 
-def _say_guess(console: Console, stream: StreamChannels) -> None:
-    for subject in stream.subjects:
-        channels = ", ".join(f"{m} = {label}" for m, label in subject.channels.items())
-        console.print(f"guessed from the labels: {subject.name}: {channels}", highlight=False)
+def read_match(options: Sequence[str]) -> dict[str, str]:
+    """Return the properties that `--match KEY=VALUE` names.
+
+    Raises:
+        ConfigError: one is no property of a stream.
+    """
+    found = dict(option.partition("=")[::2] for option in options)
+    unknown = [key for key, value in found.items() if key not in PROPERTIES or not value]
+    if unknown:
+        raise ConfigError(
+            f"--match: expected {', '.join(PROPERTIES)} with a value, as in name=rack, found "
+            f"{', '.join(options)}"
+        )
+    return found

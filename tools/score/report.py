@@ -67,8 +67,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """From one of its epochs to the next, s."""
     duration_s: float
     """Of the recording, interruptions included, s."""
-    skipped: tuple[str, ...]
-    """Channels of the file at other rates, or not numeric."""
+    skipped: dict[str, str]
+    """Why channels of the file are not used, by label."""
+    lost: tuple[str, ...]
+    """What the file should hold and does not."""
     contradictions: tuple[str, ...]
     """What speaks against the recording being of such animals as the model was trained on."""
     subjects: dict[str, SubjectSummary]
@@ -187,7 +189,8 @@ def summarise(scored: Scored) -> Summary:
         epoch_s=scored.epoch_s or spec.epoch_s,
         hop_s=scored.step_s,
         duration_s=scored.recording.duration,
-        skipped=scored.recording.skipped,
+        skipped=dict(scored.unused),
+        lost=scored.recording.lost,
         contradictions=tuple(scored.contradictions),
         subjects={s.name: _summarise(scored, s) for s in scored.stream.subjects},
     )

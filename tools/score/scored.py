@@ -66,6 +66,8 @@ class Scored:
     accounts: Mapping[str, HypnogramAccount] = field(default_factory=dict)
     """What was read of that, by subject."""
     reference_name: str
+    unused: Mapping[str, str] = field(default_factory=dict)
+    """Why channels of the file are nobody's, by label."""
     drift: Drifts
     """Of each subject, by modality."""
 

@@ -14,7 +14,7 @@ from models.recordings.lab import LabOptions
 from models.signal.montage import Unit
 from models.spec import FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
 from models.training.choices import DeviceName, DtypeName
-from tools.score.command import CODES_HELP, IGNORE_HELP
+from tools.score.command import CODES_HELP, IGNORE_HELP, MATCH_HELP, read_match
 from tools.train.report import print_report
 
 
@@ -116,6 +116,7 @@ def train(
         list[str] | None, typer.Option(help="Label of its EMG; `A-B` is a difference.")
     ] = None,
     unit: Annotated[Unit | None, typer.Option(help="Of all channels; default: the file's.")] = None,
+    match: Annotated[list[str] | None, typer.Option(help=MATCH_HELP, metavar="KEY=VALUE")] = None,
     hypnogram_epoch: Annotated[
         float | None,
         typer.Option(min=0.001, help="Length of the expert's epochs, s, in files of one a line."),
@@ -174,6 +175,7 @@ def train(
             eeg=eeg or (),
             emg=emg or (),
             unit=unit,
+            match=read_match(match or ()),
             legend=Legend(epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or ()),
             skip_unscored=skip_unscored,
         ),

@@ -22,7 +22,7 @@ from models.recordings import scores
 from models.recordings.scores import Tally
 from models.scored_epochs import ScoredEpochs
 from models.signal.drift import fit_reference
-from models.spec import Grammar, LearntAs, ModelSpec, Reference
+from models.spec import MIXED, Grammar, LearntAs, ModelSpec, Reference
 from models.training.calibration import (
     fit_confidence,
     fit_grammar,
@@ -39,7 +39,7 @@ from models.training.evaluate import (
     tally,
 )
 from models.training.export import export_bundle
-from models.training.run import Pass
+from models.training.run import Pass, best_pass
 from models.training.splits import Split, hold_out, leave_one_out, split_subjects
 from models.training.train import Watcher, train
 from models.weights import load_model
@@ -171,6 +171,12 @@ class _Work:
             state=self.kept[-1],
             watcher=Bars(self.progress, title),
         )
+        taken = best_pass(history)
+        self._say(
+            f"{title}took pass {taken.number} of {history[-1].number}, validation κ live, mixed: "
+            f"{taken.kappa[MIXED]:.3f}"
+        )
+        self._say(f"{title}calibrating its probabilities")
         validation = self._of(split.validation)
         temperatures = fit_temperatures(
             model,
@@ -181,6 +187,7 @@ class _Work:
             seed=self.config.seed,
         )
         fold_temperatures(model, temperatures)
+        self._say(f"{title}fitting its grammar")
         grammar = fit_grammar(model, self.stop_by or validation, self.lag)
         if grammar is not None:
             grammar = fit_confidence(model, validation, grammar, self.lag)
@@ -199,6 +206,9 @@ class _Work:
                 found if before is None else {r: before[r] + found[r] for r in found}
             )
         return counted
+
+    def _say(self, what: str) -> None:
+        self.progress.console.print(what)
 
     def _of(self, names: Sequence[str]) -> list[ScoredEpochs]:
         chosen = set(names)
@@ -240,6 +250,7 @@ class _Work:
     def _write(self, model: Model, split: Split, report: TrainReport) -> None:
         """Write bundle, report and picture; the run's state has served."""
         out = self.options.out
+        self._say(f"writing {out}, and the report")
         model.cpu()
         reference = self._reference(split)
         provenance = _provenance(report)

@@ -125,7 +125,7 @@ def _write_titles(figure: Figure, night: Night) -> None:
 def _draw_hypnogram(axis: Axes, night: Night, unit_s: float) -> None:
     """Draw a thin line through a thick bar for each bout; what is unscored is hatched."""
     bouts = Hypnogram.from_epochs(night.hypnogram, night.hop_s).merged()
-    order = _vertical_order(night.stages)
+    order = vertical_order(night.stages)
     level = {stage: len(order) - 1 - i for i, stage in enumerate(order)}
     onsets, ends = bouts.onsets / unit_s, (bouts.onsets + bouts.durations) / unit_s
     heights = np.array([level.get(stage, np.nan) for stage in bouts.stages])
@@ -152,7 +152,7 @@ def _draw_hypnogram(axis: Axes, night: Night, unit_s: float) -> None:
 
 def _write_shares(axis: Axes, night: Night) -> None:
     """List how much of the night was what, right of the hypnogram."""
-    shown = [*_vertical_order(night.stages), ART, UNKNOWN]
+    shown = [*vertical_order(night.stages), ART, UNKNOWN]
     n = max(len(night.hypnogram), 1)
     counts = [(stage, sum(s == stage for s in night.hypnogram)) for stage in shown]
     present = [(s, count) for s, count in counts if count or s in night.stages]
@@ -248,7 +248,7 @@ def _thin_out(values: NDArray[np.float64], hop_s: float) -> tuple[NDArray[np.flo
     return np.where(count, mean, np.nan), hop_s * factor
 
 
-def _vertical_order(stages: Sequence[str]) -> list[str]:
+def vertical_order(stages: Sequence[str]) -> list[str]:
     """Return the stages from top to bottom: REM sits between wakefulness and deeper sleep."""
     rest = [stage for stage in stages[1:] if stage != "REM"]
     return [stages[0], "REM", *rest]

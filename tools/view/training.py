@@ -1,7 +1,7 @@
 """The picture of a training run: OUT-report.png."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +14,7 @@ from models.recordings.writers import replacing
 from models.stages import UNSCORED
 from tools.train.report import TrainReport, digits
 from tools.view.evaluation import draw_confusion
+from tools.view.night import vertical_order
 
 
 class Example(NamedTuple):
@@ -74,8 +75,15 @@ def _draw_example(axes: Axes, example: Example, report: TrainReport) -> None:
     minutes = np.arange(len(example.truth)) * example.epoch_s / 60
     found = np.where(np.isnan(example.answers).any(-1), np.nan, example.answers.argmax(-1))
     truth = np.where(example.truth == UNSCORED, np.nan, example.truth)
-    axes.step(minutes, truth, where="post", color="0.6", linewidth=3, label="expert")
-    axes.step(minutes, found, where="post", color="C0", linewidth=0.8, label="model, live")
-    axes.set_yticks(range(len(stages)), stages)
+    order = vertical_order(stages)
+    level = np.array([*(len(order) - 1 - order.index(stage) for stage in stages), np.nan])
+
+    def draw(indices: NDArray[np.floating], **style: Any) -> None:
+        levels = level[np.where(np.isnan(indices), len(stages), indices).astype(int)]
+        axes.step(minutes, levels, where="post", **style)
+
+    draw(truth, color="0.6", linewidth=3, label="expert")
+    draw(found, color="C0", linewidth=0.8, label="model, live")
+    axes.set_yticks(range(len(order)), order[::-1])
     axes.set(title=example.name, xlabel="min")
     axes.legend(fontsize=8, loc="upper right")

@@ -1,6 +1,7 @@
 """Hypnograms as people keep them: EDF+ annotations, tables, one stage a line, .mat."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -27,8 +28,9 @@ _LONGEST_MICROAROUSAL_S = 15.0  # longer wakefulness is Wake
 class _Annotated:
     """Annotations, read but not yet understood."""
 
-    def __init__(self, annotations: Sequence[Annotation]) -> None:
+    def __init__(self, annotations: Sequence[Annotation], lost: Sequence[str]) -> None:
         self._annotations = annotations
+        self._lost = lost
 
     def names(self, subject: str) -> bool:
         """Whether it says whose stages these are, and names the subject."""
@@ -36,7 +38,7 @@ class _Annotated:
 
     def of(self, subject: str | None) -> Marks:
         """Return what it says of a subject; None: of nobody."""
-        return read_annotations(self._annotations, subject)
+        return replace(read_annotations(self._annotations, subject), lost=self._lost)
 
 
 class _Table:
@@ -206,7 +208,7 @@ def _open(path: Path, stages: Sequence[str], legend: Legend) -> _File:
             return _Table({None: _read_mat(path, legend)})
         if path.suffix.lower() in _TABLES:
             return _Table(read_table(path, legend.epoch_s, is_stage))
-        return _Annotated(read_edf_annotations(path))
+        return _Annotated(*read_edf_annotations(path))
     except RecordingError as error:
         raise _named(path, error) from error
     except OSError as error:

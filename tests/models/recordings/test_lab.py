@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import io
 
-from models.errors import RecordingError, StreamError
+from models.errors import RecordingError
 from models.recordings.as_stream import condition
 from models.recordings.base import ArrayRecording
 from models.recordings.hypnogram import Hypnogram
@@ -91,7 +91,7 @@ def test_a_recording_without_a_hypnogram_is_named_or_left_out_when_told(tmp_path
 
 def test_a_channel_that_is_not_there_is_told_before_anything_is_read(tmp_path):
     simulate(tmp_path / "night.edf")
-    with pytest.raises(StreamError, match=r"night\.edf.*channel 'EEG7', found EEG1, EMG1"):
+    with pytest.raises(RecordingError, match=r"night\.edf.*channel 'EEG7', found EEG1, EMG1"):
         open_lab([tmp_path], SPEC, LabOptions(eeg=("EEG7",), emg=("EMG1",)))
 
 
@@ -108,9 +108,12 @@ def test_subjects_are_what_training_on_the_same_samples_would_see(tmp_path):
     assert np.median(np.abs(subject.epochs - expected)) < 2e-3  # the EDF has 16 bits
 
 
+TWO = LabOptions(eeg=("EEG1", "EEG2"), emg=("EMG1", "EMG2"))
+
+
 def test_each_of_several_subjects_has_its_own_name_and_hypnogram(tmp_path):
     simulate(tmp_path / "cage" / "night.edf", n_subjects=2)
-    subjects = list(read_subjects(open_lab([tmp_path], SPEC)[0], SPEC))
+    subjects = list(read_subjects(open_lab([tmp_path], SPEC, TWO)[0], SPEC))
     assert [subject.name for subject in subjects] == ["cage/m1", "cage/m2"]
     truth = simulate_recording(seed=1, n_subjects=2, **SIMULATION)
     for subject, stages in zip(subjects, truth.hypnograms, strict=True):
@@ -120,12 +123,12 @@ def test_each_of_several_subjects_has_its_own_name_and_hypnogram(tmp_path):
 def test_several_subjects_do_not_share_the_stages_of_nobody(tmp_path):
     simulate(tmp_path / "night.edf", n_subjects=2)
     write_events(tmp_path / "night.tsv", {"m1": hypnogram(), "m2": hypnogram(4.0, 28)})
-    first, second = read_subjects(open_lab([tmp_path], SPEC)[0], SPEC)
+    first, second = read_subjects(open_lab([tmp_path], SPEC, TWO)[0], SPEC)
     assert (first.stages[1], second.stages[1]) == (1, 0)
     (tmp_path / "night.tsv").unlink()
     write_csv(tmp_path / "night.csv", hypnogram())
     with pytest.raises(RecordingError, match=r"night\.csv: .* m1, m2, found stages of nobody"):
-        open_lab([tmp_path], SPEC)
+        open_lab([tmp_path], SPEC, TWO)
 
 
 @pytest.mark.parametrize("epoch_s", [4.0, 10.0])

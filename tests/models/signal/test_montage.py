@@ -45,14 +45,33 @@ def test_missing_label_names_the_nearest_and_all():
         montage({"eeg": "EEG9"})
 
 
-def test_label_that_occurs_twice_is_refused():
-    with pytest.raises(StreamError, match="one channel 'EEG1', found 2"):
-        montage({"eeg": "EEG1"}, labels=("EEG1", "EEG1", "a", "b"))
+def test_of_a_label_that_occurs_twice_the_place_says_which_is_meant():
+    labels = ("EEG1", "EEG1", "", " b ")
+    with pytest.raises(StreamError, match=r"channel 'EEG1', found EEG1#1, EEG1#2, 3, b; did you"):
+        montage({"eeg": "EEG1"}, labels=labels)
+    out = montage({"eeg": "EEG1#2", "emg": "3-b"}, labels=labels).apply(DATA)
+    np.testing.assert_array_equal(out, np.stack([DATA[:, 1], DATA[:, 2] - DATA[:, 3]], axis=1))
 
 
-@pytest.mark.parametrize("unit", ["", "furlong"])
-def test_unknown_unit_says_what_to_do(unit):
-    with pytest.raises(StreamError, match=r"in V, mV or µV, found .*set the stream's unit"):
+@pytest.mark.parametrize(
+    ("units", "microvolts"),
+    [
+        (("V", "volts", "0", "0.0", " v "), 1e6),
+        (("mV", "millivolt", "-3", "MV"), 1e3),
+        (("µV", "μV", "uV", "UV", "uVolt", "muV", "mcV", "mkV", "µ V", "-6", "-6.0"), 1.0),
+        (("microvolts", "?V", "\ufffdV", "æV", "\x83ÊV"), 1.0),
+        (("nV", "nanovolts", "-9"), 1e-3),
+    ],
+)
+def test_units_are_read_however_they_are_spelt(units, microvolts):
+    for unit in units:
+        out = montage({"eeg": "EEG1"}, units=(unit,) * 4).apply(DATA)
+        np.testing.assert_allclose(out[:, 0], DATA[:, 0] * microvolts)
+
+
+@pytest.mark.parametrize("unit", ["", "furlong", "uV/bit", "-5", "counts", "%"])
+def test_an_unknown_unit_says_what_to_do(unit):
+    with pytest.raises(StreamError, match=r'in V, mV, µV or nV, found .*set unit = "µV" for this'):
         montage({"eeg": "EEG1"}, units=(unit,) * 4)
 
 

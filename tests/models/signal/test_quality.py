@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from models.errors import UnitError
-from models.signal.quality import Quality, QualityLimits, check_unit
+from models.signal.chunk import StreamDescription
+from models.signal.quality import Quality, QualityLimits, doubt_unit
 
+RIG = StreamDescription("rig", (), (), 512.0)
 SFREQ = 512
 QUALITY = Quality(QualityLimits(), ("eeg", "emg"), 1, SFREQ)
 CALM = np.zeros((SFREQ, 2), bool)
@@ -85,16 +88,19 @@ def test_missing_masks_every_modality():
     assert (QUALITY.assess(epoch(), 0.05, CALM) == "missing").all()
 
 
-def test_millivolts_declared_as_microvolts():
-    with pytest.raises(UnitError, match=r'found 0\.08 µV .*declared unit µV.*set unit = "mV"'):
-        check_unit(0.08, "µV", "eeg", "rig")
-
-
-def test_microvolts_declared_as_millivolts():
-    with pytest.raises(UnitError, match='set unit = "µV"'):
-        check_unit(80_000.0, "mV", "eeg", "rig")
+@pytest.mark.parametrize(
+    ("rms_uv", "declared", "unit"),
+    [(0.08, "µV", "mV"), (8e-5, "-6", "V"), (80_000.0, "mV", "µV"), (80_000.0, "uV", "nV")],
+)
+def test_an_amplitude_that_fits_another_unit_says_which(rms_uv, declared, unit):
+    said = doubt_unit(rms_uv, declared, "eeg of m1", RIG)
+    assert said.startswith(f"expected eeg of m1 of 5 to 2000 µV rms, found {rms_uv:.3g} µV")
+    assert f"declared unit {declared}" in said
+    assert said.endswith(f'set unit = "{unit}" for this stream')
+    recorded = doubt_unit(rms_uv, declared, "eeg of m1", replace(RIG, is_file=True))
+    assert recorded.endswith(f"give --unit {unit}")
 
 
 @pytest.mark.parametrize("rms_uv", [0.0, 0.6, 80.0, 15_000.0])
 def test_amplitudes_that_may_be_right_are_left_to_the_epoch_checks(rms_uv):
-    check_unit(rms_uv, "µV", "eeg", "rig")
+    assert doubt_unit(rms_uv, "µV", "eeg of m1", RIG) == ""

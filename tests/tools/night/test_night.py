@@ -338,3 +338,45 @@ def test_a_selection_says_what_it_is():
     assert str(Selection(session=session("a"))) == "session a"
     since = datetime(2026, 1, 31, 18, tzinfo=UTC).timestamp()
     assert str(Selection(since=since)).startswith("from 2026-01-31 ")
+
+
+def damage(path, n_pages):
+    """Overwrite pages in the middle of a journal, none of its index of tables."""
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+        (total,) = db.execute("PRAGMA page_count").fetchone()
+    with path.open("r+b") as file:
+        file.seek(size * (total // 2))
+        file.write(b"\xee" * size * n_pages)
+    return size * total
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_of_a_damaged_journal_is_exported_what_can_be_read(tmp_path, whole):
+    path = write_journal(tmp_path / "j.sqlite", said(["Wake"] * 2000), session("a", config=CONFIG))
+    if not whole:
+        damage(path, 4)
+    options = [path, *NIGHT, "--csv", tmp_path / "o.csv"]
+    result = CliRunner().invoke(app, ["night", *map(str, options)])
+    assert result.exit_code == 0, result.output
+    with (tmp_path / "o.csv").open(encoding="utf-8", newline="") as stream:
+        hops = {int(row["hop"]) for row in csv.DictReader(stream)}
+    assert ("messages of stage.m1.live are missing" in result.stderr) == (not whole)
+    assert hops == set(range(2000)) if whole else 1500 < len(hops) < 2000
+    assert {0, 1999} <= hops
+
+
+def test_a_journal_cut_short_is_exported_as_far_as_it_goes(tmp_path):
+    path = write_journal(tmp_path / "j.sqlite", said(["Wake"] * 2000), session("a", config=CONFIG))
+    size = damage(path, 0)
+    with path.open("r+b") as file:
+        file.truncate(size // 2 + 100)
+    before = path.read_bytes()
+    result = CliRunner().invoke(app, ["night", *map(str, [path, *NIGHT, "--json"])])
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    assert summary["journal"] == str(path)
+    assert summary["subjects"]["m1"]["epochs"] > 300
+    assert summary["missing"][-1].startswith("what was after the last messages")
+    assert path.read_bytes() == before

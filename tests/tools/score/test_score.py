@@ -17,7 +17,7 @@ from daemon.config import StagingConfig
 from daemon.stager import Stager
 from engines.bundle import open_bundle
 from engines.select import open_engine
-from models.errors import ConfigError, RecordingError, SpeciesError, StreamError, UnitError
+from models.errors import ConfigError, RecordingError, SpeciesError
 from models.recordings.channels import guess_subjects, named_subjects
 from models.recordings.edf import read_edf_annotations
 from models.recordings.hypnogram import Hypnogram
@@ -49,6 +49,9 @@ name = "other"
 match = { name = "other" }
 subjects = [{ name = "b", channels = { eeg = "EEG1" } }]
 """
+
+BOTH = ("--subject", "m1", "--subject", "m2")
+"""Says that there are two of them, where the labels could be of one."""
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +96,7 @@ def test_every_output_tells_the_same_night(tmp_path, bundle):
     night = write_night(tmp_path / "night.edf")
     outputs = {name: tmp_path / f"out.{name}" for name in ("csv", "edf", "tsv", "png")}
     options = [part for name, path in outputs.items() for part in (f"--{name}", path)]
-    summary = json.loads(score(night, "--bundle", bundle, "--json", *options))
+    summary = json.loads(score(night, *BOTH, "--bundle", bundle, "--json", *options))
     assert [*summary["subjects"]] == ["m1", "m2"]
     assert summary["subjects"]["m2"]["channels"] == {"eeg": "EEG2", "emg": "EMG2"}
     table = rows(outputs["csv"])
@@ -114,7 +117,7 @@ def test_every_output_tells_the_same_night(tmp_path, bundle):
 
 def test_a_flat_eeg_is_told_and_the_emg_read_alone(tmp_path, bundle):
     night = write_night(tmp_path / "night.edf")
-    score(night, "--bundle", bundle, "--csv", tmp_path / "o.csv")
+    score(night, *BOTH, "--bundle", bundle, "--csv", tmp_path / "o.csv")
     mine = [r for r in rows(tmp_path / "o.csv") if (r["subject"], r["kind"]) == ("m1", "final")]
     assert [r["pathway"] for r in mine[19:24]] == ["mixed", "emg", "emg", "emg", "mixed"]
     assert [r["eeg_quality"] for r in mine[19:24]] == ["ok", "flat", "flat", "flat", "ok"]
@@ -162,10 +165,10 @@ def test_the_estimates_are_those_of_the_live_way_in_any_chunks(tmp_path, bundle,
 
 def test_with_a_grammar_the_table_holds_the_evidence_too(tmp_path, bundle):
     night = write_night(tmp_path / "night.edf")
-    score(night, "--bundle", bundle, "--csv", tmp_path / "plain.csv")
+    score(night, *BOTH, "--bundle", bundle, "--csv", tmp_path / "plain.csv")
     copy = shutil.copytree(bundle, tmp_path / "bundle")
     given = change_manifest(copy, grammar=mouse_grammar())
-    score(night, "--bundle", given, "--csv", tmp_path / "o.csv")
+    score(night, *BOTH, "--bundle", given, "--csv", tmp_path / "o.csv")
     plain, found = rows(tmp_path / "plain.csv"), rows(tmp_path / "o.csv")
     assert not any(name.startswith("evidence") for name in plain[0])
     for without, row in zip(plain, found, strict=True):
@@ -225,9 +228,11 @@ def test_a_hypnogram_is_compared_epoch_by_epoch(tmp_path, bundle):
 
 def test_longer_epochs_are_the_mean_everywhere(tmp_path, bundle):
     night = write_night(tmp_path / "night.edf")
-    score(night, "--bundle", bundle, "--csv", "short.csv")
+    score(night, *BOTH, "--bundle", bundle, "--csv", "short.csv")
     outputs = ["--csv", "o.csv", "--edf", "o.edf", "--tsv", "o.tsv"]
-    summary = json.loads(score(night, "--bundle", bundle, "--epoch-s", 4, "--json", *outputs))
+    summary = json.loads(
+        score(night, *BOTH, "--bundle", bundle, "--epoch-s", 4, "--json", *outputs)
+    )
     assert (summary["epoch_s"], summary["hop_s"]) == (4, 4)
     short, long = rows(Path("short.csv")), rows(Path("o.csv"))
     assert len(long) == len(short) // 4 == 2 * 2 * SECONDS // 4
@@ -288,9 +293,9 @@ def test_channels_can_be_named(tmp_path, bundle):
     options = ["--eeg", "right", "--emg", "neck a-neck b", "--subject", "mouse7", "--json"]
     summary = json.loads(score(night, "--bundle", bundle, *options))
     assert summary["subjects"]["mouse7"]["channels"] == {"eeg": "right", "emg": "neck a-neck b"}
-    with pytest.raises(ConfigError, match="name them with --eeg and --emg"):
+    with pytest.raises(ConfigError, match=r"night\.edf: .* as in --eeg left --emg 'neck a'"):
         score(night, "--bundle", bundle)
-    with pytest.raises(StreamError, match=r"expected a channel 'rigth'.*did you mean 'right'"):
+    with pytest.raises(RecordingError, match=r"expected a channel 'rigth'.*did you mean 'right'"):
         score(night, "--bundle", bundle, "--eeg", "rigth")
 
 
@@ -299,23 +304,58 @@ def test_channels_can_be_named(tmp_path, bundle):
     [
         (["EEG", "EMG"], [("EEG", "EMG")]),
         (["eeg", "emg"], [("eeg", "emg")]),
-        (["EEG1", "EEG2", "EMG1", "EMG2"], [("EEG1", "EMG1"), ("EEG2", "EMG2")]),
+        (["m1 EEG", "m2 EEG", "m1 EMG", "m2 EMG"], [("m1 EEG", "m1 EMG"), ("m2 EEG", "m2 EMG")]),
+        (
+            ["EEG_1203", "EEG_1204", "EMG_1203", "EMG_1204"],
+            [("EEG_1203", "EMG_1203"), ("EEG_1204", "EMG_1204")],
+        ),
+        (
+            [f"{m}{i}" for i in range(3) for m in ("EEG", "EMG")],
+            [(f"EEG{i}", f"EMG{i}") for i in range(3)],
+        ),
         (["m2 EMG", "Temp", "m2 EEG"], [("m2 EEG", "m2 EMG")]),
+        (["EEG-EMG ref", "EMG"], [("EEG-EMG ref", "EMG")]),
         (["EEG Fpz-Cz", "EMG submental", "Resp"], [("EEG Fpz-Cz", "EMG submental")]),
-        (["EEG_a", "EMG_a", "EEG_b"], [("EEG_a", "EMG_a")]),
         (["EEG"], [("EEG", None)]),
-        (["EEG1", "EEG2", "EMG"], None),
-        (["A", "B"], None),
     ],
 )
-def test_labels_tell_or_they_do_not(labels, expected):
-    if expected is None:
-        with pytest.raises(ConfigError, match="expected labels that tell"):
-            guess_subjects(labels, ("eeg", "emg"))
-        return
+def test_labels_tell_whose_channels_they_are(labels, expected):
     found = guess_subjects(labels, ("eeg", "emg"))
     assert [(s.channels.get("eeg"), s.channels.get("emg")) for s in found] == expected
     assert [s.name for s in found] == [f"m{i}" for i in range(1, len(expected) + 1)]
+
+
+ONE = "--eeg EEG1 --emg EMG1"
+
+
+@pytest.mark.parametrize(
+    ("labels", "others", "options"),
+    [
+        (
+            ["EEG1", "EEG2", "EMG1", "EMG2"],
+            {},
+            f"{ONE} for one subject, or {ONE} --eeg EEG2 --emg EMG2 for 2",
+        ),
+        (["EEG_a", "EMG_a", "EEG_b"], {}, "--eeg EEG_a --emg EMG_a"),
+        (["EEG1", "EEG2", "EMG"], {}, "--eeg EEG1 --emg EMG"),
+        (["A", "B b"], {}, "--eeg A --emg 'B b'"),
+        (["Parietal", "EMG"], {}, "--eeg Parietal --emg EMG, or --emg EMG for EMG alone"),
+        (["EEG"], {"EMG": "1 Hz, too slow to be staged"}, "--eeg EEG for EEG alone"),
+    ],
+)
+def test_where_labels_do_not_tell_the_options_are_shown(labels, others, options):
+    with pytest.raises(ConfigError, match="expected labels that tell") as caught:
+        guess_subjects(labels, ("eeg", "emg"), others)
+    assert str(caught.value).endswith(f": name them, as in {options}")
+    assert all(f"{label} ({why})" in str(caught.value) for label, why in others.items())
+
+
+def test_how_many_subjects_there_are_tells_two_pairs_apart():
+    labels = ["EEG1", "EMG1", "EEG2", "EMG2"]
+    found = guess_subjects(labels, ("eeg", "emg"), n_subjects=2)
+    assert [s.channels["emg"] for s in found] == ["EMG1", "EMG2"]
+    with pytest.raises(ConfigError, match="expected labels that tell"):
+        guess_subjects(labels, ("eeg", "emg"), n_subjects=1)
 
 
 def test_as_many_channels_as_subjects_are_named():
@@ -327,13 +367,14 @@ def test_as_many_channels_as_subjects_are_named():
 
 def test_a_unit_can_be_set_where_the_file_has_none_or_a_wrong_one(tmp_path, bundle):
     silent = write_night(tmp_path / "silent.edf", unit="")
-    with pytest.raises(StreamError, match="found no unit"):
-        score(silent, "--bundle", bundle)
-    assert "m2" in score(silent, "--bundle", bundle, "--unit", "uV")
+    with pytest.raises(RecordingError, match="found no unit; give --unit µV"):
+        score(silent, *BOTH, "--bundle", bundle)
+    assert "m2" in score(silent, *BOTH, "--bundle", bundle, "--unit", "uV")
     wrong = write_night(tmp_path / "wrong.edf", unit="uV", scale=0.05)
-    with pytest.raises(UnitError, match="the values look like mV"):
-        score(wrong, "--bundle", bundle)
-    right = score(wrong, "--bundle", bundle, "--unit", "mV", "--json")
+    for unit in ([], ["--unit", "µV"]):
+        with pytest.raises(RecordingError, match=r"eeg of m1 .* look like mV: give --unit mV"):
+            score(wrong, *BOTH, "--bundle", bundle, *unit)
+    right = score(wrong, *BOTH, "--bundle", bundle, "--unit", "mV", "--json")
     assert sum(json.loads(right)["subjects"]["m2"]["seconds"][s] for s in MOUSE) == SECONDS
 
 
@@ -439,7 +480,7 @@ def test_the_offline_teacher_is_named_in_every_output(tmp_path, monkeypatch):
     options = [part for name, path in outputs.items() for part in (f"--{name}", path)]
     drawn = []
     monkeypatch.setattr("tools.view.night.plot_night", lambda _, night: drawn.append(night))
-    summary = json.loads(score(night, "--offline", "--json", *options))
+    summary = json.loads(score(night, *BOTH, "--offline", "--json", *options))
     said = (summary["bundle"], summary["kind"], summary["model"])
     assert said == (NAME, NAME, teacher_hash()[:12])
     table = rows(outputs["csv"])
@@ -447,10 +488,10 @@ def test_the_offline_teacher_is_named_in_every_output(tmp_path, monkeypatch):
     assert len(table) == 2 * SECONDS
     whom = f"{NAME} {teacher_hash()[:12]}"
     assert [night.subtitle for night in drawn] == [whom, whom]
-    assert read_edf_annotations(outputs["edf"])[0].text == f"staged by hypnod: {whom}"
+    assert read_edf_annotations(outputs["edf"])[0][0].text == f"staged by hypnod: {whom}"
     for each in (table, rows(outputs["tsv"], "\t")):
         assert {row["staged_by"] for row in each} == {f"hypnod: {whom}"}
-    assert f"{NAME} stages of" in " ".join(score(night, "--offline").split())
+    assert f"{NAME} stages of" in " ".join(score(night, *BOTH, "--offline").split())
     for name, subject in summary["subjects"].items():
         stages = [row["stage"] for row in table if row["subject"] == name]
         assert subject["seconds"] == {s: stages.count(s) for s in (*MOUSE, ART, UNKNOWN)}
