@@ -15,6 +15,8 @@ from zmq.utils.monitor import recv_monitor_message
 
 KEY = "progress_port"
 """The child of desc/replay that holds the port."""
+SPEED = "speed"
+"""The one that says how fast it is played: recording time per time."""
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True):
