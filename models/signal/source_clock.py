@@ -131,7 +131,7 @@ class SourceClock:
         self, timeline: Timeline, lateness: Lateness, oldest: float, offset: float, *, first: bool
     ) -> list[str]:
         """Hold the timestamps against the arrival at the connection, and where it is steady."""
-        if not (first or timeline.pace.is_real):
+        if self._by_arrival or not (first or timeline.pace.is_real):
             return []
         late = lateness.now - offset
         # Of a first chunk that was pushed at once only the oldest sample must have been over.
@@ -192,9 +192,9 @@ class SourceClock:
         arriving = stamped
         if lateness.is_even(_EVEN):
             arriving *= 1 - lateness.slope
-        spaced = 1 / max(float(np.median(self._spacings)), 1e-9)
         if _is_off(stamped, self._sfreq):
-            if not _is_off(stamped, spaced):
+            spacings = np.quantile(self._spacings, (0.1, 0.9)) * stamped
+            if np.abs(spacings - 1).max() < _REFUSED:  # all alike: no samples are lost
                 raise StreamError(
                     f"stream {self._name!r}: expected samples at the {self._sfreq:g} Hz that it "
                     f"declares, found them at {stamped:.1f} Hz: correct the rate at the source"

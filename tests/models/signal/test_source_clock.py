@@ -1,10 +1,11 @@
 """Timestamps against arrival: the samples are real, the clock is anything."""
 
+import re
 import time
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import StreamError
@@ -13,7 +14,7 @@ from models.signal.source_clock import EARLY_S, LATE_S, SourceClock
 from models.signal.timeline import Timeline
 
 SFREQ = 32.0
-FEW = settings(max_examples=25)
+FEW = settings(max_examples=10)
 BOOT = 5000.0  # this machine's clock at the first sample, s
 
 
@@ -45,8 +46,13 @@ def taken(seconds, sfreq=SFREQ):
     return BOOT + np.arange(round(seconds * sfreq)) / sfreq
 
 
+def found(caught):
+    """Return the rate that an error says was found, Hz."""
+    return float(re.search(r"([\d.]+) Hz: correct", str(caught.value))[1])
+
+
 OFFSETS = st.one_of(
-    st.floats(EARLY_S + 0.1, 1e4),
+    st.floats(EARLY_S + 0.6, 1e4),
     st.floats(-1e4, -LATE_S - 0.1),
     st.sampled_from([1.79e9, -BOOT + 1, 3600.0, -1800.0]),
 )
@@ -55,7 +61,7 @@ OFFSETS = st.one_of(
 @FEW
 @given(
     offset=OFFSETS,
-    size=st.integers(5, 60),
+    size=st.integers(8, 60),
     delay=st.floats(0.0, 0.3),
     jitter=st.floats(0.0, 0.2),
     seed=st.integers(0, 99),
@@ -63,7 +69,7 @@ OFFSETS = st.one_of(
 def test_whatever_a_clock_says_the_time_is_right_from_the_first_chunk_on(
     offset, size, delay, jitter, seed
 ):
-    true = taken(60)
+    true = taken(30)
     rng = np.random.default_rng(seed)
     arrivals = np.maximum.accumulate(true + delay + rng.uniform(0, jitter + 1e-9, len(true)))
     heard = Heard(true + offset, true, arrivals, size)
@@ -73,7 +79,7 @@ def test_whatever_a_clock_says_the_time_is_right_from_the_first_chunk_on(
 
 
 @FEW
-@given(late=st.floats(0.0, LATE_S - 0.05), size=st.integers(5, 60))
+@given(late=st.floats(0.0, LATE_S - 0.05), size=st.integers(8, 60))
 def test_samples_that_may_be_late_are_believed_to_be(late, size):
     """A closed loop would take them for fresh ones."""
     true = taken(30)
@@ -84,24 +90,25 @@ def test_samples_that_may_be_late_are_believed_to_be(late, size):
 
 @FEW
 @given(
-    ppm=st.floats(-45_000, 45_000),
-    bunch=st.integers(10, 32),
+    ppm=st.one_of(st.floats(-45_000, -4000), st.floats(4000, 45_000)),
+    bunch=st.integers(16, 32),
     offset=st.sampled_from([0.0, 1.79e9, -700.0]),
 )
 def test_a_source_that_counts_wrong_is_told_of_and_its_time_stays_right(ppm, bunch, offset):
-    assume(abs(ppm) > 4000)
-    true = taken(240)
-    stamps = BOOT + offset + (true - BOOT) * (1 + ppm * 1e-6)
-    heard = Heard(stamps, true, size=bunch)
-    assert np.abs(heard.off).max() < 1.0 + abs(ppm) * 40e-6
-    assert np.abs(heard.off[-len(heard.off) // 2 :]).max() < 1.0
-    assert any(f"arrive at {SFREQ / (1 + ppm * 1e-6):.1f}" in what for what in heard.said)
+    sfreq = SFREQ * (1 + ppm * 1e-6)
+    true = taken(120, sfreq)
+    heard = Heard(BOOT + offset + np.arange(len(true)) / SFREQ, true, size=bunch)
+    assert np.abs(heard.off).max() < 1.0 + abs(ppm) * 20e-6
+    assert np.abs(heard.off[-len(heard.off) // 2 :]).max() < 0.5
+    *_, said = heard.said
+    assert f"arrive at {sfreq:.1f}"[:-1] in said
+    assert len(heard.said) == 1 + (offset != 0)
 
 
 @FEW
-@given(ppm=st.floats(-200, 200), bunch=st.integers(10, 32))
+@given(ppm=st.floats(-200, 200), bunch=st.integers(16, 32))
 def test_a_crystal_is_no_fault(ppm, bunch):
-    true = taken(240)
+    true = taken(120)
     assert Heard(BOOT + (true - BOOT) * (1 + ppm * 1e-6), true, size=bunch).said == []
 
 
@@ -122,7 +129,7 @@ def test_unix_time_is_named():
 
 
 def test_what_is_pushed_at_once_or_played_faster_is_believed():
-    true = taken(60)
+    true = taken(30)
     at_once = np.full(len(true), BOOT)
     heard = Heard(true, true, at_once, size=10**6)
     assert heard.said == []
@@ -133,24 +140,26 @@ def test_what_is_pushed_at_once_or_played_faster_is_believed():
 
 
 @FEW
-@given(part=st.one_of(st.floats(0.2, 0.85), st.floats(1.2, 4.0)), size=st.integers(5, 40))
+@given(part=st.one_of(st.floats(0.2, 0.85), st.floats(1.2, 4.0)), size=st.integers(8, 40))
 def test_another_rate_than_the_timestamps_say_is_refused(part, size):
-    true = taken(60, SFREQ * part)
+    true = taken(30, SFREQ * part)
     stamps = BOOT + np.arange(len(true)) / SFREQ
-    with pytest.raises(StreamError, match=f"arriving at {SFREQ * part:.0f}"):
+    with pytest.raises(StreamError, match="that its timestamps say") as caught:
         Heard(stamps, true, size=size)
+    assert found(caught) == pytest.approx(SFREQ * part, rel=0.02)
 
 
 @FEW
-@given(part=st.one_of(st.floats(0.2, 0.85), st.floats(1.2, 4.0)), size=st.integers(5, 40))
+@given(part=st.one_of(st.floats(0.2, 0.85), st.floats(1.2, 4.0)), size=st.integers(8, 40))
 def test_another_rate_than_is_declared_is_refused(part, size):
-    true = taken(60, SFREQ * part)
-    with pytest.raises(StreamError, match=f"the 32 Hz that it declares, .* {SFREQ * part:.0f}"):
+    true = taken(30, SFREQ * part)
+    with pytest.raises(StreamError, match="the 32 Hz that it declares") as caught:
         Heard(true, true, size=size)
+    assert found(caught) == pytest.approx(SFREQ * part, rel=0.02)
 
 
 def test_lost_samples_are_no_other_rate_but_many_are_told_of():
-    true = taken(60)
+    true = taken(30)
     kept = true[np.random.default_rng(0).permutation(len(true))[: len(true) // 2]]
     kept.sort()
     (said,) = Heard(kept, kept).said
