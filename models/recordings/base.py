@@ -38,11 +38,14 @@ class Description:
     n_samples: int
     """Samples of each channel."""
     start: datetime | None = None
-    """When the first sample was taken, on the recorder's clock; None where the file hides it."""
+    """When the first sample was taken, on the recorder's clock; None where the file hides it. The
+    first of January 1985 stands for a date that is hidden."""
     annotations: tuple[Annotation, ...] = ()
     """In order of their onsets."""
     skipped: tuple[str, ...] = ()
     """Labels of what cannot be read along: at other rates, or not numeric."""
+    remarks: tuple[str, ...] = ()
+    """Where the file contradicts itself, and what was believed; a sentence each."""
 
 
 _RATES = (1e-3, 1e6)
@@ -70,6 +73,7 @@ class Recording(ABC):
         self.start = description.start
         self.annotations = description.annotations
         self.skipped = description.skipped
+        self.remarks = description.remarks
 
     @abstractmethod
     def read(self, start: int, stop: int) -> NDArray[np.float32]:

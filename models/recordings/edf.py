@@ -6,7 +6,6 @@ Formats: Kemp et al. 1992, doi:10.1016/0013-4694(92)90009-7; Kemp & Olivan 2003,
 doi:10.1016/S1388-2457(03)00123-8; https://www.biosemi.com/faq/file_format.htm
 """
 
-import re
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -21,10 +20,10 @@ from numpy.typing import NDArray
 from models.errors import RecordingError
 from models.recordings.base import Annotation, Description, Recording, select_channels
 from models.recordings.edf_file import EdfFile, open_edf_file
+from models.recordings.edf_times import read_first_onset, read_record_times, read_start
 
 _Signal = edfio.EdfSignal | edfio.BdfSignal
 
-_RECORD_ONSET = re.compile(rb"([+-]\d{1,12}(?:\.\d{0,12})?)\x14")
 _BLOCK_SAMPLES = 1 << 16  # decoded at a time, of each channel
 _MAX_PHYSICAL = 1e30  # beyond it float32 ends; no unit makes such a header sensible
 
@@ -32,7 +31,13 @@ _MAX_PHYSICAL = 1e30  # beyond it float32 ends; no unit makes such a header sens
 class EdfRecording(Recording):
     """A recording in an EDF or BDF file; holds one block of decoded samples at a time."""
 
-    def __init__(self, file: EdfFile, signals: Sequence[int], description: Description) -> None:
+    def __init__(
+        self,
+        file: EdfFile,
+        signals: Sequence[int],
+        description: Description,
+        onsets: NDArray[np.float64] | None,
+    ) -> None:
         super().__init__(file.path, description)
         self._file = file
         self._signals = signals
@@ -40,7 +45,7 @@ class EdfRecording(Recording):
         self._per_block = max(1, _BLOCK_SAMPLES // self._per_record) * self._per_record
         self._block_at = -1
         self._block = np.zeros((0, len(signals)), np.float32)
-        self._onsets = _record_onsets(file) if file.is_interrupted else None
+        self._onsets = onsets
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Return samples `start` to `stop`, (n_samples, n_channels), in the file's units."""
@@ -94,27 +99,32 @@ def open_edf(path: Path, channels: Sequence[str] | None = None) -> EdfRecording:
         raise _broken(path, error) from error
     chosen = _choose(file, numeric, channels)
     n_samples = file.n_samples[chosen[0]]
+    annotations, times = _annotations(file), read_record_times(file)
+    start, contradiction = read_start(file, times.first)
     description = Description(
         ch_names=tuple(file.labels[i] for i in chosen),
         units=tuple(units[i] for i in chosen),
         sfreq=n_samples / file.record_s,
         n_samples=n_samples * len(file.records),
-        start=_start(file),
-        annotations=_annotations(file),
+        start=start,
+        annotations=annotations,
         skipped=tuple(
             file.labels[i] for i in readable if i not in numeric or file.n_samples[i] != n_samples
         ),
+        remarks=tuple(filter(None, (contradiction, times.remark))),
     )
-    return EdfRecording(file, chosen, description)
+    return EdfRecording(file, chosen, description, times.onsets)
 
 
-def read_edf_annotations(path: Path) -> tuple[Annotation, ...]:
-    """Return the annotations of an EDF+ or BDF+ file, with or without signals.
+def read_edf_annotations(path: Path) -> tuple[tuple[Annotation, ...], datetime | None]:
+    """Return the annotations of an EDF+ or BDF+ file, with or without signals, and their start.
 
     Raises:
         RecordingError: the file is broken.
     """
-    return _annotations(open_edf_file(path))
+    file = open_edf_file(path)
+    annotations = _annotations(file)
+    return annotations, read_start(file, read_first_onset(file))[0]
 
 
 def _choose(file: EdfFile, numeric: list[int], channels: Sequence[str] | None) -> list[int]:
@@ -135,26 +145,6 @@ def _choose(file: EdfFile, numeric: list[int], channels: Sequence[str] | None) -
     return chosen
 
 
-def _record_onsets(file: EdfFile) -> NDArray[np.float64]:
-    """Return when each record of an interrupted recording starts, s from the first one's start."""
-    if not file.annotation_signals:
-        raise RecordingError(f"{file.path}: expected the times of its records, found none")
-    onsets = np.empty(len(file.records))
-    column = file.columns(file.annotation_signals[0])
-    for i, raw in enumerate(file.records[:, column]):
-        match = _RECORD_ONSET.match(raw.tobytes())
-        if match is None:
-            raise RecordingError(f"{file.path}: expected the time of record {i}, found none")
-        onsets[i] = float(match[1])
-    if np.any(np.diff(onsets) <= 0):
-        at = int(np.argmax(np.diff(onsets) <= 0))
-        raise RecordingError(
-            f"{file.path}: expected each record after the one before, found record {at + 1} at "
-            f"{onsets[at + 1]:g} s after one at {onsets[at]:g} s"
-        )
-    return np.asarray(onsets - onsets[0])
-
-
 def _annotations(file: EdfFile) -> tuple[Annotation, ...]:
     if not file.annotation_signals:
         return ()
@@ -167,18 +157,6 @@ def _annotations(file: EdfFile) -> tuple[Annotation, ...]:
     except Exception as error:  # a broken file breaks edfio in ways it does not name
         raise _broken(file.path, error) from error
     return annotations
-
-
-def _start(file: EdfFile) -> datetime | None:
-    """Return when the recording started, None where the header has no date or no real one."""
-    signals = file.annotation_signals[:1] or [0]
-    try:
-        with _ignore_oddities():
-            return file.decode(signals, 0, 1).startdatetime
-    except ValueError:  # edfio says so of dates that are anonymised or none
-        return None
-    except Exception as error:  # a broken header breaks edfio in ways it does not name
-        raise _broken(file.path, error) from error
 
 
 def _is_numeric(signal: _Signal) -> bool:

@@ -22,7 +22,7 @@ from tools.evaluate.evaluation import choose_withheld, evaluate_recordings
 from tools.evaluate.learnt import check_unseen
 from tools.evaluate.report import report, write_subjects
 from tools.evaluate.tables import print_evaluation
-from tools.score.command import CODES_HELP, IGNORE_HELP, check_outputs
+from tools.score.command import CODES_HELP, IGNORE_HELP, SAME_START_HELP, check_outputs
 
 
 class Mice(NamedTuple):
@@ -80,6 +80,7 @@ def evaluate(
     ] = None,
     codes: Annotated[str | None, typer.Option(help=CODES_HELP, metavar="BOOK")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help=IGNORE_HELP, metavar="LABEL")] = None,
+    same_start: Annotated[bool, typer.Option("--same-start", help=SAME_START_HELP)] = False,
     skip_unscored: Annotated[
         bool, typer.Option("--skip-unscored", help="Leave out recordings without a hypnogram.")
     ] = False,
@@ -130,7 +131,7 @@ def evaluate(
         emg=emg or [],
         eog=eog or [],
         unit=unit,
-        legend=Legend(epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or ()),
+        legend=Legend(epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start),
         skip_unscored=skip_unscored,
     )
     mice = Mice(simulated, hours, seed, sfreq)

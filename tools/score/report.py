@@ -69,6 +69,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Of the recording, interruptions included, s."""
     skipped: tuple[str, ...]
     """Channels of the file at other rates, or not numeric."""
+    remarks: tuple[str, ...]
+    """Where the file contradicts itself, and what was believed."""
     contradictions: tuple[str, ...]
     """What speaks against the recording being of such animals as the model was trained on."""
     subjects: dict[str, SubjectSummary]
@@ -188,6 +190,7 @@ def summarise(scored: Scored) -> Summary:
         hop_s=scored.step_s,
         duration_s=scored.recording.duration,
         skipped=scored.recording.skipped,
+        remarks=scored.recording.remarks,
         contradictions=tuple(scored.contradictions),
         subjects={s.name: _summarise(scored, s) for s in scored.stream.subjects},
     )

@@ -39,6 +39,8 @@ class HypnogramAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """In the order of the stages, what was not read last."""
     seconds: dict[str, float]
     """Time in each stage, s."""
+    remarks: tuple[str, ...] = ()
+    """Where it, or its recording, contradicts the other's clock or itself, and what was done."""
     questions: tuple[str, ...] = ()
     """What a mouse hardly does, or might mean something else."""
 
@@ -107,5 +109,6 @@ def in_words(account: HypnogramAccount) -> list[str]:
             for e in unread
         )
         lines.append(f"{account.file}{whose}: not read: {listed}")
+    lines += [f"{account.file}{whose}: {remark}" for remark in account.remarks]
     lines += [f"{account.file}{whose}: is this right? {question}" for question in account.questions]
     return lines

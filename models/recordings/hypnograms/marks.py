@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, time
 
 from models.errors import RecordingError
 
@@ -38,6 +39,8 @@ class Marks:
     """What a file beside it says that its labels mean, in its words."""
     staged_by: str | None = None
     """The program that wrote it, where that was hypnod; None: someone else."""
+    start: datetime | time | None = None
+    """When its time 0 was, or at what time of day; None: it does not say."""
 
 
 def consecutive(

@@ -1,6 +1,7 @@
 """Hypnograms as people keep them: EDF+ annotations, tables, one stage a line, .mat."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from models.errors import RecordingError
 from models.recordings.base import Annotation
 from models.recordings.edf import read_edf_annotations
 from models.recordings.hypnogram import Hypnogram, check_length
+from models.recordings.hypnograms.align import align
 from models.recordings.hypnograms.annotations import has_annotations_of, read_annotations
 from models.recordings.hypnograms.codes import in_words, open_book
 from models.recordings.hypnograms.interpret import Legend, Scoring, interpret
@@ -27,8 +29,9 @@ _LONGEST_MICROAROUSAL_S = 15.0  # longer wakefulness is Wake
 class _Annotated:
     """Annotations, read but not yet understood."""
 
-    def __init__(self, annotations: Sequence[Annotation]) -> None:
+    def __init__(self, annotations: Sequence[Annotation], start: datetime | None) -> None:
         self._annotations = annotations
+        self._start = start
 
     def names(self, subject: str) -> bool:
         """Whether it says whose stages these are, and names the subject."""
@@ -36,7 +39,7 @@ class _Annotated:
 
     def of(self, subject: str | None) -> Marks:
         """Return what it says of a subject; None: of nobody."""
-        return read_annotations(self._annotations, subject)
+        return read_annotations(self._annotations, self._start, subject)
 
 
 class _Table:
@@ -141,7 +144,7 @@ def read_hypnograms(
     found = {}
     for subject in subjects:
         whose = subject if len(subjects) > 1 or file.names(subject) else None
-        scoring = _read(path, file, stages, legend, whose)
+        scoring = align(_read(path, file, stages, legend, whose), recording, legend)
         if scoring.open_end and scoring.hypnogram.end < recording.duration - 1:
             raise RecordingError(
                 f"{path}: expected an end of the last stage, at {scoring.hypnogram.end:g} s, found "
@@ -206,7 +209,7 @@ def _open(path: Path, stages: Sequence[str], legend: Legend) -> _File:
             return _Table({None: _read_mat(path, legend)})
         if path.suffix.lower() in _TABLES:
             return _Table(read_table(path, legend.epoch_s, is_stage))
-        return _Annotated(read_edf_annotations(path))
+        return _Annotated(*read_edf_annotations(path))
     except RecordingError as error:
         raise _named(path, error) from error
     except OSError as error:

@@ -447,7 +447,7 @@ def test_the_offline_teacher_is_named_in_every_output(tmp_path, monkeypatch):
     assert len(table) == 2 * SECONDS
     whom = f"{NAME} {teacher_hash()[:12]}"
     assert [night.subtitle for night in drawn] == [whom, whom]
-    assert read_edf_annotations(outputs["edf"])[0].text == f"staged by hypnod: {whom}"
+    assert read_edf_annotations(outputs["edf"])[0][0].text == f"staged by hypnod: {whom}"
     for each in (table, rows(outputs["tsv"], "\t")):
         assert {row["staged_by"] for row in each} == {f"hypnod: {whom}"}
     assert f"{NAME} stages of" in " ".join(score(night, "--offline").split())
