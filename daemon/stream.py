@@ -194,7 +194,7 @@ class Stream:
 
     @property
     def _sfreq(self) -> float | None:
-        return None if self._pipeline is None else self._pipeline.sfreq
+        return self._clock.sfreq or (None if self._pipeline is None else self._pipeline.sfreq)
 
     def _unforeseen(self, step: str, error: Exception) -> UnforeseenError:
         """Count and log what nobody expected, and put it in a sentence."""

@@ -67,6 +67,8 @@ class SourceClock:
         self._last_stamp = np.nan
         self._since: tuple[float, int] | None = None  # the first time, and the windows until then
         self._n = 0
+        self.sfreq: float | None = None
+        """The rate that samples come at, where it is not what their source says, Hz."""
 
     def offset(self, clock_offset: float) -> float:
         """Return what to add to a time of the stream's grid for this machine's clock, s.
@@ -192,6 +194,8 @@ class SourceClock:
         arriving = stamped
         if lateness.is_even(_EVEN):
             arriving *= 1 - lateness.slope
+        if _is_off(arriving, self._sfreq):
+            self.sfreq = arriving
         if _is_off(stamped, self._sfreq):
             spacings = np.quantile(self._spacings, (0.1, 0.9)) * stamped
             if np.abs(spacings - 1).max() < _REFUSED:  # all alike: no samples are lost

@@ -131,7 +131,9 @@ def evaluate(
         emg=emg or [],
         eog=eog or [],
         unit=unit,
-        legend=Legend(epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start),
+        legend=Legend(
+            epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start
+        ),
         skip_unscored=skip_unscored,
     )
     mice = Mice(simulated, hours, seed, sfreq)

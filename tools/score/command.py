@@ -145,14 +145,13 @@ def score(
     if unit is not None:
         chosen = msgspec.structs.replace(chosen, unit=unit)
     console = Console(stderr=True)
-    if guessed:
-        _say_guess(console, chosen)
-    for remark in recording.remarks:
-        console.print(f"{file}: {remark}", highlight=False, soft_wrap=True)
+    _say(console, chosen if guessed else None, recording)
     hop_s = (None if offline else base.staging.hop_s) or by.spec.epoch_s
     check_epoch(epoch_s or hop_s, hop_s)
     names = [s.name for s in chosen.subjects]
-    legend = Legend(epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start)
+    legend = Legend(
+        epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start
+    )
     references = {}
     if hypnogram is not None:
         references = read_hypnograms(hypnogram, names, by.spec.stages, recording, legend)
@@ -278,7 +277,10 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True)
 
 
-def _say_guess(console: Console, stream: StreamChannels) -> None:
-    for subject in stream.subjects:
+def _say(console: Console, guessed: StreamChannels | None, recording: Recording) -> None:
+    """Say which channels were guessed, and where the file contradicts itself."""
+    for subject in guessed.subjects if guessed else ():
         channels = ", ".join(f"{m} = {label}" for m, label in subject.channels.items())
         console.print(f"guessed from the labels: {subject.name}: {channels}", highlight=False)
+    for remark in recording.remarks:
+        console.print(f"{recording.path}: {remark}", highlight=False, soft_wrap=True)

@@ -175,7 +175,9 @@ def train(
             eeg=eeg or (),
             emg=emg or (),
             unit=unit,
-            legend=Legend(epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start),
+            legend=Legend(
+                epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start
+            ),
             skip_unscored=skip_unscored,
         ),
         simulated=simulated,
