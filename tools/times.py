@@ -40,7 +40,7 @@ def _last(clock: time, now: datetime) -> datetime:
     """Return when the clock on the wall last showed a time: on some days it does so twice."""
     today = now.astimezone().date()
     days = (today, today - timedelta(days=1))
-    shown = [datetime.combine(day, clock, fold=fold) for day in days for fold in (1, 0)]
+    shown = [datetime.combine(d, clock.replace(fold=fold)) for d in days for fold in (0, 1)]
     return max(then for each in shown if (then := each.astimezone()) <= now)
 
 
