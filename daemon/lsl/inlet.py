@@ -16,7 +16,7 @@ import numpy as np
 
 from daemon.config import StreamConfig
 from daemon.lsl.library import check_stream, identify, load_pylsl, match_predicate
-from daemon.lsl.progress import KEY, SPEED, ProgressSender
+from daemon.lsl.progress import KEY, ProgressSender, is_live
 from models.errors import HypnodError, StreamError
 from models.signal.chunk import Chunk, StreamDescription
 
@@ -266,7 +266,7 @@ class Inlet:
         self._resolver = None
         self._heard = self._offset_read = self._lsl.local_clock()
         self.clock_offset = source.offset - self._shift
-        self.is_live = source.info.desc().child("replay").child_value(SPEED) in ("", "1")
+        self.is_live = is_live(source.info)
 
     def _unreadable(self, error: Exception) -> StreamError:
         """Say that a source's description is none, such as one that is not in UTF-8."""
