@@ -28,9 +28,10 @@ from daemon.outbox import Round, Sink
 from daemon.state import READY, State, StateWriter
 from daemon.watch.drift import DriftWatch
 from daemon.watch.timestamps import TimestampWatch
-from models.errors import HypnodError
+from models.errors import HypnodError, StreamError
 from models.signal.chunk import Chunk, StreamDescription
 from models.signal.pipeline import EpochBatch, Pipeline
+from models.signal.source_clock import SourceClock
 from models.signal.state import Adaptation
 from models.spec import ModelSpec, Reference
 from models.species import contradict
@@ -95,6 +96,7 @@ class Stream:
         metrics.count_from_zero(stream.name)
         self._inlet = Inlet(stream)
         self._surroundings = Surroundings()
+        self._clock = SourceClock(stream.name)
         self._pipeline: Pipeline | None = None
         self._ready: deque[EpochBatch] = deque()
         self._connection = 0
@@ -111,7 +113,7 @@ class Stream:
     @property
     def clock_offset(self) -> float:
         """To add to an onset for the time on this machine's LSL clock, s."""
-        return self._inlet.clock_offset
+        return self._clock.offset(self._inlet.clock_offset)
 
     @property
     def clocks(self) -> Clocks:
@@ -195,7 +197,7 @@ class Stream:
 
     @property
     def _sfreq(self) -> float | None:
-        return None if self._pipeline is None else self._pipeline.sfreq
+        return self._clock.sfreq or (None if self._pipeline is None else self._pipeline.sfreq)
 
     def _unforeseen(self, step: str, error: Exception) -> UnforeseenError:
         """Count and log what nobody expected, and put it in a sentence."""
@@ -232,12 +234,33 @@ class Stream:
         if self._pipeline is None:
             return
         if chunk is not None:
-            self._begin(self._pipeline, chunk.timestamps, self.clocks)
-            self._pipeline.push(chunk)
-            self._count(chunk, self._pipeline)
+            try:
+                self._push(chunk, self._pipeline)
+            except StreamError as error:
+                if self._connection == 1:
+                    raise
+                self._inlet.refuse(error)
+                self._trouble = (str(error), now)
             self._heard = now
         if self._cut(now):
             self._cut_at = now
+
+    def _push(self, chunk: Chunk, pipeline: Pipeline) -> None:
+        """Hand samples to the pipeline, and hold their timestamps against their arrival.
+
+        Raises:
+            StreamError: the two contradict each other too much.
+        """
+        self._clock.check_unit(chunk.timestamps)
+        self._begin(pipeline, chunk.timestamps, self.clocks)
+        pipeline.push(chunk)
+        self._count(chunk, pipeline)
+        found = self._clock.look(
+            pipeline.timeline, chunk.timestamps, chunk.arrived, self._inlet.clock_offset
+        )
+        for what in found:
+            log.warning("the source's clock cannot be true", stream=self.name, why=what)
+            self._note(what)
 
     def _cut(self, now: float | None = None) -> bool:
         """Cut ready epochs, but no more than may wait, and tell whether there were any.
@@ -264,6 +287,7 @@ class Stream:
         self._connection = self._inlet.connection
         if description is None:
             return
+        self._clock.connect(description.sfreq, is_live=self._inlet.is_live)
         if self._pipeline is None:
             self._pipeline = self._open(description)
         else:

@@ -5,6 +5,8 @@ import platform
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,6 +32,7 @@ from daemon.lsl.library import (
     matches,
     tell_apart,
 )
+from daemon.lsl.listen import listen
 from engines.bundle import Bundle, open_bundle
 from engines.select import available_engines, explain_auto
 from models.errors import HypnodError, StreamError
@@ -66,7 +69,8 @@ def doctor(
     Looks at liblsl, ZeroMQ, the engines, the model bundle and the LSL streams that are visible,
     with their channels, rates and units. With a config: does its model read the modalities, does
     exactly one visible stream match each of its streams, is that as configured, has it all the
-    labels, and is the journal one that this version can go on with?
+    labels, do its timestamps agree with the arrival of its samples, and is the journal one that
+    this version can go on with?
 
     The exit code is 0 where all is well (warnings included), 1 where something needed is broken.
 
@@ -185,7 +189,15 @@ def _check_config(path: Path, infos: Sequence[Any], shipped: Bundle | None) -> l
     except HypnodError as error:
         do = "correct channels in the config, or name a bundle that reads them in engine.bundle"
         return [*findings, Finding(check="modalities", level="error", found=str(error), do=do)]
-    findings += [_check_match(stream, infos, modalities) for stream in config.streams]
+    matches = [_check_match(stream, infos, modalities) for stream in config.streams]
+    findings += matches
+    fitting = [
+        stream
+        for stream, match in zip(config.streams, matches, strict=True)
+        if match.level != "error"
+    ]
+    with ThreadPoolExecutor() as listeners:
+        findings += listeners.map(partial(_check_clock, infos), fitting)
     with_baseline = [s for s in config.streams if any(subject.baseline for subject in s.subjects)]
     if bundle is not None:
         findings += [_check_baselines(stream, config, bundle) for stream in with_baseline]
@@ -247,6 +259,23 @@ def _check_match(stream: StreamConfig, infos: Sequence[Any], modalities: Sequenc
         do = "make the config say what the stream is, or the stream be what the config says"
         return Finding(check=check, level="error", found=str(error), do=do)
     found = f"{identify(matching[0])}, all channels found, {description.sfreq:g} Hz"
+    return Finding(check=check, level="ok", found=found)
+
+
+def _check_clock(infos: Sequence[Any], stream: StreamConfig) -> Finding:
+    """Hold the timestamps of the stream that matches against the arrival of its samples."""
+    check = f"clock of {stream.name}"
+    do = "let the source stamp with the LSL clock, at the rate that it declares"
+    (info,) = (info for info in infos if matches(info, stream.match))
+    try:
+        sfreq, contradictions = listen(stream, info)
+    except HypnodError as error:
+        return Finding(check=check, level="error", found=str(error), do=do)
+    if sfreq is None:
+        return Finding(check=check, level="warning", found="no samples come", do="start them")
+    if contradictions:
+        return Finding(check=check, level="warning", found="; ".join(contradictions), do=do)
+    found = f"timestamps and the arrival of samples agree, {sfreq:.0f} Hz"
     return Finding(check=check, level="ok", found=found)
 
 

@@ -1,7 +1,7 @@
 """Times as people write them on a command line."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Annotated
 
 import typer
@@ -32,9 +32,16 @@ def _parse(text: str, now: datetime) -> datetime:
     if ago := re.fullmatch(r"(\d+(?:\.\d+)?) ?(d|h|min|s)", text):
         return now - timedelta(**{_UNITS[ago[2]]: float(ago[1])})
     if re.fullmatch(r"\d\d:\d\d", text):
-        then = datetime.fromisoformat(f"{now:%Y-%m-%d}T{text}").astimezone()
-        return then if then <= now else then - timedelta(days=1)
+        return _last(time.fromisoformat(text), now)
     return datetime.fromisoformat(text).astimezone()
+
+
+def _last(clock: time, now: datetime) -> datetime:
+    """Return when the clock on the wall last showed a time: on some days it does so twice."""
+    today = now.astimezone().date()
+    days = (today, today - timedelta(days=1))
+    shown = [datetime.combine(d, clock.replace(fold=fold)) for d in days for fold in (0, 1)]
+    return max(then for each in shown if (then := each.astimezone()) <= now)
 
 
 Since = Annotated[

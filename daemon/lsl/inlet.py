@@ -23,7 +23,7 @@ from daemon.lsl.library import (
     match_predicate,
     tell_apart,
 )
-from daemon.lsl.progress import KEY, ProgressSender
+from daemon.lsl.progress import KEY, ProgressSender, is_live
 from models.errors import HypnodError, StreamError
 from models.signal.chunk import Chunk, StreamDescription
 
@@ -125,6 +125,7 @@ class Inlet:
         connection: 0 before the first connection, one more at each.
         connected: Whether samples can come.
         clock_offset: The local LSL clock minus the timestamps in chunks, s; latest estimate.
+        is_live: Whether samples come as time passes: a replay may play them faster.
 
     Raises:
         ConfigError: `config.match` cannot be used.
@@ -146,6 +147,7 @@ class Inlet:
         self.description: StreamDescription | None = None
         self.connection = 0
         self.clock_offset = 0.0
+        self.is_live = True
         self._resolve()
 
     @property
@@ -271,6 +273,7 @@ class Inlet:
         self._resolver = None
         self._heard = self._offset_read = self._lsl.local_clock()
         self.clock_offset = source.offset - self._shift
+        self.is_live = is_live(source.info)
 
     def _unreadable(self, error: Exception) -> StreamError:
         """Say that a source's description is none, such as one that is not in UTF-8."""

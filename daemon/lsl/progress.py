@@ -8,6 +8,7 @@ readers need not know of it.
 
 import math
 import uuid
+from typing import Any
 
 import msgspec
 import zmq
@@ -15,6 +16,13 @@ from zmq.utils.monitor import recv_monitor_message
 
 KEY = "progress_port"
 """The child of desc/replay that holds the port."""
+SPEED = "speed"
+"""The one that says how fast it is played: recording time per time."""
+
+
+def is_live(info: Any) -> bool:
+    """Whether a stream's samples come as time passes: a replay may play them faster."""
+    return info.desc().child("replay").child_value(SPEED) in ("", "1")
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True):

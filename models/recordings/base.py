@@ -38,7 +38,8 @@ class Description:
     n_samples: int
     """Samples of each channel."""
     start: datetime | None = None
-    """When the first sample was taken, on the recorder's clock; None where the file hides it."""
+    """When the first sample was taken, on the recorder's clock; None where the file hides it. The
+    first of January 1985 stands for a date that is hidden."""
     annotations: tuple[Annotation, ...] = ()
     """In order of their onsets."""
     readable: tuple[str, ...] = ()
@@ -47,6 +48,8 @@ class Description:
     """Why the other channels, by label, are not among `ch_names`; empty: nobody asked for it."""
     lost: tuple[str, ...] = ()
     """What the file should hold and does not, a sentence each."""
+    remarks: tuple[str, ...] = ()
+    """Where the file contradicts itself, and what was believed; a sentence each."""
 
 
 _RATES = (1e-3, 1e6)
@@ -76,6 +79,7 @@ class Recording(ABC):
         self.readable = description.readable or description.ch_names
         self.skipped = description.skipped
         self.lost = description.lost
+        self.remarks = description.remarks
 
     @abstractmethod
     def read(self, start: int, stop: int) -> NDArray[np.float32]:

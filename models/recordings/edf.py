@@ -10,7 +10,7 @@ doi:10.1016/S1388-2457(03)00123-8; https://www.biosemi.com/faq/file_format.htm
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import edfio
@@ -21,6 +21,7 @@ from models.errors import RecordingError
 from models.recordings.base import Annotation, Description, Recording, select_channels
 from models.recordings.edf_annotations import read_annotations, record_onset
 from models.recordings.edf_file import EdfFile, open_edf_file
+from models.recordings.edf_times import read_record_times, read_start
 from models.recordings.mixed_rates import REACH, interpolate
 from models.signal.chunk import MIN_SFREQ, tell_apart
 
@@ -33,7 +34,13 @@ _MAX_PHYSICAL = 1e30  # beyond it float32 ends; no unit makes such a header sens
 class EdfRecording(Recording):
     """A recording in an EDF or BDF file; holds one block of decoded samples at a time."""
 
-    def __init__(self, file: EdfFile, signals: Sequence[int], description: Description) -> None:
+    def __init__(
+        self,
+        file: EdfFile,
+        signals: Sequence[int],
+        description: Description,
+        onsets: NDArray[np.float64] | None,
+    ) -> None:
         super().__init__(file.path, description)
         self._file = file
         self._signals = signals
@@ -41,8 +48,8 @@ class EdfRecording(Recording):
         self._per_block = max(1, _BLOCK_SAMPLES // self._per_record)
         self._block_at = -1
         self._block = np.zeros((0, len(signals)), np.float32)
-        self._onsets = _record_onsets(file) if file.is_interrupted else None
-        self._runs = _runs(self._onsets, file)
+        self._onsets = onsets
+        self._runs = _runs(onsets, file)
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Return samples `start` to `stop`, (n_samples, n_channels), in the file's units."""
@@ -123,12 +130,14 @@ def open_edf(path: Path, channels: Sequence[str] | None = None) -> EdfRecording:
     n_samples = max(file.n_samples[i] for i in chosen)
     rates = {i: file.n_samples[i] / file.record_s for i in signals}
     annotations, lost = read_annotations(file)
+    times = read_record_times(file)
+    start, contradiction = read_start(file, times.first)
     description = Description(
         ch_names=tuple(labels[i] for i in chosen),
         units=tuple(units[i] for i in chosen),
         sfreq=n_samples / file.record_s,
         n_samples=n_samples * len(file.records),
-        start=_start(file, signals[0]),
+        start=start,
         annotations=annotations,
         readable=tuple(labels[i] for i in numeric if rates[i] >= MIN_SFREQ),
         skipped={
@@ -137,19 +146,23 @@ def open_edf(path: Path, channels: Sequence[str] | None = None) -> EdfRecording:
             if i not in chosen
         },
         lost=(*file.lost, *lost),
+        remarks=tuple(filter(None, (contradiction, times.remark))),
     )
-    return EdfRecording(file, chosen, description)
+    return EdfRecording(file, chosen, description, times.onsets)
 
 
-def read_edf_annotations(path: Path) -> tuple[tuple[Annotation, ...], tuple[str, ...]]:
-    """Return the annotations of an EDF+ or BDF+ file, with or without signals, and what is lost.
+def read_edf_annotations(
+    path: Path,
+) -> tuple[tuple[Annotation, ...], datetime | None, tuple[str, ...]]:
+    """Return the annotations of an EDF+ or BDF+ file, with or without signals; start; what is lost.
 
     Raises:
         RecordingError: the file is broken.
     """
     file = open_edf_file(path)
     read, lost = read_annotations(file)
-    return read, (*file.lost, *lost)
+    start, _ = read_start(file, record_onset(file, 0) or 0.0)
+    return read, start, (*file.lost, *lost)
 
 
 def _choose(
@@ -174,25 +187,6 @@ def _choose(
     return chosen
 
 
-def _record_onsets(file: EdfFile) -> NDArray[np.float64]:
-    """Return when each record of an interrupted recording starts, s from the first one's start."""
-    if not file.annotation_signals:
-        raise RecordingError(f"{file.path}: expected the times of its records, found none")
-    onsets = np.empty(len(file.records))
-    for i in range(len(onsets)):
-        onset = record_onset(file, i)
-        if onset is None:
-            raise RecordingError(f"{file.path}: expected the time of record {i}, found none")
-        onsets[i] = onset
-    if np.any(np.diff(onsets) <= 0):
-        at = int(np.argmax(np.diff(onsets) <= 0))
-        raise RecordingError(
-            f"{file.path}: expected each record after the one before, found record {at + 1} at "
-            f"{onsets[at + 1]:g} s after one at {onsets[at]:g} s"
-        )
-    return np.asarray(onsets - onsets[0])
-
-
 def _runs(
     onsets: NDArray[np.float64] | None, file: EdfFile
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -202,18 +196,6 @@ def _runs(
     ends = np.append(np.flatnonzero(apart) + 1, n)
     piece = np.searchsorted(ends, np.arange(n), side="right")
     return np.insert(ends, 0, 0)[piece], ends[piece]
-
-
-def _start(file: EdfFile, signal: int) -> datetime | None:
-    """Return when the recording started, None where the header has no date or no real one."""
-    try:
-        with _ignore_oddities():
-            start = file.decode([signal], 0, 1).startdatetime
-        return start + timedelta(seconds=record_onset(file, 0) or 0.0)
-    except (ValueError, OverflowError):  # edfio says so of dates that are anonymised or none
-        return None
-    except Exception as error:  # a broken header breaks edfio in ways it does not name
-        raise _broken(file.path, error) from error
 
 
 def _why_no_numbers(signal: _Signal) -> str:

@@ -95,6 +95,13 @@ class Hypnogram:
         scored[-1] = epoch_s - scored.sum(axis=0) - 1e-9  # a tie goes to the stage
         return [[*names, UNKNOWN][i] for i in scored.argmax(axis=0)]
 
+    def moved(self, by_s: float, until: float) -> Self:
+        """Return it laid later by so much, s, and what is left of it between 0 and `until`."""
+        onsets = np.clip(self.onsets + by_s, 0.0, until)
+        durations = np.clip(self.onsets + self.durations + by_s, 0.0, until) - onsets
+        kept = np.flatnonzero((durations > 0) | (self.durations == 0))
+        return type(self)(onsets[kept], durations[kept], tuple(self.stages[i] for i in kept))
+
     def merged(self) -> Self:
         """Return the same hypnogram with adjoining equal stages as one bout."""
         if not self.stages:
@@ -113,17 +120,27 @@ def check_length(hypnogram: Hypnogram, recording: Recording) -> None:
 
     Less than one scored epoch may be missing at the end; what follows as UNKNOWN is ignored.
     """
-    times = np.concatenate([hypnogram.onsets, hypnogram.durations])
-    step = hypnogram.epoch_s or _common_divisor(np.minimum(times, _LONGEST_S))
-    epoch_s = min(max(step, 2 * _TOLERANCE_S), _EPOCH_S[1])
-    too_short = hypnogram.end <= recording.duration - epoch_s
-    too_long = hypnogram.scored_end >= recording.duration + epoch_s
+    too_short, too_long = _compare(hypnogram, recording)
     if too_short or too_long:
         found = hypnogram.end if too_short else hypnogram.scored_end
         raise RecordingError(
             f"{recording.path}: expected a hypnogram of the recording's {recording.duration:g} s, "
             f"found one of {found:g} s"
         )
+
+
+def is_as_long(hypnogram: Hypnogram, recording: Recording) -> bool:
+    """Whether `check_length` finds nothing."""
+    return not any(_compare(hypnogram, recording))
+
+
+def _compare(hypnogram: Hypnogram, recording: Recording) -> tuple[bool, bool]:
+    """Tell whether a hypnogram is too short, and whether it is too long."""
+    times = np.concatenate([hypnogram.onsets, hypnogram.durations])
+    step = hypnogram.epoch_s or _common_divisor(np.minimum(times, _LONGEST_S))
+    epoch_s = min(max(step, 2 * _TOLERANCE_S), _EPOCH_S[1])
+    too_short = hypnogram.end <= recording.duration - epoch_s
+    return too_short, hypnogram.scored_end >= recording.duration + epoch_s
 
 
 def _common_divisor(times: NDArray[np.float64]) -> float:

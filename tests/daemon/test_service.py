@@ -2,7 +2,9 @@ import json
 import os
 import signal
 import socket
+import time
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from daemon.messages import Heartbeat, StageMessage, StreamMessage
 from daemon.metrics import Metrics
 from daemon.service import Service
 from tests.rigs.daemon import Daemon, Listener, clients_of, is_live, one_stream, write_config
-from tests.rigs.lsl import Source
+from tests.rigs.lsl import Source, wait_until
 from tools.daemon_process import start_daemon
 
 SFREQ = 512
@@ -146,6 +148,38 @@ def test_age_is_from_the_end_of_the_epoch_by_the_source_and_grows_with_a_late_ch
     assert last.latency_s < last.age_s + exact
     for older in stages_of(subscriber.heard, "live")[:2]:
         assert older.age_s == pytest.approx(last.age_s + 2 - older.epoch, abs=after - before)
+
+
+@pytest.mark.parametrize("by_s", [1.7e9, 1800.0, -1800.0])
+def test_utc_is_right_whatever_clock_the_source_stamps_by(source, daemon, subscriber, by_s):
+    ends = source.clock()
+    before = time.time()
+    source.push(3 * SFREQ, timestamps=ends + by_s + np.arange(-3 * SFREQ, 0) / SFREQ, data=noise(3))
+    last = subscriber.until(is_live(2))
+    after = time.time()
+    assert last.onset + last.epoch_s == pytest.approx(ends + by_s, abs=2 / SFREQ)
+    end = datetime.fromisoformat(last.utc).timestamp() + last.epoch_s
+    assert before - 0.1 <= end <= after + 0.1
+    assert -0.1 <= last.age_s <= after - before + 0.1
+    said = subscriber.until(lambda m: isinstance(m, StreamMessage) and "clock" in m.reason)
+    assert f"{abs(by_s):.0f}"[:-3] in said.reason
+    assert "utc and age_s go by the arrival" in said.reason
+
+
+def test_what_waited_for_a_frozen_daemon_is_as_old_as_it_is(source, daemon, subscriber):
+    """By whatever clock it is stamped: the first epoch says how that stands to this machine's."""
+    origin = source.clock() + 1e6
+    source.push(SFREQ, timestamps=origin + np.arange(-SFREQ, 0) / SFREQ, data=noise(1))
+    subscriber.until(is_live(0))
+    daemon.signal(signal.SIGSTOP)
+    ends = source.clock()
+    stamps = np.arange(0, (ends + 1e6 + 3 - origin) * SFREQ) / SFREQ
+    source.push(len(stamps), timestamps=origin + stamps, data=np.resize(noise(3), (len(stamps), 2)))
+    wait_until(lambda: source.clock() > ends + 3, "three seconds")
+    daemon.signal(signal.SIGCONT)
+    first, third = subscriber.until(is_live(1)), subscriber.until(is_live(3))
+    assert first.age_s > 1.9
+    assert first.age_s == pytest.approx(third.age_s + 2, abs=0.5)
 
 
 def test_sigterm_publishes_the_finals_and_ends_in_order(source, daemon, subscriber):

@@ -5,7 +5,7 @@ import edfio
 from models.simulator.simulate import simulate_recording
 
 
-def write_interrupted_edf(path, onsets, offset=0.0):
+def write_interrupted_edf(path, onsets, offset=0.0, kind=b"EDF+D"):
     """Write an EDF+D: at each of `onsets` 1 s of simulated EEG, 100 Hz, µV; return its samples."""
     samples = simulate_recording(seed=0, duration_s=len(onsets), sfreq=100.0).data[:, 0]
     signal = edfio.EdfSignal(samples, 100, label="EEG", physical_dimension="uV")
@@ -13,7 +13,7 @@ def write_interrupted_edf(path, onsets, offset=0.0):
     edfio.Edf([signal], annotations=[edfio.EdfAnnotation(0, None, "")]).write(path)
     n_text = 64
     header = bytearray(path.read_bytes()[: 256 * 3])
-    header[192:197] = b"EDF+D"
+    header[192:197] = kind
     header[-64 - 8 : -64] = f"{n_text // 2:<8}".encode()
     body = b""
     for i, (onset, mark) in enumerate(zip(onsets, marks, strict=True)):

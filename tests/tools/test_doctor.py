@@ -7,10 +7,16 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pylsl
+import pytest
 
 import hypnod
 from engines.select import explain_auto
@@ -60,6 +66,45 @@ def test_streams_are_listed_and_the_config_fits(tmp_path: Path) -> None:
     assert findings["engines"]["found"].endswith(f"; auto takes {explain_auto()}")
     assert "drift" in findings["shipped bundle"]["found"]
     assert code == (findings["shipped bundle"]["level"] == "error")
+
+
+@contextmanager
+def playing(name: str, by_s: float, sfreq: float = 500.0) -> Iterator[None]:
+    """Have a stream of declared 500 Hz that stamps by a clock so far from LSL's, as time passes."""
+    stop = threading.Event()
+
+    def play(source: Source) -> None:
+        began, k = source.clock(), 0
+        while not stop.wait(0.02):
+            due = int((source.clock() - began) * sfreq)
+            if due > k:
+                source.push(due - k, timestamps=began + by_s + np.arange(k, due) / sfreq)
+            k = max(k, due)
+
+    with Source(name) as source, ThreadPoolExecutor(1) as pool:
+        played = pool.submit(play, source)
+        yield
+        stop.set()
+        played.result()
+
+
+@pytest.mark.parametrize(
+    ("by_s", "sfreq", "level", "found"),
+    [
+        (0.0, 500.0, "ok", "agree, "),
+        (1e9, 500.0, "warning", "ahead of this machine's clock"),
+        (0.0, 250.0, "error", "expected samples at the 500 Hz that it declares, found them at 2"),
+    ],
+)
+def test_timestamps_are_held_against_the_arrival_of_samples(
+    tmp_path: Path, by_s: float, sfreq: float, level: str, found: str
+) -> None:
+    with playing("ticking", by_s, sfreq):
+        code, findings, _ = examine("--config", write_config(tmp_path, "ticking"))
+    assert found in findings["clock of cage"]["found"]
+    assert findings["clock of cage"]["level"] == level
+    assert findings["stream cage"]["level"] == "ok"
+    assert code == (level == "error")
 
 
 def test_a_missing_label_is_named_with_the_nearest(tmp_path: Path) -> None:

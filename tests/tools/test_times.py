@@ -1,7 +1,11 @@
+import time
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 import typer
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tools.times import parse_time
 
@@ -19,6 +23,43 @@ def test_a_time_of_day_is_the_last_such_time():
     for minutes, days in ((-5, 0), (0, 0), (5, 1)):
         wanted = NOW + timedelta(minutes=minutes)
         assert parse_time(f"{wanted:%H:%M}", NOW) == wanted - timedelta(days=days)
+
+
+@pytest.fixture
+def berlin(monkeypatch):
+    """The clock on the wall is that of Berlin: on two days a year it is set."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield ZoneInfo("Europe/Berlin")
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("now", "text", "then"),
+    [
+        ("2026-10-25T08:00", "18:00", "2026-10-24T18:00:00+02:00"),
+        ("2026-03-29T08:00", "18:00", "2026-03-28T18:00:00+01:00"),
+        ("2026-07-01T08:00", "18:00", "2026-06-30T18:00:00+02:00"),
+        ("2026-10-25T08:00", "02:30", "2026-10-25T02:30:00+01:00"),  # it was so twice
+        ("2026-10-25T02:10", "02:05", "2026-10-25T02:05:00+02:00"),
+        ("2026-03-29T08:00", "02:30", "2026-03-29T03:30:00+02:00"),  # it never was
+        ("2026-03-30T01:00", "02:00", "2026-03-29T03:00:00+02:00"),
+    ],
+)
+def test_a_time_of_day_is_that_of_the_clock_on_the_wall(berlin, now, text, then):
+    found = parse_time(text, datetime.fromisoformat(now).replace(tzinfo=berlin))
+    assert found == datetime.fromisoformat(then)
+
+
+@given(
+    now=st.datetimes(datetime(2000, 1, 1), datetime(2037, 1, 1)),
+    clock=st.times().map("{:%H:%M}".format),
+)
+def test_a_time_of_day_is_within_the_last_day_and_two_hours(now, clock):
+    now = now.astimezone()
+    found = parse_time(clock, now)
+    assert timedelta(0) <= now - found < timedelta(hours=26)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "25:00", "8 parsecs", "99999999999999h"])

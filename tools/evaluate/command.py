@@ -22,7 +22,14 @@ from tools.evaluate.evaluation import choose_withheld, evaluate_recordings
 from tools.evaluate.learnt import check_unseen
 from tools.evaluate.report import report, write_subjects
 from tools.evaluate.tables import print_evaluation
-from tools.score.command import CODES_HELP, IGNORE_HELP, MATCH_HELP, check_outputs, read_match
+from tools.score.command import (
+    CODES_HELP,
+    IGNORE_HELP,
+    MATCH_HELP,
+    SAME_START_HELP,
+    check_outputs,
+    read_match,
+)
 
 
 class Mice(NamedTuple):
@@ -81,6 +88,7 @@ def evaluate(
     ] = None,
     codes: Annotated[str | None, typer.Option(help=CODES_HELP, metavar="BOOK")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help=IGNORE_HELP, metavar="LABEL")] = None,
+    same_start: Annotated[bool, typer.Option("--same-start", help=SAME_START_HELP)] = False,
     skip_unscored: Annotated[
         bool, typer.Option("--skip-unscored", help="Leave out recordings without a hypnogram.")
     ] = False,
@@ -132,7 +140,9 @@ def evaluate(
         eog=eog or [],
         unit=unit,
         match=read_match(match or ()),
-        legend=Legend(epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or ()),
+        legend=Legend(
+            epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start
+        ),
         skip_unscored=skip_unscored,
     )
     mice = Mice(simulated, hours, seed, sfreq)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import chain
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import msgspec
 import numpy as np
@@ -39,6 +39,7 @@ class Epoch(msgspec.Struct, frozen=True, gc=False):
     reason: str | None
     slots_filled: int
     latency_s: float | None
+    age_s: float | None
     model: str
 
 
@@ -77,6 +78,8 @@ class Record:
     """(n_epochs,) onsets, Unix time, s."""
     latencies: NDArray[np.float64]
     """(n,) of the live estimates, s."""
+    ages: NDArray[np.float64]
+    """(n,) likewise: how long their epochs had been over, s."""
     hop_s: float
     """From one epoch's onset to the next one's, s."""
     start: float
@@ -192,21 +195,22 @@ def read_records(
         )
         for name in subjects or known
     }
-    firsts = [times[0] for times, _, _ in merged.values() if times]
+    firsts = [found.times[0] for found in merged.values() if found.times]
     if not firsts:
         names = ", ".join(subjects or known) or "any subject"
         raise JournalError(f"{reader.path}: expected epochs of {names}, {selection}; found none")
     return [
         Record(
             subject=name,
-            epochs=epochs,
-            times=np.array(times),
-            latencies=np.array(latencies),
-            hop_s=epochs[0].hop_s,
+            epochs=found.epochs,
+            times=np.array(found.times),
+            latencies=np.array(found.latencies),
+            ages=np.array(found.ages),
+            hop_s=found.epochs[0].hop_s,
             start=math.floor(min(firsts)),
         )
-        for name, (times, epochs, latencies) in merged.items()
-        if times
+        for name, found in merged.items()
+        if found.times
     ]
 
 
@@ -221,10 +225,21 @@ def read_restarts(reader: JournalReader, selection: Selection) -> list[StreamMes
 _DECODER = msgspec.json.Decoder(Epoch)
 
 
-def _merge(
-    entries: Iterable[Entry],
-) -> tuple[list[float], list[Epoch], list[float]]:
-    """Return onsets and messages of each epoch, the final one if there is one, and latencies.
+class _Merged(NamedTuple):
+    """What two topics say of a subject."""
+
+    times: list[float]
+    """Onsets of its epochs, in order, Unix time, s."""
+    epochs: list[Epoch]
+    """Their messages, the final one where there is one."""
+    latencies: list[float]
+    """Of the live ones, s."""
+    ages: list[float]
+    """Likewise."""
+
+
+def _merge(entries: Iterable[Entry]) -> _Merged:
+    """Put the live and the final messages of each epoch together.
 
     Args:
         entries: the live ones, then the final ones.
@@ -232,6 +247,7 @@ def _merge(
     times: list[float] = []
     epochs: list[Epoch] = []
     latencies: list[float] = []
+    ages: list[float] = []
     at: dict[int, int] = {}
     share = _Shared()
     for entry in entries:
@@ -243,6 +259,8 @@ def _merge(
             ) from error
         if message.kind == "live" and message.latency_s is not None:
             latencies.append(message.latency_s)
+        if message.kind == "live" and message.age_s is not None:
+            ages.append(message.age_s)
         i = at.get(message.hop)
         if i is not None and abs(times[i] - entry.utc) < message.epoch_s:
             if message.kind == "final":
@@ -252,7 +270,7 @@ def _merge(
         times.append(entry.utc)
         epochs.append(message)
     order = sorted(range(len(times)), key=times.__getitem__)
-    return [times[i] for i in order], [epochs[i] for i in order], latencies
+    return _Merged([times[i] for i in order], [epochs[i] for i in order], latencies, ages)
 
 
 class _Shared:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -63,6 +64,8 @@ class SubjectNight(msgspec.Struct, frozen=True, kw_only=True):
     """Time without a stage, by the reason, s."""
     latency_s: dict[str, float]
     """p50, p95 and p99 of the live estimates, s; empty where none was measured."""
+    age_s: dict[str, float]
+    """Likewise, of how long an epoch had been over when its live estimate was made."""
     sessions: list[str]
     """The runs of the daemon that it comes from."""
 
@@ -151,7 +154,6 @@ def _summarise(record: Record) -> SubjectNight:
     seconds = dict.fromkeys((*record.stages, ART, UNKNOWN), 0.0)
     for message, duration in zip(record.epochs, record.durations.tolist(), strict=True):
         seconds[message.stage] += duration
-    centiles = (50, 95, 99) if len(record.latencies) else ()
     return SubjectNight(
         start=to_iso(record.times[0]),
         end=to_iso(record.times[-1] + record.durations[-1]),
@@ -161,9 +163,15 @@ def _summarise(record: Record) -> SubjectNight:
         seconds={stage: round(time, 3) for stage, time in seconds.items()},
         bouts=_bouts(record),
         missing_s=_missing(record),
-        latency_s={f"p{p}": float(np.percentile(record.latencies, p)) for p in centiles},
+        latency_s=_centiles(record.latencies),
+        age_s=_centiles(record.ages),
         sessions=record.sessions,
     )
+
+
+def _centiles(values: NDArray[np.float64]) -> dict[str, float]:
+    centiles = (50, 95, 99) if len(values) else ()
+    return {f"p{p}": float(np.percentile(values, p)) for p in centiles}
 
 
 def _bouts(record: Record) -> dict[str, StageBouts]:
@@ -225,8 +233,9 @@ def _details(each: SubjectNight) -> list[str]:
     lines = [f"from {_short(each.start)} to {_short(each.end)}"]
     bouts = [f"{b.n} × {stage} (median {b.median_s:g} s)" for stage, b in each.bouts.items()]
     lines.append(f"bouts: {_below(bouts) or 'none'}")
-    latencies = [f"{p} {1000 * value:.1f} ms" for p, value in each.latency_s.items()]
-    lines.append(f"latency: {', '.join(latencies) or 'not measured'}")
+    for what, found in (("latency", each.latency_s), ("age", each.age_s)):
+        times = [f"{p} {1000 * value:.1f} ms" for p, value in found.items()]
+        lines.append(f"{what}: {', '.join(times) or 'not measured'}")
     missing = [f"{_span(time)} {why}" for why, time in each.missing_s.items()]
     lines.append(f"without a stage: {_below(missing) or 'nothing'}")
     if each.live_only:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.lsl.library import load_pylsl
-from daemon.lsl.progress import KEY, ProgressReceiver
+from daemon.lsl.progress import KEY, SPEED, ProgressReceiver
 from models.errors import RecordingError
 from models.recordings.open import Recording
 from tools.replay.fault_plan import Fault, FaultPlan
@@ -217,7 +217,9 @@ class Player:
         start = self._recording.start
         source.append_child_value("file", self._recording.path.name)
         source.append_child_value("start", start.isoformat() if start else "")
-        desc.append_child("replay").append_child_value(KEY, str(self._progress.port))
+        replay = desc.append_child("replay")
+        replay.append_child_value(KEY, str(self._progress.port))
+        replay.append_child_value(SPEED, f"{self._playback.speed:g}")
 
     def _wait_read(self, t0: float, stop: threading.Event) -> None:
         """Wait until the readers that report how far they have read have read what was sent."""

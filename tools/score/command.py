@@ -36,6 +36,7 @@ CODES_HELP = (
     "What the hypnogram's numbers mean: accusleep, sdreamer, yasa, … (docs/hypnograms.md), or "
     "1=Wake,2=NREM,3=REM."
 )
+SAME_START_HELP = "Hypnograms begin with their recordings, whatever their own start says."
 IGNORE_HELP = "A label of the hypnogram that is no stage; as often as there are some."
 
 MATCH_HELP = "Which stream of an XDF file, as in a config: name=rack, type, source_id, hostname."
@@ -89,6 +90,7 @@ def score(
     ] = None,
     codes: Annotated[str | None, typer.Option(help=CODES_HELP, metavar="BOOK")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help=IGNORE_HELP, metavar="LABEL")] = None,
+    same_start: Annotated[bool, typer.Option("--same-start", help=SAME_START_HELP)] = False,
     epoch_s: Annotated[
         float | None,
         typer.Option(help="Give out epochs of this length, s: mean of the probabilities."),
@@ -137,8 +139,8 @@ def score(
     base = load_config(config) if config else Config(streams=())
     if offline and (bundle or engine or kind):
         raise ConfigError("expected --offline without --bundle, --engine or --kind: no model runs")
-    if hypnogram is None and (codes or ignore):
-        raise ConfigError("expected --codes and --ignore with --hypnogram only")
+    if hypnogram is None and (codes or ignore or same_start):
+        raise ConfigError("expected --codes, --ignore and --same-start with --hypnogram only")
     opened = None if offline else _open(bundle, base)
     by = by_teacher() if opened is None else by_bundle(opened)
     labels = {"eeg": eeg or [], "emg": emg or [], "eog": eog or []}
@@ -150,10 +152,14 @@ def score(
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     for line in found.guess:
         console.print(line, markup=False)
+    for remark in recording.remarks:
+        console.print(f"{file}: {remark}", markup=False)
     hop_s = (None if offline else base.staging.hop_s) or by.spec.epoch_s
     check_epoch(epoch_s or hop_s, hop_s)
     names = [s.name for s in chosen.subjects]
-    legend = Legend(epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or ())
+    legend = Legend(
+        epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start
+    )
     references = {}
     if hypnogram is not None:
         references = read_hypnograms(hypnogram, names, by.spec.stages, recording, legend)

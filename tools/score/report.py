@@ -71,6 +71,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Why channels of the file are not used, by label."""
     lost: tuple[str, ...]
     """What the file should hold and does not."""
+    remarks: tuple[str, ...]
+    """Where the file contradicts itself, and what was believed."""
     contradictions: tuple[str, ...]
     """What speaks against the recording being of such animals as the model was trained on."""
     subjects: dict[str, SubjectSummary]
@@ -191,6 +193,7 @@ def summarise(scored: Scored) -> Summary:
         duration_s=scored.recording.duration,
         skipped=dict(scored.unused),
         lost=scored.recording.lost,
+        remarks=scored.recording.remarks,
         contradictions=tuple(scored.contradictions),
         subjects={s.name: _summarise(scored, s) for s in scored.stream.subjects},
     )

@@ -14,7 +14,13 @@ from models.recordings.lab import LabOptions
 from models.signal.montage import Unit
 from models.spec import FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
 from models.training.choices import DeviceName, DtypeName
-from tools.score.command import CODES_HELP, IGNORE_HELP, MATCH_HELP, read_match
+from tools.score.command import (
+    CODES_HELP,
+    IGNORE_HELP,
+    MATCH_HELP,
+    SAME_START_HELP,
+    read_match,
+)
 from tools.train.report import print_report
 
 
@@ -123,6 +129,7 @@ def train(
     ] = None,
     codes: Annotated[str | None, typer.Option(help=CODES_HELP, metavar="BOOK")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help=IGNORE_HELP, metavar="LABEL")] = None,
+    same_start: Annotated[bool, typer.Option("--same-start", help=SAME_START_HELP)] = False,
     skip_unscored: Annotated[
         bool, typer.Option("--skip-unscored", help="Leave recordings out that nobody scored.")
     ] = False,
@@ -176,7 +183,9 @@ def train(
             emg=emg or (),
             unit=unit,
             match=read_match(match or ()),
-            legend=Legend(epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or ()),
+            legend=Legend(
+                epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start
+            ),
             skip_unscored=skip_unscored,
         ),
         simulated=simulated,

@@ -41,6 +41,8 @@ class HypnogramAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """Time in each stage, s."""
     lost: tuple[str, ...] = ()
     """What the file should hold and does not, a sentence each."""
+    remarks: tuple[str, ...] = ()
+    """Where it, or its recording, contradicts the other's clock or itself, and what was done."""
     questions: tuple[str, ...] = ()
     """What a mouse hardly does, or might mean something else."""
 
@@ -112,5 +114,6 @@ def in_words(account: HypnogramAccount) -> list[str]:
         )
         lines.append(f"{account.file}{whose}: not read: {listed}")
     lines += [f"{account.file}: not whole: {lost}" for lost in account.lost]
+    lines += [f"{account.file}{whose}: {remark}" for remark in account.remarks]
     lines += [f"{account.file}{whose}: is this right? {question}" for question in account.questions]
     return lines

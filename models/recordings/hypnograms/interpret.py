@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, time
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,8 @@ class Legend:
     """Name of a code book, or one written out: `1=Wake,2=NREM,3=REM`."""
     ignore: Sequence[str] = ()
     """Labels that are not to be read; what they cover has no stage."""
+    same_start: bool = False
+    """Hypnograms begin with their recordings, whatever the two say of it."""
 
 
 class Scoring(NamedTuple):
@@ -38,6 +41,8 @@ class Scoring(NamedTuple):
     account: HypnogramAccount
     open_end: bool
     """Whether the last stage is a point that nothing ends: it lasts 0 s."""
+    start: datetime | time | None = None
+    """See `Marks`."""
 
 
 class _Meant(NamedTuple):
@@ -91,7 +96,7 @@ def interpret(
         staged_by=marks.staged_by or "",
         lost=marks.lost,
     )
-    return Scoring(hypnogram, account, bool(hypnogram.durations[-1] == 0))
+    return Scoring(hypnogram, account, bool(hypnogram.durations[-1] == 0), marks.start)
 
 
 def _mean(marks: Marks, stages: Sequence[str], legend: Legend) -> list[_Meant]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, time
 
 from models.errors import RecordingError
 
@@ -40,6 +41,8 @@ class Marks:
     """The program that wrote it, where that was hypnod; None: someone else."""
     lost: Sequence[str] = ()
     """What the file should hold and does not, a sentence each."""
+    start: datetime | time | None = None
+    """When its time 0 was, or at what time of day; None: it does not say."""
 
 
 def consecutive(

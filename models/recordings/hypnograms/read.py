@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from models.errors import RecordingError
 from models.recordings.base import Annotation
 from models.recordings.edf import read_edf_annotations
 from models.recordings.hypnogram import Hypnogram, check_length
+from models.recordings.hypnograms.align import align
 from models.recordings.hypnograms.annotations import has_annotations_of, read_annotations
 from models.recordings.hypnograms.codes import in_words, open_book
 from models.recordings.hypnograms.interpret import Legend, Scoring, interpret
@@ -28,8 +30,11 @@ _LONGEST_MICROAROUSAL_S = 15.0  # longer wakefulness is Wake
 class _Annotated:
     """Annotations, read but not yet understood."""
 
-    def __init__(self, annotations: Sequence[Annotation], lost: Sequence[str]) -> None:
+    def __init__(
+        self, annotations: Sequence[Annotation], start: datetime | None, lost: Sequence[str]
+    ) -> None:
         self._annotations = annotations
+        self._start = start
         self._lost = lost
 
     def names(self, subject: str) -> bool:
@@ -38,7 +43,7 @@ class _Annotated:
 
     def of(self, subject: str | None) -> Marks:
         """Return what it says of a subject; None: of nobody."""
-        return replace(read_annotations(self._annotations, subject), lost=self._lost)
+        return replace(read_annotations(self._annotations, self._start, subject), lost=self._lost)
 
 
 class _Table:
@@ -143,7 +148,7 @@ def read_hypnograms(
     found = {}
     for subject in subjects:
         whose = subject if len(subjects) > 1 or file.names(subject) else None
-        scoring = _read(path, file, stages, legend, whose)
+        scoring = align(_read(path, file, stages, legend, whose), recording, legend)
         if scoring.open_end and scoring.hypnogram.end < recording.duration - 1:
             raise RecordingError(
                 f"{path}: expected an end of the last stage, at {scoring.hypnogram.end:g} s, found "

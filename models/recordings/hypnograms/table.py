@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, time
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
@@ -39,6 +40,10 @@ _INDICES = ("", "#", "epoch", "epoch no", "epoch #", "epoch number", "epochs", "
 _UNITS = {"": 1.0, "s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0}
 _UNITS |= {"ms": 1e-3, "msec": 1e-3, "min": 60.0, "mins": 60.0, "minutes": 60.0, "h": 3600.0}
 _TITLE = re.compile(r"(.*?)\s*(?:[(\[]\s*([^)\]]*?)\s*[)\]])?$")
+_CLOCK = re.compile(r"\b(\d{1,2}):(\d\d):(\d\d)(?:[.,]\d+)?\s*(?:([AaPp])\.?[Mm]\b)?")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_ELAPSED = time(0, 2)
+"""A time before it is one that counts from the begin on."""
 _HEADER_WITHIN = 60  # rows: what programs write above their tables
 _NOTHING = ("", "n/a", "na", "nan", "none", "null", "-")
 
@@ -102,7 +107,9 @@ def read_table(path: Path, epoch_s: float | None, is_stage: IsStage) -> dict[str
         return {None: Marks(marks=_headless(sheets, epoch_s, is_stage))}
     column = _stage_column(header, is_stage)
     onset = header.time(_ONSETS)
+    start = None
     if onset is not None and _is_of_epochs(header, onset):
+        start = _time_of(header.below, onset)
         onset = None
     by = _by_subject(header)
     with_events = header.names[column] in _WITH_EVENTS
@@ -114,7 +121,9 @@ def read_table(path: Path, epoch_s: float | None, is_stage: IsStage) -> dict[str
             marks = _lines(rows, header, column, epoch_s)
         else:
             marks = _bouts(rows, header, column, onset)
-        found[subject] = Marks(marks=marks, with_events=with_events, levels=levels, staged_by=owner)
+        found[subject] = Marks(
+            marks=marks, with_events=with_events, levels=levels, staged_by=owner, start=start
+        )
     return found
 
 
@@ -123,6 +132,28 @@ def _is_of_epochs(header: _Header, onset: _Column) -> bool:
     if header.names[onset.at].startswith("onset") or _is_numeric(header.below, onset.at):
         return False
     return header.find(_INDICES) is not None or header.find((*_DURATIONS, *_ENDS)) is None
+
+
+def _time_of(rows: Sequence[Row], column: _Column) -> datetime | time | None:
+    """Return when the first epoch was: its date where that is written as in ISO 8601.
+
+    None where it says none, or counts from the begin on.
+    """
+    cell = rows[0].cells[column.at] if rows and column.at < len(rows[0].cells) else ""
+    found = _CLOCK.search(cell)
+    try:
+        if found is None:
+            return None
+        hour = int(found[1])
+        if found[4]:
+            hour = hour % 12 + 12 * (found[4].lower() == "p")
+        clock = time(hour, int(found[2]), int(found[3]))
+        day = _DATE.match(cell)
+        if day is not None:
+            return datetime.combine(date.fromisoformat(day[0]), clock)
+    except ValueError:
+        return None
+    return clock if clock >= _ELAPSED else None
 
 
 def _find_header(sheets: Sequence[Sheet]) -> _Header | None:

@@ -130,6 +130,7 @@ def test_a_night_with_a_crash_in_it_is_one_record(path):
     assert m1["missing_s"] == {"the daemon did not run": 30, "ART: clipped": 5}
     latencies = [0.001 * (1 + k) for k in [*range(50), *range(20)]]
     assert m1["latency_s"]["p95"] == pytest.approx(np.percentile(latencies, 95))
+    assert m1["age_s"]["p50"] == pytest.approx(0.01)
     (restart,) = summary["restarts"]
     assert restart["reason"].startswith("started cold: 30.0 s")
     shown = run(path, *NIGHT).stdout

@@ -1,0 +1,221 @@
+"""A source's timestamps held against this machine's clock, by the arrival of its samples.
+
+LSL says how the clock of the source's machine stands to this one's, but not whether the source
+stamps by it: many stamp with Unix time, a clock of the device, or by counting. No sample comes
+before its time, and none is kept for long on its way; so timestamps that say so are wrong, and what
+they mean is told by the arrival of the samples (models/signal/pace.py). Up to `LATE_S` samples are
+believed to be late: for a closed loop that is the safe side.
+"""
+
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import StreamError
+from models.signal.chunk import are_times
+from models.signal.pace import Lateness
+from models.signal.timeline import Timeline
+
+LATE_S = 2.0
+"""Samples that are later than this have wrong timestamps."""
+EARLY_S = 0.5
+"""And so have those that come earlier than their time by more."""
+SETTLED = 3
+"""Windows of arrivals after which timestamps are judged by how they go on."""
+_SAID = 2e-3
+_DRIFT_S = 0.3
+"""A clock that runs fast or slow by more, and has parted by more, is told of."""
+_TRACKED_S = 30.0
+_REFUSED = 0.1
+"""A rate that is off by more cannot be staged: every frequency would be."""
+_EVEN = 0.1
+"""Of what a clock has parted by, how far single windows may lie off the line for it to be one."""
+_SPACINGS, _MOST_SPACINGS = 32, 2048
+"""So many first timestamps are looked at before a unit is judged, and in all."""
+_UNIT = 10.0
+"""Timestamps that are so many times too far apart are not in s."""
+_UNIX_S = 86_400.0
+
+
+class SourceClock:
+    """How one source's timestamps stand to this machine's clock, and what contradicts them.
+
+    Args:
+        name: of the stream, for messages to people.
+        settled: windows of arrivals after which rates are judged.
+    """
+
+    def __init__(self, name: str, settled: int = SETTLED) -> None:
+        self._name = name
+        self._settled = settled
+        self._by_arrival = False
+        self._lateness: Lateness | None = None
+        self._said: set[str] = set()
+        self.connect(sfreq=1.0)
+
+    def connect(self, sfreq: float, *, is_live: bool = True) -> None:
+        """Begin with a source that has been found.
+
+        Args:
+            sfreq: the rate that it declares, Hz.
+            is_live: whether samples come as time passes; of what is played faster, timestamps are
+                believed.
+        """
+        self._sfreq, self._is_live = sfreq, is_live
+        self._spacings: list[float] = []
+        self._last_stamp = np.nan
+        self._since: tuple[float, int] | None = None  # the first time, and the windows until then
+        self._n = 0
+        self.sfreq: float | None = None
+        """The rate that samples come at, where it is not what their source says, Hz."""
+
+    def offset(self, clock_offset: float) -> float:
+        """Return what to add to a time of the stream's grid for this machine's clock, s.
+
+        Args:
+            clock_offset: the same by LSL, s.
+        """
+        if self._by_arrival and self._lateness is not None:
+            return self._lateness.now
+        return clock_offset
+
+    def check_unit(self, timestamps: NDArray[np.float64]) -> None:
+        """Look at timestamps, (n_samples,) s, before anything is made of them.
+
+        Raises:
+            StreamError: they cannot be in s.
+        """
+        if len(self._spacings) >= _MOST_SPACINGS:
+            return
+        known = np.append(self._last_stamp, timestamps[are_times(timestamps)])
+        self._last_stamp = float(known[-1])
+        spacings = np.diff(known)
+        self._spacings += spacings[np.isfinite(spacings)].tolist()
+        if len(self._spacings) < _SPACINGS:
+            return
+        spacing = float(np.median(self._spacings))
+        if spacing * self._sfreq > _UNIT:
+            raise StreamError(
+                f"stream {self._name!r}: expected samples 1/{self._sfreq:g} s apart, as it declares"
+                f", found timestamps {spacing:g} apart: are they in s? Let the source stamp with "
+                "the LSL clock, or leave that to LSL"
+            )
+
+    def look(
+        self, timeline: Timeline, timestamps: NDArray[np.float64], arrived: float, offset: float
+    ) -> list[str]:
+        """Take in a chunk that the timeline has placed; return what is now known to be wrong.
+
+        Args:
+            timeline: of the stream.
+            timestamps: (n_samples,) of the chunk, s.
+            arrived: when it came, on this machine's clock, s.
+            offset: to add to a timestamp for this machine's clock, by LSL, s.
+
+        Raises:
+            StreamError: samples come at another rate than the source says.
+        """
+        self._lateness = lateness = timeline.pace.lateness()
+        if lateness is None or not self._is_live:
+            return []
+        known = timestamps[are_times(timestamps)]
+        oldest = float(known[0]) + timeline.clock_shift if len(known) else timeline.last
+        first = self._since is None
+        said = self._look_at_offset(timeline, lateness, oldest, offset, first=first)
+        if self._since is None:
+            self._since = (timeline.last, timeline.pace.n_windows)
+            return said
+        self._n += len(timestamps)
+        return said + self._judge(timeline, lateness) + self._look_at_rate(timeline, lateness)
+
+    def _look_at_offset(
+        self, timeline: Timeline, lateness: Lateness, oldest: float, offset: float, *, first: bool
+    ) -> list[str]:
+        """Hold the timestamps against the arrival at the connection, and where it is steady."""
+        if self._by_arrival or not (first or timeline.pace.is_real):
+            return []
+        late = lateness.now - offset
+        # Of a first chunk that was pushed at once only the oldest sample must have been over.
+        early = late + timeline.last - oldest if first else late
+        if late <= LATE_S and early >= -EARLY_S:
+            return []
+        self._by_arrival = True
+        unix = abs(oldest - time.time()) < _UNIX_S
+        what = f"{late:.1f} s behind" if late > LATE_S else f"{-late:.1f} s ahead of"
+        return self._say(
+            "offset",
+            f"its timestamps are {what} this machine's clock"
+            f"{', they are Unix time' if unix else ''}: utc and age_s go by the arrival of its "
+            "samples; let the source stamp with the LSL clock",
+        )
+
+    def _look_at_rate(self, timeline: Timeline, lateness: Lateness) -> list[str]:
+        """Hold the rate of the timestamps against that of arrival, and against what is declared."""
+        said = []
+        tracked = lateness.span_s > _TRACKED_S
+        has_parted = abs(lateness.parted) > _DRIFT_S and lateness.is_even(_EVEN)
+        if tracked and has_parted and abs(lateness.slope) > _SAID:
+            self._by_arrival = True
+            rate = timeline.sfreq
+            said += self._say(
+                "rate",
+                f"its samples arrive at {rate * (1 - lateness.slope):.2f} Hz, its timestamps say "
+                f"{rate:.2f} Hz: they would part by {abs(lateness.slope) * 480:.1f} min in 8 h; "
+                "utc and age_s go by the arrival of its samples",
+            )
+        off = timeline.sfreq / self._sfreq - 1
+        if tracked and timeline.pace.is_real and abs(off) > _SAID:
+            said += self._say(
+                "declared",
+                f"it declares {self._sfreq:g} Hz, its timestamps say {timeline.sfreq:.2f} Hz: "
+                "filters and epochs are made for what it declares",
+            )
+        return said
+
+    def _say(self, what: str, sentence: str) -> list[str]:
+        if what in self._said:
+            return []
+        self._said.add(what)
+        return [sentence]
+
+    def _judge(self, timeline: Timeline, lateness: Lateness) -> list[str]:
+        """Hold the first samples of a connection against the rate that their source declares.
+
+        Raises:
+            StreamError: they come at another rate, by their timestamps or by their arrival.
+        """
+        if self._since is None or len(self._spacings) < _SPACINGS:
+            return []
+        began, windows = self._since
+        if not self._settled <= timeline.pace.n_windows - windows < 2 * self._settled:
+            return []
+        stamped = self._n / max(timeline.last - began, 1e-9)
+        arriving = stamped
+        if lateness.is_even(_EVEN):
+            arriving *= 1 - lateness.slope
+        if _is_off(arriving, self._sfreq):
+            self.sfreq = arriving
+        if _is_off(stamped, self._sfreq):
+            spacings = np.quantile(self._spacings, (0.1, 0.9)) * stamped
+            if np.abs(spacings - 1).max() < _REFUSED:  # all alike: no samples are lost
+                raise StreamError(
+                    f"stream {self._name!r}: expected samples at the {self._sfreq:g} Hz that it "
+                    f"declares, found them at {stamped:.1f} Hz: correct the rate at the source"
+                )
+            return self._say(
+                "few",
+                f"it declares {self._sfreq:g} Hz, {stamped:.1f} Hz come: samples are missing, or "
+                "the rate is wrong",
+            )
+        if _is_off(arriving, stamped):
+            raise StreamError(
+                f"stream {self._name!r}: expected samples at the {self._sfreq:g} Hz that its "
+                f"timestamps say, found them arriving at {arriving:.1f} Hz: correct the rate at "
+                "the source"
+            )
+        return []
+
+
+def _is_off(rate: float, expected: float) -> bool:
+    return abs(rate / expected - 1) > _REFUSED

@@ -1,0 +1,121 @@
+"""The start of a hypnogram against that of its recording."""
+
+from datetime import date, datetime, time, timedelta
+
+import edfio
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.errors import RecordingError
+from models.recordings.hypnograms.interpret import Legend
+from models.recordings.hypnograms.read import read_hypnograms
+from models.recordings.open import open_recording
+from models.stages import MOUSE, UNKNOWN
+
+BEGAN = datetime(2026, 3, 1, 22, 0, 0)
+LENGTH = 240
+NIGHT = [MOUSE[k // 20 % 3] for k in range(LENGTH)]
+ONE_PATH = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+
+
+def write(path, start, stages=None, hidden=False):
+    """Write a recording, or the stages of one second each, with a start."""
+    signals = [] if stages else [edfio.EdfSignal(np.zeros(LENGTH * 100), 100, label="EEG")]
+    marks = [edfio.EdfAnnotation(k, 1, stage) for k, stage in enumerate(stages or [])]
+    about = edfio.Recording(startdate=None if hidden else start.date())
+    edf = edfio.Edf(signals, annotations=marks, recording=about, starttime=start.time())
+    edf.write(path)
+    return path
+
+
+@pytest.fixture
+def recording(tmp_path):
+    return open_recording(write(tmp_path / "night.edf", BEGAN))
+
+
+def read(path, recording, **legend):
+    (scoring,) = read_hypnograms(path, ["m1"], MOUSE, recording, Legend(**legend)).values()
+    return scoring.hypnogram.to_epochs(1.0, LENGTH), scoring.account.remarks
+
+
+@given(by=st.integers(-LENGTH + 1, LENGTH - 1).filter(lambda by: abs(by) > 1))
+@ONE_PATH
+def test_a_hypnogram_is_laid_where_its_start_says(recording, by):
+    scored = [NIGHT[max(0, min(LENGTH - 1, k))] for k in range(by, max(by, 0) + LENGTH)]
+    path = write(recording.path.with_name("expert.edf"), BEGAN + timedelta(seconds=by), scored)
+    stages, (remark,) = read(path, recording)
+    assert stages == [UNKNOWN] * max(by, 0) + NIGHT[max(by, 0) :]
+    assert f"begins {abs(by)} s {'after' if by > 0 else 'before'} its recording" in remark
+    assert f"; {abs(by)} s of it lie outside" in remark
+
+
+def test_a_hypnogram_of_the_end_alone_begins_later(recording):
+    later = BEGAN + timedelta(seconds=30)
+    stages, (remark,) = read(write(recording.path.with_name("h.edf"), later, NIGHT[30:]), recording)
+    assert stages == [UNKNOWN] * 30 + NIGHT[30:]
+    assert "outside" not in remark
+
+
+def test_one_that_ends_early_is_refused_as_ever(recording):
+    later = BEGAN + timedelta(seconds=30)
+    path = write(recording.path.with_name("h.edf"), later, NIGHT[30:200])
+    with pytest.raises(RecordingError, match="recording's 240 s, found one of 200 s"):
+        read(path, recording)
+
+
+@pytest.mark.parametrize(
+    "by", [timedelta(hours=-1), timedelta(hours=5.5), timedelta(days=1), timedelta(seconds=777)]
+)
+def test_another_zone_date_or_night_is_refused_unless_told(recording, by):
+    path = write(recording.path.with_name("h.edf"), BEGAN + by, NIGHT)
+    with pytest.raises(RecordingError, match=r"at 2026-03-01 22:00:00, found .* --same-start"):
+        read(path, recording)
+    assert read(path, recording, same_start=True) == (NIGHT, ())
+
+
+def test_an_hour_off_a_night_of_the_same_length_is_another_zone(tmp_path):
+    length = 5400
+    signal = edfio.EdfSignal(np.zeros(length), 1, label="EEG")
+    about = edfio.Recording(startdate=BEGAN.date())
+    edf = edfio.Edf([signal], recording=about, starttime=BEGAN.time())
+    edf.write(tmp_path / "night.edf")
+    path = write(tmp_path / "h.edf", BEGAN - timedelta(hours=1), ["Wake", "NREM"] * (length // 2))
+    with pytest.raises(RecordingError, match="another time zone"):
+        read(path, open_recording(tmp_path / "night.edf"))
+
+
+def test_where_a_date_is_hidden_the_time_of_day_counts(recording):
+    path = write(recording.path.with_name("h.edf"), BEGAN + timedelta(seconds=20), NIGHT, True)
+    stages, _ = read(path, recording)
+    assert stages == [UNKNOWN] * 20 + NIGHT[:-20]
+
+
+def test_one_that_hides_all_or_begins_within_a_second_is_left_where_it_is(recording):
+    at_zero = datetime.combine(date(2000, 1, 1), time())
+    for start, hidden in ((at_zero, True), (BEGAN + timedelta(seconds=0.7), False)):
+        path = write(recording.path.with_name("h.edf"), start, NIGHT, hidden)
+        assert read(path, recording) == (NIGHT, ())
+
+
+@pytest.mark.parametrize(
+    ("first", "by"),
+    [
+        ("22:00:00", 0),
+        ("22:00:01", 0),  # stamped at its end
+        ("22:00:40", 40),
+        ("10:00:40 PM", 40),
+        ("2026-03-01 22:00:40", 40),
+        ("3/1/2026 22:00:40.000", 40),
+        ("00:00:00", 0),  # counted from the begin
+        ("0:00:01", 0),
+    ],
+)
+def test_times_of_day_in_a_table_are_held_against_the_start_too(recording, first, by):
+    path = recording.path.with_name("h.tsv")
+    rows = [f"{k}\t{first if k == 0 else 'later'}\t{stage}" for k, stage in enumerate(NIGHT)]
+    path.write_text("\n".join(["Epoch\tTime\tStage", *rows]))
+    stages, remarks = read(path, recording, epoch_s=1.0)
+    assert stages == [UNKNOWN] * by + NIGHT[: LENGTH - by]
+    assert len(remarks) == (by > 0)

@@ -1,0 +1,97 @@
+"""When an EDF began and when its records did, where the file says it twice."""
+
+from datetime import datetime
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from models.recordings.open import open_recording
+from tests.support.edf import write_interrupted_edf
+
+AT_TEN = b"22.00.00"
+
+
+def write(path, onsets=range(3), kind=b"EDF+C", **fields):
+    """Write a recording whose header has these fields: its date, time, and EDF+'s start."""
+    write_interrupted_edf(path, onsets, kind=kind)
+    content = bytearray(path.read_bytes())
+    places = {"said": slice(88, 168), "day": slice(168, 176), "clock": slice(176, 184)}
+    for name, text in fields.items():
+        place = places[name]
+        content[place] = text.ljust(place.stop - place.start)
+    path.write_bytes(content)
+    return open_recording(path)
+
+
+@pytest.mark.parametrize(
+    ("said", "day", "expected"),
+    [
+        (b"Startdate X X X X", b"01.03.26", datetime(2026, 3, 1, 22)),
+        (b"Startdate 02-MAR-2026 X X X", b"02.03.26", datetime(2026, 3, 2, 22)),
+        (b"Startdate 02-MAR-2126 X X X", b"02.03.yy", datetime(2126, 3, 2, 22)),
+        (b"Startdate 32-MAR-2026 X X X", b"01.03.26", datetime(2026, 3, 1, 22)),
+        (b"Startdate 01-M\xc4R-2026 X X X", b"01.03.26", datetime(2026, 3, 1, 22)),
+        (b"mouse 7", b"31.12.99", datetime(1999, 12, 31, 22)),
+        (b"Startdate 02-DEC-2026 X X X", b"2026-12-", datetime(2026, 12, 2, 22)),
+        (b"Startdate X X X X", b"01.01.85", datetime(1985, 1, 1, 22)),
+        (b"Startdate X X X X", b"00.00.00", None),
+        (b"", b"X", None),
+    ],
+)
+def test_the_start_is_what_the_header_says_in_either_way(tmp_path, said, day, expected):
+    found = write(tmp_path / "night.edf", said=said, day=day, clock=AT_TEN)
+    assert found.start == expected
+    assert found.remarks == ()
+
+
+@pytest.mark.parametrize("clock", [b"22:00:00", b"22 00 00", AT_TEN])
+def test_a_time_of_day_may_have_any_sign_between_its_numbers(tmp_path, clock):
+    assert write(tmp_path / "night.edf", day=b"01.03.26", clock=clock).start.hour == 22
+
+
+def test_two_dates_that_differ_are_told_and_that_of_edf_plus_is_believed(tmp_path):
+    said = b"Startdate 02-MAR-2026 X X X"
+    found = write(tmp_path / "night.edf", said=said, day=b"03.02.26", clock=AT_TEN)
+    assert found.start == datetime(2026, 3, 2, 22)
+    (remark,) = found.remarks
+    assert "2026-03-02 as EDF+ says it, on 2026-02-03 as EDF does" in remark
+
+
+@given(
+    steps=st.lists(st.sampled_from([1, 1, 1, 1.25, 3, 60, 4000]), min_size=2, max_size=12),
+    first=st.sampled_from([0, 0.5, 120]),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+def test_record_times_that_jump_are_believed_whatever_the_file_calls_itself(tmp_path, steps, first):
+    onsets = first + np.cumsum([0, *steps[:-1]])
+    path = tmp_path / "night.edf"
+    uninterrupted, interrupted = (
+        write(path, onsets, kind, day=b"01.03.26", clock=AT_TEN) for kind in (b"EDF+C", b"EDF+D")
+    )
+    n = 100 * len(onsets)
+    times = uninterrupted.timestamps(0, n)
+    np.testing.assert_allclose(times, interrupted.timestamps(0, n), atol=1e-9)
+    assert times[::100] == pytest.approx(onsets - first)
+    jumps = sum(step != 1 for step in steps[:-1])
+    assert [f"jump {jumps} ×" in remark for remark in uninterrupted.remarks] == [True] * (jumps > 0)
+    assert interrupted.remarks == ()
+
+
+def test_rounded_record_times_are_counted(tmp_path):
+    found = write(tmp_path / "night.edf", [0, 0.99, 2.01, 3])
+    assert found.timestamps(0, 400).tolist() == (np.arange(400) / 100).tolist()
+    assert found.remarks == ()
+
+
+def test_record_times_that_run_slow_are_believed(tmp_path):
+    found = write(tmp_path / "night.edf", [1.01 * k for k in range(20)])
+    assert found.timestamps(1900, 1901)[0] == pytest.approx(19.19)
+    assert "part from counting by +0.19 s" in found.remarks[0]
+
+
+def test_record_times_that_go_back_are_told_and_not_believed(tmp_path):
+    found = write(tmp_path / "night.edf", [0, 1, 1, 2])
+    assert found.timestamps(0, 400).tolist() == (np.arange(400) / 100).tolist()
+    assert "time of record 2, 1 s, is not after" in found.remarks[0]
