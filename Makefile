@@ -7,7 +7,7 @@ DEV     := $(VENV)/.dev
 # TensorRT's signatures, for mypy, where they lie beside the checkout
 TYPING  := $(wildcard ../shared/typing)
 
-.PHONY: help install dev demo test test-pythons lint docs bench chaos kill soak fuzz gpu-check bundle ablations accuracy clean
+.PHONY: help install dev demo test test-pythons lint docs bench chaos floods kill soak fuzz gpu-check bundle ablations accuracy clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -64,6 +64,9 @@ bench: $(DEV) ## measure this computer and the engines, and write bench.json and
 
 chaos: $(RUNTIME) ## every fault of docs/faults.md against a real daemon (7 minutes)
 	$(BIN)/python -m tests.rigs.chaos.run
+
+floods: $(RUNTIME) ## clients do their worst, and live messages must come as soon (3 minutes)
+	$(BIN)/python -m tests.rigs.floods.run
 
 kill: $(RUNTIME) ## kill the daemon 100 times and see that nothing is lost (6 minutes)
 	$(BIN)/python -m tests.rigs.kill.run --kills 100

@@ -88,7 +88,7 @@ class CatchUp:
 
     def _serve_one(self) -> None:
         frames = self._socket.recv_multipart(copy=False)
-        if not all([self._meter.allows(frame) for frame in frames[1:]]):
+        if not all(self._meter.allows(frame) for frame in frames[1:]):
             return
         client, *parts = (frame.bytes for frame in frames)
         n = _n_envelope(parts)

@@ -44,7 +44,7 @@ class Meter:
             self._counts.clear()
             self._cut_at.clear()
         try:
-            connection = frame.get("__fd")
+            connection = str(frame.get("__fd"))
         except zmq.ZMQError:  # libzmq's own: what a client that has gone no longer wants
             return True
         if now - self._cut_at.get(connection, -_MOMENT_S) < _MOMENT_S:

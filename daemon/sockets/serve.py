@@ -4,6 +4,7 @@ One publishes, one answers questions: old messages, metrics, probes. Whatever cl
 two, and not the process that stages. Each ends with the daemon. See `clients.py` for the other end.
 """
 
+import math
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -96,7 +98,7 @@ class Server:
 
     def run(self) -> None:
         """Serve until the daemon says that it ends; where it is gone, end at once."""
-        do = {
+        do: dict[str, Callable[..., None]] = {
             "begin": self._begin,
             "message": self._message,
             "last": self._last,
@@ -182,7 +184,7 @@ class Server:
                 self._link.send("counted", counts, lost)
             self._asker.pass_on()
         self._link.flush()
-        self._poller.poll(1000 * wait_s)
+        self._poller.poll(math.ceil(1000 * wait_s))
 
 
 def main() -> None:

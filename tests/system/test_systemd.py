@@ -1,7 +1,6 @@
 """The unit file, as systemd's own tools read it, and what the daemon tells systemd."""
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -9,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 import uuid
 
 import pytest
@@ -18,12 +16,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from daemon.errors import AddressError, JournalError, KeyFileError
 from engines.errors import EngineError
 from models.errors import ConfigError, StreamError
-from tests.daemon.test_service import fill
-from tests.rigs.daemon import TIMEOUT_S, Daemon, one_stream, write_config
+from tests.rigs.daemon import TIMEOUT_S, Daemon, one_stream
 from tests.rigs.lsl import ROOT, Source
 from tests.support.bundles import TINY, make_bundle
 from tests.support.signals import noise
-from tools.daemon_process import start_daemon
 
 UNIT = ROOT / "systemd" / "hypnod.service"
 INSTALLED = "/opt/hypnod/.venv/bin/hypnod"
@@ -137,32 +133,26 @@ def test_the_status_says_what_is_staged_and_what_is_not(name, systemd, bundle, t
 
 
 def test_a_hung_main_loop_does_not_feed_the_watchdog(name, systemd, bundle, tmp_path):
-    config = write_config(tmp_path, one_stream(name), bundle)
-    log, stderr = os.pipe()
-    with os.fdopen(log) as lines:
-        process = start_daemon(config, environ(systemd), stderr)
-        os.close(stderr)
-        try:
-            url = next(json.loads(line)["metrics"] for line in lines if '"listening"' in line)
-            until(systemd, "WATCHDOG=1")
-            fill(log)  # nobody reads the log, so the main loop hangs in its next line
-            with Source(name, sfreq=512):
-                while tick_age(url) < 1.0:
-                    pass
-                assert "WATCHDOG=1" in unread(systemd)
-                while tick_age(url) < 2.0:
-                    pass
-                assert unread(systemd) == []
-        finally:
-            process.kill()
-            process.wait()
+    hang = tmp_path / "hang"
+    arguments = ("-m", "tests.rigs.hanging_daemon", str(hang))
+    with Daemon(
+        tmp_path, one_stream(name), bundle, environ=environ(systemd), arguments=arguments
+    ) as daemon:
+        daemon.listen()
+        until(systemd, "WATCHDOG=1")
+        hang.touch()
+        while tick_age(daemon) < 1.0:
+            pass
+        unread(systemd)
+        while tick_age(daemon) < 2.0:
+            pass
+        assert unread(systemd) == []
 
 
-def tick_age(url):
+def tick_age(daemon):
     """How long ago the last tick was, s; the listener of the metrics answers in any case."""
-    with urllib.request.urlopen(f"http://{url}/metrics", timeout=TIMEOUT_S) as answer:
-        families = text_string_to_metric_families(answer.read().decode())
-        samples = {s.name: s.value for family in families for s in family.samples}
+    families = text_string_to_metric_families(daemon.get("/metrics")[1])
+    samples = {s.name: s.value for family in families for s in family.samples}
     return time.time() - samples["hypnod_last_tick_timestamp_seconds"]
 
 

@@ -1,8 +1,8 @@
 """`make floods`: does a live message come as soon while clients do their worst?
 
 Four streams are staged in real time; each flood runs against the daemon for a while, from a process
-of its own, and another subscriber takes the time of every live message, from the end of its epoch by
-the source's clock. A flood passes when the 99th percentile stays within 5 ms of the quiet one.
+of its own, and another subscriber takes the time of every live message, from the end of its epoch
+by the source's clock. A flood passes when the 99th percentile stays within 5 ms of the quiet one.
 """
 
 import os
