@@ -167,7 +167,7 @@ def _find_channels(label: str, description: StreamDescription) -> tuple[int, int
         near = difflib.get_close_matches(label, names, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         if all(name.isdecimal() for name in names):
-            hint = "; its channels have no names: they go by their numbers"
+            hint = "; without labels in its description, channels go by their numbers: use those"
         more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
         raise StreamError(
             f"stream {description.name!r}: expected a channel {label!r}, "
