@@ -15,6 +15,7 @@ from models.errors import HypnodError
 
 _COMMANDS = {
     "bench": "tools.bench.command:bench",
+    "bridge": "tools.bridge.command:bridge",
     "compile": "tools.compile:compile_plan",
     "demo": "tools.demo.command:demo",
     "doctor": "tools.doctor:doctor",

@@ -291,7 +291,7 @@ def _show(findings: Sequence[Finding], streams: Sequence[VisibleStream]) -> None
         if finding.do:
             console.print(f"        → {finding.do}", markup=False)
     counts = Counter(finding.level for finding in findings)
-    console.print(f"{counts['error']} errors, {counts['warning']} warnings")
+    console.print(f"errors: {counts['error']}, warnings: {counts['warning']}")
 
 
 def _table(streams: Sequence[VisibleStream]) -> Table:

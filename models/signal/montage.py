@@ -190,7 +190,7 @@ def no_channel(label: str, names: Sequence[str], others: Mapping[str, str] = Not
     near = difflib.get_close_matches(label, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     if all(name.isdecimal() for name in names):
-        hint = "; its channels have no names: they go by their numbers"
+        hint = "; without labels in its description, channels go by their numbers: use those"
     found = [*names, *(f"{name} ({why})" for name, why in others.items())]
     more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
     return f"expected a channel {label!r}, found {', '.join(found[:_LISTED])}{more}{hint}"

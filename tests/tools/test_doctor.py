@@ -216,7 +216,7 @@ def test_people_get_a_table_and_then_what_to_do() -> None:
     assert "visible LSL streams" in done.stdout
     assert "EEG (microvolts), EMG (microvolts)" in done.stdout
     assert "CH14 (microvolts), … 984 more …" in " ".join(done.stdout.replace("│", " ").split())
-    assert re.fullmatch(r"\d errors, \d warnings", done.stdout.splitlines()[-1])
+    assert re.fullmatch(r"errors: \d, warnings: \d", done.stdout.splitlines()[-1])
 
 
 def test_liblsl_reads_the_example(tmp_path: Path) -> None:

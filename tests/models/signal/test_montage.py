@@ -53,6 +53,21 @@ def test_of_a_label_that_occurs_twice_the_place_says_which_is_meant():
     np.testing.assert_array_equal(out, np.stack([DATA[:, 1], DATA[:, 2] - DATA[:, 3]], axis=1))
 
 
+def test_without_labels_the_numbers_are_the_way_on():
+    with pytest.raises(StreamError, match=r"'EEG', found 1, 2, 3, 4; .*use those"):
+        montage({"eeg": "EEG"}, labels=tuple("1234"))
+    assert montage({"eeg": "3"}, labels=tuple("1234")).apply(DATA)[0, 0] == DATA[0, 2]
+
+
+def test_of_a_thousand_labels_a_few_are_named():
+    labels = tuple(f"CH{i}" for i in range(1000))
+    with pytest.raises(StreamError, match=r"CH31 and 968 more; did you mean 'CH\d+'") as error:
+        montage({"eeg": "CH1000"}, labels=labels, units=("µV",) * 1000)
+    assert len(str(error.value)) < 400
+
+
+
+
 @pytest.mark.parametrize(
     ("units", "microvolts"),
     [
