@@ -122,7 +122,7 @@ def open_edf(path: Path, channels: Sequence[str] | None = None) -> EdfRecording:
     chosen = _choose(file, numeric, labels, channels)
     n_samples = max(file.n_samples[i] for i in chosen)
     rates = {i: file.n_samples[i] / file.record_s for i in signals}
-    annotations, lost = read_annotations(file)
+    annotations, flaws = read_annotations(file)
     description = Description(
         ch_names=tuple(labels[i] for i in chosen),
         units=tuple(units[i] for i in chosen),
@@ -136,7 +136,7 @@ def open_edf(path: Path, channels: Sequence[str] | None = None) -> EdfRecording:
             for i in signals
             if i not in chosen
         },
-        lost=(*file.lost, *lost),
+        flaws=(*file.flaws, *flaws),
     )
     return EdfRecording(file, chosen, description)
 
@@ -148,8 +148,8 @@ def read_edf_annotations(path: Path) -> tuple[tuple[Annotation, ...], tuple[str,
         RecordingError: the file is broken.
     """
     file = open_edf_file(path)
-    read, lost = read_annotations(file)
-    return read, (*file.lost, *lost)
+    read, flaws = read_annotations(file)
+    return read, (*file.flaws, *flaws)
 
 
 def _choose(

@@ -28,9 +28,9 @@ _LONGEST_MICROAROUSAL_S = 15.0  # longer wakefulness is Wake
 class _Annotated:
     """Annotations, read but not yet understood."""
 
-    def __init__(self, annotations: Sequence[Annotation], lost: Sequence[str]) -> None:
+    def __init__(self, annotations: Sequence[Annotation], flaws: Sequence[str]) -> None:
         self._annotations = annotations
-        self._lost = lost
+        self._flaws = flaws
 
     def names(self, subject: str) -> bool:
         """Whether it says whose stages these are, and names the subject."""
@@ -38,7 +38,7 @@ class _Annotated:
 
     def of(self, subject: str | None) -> Marks:
         """Return what it says of a subject; None: of nobody."""
-        return replace(read_annotations(self._annotations, subject), lost=self._lost)
+        return replace(read_annotations(self._annotations, subject), flaws=self._flaws)
 
 
 class _Table:
