@@ -80,7 +80,7 @@ gpu-check: $(DEV) ## test and measure TensorRT on this computer's GPU, and write
 soak: $(RUNTIME) ## a night in fast motion with faults and kills (HOURS, SUBJECTS, SEED, KILLS, OUT)
 	$(BIN)/python -m tests.rigs.soak.run
 
-FUZZ_TARGETS ?= config edf bdf mat xdf hypnogram request key manifest network
+FUZZ_TARGETS ?= config edf bdf mat xdf hypnogram journal request key manifest network
 FUZZ_SECONDS ?= 60
 
 fuzz: $(DEV) ## fuzz every parser with coverage, FUZZ_SECONDS each (needs the extra fuzz)

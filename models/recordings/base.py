@@ -46,10 +46,8 @@ class Description:
     """Labels of all channels that can be opened together by name; default: `ch_names`."""
     skipped: Mapping[str, str] = field(default_factory=dict)
     """Why the other channels, by label, are not among `ch_names`; empty: nobody asked for it."""
-    lost: tuple[str, ...] = ()
-    """What the file should hold and does not, a sentence each."""
-    remarks: tuple[str, ...] = ()
-    """Where the file contradicts itself, and what was believed; a sentence each."""
+    flaws: tuple[str, ...] = ()
+    """Where the file is not whole, or contradicts itself, a sentence each."""
 
 
 _RATES = (1e-3, 1e6)
@@ -78,8 +76,7 @@ class Recording(ABC):
         self.annotations = description.annotations
         self.readable = description.readable or description.ch_names
         self.skipped = description.skipped
-        self.lost = description.lost
-        self.remarks = description.remarks
+        self.flaws = description.flaws
 
     @abstractmethod
     def read(self, start: int, stop: int) -> NDArray[np.float32]:

@@ -42,7 +42,7 @@ class Chosen(NamedTuple):
         """What is not used, and what the file lacks, a line each."""
         unused = [f"{label} ({why})" for label, why in self.unused.items()]
         lines = [f"not used: {', '.join(unused)}"] if unused else []
-        return lines + [f"not whole: {lost}" for lost in self.recording.lost]
+        return lines + [f"{self.recording.path.name}: {flaw}" for flaw in self.recording.flaws]
 
 
 def choose(

@@ -129,7 +129,7 @@ def open_edf(path: Path, channels: Sequence[str] | None = None) -> EdfRecording:
     chosen = _choose(file, numeric, labels, channels)
     n_samples = max(file.n_samples[i] for i in chosen)
     rates = {i: file.n_samples[i] / file.record_s for i in signals}
-    annotations, lost = read_annotations(file)
+    annotations, flaws = read_annotations(file)
     times = read_record_times(file)
     start, contradiction = read_start(file, times.first)
     description = Description(
@@ -145,8 +145,7 @@ def open_edf(path: Path, channels: Sequence[str] | None = None) -> EdfRecording:
             for i in signals
             if i not in chosen
         },
-        lost=(*file.lost, *lost),
-        remarks=tuple(filter(None, (contradiction, times.remark))),
+        flaws=(*file.flaws, *flaws, *filter(None, (contradiction, times.flaw))),
     )
     return EdfRecording(file, chosen, description, times.onsets)
 
@@ -160,9 +159,9 @@ def read_edf_annotations(
         RecordingError: the file is broken.
     """
     file = open_edf_file(path)
-    read, lost = read_annotations(file)
+    read, flaws = read_annotations(file)
     start, _ = read_start(file, record_onset(file, 0) or 0.0)
-    return read, start, (*file.lost, *lost)
+    return read, start, (*file.flaws, *flaws)
 
 
 def _choose(

@@ -21,7 +21,7 @@ class Annotations(NamedTuple):
 
     read: tuple[Annotation, ...]
     """In order of their onsets."""
-    lost: tuple[str, ...]
+    flaws: tuple[str, ...]
     """What cannot be read of them, a sentence each."""
 
 
@@ -52,12 +52,12 @@ def read_annotations(file: EdfFile) -> Annotations:
                 texts = filter(None, match[3].split(b"\x14"))  # a record's own time has none
                 found += (Annotation(onset, duration, _decode(text)) for text in texts)
     found.sort(key=lambda a: (a.onset, a.duration, a.text))
-    lost = []
+    flaws = []
     if start is None and file.annotation_signals:
-        lost.append("its first record has no time, from which those of its annotations count")
+        flaws.append("its first record has no time, from which those of its annotations count")
     if n_broken:
-        lost.append(f"{n_broken} of its annotations cannot be read")
-    return Annotations(tuple(found), tuple(lost))
+        flaws.append(f"{n_broken} of its annotations cannot be read")
+    return Annotations(tuple(found), tuple(flaws))
 
 
 def _number(text: bytes) -> float:

@@ -34,7 +34,7 @@ class EdfFile:
     labels: tuple[str, ...]
     record_s: float
     records: NDArray[np.uint8]  # (n_records, bytes of a record), mapped
-    lost: tuple[str, ...]  # where the header says otherwise than its size
+    flaws: tuple[str, ...]  # where the header says otherwise than its size
 
     @property
     def is_bdf(self) -> bool:
@@ -103,7 +103,7 @@ def open_edf_file(path: Path) -> EdfFile:
         for i in range(n_signals)
     )
     record_bytes = sum(n_samples) * (3 if header.startswith(_BDF_VERSION) else 2)
-    n_records, lost = _record_count(path, header, size, record_bytes, min(n_samples))
+    n_records, flaws = _record_count(path, header, size, record_bytes, min(n_samples))
     shape = (n_records, record_bytes)
     records = np.memmap(path, np.uint8, "r", offset=len(header), shape=shape)
     encoding = _encoding(header)
@@ -115,7 +115,7 @@ def open_edf_file(path: Path) -> EdfFile:
         tuple(label.decode(encoding, "replace").strip(" \0") for label in labels),
         _record_duration(path, header),
         records,
-        lost,
+        flaws,
     )
 
 
@@ -161,12 +161,12 @@ def _record_count(
     found, rest = divmod(size - len(header), record_bytes)
     if found < 1:
         raise RecordingError(f"{path}: expected data records, found none")
-    lost = []
+    flaws = []
     if declared not in (-1, found):  # -1: still being recorded, or cut off
-        lost.append(f"its header counts {declared} data records, {found} whole ones are there")
+        flaws.append(f"its header counts {declared} data records, {found} whole ones are there")
     if rest:
-        lost.append(f"its last {rest} bytes are no whole data record of {record_bytes} bytes")
-    return found, tuple(lost)
+        flaws.append(f"its last {rest} bytes are no whole data record of {record_bytes} bytes")
+    return found, tuple(flaws)
 
 
 def _record_duration(path: Path, header: bytes) -> float:

@@ -43,7 +43,7 @@ class RecordTimes(NamedTuple):
     """The first one, after the start in the header, s; 0 where the file does not say."""
     onsets: NDArray[np.float64] | None = None
     """(n_records,), from the first one, s; None: they follow one another."""
-    remark: str = ""
+    flaw: str = ""
     """Where the file contradicts itself."""
 
 
@@ -73,7 +73,7 @@ def read_record_times(file: EdfFile) -> RecordTimes:
     if np.any(steps <= 0):
         at = int(np.argmax(steps <= 0))
         if not file.is_interrupted:
-            return counted._replace(remark=_gone_back(onsets, at))
+            return counted._replace(flaw=_gone_back(onsets, at))
         raise RecordingError(
             f"{file.path}: expected each record after the one before, found record {at + 1} at "
             f"{onsets[at + 1]:g} s after one at {onsets[at]:g} s"
@@ -84,7 +84,7 @@ def read_record_times(file: EdfFile) -> RecordTimes:
         return counted._replace(onsets=onsets)
     if np.abs(parted).max() <= _COUNTED_S:
         return counted
-    return counted._replace(onsets=onsets, remark=_jumped(onsets, steps - file.record_s, parted))
+    return counted._replace(onsets=onsets, flaw=_jumped(onsets, steps - file.record_s, parted))
 
 
 def _gone_back(onsets: NDArray[np.float64], at: int) -> str:

@@ -264,12 +264,7 @@ def _open(found: Found, spec: ModelSpec, options: LabOptions) -> LabRecording:
         stream=stream,
         subjects={name: f"{found.subject}/{name}" if several else found.subject for name in names},
         hypnograms={name: scoring.hypnogram for name, scoring in scorings.items()},
-        accounts={
-            name: msgspec.structs.replace(
-                scoring.account, remarks=recording.remarks + scoring.account.remarks
-            )
-            for name, scoring in scorings.items()
-        },
+        accounts={name: scoring.account for name, scoring in scorings.items()},
         own=found.own,
         scored_in=str(found.hypnogram),
         duration_s=recording.duration,

@@ -28,7 +28,7 @@ _SIGNAL_TYPES = ("EEG", "EXG", "EMG", "ECOG", "LFP")
 PROPERTIES = ("name", "type", "source_id", "hostname")
 """By which a stream is chosen."""
 _USUAL = 0.1  # samples of a second differ by less, as a fraction
-_RATES_AGREE = (0.8, 1.25)  # measured by declared: a few lost samples are no other rate
+_RATES_AGREE = 0.01  # as a fraction; further apart timestamps cannot be tracked
 
 
 def open_xdf(
@@ -45,8 +45,8 @@ def open_xdf(
     Raises:
         RecordingError: the file is broken, or no or several streams fit.
     """
-    streams, header, lost = _load(path)
-    chosen = _choose(path, streams, match or {}, lost)
+    streams, header, flaws = _load(path)
+    chosen = _choose(path, streams, match or {}, flaws)
     labels, units = _labels(chosen[0])
     selected = (
         list(range(len(labels))) if channels is None else select_channels(path, labels, channels)
@@ -67,7 +67,7 @@ def open_xdf(
             **{label: "" for i, label in enumerate(labels) if i not in selected},
             **dict.fromkeys(tell_apart([_name(s) for s in others]), "another stream"),
         },
-        lost=(*lost, *_missing(chosen), *remark),
+        flaws=(*flaws, *_missing(chosen), *remark),
     )
     return ArrayRecording(path, description, data[:, selected], times - times[0])
 
@@ -75,7 +75,7 @@ def open_xdf(
 def _load(path: Path) -> tuple[list[Stream], Stream | None, list[str]]:
     """Return the streams, the file's header if it has one, and what of the file is lost."""
     try:
-        whole, lost = whole_chunks(path)
+        whole, flaws = whole_chunks(path)
         with _log_of_pyxdf() as complaints:
             streams, header = pyxdf.load_xdf(whole, dejitter_timestamps=False)
     except RecordingError:
@@ -84,10 +84,10 @@ def _load(path: Path) -> tuple[list[Stream], Stream | None, list[str]]:
         found = str(error) or type(error).__name__
         raise RecordingError(f"{path}: expected an XDF file, found: {found}") from error
     if complaints:
-        lost.append(f"{len(complaints)} of its chunks cannot be read ({complaints[0]})")
+        flaws.append(f"{len(complaints)} of its chunks cannot be read ({complaints[0]})")
     if header is None and not streams:
         raise RecordingError(f"{path}: expected an XDF file, found no file header and no stream")
-    return streams, header, lost
+    return streams, header, flaws
 
 
 class _Complaints(logging.Handler):
@@ -115,7 +115,7 @@ def _log_of_pyxdf() -> Iterator[list[str]]:
 
 
 def _choose(
-    path: Path, streams: list[Stream], match: Mapping[str, str], lost: Sequence[str]
+    path: Path, streams: list[Stream], match: Mapping[str, str], flaws: Sequence[str]
 ) -> list[Stream]:
     """Return the stream to read, in all its pieces, in the order of time."""
     numeric = [s for s in streams if _format(s) != "string" and len(s["time_stamps"]) > 1]
@@ -130,7 +130,7 @@ def _choose(
     wanted += f" and {', '.join(f'{k}={v}' for k, v in match.items())}" if match else ""
     found = "; ".join(_identify(s) for s in (fit or streams)) or "no stream"
     how = f": choose one, as in {_way_to_choose(fit)}" if len(fit) > 1 else ""
-    damaged = "".join(f"; {each}" for each in lost)
+    damaged = "".join(f"; {each}" for each in flaws)
     raise RecordingError(f"{path}: expected {wanted}, found {len(fit)} (in: {found}){how}{damaged}")
 
 
@@ -178,8 +178,12 @@ def _find_rate(stream: Stream, times: NDArray[np.float64]) -> tuple[float, tuple
         return declared, ()
     typical = np.sort(seconds)[len(seconds) // 2]  # with a gap there are fewer
     measured = float(seconds[np.abs(seconds / typical - 1) < _USUAL].mean())
-    low, high = _RATES_AGREE
-    if declared > 0 and low <= measured / declared <= high:
+    step = float(np.median(np.diff(known)))  # of samples that do not come in bunches, some lost
+    if any(
+        abs(each / declared - 1) < _RATES_AGREE
+        for each in (measured, 1 / (step or np.inf))
+        if declared
+    ):
         return declared, ()
     what = f"{declared:g} Hz" if declared > 0 else "no rate"
     return measured, (f"its stream declares {what}; {measured:.5g} Hz is measured and taken",)

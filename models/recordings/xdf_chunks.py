@@ -50,7 +50,7 @@ def whole_chunks(path: Path) -> tuple[Path | BytesIO, list[str]]:
         if not n_damaged:
             return path, []
         kept = BytesIO(_MAGIC + b"".join(_read(file, *span) for span in whole))
-    return kept, [f"{n_damaged} of its chunks, {n_bytes} bytes, are damaged or cut off"]
+    return kept, [f"{n_bytes} bytes of it, in {n_damaged} places, are damaged or cut off"]
 
 
 def _look(file: BinaryIO, at: int, size: int, widths: dict[int, int]) -> tuple[int, bool]:

@@ -52,7 +52,9 @@ _XDF_LABELS = (
 def edf() -> list[bytes]:
     signal = edfio.EdfSignal(_noise(40), 10, label="EEG", physical_dimension="uV")
     whole = edfio.Edf([signal], annotations=[edfio.EdfAnnotation(1, 2, "NREM")])
-    return [_written(".edf", whole.write), _written(".edf", _interrupted)]
+    rates = [edfio.EdfSignal(_noise(4 * n), n, label="EEG") for n in (200, 100)]
+    mixed = edfio.Edf(rates, annotations=[edfio.EdfAnnotation(1, 2, "NREM")])
+    return [_written(".edf", each) for each in (whole.write, _interrupted, mixed.write)]
 
 
 def bdf() -> list[bytes]:

@@ -1,9 +1,10 @@
 """Everything that reads what others wrote: bytes in, an answer or one HypnodError out."""
 
 import hashlib
+import sqlite3
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ import msgspec
 import zmq
 
 from daemon.config import PublishConfig, SecurityConfig, parse_config
+from daemon.journal.salvage import salvage
 from daemon.messages import CatchUpReply
 from daemon.sockets.catchup import CatchUp
 from daemon.sockets.gate import Gate
@@ -69,6 +71,9 @@ def _recording(suffix: str) -> Callable[[bytes], None]:
             recording = open_recording(path)
             for _ in recording.chunks(1000):
                 pass
+            if recording.readable != recording.ch_names:  # together, at the highest rate
+                for _ in open_recording(path, recording.readable).chunks(1000):
+                    pass
         with suppress(HypnodError):
             if suffix != ".xdf":
                 read_hypnogram(path, MOUSE)
@@ -89,6 +94,13 @@ def _table(data: bytes) -> None:
             path = _file(f"stages{suffix}", data)
             in_words(read_scoring(path, MOUSE, legend=_LEGEND).account)
         is_own(_file(f"stages{suffix}", data))
+
+
+def _journal(data: bytes) -> None:
+    whole = _folder() / "whole.sqlite"
+    whole.unlink(missing_ok=True)
+    with suppress(HypnodError):
+        salvage(_file("damaged.sqlite", data), whole)
 
 
 def _key(data: bytes) -> None:
@@ -126,6 +138,14 @@ def _answering() -> CatchUp:
     return _RESOURCES.enter_context(CatchUp(config, journal, gate))
 
 
+def _made_journal() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_journal(Path(folder) / "journal.sqlite", [stage(k) for k in range(20)])
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("PRAGMA journal_mode = DELETE")
+        return path.read_bytes()
+
+
 def close() -> None:
     """End what targets have started."""
     _RESOURCES.close()
@@ -153,6 +173,7 @@ TARGETS = {
     "mat": Target(_recording(".mat"), seeds.mat),
     "xdf": Target(_recording(".xdf"), seeds.xdf),
     "hypnogram": Target(_table, lambda: seeds.TABLES),
+    "journal": Target(_journal, lambda: [_made_journal()]),
     "request": Target(_request, lambda: seeds.REQUESTS),
     "key": Target(_key, _keys),
     "manifest": Target(_manifest, _manifests),

@@ -152,8 +152,6 @@ def score(
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     for line in found.guess:
         console.print(line, markup=False)
-    for remark in recording.remarks:
-        console.print(f"{file}: {remark}", markup=False)
     hop_s = (None if offline else base.staging.hop_s) or by.spec.epoch_s
     check_epoch(epoch_s or hop_s, hop_s)
     names = [s.name for s in chosen.subjects]

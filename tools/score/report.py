@@ -69,10 +69,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """Of the recording, interruptions included, s."""
     skipped: dict[str, str]
     """Why channels of the file are not used, by label."""
-    lost: tuple[str, ...]
-    """What the file should hold and does not."""
-    remarks: tuple[str, ...]
-    """Where the file contradicts itself, and what was believed."""
+    flaws: tuple[str, ...]
+    """Where the file is not whole, or contradicts itself."""
     contradictions: tuple[str, ...]
     """What speaks against the recording being of such animals as the model was trained on."""
     subjects: dict[str, SubjectSummary]
@@ -192,8 +190,7 @@ def summarise(scored: Scored) -> Summary:
         hop_s=scored.step_s,
         duration_s=scored.recording.duration,
         skipped=dict(scored.unused),
-        lost=scored.recording.lost,
-        remarks=scored.recording.remarks,
+        flaws=scored.recording.flaws,
         contradictions=tuple(scored.contradictions),
         subjects={s.name: _summarise(scored, s) for s in scored.stream.subjects},
     )

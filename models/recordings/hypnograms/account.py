@@ -39,10 +39,9 @@ class HypnogramAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """In the order of the stages, what was not read last."""
     seconds: dict[str, float]
     """Time in each stage, s."""
-    lost: tuple[str, ...] = ()
-    """What the file should hold and does not, a sentence each."""
-    remarks: tuple[str, ...] = ()
-    """Where it, or its recording, contradicts the other's clock or itself, and what was done."""
+    flaws: tuple[str, ...] = ()
+    """Where the file is not whole, or contradicts itself or its recording's clock, a sentence
+    each."""
     questions: tuple[str, ...] = ()
     """What a mouse hardly does, or might mean something else."""
 
@@ -55,7 +54,7 @@ def make_account(
     subject: str = "",
     codes: str = "",
     staged_by: str = "",
-    lost: Sequence[str] = (),
+    flaws: Sequence[str] = (),
 ) -> HypnogramAccount:
     """Return the account of the labels of a file."""
     order = [*stages, ART, UNKNOWN, None]
@@ -68,7 +67,7 @@ def make_account(
         subject=subject,
         codes=codes,
         staged_by=staged_by,
-        lost=tuple(lost),
+        flaws=tuple(flaws),
         labels=listed,
         seconds=seconds,
         questions=tuple(_questions(listed, seconds, stages)),
@@ -113,7 +112,6 @@ def in_words(account: HypnogramAccount) -> list[str]:
             for e in unread
         )
         lines.append(f"{account.file}{whose}: not read: {listed}")
-    lines += [f"{account.file}: not whole: {lost}" for lost in account.lost]
-    lines += [f"{account.file}{whose}: {remark}" for remark in account.remarks]
+    lines += [f"{account.file}{whose}: {flaw}" for flaw in account.flaws]
     lines += [f"{account.file}{whose}: is this right? {question}" for question in account.questions]
     return lines

@@ -43,8 +43,8 @@ def align(scoring: Scoring, recording: Recording, legend: Legend) -> Scoring:
             f"recording, at {recording.start}, found one from {scoring.start}: is it another time "
             "zone or date? --same-start lays it from the recording's first sample on"
         )
-    remark = _in_words(by_s, hypnogram, moved)
-    account = msgspec.structs.replace(scoring.account, remarks=(remark,))
+    flaw = _in_words(by_s, hypnogram, moved)
+    account = msgspec.structs.replace(scoring.account, flaws=(*scoring.account.flaws, flaw))
     return scoring._replace(hypnogram=moved, account=account)
 
 

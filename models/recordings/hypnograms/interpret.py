@@ -94,7 +94,7 @@ def interpret(
         subject=subject or "",
         codes=used,
         staged_by=marks.staged_by or "",
-        lost=marks.lost,
+        flaws=marks.flaws,
     )
     return Scoring(hypnogram, account, bool(hypnogram.durations[-1] == 0), marks.start)
 

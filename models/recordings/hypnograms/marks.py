@@ -39,8 +39,8 @@ class Marks:
     """What a file beside it says that its labels mean, in its words."""
     staged_by: str | None = None
     """The program that wrote it, where that was hypnod; None: someone else."""
-    lost: Sequence[str] = ()
-    """What the file should hold and does not, a sentence each."""
+    flaws: Sequence[str] = ()
+    """Where the file is not whole, or contradicts itself, a sentence each."""
     start: datetime | time | None = None
     """When its time 0 was, or at what time of day; None: it does not say."""
 

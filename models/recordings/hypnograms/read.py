@@ -31,11 +31,11 @@ class _Annotated:
     """Annotations, read but not yet understood."""
 
     def __init__(
-        self, annotations: Sequence[Annotation], start: datetime | None, lost: Sequence[str]
+        self, annotations: Sequence[Annotation], start: datetime | None, flaws: Sequence[str]
     ) -> None:
         self._annotations = annotations
         self._start = start
-        self._lost = lost
+        self._flaws = flaws
 
     def names(self, subject: str) -> bool:
         """Whether it says whose stages these are, and names the subject."""
@@ -43,7 +43,7 @@ class _Annotated:
 
     def of(self, subject: str | None) -> Marks:
         """Return what it says of a subject; None: of nobody."""
-        return replace(read_annotations(self._annotations, self._start, subject), lost=self._lost)
+        return replace(read_annotations(self._annotations, self._start, subject), flaws=self._flaws)
 
 
 class _Table:

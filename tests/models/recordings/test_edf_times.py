@@ -43,7 +43,7 @@ def write(path, onsets=range(3), kind=b"EDF+C", **fields):
 def test_the_start_is_what_the_header_says_in_either_way(tmp_path, said, day, expected):
     found = write(tmp_path / "night.edf", said=said, day=day, clock=AT_TEN)
     assert found.start == expected
-    assert found.remarks == ()
+    assert found.flaws == ()
 
 
 @pytest.mark.parametrize("clock", [b"22:00:00", b"22 00 00", AT_TEN])
@@ -55,7 +55,7 @@ def test_two_dates_that_differ_are_told_and_that_of_edf_plus_is_believed(tmp_pat
     said = b"Startdate 02-MAR-2026 X X X"
     found = write(tmp_path / "night.edf", said=said, day=b"03.02.26", clock=AT_TEN)
     assert found.start == datetime(2026, 3, 2, 22)
-    (remark,) = found.remarks
+    (remark,) = found.flaws
     assert "2026-03-02 as EDF+ says it, on 2026-02-03 as EDF does" in remark
 
 
@@ -75,23 +75,23 @@ def test_record_times_that_jump_are_believed_whatever_the_file_calls_itself(tmp_
     np.testing.assert_allclose(times, interrupted.timestamps(0, n), atol=1e-9)
     assert times[::100] == pytest.approx(onsets - first)
     jumps = sum(step != 1 for step in steps[:-1])
-    assert [f"jump {jumps} ×" in remark for remark in uninterrupted.remarks] == [True] * (jumps > 0)
-    assert interrupted.remarks == ()
+    assert [f"jump {jumps} ×" in remark for remark in uninterrupted.flaws] == [True] * (jumps > 0)
+    assert interrupted.flaws == ()
 
 
 def test_rounded_record_times_are_counted(tmp_path):
     found = write(tmp_path / "night.edf", [0, 0.99, 2.01, 3])
     assert found.timestamps(0, 400).tolist() == (np.arange(400) / 100).tolist()
-    assert found.remarks == ()
+    assert found.flaws == ()
 
 
 def test_record_times_that_run_slow_are_believed(tmp_path):
     found = write(tmp_path / "night.edf", [1.01 * k for k in range(20)])
     assert found.timestamps(1900, 1901)[0] == pytest.approx(19.19)
-    assert "part from counting by +0.19 s" in found.remarks[0]
+    assert "part from counting by +0.19 s" in found.flaws[0]
 
 
 def test_record_times_that_go_back_are_told_and_not_believed(tmp_path):
     found = write(tmp_path / "night.edf", [0, 1, 1, 2])
     assert found.timestamps(0, 400).tolist() == (np.arange(400) / 100).tolist()
-    assert "time of record 2, 1 s, is not after" in found.remarks[0]
+    assert "time of record 2, 1 s, is not after" in found.flaws[0]

@@ -66,8 +66,6 @@ def test_of_a_thousand_labels_a_few_are_named():
     assert len(str(error.value)) < 400
 
 
-
-
 @pytest.mark.parametrize(
     ("units", "microvolts"),
     [

@@ -37,7 +37,7 @@ def recording(tmp_path):
 
 def read(path, recording, **legend):
     (scoring,) = read_hypnograms(path, ["m1"], MOUSE, recording, Legend(**legend)).values()
-    return scoring.hypnogram.to_epochs(1.0, LENGTH), scoring.account.remarks
+    return scoring.hypnogram.to_epochs(1.0, LENGTH), scoring.account.flaws
 
 
 @given(by=st.integers(-LENGTH + 1, LENGTH - 1).filter(lambda by: abs(by) > 1))
