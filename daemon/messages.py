@@ -125,7 +125,8 @@ class StageMessage(Published, frozen=True, kw_only=True):
     age_s: float | None
     """From the end of the epoch, by the source's clock brought to this machine's, until this
     message was composed, s: what a closed loop must look at, since it holds what the source, its
-    driver and the network took, too. Below 0 where a replay is ahead of time; null where it is not
+    driver and the network took, too. Where the arrival of samples contradicts that clock, it is by
+    their arrival (docs/faults.md). Below 0 where a replay is ahead of time; null where it is not
     known: in the last word on an epoch of before a restart."""
     published_utc: str
     """When this message was composed, in UTC, ISO 8601, to the µs: what `age_s` and `latency_s`

@@ -152,18 +152,12 @@ class SourceClock:
 
     def _look_at_rate(self, timeline: Timeline, lateness: Lateness) -> list[str]:
         """Hold the rate of the timestamps against that of arrival, and against what is declared."""
-        said = []
+        said: list[str] = []
         tracked = lateness.span_s > _TRACKED_S
         has_parted = abs(lateness.parted) > _DRIFT_S and lateness.is_even(_EVEN)
         if tracked and has_parted and abs(lateness.slope) > _SAID:
-            self._by_arrival = True
             rate = timeline.sfreq
-            said += self._say(
-                "rate",
-                f"its samples arrive at {rate * (1 - lateness.slope):.2f} Hz, its timestamps say "
-                f"{rate:.2f} Hz: they would part by {abs(lateness.slope) * 480:.1f} min in 8 h; "
-                "utc and age_s go by the arrival of its samples",
-            )
+            said += self._say_rate(rate * (1 - lateness.slope), rate)
         off = timeline.sfreq / self._sfreq - 1
         if tracked and timeline.pace.is_real and abs(off) > _SAID:
             said += self._say(
@@ -172,6 +166,15 @@ class SourceClock:
                 "filters and epochs are made for what it declares",
             )
         return said
+
+    def _say_rate(self, arriving: float, stamped: float) -> list[str]:
+        self._by_arrival = True
+        return self._say(
+            "rate",
+            f"its samples arrive at {arriving:.2f} Hz, its timestamps say {stamped:.2f} Hz: they "
+            f"would part by {abs(arriving / stamped - 1) * 480:.1f} min in 8 h; utc and age_s go "
+            "by the arrival of its samples",
+        )
 
     def _say(self, what: str, sentence: str) -> list[str]:
         if what in self._said:
@@ -208,6 +211,8 @@ class SourceClock:
                 f"it declares {self._sfreq:g} Hz, {stamped:.1f} Hz come: samples are missing, or "
                 "the rate is wrong",
             )
+        if _is_off(arriving, stamped) and arriving > stamped:
+            return self._say_rate(arriving, stamped)  # it may be played
         if _is_off(arriving, stamped):
             raise StreamError(
                 f"stream {self._name!r}: expected samples at the {self._sfreq:g} Hz that its "
