@@ -540,3 +540,20 @@ def test_nothing_is_written_where_an_experts_hypnogram_is_looked_for(
     with pytest.raises(RecordingError, match=r"where evaluate and train look .*/night-staged\."):
         score(night, "--bundle", bundle, option, tmp_path / name)
     assert [path.name for path in tmp_path.iterdir()] == ["night.edf"]
+
+
+def test_a_slower_emg_is_read_with_the_eeg_and_what_is_left_out_is_said(tmp_path, bundle):
+    data = simulate_recording(seed=0, duration_s=SECONDS, sfreq=256).data.T.astype(np.float64)
+    rates = {"EEG": (256, data[0]), "EMG": (128, data[1, ::2]), "Temp": (1, data[0, ::256])}
+    written = [
+        edfio.EdfSignal(x, sfreq, label=label, physical_dimension="uV")
+        for label, (sfreq, x) in rates.items()
+    ]
+    edfio.Edf(written, data_record_duration=1).write(tmp_path / "night.edf")
+    with (tmp_path / "night.edf").open("ab") as file:
+        file.write(b"cut")
+    summary = json.loads(score("night.edf", "--bundle", bundle, "--json"))
+    assert summary["subjects"]["m1"]["channels"] == {"eeg": "EEG", "emg": "EMG"}
+    assert [*summary["subjects"]["m1"]["pathways"]] == ["mixed"]
+    assert summary["skipped"] == {"Temp": "1 Hz, too slow to be staged"}
+    assert summary["flaws"] == ["its last 3 bytes are no whole data record of 770 bytes"]
