@@ -6,6 +6,7 @@ Epoch k is always origin + k, and holds the samples of that time or none.
 import signal
 
 import numpy as np
+import pylsl
 import pytest
 import structlog
 
@@ -208,3 +209,59 @@ def test_an_inlet_that_overflowed(name, tmp_path):
     # what is lost may be several stretches, but never of the time before, nor of the newest.
     assert 2 < missing[0] < missing[-1] <= 903 - BUFFER_S
     assert {m.validity["eeg"] for m in live} == {MISSING, OK}
+
+
+class Ticking:
+    """Samples as time passes, at another rate than is declared, stamped as they are taken or not.
+
+    Args:
+        rig, source: who reads and who sends.
+        sfreq: at which they come, Hz.
+        stamped: the rate that their timestamps count by, Hz.
+    """
+
+    def __init__(self, rig, source, sfreq, stamped):
+        self._rig, self._source, self._sfreq, self._stamped = rig, source, sfreq, stamped
+        self._began, self._sent = source.clock(), 0
+
+    def until(self, reached, what):
+        """Go on until the stream has come so far."""
+
+        def ticked():
+            due = int((self._source.clock() - self._began) * self._sfreq)
+            if due > self._sent:
+                k = np.arange(self._sent, due)
+                stamps = self._began + k / self._stamped
+                self._source.push(len(k), timestamps=stamps, data=signal_at(k / SFREQ))
+                self._sent = due
+            self._rig.stream.poll(pylsl.local_clock())
+            while self._rig.stream.pop() is not None:
+                pass
+            return reached()
+
+        wait_until(ticked, what)
+
+
+@pytest.mark.parametrize(
+    ("stamped", "why"), [(SFREQ, "found them arriving at 2"), (SFREQ / 2, "found them at 2")]
+)
+def test_samples_at_half_the_rate_fail_the_stream(rig, source, monkeypatch, stamped, why):
+    monkeypatch.setattr(models.signal.pace, "_WINDOW_S", 0.5)
+    ticking = Ticking(rig, source, SFREQ / 2, stamped)
+    ticking.until(lambda: rig.stream.error is not None, "the end of it")
+    assert f"expected samples at the {SFREQ:g} Hz" in str(rig.stream.error)
+    assert why in str(rig.stream.error)
+    assert rig.said[-1].state == "FAILED"
+    assert rig.said[-1].sfreq == pytest.approx(SFREQ / 2, rel=0.1)
+
+
+def test_a_source_that_comes_back_at_half_the_rate_is_waited_for(rig, source, monkeypatch):
+    monkeypatch.setattr(models.signal.pace, "_WINDOW_S", 0.5)
+    rig.push(source, 0, 1.01)
+    rig.until_epoch(0)
+    source.restart()
+    rig.until_connected(2)
+    ticking = Ticking(rig, source, SFREQ / 2, SFREQ / 2)
+    ticking.until(lambda: rig.said[-1].state == "STALLED", "a stream that waits")
+    assert "correct the rate at the source" in rig.said[-1].reason
+    assert rig.stream.error is None
