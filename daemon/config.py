@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import msgspec
 
 from daemon.messages import Encoding
+from daemon.trigger.rules import Rule, check_rules
 from engines.gpu.flavour import Precision
 from models.errors import ConfigError
 from models.signal.montage import StreamChannels, SubjectChannels, check_modalities
@@ -144,6 +145,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """When epochs are staged and read again."""
     quality: QualityLimits = QualityLimits()
     """When an epoch cannot be used."""
+    triggers: tuple[Rule, ...] = ()
+    """When to stimulate whom; docs/closed-loop.md."""
     publish: PublishConfig = PublishConfig()
     """Where stages go."""
     security: SecurityConfig = SecurityConfig()
@@ -218,6 +221,10 @@ def _check_names(config: Config, source: str) -> None:
             raise ConfigError(
                 f"{source}: stream {stream.name!r}: expected at least one subject, found none"
             )
+    try:
+        check_rules(config.triggers, subjects)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from error
 
 
 def _explain(message: str, content: object) -> str:
@@ -234,6 +241,8 @@ def _explain(message: str, content: object) -> str:
         return f"{where}: expected one of {choices}, found {invalid[1]}"
     if missing := re.search(r"missing required field `([^`]+)`", what):
         return f"{where}: expected the key {missing[1]!r}, found none"
+    if ", found " in what:  # a struct's own check has it all
+        return f"{where}: {what}"
     expected = what.partition(", got ")[0].replace("`object`", "table").replace("`", "")
     return f"{where}: {expected[0].lower()}{expected[1:]}, found {value!r}"
 

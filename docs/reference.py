@@ -237,7 +237,11 @@ def _type(info: Any, *, nullable: bool = False) -> str:
     if isinstance(info, kinds.StructType):
         return "table"
     if isinstance(info, kinds.VarTupleType):
+        if info.max_length is not None:
+            return f"array of {info.max_length} × {_type(info.item_type)}"
         return f"array of {_type(info.item_type)}s"
+    if isinstance(info, kinds.TupleType):
+        return f"array of {len(info.item_types)} × {_type(info.item_types[0])}"
     if isinstance(info, kinds.DictType):
         return f"table of {_type(info.value_type)}s"
     name = type(info).__name__.removesuffix("Type").lower()
