@@ -95,6 +95,6 @@ def doubt(rule: Rule, sight: Sight) -> str | None:
     if sight.drift is not None and not sight.drift <= LIMIT:
         return f"drift {sight.drift:.3g}, expected at most {LIMIT:g}"
     numbers = (*sight.probabilities.values(), *sight.evidence.values())
-    if not numbers or not all(map(math.isfinite, numbers)):
+    if not sight.probabilities or not all(map(math.isfinite, numbers)):
         return "its probabilities are not known"
     return None
