@@ -20,6 +20,7 @@ _COMMANDS = {
     "import": "tools.import_checkpoint:import_checkpoint",
     "keygen": "tools.keygen:keygen",
     "night": "tools.night.command:night",
+    "rehearse": "tools.rehearse.command:rehearse",
     "replay": "tools.replay.command:replay",
     "run": "tools.run:run",
     "score": "tools.score.command:score",

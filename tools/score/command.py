@@ -156,7 +156,7 @@ def score(
         found = contradict((*recording.ch_names, *recording.skipped), by.spec)
         _refuse(file, [] if found is None else [found])
     drift = DriftLog(names, by.spec.modalities, hop_s)
-    estimates, description = _stage(opened, engine, recording, chosen, base, drift, console)
+    estimates, description = stage_recorded(opened, engine, recording, chosen, base, drift, console)
     scored = Scored(
         recording=recording,
         stream=chosen,
@@ -216,7 +216,7 @@ def _open(path: Path | None, config: Config) -> Bundle:
     return open_bundle(path or (Path(named) if named else None))
 
 
-def _stage(
+def stage_recorded(
     bundle: Bundle | None,
     kind: str | None,
     recording: Recording,
