@@ -33,6 +33,8 @@ from daemon.sockets.publisher import Publisher
 from daemon.stager import Stager, hops_per_epoch
 from daemon.state import StateWriter
 from daemon.stream import GuardedSink, Stream
+from daemon.trigger.rules import check_model
+from daemon.trigger.triggers import Triggers
 from daemon.watch.engine import EngineWatch
 from engines.bundle import open_bundle
 from engines.errors import EngineError
@@ -102,6 +104,7 @@ class Service:
         config, resources = self._config, self._resources
         self._bundle = open_bundle(Path(config.engine.bundle) if config.engine.bundle else None)
         config.check_modalities(self._bundle.spec.modalities)
+        check_model(config.triggers, self._bundle.spec)
         resources.callback(self._notifier.close)
         server = MetricsServer(
             config.metrics, self._metrics.registry, self._unhealthy, self._unready
@@ -111,7 +114,9 @@ class Service:
         self._gate = resources.enter_context(
             Gate(config.security, lambda reason: self._metrics.refused.labels(reason).inc())
         )
-        self._publisher = resources.enter_context(Publisher(config.publish, self._gate))
+        self._publisher = resources.enter_context(
+            Publisher(config.publish, self._gate, lambda: self._journal.has_all)
+        )
         self._outbox = Outbox(self._journal, self._publisher)
         catch_up = resources.enter_context(CatchUp(config.publish, self._journal.path, self._gate))
         log.info(
@@ -242,6 +247,7 @@ class Service:
             self._engine,
             recall,
             self._compose,
+            Triggers(config, recall.triggers, self._journal, self._compose),
             self._outbox,
             self._metrics,
         )

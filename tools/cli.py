@@ -12,9 +12,11 @@ from typer.core import TyperGroup
 from models.errors import HypnodError
 
 _COMMANDS = {
+    "arm": "tools.arm:arm",
     "bench": "tools.bench.command:bench",
     "compile": "tools.compile:compile_plan",
     "demo": "tools.demo.command:demo",
+    "disarm": "tools.arm:disarm",
     "doctor": "tools.doctor:doctor",
     "evaluate": "tools.evaluate.command:evaluate",
     "import": "tools.import_checkpoint:import_checkpoint",

@@ -5,6 +5,7 @@ stages, is sent again to a late subscriber, with `replayed` true. The other subs
 topic see the copy too; `seq` tells them that they had it.
 """
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Self
 
@@ -12,7 +13,7 @@ import msgspec
 import zmq
 
 from daemon.config import PublishConfig, SecurityConfig
-from daemon.messages import Message, encode
+from daemon.messages import Message, TriggerMessage, encode
 from daemon.outbox import Round
 from daemon.sockets.gate import Gate
 from models.errors import HypnodError
@@ -27,13 +28,20 @@ class Publisher:
     Args:
         config: where to bind, how to encode, how much to keep for a slow subscriber.
         gate: who may listen; default: whoever is on this machine.
+        is_journalled: tells whether the journal has all that it was given.
 
     Raises:
         ConfigError: the gate does not let a socket listen there.
         AddressError: the endpoint is in use, or is none of this machine.
     """
 
-    def __init__(self, config: PublishConfig, gate: Gate | None = None) -> None:
+    def __init__(
+        self,
+        config: PublishConfig,
+        gate: Gate | None = None,
+        is_journalled: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._is_journalled = is_journalled
         self._encoding = config.encoding
         self._last: dict[str, Message] = {}
         self._resources = ExitStack()
@@ -53,6 +61,8 @@ class Publisher:
     def take(self, what: Round) -> None:
         """Publish the messages of a round."""
         for message in what.messages:
+            if _is_on(message) and not self._is_journalled():
+                continue  # nothing is switched on that is not on record
             self.publish(message)
 
     def publish(self, message: Message) -> None:
@@ -87,3 +97,7 @@ class Publisher:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _is_on(message: Message) -> bool:
+    return isinstance(message, TriggerMessage) and message.action == "on"

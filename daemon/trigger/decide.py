@@ -10,15 +10,13 @@ passed (a dwell, a refractory) is counted by the one that says less, and what mu
 import math
 from datetime import UTC, datetime
 from random import Random
-from typing import Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from daemon.messages import Action
 from daemon.trigger.rules import Rule, limits_of
 from daemon.trigger.sight import Sight, doubt, is_within
-
-Action = Literal["on", "off", "sham", "refused"]
 
 AGREE_S = 1.0
 """Clocks that differ by no more over a hop agree: that much is jitter."""
