@@ -1,23 +1,21 @@
 """Triggers of a running daemon: told, on record, gone with a restart, never told again."""
 
-import json
 import resource
-import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
 
 from daemon.config import load_config
 from daemon.journal.reader import JournalReader
-from daemon.messages import StageMessage, TriggerMessage
-from daemon.trigger.armed import armed_path
+from daemon.messages import Heartbeat, TriggerMessage
 from daemon.trigger.decide import Decision, RuleState, decide, interrupted
 from daemon.trigger.sight import Sight
-from tests.rigs.daemon import Daemon, Listener, is_live, one_stream
+from tests.rigs.daemon import Daemon, Listener, one_stream, write_config
 from tests.rigs.lsl import ROOT
-from tools.client.catchup import CatchUpClient
+from tools.client.catchup import CatchUpClient, CatchUpError
 
 SFREQ = 512
 RULE = """
@@ -87,9 +85,7 @@ def decide_again(path, rule):
             lives[told.session, told.hop], armed=told.armed, trouble=told.trouble, leads=told.leads
         )
         state, decision = decide(rule, state, sight)
-        was = Decision(
-            action=told.action, reason=told.reason, ttl_s=told.ttl_s, pulse=told.pulse
-        )
+        was = Decision(action=told.action, reason=told.reason, ttl_s=told.ttl_s, pulse=told.pulse)
         pairs.append((was, decision))
     return pairs
 
@@ -101,7 +97,6 @@ def test_every_live_estimate_is_decided_on_and_the_journal_decides_the_same_agai
     with run(rules) as daemon:
         ready(daemon, source)
         with Listener(daemon.endpoint) as subscriber:
-            subscriber.until(is_live(0)) if False else None
             push(source, 12)
             subscriber.until(is_trigger(11))
             heard = said(subscriber.heard)
@@ -155,16 +150,96 @@ def test_nobody_is_told_a_decision_again(source, run, journal):
                 push(source, 1)
                 late.until(is_trigger(3))
             assert [m.epoch for m in said(late.heard)] == [3]
-        assert "trigger.m1" not in subscriber.heard[-1].__dict__
-        with CatchUpClient(daemon.catch_up) as client:
-            reply = client.ask("trigger.m1") if hasattr(client, "ask") else None
-            assert reply is None or "old decision" in reply.error
+            subscriber.until(lambda m: isinstance(m, Heartbeat) and "stage.m1.live" in m.newest)
+            assert "trigger.m1" not in subscriber.heard[-1].newest
+        with (
+            CatchUpClient(daemon.catch_up) as client,
+            pytest.raises(CatchUpError, match="nobody may act on an old decision"),
+        ):
+            list(client.fetch("trigger.m1"))
 
 
-def arm(word, config, *options):
+def test_nothing_is_switched_on_that_the_journal_does_not_have(source, run, journal):
+    with run(ALWAYS.replace("on_s = 3", "on_s = 60")) as daemon:
+        ready(daemon, source)
+        with Listener(daemon.endpoint, "trigger.") as subscriber:
+            push(source, 2)
+            subscriber.until(is_trigger(1))
+            assert said(subscriber.heard)[-1].action == "on"
+            limits = resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (4096, limits[1]))
+            push(source, 1)  # its decision is "on", but no longer on record before it is told
+            daemon.event("journal failing")
+            push(source, 2)
+            subscriber.until(is_trigger(4))
+            resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, limits)
+    told = [(m.epoch, m.action) for m in said(subscriber.heard)]
+    assert [epoch for epoch, action in told if action == "on" and epoch > 1] == []
+    assert "the journal cannot be written" in said(subscriber.heard)[-1].reason
+
+
+def command(word, config, *options):
     return subprocess.run(
         [sys.executable, ROOT / "hypnod.py", word, "--config", config, *options],
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_arming_and_disarming_is_heeded_and_said(source, run, tmp_path):
+    with run(RULE) as daemon:
+        ready(daemon, source)
+        config = tmp_path / "armed.toml"
+        text = (tmp_path / "hypnod.toml").read_text("utf-8")
+        free = 'bind = "tcp://127.0.0.1:*"'
+        assert free in text
+        config.write_text(text.replace(free, f'bind = "{daemon.endpoint}"'), "utf-8")
+        with Listener(daemon.endpoint, "trigger.") as subscriber:
+            push(source, 2)
+            subscriber.until(is_trigger(1))
+            assert said(subscriber.heard)[-1].reason == "not armed"
+            with Feeder(source):
+                armed = command("arm", config)
+                assert (armed.returncode, armed.stdout) == (0, "armed: any for m1\n")
+                subscriber.until(lambda m: m.action == "on")
+                disarmed = command("disarm", config, "--rule", "any", "--subject", "m1")
+                assert (disarmed.returncode, disarmed.stdout) == (0, "disarmed: any for m1\n")
+                subscriber.until(lambda m: m.reason == "not armed")
+    late = command("disarm", config, "--wait", "0.1")
+    assert late.returncode == 11
+    assert "to say within 0.1 s that any is disarmed for m1, found no such message" in late.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--rule", "none"], "--rule: expected one of any, found 'none'"),
+        (["--subject", "m9"], "--subject: expected one of m1, found 'm9'"),
+    ],
+)
+def test_what_there_is_none_of_cannot_be_armed(name, bundle, tmp_path, options, sentence):
+    config = write_config(tmp_path, one_stream(name), bundle, more=RULE)
+    refused = command("arm", config, *options)
+    assert refused.returncode == 3
+    assert sentence in " ".join(refused.stderr.split())
+
+
+class Feeder:
+    """Pushes epochs, twice as fast as they last, until it is left."""
+
+    def __init__(self, source):
+        self._source = source
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._feed)
+
+    def _feed(self):
+        while not self._over.wait(0.5):
+            push(self._source, 1)
+
+    def __enter__(self):
+        self._thread.start()
+
+    def __exit__(self, *_):
+        self._over.set()
+        self._thread.join()
