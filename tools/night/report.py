@@ -14,6 +14,7 @@ from daemon.errors import JournalError
 from daemon.journal.reader import JournalReader, Session
 from models.stages import ART, UNKNOWN
 from tools.night.record import Record, Selection, read_restarts, to_iso
+from tools.night.triggers import TriggerNight, print_triggers, read_triggers
 from tools.view.live import STAGE_STYLES
 
 
@@ -76,6 +77,8 @@ class NightSummary(msgspec.Struct, frozen=True, kw_only=True):
     restarts: list[dict[str, str]]
     """What restarts of the daemon were to the streams: utc, stream, reason."""
     subjects: dict[str, SubjectNight]
+    triggers: list[TriggerNight]
+    """What each rule did to each subject."""
 
 
 def summarise_sessions(reader: JournalReader) -> list[SessionSummary]:
@@ -139,6 +142,7 @@ def summarise(
             for m in read_restarts(reader, selection)
         ],
         subjects={record.subject: _summarise(record) for record in records},
+        triggers=read_triggers(reader, selection, [record.subject for record in records]),
     )
 
 
@@ -207,6 +211,7 @@ def print_summary(summary: NightSummary, stages: Sequence[str], *, as_json: bool
     console.print(table)
     for name, each in summary.subjects.items():
         _print_details(console, name, each)
+    print_triggers(console, summary.triggers)
     for restart in summary.restarts:
         line = f"restart  {_short(restart['utc'])} {restart['stream']}: {restart['reason']}"
         console.print(line, soft_wrap=True)

@@ -60,6 +60,11 @@ class Rehearsed(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[RuleReport, ...]
 
 
+def without_numbers(reason: str) -> str:
+    """Return a reason that is the same whatever the numbers in it are."""
+    return _NUMBER.sub("…", reason)
+
+
 def report_rule(
     told: Sequence[Told], found: Sequence[FoundPulse], verdict: Verdict | None
 ) -> RuleReport:
@@ -74,8 +79,7 @@ def report_rule(
     idle: Counter[str] = Counter()
     for each in told:
         if each.decision.action not in PULSES:
-            reason = f"{each.decision.action}: {each.decision.reason}"
-            idle[_NUMBER.sub("…", reason)] += 1
+            idle[without_numbers(f"{each.decision.action}: {each.decision.reason}")] += 1
     return RuleReport(
         rule=told[0].rule.name,
         subject=told[0].sight.subject,
