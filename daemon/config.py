@@ -90,6 +90,19 @@ class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Also publish each stream's live stages as an LSL stream `hypnod.<stream>`."""
 
 
+class PulseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An output that `hypnod pulse` drives; the daemon itself does not."""
+
+    driver: str
+    """`serial`, `open-ephys`, `lsl`, `osc`, or one of your own (docs/closed-loop.md)."""
+    rules: tuple[str, ...] = ()
+    """The triggers that switch it on; default: every one."""
+    subjects: tuple[str, ...] = ()
+    """The subjects whose triggers switch it on; default: every one."""
+    options: dict[str, str | int | float | bool] = {}
+    """Of the driver, such as `{ port = "/dev/ttyACM0" }`."""
+
+
 class SecurityConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Who may connect to the ZeroMQ sockets; docs/security.md says how to set it up."""
 
@@ -147,6 +160,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """When an epoch cannot be used."""
     triggers: tuple[Rule, ...] = ()
     """When to stimulate whom; docs/closed-loop.md."""
+    pulse: tuple[PulseConfig, ...] = ()
+    """What `hypnod pulse` drives."""
     publish: PublishConfig = PublishConfig()
     """Where stages go."""
     security: SecurityConfig = SecurityConfig()
@@ -223,8 +238,24 @@ def _check_names(config: Config, source: str) -> None:
             )
     try:
         check_rules(config.triggers, subjects)
+        _check_pulse(config, subjects)
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from error
+
+
+def _check_pulse(config: Config, subjects: Sequence[str]) -> None:
+    """Raise ConfigError where an output follows a trigger or a subject that is not there."""
+    triggers = [rule.name for rule in config.triggers]
+    for output in config.pulse:
+        for what, asked, known in (
+            ("rules", output.rules, triggers),
+            ("subjects", output.subjects, subjects),
+        ):
+            if unknown := [name for name in asked if name not in known]:
+                raise ConfigError(
+                    f"pulse {output.driver!r}: expected {what} of "
+                    f"{', '.join(known) or 'none'}, found {unknown[0]!r}"
+                )
 
 
 def _explain(message: str, content: object) -> str:

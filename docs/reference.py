@@ -215,6 +215,8 @@ def _default(field: msgspec.inspect.Field, usual: object) -> str:
     if field.required:
         return "required"
     default = field.default if usual is None else usual
+    if default is msgspec.NODEFAULT:
+        default = field.default_factory()
     if default is None:
         return ""
     return "see there" if isinstance(default, msgspec.Struct) else f"`{_text(default)}`"

@@ -22,6 +22,7 @@ _COMMANDS = {
     "import": "tools.import_checkpoint:import_checkpoint",
     "keygen": "tools.keygen:keygen",
     "night": "tools.night.command:night",
+    "pulse": "tools.pulse.command:pulse",
     "rehearse": "tools.rehearse.command:rehearse",
     "replay": "tools.replay.command:replay",
     "run": "tools.run:run",

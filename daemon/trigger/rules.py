@@ -114,7 +114,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     seed: int = 0
     """What is drawn follows from this, the rule's name and the subject."""
     yoked_to: Leader | None = None
-    """Stimulate whenever this one is stimulated, whatever the subject's own stage is."""
+    """Stimulate whenever another is, whatever the subject's own stage is, such as
+    `{ rule = "rem", subject = "m1" }`."""
 
     def __post_init__(self) -> None:
         self._check_stages()
