@@ -41,3 +41,7 @@ class OscOutput(Output):
         """Send it again, for a receiver that switches off without."""
         if self._on:
             self.set(on=True)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._client.close()
