@@ -41,7 +41,7 @@ def test_a_board_that_no_longer_answers_is_an_error():
         output = open_output("serial", {"port": board.port})
         output.set(on=True)
         board.answers = False
-        with pytest.raises(OutputError, match="expected the board to answer 1 within 0.2 s"):
+        with pytest.raises(OutputError, match=r"expected the board to answer 1 within 0\.2 s"):
             output.keep_alive()
         board.wait_for(high=False, n=2)
         output.close()
@@ -159,8 +159,8 @@ def test_an_output_of_ones_own_is_found_by_its_entry_point(tmp_path, monkeypatch
     output = open_output("my-laser", {"level": 0.5})
     assert output.level == 0.5
     with pytest.raises(
-        ConfigError, match="expected options of the driver 'my-laser', found: .*lev"
+        ConfigError, match=r"expected options of the driver 'my-laser', found: .*lev"
     ):
         open_output("my-laser", {"levle": 0.5})
-    with pytest.raises(ConfigError, match="expected a driver of .*my-laser.*, found 'no-such'"):
+    with pytest.raises(ConfigError, match=r"expected a driver of .*my-laser.*, found 'no-such'"):
         open_output("no-such", {})
