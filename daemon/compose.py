@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from daemon.config import Config
 from daemon.journal.reader import Session
 from daemon.lsl.library import load_pylsl
-from daemon.messages import Heartbeat, StageMessage
+from daemon.messages import Heartbeat, StageMessage, TriggerMessage
 from daemon.stager import Estimate
+from daemon.trigger.rulebook import Told
 from daemon.watch.engine import EngineWatch
 from models.spec import ModelSpec
 
@@ -66,6 +67,31 @@ class Composer:
             model=run.model,
             engine=run.engine,
             config=run.config_hash,
+        )
+
+    def trigger(self, live: StageMessage, told: Told) -> TriggerMessage:
+        """Compose the message of a decision on a live estimate."""
+        wall, sight, decision = time.time(), told.sight, told.decision
+        return TriggerMessage(
+            session=live.session,
+            utc=iso(wall),
+            subject=live.subject,
+            stream=live.stream,
+            rule=told.rule.name,
+            action=decision.action,
+            reason=decision.reason,
+            ttl_s=decision.ttl_s,
+            pulse=decision.pulse,
+            epoch=live.epoch,
+            hop=live.hop,
+            onset=live.onset,
+            age_s=live.age_s,
+            armed=sight.armed,
+            trouble=sight.trouble,
+            leads=sight.leads,
+            published_utc=iso(wall, "microseconds"),
+            model=live.model,
+            config=live.config,
         )
 
     def read_again(self, live: StageMessage, final: Estimate) -> StageMessage:

@@ -17,6 +17,7 @@ import msgspec
 
 from daemon.config_checks import MAX_SUBJECTS, check
 from daemon.messages import Encoding
+from daemon.trigger.rules import Rule
 from engines.gpu.flavour import Precision
 from models.errors import ConfigError
 from models.signal.chunk import MAX_SFREQ, MIN_SFREQ
@@ -102,6 +103,19 @@ class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     `hypnod.<stream>.prob` as the probability of each; docs/clients.md."""
 
 
+class PulseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An output that `hypnod pulse` drives; the daemon itself does not."""
+
+    driver: str
+    """`serial`, `open-ephys`, `lsl`, `osc`, or one of your own (docs/closed-loop.md)."""
+    rules: tuple[str, ...] = ()
+    """The triggers that switch it on; default: every one."""
+    subjects: tuple[str, ...] = ()
+    """The subjects whose triggers switch it on; default: every one."""
+    options: dict[str, str | int | float | bool] = {}
+    """Of the driver, such as `{ port = "/dev/ttyACM0" }`."""
+
+
 class SecurityConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Who may connect to the ZeroMQ sockets; docs/security.md says how to set it up."""
 
@@ -157,6 +171,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """When epochs are staged and read again."""
     quality: QualityLimits = QualityLimits()
     """When an epoch cannot be used."""
+    triggers: tuple[Rule, ...] = ()
+    """When to stimulate whom; docs/closed-loop.md."""
+    pulse: tuple[PulseConfig, ...] = ()
+    """What `hypnod pulse` drives."""
     publish: PublishConfig = PublishConfig()
     """Where stages go."""
     security: SecurityConfig = SecurityConfig()
@@ -240,6 +258,8 @@ def _explain(message: str, content: object) -> str:
         return f"{where}: expected one of {choices}, found {invalid[1]}"
     if missing := re.search(r"missing required field `([^`]+)`", what):
         return f"{where}: expected the key {missing[1]!r}, found none"
+    if ", found " in what:  # a struct's own check has it all
+        return f"{where}: {what}"
     expected = what.partition(", got ")[0].replace("`object`", "table").replace("`", "")
     return f"{where}: {expected[0].lower()}{expected[1:]}, found {_SHORT.repr(value)}"
 

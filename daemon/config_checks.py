@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import permutations
 from typing import TYPE_CHECKING
 
+from daemon.trigger.rules import check_rules
 from models.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def check(config: Config) -> None:
     """Raise ConfigError where the parts of a config do not fit each other, or the computer."""
     for problem in _problems(config):
         raise ConfigError(problem)
+    check_rules(config.triggers, [s.name for stream in config.streams for s in stream.subjects])
 
 
 def _problems(config: Config) -> Iterator[str]:
@@ -41,12 +43,28 @@ def _problems(config: Config) -> Iterator[str]:
     yield from _same_streams(streams)
     yield from _bad_paths(config)
     yield from _limits(config)
+    yield from _strange_outputs(config, names)
     publish = config.publish
     if publish.bind == publish.catchup_bind and not publish.bind.endswith((":*", ":0")):
         yield (
             "publish.catchup_bind: expected another address than publish.bind, found "
             f"{publish.bind} for both"
         )
+
+
+def _strange_outputs(config: Config, subjects: Sequence[str]) -> Iterator[str]:
+    """Yield where an output follows a trigger or a subject that is not there."""
+    triggers = [rule.name for rule in config.triggers]
+    for output in config.pulse:
+        for what, asked, known in (
+            ("rules", output.rules, triggers),
+            ("subjects", output.subjects, subjects),
+        ):
+            if unknown := [name for name in asked if name not in known]:
+                yield (
+                    f"pulse {output.driver!r}: expected {what} of "
+                    f"{', '.join(known) or 'none'}, found {unknown[0]!r}"
+                )
 
 
 def _shared_channels(stream: StreamConfig) -> Iterator[str]:

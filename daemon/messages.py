@@ -13,6 +13,7 @@ import msgspec
 SCHEMA = 2
 """Version of this schema. It grows by one when a field changes its meaning or goes away."""
 
+Action = Literal["on", "off", "sham", "refused"]
 Kind = Literal["live", "final"]
 Encoding = Literal["json", "msgpack"]
 Seq = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -29,7 +30,9 @@ class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     TOPIC: ClassVar[str]
     """Format of its topic, whose argument is the message."""
     KEPT: ClassVar[bool] = True
-    """Whether the journal keeps it, so that who missed it can have it."""
+    """Whether the journal keeps it."""
+    SERVED: ClassVar[bool] = True
+    """Whether who missed it can have it from there."""
 
     schema: int = SCHEMA
     """Version of this message's schema."""
@@ -144,6 +147,58 @@ class StageMessage(Published, frozen=True, kw_only=True):
         return self.kind != "live"
 
 
+class TriggerMessage(Published, frozen=True, kw_only=True):
+    """What a rule decided on a live estimate of a subject; one for each of both.
+
+    Neither sent again nor served from the journal: an old decision is for nobody to act on.
+    """
+
+    TOPIC: ClassVar[str] = "trigger.{0.subject}"
+    SERVED: ClassVar[bool] = False
+
+    subject: str
+    """The animal or person, as named in the config."""
+    stream: str
+    """The stream the subject is in, as named in the config."""
+    rule: str
+    """The rule, as named in the config."""
+    action: Action
+    """`on`: be on for `ttl_s` from `published_utc`, and no longer unless it is said again. `sham`:
+    as `on`, but mark it only. `off`: nothing asks for a pulse, or nothing can be trusted; be off.
+    `refused`: the subject's stage asks for one, the rule does not allow it; be off."""
+    reason: str
+    """Why, in words."""
+    ttl_s: float
+    """Time to live of `on` and `sham`, s; else 0."""
+    pulse: int | None
+    """Of `on` and `sham`: which pulse of this rule and subject it is, counted from 0."""
+    epoch: int
+    """Of the live estimate that it was decided on."""
+    hop: int
+    """Likewise; it tells which estimate that is."""
+    onset: float
+    """Likewise: time of the epoch's first sample on the stream's LSL clock, s."""
+    age_s: float | None
+    """How old that estimate was, s."""
+    armed: bool
+    """Whether a person had armed the rule for this subject; what else the decision rests on."""
+    trouble: str | None
+    """What spoke against any pulse, beside the estimate itself."""
+    leads: bool
+    """Whether the subject that a yoked rule follows was stimulated."""
+    published_utc: str
+    """When it was decided, in UTC, ISO 8601, to the µs."""
+    model: str
+    """First 12 digits of the bundle's SHA-256."""
+    config: str
+    """First 12 digits of the config's SHA-256."""
+
+    @property
+    def is_replayed(self) -> bool:
+        """Never."""
+        return False
+
+
 class StreamMessage(Published, frozen=True, kw_only=True):
     """A stream changed its state, or something happened to it."""
 
@@ -207,10 +262,16 @@ class CatchUpReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Why there is no answer, in one sentence."""
 
 
-Message = StageMessage | StreamMessage | Heartbeat
+Message = StageMessage | TriggerMessage | StreamMessage | Heartbeat
 _STRUCTS: dict[str, type[Message]] = {
     struct.TOPIC.partition(".")[0]: struct for struct in get_args(Message)
 }
+
+
+def is_served(topic: str) -> bool:
+    """Whether messages of a topic can be had from the journal, if it has any."""
+    struct = _STRUCTS.get(topic.partition(".")[0])
+    return struct is None or struct.SERVED
 
 
 def encode(message: Message, encoding: Encoding = "json") -> bytes:

@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from daemon.journal.tick import RestartPoint
-from daemon.messages import Message
+from daemon.messages import Message, is_served
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ class Outbox:
 
     @property
     def newest(self) -> dict[str, int]:
-        """Number of the newest message of each topic that the journal keeps."""
-        return {topic: seq - 1 for topic, seq in self._next_seq.items() if seq}
+        """Number of the newest message of each topic that can be had from the journal."""
+        return {t: seq - 1 for t, seq in self._next_seq.items() if seq and is_served(t)}
 
     def send(
         self,

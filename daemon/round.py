@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from daemon.compose import Composer
 from daemon.journal.tick import RestartPoint
-from daemon.messages import StageMessage
+from daemon.messages import Message
 from daemon.metrics import Metrics
 from daemon.outbox import Outbox
 from daemon.restart.recall import Recall
 from daemon.stager import Estimate, Stager
 from daemon.stream import Stream
+from daemon.trigger.triggers import Triggers
 from daemon.watch.engine import EngineWatch
 from models.signal.pipeline import EpochBatch
 
@@ -23,6 +24,7 @@ class Rounds:
         engine: notices when another engine has taken over.
         recall: says what a restart goes on from.
         compose: puts estimates into messages.
+        triggers: decide on the live ones.
         outbox: sends them.
         metrics: time the staging.
     """
@@ -34,6 +36,7 @@ class Rounds:
         engine: EngineWatch,
         recall: Recall,
         compose: Composer,
+        triggers: Triggers,
         outbox: Outbox,
         metrics: Metrics,
     ) -> None:
@@ -42,6 +45,7 @@ class Rounds:
         self._engine = engine
         self._recall = recall
         self._compose = compose
+        self._triggers = triggers
         self._outbox = outbox
         self._metrics = metrics
 
@@ -66,6 +70,7 @@ class Rounds:
 
     def finish(self) -> None:
         """Stage all that is ready, and send the final estimates still due."""
+        self._triggers.stop()
         while self.go():
             pass
         self._send(self._stager.flush())
@@ -79,7 +84,7 @@ class Rounds:
         return None if stream.error is not None else batch
 
     def _send(self, estimates: Sequence[Estimate], batches: Sequence[EpochBatch] = ()) -> None:
-        messages: list[StageMessage] = []
+        messages: list[Message] = []
         points: list[RestartPoint] = []
         offsets: dict[str, float] = {}
         for name, stream in self._streams.items():
@@ -88,7 +93,11 @@ class Rounds:
                 mine = [
                     self._compose.stage(e, e.onset + offset) for e in estimates if e.stream == name
                 ]
-                points += [self._recall.point(b, stream) for b in batches if b.stream == name]
-                messages += mine
+                decided = self._triggers.decide(mine, stream)
+                states = self._triggers.states(stream)
+                points += [
+                    self._recall.point(b, stream, states) for b in batches if b.stream == name
+                ]
+                messages += [*mine, *decided]
                 offsets[name] = offset
         self._outbox.send(messages, points, offsets)

@@ -32,6 +32,8 @@ from daemon.stager import Stager, hops_per_epoch
 from daemon.state import StateWriter
 from daemon.stderr import free_stderr
 from daemon.stream import GuardedSink, Stream
+from daemon.trigger.rules import check_model
+from daemon.trigger.triggers import Triggers
 from daemon.watch.engine import EngineWatch
 from engines.bundle import open_bundle
 from engines.errors import EngineError
@@ -104,10 +106,12 @@ class Service:
         config, resources = self._config, self._resources
         self._bundle = open_bundle(Path(config.engine.bundle) if config.engine.bundle else None)
         config.check_modalities(self._bundle.spec.modalities)
+        check_model(config.triggers, self._bundle.spec)
         resources.callback(self._notifier.close)
         clients = Clients(
             config,
             journal_path(config.journal.path),
+            lambda: self._journal.has_all,
             self._metrics,
             lambda: (self._unhealthy(), self._unready()),
         )
@@ -239,6 +243,7 @@ class Service:
             self._engine,
             recall,
             self._compose,
+            Triggers(config, recall.triggers, self._journal, self._compose),
             self._outbox,
             self._metrics,
         )

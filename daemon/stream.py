@@ -85,6 +85,8 @@ class Stream:
         self.subjects = tuple(subject.name for subject in stream.subjects)
         self.error: HypnodError | None = None
         """Why it failed, if it did."""
+        self.contradiction: str | None = None
+        """What of its labels is of another species than the model stages, if anything."""
         self._stream = stream
         self._config = config
         self._spec = spec
@@ -327,7 +329,7 @@ class Stream:
 
     def _look_at_labels(self, description: StreamDescription) -> None:
         """Say it where the labels are of another species than the model stages."""
-        found = contradict(description.ch_names, self._spec)
+        self.contradiction = found = contradict(description.ch_names, self._spec)
         if found is not None:
             log.warning("the labels contradict the model", stream=self.name, why=found)
             self._note(found)

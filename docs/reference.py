@@ -90,6 +90,10 @@ ms.
 true, but never a live one: it may be old, and nobody must act on it. Earlier subscribers of the
 topic see that copy too; they have seen its `seq` before and ignore it.
 
+**Act on triggers** rather than stages where you can: `trigger.<subject>` says what a rule of the config decided on each
+live estimate, after checks that a subscriber easily forgets ([closed-loop.md](closed-loop.md)). Only `on` switches on,
+for `ttl_s` from `published_utc`. They are not served by catching up either.
+
 **Silence is not safe.** While the daemon makes progress, `heartbeat` comes every few seconds
 (`[publish] heartbeat_s`), and a live message of each subject every hop. Without either (the five
 lines end with `zmq.Again` then), or with a stream that is neither FILLING nor STAGING, a closed
@@ -217,6 +221,8 @@ def _default(field: msgspec.inspect.Field, usual: object) -> str:
     if field.required:
         return "required"
     default = field.default if usual is None else usual
+    if default is msgspec.NODEFAULT:
+        default = field.default_factory()
     if default is None:
         return ""
     return "see there" if isinstance(default, msgspec.Struct) else f"`{_text(default)}`"
@@ -239,7 +245,11 @@ def _type(info: Any, *, nullable: bool = False) -> str:
     if isinstance(info, kinds.StructType):
         return "table"
     if isinstance(info, kinds.VarTupleType):
+        if info.max_length is not None:
+            return f"array of {info.max_length} × {_type(info.item_type)}"
         return f"array of {_type(info.item_type)}s"
+    if isinstance(info, kinds.TupleType):
+        return f"array of {len(info.item_types)} × {_type(info.item_types[0])}"
     if isinstance(info, kinds.DictType):
         return f"table of {_type(info.value_type)}s"
     name = type(info).__name__.removesuffix("Type").lower()

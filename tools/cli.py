@@ -14,16 +14,20 @@ from typer.core import TyperGroup
 from models.errors import HypnodError
 
 _COMMANDS = {
+    "arm": "tools.arm:arm",
     "bench": "tools.bench.command:bench",
     "bridge": "tools.bridge.command:bridge",
     "compile": "tools.compile:compile_plan",
     "demo": "tools.demo.command:demo",
+    "disarm": "tools.arm:disarm",
     "doctor": "tools.doctor:doctor",
     "evaluate": "tools.evaluate.command:evaluate",
     "import": "tools.import_checkpoint:import_checkpoint",
     "init": "tools.init:init",
     "keygen": "tools.keygen:keygen",
     "night": "tools.night.command:night",
+    "pulse": "tools.pulse.command:pulse",
+    "rehearse": "tools.rehearse.command:rehearse",
     "replay": "tools.replay.command:replay",
     "run": "tools.run:run",
     "score": "tools.score.command:score",

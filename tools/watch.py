@@ -12,8 +12,8 @@ from rich.live import Live
 
 from daemon.config import load_config
 from daemon.errors import AddressError
-from daemon.sockets.keys import ClientKeys
 from tools.client.follower import Follower, Start
+from tools.client.keys import ClientKey, ServerKey, read_keys
 from tools.client.subscriber import DEFAULT_ENDPOINT, Received, Subscriber
 from tools.times import Since, parse_time
 from tools.view.live import LiveView
@@ -50,12 +50,8 @@ def watch(
         ),
     ] = "",
     since: Since = "",
-    server_key: Annotated[
-        Path | None, typer.Option(help="The daemon's public key, hypnod.key.", metavar="FILE")
-    ] = None,
-    client_key: Annotated[
-        Path | None, typer.Option(help="Your own secret key, NAME.key_secret.", metavar="FILE")
-    ] = None,
+    server_key: ServerKey = None,
+    client_key: ClientKey = None,
     once: Annotated[
         bool, typer.Option("--once", help="Show what was said last, and exit.")
     ] = False,
@@ -89,7 +85,7 @@ def watch(
         publish = load_config(config).publish
         connect = connect or _dial(publish.bind)
         catch_up = catch_up or _dial(publish.catchup_bind)
-    keys = _read_keys(server_key, client_key)
+    keys = read_keys(server_key, client_key)
     first = -1 if once else None if as_json else -_STRIP
     start = Start(since=parse_time(since)) if since else Start(first=first)
     try:
@@ -122,14 +118,6 @@ def _dial(bind: str) -> str:
         )
     here = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - read only
     return f"tcp://{here.get(host, host)}:{port}" if bind.startswith("tcp://") else bind
-
-
-def _read_keys(server_key: Path | None, client_key: Path | None) -> ClientKeys | None:
-    if server_key is None and client_key is None:
-        return None
-    if server_key is None or client_key is None:
-        raise typer.BadParameter("expected --server-key and --client-key together")
-    return ClientKeys.read(server_key, client_key)
 
 
 def to_json_line(received: Received) -> str:

@@ -85,6 +85,11 @@ class Journal:
         """Why it cannot be written or brought to the disk, if it cannot."""
         return self._unwritable or self._unsynced
 
+    @property
+    def has_all(self) -> bool:
+        """Whether it has all that it was given so far."""
+        return self.problem is None and not self._ticks
+
     def begin(self, session: Session) -> None:
         """Describe the run of the daemon that the messages from now on are of."""
         self._session = session

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from daemon.config import StagingConfig, StreamConfig
 from daemon.lsl.inlet import Clocks
+from daemon.trigger.decide import RuleState
+from daemon.trigger.rulebook import States
 from models.signal.state import Adaptation, PipelineState
 
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -56,6 +58,8 @@ class StreamState(msgspec.Struct, frozen=True, kw_only=True):
     relative_s: list[list[float]]
     recent: bytes
     """`PipelineState.recent`, by `encode_arrays`."""
+    triggers: dict[str, dict[str, RuleState]] = {}
+    """What the rules remember, by subject and rule."""
 
     @property
     def adaptation(self) -> Adaptation:
@@ -83,7 +87,13 @@ def boot_id() -> str:
 
 
 def encode_state(
-    mark: str, sfreq: float, grid_hop: int, clocks: Clocks, hop_s: float, state: PipelineState
+    mark: str,
+    sfreq: float,
+    grid_hop: int,
+    clocks: Clocks,
+    hop_s: float,
+    state: PipelineState,
+    triggers: States | None = None,
 ) -> bytes:
     """Return the bytes of a stream's state.
 
@@ -94,6 +104,7 @@ def encode_state(
         clocks: now.
         hop_s: distance of grid points, s.
         state: of its pipeline.
+        triggers: what the rules remember of its subjects.
     """
     return msgspec.msgpack.encode(
         StreamState(
@@ -117,6 +128,7 @@ def encode_state(
             relative_variance=state.adaptation.relative_variance.tolist(),
             relative_s=state.adaptation.relative_s.tolist(),
             recent=encode_arrays(state.recent),
+            triggers={subject: dict(by_rule) for subject, by_rule in (triggers or {}).items()},
         )
     )
 

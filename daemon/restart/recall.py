@@ -21,6 +21,7 @@ from daemon.restart.resumption import Past, Resumption, cold
 from daemon.stager import Estimate, Stager
 from daemon.state import StateWriter
 from daemon.stream import Stream
+from daemon.trigger.rulebook import States
 from engines.bundle import Bundle
 from models.signal.pipeline import EpochBatch
 from models.signal.state import Adaptation
@@ -93,15 +94,29 @@ class Recall:
         self.pasts[stream.name].give_up("the daemon stopped before it was found")
         self._settle(stream)
 
-    def point(self, batch: EpochBatch, stream: Stream) -> RestartPoint:
-        """Return what a restart after this epoch, the last one of its stream, goes on from."""
+    @property
+    def triggers(self) -> States:
+        """What the rules remembered when the daemon ended."""
+        states = self._history.states.values()
+        return {of: by_rule for state in states for of, by_rule in state.triggers.items()}
+
+    def point(self, batch: EpochBatch, stream: Stream, triggers: States) -> RestartPoint:
+        """Return what a restart after this epoch, the last one of its stream, goes on from.
+
+        Args:
+            batch: the epoch.
+            stream: its stream.
+            triggers: what the rules remember of its subjects.
+        """
         grid_hop = self.pasts[stream.name].grid_hop
         mark, sfreq = self._marks[stream.name], stream.nominal_sfreq
         return RestartPoint(
             stream=stream.name,
             hop=batch.hop,
             slot=batch.hop % self._stager.n_slots,
-            state=encode_state(mark, sfreq, grid_hop, stream.clocks, self._hop_s, batch.after),
+            state=encode_state(
+                mark, sfreq, grid_hop, stream.clocks, self._hop_s, batch.after, triggers
+            ),
             arrays=encode_arrays(self._stager.newest(stream.name)),
         )
 

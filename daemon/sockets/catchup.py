@@ -19,7 +19,7 @@ import zmq
 from daemon.config import PublishConfig
 from daemon.errors import JournalError
 from daemon.journal.reader import Entry, JournalReader
-from daemon.messages import SCHEMA, CatchUpReply, CatchUpRequest
+from daemon.messages import SCHEMA, CatchUpReply, CatchUpRequest, is_served
 from daemon.sockets.gate import Gate
 from daemon.sockets.meter import Meter
 from models.errors import HypnodError
@@ -32,6 +32,10 @@ PIECE_BYTES = 2**20
 _REST = 3.0
 """Rest per processor time taken: answering takes a quarter of one core at most."""
 _REQUESTS_KEPT, _REPLIES_KEPT = 16, 4  # of one client: so much may wait, the rest is dropped
+_OLD_DECISION = (
+    "expected another topic than trigger.<subject>, found one: nobody may act on an old decision; "
+    "hypnod night lists them"
+)
 _STOP_ENDPOINT = "inproc://hypnod.catchup.stop"
 
 
@@ -101,6 +105,8 @@ class CatchUp:
             request = _decode(parts)
         except (ValueError, RecursionError) as error:
             return [_encode_error("", f"expected a request as CatchUpRequest describes: {error}")]
+        if not is_served(request.topic):
+            return [_encode_error(request.topic, _OLD_DECISION)]
         try:
             return self._read(request)
         except JournalError as error:

@@ -21,6 +21,7 @@ from prometheus_client import generate_latest
 import hypnod
 from daemon.config import Config
 from daemon.errors import AddressError, KeyFileError, UnforeseenError
+from daemon.messages import Message, TriggerMessage
 from daemon.metrics import Metrics
 from daemon.outbox import Round
 from daemon.sockets.link import Link, Record
@@ -46,12 +47,21 @@ class Clients:
     Args:
         config: of the daemon.
         journal: the file that missed messages come from.
+        is_journalled: tells whether the journal has all that it was given.
         metrics: are shown to who asks, and count whom was refused.
         look: what probes are told.
     """
 
-    def __init__(self, config: Config, journal: Path, metrics: Metrics, look: Look) -> None:
+    def __init__(
+        self,
+        config: Config,
+        journal: Path,
+        is_journalled: Callable[[], bool],
+        metrics: Metrics,
+        look: Look,
+    ) -> None:
         self._config, self._journal = config, journal
+        self._is_journalled = is_journalled
         self._metrics, self._look = metrics, look
         self._last: dict[bytes, bytes] = {}
         self._publisher = _Process(PUBLISH, self._greet, self._hear)
@@ -85,6 +95,8 @@ class Clients:
     def take(self, what: Round) -> None:
         """Have the messages of a round published."""
         for message in what.messages:
+            if _is_on(message) and not self._is_journalled():
+                continue  # nothing is switched on that is not on record
             topic, payload, again = frames_of(message, self._config.publish.encoding)
             if again:
                 self._last[topic] = again
@@ -120,6 +132,10 @@ class Clients:
             self._metrics.log_lost.inc(lost)
         elif kind == "look":
             process.send("look", generate_latest(self._metrics.registry), *self._look())
+
+
+def _is_on(message: Message) -> bool:
+    return isinstance(message, TriggerMessage) and message.action == "on"
 
 
 class _Process:

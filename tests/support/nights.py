@@ -11,7 +11,14 @@ import msgspec
 from daemon.config import JournalConfig
 from daemon.journal.reader import Session
 from daemon.journal.writer import Journal
-from daemon.messages import Kind, Message, StageMessage, StreamMessage
+from daemon.messages import (
+    Action,
+    Kind,
+    Message,
+    StageMessage,
+    StreamMessage,
+    TriggerMessage,
+)
 from daemon.metrics import Metrics
 from tools.bench.message import make_message
 
@@ -74,3 +81,30 @@ def write_journal(path: Path, messages: Iterable[Message], run: Session | None =
     with open_journal(path, run) as journal:
         journal.write(list(messages))
     return path
+
+
+def trigger(seq: int, action: Action = "off", **changes: Any) -> TriggerMessage:
+    """The decision on epoch `seq`, a little after its end, unless told otherwise."""
+    acts = action in ("on", "sham")
+    fields: dict[str, Any] = {
+        "session": "s",
+        "seq": seq,
+        "utc": iso(EVENING + seq + 1),
+        "subject": "m1",
+        "stream": "cage",
+        "rule": "rem",
+        "reason": "REM for 2 s" if acts else "NREM, 90 %",
+        "ttl_s": 2.0 if acts else 0.0,
+        "pulse": 0 if acts else None,
+        "epoch": seq,
+        "hop": seq,
+        "onset": 1000.0 + seq,
+        "age_s": 0.01,
+        "armed": True,
+        "trouble": None,
+        "leads": False,
+        "published_utc": iso(EVENING + seq + 1),
+        "model": "0" * 12,
+        "config": "c",
+    }
+    return TriggerMessage(action=action, **(fields | changes))

@@ -91,6 +91,9 @@ class Follower(Subscriber):
         if isinstance(message, Heartbeat):
             yield from self._take_heartbeat(received, message)
             return
+        if not message.SERVED:
+            yield from super()._take(received)
+            return
         self._look_at(received.topic, message.seq, message.session)
         following = self._next[received.topic]
         if message.seq < following:

@@ -48,7 +48,8 @@ def night(
 
     Without options it lists the sessions: the runs of the daemon. With --session or --since it sums
     up each subject's record: time in each stage, bouts, latency, time without a stage and why,
-    restarts. A night in which the daemon was restarted, or crashed, is one record: --since.
+    every pulse of a trigger, restarts. A night in which the daemon was restarted, or crashed, is
+    one record: --since.
 
         hypnod night
 

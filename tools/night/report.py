@@ -15,6 +15,7 @@ from daemon.errors import JournalError
 from daemon.journal.reader import JournalReader, Session
 from models.stages import ART, UNKNOWN
 from tools.night.record import Record, Selection, read_restarts, to_iso
+from tools.night.triggers import TriggerNight, print_triggers, read_triggers
 from tools.view.live import STAGE_STYLES
 
 
@@ -81,6 +82,8 @@ class NightSummary(msgspec.Struct, frozen=True, kw_only=True):
     subjects: dict[str, SubjectNight]
     missing: tuple[str, ...]
     """What of a damaged journal could not be read."""
+    triggers: list[TriggerNight]
+    """What each rule did to each subject."""
 
 
 def summarise_sessions(reader: JournalReader) -> list[SessionSummary]:
@@ -147,6 +150,7 @@ def summarise(
         ],
         subjects={record.subject: _summarise(record) for record in records},
         missing=reader.missing,
+        triggers=read_triggers(reader, selection, [record.subject for record in records]),
     )
 
 
@@ -227,6 +231,7 @@ def print_summary(summary: NightSummary, stages: Sequence[str], *, as_json: bool
         line = f"{_short(restart['utc'])} {restart['stream']}: {restart['reason']}"
         details.add_row("restart", line)
     console.print(details)
+    print_triggers(console, summary.triggers)
 
 
 def _details(each: SubjectNight) -> list[str]:

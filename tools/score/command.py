@@ -166,7 +166,7 @@ def score(
     for line in found.left_out:
         console.print(line, markup=False)
     drift = DriftLog(names, by.spec.modalities, hop_s)
-    estimates, description = _stage(opened, engine, recording, chosen, base, drift, console)
+    estimates, description = stage_recorded(opened, engine, recording, chosen, base, drift, console)
     scored = Scored(
         recording=recording,
         stream=chosen,
@@ -227,7 +227,7 @@ def _open(path: Path | None, config: Config) -> Bundle:
     return open_bundle(path or (Path(named) if named else None))
 
 
-def _stage(
+def stage_recorded(
     bundle: Bundle | None,
     kind: str | None,
     recording: Recording,

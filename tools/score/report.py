@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from tools.score.aggregate import hypnodensity
 from tools.score.drift import DriftSummary, say
 from tools.score.scored import Scored
 from tools.view.live import STAGE_STYLES
-from tools.view.overview import Overview
+from tools.view.overview import Overview, Pulses
 
 
 class SubjectSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,8 +127,13 @@ def _row(estimate: Estimate, scored: Scored) -> list[object]:
     ]
 
 
-def write_pictures(scored: Scored, png: Path) -> None:
+def write_pictures(scored: Scored, png: Path, pulses: Mapping[str, Pulses] | None = None) -> None:
     """Draw each subject's night; with several, into files with the subjects' names.
+
+    Args:
+        scored: the recording.
+        png: where to.
+        pulses: by subject.
 
     Raises:
         RecordingError: a place cannot be written to.
@@ -153,6 +158,7 @@ def write_pictures(scored: Scored, png: Path) -> None:
             overview=overviews[subject.name],
             reference=scored.reference(subject.name),
             reference_name="reference",
+            pulses=None if pulses is None else pulses[subject.name],
         )
         several = len(scored.stream.subjects) > 1
         name = f"{png.stem}-{subject.name}{png.suffix}" if several else png.name

@@ -79,7 +79,7 @@ class LiveView:
             self._heartbeat = received
         elif isinstance(message, StreamMessage):
             self._streams[message.stream] = message
-        elif message.kind == "live":
+        elif isinstance(message, StageMessage) and message.kind == "live":
             self._take_stage(message, received.monotonic - _age_when_received(message, received))
 
     def _take_stage(self, message: StageMessage, ended: float) -> None:

@@ -14,8 +14,16 @@ from numpy.typing import NDArray
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.writers import replacing
 from models.stages import ART, COLOURS, UNKNOWN
-from tools.view.overview import Overview
-from tools.view.panels import FAINT_INK, GROUND, INK, draw_emg, draw_quality, draw_spectrogram
+from tools.view.overview import Overview, Pulses
+from tools.view.panels import (
+    FAINT_INK,
+    GROUND,
+    INK,
+    draw_emg,
+    draw_pulses,
+    draw_quality,
+    draw_spectrogram,
+)
 
 _FAINT = "#D9D9D9"
 _MAX_COLUMNS = 3000  # more would be thinner than a pixel
@@ -46,6 +54,8 @@ class Night:
     """The stage of each epoch according to someone else."""
     reference_name: str = "expert"
     """Who."""
+    pulses: Pulses | None = None
+    """What triggers did, or would have done."""
 
 
 def plot_night(path: Path, night: Night) -> None:
@@ -61,15 +71,7 @@ def plot_night(path: Path, night: Night) -> None:
 
 def draw_night(night: Night) -> Figure:
     """Return the picture of a night."""
-    heights = {"hypnogram": 1.5, "hypnodensity": 1.2}
-    if night.reference is not None:
-        heights = {"reference": 0.22} | heights
-    if night.quality is not None:
-        heights |= {"quality": 0.3 * len(night.quality)}
-    if night.overview is not None:
-        heights |= {"spectrogram": 1.6}
-    if night.overview is not None and night.overview.has_emg:
-        heights |= {"emg": 0.9}
+    heights = _heights(night)
     figure = Figure(figsize=(13, 1.5 + 1.45 * sum(heights.values())), facecolor="white")
     FigureCanvasAgg(figure)
     axes = _lay_out(figure, heights)
@@ -78,6 +80,8 @@ def draw_night(night: Night) -> Figure:
     _draw_hypnodensity(axes["hypnodensity"], night, unit_s)
     if night.reference is not None:
         _draw_strip(axes["reference"], night.reference, night, unit_s)
+    if night.pulses:
+        draw_pulses(axes["pulses"], night.pulses, unit_s)
     if night.quality is not None:
         draw_quality(axes["quality"], night.quality, night.hop_s, unit_s)
     if night.overview is not None:
@@ -90,6 +94,22 @@ def draw_night(night: Night) -> Figure:
     bottom.tick_params(labelbottom=True)
     _write_titles(figure, night)
     return figure
+
+
+def _heights(night: Night) -> dict[str, float]:
+    """Return the panels from top to bottom, and how high each is."""
+    heights = {"hypnogram": 1.5, "hypnodensity": 1.2}
+    if night.reference is not None:
+        heights = {"reference": 0.22} | heights
+    if night.pulses:
+        heights = {"pulses": 0.2 * len(night.pulses)} | heights
+    if night.quality is not None:
+        heights |= {"quality": 0.3 * len(night.quality)}
+    if night.overview is not None:
+        heights |= {"spectrogram": 1.6}
+    if night.overview is not None and night.overview.has_emg:
+        heights |= {"emg": 0.9}
+    return heights
 
 
 def _lay_out(figure: Figure, heights: dict[str, float]) -> dict[str, Axes]:

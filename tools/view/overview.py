@@ -3,6 +3,7 @@
 For the eye only: stages never depend on it.
 """
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +13,9 @@ from scipy import signal
 _SEGMENT_S = 2.0
 _WINDOW_S = 1.0  # 1 Hz resolution, three windows to a segment
 _MAX_COLUMNS = 1500
+
+Pulses = Mapping[str, Sequence[tuple[float, float, bool]]]
+"""By rule: start and duration of each pulse, s, and whether it was sham."""
 
 
 class Overview:

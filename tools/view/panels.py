@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from models.signal.quality import OK
 from models.stages import COLOURS
-from tools.view.overview import Overview
+from tools.view.overview import Overview, Pulses
 
 INK, FAINT_INK, GROUND = "#333333", "#666666", "#F1F1F1"
 BLUE, ORANGE = COLOURS["NREM"].picture, COLOURS["Wake"].picture
@@ -17,6 +17,23 @@ BLUE, ORANGE = COLOURS["NREM"].picture, COLOURS["Wake"].picture
 
 _TOP_HZ = 30.0
 _USABLE, _UNUSABLE = "#A9C9A4", "#C0392B"
+
+
+def draw_pulses(axis: Axes, pulses: Pulses, unit_s: float) -> None:
+    """Draw a row for each rule: what was on filled, what was sham hollow."""
+    for row, spans in enumerate(pulses.values()):
+        for start, duration, sham in spans:
+            axis.broken_barh(
+                [(start / unit_s, duration / unit_s)],
+                (-row - 0.4, 0.8),
+                facecolor="none" if sham else INK,
+                edgecolor=INK,
+                linewidth=0.7,  # however short, it is seen
+            )
+    axis.set_ylim(-len(pulses) + 0.5, 0.5)
+    axis.set_yticks([-row for row in range(len(pulses))], list(pulses))
+    axis.tick_params(left=False, labelleft=False, labelright=True)
+    axis.spines["left"].set_visible(False)
 
 
 def draw_quality(

@@ -1,0 +1,84 @@
+"""All rules and all subjects, hop by hop: who is asked in which order, and what each remembers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from daemon.trigger.decide import Decision, RuleState, decide, interrupted
+from daemon.trigger.rules import Rule
+from daemon.trigger.sight import Sight
+
+States = Mapping[str, Mapping[str, RuleState]]
+"""By subject and rule."""
+
+
+class Told(NamedTuple):
+    """What a rule said of a subject at one hop, and on what."""
+
+    rule: Rule
+    sight: Sight
+    decision: Decision
+
+
+class Rulebook:
+    """Applies rules to live estimates; those that follow another subject come last.
+
+    Args:
+        rules: of the config.
+        subjects: all there are.
+        before: states of a former run; its pulses have ended.
+    """
+
+    def __init__(
+        self, rules: Sequence[Rule], subjects: Sequence[str], before: States | None = None
+    ) -> None:
+        ordered = sorted(rules, key=lambda rule: rule.yoked_to is not None)
+        self._whom = {rule: [s for s in subjects if rule.is_for(s)] for rule in ordered}
+        self._states = {
+            (rule.name, subject): interrupted(
+                rule, subject, (before or {}).get(subject, {}).get(rule.name, RuleState())
+            )
+            for rule, whom in self._whom.items()
+            for subject in whom
+        }
+        self._last: dict[tuple[str, str], Told] = {}
+
+    def look(self, sights: Mapping[str, Sight], is_armed: Callable[[str, str], bool]) -> list[Told]:
+        """Return what every rule says of the subjects that there is a live estimate of.
+
+        Args:
+            sights: by subject.
+            is_armed: tells of a rule and a subject whether a person armed it.
+        """
+        told = []
+        for rule, whom in self._whom.items():
+            for subject in filter(sights.__contains__, whom):
+                key = rule.name, subject
+                sight = msgspec.structs.replace(
+                    sights[subject],
+                    armed=is_armed(*key),
+                    leads=self._leads(rule, sights[subject].utc),
+                )
+                self._states[key], decision = decide(rule, self._states[key], sight)
+                self._last[key] = Told(rule, sight, decision)
+                told.append(self._last[key])
+        return told
+
+    def states(self, subjects: Sequence[str]) -> dict[str, dict[str, RuleState]]:
+        """Return what the rules remember of some subjects."""
+        return {
+            subject: {rule: state for (rule, of), state in self._states.items() if of == subject}
+            for subject in subjects
+        }
+
+    def _leads(self, rule: Rule, utc: float) -> bool:
+        """Whether the subject that a rule follows is stimulated now."""
+        if rule.yoked_to is None:
+            return False
+        last = self._last.get((rule.yoked_to.rule, rule.yoked_to.subject))
+        return (
+            last is not None
+            and last.decision.action == "on"
+            and 0 <= utc - last.sight.utc < last.decision.ttl_s
+        )

@@ -1,0 +1,227 @@
+"""What no night may bring about, whatever comes: estimates, gaps, restarts, clocks that are set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daemon.trigger.decide import Decision, RuleState, decide, interrupted
+from daemon.trigger.rules import Leader, Rule
+from daemon.trigger.sight import Sight
+from models.stages import ART, UNKNOWN
+from tests.support.sights import play, runs, sight, stays
+
+RULE = Rule(name="rem", stages=("REM",), on_s=3.0, dwell_s=2.0)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One estimate; what else happens to reach it."""
+
+    stage: str
+    lost: int
+    """Hops that no estimate came for before."""
+    source_set_s: float
+    """By which the source's clock was set before it, s."""
+    wall_set_s: float
+    """Likewise the wall's."""
+    age_s: float | None
+    armed: bool
+    restart: bool
+    changes: dict[str, object]
+
+
+FINE: dict[str, object] = {}
+BAD = (
+    {"pathway": "eeg"},
+    {"usable": 0.2},
+    {"drift": 1.5},
+    {"trouble": "the journal cannot be written"},
+    {"probabilities": {}},
+    {"evidence": {"REM": float("nan")}},
+)
+SET_S = st.one_of(st.just(0.0), st.sampled_from([-4e6, -3600.0, -2.0, 2.0, 3600.0, 4e6]))
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> Step:
+    calm = draw(st.integers(0, 9)) < 8
+    one_clock = draw(st.booleans())
+    set_s = 0.0 if calm else draw(SET_S)
+    return Step(
+        stage=draw(st.sampled_from(["REM"] * 8 + ["NREM", "Wake", ART, UNKNOWN])),
+        lost=0 if calm else draw(st.sampled_from([0, 1, 3, 1000])),
+        source_set_s=set_s if one_clock else 0.0,
+        wall_set_s=0.0 if one_clock else set_s,
+        age_s=0.02 if calm else draw(st.sampled_from([0.02, None, 5.0, -5.0, float("nan")])),
+        armed=calm or draw(st.booleans()),
+        restart=not calm and draw(st.integers(0, 9)) == 9,
+        changes=FINE if calm else draw(st.sampled_from((FINE, *BAD))),
+    )
+
+
+def rules() -> st.SearchStrategy[Rule]:
+    seconds = st.floats(0, 20)
+    drawn = st.one_of(seconds, st.tuples(seconds, seconds).map(lambda p: (min(p), max(p))))
+    return st.builds(
+        Rule,
+        name=st.just("rem"),
+        stages=st.just(("REM",)),
+        dwell_s=st.floats(2, 6),
+        gap_s=st.floats(0, 1.9),
+        on_s=st.floats(0.5, 9),
+        hold=st.sampled_from(["stage", "time"]),
+        refractory_s=drawn,
+        per_hour=st.one_of(st.none(), st.integers(1, 5)),
+        dwell_anew=st.booleans(),
+        sham=st.sampled_from([0.0, 0.5]),
+        seed=st.integers(0, 3),
+    )
+
+
+@dataclass(frozen=True)
+class Told:
+    """A decision, and the time that no clock of the rule's can show wrong, s."""
+
+    at: float
+    sight: Sight
+    decision: Decision
+    fresh: bool
+    """Right after a restart or not the first of its pulse."""
+
+
+def live_through(rule: Rule, course: Sequence[Step], hop_s: float) -> list[Told]:
+    """Return what a rule says in a course of events."""
+    state, told = RuleState(), []
+    true = source_set = wall_set = 0.0
+    hop = -1
+    for step in course:
+        hop += 1 + step.lost
+        true += hop_s * (1 + step.lost)
+        source_set += step.source_set_s
+        wall_set += step.wall_set_s
+        if step.restart:
+            state = interrupted(rule, "m1", state)
+        plain = sight(step.stage, hop, hop_s, age_s=step.age_s, armed=step.armed, **step.changes)
+        seen = msgspec.structs.replace(plain, end=plain.end + source_set, utc=plain.utc + wall_set)
+        state, decision = decide(rule, state, seen)
+        told.append(Told(true, seen, decision, step.restart))
+    return told
+
+
+def acts(each: Told) -> bool:
+    return each.decision.action in ("on", "sham")
+
+
+@settings(max_examples=150)
+@given(rules(), st.lists(steps(), min_size=30, max_size=80), st.sampled_from([0.25, 1.0]))
+def test_nothing_is_done_that_a_rule_does_not_allow(rule, course, hop_s):
+    told = live_through(rule, course, hop_s)
+    pulses: dict[int, list[Told]] = {}
+    for each in filter(acts, told):
+        # on no estimate that is old, unreadable or in doubt, for no animal that is not armed
+        assert each.sight.armed
+        assert each.sight.stage not in (ART, UNKNOWN)
+        assert each.sight.age_s is not None
+        assert abs(each.sight.age_s) <= rule.max_age_s
+        assert not any(getattr(each.sight, k) == v for bad in BAD for k, v in bad.items())
+        assert rule.hold == "time" or each.sight.stage == "REM"
+        # never for longer than two hops without being said again
+        assert 0 < each.decision.ttl_s <= 2 * hop_s
+        pulses.setdefault(each.decision.pulse, []).append(each)
+    assert list(pulses) == list(range(len(pulses)))
+    least_refractory_s = (
+        rule.refractory_s if isinstance(rule.refractory_s, float) else rule.refractory_s[0]
+    )
+    ended = None
+    for pulse in pulses.values():
+        begins, ends = pulse[0].at, pulse[-1].at + pulse[-1].decision.ttl_s
+        assert len({each.decision.action for each in pulse}) == 1
+        assert ends - begins <= rule.on_s + 1e-6
+        if ended is not None:
+            assert begins - ended >= least_refractory_s - 1e-6
+        ended = pulse[-1].at  # the next decision ends it, or its time to live
+    if rule.per_hour is not None:
+        starts = [pulse[0].at for pulse in pulses.values()]
+        for first in starts:
+            assert sum(first <= at < first + 3600 for at in starts) <= rule.per_hour
+
+
+@given(st.lists(steps(), min_size=20, max_size=60))
+def test_the_same_night_decides_the_same(course):
+    rule = msgspec.structs.replace(RULE, refractory_s=(1.0, 4.0), sham=0.5)
+    once, again = (
+        [msgspec.json.encode(each.decision) for each in live_through(rule, course, 1.0)]
+        for _ in range(2)
+    )
+    assert once == again
+
+
+@given(st.lists(steps(), min_size=20, max_size=60), st.integers(0, 60))
+def test_a_state_that_was_written_and_read_again_goes_on_the_same(course, at):
+    state = RuleState()
+    told = live_through(RULE, course, 1.0)
+    for i, each in enumerate(told):
+        if each.fresh:
+            state = interrupted(RULE, "m1", state)
+        if i == at:
+            state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=RuleState)
+        state, decision = decide(RULE, state, each.sight)
+        assert decision == each.decision
+
+
+def test_a_dwell_is_counted_by_the_clock_that_says_less():
+    seen = [sight("REM", hop) for hop in range(2)]
+    late = msgspec.structs.replace(seen[1], end=seen[1].end + 3600)
+    slow = msgspec.structs.replace(RULE, dwell_s=5.0)
+    assert [d.action for d in play(slow, [seen[0], late])] == ["off", "off"]
+
+
+def test_a_restart_ends_a_pulse_and_the_refractory_begins():
+    rule = msgspec.structs.replace(RULE, refractory_s=10.0)
+    state = RuleState()
+    for hop in range(2):
+        state, decision = decide(rule, state, sight("REM", hop))
+    assert decision.action == "on"
+    state = interrupted(rule, "m1", state)
+    actions = []
+    for hop in range(2, 20):
+        state, decision = decide(rule, state, sight("REM", hop))
+        actions.append(decision.action)
+    assert actions.index("on") == 9
+    assert set(actions[1:9]) == {"refused"}
+
+
+def test_an_estimate_that_was_decided_on_decides_nothing_again():
+    first, second = sight("REM", 0), sight("REM", 1)
+    assert [d.action for d in play(RULE, [first, second, second])] == ["off", "on", "off"]
+
+
+def test_a_yoked_subject_follows_the_other_whatever_its_own_stage_is():
+    rule = Rule(name="y", on_s=3.0, yoked_to=Leader(rule="rem", subject="m2"))
+    leads = [False, True, True, False, True, True]
+    seen = [sight("Wake", hop, leads=lead) for hop, lead in enumerate(leads)]
+    seen[4] = msgspec.structs.replace(seen[4], stage=ART, reason="eeg clipped")
+    assert runs(play(rule, seen)) == [(1, 2, "on"), (5, 1, "on")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"hours": (0, 12)}, "12:00 is not within the hours"),
+        ({"minutes": (30, 60)}, "12:00 is not within the minutes"),
+        ({"hours": (20, 8), "time_zone": "Asia/Tokyo"}, None),
+        ({"hours": (20, 8)}, "12:00 is not within the hours"),
+        ({"leave_out_s": 5.0}, "the first 5 s are left out"),
+        ({"probability": 0.95}, "REM, 90 %"),
+        ({"evidence": 0.95}, "REM, 90 %"),
+    ],
+)
+def test_a_rule_says_why_it_does_nothing(changes, reason):
+    rule = msgspec.structs.replace(RULE, **changes)
+    *_, decision = play(rule, [sight(stage, hop) for hop, stage in enumerate(stays(("REM", 2)))])
+    assert (decision.action == "on") == (reason is None)
+    assert (reason or "") in decision.reason

@@ -1,0 +1,245 @@
+"""Triggers of a running daemon: told, on record, gone with a restart, never told again."""
+
+import resource
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from daemon.config import load_config
+from daemon.journal.reader import JournalReader
+from daemon.messages import Heartbeat, TriggerMessage
+from daemon.trigger.decide import Decision, RuleState, decide, interrupted
+from daemon.trigger.sight import Sight
+from tests.rigs.daemon import Daemon, Listener, one_stream, write_config
+from tests.rigs.lsl import ROOT
+from tools.client.catchup import CatchUpClient, CatchUpError
+
+SFREQ = 512
+RULE = """
+[[triggers]]
+name = "any"
+stages = ["Wake", "NREM", "REM"]
+probability = 0
+usable = 0
+max_age_s = 60
+on_s = 3
+refractory_s = 2
+"""
+ALWAYS = f'{RULE}armed = "always"\n'
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return tmp_path / "journal.sqlite"
+
+
+@pytest.fixture
+def run(name, source, bundle, tmp_path, journal):
+    """Start a daemon with rules, connected to the source."""
+
+    def start(rules, **more):
+        section = f'{rules}\n[journal]\npath = "{journal}"\n'
+        return Daemon(tmp_path, one_stream(name), bundle, more=section, **more)
+
+    return start
+
+
+def push(source, n_epochs):
+    n = n_epochs * SFREQ
+    source.push(n, data=np.random.default_rng(0).normal(0, 50, (n, 2)).round(1))
+
+
+def ready(daemon, source):
+    daemon.listen()
+    daemon.event("ready")
+    source.wait_for_consumers()
+    daemon.event("stream", state="FILLING")
+
+
+def is_trigger(epoch):
+    return lambda m: isinstance(m, TriggerMessage) and m.epoch == epoch
+
+
+def said(messages):
+    return [m for m in messages if isinstance(m, TriggerMessage)]
+
+
+def in_journal(path, topic):
+    reader = JournalReader(path)
+    last = reader.last_seq(topic)
+    return [] if last is None else [e.message for e in reader.messages(topic, 0, last)]
+
+
+def decide_again(path, rule):
+    """Return every decision in a journal, as it is there and as it follows from the estimates."""
+    lives = {(m.session, m.hop): m for m in in_journal(path, "stage.m1.live")}
+    state, session, pairs = RuleState(), None, []
+    for told in in_journal(path, "trigger.m1"):
+        if told.session != session and session is not None:
+            state = interrupted(rule, "m1", state)
+        session = told.session
+        sight = Sight.of(
+            lives[told.session, told.hop], armed=told.armed, trouble=told.trouble, leads=told.leads
+        )
+        state, decision = decide(rule, state, sight)
+        was = Decision(action=told.action, reason=told.reason, ttl_s=told.ttl_s, pulse=told.pulse)
+        pairs.append((was, decision))
+    return pairs
+
+
+def test_every_live_estimate_is_decided_on_and_the_journal_decides_the_same_again(
+    source, run, journal, tmp_path
+):
+    rules = f"{ALWAYS}sham = 0.5\nseed = 3\nexit_s = 1\n"
+    with run(rules) as daemon:
+        ready(daemon, source)
+        with Listener(daemon.endpoint) as subscriber:
+            push(source, 12)
+            subscriber.until(is_trigger(11))
+            heard = said(subscriber.heard)
+        daemon.process.kill()
+        daemon.process.wait()
+    with run(rules) as daemon:
+        ready(daemon, source)
+        with Listener(daemon.endpoint) as subscriber:
+            push(source, 8)
+            subscriber.until(is_trigger(19))
+            heard += said(subscriber.heard)
+    assert [(m.seq, m.epoch) for m in heard] == [(k, k) for k in range(20)]
+    assert {m.action for m in heard} >= {"on", "off", "refused"}
+    assert all((m.ttl_s > 0) == (m.action in ("on", "sham")) for m in heard)
+    assert heard == in_journal(journal, "trigger.m1")
+    (rule,) = load_config(tmp_path / "hypnod.toml").triggers
+    pairs = decide_again(journal, rule)
+    assert len(pairs) == 20
+    assert all(was == again for was, again in pairs)
+
+
+def test_a_restart_within_a_pulse_ends_it_and_keeps_the_refractory(source, run, journal):
+    rules = ALWAYS.replace("refractory_s = 2", "refractory_s = 5")
+    with run(rules) as daemon:
+        ready(daemon, source)
+        with Listener(daemon.endpoint) as subscriber:
+            push(source, 2)
+            subscriber.until(is_trigger(1))
+            assert said(subscriber.heard)[-1].action == "on"
+        daemon.process.kill()
+        daemon.process.wait()
+    with run(rules) as daemon:
+        ready(daemon, source)
+        with Listener(daemon.endpoint) as subscriber:
+            push(source, 8)
+            subscriber.until(is_trigger(9))
+            after = said(subscriber.heard)
+    actions = [m.action for m in after]
+    assert actions[:4] == ["refused"] * 4
+    assert after[actions.index("on")].pulse == 1
+
+
+def test_nobody_is_told_a_decision_again(source, run, journal):
+    with run(ALWAYS) as daemon:
+        ready(daemon, source)
+        with Listener(daemon.endpoint) as subscriber:
+            push(source, 3)
+            subscriber.until(is_trigger(2))
+            with Listener(daemon.endpoint) as late:
+                late.until(lambda m: m.replayed)  # the stream's last message comes again
+                push(source, 1)
+                late.until(is_trigger(3))
+            assert [m.epoch for m in said(late.heard)] == [3]
+            subscriber.until(lambda m: isinstance(m, Heartbeat) and "stage.m1.live" in m.newest)
+            assert "trigger.m1" not in subscriber.heard[-1].newest
+        with (
+            CatchUpClient(daemon.catch_up) as client,
+            pytest.raises(CatchUpError, match="nobody may act on an old decision"),
+        ):
+            list(client.fetch("trigger.m1"))
+
+
+def test_nothing_is_switched_on_that_the_journal_does_not_have(source, run, journal):
+    with run(ALWAYS.replace("on_s = 3", "on_s = 60")) as daemon:
+        ready(daemon, source)
+        with Listener(daemon.endpoint, "trigger.") as subscriber:
+            push(source, 2)
+            subscriber.until(is_trigger(1))
+            assert said(subscriber.heard)[-1].action == "on"
+            limits = resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (4096, limits[1]))
+            push(source, 1)  # its decision is "on", but no longer on record before it is told
+            daemon.event("journal failing")
+            push(source, 2)
+            subscriber.until(is_trigger(4))
+            resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, limits)
+    told = [(m.epoch, m.action) for m in said(subscriber.heard)]
+    assert [epoch for epoch, action in told if action == "on" and epoch > 1] == []
+    assert "the journal cannot be written" in said(subscriber.heard)[-1].reason
+
+
+def command(word, config, *options):
+    return subprocess.run(
+        [sys.executable, ROOT / "hypnod.py", word, "--config", config, *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_arming_and_disarming_is_heeded_and_said(source, run, tmp_path):
+    with run(RULE) as daemon:
+        ready(daemon, source)
+        config = tmp_path / "armed.toml"
+        text = (tmp_path / "hypnod.toml").read_text("utf-8")
+        free = 'bind = "tcp://127.0.0.1:*"'
+        assert free in text
+        config.write_text(text.replace(free, f'bind = "{daemon.endpoint}"'), "utf-8")
+        with Listener(daemon.endpoint, "trigger.") as subscriber:
+            push(source, 2)
+            subscriber.until(is_trigger(1))
+            assert said(subscriber.heard)[-1].reason == "not armed"
+            with Feeder(source):
+                armed = command("arm", config)
+                assert (armed.returncode, armed.stdout) == (0, "armed: any for m1\n")
+                subscriber.until(lambda m: m.action == "on")
+                disarmed = command("disarm", config, "--rule", "any", "--subject", "m1")
+                assert (disarmed.returncode, disarmed.stdout) == (0, "disarmed: any for m1\n")
+                subscriber.until(lambda m: m.reason == "not armed")
+    late = command("disarm", config, "--wait", "0.1")
+    assert late.returncode == 11
+    assert "to say within 0.1 s that any is disarmed for m1, found no such message" in late.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--rule", "none"], "--rule: expected one of any, found 'none'"),
+        (["--subject", "m9"], "--subject: expected one of m1, found 'm9'"),
+    ],
+)
+def test_what_there_is_none_of_cannot_be_armed(name, bundle, tmp_path, options, sentence):
+    config = write_config(tmp_path, one_stream(name), bundle, more=RULE)
+    refused = command("arm", config, *options)
+    assert refused.returncode == 3
+    assert sentence in " ".join(refused.stderr.split())
+
+
+class Feeder:
+    """Pushes epochs, twice as fast as they last, until it is left."""
+
+    def __init__(self, source):
+        self._source = source
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._feed)
+
+    def _feed(self):
+        while not self._over.wait(0.5):
+            push(self._source, 1)
+
+    def __enter__(self):
+        self._thread.start()
+
+    def __exit__(self, *_):
+        self._over.set()
+        self._thread.join()

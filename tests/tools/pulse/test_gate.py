@@ -1,0 +1,84 @@
+"""Nothing stays on that is not said again, whatever comes and whatever the clocks do."""
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.nights import EVENING, iso, trigger
+from tools.pulse.gate import Gate
+
+KEY = ("rem", "m1")
+
+
+def on(seq, at, **changes):
+    return trigger(seq, "on", published_utc=iso(at), **changes)
+
+
+def test_on_lasts_for_its_time_to_live_from_when_it_was_decided():
+    gate = Gate()
+    gate.take(on(0, EVENING), EVENING + 0.5, 100.0)
+    assert gate.on(101.4) == {KEY}
+    assert gate.on(101.6) == set()
+
+
+def test_it_lasts_longer_where_it_is_said_again_and_ends_with_anything_else():
+    gate = Gate()
+    gate.take(on(0, EVENING), EVENING, 100.0)
+    gate.take(on(1, EVENING + 1), EVENING + 1, 101.0)
+    assert gate.on(102.5) == {KEY}
+    gate.take(trigger(2, "refused"), EVENING + 2.5, 102.5)
+    assert gate.on(102.5) == set()
+
+
+def test_what_is_old_or_replayed_or_was_heard_or_is_from_the_future_switches_nothing_on():
+    for message, wall in (
+        (on(0, EVENING), EVENING + 2.5),
+        (on(0, EVENING, replayed=True), EVENING),
+        (on(0, EVENING + 5), EVENING),
+        (trigger(0, "sham", published_utc=iso(EVENING)), EVENING),
+    ):
+        gate = Gate()
+        gate.take(message, wall, 100.0)
+        assert gate.on(100.0) == set()
+    gate = Gate()
+    gate.take(trigger(7, "off"), EVENING, 100.0)
+    gate.take(on(6, EVENING), EVENING, 100.0)
+    assert gate.on(100.0) == set()
+
+
+def test_rules_and_subjects_are_apart():
+    gate = Gate()
+    gate.take(on(0, EVENING), EVENING, 100.0)
+    gate.take(trigger(1, "off", subject="m2"), EVENING, 100.0)
+    gate.take(on(2, EVENING, rule="other"), EVENING, 100.0)
+    assert gate.on(100.0) == {KEY, ("other", "m1")}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["on", "off", "sham", "refused"]),
+            st.floats(0, 5),  # later, s
+            st.floats(0, 40),  # on its way, s
+            st.sampled_from([0.0, 0.0, 0.0, -30.0, 30.0]),  # by which the wall's clock was set, s
+        ),
+        max_size=40,
+    )
+)
+def test_it_is_never_on_for_longer_than_two_seconds_after_the_last_on_was_heard(course):
+    gate, now, set_s, heard = Gate(), 100.0, 0.0, None
+    for seq, (action, later_s, way_s, by_s) in enumerate(course):
+        now += later_s
+        if gate.on(now):
+            assert heard is not None
+            assert now - heard < 2.0
+        set_s += by_s
+        message = msgspec.structs.replace(
+            trigger(seq, action), published_utc=iso(EVENING + now + set_s - way_s)
+        )
+        gate.take(message, EVENING + now + set_s, now)
+        if action == "on":
+            heard = now
+            assert (KEY in gate.on(now)) == (way_s < 2.0) or abs(way_s - 2.0) < 0.01
+        else:
+            assert gate.on(now) == set()

@@ -1,0 +1,166 @@
+"""Each output against what it talks to: a board, a stand-in of Open Ephys, LSL, OSC."""
+
+import socket
+import threading
+
+import pylsl
+import pytest
+import zmq
+from pythonosc.osc_message import OscMessage
+
+from models.errors import ConfigError
+from tests.tools.pulse.boards import Board
+from tools.pulse import serial_ttl
+from tools.pulse.errors import OutputError
+from tools.pulse.lsl_markers import LslOutput
+from tools.pulse.open_ephys import OpenEphysOutput
+from tools.pulse.output import Output, open_output
+
+
+def test_a_board_sets_its_pin_and_says_so():
+    with Board() as board:
+        output = open_output("serial", {"port": board.port})
+        output.set(on=True)
+        assert board.high
+        output.keep_alive()
+        output.set(on=False)
+        assert not board.high
+        output.close()
+
+
+def test_the_pin_of_a_board_that_hears_nothing_more_goes_low_by_itself():
+    with Board() as board:
+        output = open_output("serial", {"port": board.port})
+        output.set(on=True)
+        board.wait_for(high=False, n=2)
+        output.close()
+
+
+def test_a_board_that_no_longer_answers_is_an_error():
+    with Board() as board:
+        output = open_output("serial", {"port": board.port})
+        output.set(on=True)
+        board.answers = False
+        with pytest.raises(OutputError, match=r"expected the board to answer 1 within 0\.2 s"):
+            output.keep_alive()
+        board.wait_for(high=False, n=2)
+        output.close()
+
+
+def test_a_port_without_a_board_is_refused(monkeypatch):
+    monkeypatch.setattr(serial_ttl, "_START_S", 0.0)
+    with Board(answers=False) as board, pytest.raises(OutputError, match="expected a board with"):
+        open_output("serial", {"port": board.port})
+    with pytest.raises(OutputError, match="expected a serial port, found"):
+        open_output("serial", {"port": "/dev/no-such-port"})
+
+
+class OpenEphys:
+    """Answers as the Network Events plugin's documentation says."""
+
+    def __init__(self, *, acquiring: bool = True) -> None:
+        self.heard: list[str] = []
+        self.acquiring = acquiring
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.REP)
+        self.port = self._socket.bind_to_random_port("tcp://127.0.0.1")
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            if self._socket.poll(10):
+                request = self._socket.recv_string()
+                self.heard.append(request)
+                acquiring = "1" if self.acquiring else "0"
+                self._socket.send_string(acquiring if request == "IsAcquiring" else "TTLHandled")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        self._thread.join()
+        self._socket.close(linger=0)
+        self._context.term()
+
+
+def test_open_ephys_is_asked_whether_it_acquires_before_a_line_is_set():
+    with OpenEphys() as gui:
+        output = OpenEphysOutput(line=3, port=gui.port)
+        output.set(on=True)
+        output.set(on=False)
+        output.close()
+    off = "TTL Line=3 State=0"
+    assert gui.heard == [off, "IsAcquiring", "TTL Line=3 State=1", off]
+
+
+def test_open_ephys_that_acquires_nothing_is_an_error_and_can_still_be_told_off():
+    with OpenEphys(acquiring=False) as gui:
+        output = OpenEphysOutput(port=gui.port)
+        with pytest.raises(OutputError, match="acquiring: start acquisition first, found '0'"):
+            output.set(on=True)
+        output.set(on=False)
+        output.close()
+    assert not any("State=1" in request for request in gui.heard)
+
+
+def test_open_ephys_that_does_not_answer_is_an_error():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(OutputError, match="found none; is its Network Events plugin loaded"):
+            OpenEphysOutput(port=port)
+
+
+def test_lsl_markers_are_received(request):
+    name = f"pulse-{request.node.name}"
+    output = LslOutput(name)
+    (found,) = pylsl.resolve_byprop("name", name, timeout=20)
+    inlet = pylsl.StreamInlet(found)
+    inlet.open_stream(timeout=20)
+    output.set(on=True)
+    output.set(on=False)
+    assert [inlet.pull_sample(timeout=20)[0] for _ in range(2)] == [["on"], ["off"]]
+    inlet.close_stream()
+    output.close()
+
+
+def test_osc_messages_are_received():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(20)
+        options = {"host": "127.0.0.1", "port": receiver.getsockname()[1], "address": "/laser"}
+        output = open_output("osc", options)
+        output.set(on=True)
+        output.keep_alive()
+        output.set(on=False)
+        output.close()
+        heard = [OscMessage(receiver.recv(100)) for _ in range(4)]
+    assert [(m.address, m.params) for m in heard] == [("/laser", [k]) for k in (0, 1, 1, 0)]
+
+
+class Own(Output):
+    """One that a package of somebody's brings."""
+
+    def __init__(self, level: float) -> None:
+        self.level = level
+
+    def set(self, *, on: bool) -> None:
+        """Do nothing."""
+
+
+def test_an_output_of_ones_own_is_found_by_its_entry_point(tmp_path, monkeypatch):
+    info = tmp_path / "own-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[hypnod.pulse]\nmy-laser = {__name__}:Own\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    output = open_output("my-laser", {"level": 0.5})
+    assert output.level == 0.5
+    with pytest.raises(
+        ConfigError, match=r"expected options of the driver 'my-laser', found: .*lev"
+    ):
+        open_output("my-laser", {"levle": 0.5})
+    with pytest.raises(ConfigError, match=r"expected a driver of .*my-laser.*, found 'no-such'"):
+        open_output("no-such", {})

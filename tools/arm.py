@@ -1,0 +1,135 @@
+"""`hypnod arm`, `hypnod disarm`: let triggers act, or no longer, and hear that the daemon heeds."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from daemon.config import Config, load_config
+from daemon.errors import ArmedError
+from daemon.journal.file import journal_path
+from daemon.messages import TriggerMessage
+from daemon.sockets.keys import ClientKeys
+from daemon.trigger.armed import armed_path, read_armed, write_armed
+from models.errors import ConfigError
+from tools.client.keys import ClientKey, ServerKey, read_keys
+from tools.client.subscriber import Subscriber
+
+Pairs = set[tuple[str, str]]
+"""Rule and subject."""
+
+ConfigPath = Annotated[Path, typer.Option("--config", help="The hypnod.toml of the daemon.")]
+Rules = Annotated[list[str] | None, typer.Option("--rule", help="Of these only; repeat it.")]
+Subjects = Annotated[list[str] | None, typer.Option("--subject", help="For these only; repeat it.")]
+Wait = Annotated[
+    float, typer.Option("--wait", min=0, help="For the daemon to say that it heeds it, s.")
+]
+
+
+def arm(
+    config: ConfigPath,
+    rule: Rules = None,
+    subject: Subjects = None,
+    wait_s: Wait = 10.0,
+    server_key: ServerKey = None,
+    client_key: ClientKey = None,
+) -> None:
+    """**Arm** triggers: from the next epoch on they may stimulate.
+
+    It holds until `hypnod disarm`, over restarts of the daemon too. Run it as the user that runs
+    the daemon. The exit code is 11 unless the daemon says within --wait that it heeds it.
+
+        hypnod arm --config hypnod.toml
+
+        hypnod arm --config hypnod.toml --rule rem-restriction --subject m01
+    """
+    _set(config, rule, subject, wait_s, read_keys(server_key, client_key), armed=True)
+
+
+def disarm(
+    config: ConfigPath,
+    rule: Rules = None,
+    subject: Subjects = None,
+    wait_s: Wait = 10.0,
+    server_key: ServerKey = None,
+    client_key: ClientKey = None,
+) -> None:
+    """**Disarm** triggers: from the next epoch on they do not stimulate.
+
+    Those that are `armed = "always"` go on. The exit code is 11 unless the daemon says within
+    --wait that it heeds it.
+
+        hypnod disarm --config hypnod.toml
+    """
+    _set(config, rule, subject, wait_s, read_keys(server_key, client_key), armed=False)
+
+
+def _set(
+    path: Path,
+    rules: Sequence[str] | None,
+    subjects: Sequence[str] | None,
+    wait_s: float,
+    keys: ClientKeys | None,
+    *,
+    armed: bool,
+) -> None:
+    config = load_config(path)
+    pairs = _choose(config, rules, subjects)
+    file = armed_path(journal_path(config.journal.path))
+    try:
+        before = read_armed(file)
+    except ArmedError:
+        if armed:
+            raise
+        before = {}  # of what cannot be read nothing is armed
+    now = {(rule, subject) for rule, whom in before.items() for subject in whom}
+    now = now | pairs if armed else now - pairs
+    by_rule = {rule: tuple(sorted(s for r, s in now if r == rule)) for rule, _ in sorted(now)}
+    word = "armed" if armed else "disarmed"
+    with Subscriber(config.publish.bind.replace("*", "127.0.0.1"), ["trigger."], keys) as heard:
+        write_armed(file, by_rule)
+        missing = _wait(heard, set(pairs), wait_s, armed=armed)
+    if missing:
+        rule, subject = sorted(missing)[0]
+        raise ArmedError(
+            f"expected the daemon at {config.publish.bind} to say within {wait_s:g} s that "
+            f"{rule} is {word} for {subject}, found no such message; {file} says so: see that the "
+            "daemon runs, with this config and journal, and gets samples"
+        )
+    for rule, subject in sorted(pairs):
+        Console(highlight=False).print(f"{word}: {rule} for {subject}")
+
+
+def _choose(config: Config, rules: Sequence[str] | None, subjects: Sequence[str] | None) -> Pairs:
+    """Return which rules for whom; raises ConfigError where there is none of a name."""
+    known = [s.name for stream in config.streams for s in stream.subjects]
+    names = [rule.name for rule in config.triggers]
+    for what, asked, there in (("rule", rules, names), ("subject", subjects, known)):
+        for name in asked or ():
+            if name not in there:
+                raise ConfigError(
+                    f"--{what}: expected one of {', '.join(there) or 'none'}, found {name!r}"
+                )
+    pairs = {
+        (rule.name, subject)
+        for rule in config.triggers
+        for subject in known
+        if rule.is_for(subject) and rule.name in (rules or names) and subject in (subjects or known)
+    }
+    if not pairs:
+        raise ConfigError("expected a rule in [[triggers]] for a subject, found none")
+    return pairs
+
+
+def _wait(heard: Subscriber, missing: Pairs, wait_s: float, *, armed: bool) -> Pairs:
+    """Return what the daemon did not say that it heeds."""
+    until = time.monotonic() + wait_s
+    while missing and (left_s := until - time.monotonic()) > 0:
+        for received in heard.receive(left_s):
+            message = received.message
+            if isinstance(message, TriggerMessage) and message.armed == armed:
+                missing.discard((message.rule, message.subject))
+    return missing

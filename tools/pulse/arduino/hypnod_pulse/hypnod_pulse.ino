@@ -1,0 +1,38 @@
+// A TTL output for `hypnod pulse`: Arduino Uno, Nano, Mega and boards compatible with them.
+//
+// '1' sets the pin high, '0' low; each is sent back once the pin is set. While the pin is high a '1'
+// must come again at least every 500 ms: without it the pin goes low by itself, whatever became of
+// the computer, and '!' is sent.
+
+const uint8_t PIN = 13;                  // with the board's own LED on it
+const unsigned long KEEP_ALIVE_MS = 500;
+
+unsigned long heard_ms = 0;
+bool high = false;
+
+void set(bool on) {
+  digitalWrite(PIN, on ? HIGH : LOW);
+  high = on;
+}
+
+void setup() {
+  pinMode(PIN, OUTPUT);
+  set(false);
+  Serial.begin(115200);
+}
+
+void loop() {
+  // first the time, then what came meanwhile: what is old does not keep the pin high
+  if (high && millis() - heard_ms >= KEEP_ALIVE_MS) {
+    set(false);
+    Serial.write('!');
+  }
+  if (Serial.available()) {
+    const int byte = Serial.read();
+    if (byte == '1' || byte == '0') {
+      set(byte == '1');
+      heard_ms = millis();
+      Serial.write(byte);
+    }
+  }
+}

@@ -1,0 +1,32 @@
+"""Changes as an LSL stream of markers, for LabRecorder and whatever reads LSL."""
+
+from daemon.lsl.library import load_pylsl
+from tools.pulse.output import Output
+
+
+class LslOutput(Output):
+    """A stream of type `Markers` whose samples are `on` and `off`.
+
+    Args:
+        name: of the LSL stream.
+    """
+
+    def __init__(self, name: str = "hypnod.pulse") -> None:
+        lsl = load_pylsl()
+        info = lsl.StreamInfo(
+            name=name,
+            type="Markers",
+            channel_count=1,
+            nominal_srate=lsl.IRREGULAR_RATE,
+            channel_format=lsl.cf_string,
+            source_id=name,
+        )
+        self._outlet = lsl.StreamOutlet(info)
+
+    def set(self, *, on: bool) -> None:
+        """Push a marker."""
+        self._outlet.push_sample(["on" if on else "off"])
+
+    def close(self) -> None:
+        """Take the stream off the network."""
+        del self._outlet

@@ -1,0 +1,67 @@
+"""TTL events of the Open Ephys GUI, by its Network Events plugin (ZeroMQ REQ, port 5556).
+
+Written after its documentation and tested against a stand-in that speaks it, not yet against a GUI.
+It answers `TTLHandled` even while nothing is acquired, so it is asked first.
+"""
+
+import zmq
+
+from tools.pulse.errors import OutputError
+from tools.pulse.output import Output
+
+_ANSWER_MS = 200
+
+
+class OpenEphysOutput(Output):
+    """Sets a line of the GUI's events.
+
+    Args:
+        host: the machine that the GUI runs on.
+        line: 1 to 256.
+        port: of the plugin.
+
+    Raises:
+        OutputError: nothing answers there, or the GUI does not acquire.
+    """
+
+    def __init__(self, host: str = "127.0.0.1", line: int = 1, port: int = 5556) -> None:
+        self._endpoint = f"tcp://{host}:{port}"
+        self._line = line
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.REQ)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.REQ_RELAXED, 1)  # "off" is sent even where no answer came
+        try:
+            self._socket.connect(self._endpoint)
+            self.set(on=False)
+        except zmq.ZMQError as error:
+            self.close()
+            raise OutputError(f"{self._endpoint}: expected a host, found: {error}") from error
+        except OutputError:
+            self.close()
+            raise
+
+    def set(self, *, on: bool) -> None:
+        """Set the line."""
+        if on:
+            self._expect("IsAcquiring", "1", "acquiring: start acquisition first")
+        self._expect(f"TTL Line={self._line} State={int(on)}", "TTLHandled", "handling the event")
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+        self._context.term()
+
+    def _expect(self, request: str, answer: str, doing: str) -> None:
+        self._socket.send_string(request)
+        if not self._socket.poll(_ANSWER_MS):
+            raise OutputError(
+                f"{self._endpoint}: expected an answer of the Open Ephys GUI to {request!r} within "
+                f"{_ANSWER_MS} ms, found none; is its Network Events plugin loaded?"
+            )
+        found = self._socket.recv().decode("utf-8", "replace").strip("\0 \n")
+        if found != answer:
+            raise OutputError(
+                f"{self._endpoint}: expected the Open Ephys GUI {doing}, found {found!r} as its "
+                f"answer to {request!r}"
+            )
