@@ -90,9 +90,10 @@ ms.
 true, but never a live one: it may be old, and nobody must act on it. Earlier subscribers of the
 topic see that copy too; they have seen its `seq` before and ignore it.
 
-**Act on triggers** rather than stages where you can: `trigger.<subject>` says what a rule of the config decided on each
-live estimate, after checks that a subscriber easily forgets ([closed-loop.md](closed-loop.md)). Only `on` switches on,
-for `ttl_s` from `published_utc`. They are not served by catching up either.
+**Act on triggers** rather than stages where you can: `trigger.<subject>` says what a rule of the
+config decided on each live estimate, after checks that a subscriber easily forgets
+([closed-loop.md](closed-loop.md)). Only `on` switches on, for `ttl_s` from `published_utc`.
+Decisions are not served by catching up either.
 
 **Silence is not safe.** While the daemon makes progress, `heartbeat` comes every few seconds
 (`[publish] heartbeat_s`), and a live message of each subject every hop. Without either (the five
