@@ -9,7 +9,7 @@ import zmq
 from pythonosc.osc_message import OscMessage
 
 from models.errors import ConfigError
-from tests.tools.pulse.boards import Board
+from tools.bench.board import Board
 from tools.pulse import serial_ttl
 from tools.pulse.errors import OutputError
 from tools.pulse.lsl_markers import LslOutput
@@ -32,7 +32,7 @@ def test_the_pin_of_a_board_that_hears_nothing_more_goes_low_by_itself():
     with Board() as board:
         output = open_output("serial", {"port": board.port})
         output.set(on=True)
-        board.wait_for(high=False, n=2)
+        assert board.wait_for(high=False, n=2)
         output.close()
 
 
@@ -43,7 +43,7 @@ def test_a_board_that_no_longer_answers_is_an_error():
         board.answers = False
         with pytest.raises(OutputError, match=r"expected the board to answer 1 within 0\.2 s"):
             output.keep_alive()
-        board.wait_for(high=False, n=2)
+        assert board.wait_for(high=False, n=2)
         output.close()
 
 
