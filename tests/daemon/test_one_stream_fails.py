@@ -78,7 +78,8 @@ STEPS = {
     "state": own("", "_judge"),
     "check": shared(lambda s: s._stager, "check", lambda batch: batch.stream),
     "compose": shared(lambda s: s._compose, "stage", lambda estimate, _onset: estimate.stream),
-    "point": shared(lambda s: s._recall, "point", lambda batch, _stream: batch.stream),
+    "point": shared(lambda s: s._recall, "point", lambda batch, *_: batch.stream),
+    "trigger": shared(lambda s: s._rounds._triggers, "decide", lambda _, stream: stream.name),
     "outlet": lambda _stream, service, name: setattr(
         next(s for s in service._outbox.sinks if getattr(s, "_stream", None) is _stream),
         "_sink",

@@ -27,7 +27,8 @@ from tools.bench.daemon import (
 )
 from tools.bench.engine import has_full_graph, time_cached_and_full, time_step
 from tools.bench.journal import measure_journal
-from tools.bench.report import SUBJECTS, BenchReport, draw_report, judge
+from tools.bench.report import SUBJECTS, TRIGGERED, BenchReport, draw_report, judge
+from tools.bench.trigger import measure_trigger
 from tools.daemon_process import ChildError
 from tools.measure import Percentiles, describe_machine, percentiles
 
@@ -42,13 +43,15 @@ class _Effort:
     """Steps by subjects."""
     latency_s: float
     load_s: float
+    trigger_s: float
+    """For each number of subjects."""
     starts: int
     ticks: int
     """Epochs written to a journal."""
 
 
-_FULL = _Effort(300, {"1": 300, "8": 100, "64": 20}, 75.0, 30.0, 5, 400)
-_QUICK = _Effort(4, {"1": 3, "8": 2, "64": 1}, 3.0, 2.0, 1, 8)
+_FULL = _Effort(300, {"1": 300, "8": 100, "64": 20}, 75.0, 30.0, 60.0, 5, 400)
+_QUICK = _Effort(4, {"1": 3, "8": 2, "64": 1}, 3.0, 2.0, 2.0, 1, 8)
 
 
 def bench(
@@ -70,9 +73,10 @@ def bench(
     - the way of one subject in real time: `hypnod replay` in one process, daemon in another, ZeroMQ
       subscriber in a third, against the same way without computing (the floor), at the same time
     - the journal, committed before an epoch is published, on the disk of the temporary folder
+    - from the last sample to the pin of a simulated board, through daemon and `hypnod pulse`
     - 64 subjects in real time, and how soon a daemon is ready
 
-    Takes about three minutes. LSL is confined to the bench, and ports are free ones.
+    Takes about five minutes. LSL is confined to the bench, and ports are free ones.
 
         hypnod bench --json bench.json
     """
@@ -136,6 +140,7 @@ def _measure(
             str(n): measure_journal(bundle.spec, n, effort.ticks, scratch) for n in (1, SUBJECTS)
         }
     latencies, load, startup_s = _watch_daemons(bundle, engine, effort, scratch, steps)
+    triggers = _measure_triggers(bundle, engine, effort, scratch, steps)
     end_to_end, floor = _percentiles(latencies.daemon), _percentiles(latencies.floor)
     above = Percentiles(
         *(getattr(end_to_end, p) - getattr(floor, p) for p in Percentiles.__struct_fields__)
@@ -151,6 +156,7 @@ def _measure(
         floor_ms=floor,
         above_floor_ms=above,
         n_latencies=len(latencies.daemon),
+        trigger_ms=triggers,
         cpu_64_subjects=load.cpu,
         latency_64_subjects_ms=_percentiles(load.latencies),
         missed_64_subjects=load.missed,
@@ -160,7 +166,7 @@ def _measure(
         startup_s=startup_s,
         journal=journal,
         skipped=skipped,
-        goals=judge(above, load.cpu),
+        goals=judge(above, load.cpu, triggers[str(TRIGGERED[-1])].p99 - floor.p99),
         engine=description,
         model=bundle.hash[:12],
         quick=quick,
@@ -182,6 +188,19 @@ def _watch_daemons(
     with steps.step("start"):
         startup_s = measure_startup(bundle, engine, effort.starts, folders[2])
     return latencies, load, startup_s
+
+
+def _measure_triggers(
+    bundle: Bundle, engine: str, effort: _Effort, scratch: Path, steps: _Steps
+) -> dict[str, Percentiles]:
+    found = {}
+    for n in TRIGGERED:
+        folder = scratch / f"trigger-{n}"
+        folder.mkdir()
+        with steps.step(f"triggers of {n} subjects in real time", effort.trigger_s) as tick:
+            times = measure_trigger(bundle, engine, n, effort.trigger_s, folder, tick)
+        found[str(n)] = _percentiles(times)
+    return found
 
 
 def _percentiles(seconds: Sequence[float]) -> Percentiles:

@@ -72,17 +72,17 @@ def measure_latency(
     streams, `tools.bench.floor` the other.
     """
     environ = confined_lsl(folder)
-    recording = _simulate(folder, 1)
+    recording = simulate(folder, 1)
     n_epoch = round(bundle.spec.epoch_s * SFREQ)
     spec = FloorSpec(name=FLOOR, sfreq=SFREQ, epoch=n_epoch, hop=n_epoch // HOPS)
     with ExitStack() as stack:
-        config = _config(bundle, engine, DAEMON, [DAEMON], bundle.spec.epoch_s / HOPS)
+        config = configure(bundle, engine, DAEMON, [DAEMON], bundle.spec.epoch_s / HOPS)
         daemon = stack.enter_context(DaemonProcess(write_config(folder, config), environ))
         floor = stack.enter_context(_floor(spec, environ))
         daemon.wait_ready()
         socket = stack.enter_context(_subscriber([daemon.endpoint, floor]))
         replays = [
-            stack.enter_context(_play(recording, name, environ, "--duration", seconds))
+            stack.enter_context(play(recording, name, environ, "--duration", seconds))
             for name in (DAEMON, FLOOR)
         ]
         received = _receive(socket, daemon, replays, seconds, tick)
@@ -99,14 +99,14 @@ def measure_load(
 ) -> Load:
     """Measure many subjects in real time, an epoch of each per epoch length."""
     environ = confined_lsl(folder)
-    recording = _simulate(folder, n_subjects)
+    recording = simulate(folder, n_subjects)
     subjects = [f"m{k}" for k in range(1, n_subjects + 1)]
     with ExitStack() as stack:
-        config = _config(bundle, engine, RACK, subjects, bundle.spec.epoch_s)
+        config = configure(bundle, engine, RACK, subjects, bundle.spec.epoch_s)
         daemon = stack.enter_context(DaemonProcess(write_config(folder, config), environ))
         daemon.wait_ready()
         subscriber = stack.enter_context(Subscriber(daemon.endpoint, ["stage."]))
-        replay = stack.enter_context(_play(recording, RACK, environ))
+        replay = stack.enter_context(play(recording, RACK, environ))
         _wait_for_stage(subscriber, daemon, replay)
         began, before = time.monotonic(), _scrape(daemon)
         latencies: list[float] = []
@@ -122,7 +122,7 @@ def measure_load(
 def measure_startup(bundle: Bundle, engine: str, n: int, folder: Path) -> float:
     """Return the median time from starting a daemon of one subject until it is ready, s."""
     times = []
-    config = _config(bundle, engine, DAEMON, [DAEMON], bundle.spec.epoch_s)
+    config = configure(bundle, engine, DAEMON, [DAEMON], bundle.spec.epoch_s)
     for k in range(n):
         place = folder / str(k)
         place.mkdir()
@@ -132,9 +132,10 @@ def measure_startup(bundle: Bundle, engine: str, n: int, folder: Path) -> float:
     return float(np.median(times))
 
 
-def _config(
+def configure(
     bundle: Bundle, engine: str, stream: str, subjects: Sequence[str], hop_s: float
 ) -> dict[str, Any]:
+    """Return the config of a daemon with one stream."""
     named = [
         {"name": name, "channels": {m: f"{m.upper()}{k}" for m in bundle.spec.modalities}}
         for k, name in enumerate(subjects, start=1)
@@ -146,14 +147,15 @@ def _config(
     }
 
 
-def _simulate(folder: Path, n_subjects: int) -> Path:
+def simulate(folder: Path, n_subjects: int) -> Path:
     """Write a short recording that is played round and round."""
     mice = iterate_subjects(seed=0, duration_s=_SIMULATED_S, sfreq=SFREQ, n_subjects=n_subjects)
     write_edf(folder / "mice.edf", mice, SFREQ, n_subjects)
     return folder / "mice.edf"
 
 
-def _play(recording: Path, name: str, environ: Mapping[str, str], *more: object) -> ReplayProcess:
+def play(recording: Path, name: str, environ: Mapping[str, str], *more: object) -> ReplayProcess:
+    """Play a recording round and round as the stream `name`."""
     return ReplayProcess(
         recording, "--name", name, "--loop", "--chunk", CHUNK, *more, environ=environ
     )

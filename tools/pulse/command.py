@@ -64,6 +64,7 @@ class Driven:
         self._output = output
         self._on = False
         self._kept = 0.0
+        self._sham: dict[Key, tuple[str, int | None]] = {}
 
     def follow(self, on: set[Key], wall: float) -> None:
         """Switch if need be, and keep it alive.
@@ -91,6 +92,14 @@ class Driven:
             self._output.keep_alive()
             self._kept = time.monotonic()
 
+    def mark(self, sham: TriggerMessage) -> None:
+        """Note a sham pulse, once, where it is for this output."""
+        key, pulse = (sham.rule, sham.subject), (sham.session, sham.pulse)
+        if self._is_for(key) and self._sham.get(key) != pulse:
+            self._sham[key] = pulse
+            self._output.mark_sham()
+            _say("sham", output=self.config.driver, by=["/".join(key)], utc=sham.published_utc)
+
     def end(self) -> None:
         """Switch it off, come what may, and close it."""
         with suppress(OutputError):
@@ -112,8 +121,13 @@ def run(heard: Subscriber, driven: Sequence[Driven], stop: list[int]) -> None:
     gate = Gate()
     while not stop:
         for received in heard.receive(gate.next_s(time.monotonic(), _KEEP_ALIVE_S / 2)):
-            if isinstance(received.message, TriggerMessage):
-                gate.take(received.message, time.time(), time.monotonic())
+            message = received.message
+            if not isinstance(message, TriggerMessage):
+                continue
+            holds = gate.take(message, time.time(), time.monotonic())
+            if holds and message.action == "sham":
+                for each in driven:
+                    each.mark(message)
         for each in driven:
             each.follow(gate.on(time.monotonic()), time.time())
 

@@ -21,26 +21,31 @@ class Gate:
         self._until: dict[Key, float] = {}
         self._newest: dict[Key, tuple[str, int]] = {}
 
-    def take(self, message: TriggerMessage, wall: float, monotonic: float) -> None:
+    def take(self, message: TriggerMessage, wall: float, monotonic: float) -> bool:
         """Heed a decision. One that is replayed, old, or older than one heard switches nothing on.
 
         Args:
             message: the decision.
             wall: Unix time now, s.
             monotonic: this machine's monotonic clock now, s.
+
+        Returns:
+            Whether it holds now: of `on` and `sham`, its time to live is not over.
         """
         key = message.rule, message.subject
         session, seq = self._newest.get(key, ("", -1))
         age_s = wall - datetime.fromisoformat(message.published_utc).timestamp()
         follows = session != message.session or message.seq > seq
         if message.replayed or not follows:
-            return
+            return False
         self._newest[key] = (message.session, message.seq)
         left_s = message.ttl_s - max(0.0, age_s)
-        if message.action == "on" and age_s >= -_AHEAD_S and left_s > 0:
+        holds = age_s >= -_AHEAD_S and left_s > 0
+        if message.action == "on" and holds:
             self._until[key] = monotonic + left_s
         else:
             self._until.pop(key, None)
+        return holds
 
     def on(self, monotonic: float) -> set[Key]:
         """Return which rules are on for whom now."""

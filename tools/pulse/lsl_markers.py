@@ -5,7 +5,7 @@ from tools.pulse.output import Output
 
 
 class LslOutput(Output):
-    """A stream of type `Markers` whose samples are `on` and `off`.
+    """A stream of type `Markers` whose samples are `on`, `off` and `sham`.
 
     Args:
         name: of the LSL stream.
@@ -26,6 +26,10 @@ class LslOutput(Output):
     def set(self, *, on: bool) -> None:
         """Push a marker."""
         self._outlet.push_sample(["on" if on else "off"])
+
+    def mark_sham(self) -> None:
+        """Push a marker where a sham pulse begins."""
+        self._outlet.push_sample(["sham"])
 
     def close(self) -> None:
         """Take the stream off the network."""

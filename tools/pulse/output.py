@@ -34,6 +34,9 @@ class Output(ABC):
     def set(self, *, on: bool) -> None:
         """Switch on or off."""
 
+    def mark_sham(self) -> None:  # noqa: B027  hardware has no use for it
+        """Note that a sham pulse begins: nothing is switched on."""
+
     def keep_alive(self) -> None:  # noqa: B027  many need none
         """Say that it still is as it was set; called at least every 0.1 s."""
 

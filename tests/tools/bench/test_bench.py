@@ -50,6 +50,9 @@ def test_every_figure_is_there_finite_and_consistent(shown):
     for name in PERCENTILES:
         times = report[name]
         assert 0 < times["p50"] <= times["p95"] <= times["p99"]
+    assert set(report["trigger_ms"]) == {"1", "16"}
+    for times in report["trigger_ms"].values():
+        assert 0 < times["p50"] <= times["p95"] <= times["p99"]
     for p, above in report["above_floor_ms"].items():
         assert above == pytest.approx(report["end_to_end_ms"][p] - report["floor_ms"][p])
     assert report["n_latencies"] > 0
@@ -63,7 +66,7 @@ def test_nothing_is_skipped_and_the_goals_are_told(shown):
     process, report = shown
     assert report["skipped"] == {}
     assert "quick: not figures to tell" in process.stdout
-    assert len(report["goals"]) == 2
+    assert len(report["goals"]) == 3
 
 
 def test_the_shipped_bundle_has_a_full_window_to_compare_with():
@@ -84,8 +87,8 @@ def test_turns_time_each_call_as_often():
 
 def test_goals_are_judged():
     near, far = Percentiles(1.0, 2.0, 9.9), Percentiles(1.0, 2.0, 10.1)
-    assert list(judge(near, 0.49).values()) == [True, True]
-    assert list(judge(far, 0.5).values()) == [False, False]
+    assert list(judge(near, 0.49, 15.0).values()) == [True, True, True]
+    assert list(judge(far, 0.5, 15.1).values()) == [False, False, False]
 
 
 def test_percentiles_are_in_ms():

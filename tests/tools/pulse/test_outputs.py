@@ -8,9 +8,12 @@ import pytest
 import zmq
 from pythonosc.osc_message import OscMessage
 
+from daemon.config import PulseConfig
 from models.errors import ConfigError
-from tests.tools.pulse.boards import Board
+from tests.support.nights import trigger
+from tools.bench.board import Board
 from tools.pulse import serial_ttl
+from tools.pulse.command import Driven
 from tools.pulse.errors import OutputError
 from tools.pulse.lsl_markers import LslOutput
 from tools.pulse.open_ephys import OpenEphysOutput
@@ -32,7 +35,7 @@ def test_the_pin_of_a_board_that_hears_nothing_more_goes_low_by_itself():
     with Board() as board:
         output = open_output("serial", {"port": board.port})
         output.set(on=True)
-        board.wait_for(high=False, n=2)
+        assert board.wait_for(high=False, n=2)
         output.close()
 
 
@@ -43,7 +46,7 @@ def test_a_board_that_no_longer_answers_is_an_error():
         board.answers = False
         with pytest.raises(OutputError, match=r"expected the board to answer 1 within 0\.2 s"):
             output.keep_alive()
-        board.wait_for(high=False, n=2)
+        assert board.wait_for(high=False, n=2)
         output.close()
 
 
@@ -119,9 +122,15 @@ def test_lsl_markers_are_received(request):
     (found,) = pylsl.resolve_byprop("name", name, timeout=20)
     inlet = pylsl.StreamInlet(found)
     inlet.open_stream(timeout=20)
-    output.set(on=True)
-    output.set(on=False)
-    assert [inlet.pull_sample(timeout=20)[0] for _ in range(2)] == [["on"], ["off"]]
+    driven = Driven(PulseConfig(driver="lsl", subjects=("m1",)), output)
+    driven.follow({("rem", "m1")}, 0.0)
+    driven.follow({("rem", "m2")}, 0.0)
+    driven.mark(trigger(0, "sham", pulse=3))
+    driven.mark(trigger(1, "sham", pulse=3))
+    driven.mark(trigger(2, "sham", pulse=4, subject="m2"))
+    driven.mark(trigger(3, "sham", pulse=5))
+    heard = [inlet.pull_sample(timeout=20)[0] for _ in range(4)]
+    assert heard == [["on"], ["off"], ["sham"], ["sham"]]
     inlet.close_stream()
     output.close()
 

@@ -12,7 +12,7 @@ import pytest
 from tests.rigs.daemon import Daemon, Listener, one_stream, write_config
 from tests.rigs.lsl import ROOT, Source
 from tests.support.bundles import TINY, make_bundle
-from tests.tools.pulse.boards import Board
+from tools.bench.board import Board
 
 RULE = """
 [[triggers]]
@@ -61,49 +61,49 @@ def rig(request, bundle, tmp_path):
                 folder, one_stream(name), bundle, more=RULE + output, bind=daemon.endpoint
             )
             with pulsing(config) as pulse:
-                board.wait_for(high=True)
+                assert board.wait_for(high=True)
                 yield source, daemon, pulse, board
 
 
 def test_the_daemon_is_killed(rig):
     _, daemon, _, board = rig
     daemon.process.kill()
-    board.wait_for(high=False)
+    assert board.wait_for(high=False)
 
 
 def test_the_daemon_stands_still_and_goes_on(rig):
     _, daemon, _, board = rig
     daemon.process.send_signal(signal.SIGSTOP)
-    board.wait_for(high=False)
+    assert board.wait_for(high=False)
     n = len(board.edges)
     daemon.process.send_signal(signal.SIGCONT)
-    board.wait_for(high=True, n=n + 1)
+    assert board.wait_for(high=True, n=n + 1)
 
 
 def test_the_source_is_frozen(rig):
     source, _, _, board = rig
     source.freeze()
-    board.wait_for(high=False)
+    assert board.wait_for(high=False)
     source.thaw()
 
 
 def test_the_pulse_process_is_killed(rig):
     _, _, pulse, board = rig
     pulse.kill()
-    board.wait_for(high=False)
+    assert board.wait_for(high=False)
 
 
 def test_the_pulse_process_stands_still_and_does_nothing_old_after(rig):
     _, daemon, pulse, board = rig
     pulse.send_signal(signal.SIGSTOP)
-    board.wait_for(high=False)
+    assert board.wait_for(high=False)
     with Listener(daemon.endpoint, "trigger.") as subscriber:
         subscriber.until(lambda m: m.action == "on")
     n = len(board.edges)
     daemon.process.kill()
     daemon.process.wait()
     pulse.send_signal(signal.SIGCONT)  # what waits for it is old by now, or soon
-    board.wait_for(high=False)
+    assert board.wait_for(high=False)
     assert len(board.edges) - n <= 2
 
 
@@ -121,7 +121,7 @@ def test_an_orderly_end_switches_off(rig):
     _, _, pulse, board = rig
     pulse.send_signal(signal.SIGTERM)
     assert pulse.wait(60) == 0
-    board.wait_for(high=False)
+    assert board.wait_for(high=False)
     said = [json.loads(line) for line in pulse.stdout]
     assert said[0]["event"] == "on"
     assert said[0]["by"] == ["any/m1"]
