@@ -93,7 +93,7 @@ class Rounds:
                 mine = [
                     self._compose.stage(e, e.onset + offset) for e in estimates if e.stream == name
                 ]
-                decided = self._triggers.decide(mine, stream)
+                decided = self._triggers.decide(mine, stream) if mine else []
                 states = self._triggers.states(stream)
                 points += [
                     self._recall.point(b, stream, states) for b in batches if b.stream == name

@@ -18,7 +18,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     wanted: int
     """Stays in the stages, or after them, in which the rule would have begun a pulse if it had been
-    told the truth."""
+    told the truth; not those whose onset is not known, since what was before was not scored."""
     hit: int
     """Those in which it began one."""
     right: int
@@ -69,7 +69,8 @@ def judge(
         allowed = wanted = [(p.start - 1e-6, p.end) for p in ideal]
     else:
         allowed = _stays(rule, truth)
-        wanted = [span for span in allowed if any(p.overlaps(span) for p in ideal)]
+        known = {end for _, end in scored}
+        wanted = [s for s in allowed if s[0] in known and any(p.overlaps(s) for p in ideal)]
     right = [p for p in counted if any(p.overlaps(span) for span in allowed)]
     firsts = [[p.start for p in counted if p.overlaps(span)][:1] for span in wanted]
     return Verdict(

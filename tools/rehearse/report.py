@@ -109,6 +109,7 @@ def print_rehearsed(all_of: Sequence[Rehearsed], *, as_json: bool) -> None:
         return
     console = Console(highlight=False)
     for rehearsed in all_of:
+        console.print(f"{rehearsed.file}: what would have fired", soft_wrap=True, style="bold")
         console.print(_table(rehearsed))
         for rule in rehearsed.rules:
             for reason, seconds in list(rule.idle_s.items())[:_MOST_REASONS]:
@@ -118,12 +119,14 @@ def print_rehearsed(all_of: Sequence[Rehearsed], *, as_json: bool) -> None:
 
 
 def _table(rehearsed: Rehearsed) -> Table:
-    table = Table("rule", "subject", title=f"what would have fired in {rehearsed.file}")
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    for column in ("rule", "subject"):
+        table.add_column(column, no_wrap=True)
     columns = ["pulses", "sham", "on, s"]
     if rehearsed.truth is not None:
         columns += ["hit", "right", "false/h", "delay, s"]
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for rule in rehearsed.rules:
         real = [p for p in rule.pulses if not p.sham]
         cells = [

@@ -62,6 +62,15 @@ def test_unscored_time_and_stays_too_short_for_the_rule_do_not_count():
     assert verdict.sensitivity is verdict.precision is verdict.median_delay_s is None
 
 
+def test_a_stay_whose_onset_nobody_scored_is_not_asked_for():
+    truth = stays(
+        ("REM", 20), ("NREM", 20), ("UNKNOWN", 20), ("REM", 20), ("Wake", 20), ("REM", 20)
+    )
+    _, real = found(RULE, *[(stage, 1) for stage in truth])
+    verdict = judge(RULE, real, real, Hypnogram.from_epochs(truth, 1.0))
+    assert (verdict.wanted, verdict.hit, verdict.false) == (1, 1, 0)
+
+
 def test_a_rule_that_waits_is_held_against_when_the_truth_would_have_had_it():
     rule = Rule(name="w", stages=("REM",), on_s=5.0, dwell_s=3.0, wait_s=4.0, hold="time")
     truth = stays(("REM", 10), ("NREM", 30))
