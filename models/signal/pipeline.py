@@ -325,9 +325,9 @@ class Pipeline:
             doubts = [d for s in present if (d := self._doubt(s, m, modality, typical[s, m]))]
             if doubts and self.description.is_file:
                 raise RecordingError(f"{self.description.name}: {doubts[0]}")
-            if doubts and len(doubts) == len(present):
+            if doubts and len(doubts) == len(present) and self._stream.unit is None:
                 raise UnitError(f"stream {self.description.name!r}: {doubts[0]}")
-            self.doubts += doubts  # a lead that is off may look so: the others go on
+            self.doubts += doubts  # a lead that is off may look so: the stream goes on
 
     def _doubt(self, subject: int, m: int, modality: str, rms_uv: float) -> str:
         unit = self._montage.units[subject * self._spec.n_modalities + m]

@@ -305,8 +305,10 @@ def test_one_stream_fails_and_the_other_goes_on(name, source, bundle, tmp_path):
         assert failed["stream"] == "den"
         assert "E7" in failed["reason"]
         with Listener(daemon.endpoint) as subscriber:
-            state = subscriber.until(lambda m: isinstance(m, StreamMessage) and m.stream == "den")
-            assert (state.state, state.reason) == ("FAILED", failed["reason"])
+            state = subscriber.until(
+                lambda m: isinstance(m, StreamMessage) and (m.stream, m.state) == ("den", "FAILED")
+            )
+            assert state.reason == failed["reason"]
             push(source, 3)
             subscriber.until(is_live(2))
             problems = json.loads(daemon.get("/readyz")[1])["problems"]
