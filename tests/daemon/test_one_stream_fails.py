@@ -13,6 +13,7 @@ from daemon.config import (
     JournalConfig,
     MetricsConfig,
     PublishConfig,
+    StagingConfig,
     StreamConfig,
     SubjectConfig,
 )
@@ -127,6 +128,7 @@ def config(folder, bundle, lsl_name, names):
     return Config(
         streams=tuple(map(stream, names)),
         engine=EngineConfig(kind="onnxruntime", bundle=str(bundle)),
+        staging=StagingConfig(stall_s=60.0),  # so long no epoch is given up, however slow this is
         journal=JournalConfig(path=str(folder / "journal.sqlite")),
         publish=PublishConfig(bind="tcp://127.0.0.1:*", catchup_bind="tcp://127.0.0.1:*"),
         metrics=MetricsConfig(port=0),

@@ -19,6 +19,7 @@ from tools.client.subscriber import Subscriber
 from tools.night.record import Selection, read_records
 
 SFREQ, EPOCHS, HOPS_PER_S, SUBJECTS = 512, 120, 4, 16
+LABELS = [f"{modality}{i}" for i in range(SUBJECTS) for modality in ("EEG", "EMG")]
 LAST = HOPS_PER_S * (EPOCHS - 1)
 """The hop of the last epoch of the recording, the first one being 0."""
 TIMEOUT_S = 60.0
@@ -29,13 +30,14 @@ def daemon(tmp_path):
     """A daemon that keeps little for slow subscribers, and its source."""
     name = f"catchup-{uuid.uuid4().hex}"
     subjects = ", ".join(
-        f'{{ name = "m{i}", channels = {{ eeg = "EEG", emg = "EMG" }} }}' for i in range(SUBJECTS)
+        f'{{ name = "m{i}", channels = {{ eeg = "EEG{i}", emg = "EMG{i}" }} }}'
+        for i in range(SUBJECTS)
     )
     streams = f'[[streams]]\nname = "cage"\nmatch = {{ name = "{name}" }}\nsubjects = [{subjects}]'
     bundle = make_bundle(tmp_path, n_context=5, **TINY)
     hop = f"[staging]\nhop_s = {1 / HOPS_PER_S}\n"
     with (
-        Source(name, sfreq=SFREQ) as source,
+        Source(name, sfreq=SFREQ, n_channels=len(LABELS), labels=LABELS) as source,
         Daemon(tmp_path, streams, bundle, high_water_mark=2000, more=hop) as daemon,
     ):
         daemon.listen()
@@ -79,10 +81,10 @@ def test_sleeper_and_late_joiner_end_with_the_record_of_one_that_was_there(daemo
         Follower(daemon.endpoint, **options, high_water_mark=2, start=Start(first=0)) as sleeper,
     ):
         random = np.random.default_rng(0)
-        source.push(4 * SFREQ, data=random.normal(0, 50, (4 * SFREQ, 2)).round(1))
+        source.push(4 * SFREQ, data=random.normal(0, 50, (4 * SFREQ, len(LABELS))).round(1))
         awake = listen(sleeper, lambda records: len(records) > SUBJECTS)
         n = (EPOCHS - 4) * SFREQ
-        source.push(n, data=random.normal(0, 50, (n, 2)).round(1))
+        source.push(n, data=random.normal(0, 50, (n, len(LABELS))).round(1))
         heard = listen(witness, is_whole)
         until = {m.topic: m.seq for m in heard}
         woken = listen(sleeper, is_whole)
