@@ -43,5 +43,7 @@ def test_tables_have_types_bounds_and_defaults():
     assert "| `port` | integer ≥ 0, ≤ 65535 | `9570` |" in page
     assert '| `unit` | `"V"` or' in page
     assert "| `stall_s` | number ≥ 0.05, ≤ 3600 | `2.0` |" in page
-    assert "| `min_rms_uv` | number ≥ 0, ≤ 1e+06 | `0.1`; required where the table is given |" in page
+    assert (
+        "| `min_rms_uv` | number ≥ 0, ≤ 1e+06 | `0.1`; required where the table is given |" in page
+    )
     assert "| `latency_s` | number or null | From the arrival" in messages_page()

@@ -102,7 +102,8 @@ def test_a_source_that_counts_wrong_is_told_of_and_its_time_stays_right(ppm, bun
     assert np.abs(heard.off[-len(heard.off) // 2 :]).max() < 0.5
     *_, said = heard.said
     assert f"arrive at {sfreq:.1f}"[:-1] in said
-    assert len(heard.said) == 1 + (offset != 0)
+    # Its timestamps may be half a second ahead before its rate is sure: that is said once, too.
+    assert 1 + (offset != 0) <= len(heard.said) <= 2
 
 
 @FEW
