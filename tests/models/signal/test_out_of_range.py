@@ -88,6 +88,13 @@ def test_one_number_is_masked_and_forgotten(spec, value, sign, where, modality):
         )
 
 
+@pytest.mark.xfail(reason="an epoch may hold so few without being masked", strict=True)
+def test_one_number_in_the_last_samples_of_an_epoch_bends_nothing():
+    found = epochs(with_bad(SFREQ - 5, -1e4, 1), LEVELS)
+    for a, b in zip(found[3:], undisturbed(False)[3:], strict=True):
+        np.testing.assert_allclose(a.epochs[0, 1], b.epochs[0, 1], atol=TOLERANCE)
+
+
 @settings(max_examples=20, deadline=None)
 @given(value=amplitude, where=anywhere, sizes=st.lists(st.integers(1, 1500), min_size=1))
 def test_chunking_changes_no_bit_of_it(value, where, sizes):
