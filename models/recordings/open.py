@@ -5,7 +5,7 @@ from pathlib import Path
 
 from models.errors import RecordingError
 from models.recordings.base import Annotation, ArrayRecording, Description, Recording
-from models.recordings.edf import open_edf
+from models.recordings.edf.reader import open_edf
 from models.recordings.mat import open_mat
 from models.recordings.xdf import open_xdf
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from models.errors import RecordingError
 from models.recordings.base import Annotation
-from models.recordings.edf import read_edf_annotations
+from models.recordings.edf.reader import read_edf_annotations
 from models.recordings.hypnogram import Hypnogram, check_length
 from models.recordings.hypnograms.align import align
 from models.recordings.hypnograms.annotations import has_annotations_of, read_annotations

@@ -19,7 +19,7 @@ from engines.bundle import open_bundle
 from engines.select import open_engine
 from models.errors import ConfigError, RecordingError, SpeciesError
 from models.recordings.channels import guess_subjects, named_subjects
-from models.recordings.edf import read_edf_annotations
+from models.recordings.edf.reader import read_edf_annotations
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.read import read_hypnogram
 from models.recordings.open import open_recording

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import RecordingError
-from models.recordings.edf_annotations import record_onset
-from models.recordings.edf_file import EdfFile
+from models.recordings.edf.annotations import record_onset
+from models.recordings.edf.file import EdfFile
 
 _IN_WORDS = re.compile(rb"Startdate (\d\d)-([A-Z]{3})-(\d{4})")
 _MONTHS = (

@@ -9,7 +9,7 @@ import re
 from typing import NamedTuple
 
 from models.recordings.base import Annotation
-from models.recordings.edf_file import EdfFile
+from models.recordings.edf.file import EdfFile
 
 _TIME = rb"\d{1,15}(?:[.,]\d{0,15})?"
 _LIST = re.compile(rb"([+-]%b)(?:\x15(%b)?)?\x14(.*)" % (_TIME, _TIME), re.DOTALL)
