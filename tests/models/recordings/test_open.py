@@ -224,6 +224,16 @@ def test_a_directory_or_nothing_is_not_a_recording(tmp_path):
         open_recording(tmp_path / "folder.edf")
 
 
+def test_data_records_that_last_no_time_are_named(tmp_path):
+    path = tmp_path / "night.edf"
+    edfio.Edf([edf_signal(noise(512), 256, "EEG")]).write(path)
+    content = bytearray(path.read_bytes())
+    content[244:252] = b"0       "
+    path.write_bytes(content)
+    with pytest.raises(RecordingError, match="records that last some time, .* gives them 0 s"):
+        open_recording(path)
+
+
 def test_annotations_alone_are_not_a_recording(tmp_path):
     edfio.Edf([], annotations=[edfio.EdfAnnotation(0, 1, "W")]).write(tmp_path / "h.edf")
     with pytest.raises(RecordingError, match="found annotations alone"):
