@@ -230,7 +230,7 @@ def test_data_records_that_last_no_time_are_named(tmp_path):
     content = bytearray(path.read_bytes())
     content[244:252] = b"0       "
     path.write_bytes(content)
-    with pytest.raises(RecordingError, match="records that last some time, .* gives them 0 s"):
+    with pytest.raises(RecordingError, match=r"records that last some time, .* gives them 0 s"):
         open_recording(path)
 
 
