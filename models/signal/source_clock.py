@@ -81,7 +81,7 @@ class SourceClock:
     @property
     def is_contradicted(self) -> bool:
         """Whether something contradicts the timestamps of the connected source."""
-        return bool(self._said)
+        return bool(self._said - {"few"})  # which may have been a gap
 
     def offset(self, clock_offset: float) -> float:
         """Return what to add to a time of the stream's grid for this machine's clock, s.
@@ -140,6 +140,8 @@ class SourceClock:
         Raises:
             StreamError: samples come at another rate than the source says.
         """
+        if self._began is not None:
+            self._n += len(timestamps)
         if not (self._is_live and timeline.last > self._last + 0.5 / self._sfreq):
             return []  # all of its samples were dropped
         self._last = timeline.last
@@ -154,7 +156,6 @@ class SourceClock:
         if self._began is None:
             self._began = timeline.last
             return said
-        self._n += len(timestamps)
         return said + self._judge(timeline, lateness) + self._look_at_rate(timeline, lateness)
 
     def _look_at_offset(

@@ -198,12 +198,21 @@ def test_a_source_that_comes_back_is_judged_anew(connected_s, offset):
         heard.connect(slower, slower)
 
 
+def test_a_clock_that_is_set_back_is_no_loss_of_samples():
+    true = taken(30)
+    heard = Heard(np.where(true < BOOT + 6, true, true - 15), true)
+    assert heard.said == []
+    assert np.abs(heard.off[-50:]).max() < 0.1
+
+
 def test_lost_samples_are_no_other_rate_but_many_are_told_of():
     true = taken(30)
     kept = true[np.random.default_rng(0).permutation(len(true))[: len(true) // 2]]
     kept.sort()
-    (said,) = Heard(kept, kept).said
+    heard = Heard(kept, kept)
+    (said,) = heard.said
     assert "it declares 32 Hz, 1" in said
+    assert not heard.clock.is_contradicted
     few = true[np.arange(len(true)) % 50 != 0]
     assert Heard(few, few).said == []
 
