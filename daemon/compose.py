@@ -36,8 +36,14 @@ class Composer:
         self._hops_per_epoch = hops_per_epoch
         self._clock = load_pylsl().local_clock
 
-    def stage(self, estimate: Estimate, onset: float) -> StageMessage:
-        """Compose the message of an estimate whose onset on this machine's LSL clock is given."""
+    def stage(self, estimate: Estimate, onset: float, older: float) -> StageMessage:
+        """Compose the message of an estimate.
+
+        Args:
+            estimate: what is known.
+            onset: of its epoch, on this machine's LSL clock, s.
+            older: by how much its samples may be older than that says, s.
+        """
         now, wall, spec, run = self._clock(), time.time(), self._spec, self._engine.run
         probabilities = self._by_stage(estimate.probabilities)
         return StageMessage(
@@ -62,7 +68,7 @@ class Composer:
             n_context=spec.n_context,
             drift=None if estimate.drift is None else round(estimate.drift, 3),
             latency_s=None if estimate.arrived is None else now - estimate.arrived,
-            age_s=now - onset - spec.epoch_s,
+            age_s=now - onset - spec.epoch_s + older,
             published_utc=iso(wall, "microseconds"),
             model=run.model,
             engine=run.engine,

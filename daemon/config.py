@@ -215,9 +215,14 @@ def load_config(path: Path) -> Config:
     """
     try:
         with path.open("rb") as file:  # which may be a device without an end
-            text = file.read(_MAX_FILE + 1).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+            text = file.read(_MAX_FILE + 1).decode("utf-8-sig")  # with Windows' mark or without
+    except OSError as error:
         raise ConfigError(f"{path}: expected a readable TOML file, found: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: expected TOML in UTF-8, found byte 0x{error.object[error.start]:02x}, as "
+            "other encodings have it: save it as UTF-8"
+        ) from error
     if len(text) > _MAX_FILE:
         raise ConfigError(f"{path}: expected a TOML file of at most {_MAX_FILE} bytes, found more")
     return parse_config(text, str(path))

@@ -113,6 +113,12 @@ class Metrics:
         self.clock_sets = Counter(
             "hypnod_clock_sets", "Times a source's clock was set.", ["stream"], registry=r
         )
+        self.clock_contradicted = Gauge(
+            "hypnod_clock_contradicted",
+            "1 while arrival or the declared rate contradicts the timestamps of a source.",
+            ["stream"],
+            registry=r,
+        )
         self.refused = Counter(
             "hypnod_refused_clients",
             "Connections refused; a client that keeps trying is counted each time.",
@@ -164,6 +170,8 @@ class Metrics:
             self.unforeseen,
         ):
             counter.labels(stream)
+
+        self.clock_contradicted.labels(stream)
 
     def show_state(self, stream: str, state: str, states: Iterable[str]) -> None:
         """Set the gauge of a stream's state to 1 and those of the other states to 0."""

@@ -89,9 +89,11 @@ class Rounds:
         offsets: dict[str, float] = {}
         for name, stream in self._streams.items():
             with stream.guard("composing its messages"):
-                offset = stream.clock_offset
+                offset, older = stream.clock_offset, stream.may_be_older
                 mine = [
-                    self._compose.stage(e, e.onset + offset) for e in estimates if e.stream == name
+                    self._compose.stage(e, e.onset + offset, older)
+                    for e in estimates
+                    if e.stream == name
                 ]
                 decided = self._triggers.decide(mine, stream) if mine else []
                 states = self._triggers.states(stream)

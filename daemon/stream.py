@@ -118,6 +118,11 @@ class Stream:
         return self._clock.offset(self._inlet.clock_offset)
 
     @property
+    def may_be_older(self) -> float:
+        """By how much its samples may be older than that says, s."""
+        return self._clock.may_be_older(self._inlet.clock_offset)
+
+    @property
     def clocks(self) -> Clocks:
         """How its clock relates to this machine's now."""
         return self._inlet.clocks
@@ -263,6 +268,7 @@ class Stream:
         for what in found:
             log.warning("the source's clock cannot be true", stream=self.name, why=what)
             self._note(what)
+        self._metrics.clock_contradicted.labels(self.name).set(self._clock.is_contradicted)
 
     def _cut(self, now: float | None = None) -> bool:
         """Cut ready epochs, but no more than may wait, and tell whether there were any.

@@ -33,12 +33,15 @@ from daemon.lsl.library import (
     tell_apart,
 )
 from daemon.lsl.listen import listen
+from daemon.sockets.gate import check_endpoint
+from daemon.stager import hops_per_epoch
 from engines.bundle import Bundle, open_bundle
 from engines.select import available_engines, explain_auto
 from models.errors import HypnodError, StreamError
 from models.signal.montage import Montage
 from tools.visible import VisibleStream, find_streams, full_info, inspect
 
+_CORRECT = "correct the file"
 _SHOWN = 16
 """Channels of a stream that the table names; --json has all."""
 STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
@@ -175,7 +178,7 @@ def _check_config(path: Path, infos: Sequence[Any], shipped: Bundle | None) -> l
     try:
         config = load_config(path)
     except HypnodError as error:
-        return [Finding(check="config", level="error", found=str(error), do="correct the file")]
+        return [Finding(check="config", level="error", found=str(error), do=_CORRECT)]
     names = ", ".join(s.name for stream in config.streams for s in stream.subjects)
     findings = [Finding(check="config", level="ok", found=f"{path}: subjects {names}")]
     findings.append(_check_journal(journal_path(config.journal.path)))
@@ -184,6 +187,13 @@ def _check_config(path: Path, infos: Sequence[Any], shipped: Bundle | None) -> l
         finding, bundle = _check_bundle(Path(config.engine.bundle))
         findings.append(finding)
     modalities = bundle.spec.modalities if bundle else _modalities(config)
+    try:
+        check_endpoint(config.security, config.publish.bind, "publish.bind")
+        check_endpoint(config.security, config.publish.catchup_bind, "publish.catchup_bind")
+        if bundle is not None:
+            hops_per_epoch(config.staging.hop_s, bundle.spec)
+    except HypnodError as error:
+        return [*findings, Finding(check="config", level="error", found=str(error), do=_CORRECT)]
     try:
         config.check_modalities(modalities)
     except HypnodError as error:

@@ -25,6 +25,7 @@ class JournalLock:
 
     Args:
         journal: the file that it belongs to.
+        syncs_each: whether what is written is on the disk before anybody goes on.
 
     Attributes:
         first_seq: no topic goes on below this number.
@@ -35,9 +36,10 @@ class JournalLock:
         OSError: it cannot be made.
     """
 
-    def __init__(self, journal: Path) -> None:
+    def __init__(self, journal: Path, *, syncs_each: bool = False) -> None:
         self._path = journal.with_name(journal.name + ".lock")
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        sync = os.O_DSYNC if syncs_each else 0
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | sync, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.first_seq, self.behind = self._read()

@@ -226,7 +226,7 @@ class Journal:
     def _take_lock(self) -> None:
         if self._lock is not None:
             return
-        self._lock = JournalLock(self.path)
+        self._lock = JournalLock(self.path, syncs_each=self.syncs_each)
         if self._lock.behind:
             self.skip_numbers()
         self._lock.raise_to(self._first_seq)

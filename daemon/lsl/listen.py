@@ -12,7 +12,7 @@ from models.signal.timeline import Timeline
 LISTEN_S = 6.0
 """Long enough for one window of arrivals."""
 _OPEN_S = 3.0
-_SILENT_S = 1.5
+_SILENT_S = 3.0
 
 
 def listen(stream: StreamConfig, info: Any) -> tuple[float | None, list[str]]:

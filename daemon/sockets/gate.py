@@ -91,7 +91,9 @@ class Gate:
             ConfigError: without keys, the endpoint is open to other machines.
             AddressError: it is in use, or is none of this machine.
         """
-        self._check(endpoint, key)
+        check_endpoint(self._config, endpoint, key)
+        if _is_open(self._config, endpoint):
+            log.warning("open to the network", address=endpoint, key=key)
         socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_REQUEST)
         socket.setsockopt(zmq.RCVBUF, _UNREAD_BYTES)
         socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
@@ -148,27 +150,6 @@ class Gate:
         for socket in (self._zap, *self._monitors):
             socket.close(linger=0)
         self.context.destroy()
-
-    def _check(self, endpoint: str, key: str) -> None:
-        transport, _, address = endpoint.partition("://")
-        if transport not in ("tcp", "ipc"):
-            raise ConfigError(f"{key}: expected tcp://address:port or ipc://path, found {endpoint}")
-        host, _, port = address.rpartition(":")
-        if transport == "tcp" and not _is_port(port):
-            raise ConfigError(
-                f"{key}: expected a port from 0 to {_MAX_PORT}, or *, found {endpoint}"
-            )
-        host = host.strip("[]")
-        if transport == "ipc" or self._own is not None or is_loopback(host):
-            return
-        if self._config.open_to_network:
-            log.warning("open to the network", address=endpoint, key=key)
-            return
-        raise ConfigError(
-            f"{key}: without keys expected an address of this machine alone such as "
-            f"tcp://127.0.0.1:5570, found {endpoint}; set security.clients, or "
-            "security.open_to_network = true to let everyone listen"
-        )
 
     def _secure(self, socket: zmq.Socket[bytes], own: KeyPair) -> None:
         socket.curve_server = True
@@ -229,6 +210,34 @@ def is_loopback(host: str) -> bool:
 
 def _is_port(text: str) -> bool:
     return text == "*" or bool(re.fullmatch(r"[0-9]{1,5}", text) and int(text) <= _MAX_PORT)
+
+
+def check_endpoint(config: SecurityConfig, endpoint: str, key: str) -> None:
+    """Raise ConfigError unless an endpoint can be bound and may be, under these rules.
+
+    Args:
+        config: whether there are keys, and whether everyone may listen.
+        endpoint: `tcp://` or `ipc://`.
+        key: the config key that it comes from, for errors.
+    """
+    transport, _, address = endpoint.partition("://")
+    if transport not in ("tcp", "ipc"):
+        raise ConfigError(f"{key}: expected tcp://address:port or ipc://path, found {endpoint}")
+    if transport == "tcp" and not _is_port(address.rpartition(":")[2]):
+        raise ConfigError(f"{key}: expected a port from 0 to {_MAX_PORT}, or *, found {endpoint}")
+    if _is_open(config, endpoint) and not config.open_to_network:
+        raise ConfigError(
+            f"{key}: without keys expected an address of this machine alone such as "
+            f"tcp://127.0.0.1:5570, found {endpoint}; set security.clients, or "
+            "security.open_to_network = true to let everyone listen"
+        )
+
+
+def _is_open(config: SecurityConfig, endpoint: str) -> bool:
+    """Whether other machines reach it, and need no key."""
+    transport, _, address = endpoint.partition("://")
+    host = address.rpartition(":")[0].strip("[]")
+    return transport == "tcp" and not config.clients and not is_loopback(host)
 
 
 def _own_keys(config: SecurityConfig) -> KeyPair | None:

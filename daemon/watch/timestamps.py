@@ -6,14 +6,11 @@ from collections.abc import Callable
 import structlog
 
 from daemon.metrics import Metrics
+from models.signal.bunches import Bunches
 from models.signal.timeline import Timeline
 
 log = structlog.get_logger()
 
-_WINDOW_S = 30.0
-_MANY = 30
-"""So many short gaps in a window, with all samples there, are bunches and not losses."""
-_COMPLETE = 0.98
 _REMIND_S = 600.0
 _SET_S = 0.1
 """A clock that was set by less is not logged, s."""
@@ -39,8 +36,7 @@ class TimestampWatch:
         self._dropped = 0
         self._gaps = 0
         self._shift = 0.0
-        self._window: tuple[float, int] | None = None
-        self._samples = 0
+        self._bunches = Bunches()
         self._reminded = -math.inf
 
     def look(self, timeline: Timeline, n_samples: int) -> None:
@@ -48,37 +44,28 @@ class TimestampWatch:
         metrics, stream = self._metrics, self._stream
         metrics.dropped.labels(stream).inc(timeline.dropped - self._dropped)
         self._dropped = timeline.dropped
-        self._samples += n_samples
+        metrics.timestamp_gaps.labels(stream).inc(timeline.gaps - self._gaps)
+        self._gaps = timeline.gaps
         by_s = self._shift - timeline.clock_shift
         if abs(by_s) > _SET_S:
             metrics.clock_sets.labels(stream).inc()
             log.warning("the source's clock was set; the time grid goes on", stream=stream, by=by_s)
             self._note(f"the source's clock was set by {by_s:+.3f} s; the time grid goes on")
         self._shift = timeline.clock_shift
-        self._look_for_bunches(timeline)
-
-    def _look_for_bunches(self, timeline: Timeline) -> None:
-        """Warn where many samples are masked that are not missing."""
-        if self._window is None or timeline.last < self._window[0]:
-            self._window = (timeline.last, self._samples)
-        since, samples = self._window
-        lasted = timeline.last - since
-        if lasted < _WINDOW_S:
-            return
-        gaps = timeline.gaps - self._gaps
-        self._metrics.timestamp_gaps.labels(self._stream).inc(gaps)
-        complete = self._samples - samples >= _COMPLETE * lasted * timeline.sfreq
-        if gaps >= _MANY and complete and timeline.last - self._reminded > _REMIND_S:
+        needed_s = self._bunches.look(timeline, n_samples)
+        if needed_s is not None and timeline.last - self._reminded > _REMIND_S:
             self._reminded = timeline.last
-            needed_s = math.ceil(timeline.widest_gap * 125) / 100
-            log.warning(
-                "samples come in bunches wider than jitter_s, and are masked",
-                stream=self._stream,
-                jitter_s=self._jitter_s,
-                needed_s=needed_s,
-            )
-            self._note(
-                f"samples come in bunches wider than jitter_s = {self._jitter_s:g} s and are "
-                f"masked; jitter_s = {needed_s:g} would do"
-            )
-        self._gaps, self._window = timeline.gaps, (timeline.last, self._samples)
+            self._tell_of_bunches(needed_s)
+
+    def _tell_of_bunches(self, needed_s: float) -> None:
+        """Say that samples are masked that are not missing."""
+        log.warning(
+            "samples come in bunches wider than jitter_s, and are masked",
+            stream=self._stream,
+            jitter_s=self._jitter_s,
+            needed_s=needed_s,
+        )
+        self._note(
+            f"samples come in bunches wider than jitter_s = {self._jitter_s:g} s and are "
+            f"masked; jitter_s = {needed_s:g} would do"
+        )

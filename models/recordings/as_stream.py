@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from models.errors import RecordingError
 from models.recordings.open import Recording, open_recording
+from models.signal.bunches import Bunches
 from models.signal.chunk import Chunk, StreamDescription
 from models.signal.montage import StreamChannels, misfit, no_channel, parts_of
 from models.signal.pipeline import EpochBatch, Pipeline
 from models.signal.quality import QualityLimits
+from models.signal.timeline import Timeline
 from models.spec import ModelSpec, Reference
 
 CHUNK_S = 10.0
@@ -37,6 +39,21 @@ def chunks(recording: Recording, first: int = 0) -> Iterator[Chunk]:
         stop = min(start + size, recording.n_samples)
         times = recording.timestamps(start, stop)
         yield Chunk(recording.read(start, stop), times, arrived=float(times[-1]))
+
+
+def needed_jitter(recording: Recording, jitter_s: float) -> float | None:
+    """Return the `jitter_s` that a recording's timestamps need, s; None: this one does."""
+    if not recording.is_stamped:
+        return None
+    timeline, bunches = Timeline(recording.sfreq, jitter_s), Bunches()
+    needed: list[float] = []
+    size = round(recording.sfreq)
+    for start in range(0, recording.n_samples, size):
+        times = recording.timestamps(start, min(start + size, recording.n_samples))
+        timeline.place(times, float(times[-1]))
+        found = bunches.look(timeline, len(times))
+        needed += [] if found is None else [found]
+    return max(needed, default=None)
 
 
 def open_for(

@@ -85,6 +85,11 @@ class Recording(ABC):
         Any division into pieces gives the same values.
         """
 
+    @property
+    def is_stamped(self) -> bool:
+        """Whether each sample has a timestamp of its own, which may be off."""
+        return False
+
     def timestamps(self, start: int, stop: int) -> NDArray[np.float64]:
         """Return the times of samples `start` to `stop` since the first one, (n_samples,), s.
 
@@ -137,6 +142,11 @@ class ArrayRecording(Recording):
             n_samples=len(data),
         )
         return cls(Path(name), description, data)
+
+    @property
+    def is_stamped(self) -> bool:
+        """Whether each sample has a timestamp of its own, which may be off."""
+        return self._times is not None
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Return a copy of samples `start` to `stop`, (n_samples, n_channels)."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.errors import ConfigError
-from models.recordings.as_stream import open_for
+from models.recordings.as_stream import needed_jitter, open_for
 from models.recordings.open import Recording, open_recording
 from models.signal.montage import Nothing, StreamChannels, SubjectChannels, parts_of
 
@@ -30,6 +30,8 @@ class Chosen(NamedTuple):
     """Whether the labels told, and nobody else."""
     unused: dict[str, str]
     """The channels that are nobody's, and why."""
+    needed_jitter: float | None = None
+    """The `jitter_s` that its timestamps need, s; None: the stream's does."""
 
     @property
     def guess(self) -> list[str]:
@@ -42,7 +44,14 @@ class Chosen(NamedTuple):
         """What is not used, and what the file lacks, a line each."""
         unused = [f"{label} ({why})" for label, why in self.unused.items()]
         lines = [f"not used: {', '.join(unused)}"] if unused else []
-        return lines + [f"{self.recording.path.name}: {flaw}" for flaw in self.recording.flaws]
+        flaws = [*self.recording.flaws]
+        if self.needed_jitter is not None:
+            flaws.append(
+                f"its samples come in bunches wider than jitter_s = {self.stream.jitter_s:g} s and "
+                f"are masked; jitter_s = {self.needed_jitter:g} for the stream in a config would do"
+                " (hypnod score --config)"
+            )
+        return lines + [f"{self.recording.path.name}: {flaw}" for flaw in flaws]
 
 
 def choose(
@@ -78,7 +87,9 @@ def choose(
     if stream is None:
         stream = _guess(open_recording(path, match=match), names, modalities)
     recording = open_for(path, stream, match)
-    return Chosen(recording, stream, guessed, _unused(recording, stream, guessed, modalities))
+    unused = _unused(recording, stream, guessed, modalities)
+    jitter_s = needed_jitter(recording, stream.jitter_s)
+    return Chosen(recording, stream, guessed, unused, jitter_s)
 
 
 def _guess(recording: Recording, names: Sequence[str], modalities: Sequence[str]) -> StreamChannels:

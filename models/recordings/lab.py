@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from models.errors import RecordingError
+from models.errors import ConfigError, RecordingError
 from models.recordings.as_stream import condition, describe, open_for
 from models.recordings.channels import choose
 from models.recordings.hypnogram import Hypnogram
@@ -23,7 +23,7 @@ from models.recordings.hypnograms.account import HypnogramAccount
 from models.recordings.hypnograms.interpret import Legend
 from models.recordings.hypnograms.read import is_own, is_scored, read_hypnograms
 from models.recordings.mat import has_mat_scores
-from models.recordings.open import Recording
+from models.recordings.open import Recording, check_match
 from models.scored_epochs import ScoredEpochs
 from models.signal.montage import Montage, StreamChannels, Unit
 from models.spec import ModelSpec
@@ -71,6 +71,15 @@ class LabOptions:
     """What hypnograms do not say themselves."""
     skip_unscored: bool = False
     """Leave out recordings without a hypnogram instead of refusing them."""
+
+
+def check_unused(options: LabOptions) -> None:
+    """Raise ConfigError where somebody says how recordings are read, and none is."""
+    if options != LabOptions():
+        raise ConfigError(
+            "--simulated: expected no option that says how recordings are read, such as --eeg, "
+            "--unit, --match or --codes"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +230,7 @@ def open_lab(
     """
     options = options or LabOptions()
     found = find_recordings(paths)
+    check_match([f.recording for f in found], options.match)
     unscored = [f for f in found if not _is_scored(f, spec.stages, options.legend)]
     if unscored and (not options.skip_unscored or len(unscored) == len(found)):
         own = ", ".join(str(path) for f in unscored for path in f.own)

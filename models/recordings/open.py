@@ -45,6 +45,16 @@ def open_recording(
     return open_edf(path, channels)
 
 
+def check_match(paths: Sequence[Path], match: Mapping[str, str]) -> None:
+    """Raise RecordingError where somebody chose a stream, and no recording has streams."""
+    if match and not any(path.suffix.lower() == ".xdf" for path in paths):
+        given = " ".join(f"--match {key}={value}" for key, value in match.items())
+        raise RecordingError(
+            f"{given}: expected an XDF file to choose a stream of, found "
+            f"{', '.join(map(str, paths))}; leave it out"
+        )
+
+
 def check_file(path: Path, extensions: Sequence[str]) -> None:
     """Raise RecordingError unless `path` is a file with one of the extensions."""
     if path.suffix.lower() not in extensions:

@@ -49,7 +49,8 @@ class ModalityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """A sample further than this from the epoch's mean is out of range, µV. One that is further
     from 0 after the high-pass filter makes it ring, and the epochs until that is gone settling."""
     max_out_of_range: Fraction = 0.01
-    """Fraction of samples out of range, or settling, above which the epoch is an artefact."""
+    """Fraction of samples out of range, or settling, above which the epoch is an artefact; the
+    latter from the first one that is, so that it counts alike wherever in the epoch it begins."""
 
 
 class QualityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -124,7 +125,7 @@ class Quality:
         hum = self._mains_power(x) / np.maximum(power, 1e-12)
         reasons = np.full(len(x), OK, dtype=object)
         # From the least to the most telling: the later one stands.
-        reasons[settling.mean(axis=0) > self._max_out] = SETTLING
+        reasons[_ringing(settling) > self._max_out] = SETTLING
         reasons[hum > limits.max_mains] = MAINS
         reasons[out > self._max_out] = OUT_OF_RANGE
         reasons[_clipped(x, within) > limits.max_clipped] = CLIPPED
@@ -154,6 +155,17 @@ def _clipped(x: NDArray[np.float64], within: NDArray[np.bool_]) -> NDArray[np.fl
     at_top = np.count_nonzero(within & (x == x.max(axis=1)[:, None]), axis=1)
     at_bottom = np.count_nonzero(within & (x == x.min(axis=1)[:, None]), axis=1)
     fraction: NDArray[np.float64] = np.maximum(at_top, at_bottom) / x.shape[1]
+    return fraction
+
+
+def _ringing(settling: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Fraction of samples that are settling, from each channel's first one on; (n_channels,).
+
+    What begins in an epoch's last samples is as large as what begins in its middle, and rings on;
+    what ends in its first ones is all but gone.
+    """
+    since = len(settling) - settling.argmax(axis=0)
+    fraction: NDArray[np.float64] = np.count_nonzero(settling, axis=0) / since
     return fraction
 
 

@@ -4,7 +4,9 @@ LSL says how the clock of the source's machine stands to this one's, but not whe
 stamps by it: many stamp with Unix time, a clock of the device, or by counting. No sample comes
 before its time, and none is kept for long on its way; so timestamps that say so are wrong, and what
 they mean is told by the arrival of the samples (models/signal/pace.py). Up to `LATE_S` samples are
-believed to be late: for a closed loop that is the safe side.
+believed to be late, and up to `OLD_S` a closed loop is told that they may be: the safe side.
+
+Each connection is judged anew, and what contradicts is said once of each.
 """
 
 import time
@@ -14,11 +16,13 @@ from numpy.typing import NDArray
 
 from models.errors import StreamError
 from models.signal.chunk import are_times
-from models.signal.pace import Lateness
+from models.signal.pace import Lateness, Pace
 from models.signal.timeline import Timeline
 
-LATE_S = 2.0
+LATE_S = 1.0
 """Samples that are later than this have wrong timestamps."""
+OLD_S = 2.0
+"""But up to this they may also be that old."""
 EARLY_S = 0.5
 """And so have those that come earlier than their time by more."""
 SETTLED = 3
@@ -31,6 +35,8 @@ _REFUSED = 0.1
 """A rate that is off by more cannot be staged: every frequency would be."""
 _EVEN = 0.1
 """Of what a clock has parted by, how far single windows may lie off the line for it to be one."""
+_AT_ONCE_S = 2.0
+"""No live source sends a longer chunk: one that is longer was pushed at once."""
 _SPACINGS, _MOST_SPACINGS = 32, 2048
 """So many first timestamps are looked at before a unit is judged, and in all."""
 _UNIT = 10.0
@@ -49,9 +55,8 @@ class SourceClock:
     def __init__(self, name: str, settled: int = SETTLED) -> None:
         self._name = name
         self._settled = settled
-        self._by_arrival = False
         self._lateness: Lateness | None = None
-        self._said: set[str] = set()
+        self._last = -np.inf
         self.connect(sfreq=1.0)
 
     def connect(self, sfreq: float, *, is_live: bool = True) -> None:
@@ -63,12 +68,20 @@ class SourceClock:
                 believed.
         """
         self._sfreq, self._is_live = sfreq, is_live
+        self._pace = Pace()
+        self._by_arrival = False
+        self._said: set[str] = set()
         self._spacings: list[float] = []
         self._last_stamp = np.nan
-        self._since: tuple[float, int] | None = None  # the first time, and the windows until then
+        self._began: float | None = None  # the time of the newest sample of the first chunk
         self._n = 0
         self.sfreq: float | None = None
         """The rate that samples come at, where it is not what their source says, Hz."""
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether something contradicts the timestamps of the connected source."""
+        return bool(self._said - {"few"})  # which may have been a gap
 
     def offset(self, clock_offset: float) -> float:
         """Return what to add to a time of the stream's grid for this machine's clock, s.
@@ -79,6 +92,17 @@ class SourceClock:
         if self._by_arrival and self._lateness is not None:
             return self._lateness.now
         return clock_offset
+
+    def may_be_older(self, clock_offset: float) -> float:
+        """Return by how much samples may be older than by `offset`, s.
+
+        Args:
+            clock_offset: to add to a timestamp for this machine's clock, by LSL, s.
+        """
+        if "offset" not in self._said:
+            return 0.0
+        late = self.offset(clock_offset) - clock_offset
+        return late if 0 < late <= OLD_S else 0.0
 
     def check_unit(self, timestamps: NDArray[np.float64]) -> None:
         """Look at timestamps, (n_samples,) s, before anything is made of them.
@@ -116,53 +140,64 @@ class SourceClock:
         Raises:
             StreamError: samples come at another rate than the source says.
         """
-        self._lateness = lateness = timeline.pace.lateness()
-        if lateness is None or not self._is_live:
+        if self._began is not None:
+            self._n += len(timestamps)
+        if not (self._is_live and timeline.last > self._last + 0.5 / self._sfreq):
+            return []  # all of its samples were dropped
+        self._last = timeline.last
+        self._pace.observe(timeline.last, arrived)
+        lateness = self._pace.lateness()
+        if lateness is None:
             return []
-        known = timestamps[are_times(timestamps)]
-        oldest = float(known[0]) + timeline.clock_shift if len(known) else timeline.last
-        first = self._since is None
+        self._lateness = lateness
+        oldest = float(timestamps[are_times(timestamps)][0])
+        first = self._began is None
         said = self._look_at_offset(timeline, lateness, oldest, offset, first=first)
-        if self._since is None:
-            self._since = (timeline.last, timeline.pace.n_windows)
+        if self._began is None:
+            self._began = timeline.last
             return said
-        self._n += len(timestamps)
         return said + self._judge(timeline, lateness) + self._look_at_rate(timeline, lateness)
 
     def _look_at_offset(
         self, timeline: Timeline, lateness: Lateness, oldest: float, offset: float, *, first: bool
     ) -> list[str]:
         """Hold the timestamps against the arrival at the connection, and where it is steady."""
-        if self._by_arrival or not (first or timeline.pace.is_real):
+        if self._said & {"offset", "rate"} or not (first or self._pace.is_real):
             return []
-        late = lateness.now - offset
-        # Of a first chunk that was pushed at once only the oldest sample must have been over.
-        early = late + timeline.last - oldest if first else late
-        if late <= LATE_S and early >= -EARLY_S:
-            return []
-        self._by_arrival = True
-        unix = abs(oldest - time.time()) < _UNIX_S
+        late, span = lateness.now - offset, timeline.last - oldest - timeline.clock_shift
+        at_once = first and late + span >= -EARLY_S  # it may be: its oldest sample is over
+        is_early = late < -EARLY_S and not (at_once and span > _AT_ONCE_S)
+        self._by_arrival = late > LATE_S or is_early
+        stamped = late + timeline.clock_shift
+        if not self._by_arrival or (is_early and at_once) or -EARLY_S <= stamped <= LATE_S:
+            return []  # the clock is right, or nothing is known yet, or it was set right
+        if _runs_away(lateness):
+            return self._say_rate(timeline.sfreq * (1 - lateness.slope), timeline.sfreq)
+        return self._say_offset(stamped, is_unix=abs(oldest - time.time()) < _UNIX_S)
+
+    def _say_offset(self, late: float, *, is_unix: bool) -> list[str]:
         what = f"{late:.1f} s behind" if late > LATE_S else f"{-late:.1f} s ahead of"
+        goes = "utc and age_s go by the arrival of its samples"
+        if LATE_S < late <= OLD_S:
+            goes = "utc goes by the arrival of its samples, age_s counts them as that old"
         return self._say(
             "offset",
-            f"its timestamps are {what} this machine's clock"
-            f"{', they are Unix time' if unix else ''}: utc and age_s go by the arrival of its "
-            "samples; let the source stamp with the LSL clock",
+            f"its timestamps are {what} this machine's clock{', they are Unix time' * is_unix}: "
+            f"{goes}; let the source stamp with the LSL clock",
         )
 
     def _look_at_rate(self, timeline: Timeline, lateness: Lateness) -> list[str]:
         """Hold the rate of the timestamps against that of arrival, and against what is declared."""
         said: list[str] = []
-        tracked = lateness.span_s > _TRACKED_S
-        has_parted = abs(lateness.parted) > _DRIFT_S and lateness.is_even(_EVEN)
-        if tracked and has_parted and abs(lateness.slope) > _SAID:
-            rate = timeline.sfreq
+        if lateness.span_s <= _TRACKED_S:
+            return said
+        rate = timeline.sfreq
+        if _runs_away(lateness):
             said += self._say_rate(rate * (1 - lateness.slope), rate)
-        off = timeline.sfreq / self._sfreq - 1
-        if tracked and timeline.pace.is_real and abs(off) > _SAID:
+        if self._pace.is_real and abs(rate / self._sfreq - 1) > _SAID:
             said += self._say(
                 "declared",
-                f"it declares {self._sfreq:g} Hz, its timestamps say {timeline.sfreq:.2f} Hz: "
+                f"it declares {self._sfreq:g} Hz, its timestamps say {rate:.2f} Hz: "
                 "filters and epochs are made for what it declares",
             )
         return said
@@ -188,12 +223,11 @@ class SourceClock:
         Raises:
             StreamError: they come at another rate, by their timestamps or by their arrival.
         """
-        if self._since is None or len(self._spacings) < _SPACINGS:
+        if self._began is None or len(self._spacings) < _SPACINGS:
             return []
-        began, windows = self._since
-        if not self._settled <= timeline.pace.n_windows - windows < 2 * self._settled:
+        if not self._settled <= self._pace.n_windows < 2 * self._settled:
             return []
-        stamped = self._n / max(timeline.last - began, 1e-9)
+        stamped = self._n / max(timeline.last - self._began, 1e-9)
         arriving = stamped
         if lateness.is_even(_EVEN):
             arriving *= 1 - lateness.slope
@@ -220,6 +254,12 @@ class SourceClock:
                 "the source"
             )
         return []
+
+
+def _runs_away(lateness: Lateness) -> bool:
+    """Whether timestamps and arrivals part evenly, and by more than clocks do."""
+    has_parted = abs(lateness.parted) > _DRIFT_S and lateness.is_even(_EVEN)
+    return has_parted and abs(lateness.slope) > _SAID
 
 
 def _is_off(rate: float, expected: float) -> bool:

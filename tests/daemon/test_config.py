@@ -165,3 +165,18 @@ def test_the_example_is_valid_and_shows_every_key_with_its_default():
             assert key in content[section] or f"\n# {key} = " in text
     for key in StreamConfig.__struct_fields__:
         assert key in content["streams"][0] or f"\n# {key} = " in text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_file_may_begin_with_the_mark_that_windows_editors_write(tmp_path, encoding):
+    path = tmp_path / "hypnod.toml"
+    path.write_text(TOML, encoding=encoding)
+    assert load_config(path) == parse_config(TOML, "f.toml")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_another_encoding_is_named(tmp_path, encoding):
+    path = tmp_path / "hypnod.toml"
+    path.write_text("# Käfig\n" + TOML, encoding=encoding)
+    with pytest.raises(ConfigError, match=r"expected TOML in UTF-8, .* save it as UTF-8"):
+        load_config(path)

@@ -39,6 +39,8 @@ class XdfStream:
     """What it declares; default: that."""
     start: float = 100.0
     """Its first timestamp, s."""
+    bunch: int = 1
+    """So many samples share a timestamp."""
 
 
 def write_xdf(path: Path, data: NDArray[np.float32], labels: Sequence[str], sfreq: float) -> Path:
@@ -60,7 +62,7 @@ def _chunks(number: bytes, stream: XdfStream) -> list[tuple[int, bytes]]:
     n_samples, n_channels = stream.data.shape
     samples = np.empty(n_samples, [("size", "u1"), ("t", "<f8"), ("x", "<f4", (n_channels,))])
     samples["size"] = 8
-    samples["t"] = stream.start + np.arange(n_samples) / stream.sfreq
+    samples["t"] = stream.start + np.arange(n_samples) // stream.bunch * stream.bunch / stream.sfreq
     samples["x"] = stream.data
     about = _STREAM.format(
         name=stream.name,

@@ -184,6 +184,24 @@ def test_nothing_visible_is_a_warning_and_for_a_config_an_error(tmp_path: Path) 
     assert "found none: no stream is visible" in findings["stream cage"]["found"]
 
 
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ("[staging]\nhop_s = 0.3", "staging.hop_s: expected a whole fraction of the epoch of 1 s"),
+        ('[publish]\nbind = "localhost"', "publish.bind: expected tcp://address:port"),
+        ('[publish]\ncatchup_bind = "tcp://*:5571"', "publish.catchup_bind: without keys"),
+    ],
+)
+def test_what_ends_the_daemon_as_it_starts_is_an_error(
+    tmp_path: Path, more: str, found: str
+) -> None:
+    path = write_config(tmp_path, "absent")
+    path.write_text(f"{path.read_text()}\n{more}\n")
+    code, findings, _ = examine("--timeout", 0.5, "--config", path)
+    assert code == 1
+    assert found in findings["config"]["found"]
+
+
 def test_a_broken_config_is_a_finding(tmp_path: Path) -> None:
     path = write_config(tmp_path, "any", unit="n_chanels = 2")
     code, findings, _ = examine("--timeout", 0.5, "--config", path)

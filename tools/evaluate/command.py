@@ -14,7 +14,7 @@ from engines.bundle import Bundle, open_bundle
 from engines.select import AUTO
 from models.errors import ConfigError
 from models.recordings.hypnograms.interpret import Legend
-from models.recordings.lab import LabOptions, LabRecording, open_lab
+from models.recordings.lab import LabOptions, LabRecording, check_unused, open_lab
 from models.signal.montage import Unit
 from models.stages import MOUSE
 from models.training.simulated import FIRST_UNSEEN_SEED, simulate_mouse
@@ -135,9 +135,9 @@ def evaluate(
     opened = open_bundle(bundle)
     withheld = choose_withheld(opened.spec, without or [], each=pathways == "all")
     options = LabOptions(
-        eeg=eeg or [],
-        emg=emg or [],
-        eog=eog or [],
+        eeg=eeg or (),
+        emg=emg or (),
+        eog=eog or (),
         unit=unit,
         match=read_match(match or ()),
         legend=Legend(
@@ -187,6 +187,7 @@ def _find(
             check_unseen(recordings, bundle)
         seconds = sum(lab.duration_s for lab in recordings)
         return ToStage("recordings scored by experts", recordings, seconds, left_out)
+    check_unused(options)
     if spec.stages != MOUSE:
         raise ConfigError(f"--simulated: expected a model of mice, found {', '.join(spec.stages)}")
     seeds = range(mice.seed, mice.seed + mice.n)

@@ -21,7 +21,7 @@ from models.recordings.channels import choose
 from models.recordings.hypnograms.interpret import Legend
 from models.recordings.hypnograms.read import read_hypnograms
 from models.recordings.lab import expert_places
-from models.recordings.open import Recording
+from models.recordings.open import Recording, check_match
 from models.recordings.xdf import PROPERTIES
 from models.signal.montage import StreamChannels, Unit
 from models.species import contradict
@@ -145,7 +145,9 @@ def score(
     by = by_teacher() if opened is None else by_bundle(opened)
     labels = {"eeg": eeg or [], "emg": emg or [], "eog": eog or []}
     configured = base.stream(stream) if config else None
-    asked = read_match(match or ()) or (configured.match if configured else {})
+    asked = read_match(match or ())
+    check_match([file], asked)
+    asked = asked or (configured.match if configured else {})
     found = choose(file, configured, labels, subject or [], by.spec.modalities, asked)
     recording = found.recording
     chosen = found.stream if unit is None else msgspec.structs.replace(found.stream, unit=unit)

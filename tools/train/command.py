@@ -10,7 +10,7 @@ from rich.console import Console
 from engines.bundle import open_bundle
 from models.errors import RecordingError, SpecError, WeightsError
 from models.recordings.hypnograms.interpret import Legend
-from models.recordings.lab import LabOptions
+from models.recordings.lab import LabOptions, check_unused
 from models.signal.montage import Unit
 from models.spec import FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
 from models.training.choices import DeviceName, DtypeName
@@ -175,19 +175,22 @@ def train(
     if not new and (context, patch, dropout) != (None, None, None):
         raise SpecError("expected --context, --patch, --dropout with --from-scratch only")
     check_out(out)
+    lab = LabOptions(
+        eeg=eeg or (),
+        emg=emg or (),
+        unit=unit,
+        match=read_match(match or ()),
+        legend=Legend(
+            epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start
+        ),
+        skip_unscored=skip_unscored,
+    )
+    if not (dirs or stop_by):
+        check_unused(lab)
     options = TrainOptions(
         dirs=tuple(dirs or ()),
         out=out,
-        lab=LabOptions(
-            eeg=eeg or (),
-            emg=emg or (),
-            unit=unit,
-            match=read_match(match or ()),
-            legend=Legend(
-                epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start
-            ),
-            skip_unscored=skip_unscored,
-        ),
+        lab=lab,
         simulated=simulated,
         wide=wide,
         hours=hours,

@@ -113,8 +113,13 @@ def open_edf(path: Path, channels: Sequence[str] | None = None) -> EdfRecording:
     """
     file = open_edf_file(path)
     signals = [i for i in range(len(file.labels)) if i not in file.annotation_signals]
-    if not signals or file.record_s <= 0:
+    if not signals:
         raise RecordingError(f"{path}: expected signals, found annotations alone")
+    if file.record_s <= 0:
+        raise RecordingError(
+            f"{path}: expected data records that last some time, found a header that gives them "
+            f"{file.record_s:g} s: correct it to what the recorder was set to"
+        )
     labels = dict(zip(signals, tell_apart([file.labels[i] for i in signals]), strict=True))
     heads: dict[int, _Signal] = {}
     try:

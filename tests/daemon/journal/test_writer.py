@@ -1,11 +1,12 @@
 """What is written is what is read, and what is committed before it is published."""
 
 import os
+import re
 import sqlite3
 import stat
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,21 @@ def test_who_locks_the_database_keeps_nothing_from_the_disk(journal, path):
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
         assert sync(path) > 0
+
+
+@pytest.mark.parametrize("how", ["periodic", "each"])
+def test_the_file_of_the_numbers_is_synced_like_the_journal(path, how):
+    with Journal(JournalConfig(path=str(path), fsync=how), Metrics()):
+        lock = path.with_name(path.name + ".lock")
+        (number,) = [f.name for f in Path("/proc/self/fd").iterdir() if is_of(f, lock)]
+        flags = re.search(r"flags:\s*(\d+)", Path(f"/proc/self/fdinfo/{number}").read_text())
+    assert bool(int(flags[1], 8) & os.O_DSYNC) is (how == "each")
+
+
+def is_of(descriptor, file):
+    with suppress(FileNotFoundError):
+        return descriptor.readlink() == file
+    return False
 
 
 def test_a_second_daemon_is_refused(journal, path):

@@ -77,6 +77,13 @@ def test_what_holds_no_recording_is_named(tmp_path):
         find_recordings([tmp_path / "nowhere"])
 
 
+def test_a_stream_cannot_be_chosen_where_no_recording_has_any(tmp_path):
+    simulate(tmp_path / "night.edf")
+    options = LabOptions(match={"name": "rack"})
+    with pytest.raises(RecordingError, match=r"--match name=rack: expected an XDF .*night\.edf"):
+        open_lab([tmp_path], SPEC, options)
+
+
 def test_a_recording_without_a_hypnogram_is_named_or_left_out_when_told(tmp_path):
     simulate(tmp_path / "scored.edf")
     write_interrupted_edf(tmp_path / "plain.edf", range(5))  # its annotations are no stages

@@ -7,6 +7,7 @@ from datetime import date, datetime, time
 from itertools import pairwise
 
 import edfio
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,11 +15,15 @@ from hypothesis import strategies as st
 from scipy import io
 
 from models.errors import RecordingError
+from models.recordings.as_stream import epochs_of
+from models.recordings.channels import choose
 from models.recordings.hypnograms.interpret import Legend
 from models.recordings.hypnograms.read import read_scoring
 from models.recordings.open import Annotation, open_recording
+from models.signal.quality import MISSING
 from models.stages import MOUSE
 from tests.support.edf import write_interrupted_edf
+from tests.support.signals import SPEC
 from tests.support.xdf import CHUNK_HEAD, XdfStream, write_streams
 
 
@@ -217,6 +222,16 @@ def test_a_directory_or_nothing_is_not_a_recording(tmp_path):
     (tmp_path / "folder.edf").mkdir()
     with pytest.raises(RecordingError, match="expected a file, found a directory"):
         open_recording(tmp_path / "folder.edf")
+
+
+def test_data_records_that_last_no_time_are_named(tmp_path):
+    path = tmp_path / "night.edf"
+    edfio.Edf([edf_signal(noise(512), 256, "EEG")]).write(path)
+    content = bytearray(path.read_bytes())
+    content[244:252] = b"0       "
+    path.write_bytes(content)
+    with pytest.raises(RecordingError, match=r"records that last some time, .* gives them 0 s"):
+        open_recording(path)
 
 
 def test_annotations_alone_are_not_a_recording(tmp_path):
@@ -568,6 +583,22 @@ def test_of_a_rate_that_its_timestamps_contradict_the_measured_one_is_taken(
     recording = open_recording(path)
     assert recording.sfreq == pytest.approx(128)
     assert recording.flaws == (f"its stream declares {said}; 128 Hz is measured and taken",)
+
+
+@pytest.mark.parametrize("bunch", [1, 12])
+def test_of_bunched_timestamps_is_said_which_jitter_would_do(tmp_path, bunch):
+    data = noise(128 * 80).reshape(-1, 2).astype(np.float32)
+    path = write_streams(tmp_path / "night.xdf", [XdfStream(data, ("EEG", "EMG"), bunch=bunch)])
+    found = choose(path, None, {}, [], ("eeg", "emg"))
+    told = [line for line in found.left_out if "come in bunches" in line]
+    assert len(told) == (bunch > 1)
+    needed = found.needed_jitter
+    if needed is not None:
+        assert f"jitter_s = {needed:g} for the stream in a config would do" in told[0]
+        stream = msgspec.structs.replace(found.stream, jitter_s=needed)
+        assert choose(path, stream, {}, [], ("eeg", "emg")).left_out == []
+        for epoch in epochs_of(found.recording, stream, SPEC):
+            assert MISSING not in epoch.reasons
 
 
 def test_channels_without_a_label_have_the_numbers_they_have_live(tmp_path):

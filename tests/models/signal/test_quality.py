@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.signal.chunk import StreamDescription
-from models.signal.quality import Quality, QualityLimits, doubt_unit
+from models.signal.quality import ModalityLimits, Quality, QualityLimits, doubt_unit
 
 RIG = StreamDescription("rig", (), (), 512.0)
 SFREQ = 512
@@ -76,6 +76,16 @@ def test_settling():
     assert (QUALITY.assess(epoch(), 0.0, settling) == "ok").all()
     settling[:6, 0] = True
     assert QUALITY.assess(epoch(), 0.0, settling).tolist() == [["settling", "ok"]]
+
+
+@pytest.mark.parametrize("left", [1, 5, 6, 300])
+def test_what_goes_on_after_the_epoch_counts_wherever_it_began(left):
+    settling = CALM.copy()
+    settling[-left:, 1] = True
+    assert QUALITY.assess(epoch(), 0.0, settling).tolist() == [["ok", "settling"]]
+    emg = ModalityLimits(min_rms_uv=0.1, max_abs_uv=5000.0, max_out_of_range=1.0)
+    bears_it = Quality(QualityLimits(emg=emg), ("eeg", "emg"), 1, SFREQ)
+    assert (bears_it.assess(epoch(), 0.0, settling) == "ok").all()
 
 
 def test_mains():

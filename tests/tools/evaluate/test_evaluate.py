@@ -208,6 +208,8 @@ def test_unseen_simulated_mice_stand_in_for_recordings(bundle):
     assert pick(again)["pooled"] == result["subjects"]["simulated-1000001"]
     with pytest.raises(SystemExit):
         run("evaluate", *options, "--seed", 7)
+    with pytest.raises(ConfigError, match="no option that says how recordings are read"):
+        run("evaluate", *options, "--eeg", "EEG2")
     with pytest.raises(ConfigError, match="folders of recordings or --simulated, found neither"):
         run("evaluate", "--bundle", bundle)
     with pytest.raises(ConfigError, match="found both"):

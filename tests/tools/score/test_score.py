@@ -297,6 +297,8 @@ def test_channels_can_be_named(tmp_path, bundle):
         score(night, "--bundle", bundle)
     with pytest.raises(RecordingError, match=r"expected a channel 'rigth'.*did you mean 'right'"):
         score(night, "--bundle", bundle, "--eeg", "rigth")
+    with pytest.raises(RecordingError, match=r"--match name=a: expected an XDF file .*leave it"):
+        score(night, "--bundle", bundle, "--match", "name=a")
 
 
 @pytest.mark.parametrize(
