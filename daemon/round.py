@@ -101,5 +101,6 @@ class Rounds:
                 ]
                 told += decided
                 messages += mine
+                messages += [self._compose.echo(e, name, offset) for e in stream.take_edges()]
                 offsets[name] = offset
         self._outbox.send([*told, *messages], points, offsets)

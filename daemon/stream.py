@@ -27,9 +27,11 @@ from daemon.metrics import Metrics
 from daemon.outbox import Round, Sink
 from daemon.state import READY, State, StateWriter
 from daemon.watch.drift import DriftWatch
+from daemon.watch.echo import EchoLines, Edge
 from daemon.watch.timestamps import TimestampWatch
 from models.errors import HypnodError, StreamError
 from models.signal.chunk import Chunk, StreamDescription
+from models.signal.montage import misfit, no_channel
 from models.signal.pipeline import EpochBatch, Pipeline
 from models.signal.source_clock import SourceClock
 from models.signal.state import Adaptation
@@ -105,6 +107,7 @@ class Stream:
         self._watch = TimestampWatch(stream.name, stream.jitter_s, metrics, self._note)
         hop_s = config.staging.hop_s or spec.epoch_s
         self._drift = DriftWatch(stream, spec.modalities, hop_s, metrics, states, self._note)
+        self._echo = EchoLines(stream)
         self._notes: list[str] = []
         self._has_more = False
         self._trouble = ("", 0.0)
@@ -182,6 +185,10 @@ class Stream:
                 self._cut()
         return self._ready.popleft() if self._ready else None
 
+    def take_edges(self) -> list[Edge]:
+        """Return how its echo lines have changed since the last call."""
+        return self._echo.take()
+
     def show_filled(self, slots_filled: int) -> None:
         """Take note of how many slots of the fullest context window hold a usable signal."""
         self._filled = slots_filled / self._spec.n_context
@@ -256,6 +263,7 @@ class Stream:
         self._clock.check_unit(chunk.timestamps)
         self._begin(pipeline, chunk.timestamps, self.clocks)
         pipeline.push(chunk)
+        self._echo.look(chunk, pipeline.timeline.clock_shift)
         self._count(chunk, pipeline)
         found = self._clock.look(
             pipeline.timeline, chunk.timestamps, chunk.arrived, self._inlet.clock_offset
@@ -316,12 +324,16 @@ class Stream:
             hop_s=self._config.staging.hop_s,
             stall_s=self._config.staging.stall_s,
         )
+        for label in self._echo.find(description.ch_names):
+            raise misfit(description, no_channel(label, description.ch_names))
         if self._learnt is not None:
             pipeline.adapt(self._learnt)
         return pipeline
 
     def _succeed(self, before: Pipeline, description: StreamDescription) -> Pipeline:
         pipeline = before.succeed(description)
+        for label in self._echo.find(description.ch_names):
+            self._note(f"its echo line is not seen: {no_channel(label, description.ch_names)}")
         was = {f"former_{key}": value for key, value in _summary(before.description).items()}
         log.warning("the source has changed", stream=self.name, **_summary(description), **was)
         self._look_at_labels(description)

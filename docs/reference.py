@@ -20,6 +20,7 @@ from daemon.messages import (
     CatchUpReply,
     CatchUpRequest,
     Message,
+    PulseDone,
     StageMessage,
 )
 
@@ -140,7 +141,7 @@ def config_page() -> str:
 def messages_page() -> str:
     """Return the text of docs/messages.md."""
     parts = [_MESSAGES]
-    for struct in (*_KINDS, CatchUpRequest, CatchUpReply):
+    for struct in (*_KINDS, CatchUpRequest, CatchUpReply, PulseDone):
         parts += [_message_section(struct)]
         if struct is StageMessage:
             example = msgspec.json.format(msgspec.json.encode(_EXAMPLE)).decode()
