@@ -1,6 +1,4 @@
-"""The triggers in a record: every pulse, when and on how old an estimate it was decided, and what
-became of it.
-"""
+"""The triggers in a record: every pulse, how it was decided, and what became of it."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
