@@ -31,7 +31,6 @@ from daemon.watch.echo import EchoLines, Edge
 from daemon.watch.timestamps import TimestampWatch
 from models.errors import HypnodError, StreamError
 from models.signal.chunk import Chunk, StreamDescription
-from models.signal.montage import misfit, no_channel
 from models.signal.pipeline import EpochBatch, Pipeline
 from models.signal.source_clock import SourceClock
 from models.signal.state import Adaptation
@@ -324,16 +323,18 @@ class Stream:
             hop_s=self._config.staging.hop_s,
             stall_s=self._config.staging.stall_s,
         )
-        for label in self._echo.find(description.ch_names):
-            raise misfit(description, no_channel(label, description.ch_names))
+        self._echo.find(description)
         if self._learnt is not None:
             pipeline.adapt(self._learnt)
         return pipeline
 
     def _succeed(self, before: Pipeline, description: StreamDescription) -> Pipeline:
         pipeline = before.succeed(description)
-        for label in self._echo.find(description.ch_names):
-            self._note(f"its echo line is not seen: {no_channel(label, description.ch_names)}")
+        try:
+            self._echo.find(description)
+        except StreamError as error:  # no reason not to stage
+            log.warning("an echo line is not seen", stream=self.name, why=str(error))
+            self._note(str(error))
         was = {f"former_{key}": value for key, value in _summary(before.description).items()}
         log.warning("the source has changed", stream=self.name, **_summary(description), **was)
         self._look_at_labels(description)

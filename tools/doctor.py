@@ -33,6 +33,7 @@ from daemon.lsl.library import (
     tell_apart,
 )
 from daemon.lsl.listen import listen
+from daemon.watch.echo import EchoLines
 from engines.bundle import Bundle, open_bundle
 from engines.select import available_engines, explain_auto
 from models.errors import HypnodError, StreamError
@@ -255,6 +256,7 @@ def _check_match(stream: StreamConfig, infos: Sequence[Any], modalities: Sequenc
     try:
         description = check_stream(stream, full_info(matching[0]))
         Montage(stream, description, modalities)
+        EchoLines(stream).find(description)
     except HypnodError as error:
         do = "make the config say what the stream is, or the stream be what the config says"
         return Finding(check=check, level="error", found=str(error), do=do)

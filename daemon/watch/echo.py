@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.config import StreamConfig, SubjectConfig
-from models.signal.chunk import Chunk, are_times
+from models.signal.chunk import Chunk, StreamDescription, are_times
+from models.signal.montage import misfit, no_channel
 
 MOST = 40
 """Changes of a line that are told within one second of the source's clock."""
@@ -52,12 +53,22 @@ class EchoLines:
     def __init__(self, stream: StreamConfig) -> None:
         self._lines = [_Line(subject) for subject in stream.subjects if subject.echo]
 
-    def find(self, ch_names: tuple[str, ...]) -> list[str]:
-        """Find the lines among a source's channels; return the labels that are not there."""
+    def find(self, description: StreamDescription) -> None:
+        """Find the lines among a source's channels; those that are there are followed in any case.
+
+        Raises:
+            StreamError: there is one that the source does not have.
+        """
+        names = description.ch_names
         for line in self._lines:
             label = line.subject.echo
-            line.column = ch_names.index(label) if label in ch_names else None
-        return [line.subject.echo for line in self._lines if line.column is None]
+            line.column = names.index(label) if label in names else None
+        for line in self._lines:
+            if line.column is None:
+                raise misfit(
+                    description,
+                    f"echo of {line.subject.name}: {no_channel(line.subject.echo, names)}",
+                )
 
     def look(self, chunk: Chunk, shift: float) -> None:
         """Look at the next samples.

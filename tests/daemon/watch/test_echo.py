@@ -3,12 +3,17 @@
 from itertools import pairwise
 
 import numpy as np
+import pylsl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.config import StreamConfig, SubjectConfig
 from daemon.watch.echo import MOST, EchoLines
-from models.signal.chunk import Chunk
+from models.errors import StreamError
+from models.signal.chunk import Chunk, StreamDescription
+from tests.rigs.lsl import Source, wait_until
+from tests.rigs.stream import OK, Rig
 
 STREAM = StreamConfig(
     name="cage",
@@ -18,15 +23,21 @@ STREAM = StreamConfig(
         SubjectConfig(name="m1", channels={"eeg": "EEG"}, echo="TTL", echo_above=2.0),
     ),
 )
-LABELS = ("EEG", "TTL", "EEG0")
 SFREQ = 100.0
+
+
+def described(*labels):
+    return StreamDescription("cage", labels, ("µV",) * len(labels), SFREQ)
+
+
+SOURCE = described("EEG", "TTL", "EEG0")
 
 
 def look(values, cuts=(), times=None, shift=0.0, lines=None):
     """Return what is found in a line, chunk by chunk: (sample, high, untold)."""
     if lines is None:
         lines = EchoLines(STREAM)
-        assert lines.find(LABELS) == []
+        lines.find(SOURCE)
     data = np.zeros((len(values), 3), np.float32)
     data[:, 1] = values
     stamps = 1000.0 + np.arange(len(values)) / SFREQ if times is None else np.asarray(times)
@@ -68,11 +79,12 @@ def test_a_line_with_noise_is_told_of_for_so_much_of_a_second():
 
 def test_a_line_that_another_source_lacks_is_named_and_found_again_as_it_was():
     lines = EchoLines(STREAM)
-    lines.find(LABELS)
+    lines.find(SOURCE)
     assert look([0, 5], lines=lines) == [(1, True, 0)]
-    assert lines.find(("EEG", "EEG0", "other")) == ["TTL"]
+    with pytest.raises(StreamError, match=r"echo of m1: expected a channel 'TTL', found EEG, TTL1"):
+        lines.find(described("EEG", "TTL1"))
     assert look([0, 5], lines=lines) == []
-    lines.find(LABELS)
+    lines.find(SOURCE)
     assert look([5, 0], lines=lines) == [(1, False, 0)]
 
 
@@ -82,3 +94,38 @@ def test_a_line_that_another_source_lacks_is_named_and_found_again_as_it_was():
 )
 def test_any_chunking_finds_the_same(values, cuts):
     assert look(values, [cut for cut in cuts if cut < len(values)]) == look(values)
+
+
+CHANNELS = {"eeg": "EEG", "emg": "EMG"}
+WITH_ECHO = (SubjectConfig(name="m1", channels=CHANNELS, echo="TTL", echo_above=1e5),)
+
+
+def test_a_line_that_is_not_there_when_the_stream_is_first_found_fails_it(name):
+    with Source(name, sfreq=512), Rig(name, subjects=WITH_ECHO) as rig:
+
+        def failed():
+            rig.stream.poll(pylsl.local_clock())
+            return rig.stream.error is not None
+
+        wait_until(failed, "it fails")
+        assert "echo of m1: expected a channel 'TTL', found EEG, EMG" in str(rig.stream.error)
+
+
+def test_changes_are_at_the_sources_times_and_a_line_that_is_gone_later_is_no_reason_to_stop(name):
+    labels = ("EEG", "EMG", "TTL")
+    with (
+        Source(name, sfreq=512, n_channels=3, labels=labels) as source,
+        Rig(name, subjects=WITH_ECHO) as rig,
+    ):
+        rig.until_connected()
+        high = (slice(512, 1024), 2, 2e5)
+        rig.push(source, 0, 3, channels=(0, 1, 2), change=high)
+        rig.until_epoch(2)
+        edges = [(edge.high, edge.time - rig.origin) for edge in rig.stream.take_edges()]
+        assert edges == [(True, pytest.approx(1.0)), (False, pytest.approx(2.0))]
+        source.restart(labels=("EEG", "EMG", "other"))
+        rig.until_connected(2)
+        assert any("echo of m1: expected a channel 'TTL'" in m.reason for m in rig.said)
+        rig.push(source, 4, 6, channels=(0, 1, 2))
+        rig.until_epoch(5)
+        assert rig.reasons()[-1] == OK
