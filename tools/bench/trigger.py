@@ -70,7 +70,7 @@ def measure_trigger(
         base = stack.enter_context(run_floor(bundle, RACK, HOPS, environ))
         topics = [f"trigger.{subjects[-1]}", f"stage.{RACK}."]
         socket = stack.enter_context(subscribed([daemon.endpoint, base], topics))
-        stack.enter_context(_pulse(folder, config, daemon.endpoint, environ))
+        stack.enter_context(_pulse(folder, config, daemon, environ))
         replay = stack.enter_context(play(simulate(folder, n_subjects), RACK, environ))
         if not board.wait_for(high=True, timeout_s=_CONNECT_S):
             daemon.check_alive()
@@ -100,12 +100,13 @@ def measure_trigger(
 
 @contextmanager
 def _pulse(
-    folder: Path, config: Mapping[str, Any], endpoint: str, environ: Mapping[str, str]
+    folder: Path, config: Mapping[str, Any], daemon: DaemonProcess, environ: Mapping[str, str]
 ) -> Iterator[None]:
     """Run `hypnod pulse`."""
     place = folder / "pulse"
     place.mkdir()
-    path = write_config(place, {**config, "publish": {"bind": endpoint}})
+    publish = {"bind": daemon.endpoint, "catchup_bind": daemon.catch_up}
+    path = write_config(place, {**config, "publish": publish})
     with subprocess.Popen(  # noqa: S603  this interpreter, our own module
         hypnod.command("pulse", "--config", str(path)),
         stdout=subprocess.PIPE,
