@@ -96,8 +96,9 @@ config decided on each live estimate, after checks that a subscriber easily forg
 ([closed-loop.md](closed-loop.md)). Only `on` switches on, for `ttl_s` from `published_utc`.
 Decisions are not served by catching up either.
 
-**Decided, done, seen.** `pulse.<subject>` is what an output of `hypnod pulse` did for a pulse, `echo.<subject>` a change
-of the line that the stimulus is copied back into: a record, to be caught up on, but never sent again to a late subscriber.
+**Decided, done, seen.** `pulse.<subject>` is what an output of `hypnod pulse` did for a pulse,
+`echo.<subject>` a change of the line that the stimulus is copied back into. They are a record: to
+be caught up on, but never sent again to a late subscriber.
 
 **Silence is not safe.** While the daemon makes progress, `heartbeat` comes every few seconds
 (`[publish] heartbeat_s`), and a live message of each subject every hop. Without either (the five
