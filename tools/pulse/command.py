@@ -15,10 +15,11 @@ from typing import Annotated
 import typer
 
 from daemon.config import PulseConfig, load_config
+from daemon.errors import AddressError
 from daemon.messages import Done, TriggerMessage
 from models.errors import ConfigError
 from tools.client.keys import ClientKey, ServerKey, read_keys
-from tools.client.subscriber import Subscriber
+from tools.client.subscriber import Subscriber, dial
 from tools.pulse.errors import OutputError
 from tools.pulse.gate import Gate, Pulse
 from tools.pulse.output import Output, open_output
@@ -46,10 +47,8 @@ def pulse(
     if not settings.pulse:
         raise ConfigError(f"{config}: expected [[pulse]], an output, found none")
     keys = read_keys(server_key, client_key)
-    endpoint, told = (
-        bind.replace("*", "127.0.0.1", 1)
-        for bind in (settings.publish.bind, settings.publish.catchup_bind)
-    )
+    endpoint = dial(settings.publish.bind)
+    told = _teller_endpoint(settings.publish.catchup_bind)
     with _stopping() as stop, ExitStack() as stack:
         teller = stack.enter_context(Teller(told, keys))
         driven = [
@@ -57,7 +56,8 @@ def pulse(
             for k, each in enumerate(settings.pulse)
         ]
         heard = stack.enter_context(Subscriber(endpoint, ["trigger."], keys))
-        _say("ready", endpoint=endpoint, outputs=[each.config.driver for each in driven])
+        outputs = [each.config.driver for each in driven]
+        _say("ready", endpoint=endpoint, told=told or None, outputs=outputs)
         run(heard, driven, teller, stop)
 
 
@@ -156,6 +156,13 @@ def run(heard: Subscriber, driven: Sequence[Driven], teller: Teller, stop: list[
         for each in driven:
             each.follow(gate.on(time.monotonic()), time.time())
         teller.send()
+
+
+def _teller_endpoint(bind: str) -> str:
+    """Return where the daemon is told of pulses; empty where nobody can know, and none is told."""
+    with suppress(AddressError):  # no reason not to stimulate
+        return dial(bind)
+    return ""
 
 
 @contextmanager

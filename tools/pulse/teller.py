@@ -1,6 +1,5 @@
 """Tells the daemon what outputs did, for its journal; hardware never waits for that."""
 
-import re
 import time
 from collections import deque
 from datetime import UTC, datetime
@@ -27,8 +26,7 @@ class Teller:
     """Tells one after another, as the daemon takes them.
 
     Args:
-        endpoint: `publish.catchup_bind` of the daemon; it need not run. Without a port nothing is
-            told.
+        endpoint: `publish.catchup_bind` of the daemon, which need not run; empty: nothing is told.
         keys: for a daemon with `[security] clients`.
 
     Raises:
@@ -45,7 +43,7 @@ class Teller:
         connect_again(self._socket)
         if keys is not None:
             keys.secure(self._socket)
-        if re.search(r":[*0]$", endpoint):
+        if not endpoint:
             return
         try:
             self._socket.connect(endpoint)

@@ -43,7 +43,8 @@ def pulsing(config):
     command = [sys.executable, ROOT / "hypnod.py", "pulse", "--config", config]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            assert json.loads(process.stdout.readline())["event"] == "ready"
+            ready = json.loads(process.stdout.readline())
+            assert (ready["event"], ready["outputs"]) == ("ready", ["serial"])
             yield process
         finally:
             process.send_signal(signal.SIGCONT)
@@ -258,3 +259,18 @@ def test_what_was_done_and_what_was_seen_is_in_the_journal(request, bundle, tmp_
         (told,) = json.loads(found)["triggers"]
         assert told["pulses"][0]["done"][0]["on_s"] >= 0
         assert told["pulses"][0]["seen"]["low_s"] is None
+
+
+def test_where_only_the_daemon_knows_its_port_nothing_is_told_and_hardware_is_driven(tmp_path):
+    """As of a config with free ports."""
+    with Board() as board:
+        output = f'[[pulse]]\ndriver = "serial"\noptions = {{ port = "{board.port}" }}\n'
+        config = write_config(
+            tmp_path, one_stream("absent"), tmp_path, more=RULE + output, bind="tcp://*:5570"
+        )
+        command = [sys.executable, ROOT / "hypnod.py", "pulse", "--config", config]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            ready = json.loads(process.stdout.readline())
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+    assert (ready["endpoint"], ready["told"]) == ("tcp://127.0.0.1:5570", None)
