@@ -12,9 +12,17 @@ from numpy.typing import NDArray
 from daemon.config import Config
 from daemon.journal.reader import Session
 from daemon.lsl.library import load_pylsl
-from daemon.messages import Heartbeat, StageMessage, TriggerMessage
+from daemon.messages import (
+    EchoMessage,
+    Heartbeat,
+    PulseDone,
+    PulseMessage,
+    StageMessage,
+    TriggerMessage,
+)
 from daemon.stager import Estimate
 from daemon.trigger.rulebook import Told
+from daemon.watch.echo import Edge
 from daemon.watch.engine import EngineWatch
 from models.spec import ModelSpec
 
@@ -98,6 +106,43 @@ class Composer:
             published_utc=iso(wall, "microseconds"),
             model=live.model,
             config=live.config,
+        )
+
+    def pulse(self, done: PulseDone, driver: str) -> PulseMessage:
+        """Compose the message of what an output of `hypnod pulse` did.
+
+        Args:
+            done: as that told.
+            driver: of the output.
+        """
+        return PulseMessage(
+            session=self._engine.run.id,
+            utc=iso(done.utc.timestamp(), "microseconds"),
+            subject=done.subject,
+            rule=done.rule,
+            pulse=done.pulse,
+            decided_in=done.decided_in,
+            done=done.done,
+            output=done.output,
+            driver=driver,
+        )
+
+    def echo(self, edge: Edge, stream: str, offset: float) -> EchoMessage:
+        """Compose the message of a change of an echo line.
+
+        Args:
+            edge: the change.
+            stream: the line is in.
+            offset: to add to its time for this machine's LSL clock, s.
+        """
+        return EchoMessage(
+            session=self._engine.run.id,
+            utc=iso(time.time() - self._clock() + edge.time + offset, "microseconds"),
+            subject=edge.subject,
+            stream=stream,
+            high=edge.high,
+            time=edge.time,
+            untold=edge.untold,
         )
 
     def read_again(self, live: StageMessage, final: Estimate) -> StageMessage:

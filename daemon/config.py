@@ -43,6 +43,11 @@ class SubjectConfig(SubjectChannels, frozen=True, forbid_unknown_fields=True, kw
     """A recording of the same subject with the same labels, say an hour of the day before: what is
     learnt of a subject while it is staged is learnt from it before the first epoch. Default: none,
     and it is learnt from the first epoch on."""
+    echo: str = ""
+    """Label of a channel of the stream into which this subject's stimulus is copied back, such as
+    "TTL1": its changes are journalled, and `hypnod night` compares. Default: none."""
+    echo_above: Annotated[float, msgspec.Meta(gt=0, le=1e12)] = 0.5
+    """That channel is high from this value on, as the stream sends it, and low below half of it."""
 
 
 class StreamConfig(StreamChannels, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -190,6 +195,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     def hash(self) -> str:
         """First 12 digits of the SHA-256 of everything configured, defaults included."""
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:12]
+
+    @property
+    def subjects(self) -> list[str]:
+        """The names of all subjects."""
+        return [subject.name for stream in self.streams for subject in stream.subjects]
 
     def check_modalities(self, modalities: Sequence[str]) -> None:
         """Raise ConfigError where a subject's channels are of others than these of the model."""

@@ -22,7 +22,7 @@ def check(config: Config) -> None:
     """Raise ConfigError where the parts of a config do not fit each other, or the computer."""
     for problem in _problems(config):
         raise ConfigError(problem)
-    check_rules(config.triggers, [s.name for stream in config.streams for s in stream.subjects])
+    check_rules(config.triggers, config.subjects)
 
 
 def _problems(config: Config) -> Iterator[str]:
@@ -32,7 +32,7 @@ def _problems(config: Config) -> Iterator[str]:
     for stream in streams:
         if not stream.subjects:
             yield f"stream {stream.name!r}: expected at least one subject, found none"
-    names = [subject.name for stream in streams for subject in stream.subjects]
+    names = config.subjects
     if len(names) > MAX_SUBJECTS:
         yield f"expected at most {MAX_SUBJECTS} subjects, found {len(names)}"
     for what, each in (("stream", [s.name for s in streams]), ("subject", names)):
@@ -69,6 +69,7 @@ def _strange_outputs(config: Config, subjects: Sequence[str]) -> Iterator[str]:
 
 def _shared_channels(stream: StreamConfig) -> Iterator[str]:
     labels = [label for subject in stream.subjects for label in subject.channels.values()]
+    labels += [subject.echo for subject in stream.subjects if subject.echo]
     if twice := _twice(labels):
         yield (
             f"stream {stream.name!r}: expected every channel once, found twice: "

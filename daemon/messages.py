@@ -14,9 +14,11 @@ SCHEMA = 2
 """Version of this schema. It grows by one when a field changes its meaning or goes away."""
 
 Action = Literal["on", "off", "sham", "refused"]
+Done = Literal["on", "off", "sham"]
 Kind = Literal["live", "final"]
 Encoding = Literal["json", "msgpack"]
 Seq = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 _NO_SEQ = -1
 
 
@@ -199,6 +201,56 @@ class TriggerMessage(Published, frozen=True, kw_only=True):
         return False
 
 
+class PulseMessage(Published, frozen=True, kw_only=True):
+    """What an output of `hypnod pulse` did for a pulse, as that told; `utc` is when it was done."""
+
+    TOPIC: ClassVar[str] = "pulse.{0.subject}"
+
+    subject: str
+    """The animal or person, as named in the config."""
+    rule: str
+    """The rule, as named in the config."""
+    pulse: int
+    """Which pulse of this rule and subject, as in its decision."""
+    decided_in: str
+    """`session` of its decision, which may be of before a restart."""
+    done: Done
+    """`on` and `off`: since when the output is so for this pulse, as its driver said. `sham`: the
+    beginning of a sham pulse, which was marked only."""
+    output: int
+    """Which `[[pulse]]` of the config, counted from 0."""
+    driver: str
+    """Its driver."""
+
+    @property
+    def is_replayed(self) -> bool:
+        """Never: what an output did says nothing of what it is."""
+        return False
+
+
+class EchoMessage(Published, frozen=True, kw_only=True):
+    """The line into which a subject's stimulus is copied back, its `echo`, has changed."""
+
+    TOPIC: ClassVar[str] = "echo.{0.subject}"
+
+    subject: str
+    """The animal or person, as named in the config."""
+    stream: str
+    """The stream that the line is in, as named in the config."""
+    high: bool
+    """Whether it is high since."""
+    time: float
+    """Of the first sample that was so, on the stream's LSL clock, s; `utc` is the same time."""
+    untold: int = 0
+    """Changes before this one that are not told: of a line with noise the first 40 of a second
+    are."""
+
+    @property
+    def is_replayed(self) -> bool:
+        """Never: it says nothing of what the line is now."""
+        return False
+
+
 class StreamMessage(Published, frozen=True, kw_only=True):
     """A stream changed its state, or something happened to it."""
 
@@ -245,6 +297,28 @@ class CatchUpRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Begin with the first message whose `utc` is not before this, ISO 8601 with a time zone."""
 
 
+class PulseDone(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `hypnod pulse` tells of an output, for the journal: one frame, JSON; see PulseMessage.
+
+    It is not answered; one that is no such thing, or of what the config has not, is refused.
+    """
+
+    subject: Name
+    """As named in the config."""
+    rule: Name
+    """As named in the config."""
+    pulse: Seq
+    """As in the decision."""
+    decided_in: Name
+    """`session` of the decision."""
+    done: Done
+    """What was done."""
+    utc: Annotated[datetime, msgspec.Meta(tz=True)]
+    """When, ISO 8601 with a time zone: within the last day."""
+    output: Annotated[int, msgspec.Meta(ge=0, le=1000)]
+    """Which `[[pulse]]` of the config, counted from 0."""
+
+
 class CatchUpReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Says what is sent: the first frame of the reply; the messages are the frames after it."""
 
@@ -262,7 +336,7 @@ class CatchUpReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Why there is no answer, in one sentence."""
 
 
-Message = StageMessage | TriggerMessage | StreamMessage | Heartbeat
+Message = StageMessage | TriggerMessage | PulseMessage | EchoMessage | StreamMessage | Heartbeat
 _STRUCTS: dict[str, type[Message]] = {
     struct.TOPIC.partition(".")[0]: struct for struct in get_args(Message)
 }

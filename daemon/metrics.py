@@ -17,7 +17,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from daemon.messages import StageMessage
+from daemon.messages import EchoMessage, PulseMessage, StageMessage, TriggerMessage
 from daemon.outbox import Round
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -143,6 +143,39 @@ class Metrics:
             registry=r,
         )
 
+        self.trigger_on = Gauge(
+            "hypnod_trigger_on",
+            "1 while a rule asks for a pulse of a subject, until the time to live is over.",
+            ["rule", "subject"],
+            registry=r,
+        )
+        self.pulses = Counter(
+            "hypnod_pulses",
+            "Pulses that a rule has begun; sham ones are marked only.",
+            ["rule", "subject", "sham"],
+            registry=r,
+        )
+        self.refusals = Counter(
+            "hypnod_trigger_refusals",
+            "Decisions by which a rule refused a pulse that the stages ask for, one a hop.",
+            ["rule", "subject"],
+            registry=r,
+        )
+        self.outputs = Counter(
+            "hypnod_pulse_changes",
+            "What outputs of hypnod pulse told that they did.",
+            ["driver", "subject", "done"],
+            registry=r,
+        )
+        self.echoes = Counter(
+            "hypnod_echo_changes",
+            "Changes of the line that a subject's stimulus is copied back into.",
+            ["subject"],
+            registry=r,
+        )
+        self._pulse: dict[tuple[str, str], tuple[str, int]] = {}
+        self._on_until: dict[tuple[str, str], float] = {}
+
         self.journal_failing = Gauge(
             "hypnod_journal_failing",
             "1 while the journal cannot be written, or does not reach the disk.",
@@ -173,16 +206,33 @@ class Metrics:
 
         self.clock_contradicted.labels(stream)
 
+    def count_triggers_from_zero(self, rule: str, subject: str) -> None:
+        """Show what a rule did to a subject before it has decided anything."""
+        key = rule, subject
+        # found out when somebody looks: there may be no decision any more that says it is over
+        self.trigger_on.labels(*key).set_function(
+            lambda: float(time.time() < self._on_until.get(key, 0.0))
+        )
+        self.refusals.labels(*key)
+        for sham in ("no", "yes"):
+            self.pulses.labels(*key, sham)
+
     def show_state(self, stream: str, state: str, states: Iterable[str]) -> None:
         """Set the gauge of a stream's state to 1 and those of the other states to 0."""
         for each in states:
             self.state.labels(stream, each).set(each == state)
 
     def take(self, what: Round) -> None:
-        """Count the live estimates of a round, and that a tick came to its end."""
+        """Count what is in a round, and that a tick came to its end."""
         for message in what.messages:
             if isinstance(message, StageMessage) and message.kind == "live":
                 self.observe(message, time.time())
+            elif isinstance(message, TriggerMessage):
+                self._count_decision(message, time.time())
+            elif isinstance(message, PulseMessage):
+                self.outputs.labels(message.driver, message.subject, message.done).inc()
+            elif isinstance(message, EchoMessage):
+                self.echoes.labels(message.subject).inc(1 + message.untold)
         self.last_tick.set_to_current_time()
 
     def observe(self, message: StageMessage, wall: float) -> None:
@@ -196,3 +246,12 @@ class Metrics:
         for modality, reason in message.validity.items():
             if reason != "ok":
                 self.unusable.labels(stream, subject, modality, reason).inc()
+
+    def _count_decision(self, message: TriggerMessage, wall: float) -> None:
+        key = message.rule, message.subject
+        self._on_until[key] = wall + message.ttl_s if message.action == "on" else 0.0
+        if message.action == "refused":
+            self.refusals.labels(*key).inc()
+        if message.pulse is not None and self._pulse.get(key) != (message.session, message.pulse):
+            self._pulse[key] = message.session, message.pulse
+            self.pulses.labels(*key, "yes" if message.action == "sham" else "no").inc()

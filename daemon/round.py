@@ -84,6 +84,7 @@ class Rounds:
         return None if stream.error is not None else batch
 
     def _send(self, estimates: Sequence[Estimate], batches: Sequence[EpochBatch] = ()) -> None:
+        told: list[Message] = []  # first on their way: somebody waits to act on them
         messages: list[Message] = []
         points: list[RestartPoint] = []
         offsets: dict[str, float] = {}
@@ -100,6 +101,8 @@ class Rounds:
                 points += [
                     self._recall.point(b, stream, states) for b in batches if b.stream == name
                 ]
-                messages += [*mine, *decided]
+                told += decided
+                messages += mine
+                messages += [self._compose.echo(e, name, offset) for e in stream.take_edges()]
                 offsets[name] = offset
-        self._outbox.send(messages, points, offsets)
+        self._outbox.send([*told, *messages], points, offsets)

@@ -163,6 +163,8 @@ class Service:
             with stream.guard("going on after the restart"):
                 self._recall.on_tick(stream, now)
         busy = self._rounds.go()
+        if busy:  # the next epoch is as far away as can be
+            self._record_pulses()
         self._show("journal", self._journal.problem)
         self._show("clients", self._clients.problem)
         self._progressed = time.monotonic()
@@ -170,6 +172,7 @@ class Service:
             self._beat_due = self._progressed + self._config.publish.heartbeat_s
             uptime_s, newest = self._progressed - self._started, self._outbox.newest
             self._outbox.send([self._compose.heartbeat(uptime_s, self._states.all, newest)])
+            self._record_pulses()
         return busy
 
     def shutdown(self) -> None:
@@ -183,6 +186,7 @@ class Service:
             with stream.guard("ending it"):
                 self._recall.give_up(stream)
         self._rounds.finish()
+        self._record_pulses()
         for stream in self._streams:
             with stream.guard("ending it"):
                 stream.stop()
@@ -236,6 +240,9 @@ class Service:
                     outlet = StageOutlet(of, spec, self._bundle.hash[:12], config.hash)
                     self._resources.callback(outlet.close)
                     self._outbox.sinks.append(GuardedSink(outlet, stream))
+        for rule in config.triggers:
+            for subject in filter(rule.is_for, config.subjects):
+                self._metrics.count_triggers_from_zero(rule.name, subject)
         self._outbox.sinks.append(self._metrics)
         self._rounds = Rounds(
             self._streams,
@@ -247,6 +254,12 @@ class Service:
             self._outbox,
             self._metrics,
         )
+
+    def _record_pulses(self) -> None:
+        """Journal and publish what `hypnod pulse` told, a bounded part of it."""
+        if done := self._clients.done():
+            outputs = self._config.pulse
+            self._outbox.send([self._compose.pulse(d, outputs[d.output].driver) for d in done])
 
     def _fail(self, error: EngineError) -> None:
         """Without an engine nothing can be staged, now or later."""

@@ -27,6 +27,7 @@ from daemon.metrics import Metrics
 from daemon.outbox import Round, Sink
 from daemon.state import READY, State, StateWriter
 from daemon.watch.drift import DriftWatch
+from daemon.watch.echo import EchoLines, Edge
 from daemon.watch.timestamps import TimestampWatch
 from models.errors import HypnodError, StreamError
 from models.signal.chunk import Chunk, StreamDescription
@@ -105,6 +106,7 @@ class Stream:
         self._watch = TimestampWatch(stream.name, stream.jitter_s, metrics, self._note)
         hop_s = config.staging.hop_s or spec.epoch_s
         self._drift = DriftWatch(stream, spec.modalities, hop_s, metrics, states, self._note)
+        self._echo = EchoLines(stream)
         self._notes: list[str] = []
         self._has_more = False
         self._trouble = ("", 0.0)
@@ -187,6 +189,10 @@ class Stream:
                 self._cut()
         return self._ready.popleft() if self._ready else None
 
+    def take_edges(self) -> list[Edge]:
+        """Return how its echo lines have changed since the last call."""
+        return self._echo.take()
+
     def show_filled(self, slots_filled: int) -> None:
         """Take note of how many slots of the fullest context window hold a usable signal."""
         self._filled = slots_filled / self._spec.n_context
@@ -261,6 +267,7 @@ class Stream:
         self._clock.check_unit(chunk.timestamps)
         self._begin(pipeline, chunk.timestamps, self.clocks)
         pipeline.push(chunk)
+        self._echo.look(chunk, pipeline.timeline.clock_shift)
         self._count(chunk, pipeline)
         found = self._clock.look(
             pipeline.timeline, chunk.timestamps, chunk.arrived, self._inlet.clock_offset
@@ -322,12 +329,18 @@ class Stream:
             hop_s=self._config.staging.hop_s,
             stall_s=self._config.staging.stall_s,
         )
+        self._echo.find(description)
         if self._learnt is not None:
             pipeline.adapt(self._learnt)
         return pipeline
 
     def _succeed(self, before: Pipeline, description: StreamDescription) -> Pipeline:
         pipeline = before.succeed(description)
+        try:
+            self._echo.find(description)
+        except StreamError as error:  # no reason not to stage
+            log.warning("an echo line is not seen", stream=self.name, why=str(error))
+            self._note(str(error))
         was = {f"former_{key}": value for key, value in _summary(before.description).items()}
         log.warning("the source has changed", stream=self.name, **_summary(description), **was)
         self._look_at_labels(description)

@@ -20,6 +20,7 @@ from daemon.messages import (
     CatchUpReply,
     CatchUpRequest,
     Message,
+    PulseDone,
     StageMessage,
 )
 
@@ -95,6 +96,10 @@ config decided on each live estimate, after checks that a subscriber easily forg
 ([closed-loop.md](closed-loop.md)). Only `on` switches on, for `ttl_s` from `published_utc`.
 Decisions are not served by catching up either.
 
+**Decided, done, seen.** `pulse.<subject>` is what an output of `hypnod pulse` did for a pulse,
+`echo.<subject>` a change of the line that the stimulus is copied back into. They are a record: to
+be caught up on, but never sent again to a late subscriber.
+
 **Silence is not safe.** While the daemon makes progress, `heartbeat` comes every few seconds
 (`[publish] heartbeat_s`), and a live message of each subject every hop. Without either (the five
 lines end with `zmq.Again` then), or with a stream that is neither FILLING nor STAGING, a closed
@@ -140,7 +145,7 @@ def config_page() -> str:
 def messages_page() -> str:
     """Return the text of docs/messages.md."""
     parts = [_MESSAGES]
-    for struct in (*_KINDS, CatchUpRequest, CatchUpReply):
+    for struct in (*_KINDS, CatchUpRequest, CatchUpReply, PulseDone):
         parts += [_message_section(struct)]
         if struct is StageMessage:
             example = msgspec.json.format(msgspec.json.encode(_EXAMPLE)).decode()

@@ -16,7 +16,7 @@ from daemon.sockets.keys import ClientKeys
 from daemon.trigger.armed import armed_path, read_armed, write_armed
 from models.errors import ConfigError
 from tools.client.keys import ClientKey, ServerKey, read_keys
-from tools.client.subscriber import Subscriber
+from tools.client.subscriber import Subscriber, dial
 
 Pairs = set[tuple[str, str]]
 """Rule and subject."""
@@ -89,7 +89,7 @@ def _set(
     now = now | pairs if armed else now - pairs
     by_rule = {rule: tuple(sorted(s for r, s in now if r == rule)) for rule, _ in sorted(now)}
     word = "armed" if armed else "disarmed"
-    with Subscriber(config.publish.bind.replace("*", "127.0.0.1"), ["trigger."], keys) as heard:
+    with Subscriber(dial(config.publish.bind), ["trigger."], keys) as heard:
         write_armed(file, by_rule)
         missing = _wait(heard, set(pairs), wait_s, armed=armed)
     if missing:

@@ -35,6 +35,7 @@ from daemon.lsl.library import (
 from daemon.lsl.listen import listen
 from daemon.sockets.gate import check_endpoint
 from daemon.stager import hops_per_epoch
+from daemon.watch.echo import EchoLines
 from engines.bundle import Bundle, open_bundle
 from engines.select import available_engines, explain_auto
 from models.errors import HypnodError, StreamError
@@ -265,6 +266,7 @@ def _check_match(stream: StreamConfig, infos: Sequence[Any], modalities: Sequenc
     try:
         description = check_stream(stream, full_info(matching[0]))
         Montage(stream, description, modalities)
+        EchoLines(stream).find(description)
     except HypnodError as error:
         do = "make the config say what the stream is, or the stream be what the config says"
         return Finding(check=check, level="error", found=str(error), do=do)

@@ -14,7 +14,7 @@ from daemon.config import load_config
 from daemon.errors import AddressError
 from tools.client.follower import Follower, Start
 from tools.client.keys import ClientKey, ServerKey, read_keys
-from tools.client.subscriber import DEFAULT_ENDPOINT, Received, Subscriber
+from tools.client.subscriber import DEFAULT_ENDPOINT, Received, Subscriber, dial
 from tools.times import Since, parse_time
 from tools.view.live import LiveView
 
@@ -109,15 +109,10 @@ def watch(
 
 
 def _dial(bind: str) -> str:
-    """Return where a socket of this machine that is bound so can be reached."""
-    host, _, port = bind.removeprefix("tcp://").rpartition(":")
-    if port == "*":
-        raise typer.BadParameter(
-            f"expected an address with a port in the config, found {bind}; its log tells the free "
-            "one that the daemon took: give it with --connect and --catch-up"
-        )
-    here = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - read only
-    return f"tcp://{here.get(host, host)}:{port}" if bind.startswith("tcp://") else bind
+    try:
+        return dial(bind)
+    except AddressError as error:
+        raise typer.BadParameter(f"{error}: give it with --connect and --catch-up") from error
 
 
 def to_json_line(received: Received) -> str:

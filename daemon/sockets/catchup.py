@@ -1,9 +1,10 @@
 """The catch-up socket: messages that were missed, out of the journal, piece by piece.
 
-A ROUTER that answers each `CatchUpRequest` with one `CatchUpReply` and the messages after it. It
-is served by a thread of its own: a slow disk delays who missed something and nobody else. After
-each answer the thread rests for longer than the answer took, so that a greedy client gets a
-part of one core at most, and staging is not disturbed.
+A ROUTER that answers each `CatchUpRequest` with one `CatchUpReply` and the messages after it, and
+hears, without an answer, what `hypnod pulse` has done. It is served by a thread of its own: a slow
+disk delays who missed something and nobody else. After each answer the thread rests for longer than
+the answer took, so that a greedy client gets a part of one core at most, and staging is not
+disturbed.
 """
 
 import math
@@ -22,6 +23,7 @@ from daemon.journal.reader import Entry, JournalReader
 from daemon.messages import SCHEMA, CatchUpReply, CatchUpRequest, is_served
 from daemon.sockets.gate import Gate
 from daemon.sockets.meter import Meter
+from daemon.sockets.pulses import KIND, Pulses
 from models.errors import HypnodError
 
 PIECE = 500
@@ -46,14 +48,18 @@ class CatchUp:
         config: where to bind.
         journal: the file to answer from; it need not be there yet.
         gate: who may ask.
+        pulses: takes what outputs did; default: nobody does.
 
     Raises:
         ConfigError: the gate does not let a socket listen there.
         AddressError: the endpoint is in use, or is none of this machine.
     """
 
-    def __init__(self, config: PublishConfig, journal: Path, gate: Gate) -> None:
+    def __init__(
+        self, config: PublishConfig, journal: Path, gate: Gate, pulses: Pulses | None = None
+    ) -> None:
         self._reader = JournalReader(journal)
+        self._pulses = pulses
         self._meter = Meter(gate.refused)
         self._socket = gate.context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.RCVHWM, _REQUESTS_KEPT)
@@ -95,6 +101,9 @@ class CatchUp:
         if not all(self._meter.allows(frame) for frame in frames[1:]):
             return
         client, *parts = (frame.bytes for frame in frames)
+        if self._pulses is not None and parts[:1] == [KIND]:
+            self._pulses.take(parts[1:])
+            return
         n = _n_envelope(parts)
         reply = self.answer(parts[n:])
         self._socket.send_multipart([client, *parts[:n], *reply])  # drops what finds no room

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -21,11 +22,13 @@ from prometheus_client import generate_latest
 import hypnod
 from daemon.config import Config
 from daemon.errors import AddressError, KeyFileError, UnforeseenError
-from daemon.messages import Message, TriggerMessage
+from daemon.messages import Message, PulseDone, TriggerMessage
 from daemon.metrics import Metrics
 from daemon.outbox import Round
 from daemon.sockets.link import Link, Record
+from daemon.sockets.meter import FLOOD
 from daemon.sockets.publisher import frames_of
+from daemon.sockets.pulses import MAX_WAITING
 from daemon.sockets.serve import ANSWER, PUBLISH
 from models.errors import ConfigError, HypnodError
 
@@ -36,6 +39,8 @@ _AGAIN_S = 0.5  # from the end of a process to the start of the next
 _STUCK_S = 10.0  # a process that takes nothing for so long is ended
 _END_S = 3.0
 _LOOK_S = 0.5
+_TOGETHER = 500  # messages of a record
+_DONE_AT_ONCE = 64
 
 Look = Callable[[], tuple[dict[str, str], dict[str, str]]]
 """What is unhealthy, and what is not ready, by name; asked from other threads."""
@@ -64,6 +69,7 @@ class Clients:
         self._is_journalled = is_journalled
         self._metrics, self._look = metrics, look
         self._last: dict[bytes, bytes] = {}
+        self._done: deque[PulseDone] = deque()
         self._publisher = _Process(PUBLISH, self._greet, self._hear)
         self._answerer = _Process(ANSWER, self._greet, self._hear)
 
@@ -93,15 +99,20 @@ class Clients:
         return self._publisher.problem or self._answerer.problem
 
     def take(self, what: Round) -> None:
-        """Have the messages of a round published."""
-        for message in what.messages:
-            if _is_on(message) and not self._is_journalled():
-                continue  # nothing is switched on that is not on record
-            topic, payload, again = frames_of(message, self._config.publish.encoding)
-            if again:
-                self._last[topic] = again
-            self._publisher.send("message", topic, payload, again)
+        """Have the messages of a round published; sent together, they are there sooner."""
+        all_frames = [
+            frames_of(message, self._config.publish.encoding)
+            for message in what.messages
+            if self._is_journalled() or not _is_on(message)  # nothing is on that is not on record
+        ]
+        self._last.update((topic, again) for topic, _, again in all_frames if again)
+        for k in range(0, len(all_frames), _TOGETHER):
+            self._publisher.send("messages", all_frames[k : k + _TOGETHER])
         self._publisher.flush()
+
+    def done(self) -> list[PulseDone]:
+        """Return what `hypnod pulse` told that nobody has taken yet, a bounded part of it."""
+        return [self._done.popleft() for _ in range(min(_DONE_AT_ONCE, len(self._done)))]
 
     def reload(self) -> None:
         """Have the allowed keys read again."""
@@ -130,6 +141,12 @@ class Clients:
             for reason, n in counts.items():
                 self._metrics.refused.labels(reason).inc(n)
             self._metrics.log_lost.inc(lost)
+        elif kind == "done":
+            (told,) = rest
+            room = max(0, MAX_WAITING - len(self._done))
+            found = msgspec.convert(told, list[PulseDone])
+            self._done += found[:room]
+            self._metrics.refused.labels(FLOOD).inc(len(found[room:]))
         elif kind == "look":
             process.send("look", generate_latest(self._metrics.registry), *self._look())
 

@@ -26,6 +26,7 @@ from daemon.sockets.gate import Gate
 from daemon.sockets.link import Link
 from daemon.sockets.metrics_server import MetricsServer, Snapshot
 from daemon.sockets.publisher import Publisher
+from daemon.sockets.pulses import Pulses
 from daemon.stderr import free_stderr
 from models.errors import HypnodError
 
@@ -93,6 +94,7 @@ class Server:
         self._turn_at = 0.0
         self._gate: Gate | None = None
         self._publisher: Publisher | None = None
+        self._pulses: Pulses | None = None
         self._asker = Asker(link)
         self._ended = False
 
@@ -100,7 +102,7 @@ class Server:
         """Serve until the daemon says that it ends; where it is gone, end at once."""
         do: dict[str, Callable[..., None]] = {
             "begin": self._begin,
-            "message": self._message,
+            "messages": self._messages,
             "last": self._last,
             "reload": self._reload,
             "look": self._asker.answer,
@@ -139,7 +141,10 @@ class Server:
         for each in self._gate.sockets:
             self._poller.register(each, zmq.POLLIN)
         if self._role == ANSWER:
-            catch_up = self._resources.enter_context(CatchUp(config.publish, journal, self._gate))
+            self._pulses = Pulses(config, self._count)
+            catch_up = self._resources.enter_context(
+                CatchUp(config.publish, journal, self._gate, self._pulses)
+            )
             bound = {"catch_up": catch_up.endpoint, "metrics": str(server.port)}
         else:
             self._publisher = self._resources.enter_context(Publisher(config.publish, self._gate))
@@ -149,9 +154,10 @@ class Server:
             self._poller.register(each, zmq.POLLIN)
         return bound
 
-    def _message(self, topic: bytes, payload: bytes, again: bytes) -> None:
+    def _messages(self, all_frames: list[tuple[bytes, bytes, bytes]]) -> None:
         if self._publisher is not None:
-            self._publisher.send(topic, payload, again)
+            for topic, payload, again in all_frames:
+                self._publisher.send(topic, payload, again)
 
     def _last(self, topic: bytes, again: bytes) -> None:
         if self._publisher is not None:
@@ -183,6 +189,8 @@ class Server:
             if counts or lost:
                 self._link.send("counted", counts, lost)
             self._asker.pass_on()
+            if self._pulses is not None and (done := self._pulses.pass_on()):
+                self._link.send("done", done)
         self._link.flush()
         self._poller.poll(math.ceil(1000 * wait_s))
 

@@ -23,9 +23,8 @@ class Triggers:
     """
 
     def __init__(self, config: Config, before: States, journal: Journal, compose: Composer) -> None:
-        subjects = [subject.name for stream in config.streams for subject in stream.subjects]
         self._any = bool(config.triggers)
-        self._book = Rulebook(config.triggers, subjects, before)
+        self._book = Rulebook(config.triggers, config.subjects, before)
         self._armed = ArmedFile(armed_path(journal.path))
         self._stopping = False
         self._journal = journal

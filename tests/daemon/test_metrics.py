@@ -9,8 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from daemon.config import MetricsConfig
 from daemon.errors import AddressError
 from daemon.metrics import Metrics
+from daemon.outbox import Round
 from daemon.sockets.metrics_server import MetricsServer, Snapshot
-from tests.support.nights import stage
+from tests.support.nights import echo, pulse, stage, trigger
 
 
 def nothing():
@@ -64,6 +65,32 @@ def test_a_live_estimate_is_counted(probed):
     assert probed.value("hypnod_latency_seconds_bucket", stream="cage", le="0.001") == 2
     assert probed.value("hypnod_last_epoch_timestamp_seconds", stream="cage") == 1001.5
     assert probed.value("hypnod_slots_filled", **where) == 16
+
+
+def test_decisions_outputs_and_echoes_are_counted(probed):
+    metrics, key = probed.metrics, {"rule": "rem", "subject": "m1"}
+    metrics.count_triggers_from_zero("rem", "m1")
+    assert probed.value("hypnod_trigger_on", **key) == 0
+    assert probed.value("hypnod_pulses_total", **key, sham="no") == 0
+    decisions = [
+        trigger(0, "refused"),
+        trigger(1, "on", ttl_s=3600.0),
+        trigger(2, "on", ttl_s=3600.0),  # the same pulse
+    ]
+    metrics.take(Round(decisions))
+    assert probed.value("hypnod_trigger_on", **key) == 1
+    assert probed.value("hypnod_pulses_total", **key, sham="no") == 1
+    assert probed.value("hypnod_trigger_refusals_total", **key) == 1
+    metrics.take(Round([trigger(3), trigger(4, "sham", pulse=1)]))
+    assert probed.value("hypnod_trigger_on", **key) == 0
+    assert probed.value("hypnod_pulses_total", **key, sham="yes") == 1
+    metrics.take(Round([trigger(5, "on", pulse=2, ttl_s=0.0)]))
+    assert probed.value("hypnod_trigger_on", **key) == 0  # though nothing says that it is over
+    metrics.take(Round([pulse("on", 0.001), pulse("off", 2.0), echo(True, 0.002, untold=2)]))
+    for done in ("on", "off"):
+        labels = {"driver": "serial", "subject": "m1", "done": done}
+        assert probed.value("hypnod_pulse_changes_total", **labels) == 1
+    assert probed.value("hypnod_echo_changes_total", subject="m1") == 3
 
 
 def test_one_state_is_1(probed):

@@ -13,8 +13,11 @@ from daemon.journal.reader import Session
 from daemon.journal.writer import Journal
 from daemon.messages import (
     Action,
+    Done,
+    EchoMessage,
     Kind,
     Message,
+    PulseMessage,
     StageMessage,
     StreamMessage,
     TriggerMessage,
@@ -108,3 +111,30 @@ def trigger(seq: int, action: Action = "off", **changes: Any) -> TriggerMessage:
         "config": "c",
     }
     return TriggerMessage(action=action, **(fields | changes))
+
+
+def pulse(done: Done, after: float, **changes: Any) -> PulseMessage:
+    """What a serial output did, so many s after the evening began, unless told otherwise."""
+    fields: dict[str, Any] = {
+        "session": "s",
+        "utc": iso(EVENING + after),
+        "subject": "m1",
+        "rule": "rem",
+        "pulse": 0,
+        "decided_in": "s",
+        "output": 0,
+        "driver": "serial",
+    }
+    return PulseMessage(done=done, **(fields | changes))
+
+
+def echo(high: bool, after: float, **changes: Any) -> EchoMessage:
+    """A change of an echo line, so many s after the evening began."""
+    fields: dict[str, Any] = {
+        "session": "s",
+        "utc": iso(EVENING + after),
+        "subject": "m1",
+        "stream": "cage",
+        "time": 1000.0 + after,
+    }
+    return EchoMessage(high=high, **(fields | changes))

@@ -1,4 +1,4 @@
-"""The unit file, as systemd's own tools read it, and what the daemon tells systemd."""
+"""The unit files, as systemd's own tools read it, and what the daemon tells systemd."""
 
 import contextlib
 import os
@@ -20,21 +20,23 @@ from tests.rigs.daemon import TIMEOUT_S, Daemon, one_stream
 from tests.rigs.lsl import ROOT, Source
 from tests.support.bundles import TINY, make_bundle
 from tests.support.signals import noise
+from tools.pulse.errors import OutputError
 
-UNIT = ROOT / "systemd" / "hypnod.service"
+UNIT, PULSE_UNIT = (ROOT / "systemd" / f"{name}.service" for name in ("hypnod", "hypnod-pulse"))
 INSTALLED = "/opt/hypnod/.venv/bin/hypnod"
-MAX_EXPOSURE = 1.5
+MAX_EXPOSURE = {UNIT: 1.5, PULSE_UNIT: 1.6}  # of 10; the second one opens serial ports
 
 
 @pytest.fixture
 def analyze(tmp_path):
-    """Run systemd-analyze on the unit, with a program that exists here."""
+    """Run systemd-analyze on a unit, with a program that exists here."""
     if shutil.which("systemd-analyze") is None:
         pytest.skip("needs systemd-analyze, of Debian's package systemd")
-    unit = tmp_path / UNIT.name
-    unit.write_text(UNIT.read_text("utf-8").replace(INSTALLED, sys.executable), "utf-8")
-    return lambda *arguments: subprocess.run(
-        ["systemd-analyze", *arguments, str(unit)],
+    for unit in MAX_EXPOSURE:
+        text = unit.read_text("utf-8").replace(INSTALLED, sys.executable)
+        (tmp_path / unit.name).write_text(text, "utf-8")
+    return lambda unit, *arguments: subprocess.run(
+        ["systemd-analyze", *arguments, str(tmp_path / unit.name)],
         capture_output=True,
         check=False,
         text=True,
@@ -42,22 +44,34 @@ def analyze(tmp_path):
     )
 
 
-def settings(section):
-    """Return the unit's settings of a section, in order; a key may come often."""
-    text = UNIT.read_text("utf-8").partition(f"[{section}]\n")[2].partition("\n[")[0]
+def settings(section, unit=UNIT):
+    """Return a unit's settings of a section, in order; a key may come often."""
+    text = unit.read_text("utf-8").partition(f"[{section}]\n")[2].partition("\n[")[0]
     return [tuple(line.split("=", 1)) for line in text.splitlines() if re.match(r"\w+=", line)]
 
 
-def test_the_unit_is_understood(analyze):
-    found = analyze("verify", "--man=no")
+@pytest.mark.parametrize("unit", MAX_EXPOSURE, ids=lambda unit: unit.stem)
+def test_the_unit_is_understood(analyze, unit):
+    found = analyze(unit, "verify", "--man=no")
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
 
-def test_the_unit_exposes_little(analyze):
-    found = analyze("security", "--offline=true", "--no-pager")
+@pytest.mark.parametrize("unit", MAX_EXPOSURE, ids=lambda unit: unit.stem)
+def test_the_unit_exposes_little(analyze, unit):
+    found = analyze(unit, "security", "--offline=true", "--no-pager")
     assert found.returncode == 0
-    exposure = re.search(r"Overall exposure level for hypnod\.service: (\d+\.\d)", found.stdout)
-    assert float(exposure[1]) <= MAX_EXPOSURE, found.stdout
+    level = rf"Overall exposure level for {re.escape(unit.name)}: (\d+\.\d)"
+    assert float(re.search(level, found.stdout)[1]) <= MAX_EXPOSURE[unit], found.stdout
+
+
+def test_hypnod_pulse_may_open_a_serial_port_and_is_started_again_when_one_fails():
+    service = settings("Service", PULSE_UNIT)
+    assert ("SupplementaryGroups", "dialout") in service
+    assert [v for k, v in service if k == "DeviceAllow"] == ["char-ttyACM rw", "char-ttyUSB rw"]
+    assert not {"PrivateDevices", "PrivateUsers"} & {key for key, _ in service}
+    prevented = set(map(int, dict(service)["RestartPreventExitStatus"].split()))
+    assert prevented == {2, ConfigError.exit_code, KeyFileError.exit_code}
+    assert OutputError.exit_code not in prevented
 
 
 def test_a_gpu_and_the_network_interfaces_stay_visible():
@@ -69,9 +83,10 @@ def test_a_gpu_and_the_network_interfaces_stay_visible():
     assert "AF_NETLINK" in service["RestrictAddressFamilies"].split()
 
 
-def test_zeromq_may_set_the_scheduling_of_its_threads():
+@pytest.mark.parametrize("unit", MAX_EXPOSURE, ids=lambda unit: unit.stem)
+def test_zeromq_may_set_the_scheduling_of_its_threads(unit):
     """Without, libzmq aborts the process: its thread.cpp asserts that sched_setscheduler works."""
-    filters = [value for key, value in settings("Service") if key == "SystemCallFilter"]
+    filters = [value for key, value in settings("Service", unit) if key == "SystemCallFilter"]
     assert filters == ["@system-service", "~@privileged"]
 
 

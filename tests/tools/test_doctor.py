@@ -115,6 +115,15 @@ def test_a_missing_label_is_named_with_the_nearest(tmp_path: Path) -> None:
     assert findings["stream cage"]["do"]
 
 
+def test_a_missing_echo_line_is_named(tmp_path: Path) -> None:
+    path = write_config(tmp_path, "echo")
+    path.write_text(path.read_text().replace("channels =", 'echo = "TTL", channels ='))
+    with Source("echo"):
+        code, findings, _ = examine("--config", path)
+    assert code == 1
+    assert "echo of m01: expected a channel 'TTL'" in findings["stream cage"]["found"]
+
+
 def test_a_baseline_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     path = write_config(tmp_path, "absent")
     path.write_text(path.read_text().replace("channels =", 'baseline = "none.edf", channels ='))

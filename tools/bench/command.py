@@ -27,7 +27,14 @@ from tools.bench.daemon import (
 )
 from tools.bench.engine import has_full_graph, time_cached_and_full, time_step
 from tools.bench.journal import measure_journal
-from tools.bench.report import SUBJECTS, TRIGGERED, BenchReport, draw_report, judge
+from tools.bench.report import (
+    SUBJECTS,
+    TRIGGERED,
+    BenchReport,
+    TriggerCost,
+    draw_report,
+    judge,
+)
 from tools.bench.trigger import measure_trigger
 from tools.daemon_process import ChildError
 from tools.measure import Percentiles, describe_machine, percentiles
@@ -156,7 +163,7 @@ def _measure(
         floor_ms=floor,
         above_floor_ms=above,
         n_latencies=len(latencies.daemon),
-        trigger_ms=triggers,
+        triggers=triggers,
         cpu_64_subjects=load.cpu,
         latency_64_subjects_ms=_percentiles(load.latencies),
         missed_64_subjects=load.missed,
@@ -166,7 +173,7 @@ def _measure(
         startup_s=startup_s,
         journal=journal,
         skipped=skipped,
-        goals=judge(above, load.cpu, triggers[str(TRIGGERED[-1])].p99 - floor.p99),
+        goals=judge(above, load.cpu, triggers[str(TRIGGERED[-1])]),
         engine=description,
         model=bundle.hash[:12],
         quick=quick,
@@ -192,14 +199,19 @@ def _watch_daemons(
 
 def _measure_triggers(
     bundle: Bundle, engine: str, effort: _Effort, scratch: Path, steps: _Steps
-) -> dict[str, Percentiles]:
+) -> dict[str, TriggerCost]:
     found = {}
     for n in TRIGGERED:
         folder = scratch / f"trigger-{n}"
         folder.mkdir()
         with steps.step(f"triggers of {n} subjects in real time", effort.trigger_s) as tick:
             times = measure_trigger(bundle, engine, n, effort.trigger_s, folder, tick)
-        found[str(n)] = _percentiles(times)
+        found[str(n)] = TriggerCost(
+            pin_ms=_percentiles(times.pin),
+            told_ms=_percentiles(times.told),
+            floor_ms=_percentiles(times.floor),
+            n=len(times.pin),
+        )
     return found
 
 

@@ -73,14 +73,12 @@ def measure_latency(
     """
     environ = confined_lsl(folder)
     recording = simulate(folder, 1)
-    n_epoch = round(bundle.spec.epoch_s * SFREQ)
-    spec = FloorSpec(name=FLOOR, sfreq=SFREQ, epoch=n_epoch, hop=n_epoch // HOPS)
     with ExitStack() as stack:
         config = configure(bundle, engine, DAEMON, [DAEMON], bundle.spec.epoch_s / HOPS)
         daemon = stack.enter_context(DaemonProcess(write_config(folder, config), environ))
-        floor = stack.enter_context(_floor(spec, environ))
+        floor = stack.enter_context(run_floor(bundle, FLOOR, HOPS, environ))
         daemon.wait_ready()
-        socket = stack.enter_context(_subscriber([daemon.endpoint, floor]))
+        socket = stack.enter_context(subscribed([daemon.endpoint, floor], ["stage."]))
         replays = [
             stack.enter_context(play(recording, name, environ, "--duration", seconds))
             for name in (DAEMON, FLOOR)
@@ -162,8 +160,17 @@ def play(recording: Path, name: str, environ: Mapping[str, str], *more: object) 
 
 
 @contextmanager
-def _floor(spec: FloorSpec, environ: Mapping[str, str]) -> Iterator[str]:
-    """Run the floor; yield where it publishes."""
+def run_floor(bundle: Bundle, stream: str, hops: int, environ: Mapping[str, str]) -> Iterator[str]:
+    """Run the floor; yield where it publishes.
+
+    Args:
+        bundle: tells how long an epoch is.
+        stream: what it reads, and whom its messages are of.
+        hops: epochs per epoch length.
+        environ: on top of this process's environment.
+    """
+    n_epoch = round(bundle.spec.epoch_s * SFREQ)
+    spec = FloorSpec(name=stream, sfreq=SFREQ, epoch=n_epoch, hop=n_epoch // hops)
     with subprocess.Popen(  # noqa: S603  this interpreter, our own module
         hypnod.command("-m", "tools.bench.floor", msgspec.json.encode(spec).decode()),
         stdin=subprocess.PIPE,
@@ -181,12 +188,13 @@ def _floor(spec: FloorSpec, environ: Mapping[str, str]) -> Iterator[str]:
 
 
 @contextmanager
-def _subscriber(endpoints: Sequence[str]) -> Iterator[zmq.Socket[bytes]]:
+def subscribed(endpoints: Sequence[str], topics: Sequence[str]) -> Iterator[zmq.Socket[bytes]]:
     """Listen to several publishers with one socket, so that none waits for another."""
     with zmq.Context() as context, context.socket(zmq.SUB) as socket:
         socket.setsockopt(zmq.RCVHWM, 0)
         socket.setsockopt(zmq.LINGER, 0)
-        socket.setsockopt_string(zmq.SUBSCRIBE, "stage.")
+        for topic in topics:
+            socket.setsockopt_string(zmq.SUBSCRIBE, topic)
         for endpoint in endpoints:
             socket.connect(endpoint)
         yield socket

@@ -2,35 +2,50 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import hypnod
-from daemon.messages import TriggerMessage
+from daemon.messages import StageMessage, TriggerMessage, decode
 from engines.bundle import Bundle
 from tools.bench.board import Board
-from tools.bench.daemon import RACK, Tick, configure, play, simulate
-from tools.client.subscriber import Subscriber
+from tools.bench.daemon import RACK, Tick, configure, play, run_floor, simulate, subscribed
 from tools.daemon_process import ChildError, DaemonProcess, confined_lsl, write_config
 
 HOPS = 4
 """Decisions per epoch length."""
 _CONNECT_S = 30.0
 _POLL_S = 0.2
+_APART = 2  # hops from one pulse to the next
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerTimes:
+    """Each from the end of the deciding epoch by its source's clock, s."""
+
+    pin: list[float]
+    """Until the last subject's pin goes high."""
+    told: list[float]
+    """The part of it from when the estimate was composed: decision, journal, publisher, `hypnod
+    pulse`, board."""
+    floor: list[float]
+    """Until a subscriber hears of an epoch of the same stream where nothing is computed."""
 
 
 def measure_trigger(
     bundle: Bundle, engine: str, n_subjects: int, seconds: float, folder: Path, tick: Tick
-) -> list[float]:
-    """Return the times from the end of the deciding epoch to the last subject's pin going high, s.
+) -> TriggerTimes:
+    """Measure the way to the pin, and the floor at the same time on the same stream.
 
-    Every stage asks for a pulse of one hop, every other hop.
+    Every stage asks for a pulse of half a hop, every other hop.
     """
     environ = confined_lsl(folder)
     subjects = [f"m{k}" for k in range(1, n_subjects + 1)]
-    hop_s = bundle.spec.epoch_s / HOPS
+    epoch_s, hop_s = bundle.spec.epoch_s, bundle.spec.epoch_s / HOPS
     rule = {
         "name": "bench",
         "species": bundle.spec.species,
@@ -41,7 +56,8 @@ def measure_trigger(
         "refractory_s": hop_s,
         "armed": "always",
     }
-    ends: dict[int, float] = {}
+    decided: list[TriggerMessage] = []
+    floor: list[float] = []
     with ExitStack() as stack:
         board = stack.enter_context(Board())
         output = {"driver": "serial", "subjects": [subjects[-1]], "options": {"port": board.port}}
@@ -51,35 +67,46 @@ def measure_trigger(
         }
         daemon = stack.enter_context(DaemonProcess(write_config(folder, config), environ))
         daemon.wait_ready()
-        subscriber = stack.enter_context(Subscriber(daemon.endpoint, [f"trigger.{subjects[-1]}"]))
-        stack.enter_context(_pulse(folder, config, daemon.endpoint, environ))
+        base = stack.enter_context(run_floor(bundle, RACK, HOPS, environ))
+        topics = [f"trigger.{subjects[-1]}", f"stage.{RACK}."]
+        socket = stack.enter_context(subscribed([daemon.endpoint, base], topics))
+        stack.enter_context(_pulse(folder, config, daemon, environ))
         replay = stack.enter_context(play(simulate(folder, n_subjects), RACK, environ))
         if not board.wait_for(high=True, timeout_s=_CONNECT_S):
             daemon.check_alive()
             replay.check()
             raise ChildError(f"expected a pulse within {_CONNECT_S:g} s, found none")
-        began = board.edges[0][0]
-        while (passed := board.edges[-1][0] - began) < seconds:
+        began = time.monotonic()
+        while (passed := time.monotonic() - began) < seconds:
             tick(passed)
-            for received in subscriber.receive(_POLL_S):
-                message = received.message
-                if isinstance(message, TriggerMessage) and message.action == "on":
-                    ends.setdefault(message.hop, message.onset + bundle.spec.epoch_s)
             daemon.check_alive()
-        edges = list(board.edges)
-    rises = [moment for moment, high in edges if high]
-    times = [[rise - end for rise in rises if 0 <= rise - end < hop_s] for end in ends.values()]
-    return [found[0] for found in times if found]
+            if socket.poll(round(1000 * _POLL_S)):
+                topic, payload = socket.recv_multipart()
+                now, message = time.monotonic(), decode(topic.decode(), payload)
+                if isinstance(message, StageMessage):
+                    floor.append(now - message.onset - epoch_s)
+                elif isinstance(message, TriggerMessage) and message.action == "on":
+                    decided.append(message)
+        rises = [moment for moment, high in board.edges if high]
+    pin, told = [], []
+    for message in decided:
+        end = message.onset + epoch_s
+        rise = next((r for r in rises if 0 <= r - end < _APART * hop_s), None)
+        if rise is not None and message.age_s is not None:
+            pin.append(rise - end)
+            told.append(rise - end - message.age_s)
+    return TriggerTimes(pin, told, floor)
 
 
 @contextmanager
 def _pulse(
-    folder: Path, config: Mapping[str, Any], endpoint: str, environ: Mapping[str, str]
+    folder: Path, config: Mapping[str, Any], daemon: DaemonProcess, environ: Mapping[str, str]
 ) -> Iterator[None]:
     """Run `hypnod pulse`."""
     place = folder / "pulse"
     place.mkdir()
-    path = write_config(place, {**config, "publish": {"bind": endpoint}})
+    publish = {"bind": daemon.endpoint, "catchup_bind": daemon.catch_up}
+    path = write_config(place, {**config, "publish": publish})
     with subprocess.Popen(  # noqa: S603  this interpreter, our own module
         hypnod.command("pulse", "--config", str(path)),
         stdout=subprocess.PIPE,

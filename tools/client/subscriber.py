@@ -28,6 +28,22 @@ def connect_again(socket: zmq.Socket[bytes]) -> None:
     socket.setsockopt(zmq.CONNECT_TIMEOUT, _CONNECT_MS)
 
 
+def dial(bind: str) -> str:
+    """Return where a socket of this machine that is bound so can be reached.
+
+    Raises:
+        AddressError: only the daemon knows its port.
+    """
+    host, _, port = bind.removeprefix("tcp://").rpartition(":")
+    if bind.startswith("tcp://") and port in ("*", "0"):
+        raise AddressError(
+            f"expected an address with a port in the config, found {bind}; the daemon's log tells "
+            "the free one that it took"
+        )
+    here = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - read only
+    return f"tcp://{here.get(host, host)}:{port}" if bind.startswith("tcp://") else bind
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """A message and when it came."""

@@ -15,6 +15,7 @@ from daemon.errors import JournalError
 from daemon.journal.reader import JournalReader, Session
 from models.stages import ART, UNKNOWN
 from tools.night.record import Record, Selection, read_restarts, to_iso
+from tools.night.stimuli import Stray
 from tools.night.triggers import TriggerNight, print_triggers, read_triggers
 from tools.view.live import STAGE_STYLES
 
@@ -84,6 +85,8 @@ class NightSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What of a damaged journal could not be read."""
     triggers: list[TriggerNight]
     """What each rule did to each subject."""
+    strays: list[Stray]
+    """When an echo line was high though no rule had decided so."""
 
 
 def summarise_sessions(reader: JournalReader) -> list[SessionSummary]:
@@ -141,6 +144,7 @@ def summarise(
     reader: JournalReader, selection: Selection, records: Sequence[Record]
 ) -> NightSummary:
     """Return what a machine might want to know of a night."""
+    triggers, strays = read_triggers(reader, selection, [record.subject for record in records])
     return NightSummary(
         journal=reader.name,
         selection=str(selection),
@@ -150,7 +154,8 @@ def summarise(
         ],
         subjects={record.subject: _summarise(record) for record in records},
         missing=reader.missing,
-        triggers=read_triggers(reader, selection, [record.subject for record in records]),
+        triggers=triggers,
+        strays=strays,
     )
 
 
@@ -231,7 +236,7 @@ def print_summary(summary: NightSummary, stages: Sequence[str], *, as_json: bool
         line = f"{_short(restart['utc'])} {restart['stream']}: {restart['reason']}"
         details.add_row("restart", line)
     console.print(details)
-    print_triggers(console, summary.triggers)
+    print_triggers(console, summary.triggers, summary.strays)
 
 
 def _details(each: SubjectNight) -> list[str]:

@@ -4,9 +4,10 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -14,13 +15,15 @@ from typing import Annotated
 import typer
 
 from daemon.config import PulseConfig, load_config
-from daemon.messages import TriggerMessage
+from daemon.errors import AddressError
+from daemon.messages import Done, TriggerMessage
 from models.errors import ConfigError
 from tools.client.keys import ClientKey, ServerKey, read_keys
-from tools.client.subscriber import Subscriber
+from tools.client.subscriber import Subscriber, dial
 from tools.pulse.errors import OutputError
-from tools.pulse.gate import Gate, Key
+from tools.pulse.gate import Gate, Pulse
 from tools.pulse.output import Output, open_output
+from tools.pulse.teller import Teller
 
 _KEEP_ALIVE_S = 0.1
 
@@ -34,8 +37,9 @@ def pulse(
 
     Each `[[pulse]]` of the config is an output. It is on while a rule says `on` for a subject of
     its, and off once the time to live of that is over, whatever became of the daemon. Every change
-    is a line of JSON on standard output. An output that fails switches all of them off, with exit
-    code 12. docs/closed-loop.md goes from a board in a box to a tested rule.
+    is a line of JSON on standard output, and told to the daemon for its journal. An output that
+    fails switches all of them off, with exit code 12. docs/closed-loop.md goes from a board in a
+    box to a tested rule.
 
         hypnod pulse --config hypnod.toml
     """
@@ -43,12 +47,18 @@ def pulse(
     if not settings.pulse:
         raise ConfigError(f"{config}: expected [[pulse]], an output, found none")
     keys = read_keys(server_key, client_key)
-    endpoint = settings.publish.bind.replace("*", "127.0.0.1")
+    endpoint = dial(settings.publish.bind)
+    told = _teller_endpoint(settings.publish.catchup_bind)
     with _stopping() as stop, ExitStack() as stack:
-        driven = [stack.enter_context(_open(each)) for each in settings.pulse]
+        teller = stack.enter_context(Teller(told, keys))
+        driven = [
+            stack.enter_context(_open(each, partial(teller.tell, k)))
+            for k, each in enumerate(settings.pulse)
+        ]
         heard = stack.enter_context(Subscriber(endpoint, ["trigger."], keys))
-        _say("ready", endpoint=endpoint, outputs=[each.config.driver for each in driven])
-        run(heard, driven, stop)
+        outputs = [each.config.driver for each in driven]
+        _say("ready", endpoint=endpoint, told=told or None, outputs=outputs)
+        run(heard, driven, teller, stop)
 
 
 class Driven:
@@ -57,62 +67,77 @@ class Driven:
     Args:
         config: which rules and subjects switch it on.
         output: what is switched.
+        tell: told of each pulse what was done, and when, Unix time, s.
     """
 
-    def __init__(self, config: PulseConfig, output: Output) -> None:
+    def __init__(
+        self, config: PulseConfig, output: Output, tell: Callable[[Pulse, Done, float], None]
+    ) -> None:
         self.config = config
         self._output = output
-        self._on = False
+        self._tell = tell
+        self._on: set[Pulse] = set()
         self._kept = 0.0
-        self._sham: dict[Key, tuple[str, int | None]] = {}
+        self._sham: dict[tuple[str, str], Pulse] = {}
 
-    def follow(self, on: set[Key], wall: float) -> None:
+    def follow(self, on: set[Pulse], wall: float) -> None:
         """Switch if need be, and keep it alive.
 
         Args:
-            on: rules that are on, and for whom.
+            on: the pulses that are on.
             wall: when that was found, Unix time, s.
 
         Raises:
             OutputError: it did not do so.
         """
-        why = sorted(key for key in on if self._is_for(key))
-        if bool(why) != self._on:
+        why = {pulse for pulse in on if self._is_for(pulse)}
+        if bool(why) != bool(self._on):
             self._output.set(on=bool(why))
-            self._on, self._kept = bool(why), time.monotonic()
+            self._kept = time.monotonic()
             done = time.time()
-            _say(
-                "on" if why else "off",
-                output=self.config.driver,
-                by=[f"{rule}/{subject}" for rule, subject in why],
-                utc=datetime.fromtimestamp(done, UTC).isoformat(timespec="microseconds"),
-                took_s=round(done - wall, 6),
-            )
+            self._say("on" if why else "off", why, done, took_s=round(done - wall, 6))
         elif time.monotonic() - self._kept >= _KEEP_ALIVE_S:
             self._output.keep_alive()
             self._kept = time.monotonic()
+        if why != self._on:
+            self._note(why, time.time())
 
-    def mark(self, sham: TriggerMessage) -> None:
+    def mark(self, sham: Pulse) -> None:
         """Note a sham pulse, once, where it is for this output."""
-        key, pulse = (sham.rule, sham.subject), (sham.session, sham.pulse)
-        if self._is_for(key) and self._sham.get(key) != pulse:
-            self._sham[key] = pulse
+        key = sham.rule, sham.subject
+        if self._is_for(sham) and self._sham.get(key) != sham:
+            self._sham[key] = sham
             self._output.mark_sham()
-            _say("sham", output=self.config.driver, by=["/".join(key)], utc=sham.published_utc)
+            now = time.time()
+            self._say("sham", {sham}, now)
+            self._tell(sham, "sham", now)
 
     def end(self) -> None:
         """Switch it off, come what may, and close it."""
         with suppress(OutputError):
             self._output.set(on=False)
+            self._note(set(), time.time())
         self._output.close()
 
-    def _is_for(self, key: Key) -> bool:
-        rule, subject = key
+    def _note(self, on: set[Pulse], when: float) -> None:
+        """Tell what has changed; one pulse may follow another without a change of the output."""
+        for pulse in self._on - on:
+            self._tell(pulse, "off", when)
+        for pulse in on - self._on:
+            self._tell(pulse, "on", when)
+        self._on = on
+
+    def _say(self, event: str, why: set[Pulse], when: float, **facts: float) -> None:
+        by = sorted(f"{pulse.rule}/{pulse.subject}" for pulse in why)
+        utc = datetime.fromtimestamp(when, UTC).isoformat(timespec="microseconds")
+        _say(event, output=self.config.driver, by=by, utc=utc, **facts)
+
+    def _is_for(self, pulse: Pulse) -> bool:
         rules, subjects = self.config.rules, self.config.subjects
-        return (not rules or rule in rules) and (not subjects or subject in subjects)
+        return (not rules or pulse.rule in rules) and (not subjects or pulse.subject in subjects)
 
 
-def run(heard: Subscriber, driven: Sequence[Driven], stop: list[int]) -> None:
+def run(heard: Subscriber, driven: Sequence[Driven], teller: Teller, stop: list[int]) -> None:
     """Follow the decisions until something is in `stop`.
 
     Raises:
@@ -124,17 +149,25 @@ def run(heard: Subscriber, driven: Sequence[Driven], stop: list[int]) -> None:
             message = received.message
             if not isinstance(message, TriggerMessage):
                 continue
-            holds = gate.take(message, time.time(), time.monotonic())
-            if holds and message.action == "sham":
+            sham = gate.take(message, time.time(), time.monotonic())
+            if sham is not None:
                 for each in driven:
-                    each.mark(message)
+                    each.mark(sham)
         for each in driven:
             each.follow(gate.on(time.monotonic()), time.time())
+        teller.send()
+
+
+def _teller_endpoint(bind: str) -> str:
+    """Return where the daemon is told of pulses; empty where nobody can know, and none is told."""
+    with suppress(AddressError):  # no reason not to stimulate
+        return dial(bind)
+    return ""
 
 
 @contextmanager
-def _open(config: PulseConfig) -> Iterator[Driven]:
-    driven = Driven(config, open_output(config.driver, config.options))
+def _open(config: PulseConfig, tell: Callable[[Pulse, Done, float], None]) -> Iterator[Driven]:
+    driven = Driven(config, open_output(config.driver, config.options), tell)
     try:
         yield driven
     finally:

@@ -2,9 +2,19 @@
 
 import json
 
+import msgspec
 from typer.testing import CliRunner
 
-from tests.support.nights import EVENING, iso, stage, trigger, write_journal
+from tests.support.nights import (
+    EVENING,
+    echo,
+    iso,
+    pulse,
+    session,
+    stage,
+    trigger,
+    write_journal,
+)
 from tools.cli import app
 
 DECISIONS = [
@@ -20,9 +30,43 @@ DECISIONS = [
 ]
 
 
-def night(tmp_path, *options):
+CONFIG = json.dumps(
+    {
+        "streams": [{"subjects": [{"name": "m1", "echo": "TTL"}]}],
+        "pulse": [{"driver": "serial"}, {"driver": "lsl"}],
+    }
+)
+
+
+def numbered(messages):
+    return [msgspec.structs.replace(m, seq=seq) for seq, m in enumerate(messages)]
+
+
+DID = numbered(
+    [
+        pulse("on", 2.001),
+        pulse("on", 2.003, output=1, driver="lsl"),
+        pulse("off", 4.001),
+        pulse("sham", 7.002, pulse=1, output=1, driver="lsl"),
+        pulse("on", 6.0, decided_in="before", pulse=9),  # of no decision in this journal
+    ]
+)
+SAW = numbered(
+    [
+        echo(True, 2.002),
+        echo(False, 4.002),
+        echo(True, 5.5),  # nobody had decided so
+        echo(False, 5.6),
+        echo(True, 7.5),  # in a sham pulse
+        echo(False, 7.6),
+    ]
+)
+
+
+def night(tmp_path, *options, more=(), config="{}"):
     journal = tmp_path / "journal.sqlite"
-    write_journal(journal, [*(stage(k) for k in range(9)), *DECISIONS])
+    messages = [*(stage(k) for k in range(9)), *DECISIONS, *more]
+    write_journal(journal, messages, session(config=config))
     result = CliRunner().invoke(app, ["night", str(journal), "--session", "s", *options])
     assert result.exit_code == 0, result.output
     return result.output
@@ -45,3 +89,40 @@ def test_a_person_reads_a_line_for_each(tmp_path):
     assert "m1  rem: 2 pulses, 4.0 s, 1 sham; latency p50 30.0 ms" in text
     assert "refused 2 × refractory for another … s" in text
     assert text.count("REM for 2 s") == 3
+
+
+def test_what_outputs_did_and_what_was_seen_is_beside_each_pulse(tmp_path):
+    told = json.loads(night(tmp_path, "--json", more=[*DID, *SAW], config=CONFIG))
+    first, sham, last = told["triggers"][0]["pulses"]
+    assert first["done"] == [
+        {"output": 0, "driver": "serial", "on_s": 0.001, "off_s": 2.001},
+        {"output": 1, "driver": "lsl", "on_s": 0.003, "off_s": None},
+    ]
+    assert first["seen"] == {"high_s": 0.002, "low_s": 2.002}
+    assert sham["done"] == [{"output": 1, "driver": "lsl", "on_s": 0.002, "off_s": None}]
+    assert (last["done"], last["seen"], last["has_echo"]) == ([], None, True)
+    assert told["strays"] == [
+        {"subject": "m1", "start": iso(EVENING + 5.5), "duration_s": 0.1},
+        {"subject": "m1", "start": iso(EVENING + 7.5), "duration_s": 0.1},
+    ]
+
+
+def test_a_person_reads_what_became_of_each(tmp_path):
+    text = night(tmp_path, more=[*DID, *SAW], config=CONFIG)
+    first, _, last = (line for line in text.splitlines() if "REM for 2 s" in line)
+    assert first.endswith(
+        "REM for 2 s; serial on +1.0 ms, off +2001.0 ms; lsl on +3.0 ms, off –; "
+        "seen +2.0 ms to +2002.0 ms"
+    )
+    assert last.endswith("no output told of it; NOT SEEN on its echo line")
+    assert "lsl marked +2.0 ms" in text
+    assert "echo lines were high 2 times though no rule had decided so:" in text
+
+
+def test_a_line_that_stays_high_is_seen_in_the_pulse_that_it_began_in(tmp_path):
+    stuck = numbered([echo(True, 2.002)])
+    told = json.loads(night(tmp_path, "--json", more=stuck, config=CONFIG))
+    first, _, last = told["triggers"][0]["pulses"]
+    assert first["seen"] == {"high_s": 0.002, "low_s": None}
+    assert last["seen"] == {"high_s": -6.998, "low_s": None}
+    assert told["strays"] == []

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.nights import EVENING, iso, trigger
-from tools.pulse.gate import Gate
+from tools.pulse.gate import Gate, Pulse
 
-KEY = ("rem", "m1")
+KEY = Pulse("rem", "m1", "s", 0)
 
 
 def on(seq, at, **changes):
@@ -51,7 +51,22 @@ def test_rules_and_subjects_are_apart():
     gate.take(on(0, EVENING), EVENING, 100.0)
     gate.take(trigger(1, "off", subject="m2"), EVENING, 100.0)
     gate.take(on(2, EVENING, rule="other"), EVENING, 100.0)
-    assert gate.on(100.0) == {KEY, ("other", "m1")}
+    assert gate.on(100.0) == {KEY, KEY._replace(rule="other")}
+
+
+def test_another_pulse_takes_the_place_of_one_that_is_on():
+    gate = Gate()
+    gate.take(on(0, EVENING), EVENING, 100.0)
+    gate.take(on(1, EVENING + 1, pulse=1), EVENING + 1, 101.0)
+    assert gate.on(101.0) == {KEY._replace(number=1)}
+
+
+def test_a_sham_pulse_is_told_but_not_on():
+    gate = Gate()
+    sham = trigger(0, "sham", published_utc=iso(EVENING), pulse=7)
+    assert gate.take(sham, EVENING, 100.0) == KEY._replace(number=7)
+    assert gate.take(sham, EVENING, 100.0) is None
+    assert gate.on(100.0) == set()
 
 
 @given(

@@ -10,11 +10,11 @@ from pythonosc.osc_message import OscMessage
 
 from daemon.config import PulseConfig
 from models.errors import ConfigError
-from tests.support.nights import trigger
 from tools.bench.board import Board
 from tools.pulse import serial_ttl
 from tools.pulse.command import Driven
 from tools.pulse.errors import OutputError
+from tools.pulse.gate import Pulse
 from tools.pulse.lsl_markers import LslOutput
 from tools.pulse.open_ephys import OpenEphysOutput
 from tools.pulse.output import Output, open_output
@@ -122,15 +122,28 @@ def test_lsl_markers_are_received(request):
     (found,) = pylsl.resolve_byprop("name", name, timeout=20)
     inlet = pylsl.StreamInlet(found)
     inlet.open_stream(timeout=20)
-    driven = Driven(PulseConfig(driver="lsl", subjects=("m1",)), output)
-    driven.follow({("rem", "m1")}, 0.0)
-    driven.follow({("rem", "m2")}, 0.0)
-    driven.mark(trigger(0, "sham", pulse=3))
-    driven.mark(trigger(1, "sham", pulse=3))
-    driven.mark(trigger(2, "sham", pulse=4, subject="m2"))
-    driven.mark(trigger(3, "sham", pulse=5))
+    told = []
+    driven = Driven(
+        PulseConfig(driver="lsl", subjects=("m1",)),
+        output,
+        lambda pulse, done, _: told.append((pulse, done)),
+    )
+    of = [Pulse("rem", "m1", "s", number) for number in range(5)]
+    driven.follow({of[0]}, 0.0)
+    driven.follow({of[1]}, 0.0)  # one after the other: it stays on
+    driven.follow({of[0]._replace(subject="m2")}, 0.0)
+    for sham in (of[2], of[2], of[3]._replace(subject="m2"), of[4]):
+        driven.mark(sham)
     heard = [inlet.pull_sample(timeout=20)[0] for _ in range(4)]
     assert heard == [["on"], ["off"], ["sham"], ["sham"]]
+    assert told == [
+        (of[0], "on"),
+        (of[0], "off"),
+        (of[1], "on"),
+        (of[1], "off"),
+        (of[2], "sham"),
+        (of[4], "sham"),
+    ]
     inlet.close_stream()
     output.close()
 

@@ -2,18 +2,24 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 
+from daemon.messages import EchoMessage, PulseMessage, TriggerMessage
+from models.simulator.simulate import simulate_recording
 from tests.rigs.daemon import Daemon, Listener, one_stream, write_config
 from tests.rigs.lsl import ROOT, Source
 from tests.support.bundles import TINY, make_bundle
 from tools.bench.board import Board
 
+SFREQ = 512
 RULE = """
 [[triggers]]
 name = "any"
@@ -37,59 +43,85 @@ def pulsing(config):
     command = [sys.executable, ROOT / "hypnod.py", "pulse", "--config", config]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            assert json.loads(process.stdout.readline())["event"] == "ready"
+            ready = json.loads(process.stdout.readline())
+            assert (ready["event"], ready["outputs"]) == ("ready", ["serial"])
             yield process
         finally:
             process.send_signal(signal.SIGCONT)
             process.kill()
 
 
-@pytest.fixture
-def rig(request, bundle, tmp_path):
-    """All three, and the pin high."""
-    name = f"pulse-{request.node.name}-{os.getpid()}"
-    with Source(name, sfreq=512, faults=[]) as source, Board() as board:
-        more = f"{RULE}[journal]\npath = '{tmp_path / 'journal.sqlite'}'\n"
-        with Daemon(tmp_path, one_stream(name), bundle, more=more) as daemon:
+@contextmanager
+def running(source, bundle, folder, rule=RULE, **stream):
+    """All three, `hypnod pulse` hearing the decisions of a daemon that stages already."""
+    name = source.spec["name"]
+    with Board() as board:
+        output = f'[[pulse]]\ndriver = "serial"\noptions = {{ port = "{board.port}" }}\n'
+        more = f"{rule}{output}[journal]\npath = '{folder / 'journal.sqlite'}'\n"
+        streams = one_stream(name, **stream)
+        with Daemon(folder, streams, bundle, more=more) as daemon:
             daemon.listen()
             with Listener(daemon.endpoint, "trigger.") as subscriber:
-                subscriber.until(lambda m: m.action == "on")
-            output = f'[[pulse]]\ndriver = "serial"\noptions = {{ port = "{board.port}" }}\n'
-            folder = tmp_path / "pulse"
-            folder.mkdir()
+                subscriber.next()
+            (folder / "pulse").mkdir()
             config = write_config(
-                folder, one_stream(name), bundle, more=RULE + output, bind=daemon.endpoint
+                folder / "pulse",
+                streams,
+                bundle,
+                more=rule + output,
+                bind=daemon.endpoint,
+                catchup_bind=daemon.catch_up,
             )
             with pulsing(config) as pulse:
-                assert board.wait_for(high=True)
                 yield source, daemon, pulse, board
 
 
-def test_the_daemon_is_killed(rig):
-    _, daemon, _, board = rig
-    daemon.process.kill()
+@pytest.fixture
+def source(request):
+    with Source(f"pulse-{request.node.name}-{os.getpid()}", sfreq=SFREQ, faults=[]) as source:
+        yield source
+
+
+@pytest.fixture
+def rig(source, bundle, tmp_path):
+    """All three, and the pin high."""
+    with running(source, bundle, tmp_path) as rig:
+        assert rig[-1].wait_for(high=True)
+        yield rig
+
+
+def limit_files(daemon, size):
+    """Let the daemon's files grow up to a size: its journal cannot be written beyond."""
+    _, hard = resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(
+        daemon.process.pid, resource.RLIMIT_FSIZE, (hard if size is None else size, hard)
+    )
+
+
+def test_the_pin_is_low_while_something_is_wrong_and_high_after(rig):
+    source, daemon, _, board = rig
+    for wrong, right in (
+        (source.freeze, source.thaw),
+        (lambda: limit_files(daemon, 4096), lambda: limit_files(daemon, None)),
+        (
+            lambda: daemon.process.send_signal(signal.SIGSTOP),
+            lambda: daemon.process.send_signal(signal.SIGCONT),
+        ),
+    ):
+        wrong()
+        assert board.wait_for(high=False)
+        n = len(board.edges)
+        right()
+        assert board.wait_for(high=True, n=n + 1)
+    source.close()  # as a program that quits does
     assert board.wait_for(high=False)
 
 
-def test_the_daemon_stands_still_and_goes_on(rig):
-    _, daemon, _, board = rig
-    daemon.process.send_signal(signal.SIGSTOP)
-    assert board.wait_for(high=False)
-    n = len(board.edges)
-    daemon.process.send_signal(signal.SIGCONT)
-    assert board.wait_for(high=True, n=n + 1)
-
-
-def test_the_source_is_frozen(rig):
-    source, _, _, board = rig
-    source.freeze()
-    assert board.wait_for(high=False)
-    source.thaw()
-
-
-def test_the_pulse_process_is_killed(rig):
-    _, _, pulse, board = rig
-    pulse.kill()
+@pytest.mark.parametrize("which", ["source", "daemon", "pulse"])
+def test_the_pin_goes_low_whoever_is_killed(rig, which):
+    source, daemon, pulse, board = rig
+    process = {"source": source.process, "daemon": daemon.process, "pulse": pulse}[which]
+    process.kill()
     assert board.wait_for(high=False)
 
 
@@ -125,3 +157,120 @@ def test_an_orderly_end_switches_off(rig):
     said = [json.loads(line) for line in pulse.stdout]
     assert said[0]["event"] == "on"
     assert said[0]["by"] == ["any/m1"]
+
+
+SHORT = f"""{RULE.replace("on_s = 3600", "on_s = 1")}
+refractory_s = 1
+sham = 0.5
+seed = 4
+"""
+
+
+def test_the_pin_is_high_once_for_each_pulse_decided_on_and_for_no_other(source, bundle, tmp_path):
+    with running(source, bundle, tmp_path, SHORT) as (_, daemon, _, board):
+        with Listener(daemon.endpoint, "trigger.") as subscriber:
+            subscriber.until(lambda m: m.action == "on")
+            first = subscriber.heard[-1].pulse
+            while not {"sham", "on"} <= {m.action for m in subscriber.heard if m.pulse != first}:
+                subscriber.next()
+            subscriber.until(lambda m: m.action == "off")
+        decided = {m.pulse for m in subscriber.heard if m.action == "on"}
+        assert board.wait_for(high=False)
+        rises = [moment for moment, high in board.edges if high]
+        # one may have come before we listened
+        assert len(decided) <= len(rises) <= len(decided) + 1
+
+
+class Player:
+    """Plays a mouse in real time, until it is told to play something else."""
+
+    def __init__(self, source, more=0):
+        self._source = source
+        mouse = simulate_recording(seed=1, duration_s=16, sfreq=SFREQ, n_subjects=1).data
+        self._kept = np.concatenate([mouse, np.zeros((len(mouse), more))], axis=1)
+        self.data = self._kept.copy()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        n, at, began = SFREQ // 4, 0, self._source.clock()
+        while not self._over.wait(max(0.0, began + (at + n) / SFREQ - self._source.clock())):
+            self._source.push(n, data=self.data[np.arange(at, at + n) % len(self.data)].round(2))
+            at += n
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        self._thread.join()
+
+
+def test_noise_in_the_place_of_a_brain_ends_a_pulse(request, bundle, tmp_path):
+    name = f"pulse-{request.node.name}-{os.getpid()}"
+    rule = f"{RULE}[quality]\nno_brain = true\n"
+    with (
+        Source(name, sfreq=SFREQ) as source,
+        Player(source) as player,
+        running(source, bundle, tmp_path, rule) as (_, daemon, _, board),
+    ):
+        assert board.wait_for(high=True)
+        with Listener(daemon.endpoint, "trigger.") as subscriber:
+            player.data = np.random.default_rng(0).normal(0, 50, player.data.shape)
+            subscriber.until(lambda m: "no_brain" in m.reason)
+        assert board.wait_for(high=False)
+
+
+def test_what_was_done_and_what_was_seen_is_in_the_journal(request, bundle, tmp_path):
+    name = f"pulse-{request.node.name}-{os.getpid()}"
+    labels = ("EEG", "EMG", "TTL")
+    subject = {"name": "m1", "channels": {"eeg": "EEG", "emg": "EMG"}, "echo": "TTL"}
+    with (
+        Source(name, sfreq=SFREQ, n_channels=3, labels=labels) as source,
+        Player(source, more=1) as player,
+        running(source, bundle, tmp_path, subjects=[subject]) as (_, daemon, pulse, board),
+    ):
+        with Listener(daemon.endpoint) as subscriber:
+            assert board.wait_for(high=True)
+            player.data[:, 2] = 1
+            seen = subscriber.until(lambda m: isinstance(m, EchoMessage))
+            assert seen.high
+            done = [m for m in subscriber.heard if isinstance(m, PulseMessage)]
+            if not done:
+                done = [subscriber.until(lambda m: isinstance(m, PulseMessage))]
+            pulse.send_signal(signal.SIGTERM)
+            off = subscriber.until(lambda m: isinstance(m, PulseMessage))
+        assert pulse.wait(60) == 0
+        (on,) = done
+        assert [(m.done, m.driver, m.output, m.rule) for m in (on, off)] == [
+            ("on", "serial", 0, "any"),
+            ("off", "serial", 0, "any"),
+        ]
+        decided = [
+            m
+            for m in subscriber.heard
+            if isinstance(m, TriggerMessage) and (m.session, m.pulse) == (on.decided_in, on.pulse)
+        ]
+        assert decided
+        assert on.utc < off.utc
+        night = [sys.executable, ROOT / "hypnod.py", "night", tmp_path / "journal.sqlite"]
+        found = subprocess.check_output([*night, "--session", "last", "--json"], text=True)
+        (told,) = json.loads(found)["triggers"]
+        assert told["pulses"][0]["done"][0]["on_s"] >= 0
+        assert told["pulses"][0]["seen"]["low_s"] is None
+
+
+def test_where_only_the_daemon_knows_its_port_nothing_is_told_and_hardware_is_driven(tmp_path):
+    """As of a config with free ports."""
+    with Board() as board:
+        output = f'[[pulse]]\ndriver = "serial"\noptions = {{ port = "{board.port}" }}\n'
+        config = write_config(
+            tmp_path, one_stream("absent"), tmp_path, more=RULE + output, bind="tcp://*:5570"
+        )
+        command = [sys.executable, ROOT / "hypnod.py", "pulse", "--config", config]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            ready = json.loads(process.stdout.readline())
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+    assert (ready["endpoint"], ready["told"]) == ("tcp://127.0.0.1:5570", None)
