@@ -106,6 +106,8 @@ class SubjectSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 class Evaluated:
     """All counts, and what they are of."""
 
+    hop_s: float
+    """From one estimate to the next, s."""
     counts: dict[Case, Count] = field(default_factory=dict)
     recordings: int = 0
     seconds: float = 0.0
@@ -170,7 +172,7 @@ def evaluate_recordings(
     check_epoch(epoch_s or bundle.spec.epoch_s, bundle.spec.epoch_s)
     hops = hops_per_epoch(hop_s, bundle.spec)
     hop_s = bundle.spec.epoch_s / hops
-    evaluated = Evaluated()
+    evaluated = Evaluated(hop_s)
     for lab in recordings:
         recording = lab.open()
         evaluated.recordings += 1
@@ -298,8 +300,10 @@ def _count(
             count = counts.setdefault(Case(without, kind, part), Count(spec.stages))
             count.add(subject, epochs[:n], truth[:n])
         bouts = tally_both(truth, _indices(epochs, spec), length, spec.stages)
+        overlap = round(spec.epoch_s / hop_s) - 1  # a hop shows the newest part of its epoch first
+        newest = hypnogram.to_epochs(hop_s, overlap + len(estimates))[overlap:]
         delays = find_delays(
-            to_indices(hypnogram.to_epochs(spec.epoch_s, len(estimates), hop_s), spec.stages),
+            to_indices(newest, spec.stages),
             _indices(estimates, spec),
             hop_s,
             len(spec.stages),

@@ -12,7 +12,7 @@ from tools.bench.engine import has_full_graph, time_in_turns
 from tools.bench.report import judge
 from tools.measure import Percentiles, percentiles
 
-pytestmark = pytest.mark.timeout(300)  # a start of seven processes; an export where none is kept
+pytestmark = pytest.mark.timeout(300)  # a start of nine processes; an export where none is kept
 PERCENTILES = ("end_to_end_ms", "floor_ms", "latency_64_subjects_ms")
 
 
@@ -53,6 +53,12 @@ def test_every_figure_is_there_finite_and_consistent(shown):
     assert set(report["trigger_ms"]) == {"1", "16"}
     for times in report["trigger_ms"].values():
         assert 0 < times["p50"] <= times["p95"] <= times["p99"]
+    assert list(report["hops"]) == ["1", "0.25"]
+    for cost in report["hops"].values():
+        assert cost["step_ms"] > 0
+        assert cost["cpu"] > 0
+        assert cost["missed"] == 0
+        assert 0 < cost["latency_ms"]["p50"] <= cost["latency_ms"]["p99"]
     for p, above in report["above_floor_ms"].items():
         assert above == pytest.approx(report["end_to_end_ms"][p] - report["floor_ms"][p])
     assert report["n_latencies"] > 0
