@@ -203,7 +203,6 @@ class Metrics:
             self.unforeseen,
         ):
             counter.labels(stream)
-
         self.clock_contradicted.labels(stream)
 
     def count_triggers_from_zero(self, rule: str, subject: str) -> None:

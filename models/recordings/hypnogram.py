@@ -76,14 +76,14 @@ class Hypnogram:
             return None
         return _common_epoch(np.concatenate([lengths, self.onsets - self.onsets[0]]))
 
-    def to_epochs(self, epoch_s: float, n_epochs: int) -> list[str]:
+    def to_epochs(self, epoch_s: float, n_epochs: int, hop_s: float | None = None) -> list[str]:
         """Return the stage that fills most of each epoch, UNKNOWN where most is unscored.
 
-        Epoch k spans k × epoch_s to (k + 1) × epoch_s from the recording's first sample.
+        Epoch k begins k × hop_s (default: epoch_s) after the recording's first sample.
         """
         if not self.stages:
             return [UNKNOWN] * n_epochs
-        edges = np.arange(n_epochs + 1) * epoch_s
+        edges = np.arange(n_epochs)[:, None] * (hop_s or epoch_s) + [0.0, epoch_s]
         times = np.stack([self.onsets, self.onsets + self.durations], axis=1).ravel()
         times = np.maximum.accumulate(times)
         names = sorted({*self.stages} - {UNKNOWN})
@@ -91,7 +91,7 @@ class Hypnogram:
         for i, name in enumerate(names):
             spent = np.cumsum(np.where(np.array(self.stages) == name, self.durations, 0.0))
             before = np.stack([np.concatenate([[0.0], spent[:-1]]), spent], axis=1).ravel()
-            scored[i] = np.diff(np.interp(edges, times, before))
+            scored[i] = np.diff(np.interp(edges, times, before), axis=1)[:, 0]
         scored[-1] = epoch_s - scored.sum(axis=0) - 1e-9  # a tie goes to the stage
         return [[*names, UNKNOWN][i] for i in scored.argmax(axis=0)]
 

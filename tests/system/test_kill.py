@@ -7,11 +7,12 @@ from tests.rigs.kill.run import KillRun
 from tests.support.bundles import TINY, change_manifest, make_bundle, mouse_grammar
 
 
-@pytest.fixture(params=[False, True], ids=["samples", "levels"])
+@pytest.fixture(params=[(False, 1.0), (True, 0.25)], ids=["samples", "levels, a short hop"])
 def run(request, tmp_path):
-    made = make_bundle(tmp_path, n_context=16, levels=request.param, **TINY)
+    levels, hop_s = request.param
+    made = make_bundle(tmp_path, n_context=16, levels=levels, **TINY)
     bundle = open_bundle(change_manifest(made, grammar=mouse_grammar()))
-    with KillRun(tmp_path, bundle, seed=3) as run:
+    with KillRun(tmp_path, bundle, seed=3, hop_s=hop_s) as run:
         yield run
 
 

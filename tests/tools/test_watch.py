@@ -17,7 +17,7 @@ from daemon.errors import AddressError
 from daemon.messages import Heartbeat
 from daemon.sockets.publisher import Publisher
 from models.stages import ART
-from tests.support.nights import EVENING, iso, stage, state
+from tests.support.nights import EVENING, iso, stage, state, trigger
 from tests.support.speaker import Speaker
 from tools.cli import app
 from tools.client.subscriber import Received, Subscriber
@@ -67,6 +67,19 @@ def show(view, width=120):
     console = Console(file=io.StringIO(), width=width)
     console.print(view)
     return console.file.getvalue()
+
+
+@pytest.mark.parametrize(("width", "why"), [(160, "REM for 2 s"), (90, "")])
+def test_what_rules_say_last_stands_beside_the_subject(width, why):
+    at_rest, acting = trigger(0), trigger(1, "on")
+    other = trigger(1, "refused", rule="other", reason="not armed")
+    assert "trigger" not in show(view_of(stage(0)), width)
+    (line,) = [x for x in show(view_of(stage(0), at_rest, acting), width).splitlines() if "m1" in x]
+    assert f"on {why}".strip() in line
+    assert "off" not in line
+    both = show(view_of(stage(0), acting, other), 160)
+    assert "on rem REM for 2 s" in both
+    assert "refused other not armed" in both
 
 
 def view_of(*messages, ago_s=0.0, truth=None):

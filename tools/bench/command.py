@@ -28,9 +28,12 @@ from tools.bench.daemon import (
 from tools.bench.engine import has_full_graph, time_cached_and_full, time_step
 from tools.bench.journal import measure_journal
 from tools.bench.report import (
+    HOP_SUBJECTS,
+    HOPS,
     SUBJECTS,
     TRIGGERED,
     BenchReport,
+    HopCost,
     TriggerCost,
     draw_report,
     judge,
@@ -50,6 +53,8 @@ class _Effort:
     """Steps by subjects."""
     latency_s: float
     load_s: float
+    hop_s: float
+    """For each hop."""
     trigger_s: float
     """For each number of subjects."""
     starts: int
@@ -57,8 +62,8 @@ class _Effort:
     """Epochs written to a journal."""
 
 
-_FULL = _Effort(300, {"1": 300, "8": 100, "64": 20}, 75.0, 30.0, 60.0, 5, 400)
-_QUICK = _Effort(4, {"1": 3, "8": 2, "64": 1}, 3.0, 2.0, 2.0, 1, 8)
+_FULL = _Effort(300, {"1": 300, "8": 100, "64": 20}, 75.0, 30.0, 20.0, 60.0, 5, 400)
+_QUICK = _Effort(4, {"1": 3, "8": 2, "64": 1}, 3.0, 2.0, 2.0, 2.0, 1, 8)
 
 
 def bench(
@@ -79,11 +84,12 @@ def bench(
     - one step by number of subjects
     - the way of one subject in real time: `hypnod replay` in one process, daemon in another, ZeroMQ
       subscriber in a third, against the same way without computing (the floor), at the same time
+    - 8 subjects at a hop of the epoch, and of a quarter of it: cost and latency
     - the journal, committed before an epoch is published, on the disk of the temporary folder
     - from the last sample to the pin of a simulated board, through daemon and `hypnod pulse`
     - 64 subjects in real time, and how soon a daemon is ready
 
-    Takes about five minutes. LSL is confined to the bench, and ports are free ones.
+    Takes about six minutes. LSL is confined to the bench, and ports are free ones.
 
         hypnod bench --json bench.json
     """
@@ -147,6 +153,7 @@ def _measure(
             str(n): measure_journal(bundle.spec, n, effort.ticks, scratch) for n in (1, SUBJECTS)
         }
     latencies, load, startup_s = _watch_daemons(bundle, engine, effort, scratch, steps)
+    hops = _measure_hops(bundle, engine, effort, scratch, steps)
     triggers = _measure_triggers(bundle, engine, effort, scratch, steps)
     end_to_end, floor = _percentiles(latencies.daemon), _percentiles(latencies.floor)
     above = Percentiles(
@@ -163,6 +170,7 @@ def _measure(
         floor_ms=floor,
         above_floor_ms=above,
         n_latencies=len(latencies.daemon),
+        hops=hops,
         triggers=triggers,
         cpu_64_subjects=load.cpu,
         latency_64_subjects_ms=_percentiles(load.latencies),
@@ -195,6 +203,25 @@ def _watch_daemons(
     with steps.step("start"):
         startup_s = measure_startup(bundle, engine, effort.starts, folders[2])
     return latencies, load, startup_s
+
+
+def _measure_hops(
+    bundle: Bundle, engine: str, effort: _Effort, scratch: Path, steps: _Steps
+) -> dict[str, HopCost]:
+    found = {}
+    for n in HOPS:
+        hop_s, folder = bundle.spec.epoch_s / n, scratch / f"hop-{n}"
+        folder.mkdir()
+        step = time_step(bundle, engine, HOP_SUBJECTS, effort.steps["8"], hops_per_epoch=n)
+        with steps.step(f"{HOP_SUBJECTS} subjects, a hop of {hop_s:g} s", effort.hop_s) as tick:
+            load = measure_load(bundle, engine, HOP_SUBJECTS, effort.hop_s, folder, tick, n)
+        found[f"{hop_s:g}"] = HopCost(
+            step_ms=1e3 * step,
+            cpu=load.cpu,
+            latency_ms=_percentiles(load.latencies),
+            missed=load.missed,
+        )
+    return found
 
 
 def _measure_triggers(

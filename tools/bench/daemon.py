@@ -93,14 +93,21 @@ def measure_latency(
 
 
 def measure_load(
-    bundle: Bundle, engine: str, n_subjects: int, seconds: float, folder: Path, tick: Tick
+    bundle: Bundle,
+    engine: str,
+    n_subjects: int,
+    seconds: float,
+    folder: Path,
+    tick: Tick,
+    hops_per_epoch: int = 1,
 ) -> Load:
-    """Measure many subjects in real time, an epoch of each per epoch length."""
+    """Measure many subjects in real time, so many epochs of each per epoch length."""
     environ = confined_lsl(folder)
     recording = simulate(folder, n_subjects)
     subjects = [f"m{k}" for k in range(1, n_subjects + 1)]
     with ExitStack() as stack:
-        config = configure(bundle, engine, RACK, subjects, bundle.spec.epoch_s)
+        hop_s = bundle.spec.epoch_s / hops_per_epoch
+        config = configure(bundle, engine, RACK, subjects, hop_s)
         daemon = stack.enter_context(DaemonProcess(write_config(folder, config), environ))
         daemon.wait_ready()
         subscriber = stack.enter_context(Subscriber(daemon.endpoint, ["stage."]))

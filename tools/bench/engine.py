@@ -49,9 +49,13 @@ def time_cached_and_full(bundle: Bundle, n: int) -> tuple[float, float]:
     return float(np.median(cached)), float(np.median(full))
 
 
-def time_step(bundle: Bundle, kind: str, n_rows: int, n: int, threads: int = 1) -> float:
+def time_step(
+    bundle: Bundle, kind: str, n_rows: int, n: int, threads: int = 1, hops_per_epoch: int = 1
+) -> float:
     """Return the median time of one step of so many subjects, s."""
-    with open_engine(bundle, kind, n_rows=n_rows, threads=threads) as engine:
+    with open_engine(
+        bundle, kind, n_rows=n_rows, threads=threads, hops_per_epoch=hops_per_epoch
+    ) as engine:
         engine.warm_up()
         epochs = random_epochs(np.random.default_rng(0), engine, n_rows)
         rows, valid = np.arange(n_rows), np.ones((n_rows, bundle.spec.n_modalities), bool)

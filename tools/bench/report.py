@@ -12,6 +12,8 @@ from tools.measure import Machine, Percentiles
 
 SUBJECTS = 64
 TRIGGERED = (1, 16)
+HOPS, HOP_SUBJECTS = (1, 4), 8
+"""Epochs per epoch length, and of how many subjects, where shorter hops are measured."""
 GOAL_TRIGGER_MS = 15.0
 GOAL_ABOVE_FLOOR_MS = 10.0
 GOAL_CPU = 0.5
@@ -31,6 +33,19 @@ class TriggerCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     stages."""
     n: int
     """Pulses behind the percentiles."""
+
+
+class HopCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What staging so often costs, 8 subjects in real time."""
+
+    step_ms: float
+    """Median time of one step of all of them, one thread, ms."""
+    cpu: float
+    """Computing time of the daemon per time."""
+    latency_ms: Percentiles
+    """From the arrival of the last sample at the daemon until the message is published, ms."""
+    missed: int
+    """Messages that never came."""
 
 
 class BenchReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -54,6 +69,8 @@ class BenchReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """The differences of these percentiles, ms."""
     n_latencies: int
     """Epochs behind the percentiles."""
+    hops: dict[str, HopCost]
+    """By seconds from one stage to the next."""
     triggers: dict[str, TriggerCost]
     """By subjects, an epoch of each four times per epoch length."""
     cpu_64_subjects: float
@@ -107,7 +124,7 @@ def draw_report(report: BenchReport) -> RenderableType:
         f"{r.engine}, model {r.model}" + (", quick: not figures to tell" if r.quick else ""),
         style="dim",
     )
-    tables = (_draw_steps(r), _draw_way(r), _draw_journal(r))
+    tables = (_draw_steps(r), _draw_way(r), _draw_hops(r), _draw_journal(r))
     parts: list[RenderableType] = [about, *tables, Group(*_draw_lines(r))]
     return Group(*(line for part in parts for line in (Text(), part)))
 
@@ -132,6 +149,17 @@ def _draw_way(report: BenchReport) -> Table:
         rows["the floor of it"] = cost.floor_ms
     for name, row in rows.items():
         table.add_row(name, *(f"{x:.2f} ms" for x in (row.p50, row.p95, row.p99)))
+    return table
+
+
+def _draw_hops(report: BenchReport) -> Table:
+    table = _table(
+        f"hop, {HOP_SUBJECTS} subjects", "step", "of a core", "published p50", "p99", "missed"
+    )
+    for hop_s, cost in report.hops.items():
+        ms = (cost.latency_ms.p50, cost.latency_ms.p99)
+        cells = (f"{cost.step_ms:.2f} ms", f"{100 * cost.cpu:.1f} %", *(f"{x:.1f} ms" for x in ms))
+        table.add_row(f"{hop_s} s", *cells, str(cost.missed))
     return table
 
 

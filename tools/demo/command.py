@@ -12,8 +12,10 @@ import msgspec
 import typer
 from rich.console import Console
 
+from daemon.stager import hops_per_epoch
 from engines.bundle import open_bundle
-from models.errors import SpecError
+from models.errors import ConfigError, SpecError
+from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.read import read_hypnogram
 from models.recordings.open import open_recording
 from models.recordings.writers import replacing
@@ -24,6 +26,7 @@ from tools.client.subscriber import Subscriber
 from tools.daemon_process import ChildError, DaemonProcess, confined_lsl, write_config
 from tools.demo.report import Collector, DemoReport, draw_report, make_report
 from tools.demo.screen import Screen
+from tools.demo.triggers import RULE
 from tools.replay.process import ReplayProcess
 from tools.simulate import write_edf
 from tools.view.overview import Overview
@@ -42,20 +45,36 @@ class _Run:
 
     recording: Path
     spec: ModelSpec
+    hypnograms: Mapping[str, Hypnogram]
+    hop_s: float
     truth: Mapping[str, Sequence[str]]
+    """Of each epoch, one a hop."""
     config: Mapping[str, Any]
-    speed: str
 
 
 def demo(
-    speed: Annotated[str, typer.Option(help="Times real time, or max.", metavar="N|max")] = "15",
-    minutes: Annotated[float, typer.Option(min=0.5, help="Length of the recording, min.")] = 10.0,
+    speed: Annotated[
+        str | None,
+        typer.Option(
+            help="Times real time, or max; default: 15, with --trigger 1.", metavar="N|max"
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.5, help="Length of the recording, min; default: 10, with --trigger 4."),
+    ] = None,
     subjects: Annotated[int, typer.Option(min=1, help="Simulated mice.")] = 4,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same mice.")] = 1,
     bundle: Annotated[
         Path | None, typer.Option(help="Model bundle; default: the one shipped.")
     ] = None,
     engine: Annotated[str, typer.Option(help="Engine; `hypnod doctor` lists them.")] = "auto",
+    hop: Annotated[
+        float | None, typer.Option(help="Seconds from stage to stage; default: the epoch.")
+    ] = None,
+    trigger: Annotated[
+        bool, typer.Option("--trigger", help="Show a rule at work that stimulates in REM.")
+    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here.")
     ] = None,
@@ -70,22 +89,36 @@ def demo(
     Ends with the agreement of the stages with the truth, the latencies and a picture of the
     first mouse. LSL is confined to the demo, and ports are free ones: it disturbs nothing else.
 
+    With `--trigger` a rule restricts REM: after 2 s of it a pulse of 2 s, and again. The screen
+    says when it is on or refused, and why; how many pulses were right comes last. Rules act in
+    real time alone: they trust no estimate that is ahead of time. There is no hardware.
+
     The exit code is 1 where an epoch is missing, double or out of order.
 
         hypnod demo --subjects 8 --minutes 30 --speed 60 --json demo.json
+
+        hypnod demo --trigger --hop 0.25
     """
     console = Console()
+    speed = speed or ("1" if trigger else "15")
+    minutes = minutes or (4.0 if trigger else 10.0)
+    if trigger and speed != "1":
+        raise ConfigError(
+            "expected --trigger with --speed 1, for a rule trusts no estimate that is ahead of "
+            f"time, found --speed {speed}"
+        )
     with tempfile.TemporaryDirectory(prefix="hypnod-demo-") as scratch:
         folder = Path(scratch)
         console.print(
             f"simulating {subjects} mice for {minutes:g} min at {SFREQ:g} Hz "
             "(simulated data: no animal was recorded)"
         )
-        run = _prepare(folder, subjects, minutes, seed, speed, bundle, engine)
-        collector, startup_s = _stage(run, folder, console)
+        run = _prepare(folder, subjects, minutes, seed, bundle, engine, hop, trigger=trigger)
+        collector, startup_s = _stage(run, speed, folder, console)
         report = make_report(
             collector,
             run.spec.stages,
+            run.hypnograms,
             speed=speed if speed == "max" else float(speed),
             minutes=minutes,
             seed=seed,
@@ -107,14 +140,17 @@ def _prepare(
     n_subjects: int,
     minutes: float,
     seed: int,
-    speed: str,
     bundle: Path | None,
     engine: str,
+    hop_s: float | None,
+    *,
+    trigger: bool,
 ) -> _Run:
     """Simulate the recording, and read back from it what is true.
 
     Raises:
         SpecError: the bundle is not for mice.
+        ConfigError: the hop is no whole fraction of its epoch.
     """
     opened = open_bundle(bundle)
     spec = opened.spec
@@ -123,20 +159,24 @@ def _prepare(
             f"expected a bundle for {'/'.join(MOUSE)}, since mice are simulated; "
             f"found {opened.manifest.name} for {'/'.join(spec.stages)}"
         )
+    hop_s = spec.epoch_s / hops_per_epoch(hop_s, spec)
     recording = folder / f"{STREAM}.edf"
     mice = iterate_subjects(
         seed=seed, duration_s=60 * minutes, sfreq=SFREQ, n_subjects=n_subjects, every_stage=True
     )
     write_edf(recording, mice, SFREQ, n_subjects)
     names = [f"m{k}" for k in range(1, n_subjects + 1)]
-    n_epochs = int(open_recording(recording).duration / spec.epoch_s + 1e-6)
-    truth = {
-        name: read_hypnogram(
-            recording, spec.stages, subject=name if n_subjects > 1 else None
-        ).to_epochs(spec.epoch_s, n_epochs)
+    hypnograms = {
+        name: read_hypnogram(recording, spec.stages, subject=name if n_subjects > 1 else None)
         for name in names
     }
-    return _Run(recording, spec, truth, _config(spec, names, opened.path, engine), speed)
+    over_s = open_recording(recording).duration - spec.epoch_s
+    n_epochs = 1 + int(over_s / hop_s + 1e-6)
+    truth = {n: h.to_epochs(spec.epoch_s, n_epochs, hop_s) for n, h in hypnograms.items()}
+    config = _config(spec, names, opened.path, engine) | {"staging": {"hop_s": hop_s}}
+    if trigger:
+        config["triggers"] = [RULE]
+    return _Run(recording, spec, hypnograms, hop_s, truth, config)
 
 
 def _config(spec: ModelSpec, names: Sequence[str], bundle: Path, engine: str) -> dict[str, Any]:
@@ -151,7 +191,7 @@ def _config(spec: ModelSpec, names: Sequence[str], bundle: Path, engine: str) ->
     }
 
 
-def _stage(run: _Run, folder: Path, console: Console) -> tuple[Collector, float]:
+def _stage(run: _Run, speed: str, folder: Path, console: Console) -> tuple[Collector, float]:
     """Run the daemon and the replay; return what the subscriber received, and the start-up, s."""
     environ = confined_lsl(folder)
     collector = Collector(run.truth)
@@ -172,7 +212,7 @@ def _stage(run: _Run, folder: Path, console: Console) -> tuple[Collector, float]
             return n
 
         _subscribe(take_in, daemon)
-        played = (run.recording, "--name", STREAM, "--speed", run.speed)
+        played = (run.recording, "--name", STREAM, "--speed", speed)
         replay = stack.enter_context(ReplayProcess(*played, environ=environ))
         _collect(take_in, collector, daemon, replay)
         daemon.ask_to_stop()
@@ -230,7 +270,7 @@ def _draw(png: Path, run: _Run, collector: Collector, report: DemoReport) -> Non
                 f"model {report.model}, {report.engine}"
             ),
             stages=run.spec.stages,
-            hop_s=run.spec.epoch_s,
+            hop_s=run.hop_s,
             hypnogram=collector.hypnogram("live", subject),
             probabilities=collector.probabilities("live", subject, run.spec.stages),
             overview=_overview(run),

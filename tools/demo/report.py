@@ -12,11 +12,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from daemon.messages import Kind, StageMessage
+from daemon.messages import Kind, StageMessage, TriggerMessage
 from models.recordings.agreement import Agreement, compare
+from models.recordings.hypnogram import Hypnogram
 from models.stages import UNKNOWN
 from tools.client.subscriber import Received
+from tools.demo.triggers import judge_triggers
 from tools.measure import Machine, Percentiles, describe_machine, percentiles
+from tools.rehearse.report import RuleReport, draw_rules
 from tools.view.confusion import draw_confusion
 
 
@@ -35,7 +38,9 @@ class DemoReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     data: str
     """Where the data came from."""
     epochs_expected: int
-    """Epochs in the simulated recording, of all subjects."""
+    """Epochs in the simulated recording, of all subjects, one a hop."""
+    hop_s: float
+    """From one of them to the next, s."""
     epochs_published: int
     """Live messages received."""
     finals_published: int
@@ -47,6 +52,8 @@ class DemoReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     final: Agreement
     """The same of the final stages."""
     subjects: dict[str, SubjectReport]
+    triggers: tuple[RuleReport, ...]
+    """What the rule of `--trigger` did to each subject, and how many of its pulses were right."""
     latency_ms: Percentiles | None
     """From the arrival of an epoch's last sample at the daemon (its pull from LSL) to the receipt
     of the live message by the subscriber, ms: the message's `latency_s`, and from its
@@ -70,7 +77,7 @@ class Collector:
     """Keeps the stage messages of a run.
 
     Args:
-        truth: the true stage of each epoch, by subject.
+        truth: the true stage of each epoch, one a hop, by subject.
     """
 
     def __init__(self, truth: Mapping[str, Sequence[str]]) -> None:
@@ -78,14 +85,17 @@ class Collector:
         self.expected = sum(map(len, truth.values()))
         self.latencies_s: list[float] = []
         self.received: list[float] = []
+        self.triggers: list[TriggerMessage] = []
         self._messages: dict[Kind, dict[str, list[StageMessage]]] = {
             "live": defaultdict(list),
             "final": defaultdict(list),
         }
 
     def add(self, received: Received) -> None:
-        """Take in a message; those that are no stages are left out."""
+        """Take in a message; those that are neither stages nor decisions are left out."""
         message = received.message
+        if isinstance(message, TriggerMessage):
+            self.triggers.append(message)
         if not isinstance(message, StageMessage):
             return
         self._messages[message.kind][message.subject].append(message)
@@ -107,7 +117,7 @@ class Collector:
         """Yield a sentence for whatever is not each epoch once and in order."""
         for kind in ("live", "final"):
             for subject, truth in self.truth.items():
-                epochs = [message.epoch for message in self.of(kind, subject)]
+                epochs = [message.hop for message in self.of(kind, subject)]
                 if epochs != list(range(len(truth))):
                     missing = len(set(range(len(truth))).difference(epochs))
                     yield (
@@ -117,21 +127,22 @@ class Collector:
 
     def hypnogram(self, kind: Kind, subject: str) -> list[str]:
         """Return the stage of each epoch of the truth; UNKNOWN where none came."""
-        found = {message.epoch: message.stage for message in self.of(kind, subject)}
-        return [found.get(epoch, UNKNOWN) for epoch in range(len(self.truth[subject]))]
+        found = {message.hop: message.stage for message in self.of(kind, subject)}
+        return [found.get(hop, UNKNOWN) for hop in range(len(self.truth[subject]))]
 
     def probabilities(self, kind: Kind, subject: str, stages: Sequence[str]) -> NDArray[np.float64]:
         """Return the probabilities of each epoch, (n_epochs, n_stages); NaN where none came."""
         probabilities = np.full((len(self.truth[subject]), len(stages)), np.nan)
         for message in self.of(kind, subject):
-            if message.probabilities and message.epoch < len(probabilities):
-                probabilities[message.epoch] = [message.probabilities[s] for s in stages]
+            if message.probabilities and message.hop < len(probabilities):
+                probabilities[message.hop] = [message.probabilities[s] for s in stages]
         return probabilities
 
 
 def make_report(
     collector: Collector,
     stages: Sequence[str],
+    hypnograms: Mapping[str, Hypnogram],
     *,
     speed: float | str,
     minutes: float,
@@ -143,6 +154,7 @@ def make_report(
     Args:
         collector: its messages.
         stages: the stage set.
+        hypnograms: the truth by subject.
         speed: recording time per time, as asked for.
         minutes: of recording.
         seed: of the simulation.
@@ -153,6 +165,7 @@ def make_report(
     return DemoReport(
         data="simulated mice; no animal was recorded",
         epochs_expected=collector.expected,
+        hop_s=first.hop_s if first else 0.0,
         epochs_published=collector.count("live"),
         finals_published=collector.count("final"),
         problems=tuple(collector.find_problems()),
@@ -165,11 +178,17 @@ def make_report(
             )
             for subject in collector.truth
         },
+        triggers=judge_triggers(
+            collector.triggers,
+            {s: {m.hop: m for m in collector.of("live", s)} for s in collector.truth},
+            hypnograms,
+            stages,
+        ),
         latency_ms=percentiles(collector.latencies_s),
         engine=first.engine if first else "",
         model=first.model if first else "",
         speed=speed,
-        speed_reached=_speed_reached(collector, first.epoch_s if first else 0.0),
+        speed_reached=_speed_reached(collector, first.hop_s if first else 0.0),
         minutes=minutes,
         seed=seed,
         startup_s=startup_s,
@@ -186,12 +205,12 @@ def _agree(
     return compare(truth, found, stages)
 
 
-def _speed_reached(collector: Collector, epoch_s: float) -> float:
+def _speed_reached(collector: Collector, hop_s: float) -> float:
     if len(collector.received) < 2:
         return 0.0
     span_s = collector.received[-1] - collector.received[0]
     per_subject = len(collector.received) / len(collector.truth)
-    return (per_subject - 1) * epoch_s / span_s if span_s else 0.0
+    return (per_subject - 1) * hop_s / span_s if span_s else 0.0
 
 
 def draw_report(report: DemoReport) -> RenderableType:
@@ -203,8 +222,10 @@ def draw_report(report: DemoReport) -> RenderableType:
         ],
         padding=(1, 6, 0, 0),
     )
-    parts: list[RenderableType] = [_draw_subjects(report), confusions, *_draw_lines(report)]
-    return Group(Text(), parts[0], Text(), parts[1], Text(), *parts[2:])
+    parts: list[RenderableType] = [_draw_subjects(report), confusions]
+    if report.triggers:
+        parts.append(draw_rules(report.triggers))
+    return Group(*(line for part in parts for line in (Text(), part)), Text(), *_draw_lines(report))
 
 
 def _draw_subjects(report: DemoReport) -> Table:
@@ -245,8 +266,8 @@ def _draw_lines(report: DemoReport) -> Iterable[Text]:
     )
     yield Text.assemble(
         ("data      ", "dim"),
-        f"{report.data}; {report.minutes:g} min of each, seed {report.seed}, "
-        f"{report.speed_reached:.1f} × real time",
+        f"{report.data}; {report.minutes:g} min of each, hop {report.hop_s:g} s, "
+        f"seed {report.seed}, {report.speed_reached:.1f} × real time",
     )
     for problem in report.problems:
         yield Text(f"✖ {problem}", "bold red")

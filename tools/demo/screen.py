@@ -8,6 +8,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from daemon.messages import Action, TriggerMessage
 from tools.client.subscriber import Received, Subscriber
 from tools.demo.report import Collector
 from tools.measure import percentiles
@@ -41,10 +42,13 @@ class Screen:
             vertical_overflow="crop",
         )
         self._drawn = time.monotonic()
+        self._said: dict[str, Action] = {}
 
     def show(self, received: Received) -> None:
         """Take in a message."""
         self._view.update(received)
+        if isinstance(received.message, TriggerMessage) and not self._console.is_terminal:
+            self._print_trigger(received.message)
 
     def refresh(self) -> None:
         """Draw, if the last time is long enough ago."""
@@ -65,6 +69,15 @@ class Screen:
         timing = "" if latency is None else f", latency p50 {latency.p50:.1f} ms"
         n = self._collector.count("live")
         self._console.print(f"{n} of {self._collector.expected} live stages{timing}")
+
+    def _print_trigger(self, message: TriggerMessage) -> None:
+        """Say what a rule does to a subject now, where that is something else."""
+        former = self._said.get(message.subject, "off")
+        self._said[message.subject] = message.action
+        if message.action != former:
+            self._console.print(
+                f"{message.subject}: {message.rule} {message.action}: {message.reason}"
+            )
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:

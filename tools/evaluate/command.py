@@ -107,6 +107,10 @@ def evaluate(
         float | None,
         typer.Option(help="Length of the epochs compared, s; default: the expert's."),
     ] = None,
+    hop: Annotated[
+        float | None,
+        typer.Option(help="Stage so often, s, as `[staging] hop_s` does; default: the epoch."),
+    ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write each subject's figures.")] = None,
     png: Annotated[Path | None, typer.Option(help="Draw confusion and reliability.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
@@ -156,6 +160,7 @@ def evaluate(
             withheld,
             engine=engine,
             epoch_s=epoch_s,
+            hop_s=hop,
             advance=lambda seconds: progress.update(task, advance=seconds),
         )
     evaluation = report(evaluated, opened, source.data, source.left_out)

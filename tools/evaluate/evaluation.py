@@ -10,8 +10,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.config import StagingConfig
 from daemon.messages import Kind
-from daemon.stager import Estimate
+from daemon.stager import Estimate, hops_per_epoch
 from engines.base import Engine
 from engines.bundle import Bundle
 from engines.select import open_engine
@@ -105,6 +106,8 @@ class SubjectSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 class Evaluated:
     """All counts, and what they are of."""
 
+    hop_s: float
+    """From one estimate to the next, s."""
     counts: dict[Case, Count] = field(default_factory=dict)
     recordings: int = 0
     seconds: float = 0.0
@@ -148,6 +151,7 @@ def evaluate_recordings(
     *,
     engine: str,
     epoch_s: float | None = None,
+    hop_s: float | None = None,
     advance: Advance,
 ) -> Evaluated:
     """Stage recordings as the daemon would, once for each choice of withheld modalities.
@@ -159,14 +163,16 @@ def evaluate_recordings(
         engine: name of the engine, or auto.
         epoch_s: length of the epochs compared, s; default: of each hypnogram what it was scored
             in, where it tells and the model's epochs are not longer; else the model's.
+        hop_s: from one estimate to the next, s; default: the model's epoch.
         advance: progress.
 
     Raises:
         HypnodError: a recording cannot be staged.
     """
-    hop_s = bundle.spec.epoch_s
-    check_epoch(epoch_s or hop_s, hop_s)
-    evaluated = Evaluated()
+    check_epoch(epoch_s or bundle.spec.epoch_s, bundle.spec.epoch_s)
+    hops = hops_per_epoch(hop_s, bundle.spec)
+    hop_s = bundle.spec.epoch_s / hops
+    evaluated = Evaluated(hop_s)
     for lab in recordings:
         recording = lab.open()
         evaluated.recordings += 1
@@ -182,12 +188,16 @@ def evaluate_recordings(
         labels = (*recording.ch_names, *recording.skipped)
         if (contradiction := contradict(labels, bundle.spec)) is not None:
             evaluated.contradictions.append(f"{lab.name}: {contradiction}")
-        with open_engine(bundle, engine, n_rows=len(lab.stream.subjects)) as running:
+        n_rows = len(lab.stream.subjects)
+        with open_engine(bundle, engine, n_rows=n_rows, hops_per_epoch=hops) as running:
             evaluated.engine = running.description
             for without in withheld:
                 drift = DriftLog([*lab.subjects.values()], bundle.spec.modalities, hop_s)
-                nights = _stage(lab, recording, running, bundle.manifest, without, drift, advance)
-                _count(evaluated.counts, lab, nights, without, bundle.spec, lengths)
+                staging = StagingConfig(hop_s=hop_s)
+                nights = _stage(
+                    lab, recording, running, staging, bundle.manifest, without, drift, advance
+                )
+                _count(evaluated.counts, lab, nights, without, bundle.spec, hop_s, lengths)
                 if without == withheld[0]:
                     _add_drift(evaluated.drift, drift)
     return evaluated
@@ -223,6 +233,7 @@ def _stage(
     lab: LabRecording,
     recording: Recording,
     engine: Engine,
+    staging: StagingConfig,
     manifest: BundleManifest,
     without: tuple[str, ...],
     drift: DriftLog,
@@ -238,6 +249,7 @@ def _stage(
         recording,
         stream,
         engine,
+        staging,
         reference=manifest.reference,
         grammar=manifest.grammar,
         drift=drift,
@@ -275,22 +287,25 @@ def _count(
     nights: Mapping[tuple[str, Kind], list[Estimate]],
     without: tuple[str, ...],
     spec: ModelSpec,
+    hop_s: float,
     lengths: Mapping[str, float],
 ) -> None:
     """Hold the estimates of one recording against the experts' hypnograms."""
     for (name, kind), estimates in nights.items():
         length = lengths[name]
         hypnogram, subject = lab.hypnograms[name], lab.subjects[name]
-        epochs = aggregate(estimates, spec.epoch_s, length, spec.stages)
+        epochs = aggregate(estimates, hop_s, length, spec.stages)
         truth = to_indices(hypnogram.to_epochs(length, len(epochs)), spec.stages)
         for part, n in ((ALL, len(epochs)), (FIRST_MINUTE, math.ceil(FIRST_MINUTE_S / length))):
             count = counts.setdefault(Case(without, kind, part), Count(spec.stages))
             count.add(subject, epochs[:n], truth[:n])
         bouts = tally_both(truth, _indices(epochs, spec), length, spec.stages)
+        overlap = round(spec.epoch_s / hop_s) - 1  # a hop shows the newest part of its epoch first
+        newest = hypnogram.to_epochs(hop_s, overlap + len(estimates))[overlap:]
         delays = find_delays(
-            to_indices(hypnogram.to_epochs(spec.epoch_s, len(estimates)), spec.stages),
+            to_indices(newest, spec.stages),
             _indices(estimates, spec),
-            spec.epoch_s,
+            hop_s,
             len(spec.stages),
         )
         counts[Case(without, kind, ALL)].add_course(subject, CourseTally(*bouts, delays))

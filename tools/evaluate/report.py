@@ -73,6 +73,8 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     engine: str
     epoch_s: tuple[float, ...]
     """Lengths of the epochs compared, s."""
+    hop_s: float | None = None
+    """From one stage to the next, s; null: the model's epoch."""
     results: tuple[Result, ...]
     sources: tuple[SubjectSource, ...] = ()
     """What was read as what."""
@@ -104,6 +106,7 @@ def report(evaluated: Evaluated, bundle: Bundle, data: str, left_out: Sequence[P
         model=bundle.hash[:12],
         engine=evaluated.engine,
         epoch_s=tuple(sorted({source.epoch_s for source in evaluated.sources})),
+        hop_s=None if evaluated.hop_s == bundle.spec.epoch_s else evaluated.hop_s,
         sources=tuple(evaluated.sources),
         results=tuple(
             _result(case, count, orders[case.without], bundle.spec.stages)

@@ -47,10 +47,11 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
         console.print()
     subjects = len(evaluation.results[0].subjects)
     epochs = ", ".join(f"{epoch_s:g} s" for epoch_s in evaluation.epoch_s)
+    hop = "" if evaluation.hop_s is None else f", a hop of {evaluation.hop_s:g} s"
     console.print(
         f"{evaluation.data}: {subjects} subjects, {evaluation.recordings} recordings, "
-        f"{evaluation.hours:.2f} h, epochs of {epochs}; {evaluation.bundle} {evaluation.model}, "
-        f"{evaluation.engine}"
+        f"{evaluation.hours:.2f} h, epochs of {epochs}{hop}; {evaluation.bundle} "
+        f"{evaluation.model}, {evaluation.engine}"
     )
     for line in in_words(evaluation.sources):
         console.print(line)

@@ -17,9 +17,8 @@ from models.recordings.hypnograms.interpret import Legend
 from models.recordings.hypnograms.read import is_scored, read_hypnograms
 from models.recordings.lab import Found, find_recordings
 from models.recordings.open import Recording
-from tools.rehearse.judge import judge
-from tools.rehearse.rehearsal import FoundPulse, Timing, as_if, play, pulses
-from tools.rehearse.report import Rehearsed, RuleReport, print_rehearsed, report_rule
+from tools.rehearse.rehearsal import Timing, play, see
+from tools.rehearse.report import Rehearsed, print_rehearsed, report_rules
 from tools.score.command import CODES_HELP, IGNORE_HELP, check_outputs, stage_recorded
 from tools.score.drift import DriftLog, summarise
 from tools.score.report import write_pictures
@@ -110,31 +109,15 @@ def _rehearse_one(
             f"found {recording.duration:g} s"
         )
     timing = Timing(start=recording.start, age_s=age_s, hop_s=hop_s)
-    told = play(config.triggers, live, spec, timing)
-    ideal = {}
-    if truth:
-        n_hops = 1 + max(e.hop for e in live)
-        known = {name: each.to_epochs(hop_s, n_hops) for name, each in truth.items()}
-        ideal = play(config.triggers, as_if(live, known, spec.stages), spec, timing)
-    rows: list[RuleReport] = []
-    drawn: dict[str, dict[str, list[FoundPulse]]] = {name: {} for name in names}
-    for key, decisions in told.items():
-        mine = pulses(decisions, age_s)
-        rule, subject = decisions[0].rule, key[1]
-        verdict = None
-        if subject in truth:
-            verdict = judge(rule, mine, pulses(ideal[key], age_s), truth[subject])
-        rows.append(report_rule(decisions, mine, verdict))
-        drawn[subject][rule.name] = mine
+    sights = see(live, spec, timing)
+    told = play(config.triggers, sights)
+    rows = report_rules(told, sights, truth, spec.stages)
     if png is not None:
         scored = _scored(recording, stream, bundle, engine, hop_s, estimates, truth, where, drift)
-        spans = {
-            subject: {
-                rule: [(p.start, p.end - p.start, p.sham) for p in mine]
-                for rule, mine in by_rule.items()
-            }
-            for subject, by_rule in drawn.items()
-        }
+        spans: dict[str, dict[str, list[tuple[float, float, bool]]]] = {name: {} for name in names}
+        for row in rows:
+            drawn = [(pulse.start, pulse.duration, pulse.sham) for pulse in row.pulses]
+            spans[row.subject][row.rule] = drawn
         write_pictures(scored, png, spans)
     return Rehearsed(
         file=str(recording.path),
@@ -142,7 +125,7 @@ def _rehearse_one(
         hop_s=hop_s,
         age_s=age_s,
         truth=None if where is None else str(where),
-        rules=tuple(rows),
+        rules=rows,
     )
 
 

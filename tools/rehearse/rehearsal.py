@@ -6,9 +6,11 @@ daemon's own function.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,7 @@ from daemon.stager import Estimate
 from daemon.trigger.rulebook import Rulebook, Told
 from daemon.trigger.rules import Rule
 from daemon.trigger.sight import Sight
+from models.recordings.hypnogram import Hypnogram
 from models.spec import ModelSpec
 from models.stages import ART, UNKNOWN
 
@@ -54,21 +57,17 @@ class Timing:
         return start.timestamp() + end + self.age_s
 
 
-def play(
-    rules: Sequence[Rule], estimates: Sequence[Estimate], spec: ModelSpec, timing: Timing
-) -> dict[tuple[str, str], list[Told]]:
-    """Return what every rule says of every subject, hop by hop, as if armed from the beginning.
+def see(estimates: Sequence[Estimate], spec: ModelSpec, timing: Timing) -> list[Sight]:
+    """Return what rules see of live estimates, of all subjects."""
+    return [_see(estimate, spec, timing) for estimate in estimates]
 
-    Args:
-        rules: of the config.
-        estimates: live ones, of all subjects.
-        spec: the model.
-        timing: when they come.
-    """
+
+def play(rules: Sequence[Rule], sights: Sequence[Sight]) -> dict[tuple[str, str], list[Told]]:
+    """Return what every rule says of every subject, hop by hop, as if armed from the beginning."""
     by_hop: dict[int, dict[str, Sight]] = defaultdict(dict)
-    for estimate in estimates:
-        by_hop[estimate.hop][estimate.subject] = _see(estimate, spec, timing)
-    subjects = list({estimate.subject: None for estimate in estimates})
+    for sight in sights:
+        by_hop[sight.hop][sight.subject] = sight
+    subjects = list({sight.subject: None for sight in sights})
     book = Rulebook(rules, subjects)
     told: dict[tuple[str, str], list[Told]] = defaultdict(list)
     for hop in sorted(by_hop):
@@ -78,28 +77,30 @@ def play(
 
 
 def as_if(
-    estimates: Sequence[Estimate], truth: Mapping[str, Sequence[str]], stages: Sequence[str]
-) -> list[Estimate]:
-    """Return the estimates of someone who knew the true stages and was sure of them."""
-    sure = {s: _one_hot(stages, s) for s in (*stages, ART, UNKNOWN)}
-    known = []
-    for e in estimates:
-        stage = truth[e.subject][e.hop] if e.hop < len(truth[e.subject]) else UNKNOWN
-        known.append(
-            replace(
-                e,
-                stage=stage,
-                probabilities=sure[stage],
-                evidence=sure[stage],
-                pathway=None if sure[stage] is None else "mixed",
-                reason="unscored" if sure[stage] is None else None,
-                drift=None,
-            )
+    sights: Sequence[Sight], truth: Mapping[str, Hypnogram], stages: Sequence[str]
+) -> list[Sight]:
+    """Return what rules would see, were the true stages known and sure.
+
+    Args:
+        sights: of the estimates; their ends count from the first sample.
+        truth: by subject; of others nothing is known.
+        stages: of the model.
+    """
+    hop_s = sights[0].hop_s
+    n_hops = 1 + max(_newest(sight) for sight in sights)
+    known = {name: each.to_epochs(hop_s, n_hops) for name, each in truth.items()}
+    of_stage = {s: _sure(s, stages) for s in (*stages, ART, UNKNOWN)}
+    return [
+        msgspec.structs.replace(
+            sight,
+            drift=None,
+            **of_stage[known[sight.subject][_newest(sight)] if sight.subject in known else UNKNOWN],
         )
-    return known
+        for sight in sights
+    ]
 
 
-def pulses(told: Sequence[Told], age_s: float) -> list[FoundPulse]:
+def pulses(told: Sequence[Told]) -> list[FoundPulse]:
     """Return the pulses in what a rule said of one subject."""
     found: dict[int, list[Told]] = defaultdict(list)
     for each in told:
@@ -107,8 +108,8 @@ def pulses(told: Sequence[Told], age_s: float) -> list[FoundPulse]:
             found[each.decision.pulse].append(each)
     return [
         FoundPulse(
-            start=each[0].sight.end + age_s,
-            end=_end_of(each, told, age_s),
+            start=_moment(each[0]),
+            end=_end_of(each, told),
             sham=each[0].decision.action == "sham",
             reason=each[0].decision.reason,
         )
@@ -116,14 +117,23 @@ def pulses(told: Sequence[Told], age_s: float) -> list[FoundPulse]:
     ]
 
 
-def _end_of(pulse: Sequence[Told], told: Sequence[Told], age_s: float) -> float:
+def _end_of(pulse: Sequence[Told], told: Sequence[Told]) -> float:
     """Return when a pulse ends: with the next decision that is another, or its time to live."""
-    last = pulse[-1]
-    over = last.sight.end + last.decision.ttl_s
-    following = [t for t in told[-1:] if t.sight.hop > last.sight.hop]
-    if following:
-        over = min(over, last.sight.end + last.sight.hop_s)
-    return over + age_s
+    last, newest = pulse[-1], told[-1]
+    over = last.decision.ttl_s
+    if newest.sight.hop > last.sight.hop:
+        over = min(over, last.sight.hop_s)
+    return _moment(last) + over
+
+
+def _moment(told: Told) -> float:
+    """Return when it was decided, s."""
+    return told.sight.end + (told.sight.age_s or 0.0)
+
+
+def _newest(sight: Sight) -> int:
+    """Return which hop of the recording the newest one of an estimate's epoch is."""
+    return round(sight.end / sight.hop_s) - 1
 
 
 def _see(estimate: Estimate, spec: ModelSpec, timing: Timing) -> Sight:
@@ -150,7 +160,11 @@ def _by_stage(found: NDArray[np.float32] | None, spec: ModelSpec) -> dict[str, f
     return {} if found is None else dict(zip(spec.stages, found.tolist(), strict=True))
 
 
-def _one_hot(stages: Sequence[str], stage: str) -> NDArray[np.float32] | None:
+def _sure(stage: str, stages: Sequence[str]) -> dict[str, Any]:
+    """Return what is seen of a stage that is known."""
     if stage not in stages:
-        return None
-    return np.array([s == stage for s in stages], np.float32)
+        unknown = {"probabilities": {}, "evidence": {}, "pathway": None, "reason": "unscored"}
+        return {"stage": stage, **unknown}
+    sure = {s: float(s == stage) for s in stages}
+    known = {"probabilities": sure, "evidence": sure, "pathway": "mixed", "reason": None}
+    return {"stage": stage, **known}

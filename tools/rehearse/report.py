@@ -3,15 +3,17 @@
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from daemon.trigger.rulebook import Told
-from tools.rehearse.judge import Verdict
-from tools.rehearse.rehearsal import PULSES, FoundPulse
+from daemon.trigger.sight import Sight
+from models.recordings.hypnogram import Hypnogram
+from tools.rehearse.judge import Verdict, judge
+from tools.rehearse.rehearsal import PULSES, FoundPulse, as_if, play, pulses
 
 _MOST_REASONS = 4
 _NUMBER = re.compile(r"\d[\d.:]*")
@@ -65,6 +67,32 @@ def without_numbers(reason: str) -> str:
     return _NUMBER.sub("…", reason)
 
 
+def report_rules(
+    told: Mapping[tuple[str, str], Sequence[Told]],
+    sights: Sequence[Sight],
+    truth: Mapping[str, Hypnogram],
+    stages: Sequence[str],
+) -> tuple[RuleReport, ...]:
+    """Return what rules did in one recording, judged where the truth is known.
+
+    Args:
+        told: their decisions by rule and subject.
+        sights: what they decided on; ends count from the recording's first sample.
+        truth: by subject.
+        stages: of the model.
+    """
+    rules = list({each[0].rule.name: each[0].rule for each in told.values()}.values())
+    ideal = play(rules, as_if(sights, truth, stages)) if truth else {}
+    rows = []
+    for key, decisions in told.items():
+        rule, subject = decisions[0].rule, key[1]
+        mine, verdict = pulses(decisions), None
+        if subject in truth:
+            verdict = judge(rule, mine, pulses(ideal[key]), truth[subject])
+        rows.append(report_rule(decisions, mine, verdict))
+    return tuple(rows)
+
+
 def report_rule(
     told: Sequence[Told], found: Sequence[FoundPulse], verdict: Verdict | None
 ) -> RuleReport:
@@ -110,7 +138,7 @@ def print_rehearsed(all_of: Sequence[Rehearsed], *, as_json: bool) -> None:
     console = Console(highlight=False)
     for rehearsed in all_of:
         console.print(f"{rehearsed.file}: what would have fired", soft_wrap=True, style="bold")
-        console.print(_table(rehearsed))
+        console.print(draw_rules(rehearsed.rules))
         for rule in rehearsed.rules:
             for reason, seconds in list(rule.idle_s.items())[:_MOST_REASONS]:
                 console.print(f"{rule.rule}, {rule.subject}: {seconds / 60:.1f} min {reason}")
@@ -118,16 +146,17 @@ def print_rehearsed(all_of: Sequence[Rehearsed], *, as_json: bool) -> None:
             console.print("no hypnogram to compare with: --hypnogram names one")
 
 
-def _table(rehearsed: Rehearsed) -> Table:
+def draw_rules(rules: Sequence[RuleReport]) -> Table:
+    """Return a table of rules and subjects, with the verdict where there is one."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     for column in ("rule", "subject"):
         table.add_column(column, no_wrap=True)
     columns = ["pulses", "sham", "on, s"]
-    if rehearsed.truth is not None:
+    if any(rule.verdict is not None for rule in rules):
         columns += ["hit", "right", "false/h", "delay, s"]
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
-    for rule in rehearsed.rules:
+    for rule in rules:
         real = [p for p in rule.pulses if not p.sham]
         cells = [
             str(len(real)),
@@ -146,7 +175,7 @@ def _table(rehearsed: Rehearsed) -> Table:
 
 
 def _share(part: int, whole: int) -> str:
-    return f"{part} of {whole} ({100 * part / whole:.0f} %)" if whole else "–"
+    return f"{part} of {whole}" if whole else "–"
 
 
 def _number(value: float | None) -> str:

@@ -126,10 +126,14 @@ class Scored:
         return self.references[subject].to_epochs(self.step_s, len(self.epochs(subject)))
 
     def compared_epoch_s(self, subject: str) -> float | None:
-        """Return the epochs of the comparison: the other hypnogram's, if they are longer, s."""
+        """Return the epochs of the comparison: the other hypnogram's, if they are longer, s.
+
+        Those of a hop below the model's epoch overlap, and are compared an epoch at a time.
+        """
         if subject not in self.references:
             return None
-        return max(self.step_s, self.references[subject].epoch_s or 0.0)
+        own_s = max(self.step_s, self.by.spec.epoch_s)
+        return max(own_s, self.references[subject].epoch_s or 0.0)
 
     @property
     def contradictions(self) -> list[str]:

@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from daemon.messages import Heartbeat, StageMessage, StreamMessage
+from daemon.messages import Action, Heartbeat, StageMessage, StreamMessage, TriggerMessage
 from daemon.state import READY, State
 from models.signal.quality import OK
 from models.stages import ART, COLOURS, UNKNOWN
@@ -41,6 +41,13 @@ _STATE_STYLES = {
     State.STALLED: "bold red",
 }
 _MIN_STRIP, _MAX_STRIP = 10, 180
+_TRIGGER_CELLS = 30
+ACTION_STYLES: dict[Action, str] = {
+    "on": "bold black on bright_yellow",
+    "sham": "bold bright_yellow",
+    "refused": "bold red",
+    "off": "dim",
+}
 
 
 class LiveView:
@@ -69,6 +76,8 @@ class LiveView:
         self._live: dict[str, tuple[StageMessage, float]] = {}
         """By subject, with the time at which its epoch ended, on this process's monotonic clock."""
         self._history: dict[str, deque[tuple[int, str]]] = {}
+        self._triggers: dict[str, dict[str, TriggerMessage]] = {}
+        """What each rule said last, by subject."""
 
     def update(self, received: Received) -> None:
         """Take in a message."""
@@ -79,6 +88,8 @@ class LiveView:
             self._heartbeat = received
         elif isinstance(message, StreamMessage):
             self._streams[message.stream] = message
+        elif isinstance(message, TriggerMessage):
+            self._triggers.setdefault(message.subject, {})[message.rule] = message
         elif isinstance(message, StageMessage) and message.kind == "live":
             self._take_stage(message, received.monotonic - _age_when_received(message, received))
 
@@ -126,13 +137,15 @@ class LiveView:
 
     def _subjects(self, now: float, width: int) -> Table:
         messages = [message for message, _ in self._live.values()]
-        layout = _Layout(messages, width)
+        layout = _Layout(messages, width, has_triggers=bool(self._triggers))
         table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim", pad_edge=False)
         for name in ("subject", "stage"):
             table.add_column(name, no_wrap=True)
         for stage in layout.stages:
             header = Text(stage, style=STAGE_STYLES[stage])
             table.add_column(header, width=layout.bar_cells, no_wrap=True)
+        if layout.trigger_cells:
+            table.add_column("trigger", width=layout.trigger_cells, no_wrap=True)
         strip = "live, truth below" if self._truth else "live stages, newest right"
         strip = "all stages so far" if self._whole else strip
         table.add_column(strip, width=layout.strip_cells, no_wrap=True)
@@ -151,6 +164,8 @@ class LiveView:
         yield Text(message.stage, style=f"bold {STAGE_STYLES[message.stage]}")
         for stage in layout.stages:
             yield bar(message.probabilities.get(stage, 0.0), STAGE_STYLES[stage], layout.bar_cells)
+        if layout.trigger_cells:
+            yield _draw_triggers(self._triggers.get(message.subject, {}))
         yield self._strip(message, layout.strip_cells)
         for modality in layout.modalities:
             why = message.validity.get(modality, "")
@@ -184,7 +199,7 @@ class LiveView:
 class _Layout:
     """Which columns there are, and how wide; the strip takes what the others leave."""
 
-    def __init__(self, messages: Sequence[StageMessage], width: int) -> None:
+    def __init__(self, messages: Sequence[StageMessage], width: int, *, has_triggers: bool) -> None:
         narrow = width < _NARROW
         self.stages = list(dict.fromkeys(s for m in messages for s in m.probabilities))
         self.modalities = list(dict.fromkeys(name for m in messages for name in m.validity))
@@ -202,12 +217,26 @@ class _Layout:
         ]
         if self.shows_pathway:
             others.append(len("mixed"))
+        self.trigger_cells = has_triggers * (len("trigger") if narrow else _TRIGGER_CELLS)
+        if has_triggers:
+            others.append(self.trigger_cells)
         left = width - sum(others) - len(others)
         self.strip_cells = min(max(left, _MIN_STRIP), _MAX_STRIP)
 
     def _quality(self, name: str, messages: Sequence[StageMessage]) -> int:
         widest = max(len(name), *(len(m.validity.get(name, "")) for m in messages))
         return min(widest, self.quality_cells)
+
+
+def _draw_triggers(said: Mapping[str, TriggerMessage]) -> Text:
+    """Draw what each rule said last, a line each; its name only where there are several."""
+    lines = []
+    for rule, message in said.items():
+        line = Text.assemble((message.action, ACTION_STYLES[message.action]))
+        if len(said) > 1:
+            line.append(f" {rule}")
+        lines.append(line.append(f" {message.reason}", "dim"))
+    return Text("\n").join(lines)
 
 
 def squeeze(stages: Mapping[int, str], cells: int) -> dict[int, str]:

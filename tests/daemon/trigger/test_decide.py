@@ -1,5 +1,6 @@
 """What no night may bring about, whatever comes: estimates, gaps, restarts, clocks that are set."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.trigger.decide import Decision, RuleState, decide, interrupted
-from daemon.trigger.rules import Leader, Rule
+from daemon.trigger.rules import Leader, Rule, limits_of
 from daemon.trigger.sight import Sight
 from models.stages import ART, UNKNOWN
 from tests.support.sights import play, runs, sight, stays
@@ -30,6 +31,7 @@ class Step:
     """Likewise the wall's."""
     age_s: float | None
     armed: bool
+    leads: bool
     restart: bool
     changes: dict[str, object]
 
@@ -58,27 +60,42 @@ def steps(draw: st.DrawFn) -> Step:
         wall_set_s=0.0 if one_clock else set_s,
         age_s=0.02 if calm else draw(st.sampled_from([0.02, None, 5.0, -5.0, float("nan")])),
         armed=calm or draw(st.booleans()),
+        leads=draw(st.integers(0, 3)) > 0,
         restart=not calm and draw(st.integers(0, 9)) == 9,
         changes=FINE if calm else draw(st.sampled_from((FINE, *BAD))),
     )
 
 
-def rules() -> st.SearchStrategy[Rule]:
-    seconds = st.floats(0, 20)
-    drawn = st.one_of(seconds, st.tuples(seconds, seconds).map(lambda p: (min(p), max(p))))
-    return st.builds(
-        Rule,
-        name=st.just("rem"),
-        stages=st.just(("REM",)),
-        dwell_s=st.floats(2, 6),
-        gap_s=st.floats(0, 1.9),
-        on_s=st.floats(0.5, 9),
-        hold=st.sampled_from(["stage", "time"]),
-        refractory_s=drawn,
-        per_hour=st.one_of(st.none(), st.integers(1, 5)),
-        dwell_anew=st.booleans(),
-        sham=st.sampled_from([0.0, 0.5]),
-        seed=st.integers(0, 3),
+SECONDS = st.floats(0, 20)
+DRAWN = st.one_of(SECONDS, st.tuples(SECONDS, SECONDS).map(lambda p: (min(p), max(p))))
+NOON_ON = st.sampled_from([None, (0.0, 0.5), (0.3, 60.0)])
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> Rule:
+    kind = draw(st.sampled_from(["stay"] * 4 + ["wait", "yoked"]))
+    hold = "time" if kind == "wait" else draw(st.sampled_from(["stage", "time"]))
+    of_kind: dict[str, object] = {"yoked_to": Leader(rule="other", subject="m2")}
+    if kind != "yoked":
+        of_kind = {"stages": ("REM",), "dwell_s": draw(st.floats(2, 6))}
+        of_kind |= {"gap_s": draw(st.floats(0, 1.9)), "dwell_anew": draw(st.booleans())}
+        if kind == "wait":
+            of_kind |= {"wait_s": draw(st.floats(2, 6))}
+        elif hold == "stage":
+            of_kind |= {"exit_s": draw(st.sampled_from([0.0, 0.0, 2.5]))}
+    return Rule(
+        name="rem",
+        on_s=draw(st.floats(0.5, 9)),
+        hold=hold,
+        refractory_s=draw(DRAWN),
+        per_hour=draw(st.one_of(st.none(), st.integers(1, 3))),
+        per_night=draw(st.one_of(st.none(), st.integers(3, 4))),
+        leave_out_s=draw(st.sampled_from([0.0, 0.0, 5.0])),
+        hours=draw(st.sampled_from([None, None, (11.0, 12.01), (12.005, 11.0)])),
+        minutes=draw(NOON_ON),
+        sham=draw(st.sampled_from([0.0, 0.5])),
+        seed=draw(st.integers(0, 3)),
+        **of_kind,
     )
 
 
@@ -105,7 +122,8 @@ def live_through(rule: Rule, course: Sequence[Step], hop_s: float) -> list[Told]
         wall_set += step.wall_set_s
         if step.restart:
             state = interrupted(rule, "m1", state)
-        plain = sight(step.stage, hop, hop_s, age_s=step.age_s, armed=step.armed, **step.changes)
+        told_of = {"age_s": step.age_s, "armed": step.armed, "leads": step.leads} | step.changes
+        plain = sight(step.stage, hop, hop_s, **told_of)
         seen = msgspec.structs.replace(plain, end=plain.end + source_set, utc=plain.utc + wall_set)
         state, decision = decide(rule, state, seen)
         told.append(Told(true, seen, decision, step.restart))
@@ -116,38 +134,104 @@ def acts(each: Told) -> bool:
     return each.decision.action in ("on", "sham")
 
 
-@settings(max_examples=150)
+def is_trusted(rule: Rule, each: Told) -> bool:
+    """Whether an estimate is neither old nor masked nor otherwise in doubt."""
+    seen = each.sight
+    fresh = seen.age_s is not None and abs(seen.age_s) <= rule.max_age_s
+    sound = not any(getattr(seen, k) == v for bad in BAD for k, v in bad.items())
+    return fresh and sound and seen.stage not in (ART, UNKNOWN)
+
+
+def stays_in(rule: Rule, each: Told) -> bool:
+    return is_trusted(rule, each) and each.sight.stage == "REM"
+
+
+def stayed_s(rule: Rule, told: Sequence[Told], i: int) -> float:
+    """Return for how long the subject had been in the stage when something was decided, s."""
+    hop_s, last = told[i].sight.hop_s, told[i].at
+    first = last - hop_s
+    for j in range(i, -1, -1):
+        if stays_in(rule, told[j]):
+            if last - told[j].at - 1.5 * hop_s > rule.gap_s:
+                break
+            first, last = told[j].at - hop_s, told[j].at
+        if told[j].fresh or (rule.dwell_anew and j < i and acts(told[j])):
+            break
+    return told[i].at - first
+
+
+def out_s(rule: Rule, told: Sequence[Told], i: int) -> float:
+    """Return for how long the subject had been out of the stage, s."""
+    return told[i].at - max((t.at for t in told[: i + 1] if stays_in(rule, t)), default=-math.inf)
+
+
+def armed_s(told: Sequence[Told], i: int) -> float:
+    first = i
+    while first > 0 and told[first - 1].sight.armed:
+        first -= 1
+    return told[i].at - told[first].at
+
+
+def is_open(rule: Rule, utc: float) -> bool:
+    """Whether a time of the day is within a rule's hours and minutes."""
+
+    def lies_in(value: float, first: float, last: float) -> bool:
+        return first <= value < last if first < last else not last <= value < first
+
+    hour, minute = utc / 3600 % 24, utc / 60 % 60
+    return all(
+        lies_in(value, *window)
+        for value, window in ((hour, rule.hours), (minute, rule.minutes))
+        if window is not None
+    )
+
+
+def check_acting(rule: Rule, told: Sequence[Told], i: int) -> None:
+    """See that a decision to be on rests on what it may rest on."""
+    each = told[i]
+    assert each.sight.armed
+    assert is_trusted(rule, each)
+    assert is_open(rule, each.sight.utc)
+    if rule.yoked_to is not None:
+        assert each.sight.leads
+    elif rule.hold == "stage":
+        assert out_s(rule, told, i) <= max(0.0, rule.exit_s - 1e-9)
+    # never for longer than two hops without being said again
+    assert 0 < each.decision.ttl_s <= 2 * each.sight.hop_s
+
+
+def check_beginning(rule: Rule, told: Sequence[Told], i: int) -> None:
+    """See that a pulse begins where the stages ask for it."""
+    if rule.wait_s is not None:
+        assert out_s(rule, told, i) >= rule.wait_s - 1e-6
+    elif rule.yoked_to is None:
+        assert stayed_s(rule, told, i) >= rule.dwell_s - 1e-6
+    assert armed_s(told, i) >= rule.leave_out_s - 1e-6
+
+
+@settings(max_examples=250)
 @given(rules(), st.lists(steps(), min_size=30, max_size=80), st.sampled_from([0.25, 1.0]))
 def test_nothing_is_done_that_a_rule_does_not_allow(rule, course, hop_s):
     told = live_through(rule, course, hop_s)
-    pulses: dict[int, list[Told]] = {}
-    for each in filter(acts, told):
-        # on no estimate that is old, unreadable or in doubt, for no animal that is not armed
-        assert each.sight.armed
-        assert each.sight.stage not in (ART, UNKNOWN)
-        assert each.sight.age_s is not None
-        assert abs(each.sight.age_s) <= rule.max_age_s
-        assert not any(getattr(each.sight, k) == v for bad in BAD for k, v in bad.items())
-        assert rule.hold == "time" or each.sight.stage == "REM"
-        # never for longer than two hops without being said again
-        assert 0 < each.decision.ttl_s <= 2 * hop_s
-        pulses.setdefault(each.decision.pulse, []).append(each)
+    pulses: dict[int, list[int]] = {}
+    for i in (i for i, each in enumerate(told) if acts(each)):
+        check_acting(rule, told, i)
+        pulses.setdefault(told[i].decision.pulse, []).append(i)
     assert list(pulses) == list(range(len(pulses)))
-    least_refractory_s = (
-        rule.refractory_s if isinstance(rule.refractory_s, float) else rule.refractory_s[0]
-    )
     ended = None
     for pulse in pulses.values():
-        begins, ends = pulse[0].at, pulse[-1].at + pulse[-1].decision.ttl_s
-        assert len({each.decision.action for each in pulse}) == 1
-        assert ends - begins <= rule.on_s + 1e-6
+        begins, last = told[pulse[0]], told[pulse[-1]]
+        assert len({told[i].decision.action for i in pulse}) == 1
+        assert last.at + last.decision.ttl_s - begins.at <= rule.on_s + 1e-6
+        assert not any(told[i].fresh for i in range(pulse[0] + 1, pulse[-1] + 1))  # a restart
+        check_beginning(rule, told, pulse[0])
         if ended is not None:
-            assert begins - ended >= least_refractory_s - 1e-6
-        ended = pulse[-1].at  # the next decision ends it, or its time to live
-    if rule.per_hour is not None:
-        starts = [pulse[0].at for pulse in pulses.values()]
+            assert begins.at - ended >= limits_of(rule.refractory_s)[0] - 1e-6
+        ended = last.at  # the next decision ends it, or its time to live
+    starts = [told[pulse[0]].at for pulse in pulses.values()]
+    for cap, within_s in ((rule.per_hour, 3600), (rule.per_night, 12 * 3600)):
         for first in starts:
-            assert sum(first <= at < first + 3600 for at in starts) <= rule.per_hour
+            assert cap is None or sum(first <= at < first + within_s for at in starts) <= cap
 
 
 @given(st.lists(steps(), min_size=20, max_size=60))

@@ -1,6 +1,8 @@
-"""What the rules in docs/triggers/ do in made-up nights, an epoch a second."""
+"""What the rules in docs/triggers/ do in made-up nights, to the second, at hops of 1 and 0.25 s.
 
-import msgspec
+A decision falls at the end of its hop, and a pulse lasts until a decision ends it.
+"""
+
 import pytest
 
 from daemon.config import load_config
@@ -11,6 +13,14 @@ from tests.support.paths import ROOT
 from tests.support.sights import play, runs, sight, stays
 
 FILES = sorted((ROOT / "docs" / "triggers").glob("*.toml"))
+DEEP = {"Wake": 0.01, "NREM": 0.98, "REM": 0.01}
+WAITS_S = {1.0: (62.0, 51.0), 0.25: (61.75, 50.75)}
+"""What after-long-rem draws between 50 and 100 s by its seed, 61.59 and 50.73 s, in whole hops."""
+
+
+@pytest.fixture(params=[1.0, 0.25])
+def hop_s(request) -> float:
+    return request.param
 
 
 def rule_of(name: str) -> Rule:
@@ -18,8 +28,16 @@ def rule_of(name: str) -> Rule:
     return rule
 
 
-def night(*parts: tuple[str, int], first: int = 0):
-    return [sight(stage, hop) for hop, stage in enumerate(stays(*parts), first)]
+def night(hop_s: float, *parts: tuple[str, float], **changes: object):
+    """Return a night of stages and how many seconds of each."""
+    hops = [(stage, round(seconds / hop_s)) for stage, seconds in parts]
+    return [sight(stage, hop, hop_s, **changes) for hop, stage in enumerate(stays(*hops))]
+
+
+def pulses(rule: Rule, hop_s: float, *parts: tuple[str, float], **changes: object):
+    """Return from when to when, s, a rule is on in a night, and whether `on` or `sham`."""
+    found = runs(play(rule, night(hop_s, *parts, **changes)))
+    return [((k + 1) * hop_s, (k + 1 + n) * hop_s, action) for k, n, action in found]
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -27,39 +45,37 @@ def test_every_example_is_for_the_shipped_model_and_acts_only_when_armed(file):
     config = load_config(file)
     check_model(config.triggers, mouse_spec())
     (rule,) = config.triggers
-    asleep = [
-        msgspec.structs.replace(s, armed=False)
-        for s in night(("NREM", 700), ("REM", 200), ("Wake", 200))
-    ]
-    assert runs(play(rule, asleep)) == []
+    parts = ("NREM", 700), ("REM", 200), ("Wake", 200)
+    assert pulses(rule, 1.0, *parts, armed=False) == []
 
 
-def test_rem_is_restricted_by_pulses_of_2_s_after_2_s_of_it_again_and_again():
-    seen = night(("NREM", 30), ("REM", 11), ("Wake", 9))
-    assert runs(play(rule_of("rem-restriction"), seen)) == [
-        (31, 2, "on"),
-        (35, 2, "on"),
-        (39, 2, "on"),
+def test_rem_is_restricted_by_pulses_of_2_s_after_2_s_of_it_again_and_again(hop_s):
+    parts = ("NREM", 30), ("REM", 11), ("Wake", 9)
+    assert pulses(rule_of("rem-restriction"), hop_s, *parts) == [
+        (32, 34, "on"),
+        (36, 38, "on"),
+        (40, 41 + hop_s, "on"),
     ]
 
 
-def test_a_pulse_of_rem_restriction_ends_with_rem():
-    seen = night(("NREM", 30), ("REM", 2), ("Wake", 9))
-    assert runs(play(rule_of("rem-restriction"), seen)) == [(31, 1, "on")]
+def test_a_pulse_of_rem_restriction_ends_with_rem(hop_s):
+    parts = ("NREM", 30), ("REM", 2), ("Wake", 9)
+    assert pulses(rule_of("rem-restriction"), hop_s, *parts) == [(32, 32 + hop_s, "on")]
 
 
-def test_after_long_rem_with_short_gaps_a_pulse_of_20_minutes_comes_and_40_without():
-    rule = rule_of("after-long-rem")
-    seen = night(("REM", 60), ("Wake", 5), ("REM", 60), ("NREM", 2000), ("REM", 130), ("NREM", 900))
-    ((first, n, action),) = runs(play(rule, seen))
-    assert 125 + 50 - 1 <= first <= 125 + 100
-    assert (n, action) == (1200, "on")
+def test_after_long_rem_with_short_gaps_a_pulse_of_20_minutes_comes_and_40_without(hop_s):
+    parts = ("REM", 60), ("Wake", 5), ("REM", 60), ("NREM", 2000), ("REM", 130), ("NREM", 900)
+    begins = 125 + WAITS_S[hop_s][0]
+    assert pulses(rule_of("after-long-rem"), hop_s, *parts) == [(begins, begins + 1200, "on")]
 
 
-def test_after_the_lock_out_long_rem_counts_again():
-    rule = rule_of("after-long-rem")
-    seen = night(("REM", 120), ("NREM", 3900), ("REM", 120), ("NREM", 1500))
-    assert len(runs(play(rule, seen))) == 2
+def test_after_the_lock_out_long_rem_counts_again(hop_s):
+    parts = ("REM", 120), ("NREM", 3900), ("REM", 120), ("NREM", 1500)
+    first, second = 120 + WAITS_S[hop_s][0], 4140 + WAITS_S[hop_s][1]
+    assert pulses(rule_of("after-long-rem"), hop_s, *parts) == [
+        (first, first + 1200, "on"),
+        (second, second + 1200, "on"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -72,35 +88,50 @@ def test_after_the_lock_out_long_rem_counts_again():
     ],
     ids=["short", "gap", "unseen", "REM again"],
 )
-def test_what_is_no_long_rem_or_no_time_without_it_starts_nothing(parts):
-    assert runs(play(rule_of("after-long-rem"), night(*parts))) == []
+def test_what_is_no_long_rem_or_no_time_without_it_starts_nothing(parts, hop_s):
+    assert pulses(rule_of("after-long-rem"), hop_s, *parts) == []
 
 
-def test_the_20_minutes_pause_while_the_animal_cannot_be_staged():
-    seen = night(("REM", 120), ("NREM", 300), (ART, 4), ("NREM", 1000))
-    (before, after) = runs(play(rule_of("after-long-rem"), seen))
-    assert before[0] + before[1] == 420
-    assert after[0] == 424
-    assert after[0] + after[1] == before[0] + 1200
+def test_the_20_minutes_pause_while_the_animal_cannot_be_staged(hop_s):
+    parts = ("REM", 120), ("NREM", 300), (ART, 4), ("NREM", 1000)
+    begins = 120 + WAITS_S[hop_s][0]
+    assert pulses(rule_of("after-long-rem"), hop_s, *parts) == [
+        (begins, 420 + hop_s, "on"),
+        (424 + hop_s, begins + 1200, "on"),
+    ]
 
 
-def test_nrem_is_lit_from_its_10th_second_until_it_is_over_for_3():
-    seen = night(("Wake", 30), ("NREM", 40), ("Wake", 2), ("NREM", 10), ("Wake", 20))
-    assert runs(play(rule_of("nrem-opto"), seen)) == [(39, 45, "on")]
+def test_nrem_is_lit_from_its_10th_second_until_it_is_over_for_3(hop_s):
+    parts = ("Wake", 30), ("NREM", 40), ("Wake", 2), ("NREM", 10), ("Wake", 20)
+    assert pulses(rule_of("nrem-opto"), hop_s, *parts) == [(40, 85, "on")]
 
 
-def test_nrem_is_lit_in_the_first_20_minutes_of_the_hour_only():
-    seen = night(("NREM", 3700))
-    lit = runs(play(rule_of("nrem-opto"), seen))
-    assert [(first, n) for first, n, _ in lit] == [(9, 1190), (3599, 101)]
+def test_nrem_is_lit_in_the_first_20_minutes_of_the_hour_only(hop_s):
+    parts = ("NREM", 3700), ("Wake", 10)
+    assert pulses(rule_of("nrem-opto"), hop_s, *parts) == [(10, 1200, "on"), (3600, 3703, "on")]
 
 
-def test_sounds_in_deep_nrem_are_3_hops_apart_and_about_half_are_sham():
-    rule = rule_of("nrem-sound")
-    seen = night(("NREM", 1600), ("Wake", 20))
-    assert runs(play(rule, seen)) == []  # asleep, but not sure enough
-    sure = {"Wake": 0.01, "NREM": 0.98, "REM": 0.01}
-    deep = [msgspec.structs.replace(s, probabilities=sure) for s in seen]
-    played = runs(play(rule, deep))
-    assert [first for first, n, _ in played if n == 1] == list(range(600, 1600, 3))
-    assert 0.4 < sum(action == "sham" for _, _, action in played) / len(played) < 0.6
+def test_sounds_in_deep_nrem_come_every_2_6_s_in_whole_hops_and_half_of_them_are_sham(hop_s):
+    rule, parts = rule_of("nrem-sound"), (("NREM", 1600), ("Wake", 20))
+    assert pulses(rule, hop_s, *parts) == []  # asleep, but not sure enough
+    every_s = {1.0: 3.0, 0.25: 2.75}[hop_s]
+    played = pulses(rule, hop_s, *parts, probabilities=DEEP)
+    # armed since the first decision, which falls at the end of the first hop
+    first = 600 + hop_s
+    n = 1 + int((1600 - first) / every_s)
+    begins = [first + k * every_s for k in range(n)]
+    assert [p[0] for p in played] == pytest.approx(begins)
+    assert [p[1] - p[0] for p in played] == pytest.approx([hop_s] * n)
+    assert 0.4 < sum(action == "sham" for *_, action in played) / n < 0.6
+    seen = night(hop_s, *parts, probabilities=DEEP)
+    lives = {d.ttl_s for d in play(rule, seen) if d.action in ("on", "sham")}
+    assert lives == {0.1}  # and so long each is, whatever the hop
+
+
+def test_the_same_sounds_are_sham_whatever_the_hop():
+    rule, parts = rule_of("nrem-sound"), (("NREM", 1600),)
+    by_hop = [
+        [action for *_, action in pulses(rule, hop_s, *parts, probabilities=DEEP)]
+        for hop_s in (1.0, 0.25)
+    ]
+    assert by_hop[0] == by_hop[1][: len(by_hop[0])]

@@ -52,6 +52,7 @@ def test_epochs_within_the_scored_ones_take_their_stage(epoch_s):
 def test_an_epoch_takes_the_stage_that_fills_most_of_it():
     night = Hypnogram(np.array([0, 7.0, 12.0]), np.array([7, 5, 4.0]), ("Wake", "NREM", "REM"))
     assert night.to_epochs(10, 2) == ["Wake", "REM"]
+    assert night.to_epochs(10, 3, hop_s=5) == ["Wake", "NREM", "REM"]
     assert Hypnogram.from_epochs(["NREM"], 4).to_epochs(10, 1) == [UNKNOWN]
     assert Hypnogram.from_epochs(["NREM"], 5).to_epochs(10, 2) == ["NREM", UNKNOWN]
     assert Hypnogram.from_epochs([], 5).to_epochs(10, 2) == [UNKNOWN, UNKNOWN]

@@ -1,7 +1,7 @@
 """docs/accuracy.md: its tables, written from docs/accuracy.json so that no number is typed."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,19 @@ def write_page(path: Path, accuracy: Accuracy) -> None:
     Raises:
         RecordingError: the page lacks a section's marks.
     """
-    page = path.read_text(encoding="utf-8")
     ablations = path.with_name("ablations.md")
     known = ablations.read_text(encoding="utf-8").strip() if ablations.exists() else _NOTHING
-    for name, text in (sections(accuracy) | {"ablations": known}).items():
+    write_sections(path, sections(accuracy) | {"ablations": known})
+
+
+def write_sections(path: Path, texts: Mapping[str, str]) -> None:
+    """Put markdown in the place of a page's sections, by the name of their marks.
+
+    Raises:
+        RecordingError: the page lacks a section's marks.
+    """
+    page = path.read_text(encoding="utf-8")
+    for name, text in texts.items():
         start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         if start not in page or end not in page:
             raise RecordingError(f"{path}: expected the marks {start} and {end}, found none")

@@ -31,7 +31,7 @@ RECORDINGS = (
 )
 _KINDS: tuple[Kind, ...] = ("live", "final")
 _SCORERS = ("somnus", "misleep_frontal", "misleep_parietal")
-_SEEN = {RECORDINGS[3]: ROOT / "docs" / "real-mouse-seen.csv"}
+SEEN = {RECORDINGS[3]: ROOT / "docs" / "real-mouse-seen.csv"}
 
 
 class RealRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,16 +68,16 @@ def look_at_one(path: Path, bundle: Bundle) -> list[RealRow]:
     read = stage(path, bundle)
     own = {f"hypnod {kind}": [e.stage for e in read[kind]] for kind in _KINDS}
     rule = score_by_thresholds(*measure_seconds(path, bundle.spec))
-    scorers = _read_scorers(path)
+    scorers = read_scorers(path)
     own |= {"offline teacher": _teach(path), "rule": list(rule.stages)}
     found = own | {name: scorers[name] for name in _SCORERS}
     truths: dict[str, Sequence[str]] = {
         "where the three scorers agree": scorers["consensus"],
         "somnus-eeg, all epochs": scorers["somnus"],
     }
-    if path in _SEEN:
+    if path in SEEN:
         n = len(rule.stages)
-        truths = {"by eye": read_hypnogram(_SEEN[path], stages).to_epochs(EPOCH_S, n)} | truths
+        truths = {"by eye": read_hypnogram(SEEN[path], stages).to_epochs(EPOCH_S, n)} | truths
     learnt = bundle.manifest.learnt_from.get(hash_file(path))
     return [_row(path, name, truth, found, stages, learnt) for name, truth in truths.items()]
 
@@ -123,7 +123,7 @@ def _row(
     )
 
 
-def _read_scorers(path: Path) -> dict[str, list[str]]:
+def read_scorers(path: Path) -> dict[str, list[str]]:
     """Return each scorer's stages, and their consensus, UNKNOWN where there is none."""
     with path.with_name(f"{path.stem}_scorers.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -17,15 +17,8 @@ _SFREQ = 512.0
 _POLL_S = 0.02
 _TIMEOUT_S = 40.0
 _ROUNDING_S = 1e-6
-_CONFIG = {
-    "streams": [
-        {
-            "name": NAME,
-            "match": {"name": NAME},
-            "subjects": [{"name": "m1", "channels": {"eeg": "EEG", "emg": "EMG"}}],
-        }
-    ]
-}
+_SUBJECTS = [{"name": "m1", "channels": {"eeg": "EEG", "emg": "EMG"}}]
+_STREAM = {"name": NAME, "match": {"name": NAME}, "subjects": _SUBJECTS}
 
 Says = Callable[[Message], bool]
 
@@ -36,14 +29,16 @@ class Rehearsal:
     Args:
         folder: where files go.
         faults: of the first source.
+        hop_s: from one estimate to the next, s.
     """
 
-    def __init__(self, folder: Path, faults: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, faults: Sequence[str] = (), hop_s: float = 1.0) -> None:
         folder.mkdir()
         os.environ.update(confined_lsl(folder))
         self.heard: list[Received] = []
         self._resources = ExitStack()
-        config = write_config(folder, _CONFIG)
+        settings = {"streams": [_STREAM], "staging": {"hop_s": hop_s}}
+        config = write_config(folder, settings)
         self.daemon = self._resources.enter_context(DaemonProcess(config, {}))
         self.daemon.wait_ready()
         self._subscriber = Subscriber(self.daemon.endpoint)
@@ -67,6 +62,10 @@ class Rehearsal:
         received = (r.message for r in self.heard if r.monotonic >= since)
         return [m for m in received if isinstance(m, StageMessage) and m.kind == "live"]
 
+    def staged_s(self) -> float:
+        """Return for how long there are live estimates, s."""
+        return sum(m.hop_s for m in self.live())
+
     def listen(self, seconds: float) -> None:
         """Hear what is said for a while."""
         end = time.monotonic() + seconds
@@ -88,12 +87,12 @@ class Rehearsal:
     def grid_problem(self) -> str:
         """Tell what is wrong with the record of live epochs; empty where nothing is."""
         live = self.live()
-        epochs = [m.epoch for m in live]
-        if epochs != list(range(epochs[0], epochs[0] + len(epochs))):
-            return f"expected epochs one after the other, found {epochs}"
-        moved = [
-            m.onset - m.epoch * m.epoch_s - live[0].onset + live[0].epoch * m.epoch_s for m in live
-        ]
+        hops, first = [m.hop for m in live], live[0]
+        if hops != list(range(hops[0], hops[0] + len(hops))):
+            return f"expected hops one after the other, found {hops}"
+        if any(m.epoch != int(m.hop * m.hop_s / m.epoch_s) for m in live):
+            return f"expected epochs to count epochs, found {[m.epoch for m in live]} of {hops}"
+        moved = [m.onset - first.onset - (m.hop - first.hop) * m.hop_s for m in live]
         if max(map(abs, moved)) > _ROUNDING_S:
             return f"expected onsets on the grid, found one off by {max(map(abs, moved))} s"
         return f"{self._subscriber.n_missed} messages lost" if self._subscriber.n_missed else ""

@@ -5,12 +5,13 @@ Any sample of the signal can be made again from its number.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.config import StagingConfig, StreamConfig
-from daemon.stager import Estimate, Stager
+from daemon.stager import Estimate, Stager, hops_per_epoch
 from engines.bundle import Bundle
 from engines.select import open_engine
 from models.signal.chunk import Chunk, StreamDescription
@@ -62,39 +63,55 @@ class Signal:
 
 
 def reference(
-    stretches: Sequence[Stretch], signal: Signal, stream: StreamConfig, bundle: Bundle
+    stretches: Sequence[Stretch],
+    signal: Signal,
+    stream: StreamConfig,
+    bundle: Bundle,
+    staging: StagingConfig,
 ) -> Iterator[Estimate]:
     """Stage, without an interruption, what the daemon received, as often as it started anew."""
     stretches = list(stretches)
     while stretches:
         after = enumerate(stretches[1:], 1)
         warm = next((i for i, stretch in after if not stretch.warm), len(stretches))
-        yield from _stage(stretches[:warm], signal, stream, bundle)
+        yield from _stage(stretches[:warm], signal, stream, bundle, staging)
         stretches = stretches[warm:]
 
 
 def _stage(
-    stretches: Sequence[Stretch], signal: Signal, stream: StreamConfig, bundle: Bundle
+    stretches: Sequence[Stretch],
+    signal: Signal,
+    stream: StreamConfig,
+    bundle: Bundle,
+    staging: StagingConfig,
 ) -> Iterator[Estimate]:
     """Stage stretches that went on from one another."""
-    spec, staging = bundle.spec, StagingConfig()
+    spec = bundle.spec
+    hops = hops_per_epoch(staging.hop_s, spec)
+    hop_s = spec.epoch_s / hops
     description = StreamDescription(stream.name, LABELS, ("uV",) * len(LABELS), SFREQ)
     quality = QualityLimits(no_brain=False)  # `Signal` has none
-    pipeline = Pipeline(stream, spec, description, quality=quality, stall_s=staging.stall_s)
+    start = partial(
+        *(Pipeline, stream, spec, description),
+        quality=quality,
+        hop_s=staging.hop_s,
+        stall_s=staging.stall_s,
+    )
+    pipeline = start()
     pipeline.count_from(stretches[0].first_hop)
     origin = signal.t0 + stretches[0].first / SFREQ
-    with open_engine(bundle, "onnxruntime", n_rows=len(SUBJECTS)) as engine:
+    n_rows = len(SUBJECTS)
+    with open_engine(bundle, "onnxruntime", n_rows=n_rows, hops_per_epoch=hops) as engine:
         stager = Stager(engine, {stream.name: list(SUBJECTS)}, staging, bundle.manifest.grammar)
         end, after = origin, None
         for stretch in stretches:
-            if after is not None and stretch.first / SFREQ + signal.t0 - end < stream.jitter_s:
-                # Too few samples are missing to be a gap, but a restart starts the filters anew.
-                pipeline = Pipeline(
-                    stream, spec, description, quality=quality, stall_s=staging.stall_s
-                )
+            too_short = stretch.first / SFREQ + signal.t0 - end < stream.jitter_s
+            if after is not None and (too_short or hops > 1):
+                # Too few samples are missing to be a gap, but a restart starts the filters anew,
+                # and with a short hop it has lost the first samples of the next epochs.
+                pipeline = start()
                 pipeline.recall(after)
-            n_epochs = stretch.last_hop + 1 - stretches[0].first_hop
-            end = origin + n_epochs * spec.epoch_s
+            end = origin + (stretch.last_hop - stretches[0].first_hop) * hop_s + spec.epoch_s
             numbers = np.arange(stretch.first, round((end - signal.t0) * SFREQ))
             parts = np.array_split(numbers, len(numbers) // 500 + 1)
             for part in filter(len, parts):  # none where it staged but what was missing

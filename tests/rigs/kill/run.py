@@ -5,7 +5,7 @@ starts, waits, stages or writes; the source goes on meanwhile. In the end the jo
 every message that was heard, byte by byte, no number twice, every epoch once as live and once as
 final, and the probabilities that an uninterrupted run gives on the samples that were received.
 
-    python -m tests.rigs.kill.run --kills 100
+    python -m tests.rigs.kill.run --kills 100 --hop 0.25
 """
 
 import json
@@ -22,7 +22,7 @@ import numpy as np
 import typer
 import zmq
 
-from daemon.config import StreamConfig, SubjectConfig
+from daemon.config import StagingConfig, StreamConfig, SubjectConfig
 from daemon.journal.reader import Entry, JournalReader
 from daemon.messages import StageMessage
 from daemon.stager import Estimate
@@ -62,10 +62,12 @@ class KillRun:
         folder: where everything goes.
         bundle: the model.
         seed: of everything random.
+        hop_s: from one estimate to the next, s.
     """
 
-    def __init__(self, folder: Path, bundle: Bundle, seed: int) -> None:
+    def __init__(self, folder: Path, bundle: Bundle, seed: int, hop_s: float = 1.0) -> None:
         self._folder = folder
+        self._staging = StagingConfig(hop_s=hop_s)
         self._bundle = bundle
         self._random = random.Random(seed)
         self._name = f"hypnod-kills-{os.getpid()}-{seed}"
@@ -165,21 +167,21 @@ class KillRun:
         if last == staged:
             return
         lives = self.reader.latest(f"stage.{SUBJECTS[0]}.live", 1000)
-        onset = next(e.onset for e in lives if e.hop == staged + 1)
+        onset, first_hop = min((e.onset, e.hop) for e in lives if e.hop > staged)
         away_s = _away_s(daemon)
         warm = away_s is not None
-        first = (onset or 0.0) + (away_s or 0.0)
+        first = onset + (away_s or 0.0)
         number = round((first - self._signal.t0) * SFREQ)
         self._report.warm += warm
         self._report.cold += staged >= 0 and not warm
-        self._stretches.append(Stretch(number, staged + 1, last, warm))
+        self._stretches.append(Stretch(number, first_hop, last, warm))
 
     def _config(self) -> dict[str, Any]:
         subjects = [{"name": s.name, "channels": s.channels} for s in self._stream.subjects]
         return {
             "streams": [{"name": _STREAM, "match": {"name": self._name}, "subjects": subjects}],
             "engine": {"kind": "onnxruntime", "bundle": str(self._bundle.path.resolve())},
-            "staging": {"stall_s": _PATIENT_S},
+            "staging": {"stall_s": _PATIENT_S, "hop_s": self._staging.hop_s},
             "quality": {"no_brain": False},
             "publish": {"lsl": False},
         }
@@ -200,7 +202,9 @@ class KillRun:
                 self._report.problems.append(f"{topic}: a number is missing")
         expected: dict[tuple[str, str, int], Estimate] = {
             (e.kind, e.subject, e.hop): e
-            for e in reference(self._stretches, self._signal, self._stream, self._bundle)
+            for e in reference(
+                self._stretches, self._signal, self._stream, self._bundle, self._staging
+            )
         }
         for subject in SUBJECTS:
             self._check_subject(subject, kept, expected)
@@ -225,7 +229,9 @@ class KillRun:
         for kind in ("live", "final"):
             entries = kept[f"stage.{subject}.{kind}"]
             messages = [m for e in entries if isinstance(m := e.message, StageMessage)]
-            if [m.epoch for m in messages] != list(range(len(messages))):
+            hops = sorted(hop for k, name, hop in expected if (k, name) == (kind, subject))
+            per_epoch = round(self._bundle.spec.epoch_s / (self._staging.hop_s or 1.0))
+            if [(m.epoch, m.hop) for m in messages] != [(hop // per_epoch, hop) for hop in hops]:
                 report.problems.append(f"{subject}: a {kind} epoch is missing or came twice")
             for message in messages:
                 estimate = expected.get((kind, subject, message.hop))
@@ -268,11 +274,12 @@ def _away_s(daemon: DaemonProcess) -> float | None:
 def main(
     kills: Annotated[int, typer.Option(help="How often to kill.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the moments and of the signal.")] = 0,
+    hop: Annotated[float, typer.Option(help="From one estimate to the next, s.")] = 1.0,
 ) -> None:
     """Kill the daemon again and again; print a JSON; fail where anything was lost."""
     with tempfile.TemporaryDirectory(prefix="hypnod-kills-") as name:
         os.environ.update(confined_lsl(Path(name)))
-        with KillRun(Path(name), open_bundle(), seed) as run:
+        with KillRun(Path(name), open_bundle(), seed, hop) as run:
             report = run.run(kills)
     typer.echo(json.dumps(asdict(report), indent=2))
     raise typer.Exit(1 if report.problems else 0)

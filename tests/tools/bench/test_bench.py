@@ -12,7 +12,7 @@ from tools.bench.engine import has_full_graph, time_in_turns
 from tools.bench.report import TriggerCost, judge
 from tools.measure import Percentiles, percentiles
 
-pytestmark = pytest.mark.timeout(300)  # a start of seven processes; an export where none is kept
+pytestmark = pytest.mark.timeout(300)  # a start of nine processes; an export where none is kept
 PERCENTILES = ("end_to_end_ms", "floor_ms", "latency_64_subjects_ms")
 
 
@@ -56,6 +56,12 @@ def test_every_figure_is_there_finite_and_consistent(shown):
             assert 0 < cost[name]["p50"] <= cost[name]["p95"] <= cost[name]["p99"]
         assert cost["told_ms"]["p50"] < cost["pin_ms"]["p50"]
         assert cost["n"] > 0
+    assert list(report["hops"]) == ["1", "0.25"]
+    for cost in report["hops"].values():
+        assert cost["step_ms"] > 0
+        assert cost["cpu"] > 0
+        assert cost["missed"] == 0
+        assert 0 < cost["latency_ms"]["p50"] <= cost["latency_ms"]["p99"]
     for p, above in report["above_floor_ms"].items():
         assert above == pytest.approx(report["end_to_end_ms"][p] - report["floor_ms"][p])
     assert report["n_latencies"] > 0

@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -12,12 +13,15 @@ from rich.console import Console
 import hypnod
 from daemon.config import parse_config
 from models.recordings.agreement import compare
+from models.recordings.hypnogram import Hypnogram
 from models.stages import MOUSE
 from tests.support.bundles import TINY, make_bundle
-from tests.support.nights import stage
-from tools.client.subscriber import Received
+from tests.support.nights import stage, trigger
+from tools.client.subscriber import Received, Subscriber
 from tools.daemon_process import ChildError, DaemonProcess, to_toml, write_config
 from tools.demo.report import Collector, DemoReport, draw_report, make_report
+from tools.demo.screen import Screen
+from tools.demo.triggers import RULE
 
 TRUTH = {"m1": ("Wake", "NREM", "REM"), "m2": ("Wake", "Wake", "NREM")}
 
@@ -32,7 +36,9 @@ def shown(tmp_path_factory, bundle):
     """A small demo: its process, its figures, and the folder that it wrote to."""
     folder = tmp_path_factory.mktemp("demo")
     home = tmp_path_factory.mktemp("home")
-    options = "--minutes 0.5 --subjects 2 --speed 10 --seed 3 --json demo.json --png demo.png"
+    options = (
+        "--minutes 0.5 --subjects 2 --speed 10 --seed 3 --hop 0.5 --json demo.json --png demo.png"
+    )
     process = subprocess.run(
         hypnod.command("demo", "--bundle", str(bundle), *options.split()),
         cwd=folder,
@@ -50,7 +56,8 @@ def shown(tmp_path_factory, bundle):
 def test_every_epoch_is_published_once_as_live_and_once_as_final(shown):
     _, report, _ = shown
     assert report["epochs_expected"] == report["epochs_published"] == report["finals_published"]
-    assert report["epochs_expected"] == 2 * 30
+    assert report["epochs_expected"] == 2 * 59  # of 1 s, one each half of it
+    assert report["hop_s"] == 0.5
     assert report["problems"] == []
 
 
@@ -59,19 +66,20 @@ def test_the_figures_are_those_of_the_confusion_matrix(shown):
     for kind in ("live", "final"):
         agreement = report[kind]
         assert sum(map(sum, agreement["confusion"])) == agreement["n_epochs"]
-        assert agreement["n_epochs"] + agreement["n_unscored"] == 60
+        assert agreement["n_epochs"] + agreement["n_unscored"] == 118
         subjects = [subject[kind] for subject in report["subjects"].values()]
         assert sum(subject["n_epochs"] for subject in subjects) == agreement["n_epochs"]
     latency = report["latency_ms"]
     assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"]
     assert report["speed"] == 10
+    assert 5 < report["speed_reached"] < 11
     assert report["engine"].startswith("onnxruntime")
 
 
 def test_it_shows_what_it_found_and_that_the_data_are_simulated(shown):
     process, report, folder = shown
     assert "simulated mice; no animal was recorded" in process.stdout
-    assert "60 live and 60 final of 60 expected  each once, in order" in process.stdout
+    assert "118 live and 118 final of 118 expected  each once, in order" in process.stdout
     assert process.stderr == ""
     assert (folder / "demo.png").read_bytes().startswith(b"\x89PNG")
     assert {file.name for file in folder.iterdir()} == {"demo.json", "demo.png"}
@@ -89,6 +97,59 @@ def run_demo(folder, *options):
         timeout=90,
         check=False,
     )
+
+
+def test_a_rule_is_shown_in_real_time_alone(tmp_path):
+    found = run_demo(tmp_path, "--trigger", "--speed", "15")
+    assert found.returncode == 3
+    assert "expected --trigger with --speed 1" in " ".join(found.stderr.split())
+
+
+def test_the_rule_that_is_shown_is_one_and_acts_without_being_armed():
+    config = daemon_config("bundle") | {"triggers": [RULE]}
+    (rule,) = parse_config(to_toml(config), "test").triggers
+    assert (rule.stages, rule.dwell_s, rule.on_s, rule.armed) == (("REM",), 2, 2, "always")
+
+
+def test_pulses_are_counted_and_judged_by_the_simulated_truth():
+    """REM from 61 s on for 5 s; a first pulse is right, a second one is too late."""
+    truth = ["NREM"] * 61 + ["REM"] * 5 + ["NREM"] * 14
+    hops = range(4 * 77 + 1)
+    hypnograms = {"m1": Hypnogram.from_epochs(truth, 1.0)}
+    collector = Collector({"m1": hypnograms["m1"].to_epochs(1.0, len(hops), 0.25)})
+    on = {4 * 63 - 4: 0, 4 * 68 - 4: 1}  # decided at 63 and at 68 s
+    for hop in hops:
+        pulse = next((p for first, p in on.items() if first <= hop < first + 8), None)
+        fields = {"hop": hop, "epoch": hop // 4, "age_s": 0.01}
+        said = trigger(hop, "off" if pulse is None else "on", pulse=pulse, **fields)
+        for message in (stage(hop, hop_s=0.25, slots_filled=64, **fields), said):
+            collector.add(Received(message.topic, message, time.time(), time.monotonic()))
+    report = make_report(collector, MOUSE, hypnograms, speed=1.0, minutes=1, seed=0, startup_s=1.0)
+    (rule,) = report.triggers
+    assert [(p.start, p.duration) for p in rule.pulses] == [(63.01, 2.0), (68.01, 2.0)]
+    assert (rule.verdict.right, rule.verdict.false) == (1, 1)
+    assert (rule.verdict.hit, rule.verdict.wanted) == (1, 1)
+    assert rule.median_delay_s == pytest.approx(2.01)
+    console = Console(file=io.StringIO(), width=80)
+    console.print(draw_report(report))
+    assert re.search(r"rem-restriction m1 +2 +0 +4\.0 +1 of 1 +1 of 2", console.file.getvalue())
+
+
+def test_where_there_is_no_terminal_each_change_of_a_rule_is_a_line():
+    said = ["off", "off", "on", "on", "off", "refused", "refused", "off"]
+    messages = [trigger(k, action) for k, action in enumerate(said)]
+    console = Console(file=io.StringIO(), width=80)
+    with (
+        Subscriber("tcp://127.0.0.1:9", prefixes=()) as subscriber,
+        Screen(subscriber, Collector(TRUTH), console) as screen,
+    ):
+        for message in messages:
+            screen.show(Received(message.topic, message, time.time(), time.monotonic()))
+    lines = console.file.getvalue().splitlines()
+    assert [line.split(": ")[1] for line in lines] == [
+        f"rem {action}" for action in ("on", "off", "refused", "off")
+    ]
+    assert lines[0] == "m1: rem on: REM for 2 s"
 
 
 def test_a_daemon_that_fails_shows_its_log(tmp_path, bundle):
@@ -110,7 +171,7 @@ def collect(epochs, kind="live"):
 def test_what_is_missing_double_or_out_of_order_is_a_problem(epochs):
     problems = list(collect(epochs).find_problems())
     assert problems[0].startswith("m1: expected 3 live epochs, each once and in order, found")
-    report = make_report(collect(epochs), MOUSE, speed="max", minutes=1, seed=0, startup_s=1.0)
+    report = make_report(collect(epochs), MOUSE, {}, speed="max", minutes=1, seed=0, startup_s=1.0)
     assert report.problems == tuple(problems)
     console = Console(file=io.StringIO(), width=120)
     console.print(draw_report(report))

@@ -38,6 +38,14 @@ try:
 finally:
     assert "torch" not in sys.modules
 """
+CONFIG = """
+[[streams]]
+name = "cage"
+match = {{ name = "cage" }}
+subjects = [{{ name = "m1", channels = {{ eeg = "EEG1", emg = "EMG1" }} }}]
+[staging]
+hop_s = {hop_s}
+"""
 SIMULATION = {"duration_s": SECONDS, "sfreq": 256.0, "time_scale": 20, "every_stage": True}
 
 
@@ -263,24 +271,32 @@ def test_the_course_is_that_of_the_hypnograms(tmp_path):
         assert words in text
 
 
-def test_an_experts_long_epochs_do_not_make_the_delay_coarse(tmp_path, lab):
-    """Bouts are compared in the expert's 4 s; what a trigger hears comes every second."""
+@pytest.mark.parametrize("hop_s", [1.0, 0.25])
+def test_an_experts_long_epochs_do_not_make_the_delay_coarse(tmp_path, lab, hop_s):
+    """Bouts are compared in the expert's 4 s; what a trigger hears comes at every hop."""
     night = tmp_path / "night.edf"
     night.write_bytes((lab / "b" / "one.edf").read_bytes())
     truth = read_hypnogram(night, MOUSE).to_epochs(4.0, SECONDS // 4)
     write_csv(tmp_path / "night.csv", Hypnogram.from_epochs(truth, 4.0))
-    course = pick(run("evaluate", night, "--json"), "live")["course"]
+    evaluation = run("evaluate", night, "--hop", hop_s, "--json")
+    assert evaluation["hop_s"] == (None if hop_s == 1.0 else hop_s)
+    course = pick(evaluation, "live")["course"]
+    assert pick(evaluation, "live")["pooled"]["n_epochs"] <= SECONDS // 4
     changes = sum(a != b for a, b in pairwise(truth))
     assert course["expert"]["transitions_per_hour"] == pytest.approx(changes * 3600 / SECONDS)
-    run("score", night, "--csv", tmp_path / "o.csv")
+    config = tmp_path / "hypnod.toml"
+    config.write_text(CONFIG.format(hop_s=hop_s))
+    run("score", night, "--config", config, "--csv", tmp_path / "o.csv")
     with (tmp_path / "o.csv").open(encoding="utf-8", newline="") as stream:
         found = [r["stage"] for r in csv.DictReader(stream) if r["kind"] == "live"]
     expected = []
     for k in range(1, len(truth)):
         if truth[k] == "NREM" != truth[k - 1]:
             stop = next((j for j in range(k, len(truth)) if truth[j] != "NREM"), len(truth))
-            inside = found[4 * k : 4 * stop]
-            expected += [inside.index("NREM") + 1] if "NREM" in inside else []
+            # the newest part of each epoch, a hop long, lies in the stay
+            first, last = (max(0, round((4 * i - 1) / hop_s) + 1) for i in (k, stop))
+            inside = found[first:last]
+            expected += [hop_s * (inside.index("NREM") + 1)] if "NREM" in inside else []
     told = course["delays"]["NREM"]
     assert told["median_s"] == pytest.approx(np.median(expected))
     assert any(delay % 4 for delay in expected)

@@ -28,9 +28,9 @@ def found(rule: Rule, *parts: tuple[str, int]):
     told = [
         each
         for hop, stage in enumerate(stays(*parts))
-        for each in book.look({"m1": sight(stage, hop)}, lambda rule, subject: True)
+        for each in book.look({"m1": sight(stage, hop, age_s=AGE_S)}, lambda rule, subject: True)
     ]
-    return told, pulses(told, AGE_S)
+    return told, pulses(told)
 
 
 def test_a_pulse_begins_with_the_age_of_its_estimate_and_ends_with_its_reason():
