@@ -17,7 +17,7 @@ import uuid
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Protocol, Self
 
 import hypnod
 from models.errors import HypnodError
@@ -98,6 +98,25 @@ def start_daemon(
     )
 
 
+class Process(Protocol):
+    """What is used of a `subprocess.Popen` here."""
+
+    pid: int
+    stderr: IO[str] | None
+
+    def poll(self) -> int | None:
+        """Return its exit code; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return its exit code once it has ended; raises TimeoutExpired."""
+
+    def send_signal(self, sig: int) -> None:
+        """Send a signal, unless it has ended."""
+
+    def kill(self) -> None:
+        """Kill it."""
+
+
 class DaemonProcess:
     """A running daemon, whose log is read as it writes it.
 
@@ -123,9 +142,12 @@ class DaemonProcess:
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()  # "" at the end of its log
         self._told: deque[str] = deque(maxlen=_TOLD_LINES)
         self._started = time.monotonic()
-        self.process = start_daemon(config, environ, arguments=arguments)
+        self.process = self._start(config, environ, arguments)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    def _start(self, config: Path, environ: Mapping[str, str], arguments: Sequence[str]) -> Process:
+        return start_daemon(config, environ, arguments=arguments)
 
     def event(self, event: str, **fields: Any) -> dict[str, Any]:
         """Read on in its log to the next entry of an event with these fields, and return it.

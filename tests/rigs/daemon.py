@@ -9,8 +9,9 @@ from typing import Any, Self
 import zmq
 
 from daemon.messages import Message, StageMessage, decode
+from tests.rigs.forked import Forked
 from tools import daemon_process
-from tools.daemon_process import DaemonProcess
+from tools.daemon_process import DaemonProcess, Process
 
 TIMEOUT_S = 30.0
 
@@ -81,6 +82,11 @@ class Daemon(DaemonProcess):
         super().__init__(
             write_config(folder, streams, bundle, **settings), environ or {}, arguments
         )
+
+    def _start(self, config: Path, environ: Mapping[str, str], arguments: Sequence[str]) -> Process:
+        if tuple(arguments) == ("run",):
+            return Forked([*arguments, "--config", str(config)], environ)
+        return super()._start(config, environ, arguments)
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

@@ -1,5 +1,6 @@
 """Bundles of small nets with random weights, for tests of engines and of the daemon."""
 
+import fcntl
 import hashlib
 import shutil
 import tempfile
@@ -138,16 +139,20 @@ def _make_once(n_context: int, levels: bool, architecture: tuple[tuple[str, int]
         key.update((ROOT / name).read_bytes())
     key.update(Path(__file__).read_bytes())
     bundle = ROOT / ".pytest_cache" / "bundles" / key.hexdigest()[:16]
-    if not bundle.exists():
-        from models.sdreamer.net import given_levels  # noqa: PLC0415
-        from models.training.export import export_bundle  # noqa: PLC0415
-
-        spec = mouse_spec(n_context, **dict(architecture))
-        spec = given_levels(spec, mouse_relative()) if levels else spec
-        bundle.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=bundle.parent) as scratch:
-            made = Path(scratch) / "bundle"
-            export_bundle(random_model(spec, seed=0), spec, made, "random", {"seed": "0"})
-            if not bundle.exists():  # another test process may have been faster
-                made.rename(bundle)
+    bundle.parent.mkdir(parents=True, exist_ok=True)
+    with bundle.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another test process need not make it again
+        if not bundle.exists():
+            _make(bundle, mouse_spec(n_context, **dict(architecture)), levels)
     return bundle
+
+
+def _make(bundle: Path, spec: ModelSpec, levels: bool) -> None:
+    from models.sdreamer.net import given_levels  # noqa: PLC0415
+    from models.training.export import export_bundle  # noqa: PLC0415
+
+    spec = given_levels(spec, mouse_relative()) if levels else spec
+    with tempfile.TemporaryDirectory(dir=bundle.parent) as scratch:
+        made = Path(scratch) / "bundle"
+        export_bundle(random_model(spec, seed=0), spec, made, "random", {"seed": "0"})
+        made.rename(bundle)
