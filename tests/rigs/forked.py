@@ -3,6 +3,7 @@
 Imports take most of a daemon's start, and the tests start hundreds.
 """
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -71,4 +72,7 @@ def _run(arguments: Sequence[str], environ: Mapping[str, str], stderr: Any) -> N
     os.dup2(stderr.detach(), 2)
     sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", closefd=False)
     sys.argv = ["hypnod", *arguments]
-    hypnod.main()
+    try:
+        hypnod.main()
+    finally:
+        atexit._run_exitfuncs()  # which a process of multiprocessing does not
