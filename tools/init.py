@@ -16,10 +16,11 @@ from daemon.lsl.outlet import CONTENT_TYPES
 from engines.bundle import open_bundle
 from models.errors import StreamError
 from models.recordings.as_stream import describe as describe_recording
-from models.recordings.open import open_recording
+from models.recordings.open import check_match, open_recording
 from models.recordings.writers import replacing
 from models.signal.chunk import MIN_SFREQ, StreamDescription
 from models.signal.montage import Montage, Unit, parts_of
+from tools.match import MatchOption, read_match
 from tools.visible import find_streams, full_info
 
 _SHOWN = 16
@@ -34,6 +35,7 @@ def init(
     recording: Annotated[
         Path | None, typer.Option(help="For this file, as hypnod replay plays it.", metavar="FILE")
     ] = None,
+    match: MatchOption = None,
     eeg: Annotated[
         str | None, typer.Option(help="EEG of the first animal: CH1, or CH1-CH2.", metavar="LABEL")
     ] = None,
@@ -64,17 +66,20 @@ def init(
         raise typer.BadParameter(f"OUT: expected a file to make, found {out} there already")
     if recording is not None and stream:
         raise typer.BadParameter("expected --stream or --recording, found both")
-    info = None
+    info, asked = None, read_match(match)
     if recording is not None:
-        match = {"name": recording.stem}
-        found = describe_recording(open_recording(recording))
+        check_match([recording], asked)
+        found = describe_recording(open_recording(recording, match=asked))
+        meant = {"name": recording.stem}
     else:
-        info, match = _find(stream, timeout)
+        if asked:
+            raise typer.BadParameter("expected --match with --recording only")
+        info, meant = _find(stream, timeout)
         found = describe(info)
     first = _ask_channels(found, {"eeg": eeg, "emg": emg})
     subjects = list(islice(_count_up(first, found.ch_names, endless=animals is not None), animals))
     unit = unit or _ask_unit(first, found)
-    text = _compose(out, match, unit, subjects, recording)
+    text = _compose(out, meant, unit, subjects, recording)
     config = parse_config(text, str(out)).streams[0]
     Montage(config, found, open_bundle(None).spec.modalities)
     if info is not None:

@@ -27,6 +27,7 @@ Stream = dict[str, Any]
 _SIGNAL_TYPES = ("EEG", "EXG", "EMG", "ECOG", "LFP")
 PROPERTIES = ("name", "type", "source_id", "hostname")
 """By which a stream is chosen."""
+_UNIT = 10.0  # timestamps that are so many times too far apart are not in s
 _USUAL = 0.1  # samples of a second differ by less, as a fraction
 _RATES_AGREE = 0.01  # as a fraction; further apart timestamps cannot be tracked
 
@@ -52,6 +53,7 @@ def open_xdf(
         list(range(len(labels))) if channels is None else select_channels(path, labels, channels)
     )
     times = np.concatenate([_times(s) for s in chosen])
+    first = _first_time(path, times, _declared(chosen[0]))
     data = np.concatenate([np.asarray(s["time_series"]).astype(np.float32) for s in chosen])
     sfreq, remark = _find_rate(chosen[0], times)
     others = [s for s in streams if _format(s) != "string" and all(s is not c for c in chosen)]
@@ -61,7 +63,7 @@ def open_xdf(
         sfreq=sfreq,
         n_samples=len(times),
         start=_start(header),
-        annotations=_annotations(streams, float(times[0])),
+        annotations=_annotations(streams, first),
         readable=labels,
         skipped={
             **{label: "" for i, label in enumerate(labels) if i not in selected},
@@ -69,14 +71,14 @@ def open_xdf(
         },
         flaws=(*flaws, *_missing(chosen), *remark),
     )
-    return ArrayRecording(path, description, data[:, selected], times - times[0])
+    return ArrayRecording(path, description, data[:, selected], times - first)
 
 
 def _load(path: Path) -> tuple[list[Stream], Stream | None, list[str]]:
     """Return the streams, the file's header if it has one, and what of the file is lost."""
     try:
         whole, flaws = whole_chunks(path)
-        with _log_of_pyxdf() as complaints:
+        with _log_of_pyxdf() as complaints, np.errstate(all="ignore"):
             streams, header = pyxdf.load_xdf(whole, dejitter_timestamps=False)
     except RecordingError:
         raise
@@ -167,6 +169,22 @@ def _property(stream: Stream, key: str) -> str:
 
 def _times(stream: Stream) -> NDArray[np.float64]:
     return np.asarray(stream["time_stamps"], np.float64)
+
+
+def _first_time(path: Path, times: NDArray[np.float64], declared: float) -> float:
+    """Return the first timestamp that can be a time, s.
+
+    Raises:
+        RecordingError: there is none, they do not advance, or they cannot be in s.
+    """
+    known = times[are_times(times)]
+    step = float(np.median(np.diff(known))) if len(known) > 1 else np.nan
+    stands = step <= 0 and known[-1] <= known[0]
+    if not len(known) or stands or step * declared > _UNIT:
+        wanted = f"1/{declared:g} s apart, as declared" if declared > 0 else "in s"
+        found = f"{times[0]:.15g} to {times[-1]:.15g} for {len(times)} samples"
+        raise RecordingError(f"{path}: expected timestamps that advance, {wanted}, found {found}")
+    return float(known[0])
 
 
 def _find_rate(stream: Stream, times: NDArray[np.float64]) -> tuple[float, tuple[str, ...]]:

@@ -39,6 +39,8 @@ class XdfStream:
     """What it declares; default: that."""
     start: float = 100.0
     """Its first timestamp, s."""
+    stamps: NDArray[np.float64] | None = None
+    """Its timestamps; default: even ones."""
     bunch: int = 1
     """So many samples share a timestamp."""
 
@@ -63,6 +65,8 @@ def _chunks(number: bytes, stream: XdfStream) -> list[tuple[int, bytes]]:
     samples = np.empty(n_samples, [("size", "u1"), ("t", "<f8"), ("x", "<f4", (n_channels,))])
     samples["size"] = 8
     samples["t"] = stream.start + np.arange(n_samples) // stream.bunch * stream.bunch / stream.sfreq
+    if stream.stamps is not None:
+        samples["t"] = stream.stamps
     samples["x"] = stream.data
     about = _STREAM.format(
         name=stream.name,

@@ -22,13 +22,12 @@ from tools.evaluate.evaluation import choose_withheld, evaluate_recordings
 from tools.evaluate.learnt import check_unseen
 from tools.evaluate.report import report, write_subjects
 from tools.evaluate.tables import print_evaluation
+from tools.match import MatchOption, read_match
 from tools.score.command import (
     CODES_HELP,
     IGNORE_HELP,
-    MATCH_HELP,
     SAME_START_HELP,
     check_outputs,
-    read_match,
 )
 
 
@@ -81,7 +80,7 @@ def evaluate(
     unit: Annotated[
         Unit | None, typer.Option(help="Unit of all channels; default: what the files say.")
     ] = None,
-    match: Annotated[list[str] | None, typer.Option(help=MATCH_HELP, metavar="KEY=VALUE")] = None,
+    match: MatchOption = None,
     hypnogram_epoch: Annotated[
         float | None,
         typer.Option(min=0.001, help="Length of an epoch, s, in files of one stage a line."),
@@ -143,7 +142,7 @@ def evaluate(
         emg=emg or (),
         eog=eog or (),
         unit=unit,
-        match=read_match(match or ()),
+        match=read_match(match),
         legend=Legend(
             epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start
         ),

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from daemon.lsl.library import load_pylsl
-from models.recordings.open import open_recording
+from models.recordings.open import check_match, open_recording
+from tools.match import MatchOption, read_match
 from tools.replay.fault_plan import KINDS, STORM, FaultPlan, parse_plan
 from tools.replay.player import AHEAD_S, Playback, Player
 
@@ -47,6 +48,7 @@ def replay(
         float | None,
         typer.Option(min=1, help="Timestamp of the first sample, s; default: LSL's clock now."),
     ] = None,
+    match: MatchOption = None,
     faults: Annotated[
         list[str] | None, typer.Option("--fault", help="What goes wrong, see below; repeatable.")
     ] = None,
@@ -100,12 +102,16 @@ def replay(
         plan=FaultPlan(),
     )
     names = _stream_names(files, name)
+    asked = read_match(match)
+    check_match(files, asked)
     plans = [parse_plan(_faults_of(stream, names, faults or ()), seed) for stream in names]
     with ExitStack() as stack:
         stop = stack.enter_context(_stop_on_signals())
         players = [
             stack.enter_context(
-                closing(Player(open_recording(file), stream, replace(playback, plan=plan)))
+                closing(
+                    Player(open_recording(file, match=asked), stream, replace(playback, plan=plan))
+                )
             )
             for file, stream, plan in zip(files, names, plans, strict=True)
         ]

@@ -22,9 +22,9 @@ from models.recordings.hypnograms.interpret import Legend
 from models.recordings.hypnograms.read import read_hypnograms
 from models.recordings.lab import expert_places
 from models.recordings.open import Recording, check_match
-from models.recordings.xdf import PROPERTIES
 from models.signal.montage import StreamChannels, Unit
 from models.species import contradict
+from tools.match import MatchOption, read_match
 from tools.score.aggregate import check_epoch
 from tools.score.drift import DriftLog, summarise
 from tools.score.offline import stage_recording
@@ -38,8 +38,6 @@ CODES_HELP = (
 )
 SAME_START_HELP = "Hypnograms begin with their recordings, whatever their own start says."
 IGNORE_HELP = "A label of the hypnogram that is no stage; as often as there are some."
-
-MATCH_HELP = "Which stream of an XDF file, as in a config: name=rack, type, source_id, hostname."
 
 
 def score(
@@ -62,7 +60,7 @@ def score(
     unit: Annotated[
         Unit | None, typer.Option(help="Unit of all channels; default: what the file says.")
     ] = None,
-    match: Annotated[list[str] | None, typer.Option(help=MATCH_HELP, metavar="KEY=VALUE")] = None,
+    match: MatchOption = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Folder of the model bundle; default: the shipped one.")
     ] = None,
@@ -145,7 +143,7 @@ def score(
     by = by_teacher() if opened is None else by_bundle(opened)
     labels = {"eeg": eeg or [], "emg": emg or [], "eog": eog or []}
     configured = base.stream(stream) if config else None
-    asked = read_match(match or ())
+    asked = read_match(match)
     check_match([file], asked)
     asked = asked or (configured.match if configured else {})
     found = choose(file, configured, labels, subject or [], by.spec.modalities, asked)
@@ -285,19 +283,3 @@ def _stage_whole(
 def _progress(console: Console) -> Progress:
     columns = (SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn())
     return Progress(*columns, console=console, transient=True)
-
-
-def read_match(options: Sequence[str]) -> dict[str, str]:
-    """Return the properties that `--match KEY=VALUE` names.
-
-    Raises:
-        ConfigError: one is no property of a stream.
-    """
-    found = dict(option.partition("=")[::2] for option in options)
-    unknown = [key for key, value in found.items() if key not in PROPERTIES or not value]
-    if unknown:
-        raise ConfigError(
-            f"--match: expected {', '.join(PROPERTIES)} with a value, as in name=rack, found "
-            f"{', '.join(options)}"
-        )
-    return found

@@ -19,6 +19,7 @@ from models.recordings.hypnograms.account import HypnogramAccount, in_words
 from models.recordings.hypnograms.marks import STAGED_BY_COLUMN
 from models.recordings.writers import write_edf, write_events, write_table
 from models.signal.montage import Montage, SubjectChannels
+from models.signal.quality import OK
 from models.stages import ART, UNKNOWN
 from tools.score.aggregate import hypnodensity
 from tools.score.drift import DriftSummary, say
@@ -40,6 +41,8 @@ class SubjectSummary(msgspec.Struct, frozen=True, kw_only=True):
     """Epochs that are ART or UNKNOWN, by reason."""
     pathways: dict[str, int]
     """Epochs by what was read."""
+    masked: dict[str, int]
+    """Epochs that have a stage, though a modality was not read: by which, and why."""
     agreement: Agreement | None
     """With the hypnogram to compare with."""
     hypnogram: HypnogramAccount | None
@@ -212,11 +215,17 @@ def _summarise(scored: Scored, subject: SubjectChannels) -> SubjectSummary:
         seconds={stage: counts[stage] * scored.step_s for stage in stages},
         unscored=dict(Counter(e.reason for e in epochs if e.reason is not None)),
         pathways=dict(Counter(e.pathway for e in epochs if e.pathway is not None)),
+        masked=dict(Counter(chain(*(_masked(e, subject) for e in epochs if e.reason is None)))),
         agreement=scored.agreement(subject.name),
         hypnogram=scored.accounts.get(subject.name),
         agreement_epoch_s=scored.compared_epoch_s(subject.name),
         drift=dict(scored.drift[subject.name]),
     )
+
+
+def _masked(estimate: Estimate, subject: SubjectChannels) -> list[str]:
+    found = estimate.validity
+    return [f"{m} {found[m]}" for m in subject.channels if found[m] != OK]
 
 
 def print_report(scored: Scored, *, as_json: bool) -> None:
@@ -234,17 +243,21 @@ def print_report(scored: Scored, *, as_json: bool) -> None:
         minutes = [f"{subject.seconds[stage] / 60:.1f} min" for stage in stages]
         table.add_row(name, str(subject.epochs), *minutes)
     console.print(table)
-    for name, subject in summary.subjects.items():
-        for reason, count in subject.unscored.items():
-            console.print(f"{name}: no stage for {count} × {reason}")
-        if subject.agreement is not None:
-            words = _in_words(scored, name)
-            console.print(f"{name}: agreement with {scored.reference_name}: {words}")
-        if subject.hypnogram is not None:
-            for line in in_words(subject.hypnogram):
-                console.print(line)
-    for line in (*say(scored.drift), *summary.contradictions):
+    told = chain(*(_tell(scored, *each) for each in summary.subjects.items()))
+    for line in (*told, *say(scored.drift), *summary.contradictions):
         console.print(line)
+
+
+def _tell(scored: Scored, name: str, subject: SubjectSummary) -> Iterator[str]:
+    for reason, count in subject.unscored.items():
+        yield f"{name}: no stage for {count} × {reason}"
+    for what, count in subject.masked.items():
+        modality, _, reason = what.partition(" ")
+        yield f"{name}: staged without {modality} ({reason}) in {count} of {subject.epochs} epochs"
+    if subject.agreement is not None:
+        yield f"{name}: agreement with {scored.reference_name}: {_in_words(scored, name)}"
+    if subject.hypnogram is not None:
+        yield from in_words(subject.hypnogram)
 
 
 def _in_words(scored: Scored, subject: str) -> str:

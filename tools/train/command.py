@@ -14,12 +14,11 @@ from models.recordings.lab import LabOptions, check_unused
 from models.signal.montage import Unit
 from models.spec import FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
 from models.training.choices import DeviceName, DtypeName
+from tools.match import MatchOption, read_match
 from tools.score.command import (
     CODES_HELP,
     IGNORE_HELP,
-    MATCH_HELP,
     SAME_START_HELP,
-    read_match,
 )
 from tools.train.report import print_report
 
@@ -122,7 +121,7 @@ def train(
         list[str] | None, typer.Option(help="Label of its EMG; `A-B` is a difference.")
     ] = None,
     unit: Annotated[Unit | None, typer.Option(help="Of all channels; default: the file's.")] = None,
-    match: Annotated[list[str] | None, typer.Option(help=MATCH_HELP, metavar="KEY=VALUE")] = None,
+    match: MatchOption = None,
     hypnogram_epoch: Annotated[
         float | None,
         typer.Option(min=0.001, help="Length of the expert's epochs, s, in files of one a line."),
@@ -179,7 +178,7 @@ def train(
         eeg=eeg or (),
         emg=emg or (),
         unit=unit,
-        match=read_match(match or ()),
+        match=read_match(match),
         legend=Legend(
             epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start
         ),

@@ -131,6 +131,9 @@ def open_edf(path: Path, channels: Sequence[str] | None = None) -> EdfRecording:
     except Exception as error:  # a broken header breaks edfio in ways it does not name
         raise _broken(path, error) from error
     numeric = [i for i in signals if not whys[i]]
+    if not numeric:
+        why = "; ".join(f"{labels[i]} ({whys[i]})" for i in signals)
+        raise RecordingError(f"{path}: expected numeric signals, found {why}")
     chosen = _choose(file, numeric, labels, channels)
     n_samples = max(file.n_samples[i] for i in chosen)
     rates = {i: file.n_samples[i] / file.record_s for i in signals}
@@ -173,8 +176,6 @@ def _choose(
     file: EdfFile, numeric: list[int], labels: Mapping[int, str], channels: Sequence[str] | None
 ) -> list[int]:
     """Return the signals to read: the wanted ones, or all at the highest rate."""
-    if not numeric:
-        raise RecordingError(f"{file.path}: expected numeric signals, found none")
     if channels is None:
         highest = max(file.n_samples[i] for i in numeric)
         return [i for i in numeric if file.n_samples[i] == highest]

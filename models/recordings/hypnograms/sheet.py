@@ -8,7 +8,7 @@ from pathlib import Path
 
 from models.errors import RecordingError
 
-_DELIMITERS = ("\t", ";", ",")
+_DELIMITERS = ("\t", ";", ",", "|")
 _MARKED = (  # the longer marks first: that of UTF-32 begins like that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),

@@ -105,6 +105,7 @@ def read_table(path: Path, epoch_s: float | None, is_stage: IsStage) -> dict[str
     header = _find_header(sheets)
     if header is None:
         return {None: Marks(marks=_headless(sheets, epoch_s, is_stage))}
+    _check_titles(header)
     column = _stage_column(header, is_stage)
     onset = header.time(_ONSETS)
     start = None
@@ -209,6 +210,23 @@ def _stage_column(header: _Header, is_stage: IsStage) -> int:
             return at
     filled = [at for at in named if any(not _empty(row, at) for row in header.below)]
     return (filled or named)[0]
+
+
+def _check_titles(header: _Header) -> None:
+    """Raise RecordingError where two columns of stages or times have one title and differ."""
+    known = {*_STAGES, *_WITH_EVENTS, *_ONSETS, *_DURATIONS, *_ENDS}
+    columns = range(len(header.names))
+    for name in known & {*header.names}:
+        alike = {
+            tuple(row.cells[at : at + 1] for row in header.below)
+            for at in columns
+            if header.names[at] == name
+        }
+        if len(alike) > 1:
+            raise RecordingError(
+                f"row {header.row.number}: expected one column {name!r}, found "
+                f"{header.names.count(name)} that differ; give the others another title"
+            )
 
 
 def _empty(row: Row, at: int) -> bool:

@@ -3,6 +3,7 @@
 import re
 import resource
 import struct
+from dataclasses import replace
 from datetime import date, datetime, time
 from itertools import pairwise
 
@@ -518,6 +519,7 @@ def rack(**changes):
     return XdfStream(noise(2048).reshape(1024, 2).astype(np.float32), **about)
 
 
+STAMPS = 100 + np.arange(1024) / 128
 FOOTER = b'<?xml version="1.0"?><info><sample_count>'
 
 
@@ -599,6 +601,23 @@ def test_of_bunched_timestamps_is_said_which_jitter_would_do(tmp_path, bunch):
         assert choose(path, stream, {}, [], ("eeg", "emg")).left_out == []
         for epoch in epochs_of(found.recording, stream, SPEC):
             assert MISSING not in epoch.reasons
+
+
+@pytest.mark.parametrize("of_s", [1e6, 0.0])
+def test_timestamps_that_are_no_seconds_or_stand_still_are_refused(tmp_path, of_s):
+    stream = rack()
+    path = write_streams(tmp_path / "night.xdf", [replace(stream, stamps=STAMPS * of_s)])
+    with pytest.raises(RecordingError, match="timestamps that advance, 1/128 s apart"):
+        open_recording(path)
+
+
+def test_a_timestamp_that_is_no_time_costs_its_sample_alone(tmp_path):
+    stamps = STAMPS.copy()
+    stamps[[0, 500]] = np.nan
+    path = write_streams(tmp_path / "night.xdf", [replace(rack(), stamps=stamps)])
+    times = open_recording(path).timestamps(0, 1024)
+    assert np.isnan(times).nonzero()[0].tolist() == [0, 500]
+    assert times[1] == 0.0
 
 
 def test_channels_without_a_label_have_the_numbers_they_have_live(tmp_path):

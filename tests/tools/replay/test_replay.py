@@ -18,6 +18,7 @@ import hypnod
 from daemon.lsl.inlet import Inlet
 from models.recordings.open import open_recording
 from tests.rigs.lsl import collect, stream_config, wait_until
+from tests.support.xdf import XdfStream, write_streams
 
 SFREQ = 200.0
 
@@ -244,3 +245,16 @@ def test_a_reader_that_ended_is_waited_for_until_it_is_back(tmp_path: Path) -> N
         with closing(Inlet(stream_config("night", sfreq=SFREQ))) as inlet:
             goes_on = collect(inlet, 1).timestamps[0]
     assert goes_on - read_until < 10
+
+
+def test_a_stream_of_an_xdf_is_chosen(tmp_path: Path) -> None:
+    data = np.zeros((640, 2), np.float32)
+    racks = [XdfStream(data, labels, name=f"rack-{labels[0]}") for labels in ("AB", "CD")]
+    night = write_streams(tmp_path / "night.xdf", racks)
+    options = (night, "--speed", "max", "--no-wait", "--quiet", "--json")
+    with replaying(*options) as process:
+        assert "choose one, as in --match name=rack-A" in process.communicate(timeout=60)[1]
+    with replaying(*options, "--match", "name=rack-C") as process:
+        assert summary(process)["streams"]
+    with replaying(write_edf(tmp_path / "a.edf"), "--match", "name=rack-C") as process:
+        assert "expected an XDF file to choose a stream of" in process.communicate(timeout=60)[1]

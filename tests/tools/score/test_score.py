@@ -289,6 +289,15 @@ def test_a_hypnogram_of_another_length_is_refused(tmp_path, bundle):
         score(night, "--bundle", bundle, "--hypnogram", "expert.csv")
 
 
+def test_a_modality_that_was_not_read_is_told(tmp_path, bundle):
+    night = write_night(tmp_path / "night.edf", ("EEG", "EMG"))
+    told = "m1: staged without eeg (flat) in 3 of 40 epochs"
+    assert told in score(night, "--bundle", bundle)
+    summary = json.loads(score(night, "--bundle", bundle, "--json"))
+    assert summary["subjects"]["m1"]["masked"] == {"eeg flat": 3}
+    assert told not in score(night, "--bundle", bundle, "--emg", "EMG")
+
+
 def test_a_config_says_whose_channels(tmp_path, bundle):
     night = write_night(tmp_path / "night.edf")
     Path("hypnod.toml").write_text(CONFIG)

@@ -24,7 +24,7 @@ def read(path, **legend):
     bouts=st.lists(
         st.tuples(st.sampled_from([*MOUSE, ART]), st.integers(1, 400)), min_size=1, max_size=12
     ),
-    delimiter=st.sampled_from([",", ";", "\t"]),
+    delimiter=st.sampled_from([",", ";", "\t", "|"]),
     comma=st.booleans(),
     encoding=st.sampled_from(ENCODINGS),
     suffix=st.sampled_from(["csv", "tsv", "txt"]),
@@ -59,6 +59,15 @@ def test_any_table_says_the_same(
     night = read(path)
     assert night.stages == tuple(stage for stage, _ in bouts)
     assert night.durations.tolist() == [quarters / 4 for _, quarters in bouts]
+
+
+def test_two_columns_of_one_title_are_read_where_they_agree(tmp_path):
+    path = tmp_path / "h.csv"
+    path.write_text("onset,duration,stage,Stage\n0,4,Wake,Wake\n4,4,NREM,NREM\n")
+    assert read(path).stages == ("Wake", "NREM")
+    path.write_text("onset,duration,stage,Stage\n0,4,Wake,NREM\n4,4,NREM,NREM\n")
+    with pytest.raises(RecordingError, match="one column 'stage', found 2 that differ"):
+        read(path)
 
 
 EXPORTS = {

@@ -1,0 +1,34 @@
+"""`--match KEY=VALUE`: which stream of an XDF file, as in a config."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from models.errors import ConfigError
+from models.recordings.xdf import PROPERTIES
+
+MatchOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--match",
+        help="Which stream of an XDF file, as in a config: name=rack, type, source_id, hostname.",
+        metavar="KEY=VALUE",
+    ),
+]
+
+
+def read_match(options: Sequence[str] | None) -> dict[str, str]:
+    """Return the properties that `--match KEY=VALUE` names.
+
+    Raises:
+        ConfigError: one is no property of a stream.
+    """
+    found = dict(option.partition("=")[::2] for option in options or ())
+    unknown = [key for key, value in found.items() if key not in PROPERTIES or not value]
+    if unknown:
+        raise ConfigError(
+            f"--match: expected {', '.join(PROPERTIES)} with a value, as in name=rack, found "
+            f"{', '.join(options or ())}"
+        )
+    return found
