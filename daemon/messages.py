@@ -336,7 +336,7 @@ class CatchUpReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Why there is no answer, in one sentence."""
 
 
-Message = StageMessage | TriggerMessage | PulseMessage | EchoMessage | StreamMessage | Heartbeat
+Message = StageMessage | TriggerMessage | StreamMessage | PulseMessage | EchoMessage | Heartbeat
 _STRUCTS: dict[str, type[Message]] = {
     struct.TOPIC.partition(".")[0]: struct for struct in get_args(Message)
 }
