@@ -264,6 +264,18 @@ def test_a_dwell_is_counted_by_the_clock_that_says_less():
     assert [d.action for d in play(slow, [seen[0], late])] == ["off", "off"]
 
 
+@pytest.mark.parametrize("clock", ["end", "utc"])
+def test_what_must_have_passed_goes_by_the_slower_clock_and_what_must_not_by_the_faster(clock):
+    """Either clock is set by an hour within a pulse: that ends, and the refractory does not."""
+    rule = msgspec.structs.replace(RULE, on_s=60.0, refractory_s=30.0)
+    seen = [sight("REM", hop) for hop in range(40)]
+    late = {hop: {clock: getattr(seen[hop], clock) + 3600} for hop in range(5, 40)}
+    told = list(play(rule, [msgspec.structs.replace(s, **late.get(s.hop, {})) for s in seen]))
+    assert runs(told) == [(1, 4, "on"), (35, 5, "on")]
+    assert told[5].reason == "on for 60 s, the longest"
+    assert "refractory for another" in told[34].reason
+
+
 def test_a_restart_ends_a_pulse_and_the_refractory_begins():
     rule = msgspec.structs.replace(RULE, refractory_s=10.0)
     state = RuleState()
