@@ -7,7 +7,7 @@ DEV     := $(VENV)/.dev
 # TensorRT's signatures, for mypy, where they lie beside the checkout
 TYPING  := $(wildcard ../shared/typing)
 
-.PHONY: help install dev demo test test-pythons lint docs bench chaos floods kill soak fuzz gpu-check bundle ablations accuracy clean
+.PHONY: help install dev demo test test-pythons lint docs bench chaos floods kill soak fuzz gpu-check bundle ablations accuracy closed-loop clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -73,6 +73,9 @@ kill: $(RUNTIME) ## kill the daemon 100 times and see that nothing is lost (6 mi
 
 accuracy: $(RUNTIME) ## measure what docs/accuracy.md shows, and write its tables and picture
 	$(BIN)/python -m tests.rigs.accuracy.run
+
+closed-loop: $(RUNTIME) ## how often the REM rule is right, into docs/closed-loop.md (ten minutes of computing)
+	$(BIN)/python -m tests.rigs.closed_loop
 
 gpu-check: $(DEV) ## test and measure TensorRT on this computer's GPU, and write gpu-check.json
 	$(BIN)/python -m tests.rigs.bench.gpu_check --out gpu-check.json

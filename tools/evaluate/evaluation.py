@@ -294,14 +294,15 @@ def _count(
     for (name, kind), estimates in nights.items():
         length = lengths[name]
         hypnogram, subject = lab.hypnograms[name], lab.subjects[name]
-        epochs = aggregate(estimates, hop_s, length, spec.stages)
+        hops = round(spec.epoch_s / hop_s)
+        epochs = aggregate(estimates[::hops], spec.epoch_s, length, spec.stages)
         truth = to_indices(hypnogram.to_epochs(length, len(epochs)), spec.stages)
         for part, n in ((ALL, len(epochs)), (FIRST_MINUTE, math.ceil(FIRST_MINUTE_S / length))):
             count = counts.setdefault(Case(without, kind, part), Count(spec.stages))
             count.add(subject, epochs[:n], truth[:n])
         bouts = tally_both(truth, _indices(epochs, spec), length, spec.stages)
-        overlap = round(spec.epoch_s / hop_s) - 1  # a hop shows the newest part of its epoch first
-        newest = hypnogram.to_epochs(hop_s, overlap + len(estimates))[overlap:]
+        # each hop shows a newest part of its epoch that no earlier one did
+        newest = hypnogram.to_epochs(hop_s, hops - 1 + len(estimates))[hops - 1 :]
         delays = find_delays(
             to_indices(newest, spec.stages),
             _indices(estimates, spec),

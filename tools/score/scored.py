@@ -107,9 +107,9 @@ class Scored:
             for kind in self.by.kinds
         }
 
-    def _at(self, subject: str, kind: Kind, epoch_s: float) -> list[Estimate]:
-        stages = self.by.spec.stages
-        return aggregate(self._estimates[subject, kind], self.hop_s, epoch_s, stages)
+    def _at(self, subject: str, kind: Kind, epoch_s: float, every: int = 1) -> list[Estimate]:
+        estimates = self._estimates[subject, kind][::every]
+        return aggregate(estimates, every * self.hop_s, epoch_s, self.by.spec.stages)
 
     def epochs(self, subject: str, kind: Kind | None = None) -> list[Estimate]:
         """Return one subject's estimates of a kind (default: the chosen one), by epoch."""
@@ -126,10 +126,7 @@ class Scored:
         return self.references[subject].to_epochs(self.step_s, len(self.epochs(subject)))
 
     def compared_epoch_s(self, subject: str) -> float | None:
-        """Return the epochs of the comparison: the other hypnogram's, if they are longer, s.
-
-        Those of a hop below the model's epoch overlap, and are compared an epoch at a time.
-        """
+        """Return the epochs of the comparison: the other hypnogram's, if they are longer, s."""
         if subject not in self.references:
             return None
         own_s = max(self.step_s, self.by.spec.epoch_s)
@@ -147,6 +144,8 @@ class Scored:
         epoch_s = self.compared_epoch_s(subject)
         if epoch_s is None:
             return None
-        found = [e.stage for e in self._at(subject, self.kind, epoch_s)]
+        # epochs of a short hop overlap: those that do not are compared
+        every = 1 if self.epoch_s else round(self.by.spec.epoch_s / self.hop_s)
+        found = [e.stage for e in self._at(subject, self.kind, epoch_s, every)]
         truth = self.references[subject].to_epochs(epoch_s, len(found))
         return compare(truth, found, self.by.spec.stages)

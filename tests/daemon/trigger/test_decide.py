@@ -264,6 +264,18 @@ def test_a_dwell_is_counted_by_the_clock_that_says_less():
     assert [d.action for d in play(slow, [seen[0], late])] == ["off", "off"]
 
 
+@pytest.mark.parametrize("clock", ["end", "utc"])
+def test_what_must_have_passed_goes_by_the_slower_clock_and_what_must_not_by_the_faster(clock):
+    """Either clock is set by an hour within a pulse: that ends, and the refractory does not."""
+    rule = msgspec.structs.replace(RULE, on_s=60.0, refractory_s=30.0)
+    seen = [sight("REM", hop) for hop in range(40)]
+    late = {hop: {clock: getattr(seen[hop], clock) + 3600} for hop in range(5, 40)}
+    told = list(play(rule, [msgspec.structs.replace(s, **late.get(s.hop, {})) for s in seen]))
+    assert runs(told) == [(1, 4, "on"), (35, 5, "on")]
+    assert told[5].reason == "on for 60 s, the longest"
+    assert "refractory for another" in told[34].reason
+
+
 def test_a_restart_ends_a_pulse_and_the_refractory_begins():
     rule = msgspec.structs.replace(RULE, refractory_s=10.0)
     state = RuleState()
@@ -277,6 +289,25 @@ def test_a_restart_ends_a_pulse_and_the_refractory_begins():
         actions.append(decision.action)
     assert actions.index("on") == 9
     assert set(actions[1:9]) == {"refused"}
+
+
+@pytest.mark.parametrize(("cap", "n"), [("per_hour", 60), ("per_night", 720)])
+def test_a_cap_is_of_any_hour_and_any_night_and_then_it_acts_again(cap, n):
+    """An estimate a minute, a pulse every other one, of three that may begin."""
+    rule = Rule(name="rem", stages=("REM",), on_s=60.0, dwell_s=60.0, **{cap: 3})
+    told = list(play(rule, [sight("REM", hop, 60.0) for hop in range(n + 10)]))
+    assert [first for first, *_ in runs(told)] == [0, 2, 4, n, n + 2, n + 4]
+    assert {told[k].action for k in range(6, n)} == {"refused"}
+    assert f"3 pulses within {n // 60} h, the most" in told[6].reason
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_as_many_pulses_are_sham_as_a_rule_says(share):
+    rule = Rule(name="rem", stages=("REM",), on_s=1.0, sham=share)
+    found = runs(play(rule, [sight("REM", hop) for hop in range(1200)]))
+    assert len(found) == 600
+    n_sham = sum(action == "sham" for *_, action in found)
+    assert n_sham == pytest.approx(600 * share, abs=40 * share * (1 - share) * 4)
 
 
 def test_an_estimate_that_was_decided_on_decides_nothing_again():

@@ -112,16 +112,19 @@ def _stage(
                 pipeline = start()
                 pipeline.recall(after)
             end = origin + (stretch.last_hop - stretches[0].first_hop) * hop_s + spec.epoch_s
-            numbers = np.arange(stretch.first, round((end - signal.t0) * SFREQ))
+            # with a short hop the first sample after a restart tells that others are missing
+            stop = max(round((end - signal.t0) * SFREQ), stretch.first + (hops > 1))
+            numbers = np.arange(stretch.first, stop)
             parts = np.array_split(numbers, len(numbers) // 500 + 1)
             for part in filter(len, parts):  # none where it staged but what was missing
                 times = signal.times(part)
                 pipeline.push(Chunk(signal.values(part), times, float(times[-1])))
-                batches = pipeline.pop_ready()
+                batches = [b for b in pipeline.pop_ready() if b.hop <= stretch.last_hop]
                 after = batches[-1].after if batches else after
                 yield from stager.stage(batches)
             # As long after the end as it takes to give up what is missing before it.
-            batches = pipeline.pop_ready(end + staging.stall_s)
+            overdue = pipeline.pop_ready(end + staging.stall_s)
+            batches = [b for b in overdue if b.hop <= stretch.last_hop]
             after = batches[-1].after if batches else after
             yield from stager.stage(batches)
         yield from stager.flush()

@@ -239,7 +239,7 @@ def test_a_short_hop_gives_a_stage_each_hop_and_is_compared_an_epoch_at_a_time(t
     assert {row["duration"] for row in found} == {"0.25"}
     assert summary["hop_s"] == 0.25
     agreement = summary["subjects"]["b"]["agreement"]
-    assert agreement["n_epochs"] + agreement["n_unscored"] == SECONDS - 1  # the last is not whole
+    assert agreement["n_epochs"] + agreement["n_unscored"] == SECONDS
 
 
 def test_longer_epochs_are_the_mean_everywhere(tmp_path, bundle):
