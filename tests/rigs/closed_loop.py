@@ -95,6 +95,8 @@ def decide_and_judge(
     """Return how many pulses there are, and how they stand to the truth."""
     told = play([the_rule()], sights)
     (report,) = report_rules(told, sights, {_SUBJECT: truth}, stages)
+    if report.verdict is None:
+        raise ValueError("expected a hypnogram of the subject, found none")
     return len(report.pulses), report.verdict
 
 

@@ -92,7 +92,10 @@ def _stage(
     description = StreamDescription(stream.name, LABELS, ("uV",) * len(LABELS), SFREQ)
     quality = QualityLimits(no_brain=False)  # `Signal` has none
     start = partial(
-        *(Pipeline, stream, spec, description),
+        Pipeline,
+        stream,
+        spec,
+        description,
         quality=quality,
         hop_s=staging.hop_s,
         stall_s=staging.stall_s,
