@@ -163,7 +163,12 @@ def _by_stage(found: NDArray[np.float32] | None, spec: ModelSpec) -> dict[str, f
 def _sure(stage: str, stages: Sequence[str]) -> dict[str, Any]:
     """Return what is seen of a stage that is known."""
     if stage not in stages:
-        unknown = {"probabilities": {}, "evidence": {}, "pathway": None, "reason": "unscored"}
+        unknown: dict[str, Any] = {
+            "probabilities": {},
+            "evidence": {},
+            "pathway": None,
+            "reason": "unscored",
+        }
         return {"stage": stage, **unknown}
     sure = {s: float(s == stage) for s in stages}
     known = {"probabilities": sure, "evidence": sure, "pathway": "mixed", "reason": None}
