@@ -40,9 +40,8 @@ from tests.rigs.accuracy.threshold_scorer import EPOCH_S
 from tests.support.paths import ROOT
 from tools.measure import describe_machine
 from tools.rehearse.command import rehearse
-from tools.rehearse.judge import Verdict
-from tools.rehearse.rehearsal import Timing, play, see
-from tools.rehearse.report import report_rules
+from tools.rehearse.judge import Verdict, judge
+from tools.rehearse.rehearsal import Timing, as_if, play, pulses, see
 from tools.score.offline import stage_recording
 
 HOPS_S, MICE_HOP_S = (1.0, 0.25), 1.0
@@ -93,11 +92,10 @@ def decide_and_judge(
     sights: Sequence[Sight], truth: Hypnogram, stages: Sequence[str]
 ) -> tuple[int, Verdict]:
     """Return how many pulses there are, and how they stand to the truth."""
-    told = play([the_rule()], sights)
-    (report,) = report_rules(told, sights, {_SUBJECT: truth}, stages)
-    if report.verdict is None:
-        raise ValueError("expected a hypnogram of the subject, found none")
-    return len(report.pulses), report.verdict
+    rule = the_rule()
+    known = as_if(sights, {_SUBJECT: truth}, stages)
+    found, ideal = (pulses(play([rule], of)[rule.name, _SUBJECT]) for of in (sights, known))
+    return len(found), judge(rule, found, ideal, truth)
 
 
 def the_rule() -> Rule:

@@ -82,7 +82,7 @@ def report_rules(
         stages: of the model.
     """
     rules = list({each[0].rule.name: each[0].rule for each in told.values()}.values())
-    ideal = play(rules, as_if(sights, truth, stages)) if truth else {}
+    ideal = play(rules, as_if(sights, truth, stages)) if truth and told else {}
     rows = []
     for key, decisions in told.items():
         rule, subject = decisions[0].rule, key[1]

@@ -91,15 +91,8 @@ def _stage(
     hop_s = spec.epoch_s / hops
     description = StreamDescription(stream.name, LABELS, ("uV",) * len(LABELS), SFREQ)
     quality = QualityLimits(no_brain=False)  # `Signal` has none
-    start = partial(
-        Pipeline,
-        stream,
-        spec,
-        description,
-        quality=quality,
-        hop_s=staging.hop_s,
-        stall_s=staging.stall_s,
-    )
+    start = partial(Pipeline, stream, spec, description, hop_s=staging.hop_s)
+    start = partial(start, quality=quality, stall_s=staging.stall_s)
     pipeline = start()
     pipeline.count_from(stretches[0].first_hop)
     origin = signal.t0 + stretches[0].first / SFREQ

@@ -167,8 +167,8 @@ class KillRun:
         if last == staged:
             return
         lives = self.reader.latest(f"stage.{SUBJECTS[0]}.live", 1000)
-        hops = ((e.onset, e.hop) for e in lives if e.onset is not None and e.hop is not None)
-        onset, first_hop = min((onset, hop) for onset, hop in hops if hop > staged)
+        messages = [m for e in lives if isinstance(m := e.message, StageMessage)]
+        onset, first_hop = min((m.onset, m.hop) for m in messages if m.hop > staged)
         away_s = _away_s(daemon)
         warm = away_s is not None
         first = onset + (away_s or 0.0)

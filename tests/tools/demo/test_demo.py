@@ -72,7 +72,6 @@ def test_the_figures_are_those_of_the_confusion_matrix(shown):
     latency = report["latency_ms"]
     assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"]
     assert report["speed"] == 10
-    assert 5 < report["speed_reached"] < 11
     assert report["engine"].startswith("onnxruntime")
 
 
