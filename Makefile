@@ -30,6 +30,7 @@ demo: $(RUNTIME) ## simulated mice through the real daemon, seen live
 	$(BIN)/hypnod demo
 
 test: $(DEV) ## run the tests
+	$(BIN)/python -m tests.support.bundles
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 OTHER_PYTHONS ?= 3.12 3.13

@@ -121,6 +121,13 @@ def mouse_grammar(beta_live: float = 0.4, beta_final: float = 0.3) -> Grammar:
     return grammar.mouse_grammar(beta_live, beta_final)
 
 
+def main() -> None:
+    """Trace the nets of the tests before they run: it takes longer than a test may."""
+    for n_context, levels, architecture in ((5, False, TINY), (5, True, TINY), (16, False, TINY)):
+        _make_once(n_context, levels, tuple(sorted(architecture.items())))
+    _make_once(16, False, ())
+
+
 @cache
 def _make_once(n_context: int, levels: bool, architecture: tuple[tuple[str, int], ...]) -> Path:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -156,3 +163,7 @@ def _make(bundle: Path, spec: ModelSpec, levels: bool) -> None:
         made = Path(scratch) / "bundle"
         export_bundle(random_model(spec, seed=0), spec, made, "random", {"seed": "0"})
         made.rename(bundle)
+
+
+if __name__ == "__main__":
+    main()

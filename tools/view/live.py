@@ -32,6 +32,8 @@ STAGE_GLYPHS = {
 _LATE_HOPS = 3
 _HISTORY = 1024
 _NARROW = 100
+_MOST_SECONDS = 99.5  # of an age that is told in seconds
+_LONG = 100  # minutes, and hours: then the next unit, so that six cells do for years
 _NUMBERS = {"slots": 5, "latency": 8, "age": 6}
 _DRIFT = {"drift": 5}
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -288,4 +290,10 @@ def _age_when_received(message: StageMessage, received: Received) -> float:
 
 
 def _age(age_s: float) -> str:
-    return f"{age_s:.1f} s" if age_s < 99.5 else str(timedelta(seconds=round(age_s)))
+    if age_s < _MOST_SECONDS:
+        return f"{age_s:.1f} s"
+    minutes = age_s / 60
+    hours = minutes / 60
+    if round(minutes) < _LONG:
+        return f"{minutes:.0f} min"
+    return f"{hours:.0f} h" if round(hours) < _LONG else f"{hours / 24:.0f} d"

@@ -266,7 +266,7 @@ def test_the_view_of_a_late_joiner_shows_the_epochs_before(speaker):
         view = LiveView(follower)
         for message in hear(speaker, follower, is_seq(29), beating=True):
             view._take_stage(message, 0.0)
-        console = Console(file=io.StringIO(), width=200)
+        console = Console(file=io.StringIO(), width=140)
         console.print(view)
     assert "▇▂▅" * 10 in console.file.getvalue()
 
