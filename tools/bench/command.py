@@ -250,5 +250,8 @@ def _percentiles(seconds: Sequence[float]) -> Percentiles:
     """
     found = percentiles(seconds)
     if found is None:
-        raise ChildError("expected live stages within the time of measuring, found none")
+        raise ChildError(
+            "expected live stages and pulses within the time of measuring, found none; is the "
+            "machine busy?"
+        )
     return found

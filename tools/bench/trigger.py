@@ -1,5 +1,6 @@
 """From the last sample of the deciding epoch to the pin of a board, through all three processes."""
 
+import math
 import os
 import subprocess
 import time
@@ -20,7 +21,8 @@ HOPS = 4
 """Decisions per epoch length."""
 _CONNECT_S = 30.0
 _POLL_S = 0.2
-_APART = 2  # hops from one pulse to the next
+_LEAST = 3
+"""Pulses to measure, however busy the machine is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,9 @@ def measure_trigger(
             replay.check()
             raise ChildError(f"expected a pulse within {_CONNECT_S:g} s, found none")
         began = time.monotonic()
-        while (passed := time.monotonic() - began) < seconds:
+        while (passed := time.monotonic() - began) < seconds or (
+            len(decided) < _LEAST and passed < seconds + _CONNECT_S
+        ):
             tick(passed)
             daemon.check_alive()
             if socket.poll(round(1000 * _POLL_S)):
@@ -89,13 +93,19 @@ def measure_trigger(
                     decided.append(message)
         rises = [moment for moment, high in board.edges if high]
     pin, told = [], []
-    for message in decided:
-        end = message.onset + epoch_s
-        rise = next((r for r in rises if 0 <= r - end < _APART * hop_s), None)
-        if rise is not None and message.age_s is not None:
-            pin.append(rise - end)
-            told.append(rise - end - message.age_s)
+    for message, following in zip(decided, [*decided[1:], None], strict=True):
+        composed = _composed_at(message, epoch_s)
+        until = math.inf if following is None else _composed_at(following, epoch_s)
+        rise = next((r for r in rises if composed <= r < until), None)
+        if rise is not None:
+            pin.append(rise - message.onset - epoch_s)
+            told.append(rise - composed)
     return TriggerTimes(pin, told, floor)
+
+
+def _composed_at(message: TriggerMessage, epoch_s: float) -> float:
+    """Return when a decision's estimate was composed, by the source's clock, s."""
+    return message.onset + epoch_s + (message.age_s or 0.0)
 
 
 @contextmanager
