@@ -209,7 +209,7 @@ def _missing(rule: Rule, state: RuleState, sight: Sight) -> str | None:
     if state.since is None or not is_within(rule, sight):
         return f"{sight.stage}, {100 * sight.probabilities.get(sight.stage, 0.0):.0f} %"
     dwelt_s = state.least - state.since
-    if rule.wait_s is not None or dwelt_s < rule.dwell_s - _TINY_S:
+    if dwelt_s < rule.dwell_s - _TINY_S:
         return f"{sight.stage} for {dwelt_s:.3g} of {rule.dwell_s:g} s"
     return None
 

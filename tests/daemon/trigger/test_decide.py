@@ -1,5 +1,6 @@
 """What no night may bring about, whatever comes: estimates, gaps, restarts, clocks that are set."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -336,6 +337,44 @@ def test_as_many_pulses_are_sham_as_a_rule_says(share):
     assert n_sham == pytest.approx(600 * share, abs=40 * share * (1 - share) * 4)
 
 
+def test_a_refractory_is_drawn_anew_for_each_pulse():
+    rule = Rule(name="rem", stages=("REM",), on_s=1.0, refractory_s=(1.0, 100.0))
+    begins = [first for first, *_ in runs(play(rule, [sight("REM", hop) for hop in range(900)]))]
+    apart = {after - before for before, after in itertools.pairwise(begins)}
+    assert len(apart) > len(begins) / 2 > 4
+
+
+def test_a_rule_s_own_number_of_hops_is_how_long_an_on_lives():
+    rule = Rule(name="rem", stages=("REM",), on_s=60.0, ttl_hops=5)
+    assert {d.ttl_s for d in play(rule, [sight("REM", hop, 0.25) for hop in range(9)])} == {1.25}
+
+
+WAITS = Rule(name="rem", stages=("REM",), on_s=3.0, dwell_s=2.0, wait_s=4.0, hold="time", gap_s=1.0)
+
+
+def test_a_pulse_that_follows_a_stay_begins_as_long_after_it_as_the_rule_says():
+    course = stays(("REM", 3), ("NREM", 9))
+    assert runs(play(WAITS, [sight(stage, hop) for hop, stage in enumerate(course)])) == [
+        (6, 3, "on")
+    ]
+
+
+def test_it_does_not_follow_where_more_than_a_gap_of_what_came_after_was_not_seen():
+    """What was not seen may have been the stage again."""
+    for n_unseen, found in ((1, [(6, 3, "on")]), (2, [])):
+        course = stays(("REM", 3), (ART, n_unseen), ("NREM", 9 - n_unseen))
+        seen = [sight(stage, hop) for hop, stage in enumerate(course)]
+        assert runs(play(WAITS, seen)) == found
+
+
+def test_it_does_not_wait_for_being_armed():
+    course = stays(("REM", 3), ("NREM", 9))
+    seen = [sight(stage, hop, armed=hop > 7) for hop, stage in enumerate(course)]
+    told = list(play(WAITS, seen))
+    assert runs(told) == []
+    assert (told[6].action, told[6].reason) == ("refused", "not armed")
+
+
 def test_an_estimate_that_was_decided_on_decides_nothing_again():
     first, second = sight("REM", 0), sight("REM", 1)
     assert [d.action for d in play(RULE, [first, second, second])] == ["off", "on", "off"]
@@ -349,12 +388,27 @@ def test_a_yoked_subject_follows_the_other_whatever_its_own_stage_is():
     assert runs(play(rule, seen)) == [(1, 2, "on"), (5, 1, "on")]
 
 
+def test_a_yoked_pulse_ends_with_what_cannot_be_trusted_even_if_it_is_held_for_a_time():
+    rule = Rule(name="y", on_s=9.0, hold="time", yoked_to=Leader(rule="rem", subject="m2"))
+    seen = [sight(ART if hop == 2 else "Wake", hop, leads=True) for hop in range(6)]
+    told = list(play(rule, seen))
+    assert [(d.action, d.pulse) for d in told] == [
+        ("on", 0),
+        ("on", 0),
+        ("off", None),
+        ("on", 1),
+        ("on", 1),
+        ("on", 1),
+    ]
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"hours": (0, 12)}, "12:00 is not within the hours"),
         ({"minutes": (30, 60)}, "12:00 is not within the minutes"),
         ({"hours": (20, 8), "time_zone": "Asia/Tokyo"}, None),
+        ({"hours": (20, 8), "time_zone": "Pacific/Auckland"}, None),
         ({"hours": (20, 8)}, "12:00 is not within the hours"),
         ({"leave_out_s": 5.0}, "the first 5 s are left out"),
         ({"probability": 0.95}, "REM, 90 %"),

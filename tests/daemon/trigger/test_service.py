@@ -1,6 +1,7 @@
 """Triggers of a running daemon: told, on record, gone with a restart, never told again."""
 
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -10,11 +11,11 @@ import pytest
 
 from daemon.config import load_config
 from daemon.journal.reader import JournalReader
-from daemon.messages import Heartbeat, TriggerMessage
+from daemon.messages import Heartbeat, StreamMessage, TriggerMessage
 from daemon.trigger.decide import Decision, RuleState, decide, interrupted
 from daemon.trigger.sight import Sight
 from tests.rigs.daemon import Daemon, Listener, one_stream, write_config
-from tests.rigs.lsl import ROOT
+from tests.rigs.lsl import ROOT, Source
 from tools.client.catchup import CatchUpClient, CatchUpError
 
 SFREQ = 512
@@ -176,6 +177,38 @@ def test_nothing_is_switched_on_that_the_journal_does_not_have(source, run, jour
     told = [(m.epoch, m.action) for m in said(subscriber.heard)]
     assert [epoch for epoch, action in told if action == "on" and epoch > 1] == []
     assert "the journal cannot be written" in said(subscriber.heard)[-1].reason
+
+
+def test_nothing_is_switched_on_where_the_labels_are_of_a_person(name, bundle, tmp_path):
+    labels = ["EEG", "EMG", "EOG horizontal"]
+    with (
+        Source(name, sfreq=SFREQ, n_channels=3, labels=labels) as person,
+        Daemon(tmp_path, one_stream(name), bundle, more=ALWAYS) as daemon,
+    ):
+        ready(daemon, person)
+        with Listener(daemon.endpoint, "trigger.") as subscriber:
+            noise = np.random.default_rng(0).normal(0, 50, (3 * SFREQ, 3)).round(1)
+            person.push(len(noise), data=noise)
+            subscriber.until(is_trigger(2))
+    assert {m.action for m in said(subscriber.heard)} == {"off"}
+    assert {m.reason for m in said(subscriber.heard)} == {
+        "expected channels of a mouse, found EOG horizontal: labels of a person"
+    }
+
+
+def test_a_daemon_that_stops_decides_nothing_more(source, run):
+    with run(ALWAYS.replace("on_s = 3", "on_s = 60")) as daemon:
+        ready(daemon, source)
+        with Listener(daemon.endpoint) as subscriber:
+            push(source, 2)
+            subscriber.until(is_trigger(1))
+            assert said(subscriber.heard)[-1].action == "on"
+            daemon.signal(signal.SIGSTOP)
+            push(source, 3)
+            daemon.signal(signal.SIGTERM)
+            daemon.signal(signal.SIGCONT)
+            subscriber.until(lambda m: isinstance(m, StreamMessage) and m.state == "STOPPED")
+    assert [m.action for m in said(subscriber.heard) if m.epoch > 1 and m.action == "on"] == []
 
 
 def command(word, config, *options):
