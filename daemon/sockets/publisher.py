@@ -24,6 +24,7 @@ _LINGER_MS = 1000  # at the end, this long for subscribers to take what is still
 _SUBSCRIBE = b"\x01"
 _UNREAD = 10  # subscriptions of one client that libzmq takes in on its own, ahead of us
 _AT_ONCE = 20  # subscriptions taken in one call: messages come first
+_REST_S = 0.005  # after so many: a flood waits in its connection, and costs next to nothing
 _MOMENT_S = 0.05  # from one copy of a topic's last message to the next
 
 
@@ -43,7 +44,7 @@ class Publisher:
         self._encoding = config.encoding
         self._last: dict[bytes, bytes] = {}
         self._due: set[bytes] = set()
-        self._due_at = 0.0
+        self._due_at = self._rests_until = 0.0
         self._resources = ExitStack()
         gate = gate or self._resources.enter_context(Gate(SecurityConfig()))
         self._meter = Meter(gate.refused)
@@ -90,20 +91,30 @@ class Publisher:
         """When copies for late subscribers are due, s from now; None where none are."""
         return max(0.0, self._due_at - time.monotonic()) if self._due else None
 
+    @property
+    def rest_s(self) -> float:
+        """For so long it takes no more subscriptions, s."""
+        return max(0.0, self._rests_until - time.monotonic())
+
     def serve(self, timeout_s: float) -> None:
         """Answer some of the subscriptions that have come; wait for one at most this long."""
-        self._socket.poll(round(timeout_s * 1000))
+        if self.rest_s == 0.0:
+            self._socket.poll(round(timeout_s * 1000))
+            self._take_subscriptions()
+        if self.due_s == 0.0:
+            for topic in sorted(self._due):
+                self._socket.send_multipart([topic, self._last[topic]])
+            self._due.clear()
+            self._due_at = time.monotonic() + _MOMENT_S
+
+    def _take_subscriptions(self) -> None:
         with suppress(zmq.Again):
             for _ in range(_AT_ONCE):
                 frame = self._socket.recv(zmq.NOBLOCK, copy=False)
                 if self._meter.allows(frame) and frame.bytes.startswith(_SUBSCRIBE):
                     prefix = frame.bytes[1:]
                     self._due.update(topic for topic in self._last if topic.startswith(prefix))
-        if self.due_s == 0.0:
-            for topic in sorted(self._due):
-                self._socket.send_multipart([topic, self._last[topic]])
-            self._due.clear()
-            self._due_at = time.monotonic() + _MOMENT_S
+            self._rests_until = time.monotonic() + _REST_S
 
     def close(self) -> None:
         """Close the socket; queued messages have a second to leave."""

@@ -87,8 +87,9 @@ class Server:
     def __init__(self, role: str, link: Link) -> None:
         self._role, self._link = role, link
         self._resources = ExitStack()
-        self._poller = zmq.Poller()
+        self._poller, self._resting = zmq.Poller(), zmq.Poller()
         self._poller.register(link, zmq.POLLIN)
+        self._resting.register(link, zmq.POLLIN)
         self._counts: Counter[str] = Counter()
         self._n_lost = 0
         self._turn_at = 0.0
@@ -175,11 +176,13 @@ class Server:
 
     def _serve(self) -> None:
         """Do some of what clients want, and wait for more."""
-        wait_s = _TURN_S
+        wait_s, poller = _TURN_S, self._poller
         if self._publisher is not None:
             self._publisher.serve(0)
             due_s = self._publisher.due_s
             wait_s = _TURN_S if due_s is None else min(due_s, _TURN_S)
+            if (rest_s := self._publisher.rest_s) > 0:
+                wait_s, poller = min(wait_s, rest_s), self._resting
         if self._gate is not None:
             self._gate.serve()
         if time.monotonic() >= self._turn_at:
@@ -192,7 +195,7 @@ class Server:
             if self._pulses is not None and (done := self._pulses.pass_on()):
                 self._link.send("done", done)
         self._link.flush()
-        self._poller.poll(math.ceil(1000 * wait_s))
+        poller.poll(math.ceil(1000 * wait_s))
 
 
 def main() -> None:

@@ -124,8 +124,7 @@ def test_a_flood_of_subscriptions_is_cut_off_and_others_hear_everything():
             while len(refused) < 3:
                 publisher.serve(0.001)
                 publisher.publish(stage(seq))
+                assert listener.recv_multipart()[0] == b"stage.m1.live"
                 seq += 1
             attacker.kill()
-        topics = [listener.recv_multipart()[0] for _ in range(seq)]
-        assert topics == [b"stage.m1.live"] * seq
         assert set(refused) == {"flood"}
