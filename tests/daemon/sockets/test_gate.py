@@ -1,6 +1,6 @@
 import random
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 import structlog
@@ -164,17 +164,23 @@ def test_nonsense_on_the_port_disturbs_nobody(site, good, secured):
         listener = site.connect(None)
         assert site.hear(listener, 1) == [0]
     address = publisher.endpoint.removeprefix("tcp://").split(":")
-    for thrown in nonsense():
-        with socket.create_connection(address, timeout=TIMEOUT_S) as raw:
-            try:
+    with ExitStack() as open_ones:
+        raws = [
+            (open_ones.enter_context(socket.create_connection(address, timeout=TIMEOUT_S)), thrown)
+            for thrown in nonsense()
+        ]
+        for raw, thrown in raws:
+            with suppress(OSError):  # hung up meanwhile
                 raw.sendall(thrown)
                 raw.shutdown(socket.SHUT_WR)
+            site.publish(1)
+            assert site.hear(listener, 1) == [site.n_published - 1]
+        for raw, _ in raws:
+            with suppress(OSError):
                 while raw.recv(4096):  # until it is hung up
                     pass
-            except OSError:  # hung up meanwhile
-                pass
-        site.publish(1)
-        assert site.hear(listener, 1) == [site.n_published - 1]
+            site.publish(1)
+            assert site.hear(listener, 1) == [site.n_published - 1]
 
 
 def test_who_shows_no_key_is_cut_off(site, good):
