@@ -1,8 +1,7 @@
 """Sleep has a grammar: which stage is likely follows from the net and from the stage before.
 
 The stage is a Markov chain in continuous time, with the rates of experts' hypnograms. What the net
-says of an epoch is evidence for the epoch's stages: e, divided by how readily the net says each
-stage, and raised to a power β (`models.spec.Grammar`).
+says of an epoch is evidence for the epoch's stages, raised to a power β (`models.spec.Grammar`).
 With P the transitions from one epoch to the next, the probabilities of epoch t are
 (Rabiner 1989, doi:10.1109/5.18626)
 
@@ -113,7 +112,6 @@ class Filter:
         """(S,) the belief before the first epoch."""
         self._hop = transitions(grammar, epoch_s / hops_per_epoch)
         self._back = transitions(grammar, epoch_s).T
-        self._prior = np.array(grammar.prior or [1.0] * len(grammar.rates))
         self._beta_live = grammar.beta_live / hops_per_epoch
         self._beta_final = grammar.beta_final / hops_per_epoch
         self._beta_back = grammar.beta_final
@@ -127,7 +125,7 @@ class Filter:
             before: (…, S), after the epoch a hop before.
             evidence: (…, S), NaN where there is none.
         """
-        belief = _forward(before, self._hop, self._weigh(evidence, self._beta_live))
+        belief = _forward(before, self._hop, _weigh(evidence, self._beta_live))
         return belief, _temper(belief, self._temperature_live)
 
     def final(self, before: Array, evidence: NDArray[np.floating]) -> tuple[Array, Array]:
@@ -137,7 +135,7 @@ class Filter:
             before: (…, S), after the epoch a hop before.
             evidence: (…, K, S), NaN where there is none; the first slot is the epoch's own.
         """
-        own = self._weigh(evidence[..., 0, :], self._beta_final)
+        own = _weigh(evidence[..., 0, :], self._beta_final)
         belief = _forward(before, self._hop, own)
         return belief, _temper(belief * self._backward(evidence), self._temperature_final)
 
@@ -147,7 +145,7 @@ class Filter:
         Args:
             evidence: (n, …, S), a hop apart.
         """
-        beliefs = self._forward_all(self._weigh(evidence, self._beta_live))
+        beliefs = self._forward_all(_weigh(evidence, self._beta_live))
         return _temper(beliefs, self._temperature_live)
 
     def final_all(self, evidence: NDArray[np.floating]) -> Array:
@@ -156,7 +154,7 @@ class Filter:
         Args:
             evidence: (n, …, K, S), a hop apart.
         """
-        beliefs = self._forward_all(self._weigh(evidence[..., 0, :], self._beta_final))
+        beliefs = self._forward_all(_weigh(evidence[..., 0, :], self._beta_final))
         return _temper(beliefs * self._backward(evidence), self._temperature_final)
 
     def whole(self, evidence: NDArray[np.floating]) -> Array:
@@ -165,7 +163,7 @@ class Filter:
         Args:
             evidence: (n, S), an epoch length apart, NaN where there is none; of `final`.
         """
-        weights = self._weigh(evidence, self._beta_final)
+        weights = _weigh(evidence, self._beta_final)
         found, ahead = self._forward_all(weights), np.ones(weights.shape[-1])
         for k in reversed(range(len(found))):
             found[k] = _normalise(found[k] * ahead)
@@ -180,7 +178,7 @@ class Filter:
         Args:
             evidence: as for `whole`.
         """
-        weights = np.log(self._weigh(evidence, self._beta_final))
+        weights = np.log(_weigh(evidence, self._beta_final))
         step = np.log(self._hop)
         best = np.log(self.start)  # a hop on it is still the same: it is the equilibrium
         came_from = np.zeros(weights.shape, np.intp)
@@ -195,13 +193,6 @@ class Filter:
             path[k], stage = stage, came_from[k, stage]
         return path
 
-    def _weigh(self, evidence: NDArray[np.floating], power: float) -> Array:
-        """Return the evidence over the prior to a power, 1 where there is none."""
-        there = np.isfinite(evidence)
-        found = np.where(there, evidence, 1.0).astype(np.float64, order="C")
-        likely = np.where(there, np.maximum(found, _LEAST) / self._prior, 1.0)
-        return np.asarray(np.power(likely, power))
-
     def _forward_all(self, weights: Array) -> Array:
         beliefs = np.empty_like(weights)
         belief = np.broadcast_to(self.start, weights.shape[1:])
@@ -211,7 +202,7 @@ class Filter:
 
     def _backward(self, evidence: NDArray[np.floating]) -> Array:
         """Return how well each stage goes with what followed, (…, S)."""
-        weights = self._weigh(evidence[..., 1:, :], self._beta_back)
+        weights = _weigh(evidence[..., 1:, :], self._beta_back)
         ahead = np.ones_like(weights, shape=(*weights.shape[:-2], weights.shape[-1]))
         for slot in reversed(range(weights.shape[-2])):
             ahead = _normalise(_multiply(weights[..., slot, :] * ahead, self._back))
@@ -221,6 +212,12 @@ class Filter:
 def _generator(grammar: Grammar) -> Array:
     rates = np.array(grammar.rates)
     return rates - np.diag(rates.sum(axis=1))
+
+
+def _weigh(evidence: NDArray[np.floating], power: float) -> Array:
+    """Return the evidence to a power, 1 where there is none."""
+    there = np.where(np.isfinite(evidence), evidence, 1.0).astype(np.float64, order="C")
+    return np.asarray(np.power(np.maximum(there, _LEAST), power))
 
 
 def _forward(before: Array, step: Array, weights: Array) -> Array:

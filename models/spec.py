@@ -15,7 +15,6 @@ MIXED = "mixed"
 
 _LONGEST_STAY_S = 1e6  # in a stage, on average
 _MOST_BETA = 10.0
-_OFF_ONE = 1e-6  # of a sum of shares
 
 Hyperparameter = bool | int | float | str
 LearntAs = Literal["trained", "stopped on"]
@@ -326,9 +325,6 @@ class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     independent observations; the net has read most of them before, so less is better."""
     beta_final: float
     """The same for `final`."""
-    prior: tuple[float, ...] = ()
-    """(n_stages,) how readily the net says each stage, whatever it sees: its evidence is divided by
-    it (Bourlard and Morgan 1994, doi:10.1007/978-1-4615-3210-1). They sum to 1; none: all alike."""
     temperature_live: float = 1.0
     """Divides the logarithm of what the filter finds for `live`, before it is published: it takes
     what the net says of one epoch and the next for independent, and is too sure of itself."""
@@ -348,9 +344,6 @@ class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 f"grammar.rates: expected each stage to last from 1 to {_LONGEST_STAY_S:g} s on "
                 f"average, found {stays_s.tolist()}"
             )
-        prior = _array("grammar.prior", self.prior, (n_stages if self.prior else 0,))
-        if self.prior and not (prior.min() > 0 and abs(prior.sum() - 1) < _OFF_ONE):
-            raise SpecError(f"grammar.prior: expected shares above 0 that sum to 1, found {prior}")
         for name in ("beta_live", "beta_final"):
             if not 0 < getattr(self, name) <= _MOST_BETA:
                 raise SpecError(

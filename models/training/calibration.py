@@ -6,11 +6,9 @@ costs nothing when the net runs. The grammar makes surer of itself what was cali
 published by it has temperatures of its own.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
-from itertools import product
 from operator import add
-from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -21,7 +19,7 @@ from scipy.special import log_softmax
 from torch import nn
 
 from models.base import Model
-from models.grammar import counted_for, equilibrium, mouse_grammar
+from models.grammar import counted_for, mouse_grammar
 from models.recordings import scores
 from models.scored_epochs import ScoredEpochs
 from models.spec import Grammar, ModelSpec
@@ -39,10 +37,6 @@ from models.training.evaluate import (
 
 BETAS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 """Powers of the evidence that are tried."""
-READINESS = (0.5, 0.65, 0.8, 1.0, 1.25, 1.5, 2.0)
-"""How readily the net says a stage, against the one that the grammar is in most: tried."""
-
-T = TypeVar("T")
 
 _MOST = 10.0  # temperatures are sought from a tenth to ten
 _AS_GOOD = 0.002
@@ -127,14 +121,12 @@ def fold_temperatures(model: Model, temperatures: Mapping[str, float]) -> None:
 
 
 def fit_grammar(model: Model, subjects: Sequence[ScoredEpochs], lag: int) -> Grammar | None:
-    """Return the grammar of mice with the powers and the prior that stage subjects best.
+    """Return the grammar of mice with the powers of `BETAS` that stage subjects best.
 
     Best is the highest mean of κ and the F1 of REM (the rarest stage, and the one that is read
-    where it cannot be), of all subjects' epochs together as they were scored. Powers of `BETAS`
-    come first, for live and for final: of those within 0.002 of the best the least is taken, which
-    makes the fewest transitions. Then one prior for both, of `READINESS`: of those within 0.002 of
-    the best mean of both the most even. Where there is nothing to go by, the powers are 1 and the
-    prior is even.
+    where it cannot be), of all subjects' epochs together as they were scored. Of powers that are
+    within 0.002 of it the least is taken: it makes the fewest transitions. Where there is nothing
+    to go by, it is 1.
 
     Args:
         model: the net, calibrated and in eval mode.
@@ -146,29 +138,10 @@ def fit_grammar(model: Model, subjects: Sequence[ScoredEpochs], lag: int) -> Gra
     """
     if not counted_for(model.spec):
         return None
+    grammar = mouse_grammar(1.0, 1.0)
     read = [read_all(model, s.epochs, s.usable)[:, :, -1 - lag :].copy() for s in subjects]
-    merit = _Merit(model.spec, subjects, read, lag)
-    return _with_prior(_with_powers(merit, lag), merit, lag)
-
-
-def _with_powers(merit: "_Merit", lag: int) -> Grammar:
-    tried = [(beta, mouse_grammar(beta, beta)) for beta in BETAS]
-    live, final = (
-        _least([(beta, beta, merit(grammar, k)) for beta, grammar in tried], 1.0) for k in (0, lag)
-    )
-    return mouse_grammar(live, final)
-
-
-def _with_prior(grammar: Grammar, merit: "_Merit", lag: int) -> Grammar:
-    most = int(equilibrium(grammar).argmax())
-    tried = []
-    for others in product(READINESS, repeat=len(grammar.rates) - 1):
-        weights = np.insert(np.array(others), most, 1.0)
-        prior = tuple(float(share) for share in weights / weights.sum())
-        leaning = msgspec.structs.replace(grammar, prior=prior)
-        found = np.mean([merit(leaning, k) for k in (0, lag)])
-        tried.append((prior, float(np.square(np.log(weights)).sum()), float(found)))
-    return msgspec.structs.replace(grammar, prior=_least(tried, ()))
+    live, final = (_fit_beta(model.spec, subjects, read, each, grammar) for each in (0, lag))
+    return msgspec.structs.replace(grammar, beta_live=live, beta_final=final)
 
 
 def fit_confidence(
@@ -210,47 +183,27 @@ def _fit_published(
     return _fit(np.concatenate(logits), np.concatenate(stages), np.ones(len(spec.stages)))
 
 
-class _Merit:
-    """How well a grammar stages subjects by what the mixed pathway says of them.
-
-    Args:
-        spec, subjects: whom.
-        read: what the net says of each, (n, 1 + M, slots, S).
-        lag: of the final reading, in epochs.
-    """
-
-    def __init__(
-        self,
-        spec: ModelSpec,
-        subjects: Sequence[ScoredEpochs],
-        read: Sequence[NDArray[np.float32]],
-        lag: int,
-    ) -> None:
-        self._spec, self._subjects = spec, subjects
-        self._said = {
-            k: [
-                evidence(spec, each, s.usable, k)[:, 0]
-                for each, s in zip(read, subjects, strict=True)
-            ]
-            for k in (0, lag)
-        }
-
-    def __call__(self, grammar: Grammar, lag: int) -> float:
-        """Return the mean of κ and the F1 of REM, as far as they are known; NaN: neither is."""
+def _fit_beta(
+    spec: ModelSpec,
+    subjects: Sequence[ScoredEpochs],
+    read: Sequence[NDArray[np.float32]],
+    lag: int,
+    grammar: Grammar,
+) -> float:
+    """Return the best power of what the mixed pathway, or what is there of it, says at a lag."""
+    said = [
+        evidence(spec, each, s.usable, lag)[:, 0] for each, s in zip(read, subjects, strict=True)
+    ]
+    merits = {}
+    for beta in BETAS:
+        tried = msgspec.structs.replace(grammar, beta_live=beta, beta_final=beta)
         tallies = [
-            scores.tally(
-                *in_scored_epochs(self._spec, s, published(self._spec, said, lag, grammar))
-            )
-            for said, s in zip(self._said[lag], self._subjects, strict=True)
+            scores.tally(*in_scored_epochs(spec, s, published(spec, each, lag, tried)))
+            for each, s in zip(said, subjects, strict=True)
         ]
-        found = scores.score(reduce(add, tallies), self._spec.stages)
+        found = scores.score(reduce(add, tallies), spec.stages)
         known = [x for x in (found.kappa, found.f1["REM"]) if x is not None]
-        return float(np.mean(known)) if known else float("nan")
-
-
-def _least(tried: Iterable[tuple[T, float, float]], otherwise: T) -> T:
-    """Return what costs least of what is as good as the best; (it, cost, merit) each."""
-    known = [(it, cost, merit) for it, cost, merit in tried if np.isfinite(merit)]
-    best = max((merit for _, _, merit in known), default=0.0)
-    good = [(cost, it) for it, cost, merit in known if merit >= best - _AS_GOOD]
-    return min(good, key=lambda pair: pair[0])[1] if good else otherwise
+        if known:
+            merits[beta] = float(np.mean(known))
+    best = max(merits.values(), default=0.0)
+    return min((b for b, merit in merits.items() if merit >= best - _AS_GOOD), default=1.0)

@@ -139,9 +139,7 @@ def test_lag_beyond_the_window_is_refused(bundle):
         Stager(engine(bundle, 1), {"a": ["m1"]}, StagingConfig(final_lag=N_CONTEXT))
 
 
-GRAMMAR = msgspec.structs.replace(
-    mouse_grammar(), prior=(0.3, 0.5, 0.2), temperature_live=2.0, temperature_final=1.5
-)
+GRAMMAR = msgspec.structs.replace(mouse_grammar(), temperature_live=2.0, temperature_final=1.5)
 MIXED_BAG = [GOOD, GOOD, [["ok", "flat"]], [["flat", "flat"]], [["clipped", "ok"]], GOOD, GOOD]
 
 

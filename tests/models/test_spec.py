@@ -151,9 +151,6 @@ def test_a_net_is_given_samples_or_levels():
         ({"rates": ((0.0, 1e-9), (0.1, 0.0))}, "from 1 to 1e.06 s on average"),
         ({"beta_live": 0.0}, "beta_live: expected above 0 and at most 10, found 0.0"),
         ({"beta_final": float("nan")}, "beta_final: expected above 0"),
-        ({"prior": (0.5, 0.4)}, "prior: expected shares above 0 that sum to 1"),
-        ({"prior": (0.0, 1.0)}, "prior: expected shares above 0 that sum to 1"),
-        ({"prior": (0.2, 0.3, 0.5)}, "prior: expected .* of shape"),
     ],
 )
 def test_a_grammar_that_cannot_be_is_refused(change, message):
