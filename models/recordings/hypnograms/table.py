@@ -40,10 +40,12 @@ _INDICES = ("", "#", "epoch", "epoch no", "epoch #", "epoch number", "epochs", "
 _UNITS = {"": 1.0, "s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0}
 _UNITS |= {"ms": 1e-3, "msec": 1e-3, "min": 60.0, "mins": 60.0, "minutes": 60.0, "h": 3600.0}
 _TITLE = re.compile(r"(.*?)\s*(?:[(\[]\s*([^)\]]*?)\s*[)\]])?$")
-_CLOCK = re.compile(r"\b(\d{1,2}):(\d\d):(\d\d)(?:[.,]\d+)?\s*(?:([AaPp])\.?[Mm]\b)?")
+_CLOCK = re.compile(r"\b(\d{1,2}):(\d\d):(\d\d)(?:[.,](\d+))?\s*(?:([AaPp])\.?[Mm]\b)?")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _ELAPSED = time(0, 2)
 """A time before it is one that counts from the begin on."""
+_DAY_S = 86400.0
+_ROUNDED_S = 0.011  # a clock may be written in hundredths
 _HEADER_WITHIN = 60  # rows: what programs write above their tables
 _NOTHING = ("", "n/a", "na", "nan", "none", "null", "-")
 
@@ -111,7 +113,10 @@ def read_table(path: Path, epoch_s: float | None, is_stage: IsStage) -> dict[str
     start = None
     if onset is not None and _is_of_epochs(header, onset):
         start = _time_of(header.below, onset)
+        _check_clock(header, onset, epoch_s)
         onset = None
+    if onset is None:
+        _check_no_empty_line(header.below)
     by = _by_subject(header)
     with_events = header.names[column] in _WITH_EVENTS
     levels = _sidecar(path, header.row.cells[column])
@@ -145,9 +150,7 @@ def _time_of(rows: Sequence[Row], column: _Column) -> datetime | time | None:
     try:
         if found is None:
             return None
-        hour = int(found[1])
-        if found[4]:
-            hour = hour % 12 + 12 * (found[4].lower() == "p")
+        hour = int(_second(found)) // 3600
         clock = time(hour, int(found[2]), int(found[3]))
         day = _DATE.match(cell)
         if day is not None:
@@ -155,6 +158,46 @@ def _time_of(rows: Sequence[Row], column: _Column) -> datetime | time | None:
     except ValueError:
         return None
     return clock if clock >= _ELAPSED else None
+
+
+def _check_clock(header: _Header, column: _Column, epoch_s: float | None) -> None:
+    """Raise RecordingError where the times of day beside stages do not follow each other."""
+    if epoch_s is None:
+        return
+    cells = [
+        (row.number, found)
+        for row in header.below
+        if (found := _CLOCK.search(row.cells[column.at] if column.at < len(row.cells) else ""))
+    ]
+    for (before, one), (row, other) in pairwise(cells):
+        passed = (_second(other) - _second(one)) % _DAY_S
+        n = row - before  # rows between them may tell no time
+        off = (passed - n * epoch_s + _DAY_S / 2) % _DAY_S - _DAY_S / 2
+        if abs(off) > min(1.0, 0.75 * epoch_s) + _ROUNDED_S:
+            raise RecordingError(
+                f"row {row}: expected {n * epoch_s:g} s after {one[0].strip()}, found "
+                f"{other[0].strip()}; of rows that are missing nobody knows the stage: give an "
+                "onset in seconds, or a row with UNKNOWN for each"
+            )
+
+
+def _second(clock: re.Match[str]) -> float:
+    """Return a time of day in s."""
+    hour = int(clock[1])
+    if clock[5]:
+        hour = hour % 12 + 12 * (clock[5].lower() == "p")
+    return 3600.0 * hour + 60 * int(clock[2]) + int(clock[3]) + float(f"0.{clock[4] or 0}")
+
+
+def _check_no_empty_line(rows: Sequence[Row]) -> None:
+    """Raise RecordingError where a line between stages is empty, unless each second one is."""
+    apart = [row.number - before.number for before, row in pairwise(rows)]
+    if len({*apart}) > 1:
+        at = next(k for k, n in enumerate(apart) if n > 1)
+        raise RecordingError(
+            f"row {rows[at].number + 1}: expected a stage a line, found an empty line; write "
+            "UNKNOWN where nobody scored"
+        )
 
 
 def _find_header(sheets: Sequence[Sheet]) -> _Header | None:
@@ -364,6 +407,7 @@ def _headless(sheets: Sequence[Sheet], epoch_s: float | None, is_stage: IsStage)
     width = Counter(len(row.cells) for row in sheet.rows).most_common(1)[0][0]
     if sheet.delimiter is None or width == 1:
         rows = sheets[-1].rows
+        _check_no_empty_line(rows)
         _check_title(rows, is_stage)
         length = epoch_given(epoch_s, "a file of one stage a line")
         labels = [row.cells[0] for row in rows]
@@ -380,6 +424,7 @@ def _headless(sheets: Sequence[Sheet], epoch_s: float | None, is_stage: IsStage)
             f"columns, found {' | '.join(first.cells)}: name the columns in a first row"
         )
     column = with_stages[0]
+    _check_no_empty_line(sheet.rows)
     length = epoch_given(epoch_s, "a file of one stage a line")
     return consecutive(
         [row.cells[column] if column < len(row.cells) else "" for row in sheet.rows],

@@ -2,6 +2,9 @@
 
 import csv
 import io
+from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import assume, given, settings
@@ -106,6 +109,8 @@ EXPORTS = {
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_a_stage_a_line_as_programs_export_it(tmp_path, name, epoch_s, encoding):
     text, legend = EXPORTS[name]
+    for k in (1, 2):
+        text = text.replace(f"22:00:0{4 * k}", f"22:00:{int(k * epoch_s):02}")
     path = tmp_path / "h.txt"
     path.write_bytes(text.encode(encoding))
     if name == "Spike2":
@@ -116,6 +121,61 @@ def test_a_stage_a_line_as_programs_export_it(tmp_path, name, epoch_s, encoding)
     assert night.epoch_s == pytest.approx(epoch_s)
     with pytest.raises(RecordingError, match=r"length of an epoch .*--hypnogram-epoch 4"):
         read(path, **legend)
+
+
+@pytest.mark.parametrize(
+    ("text", "row"),
+    [
+        ("stage\nWake\n\nREM\nREM\n", 3),
+        ("stage\tnote\nWake\ta\n\t\nREM\tb\nREM\tc\n", 3),
+        ("Wake\nWake\n \nREM\n", 3),
+        ("1;W\n2;W\n\n3;R\n", 3),
+    ],
+)
+def test_an_empty_line_between_stages_moves_none_of_them(tmp_path, text, row):
+    path = tmp_path / "h.txt"
+    path.write_text(text, "utf-8")
+    with pytest.raises(RecordingError, match=f"row {row}: .* found an empty line; write UNKNOWN"):
+        read(path, epoch_s=4.0)
+
+
+def test_lines_that_are_all_spaced_alike_are_stages(tmp_path):
+    path = tmp_path / "h.txt"
+    path.write_bytes(b"stage\r\r\nWake\r\r\nNREM\r\r\nREM\r\r\n\r\n")
+    assert read(path, epoch_s=4.0).stages == ("Wake", "NREM", "REM")
+
+
+CLOCKS = {
+    "%H:%M:%S": lambda t: t.strftime("%H:%M:%S"),
+    "dated": lambda t: t.isoformat(" ", "seconds"),
+    "AM": lambda t: t.strftime("%I:%M:%S %p"),
+    "with ms": lambda t: t.isoformat(" ", "milliseconds"),
+}
+
+
+@given(
+    st.sampled_from(sorted(CLOCKS)),
+    st.sampled_from([1.0, 2.5, 4.0, 4.0006, 10.0]),
+    st.integers(0, 86399),
+    st.integers(2, 60),
+    st.data(),
+)
+def test_times_of_day_beside_stages_are_all_held_against_each_other(how, epoch_s, first, n, data):
+    """A row that is missing is named, at whatever time of the day."""
+    assume(epoch_s == int(epoch_s) or how == "with ms" or epoch_s > 2)
+    begin = datetime(2026, 3, 1) + timedelta(seconds=first)
+    times = [CLOCKS[how](begin + timedelta(seconds=k * epoch_s)) for k in range(n + 2)]
+    rows = [f"{t}\tWake" for t in times]
+    missing = data.draw(st.integers(1, n))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "h.txt"
+        path.write_text("\n".join(["time\tstage", *rows]), "utf-8")
+        assert read(path, epoch_s=epoch_s).durations.sum() == pytest.approx((n + 2) * epoch_s)
+        path.write_text("\n".join(["time\tstage", *rows[:missing], *rows[missing + 1 :]]), "utf-8")
+        with pytest.raises(
+            RecordingError, match=f"row {missing + 2}: expected {epoch_s:g} s after"
+        ):
+            read(path, epoch_s=epoch_s)
 
 
 @given(
