@@ -33,7 +33,7 @@ _LISTED = 32
 Unit = Literal["V", "mV", "µV", "uV", "nV"]
 """As a config or an option says it."""
 Nothing: Mapping[str, str] = MappingProxyType({})
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}\Z")]
 
 
 class SubjectChannels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -92,10 +92,24 @@ class Montage:
         plus, minus, column = [], [], []
         self.units = [""] * len(stream.subjects) * len(modalities)
         """Unit of each column as declared; empty where there is no channel."""
+        taken: dict[frozenset[int | None], str] = {}
         for s, subject in enumerate(stream.subjects):
             check_modalities(subject, modalities)
             for modality, label in subject.channels.items():
                 anode, cathode = _find_channels(label, description)
+                if anode == cathode:
+                    raise misfit(
+                        description,
+                        f"expected two channels as {modality} of {subject.name}, found {label!r}",
+                    )
+                channels = frozenset((anode, cathode))
+                if channels in taken:
+                    raise misfit(
+                        description,
+                        f"expected another signal as {modality} of {subject.name} than "
+                        f"{taken[channels]!r}, found {label!r}, which holds nothing else",
+                    )
+                taken[channels] = label
                 plus.append(anode)
                 minus.append(cathode)
                 column.append(s * len(modalities) + modalities.index(modality))

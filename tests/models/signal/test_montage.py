@@ -53,6 +53,19 @@ def test_of_a_label_that_occurs_twice_the_place_says_which_is_meant():
     np.testing.assert_array_equal(out, np.stack([DATA[:, 1], DATA[:, 2] - DATA[:, 3]], axis=1))
 
 
+@pytest.mark.parametrize(
+    ("eeg", "emg", "sentence"),
+    [
+        ("EEG1-EMG1", "EMG1-EEG1", "another signal as emg of m0 than 'EEG1-EMG1', found 'EMG1-EE"),
+        ("EEG1", "EEG1", "another signal as emg of m0 than 'EEG1', found 'EEG1'"),
+        ("EEG1", "EMG1-EMG1", "two channels as emg of m0, found 'EMG1-EMG1'"),
+    ],
+)
+def test_a_signal_is_another_only_if_more_than_its_sign_is(eeg, emg, sentence):
+    with pytest.raises(StreamError, match=sentence):
+        montage({"eeg": eeg, "emg": emg})
+
+
 def test_without_labels_the_numbers_are_the_way_on():
     with pytest.raises(StreamError, match=r"'EEG', found 1, 2, 3, 4; .*use those"):
         montage({"eeg": "EEG"}, labels=tuple("1234"))
