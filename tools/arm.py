@@ -21,6 +21,11 @@ from tools.client.subscriber import Subscriber, dial
 Pairs = set[tuple[str, str]]
 """Rule and subject."""
 
+_OTHERWISE = (
+    'to end its pulses now, end hypnod pulse; with armed = "by hand" in the config, and the daemon '
+    "started again, it obeys"
+)
+
 ConfigPath = Annotated[Path, typer.Option("--config", help="The hypnod.toml of the daemon.")]
 Rules = Annotated[list[str] | None, typer.Option("--rule", help="Of these only; repeat it.")]
 Subjects = Annotated[list[str] | None, typer.Option("--subject", help="For these only; repeat it.")]
@@ -40,7 +45,8 @@ def arm(
     """**Arm** triggers: from the next epoch on they may stimulate.
 
     It holds until `hypnod disarm`, over restarts of the daemon too. Run it as the user that runs
-    the daemon. The exit code is 11 unless the daemon says within --wait that it heeds it.
+    the daemon. Unless the daemon says within --wait that it heeds it, nothing more is armed than
+    before, and the exit code is 11.
 
         hypnod arm --config hypnod.toml
 
@@ -59,8 +65,8 @@ def disarm(
 ) -> None:
     """**Disarm** triggers: from the next epoch on they do not stimulate.
 
-    Those that are `armed = "always"` go on. The exit code is 11 unless the daemon says within
-    --wait that it heeds it.
+    Those that are `armed = "always"` go on. The exit code is 11 where there are any, or unless the
+    daemon says within --wait that it heeds it.
 
         hypnod disarm --config hypnod.toml
     """
@@ -77,7 +83,10 @@ def _set(
     armed: bool,
 ) -> None:
     config = load_config(path)
-    pairs = _choose(config, rules, subjects)
+    pairs, always = _choose(config, rules, subjects)
+    acts = f'{", ".join(always)}: armed = "always"'
+    if not pairs:
+        raise ConfigError(f"expected a rule that is armed by hand, found {acts}; {_OTHERWISE}")
     file = armed_path(journal_path(config.journal.path))
     try:
         before = read_armed(file)
@@ -85,26 +94,40 @@ def _set(
         if armed:
             raise
         before = {}  # of what cannot be read nothing is armed
-    now = {(rule, subject) for rule, whom in before.items() for subject in whom}
-    now = now | pairs if armed else now - pairs
-    by_rule = {rule: tuple(sorted(s for r, s in now if r == rule)) for rule, _ in sorted(now)}
+    was = {(rule, subject) for rule, whom in before.items() for subject in whom}
+    now = was | pairs if armed else was - pairs
     word = "armed" if armed else "disarmed"
     with Subscriber(dial(config.publish.bind), ["trigger."], keys) as heard:
-        write_armed(file, by_rule)
+        write_armed(file, _by_rule(now))
         missing = _wait(heard, set(pairs), wait_s, armed=armed)
+    if armed and missing - was:  # it would begin to stimulate whenever the daemon comes
+        write_armed(file, _by_rule(now - (missing - was)))
+    for rule, subject in sorted(pairs - missing):
+        Console(highlight=False).print(f"{word}: {rule} for {subject}")
     if missing:
         rule, subject = sorted(missing)[0]
+        left = "it is left as it was" if armed else f"{file} says so"
         raise ArmedError(
             f"expected the daemon at {config.publish.bind} to say within {wait_s:g} s that "
-            f"{rule} is {word} for {subject}, found no such message; {file} says so: see that the "
+            f"{rule} is {word} for {subject}, found no such message; {left}: see that the "
             "daemon runs, with this config and journal, and gets samples"
         )
-    for rule, subject in sorted(pairs):
-        Console(highlight=False).print(f"{word}: {rule} for {subject}")
+    if always and not armed:
+        raise ArmedError(f"expected rules that are armed by hand, found {acts}; {_OTHERWISE}")
 
 
-def _choose(config: Config, rules: Sequence[str] | None, subjects: Sequence[str] | None) -> Pairs:
-    """Return which rules for whom; raises ConfigError where there is none of a name."""
+def _by_rule(pairs: Pairs) -> dict[str, tuple[str, ...]]:
+    return {rule: tuple(sorted(s for r, s in pairs if r == rule)) for rule, _ in sorted(pairs)}
+
+
+def _choose(
+    config: Config, rules: Sequence[str] | None, subjects: Sequence[str] | None
+) -> tuple[Pairs, list[str]]:
+    """Return which rules for whom, and rules that are always armed.
+
+    Raises:
+        ConfigError: there is none of a name.
+    """
     known = [s.name for stream in config.streams for s in stream.subjects]
     names = [rule.name for rule in config.triggers]
     for what, asked, there in (("rule", rules, names), ("subject", subjects, known)):
@@ -113,15 +136,16 @@ def _choose(config: Config, rules: Sequence[str] | None, subjects: Sequence[str]
                 raise ConfigError(
                     f"--{what}: expected one of {', '.join(there) or 'none'}, found {name!r}"
                 )
-    pairs = {
-        (rule.name, subject)
+    chosen = [
+        (rule, subject)
         for rule in config.triggers
         for subject in known
         if rule.is_for(subject) and rule.name in (rules or names) and subject in (subjects or known)
-    }
-    if not pairs:
+    ]
+    if not chosen:
         raise ConfigError("expected a rule in [[triggers]] for a subject, found none")
-    return pairs
+    always = dict.fromkeys(rule.name for rule, _ in chosen if rule.armed == "always")
+    return {(rule.name, s) for rule, s in chosen if rule.name not in always}, list(always)
 
 
 def _wait(heard: Subscriber, missing: Pairs, wait_s: float, *, armed: bool) -> Pairs:

@@ -12,6 +12,7 @@ import pytest
 from daemon.config import load_config
 from daemon.journal.reader import JournalReader
 from daemon.messages import Heartbeat, StreamMessage, TriggerMessage
+from daemon.trigger.armed import armed_path, read_armed
 from daemon.trigger.decide import Decision, RuleState, decide, interrupted
 from daemon.trigger.sight import Sight
 from tests.rigs.daemon import Daemon, Listener, one_stream, write_config
@@ -242,6 +243,34 @@ def test_arming_and_disarming_is_heeded_and_said(source, run, tmp_path):
     late = command("disarm", config, "--wait", "0.1")
     assert late.returncode == 11
     assert "to say within 0.1 s that any is disarmed for m1, found no such message" in late.stderr
+    unheard = command("arm", config, "--wait", "0.1")
+    assert unheard.returncode == 11
+    assert "found no such message; it is left as it was" in unheard.stderr
+    assert read_armed(armed_path(tmp_path / "journal.sqlite")) == {}
+
+
+def test_what_is_always_armed_cannot_be_disarmed_and_that_is_said(name, bundle, tmp_path):
+    config = write_config(tmp_path, one_stream(name), bundle, more=ALWAYS)
+    for word in ("arm", "disarm"):
+        refused = command(word, config)
+        assert refused.returncode == 3
+        assert 'found any: armed = "always"; to end its pulses now, end hypnod pulse' in (
+            refused.stderr
+        )
+
+
+def test_an_emergency_disarms_what_it_can_and_says_what_goes_on(source, run, tmp_path):
+    with run(RULE + ALWAYS.replace('"any"', '"other"')) as daemon:
+        ready(daemon, source)
+        config = tmp_path / "armed.toml"
+        text = (tmp_path / "hypnod.toml").read_text("utf-8")
+        config.write_text(
+            text.replace(' bind = "tcp://127.0.0.1:*"', f' bind = "{daemon.endpoint}"'), "utf-8"
+        )
+        with Feeder(source):
+            found = command("disarm", config)
+    assert (found.returncode, found.stdout) == (11, "disarmed: any for m1\n")
+    assert 'found other: armed = "always"' in found.stderr
 
 
 @pytest.mark.parametrize(
