@@ -102,7 +102,7 @@ def main() -> None:
 
 
 def _fail(sentence: str, exit_code: int) -> NoReturn:
-    Console(stderr=True, soft_wrap=True, highlight=False).print(
+    Console(stderr=True, soft_wrap=True, highlight=False, emoji=False).print(
         f"[bold red]hypnod:[/] {escape(sentence)}", markup=True
     )
     sys.exit(exit_code)

@@ -35,6 +35,7 @@ from daemon.lsl.library import (
 from daemon.lsl.listen import listen
 from daemon.sockets.gate import check_endpoint
 from daemon.stager import hops_per_epoch
+from daemon.trigger.rules import check_model
 from daemon.watch.echo import EchoLines
 from engines.bundle import Bundle, open_bundle
 from engines.select import available_engines, explain_auto
@@ -193,6 +194,7 @@ def _check_config(path: Path, infos: Sequence[Any], shipped: Bundle | None) -> l
         check_endpoint(config.security, config.publish.catchup_bind, "publish.catchup_bind")
         if bundle is not None:
             hops_per_epoch(config.staging.hop_s, bundle.spec)
+            check_model(config.triggers, bundle.spec)
     except HypnodError as error:
         return [*findings, Finding(check="config", level="error", found=str(error), do=_CORRECT)]
     try:

@@ -74,3 +74,15 @@ def test_a_shell_completes_commands_and_options() -> None:
 
     assert complete("hypnod wa") == ["watch"]
     assert {"--config", "--timeout"} <= {*complete("hypnod doctor --")}
+
+
+def test_what_an_error_quotes_is_shown_as_it_is() -> None:
+    done = subprocess.run(
+        hypnod.command("score", "/no/[b]such:-1:/file.edf"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ | {"FORCE_COLOR": "1", "TERM": "xterm"},
+    )
+    assert "/no/[b]such:-1:/file.edf" in done.stderr

@@ -199,6 +199,10 @@ def test_nothing_visible_is_a_warning_and_for_a_config_an_error(tmp_path: Path) 
         ("[staging]\nhop_s = 0.3", "staging.hop_s: expected a whole fraction of the epoch of 1 s"),
         ('[publish]\nbind = "localhost"', "publish.bind: expected tcp://address:port"),
         ('[publish]\ncatchup_bind = "tcp://*:5571"', "publish.catchup_bind: without keys"),
+        (
+            '[[triggers]]\nname = "a"\nstages = ["N2"]\non_s = 1',
+            "trigger 'a': expected stages of Wake, NREM, REM, found 'N2'",
+        ),
     ],
 )
 def test_what_ends_the_daemon_as_it_starts_is_an_error(

@@ -22,7 +22,7 @@ from tools.client.keys import ClientKey, ServerKey, read_keys
 from tools.client.subscriber import Subscriber, dial
 from tools.pulse.errors import OutputError
 from tools.pulse.gate import Gate, Pulse
-from tools.pulse.output import Output, open_output
+from tools.pulse.output import Output, open_output, reporting
 from tools.pulse.teller import Teller
 
 _KEEP_ALIVE_S = 0.1
@@ -92,12 +92,14 @@ class Driven:
         """
         why = {pulse for pulse in on if self._is_for(pulse)}
         if bool(why) != bool(self._on):
-            self._output.set(on=bool(why))
+            with reporting(self.config.driver):
+                self._output.set(on=bool(why))
             self._kept = time.monotonic()
             done = time.time()
             self._say("on" if why else "off", why, done, took_s=round(done - wall, 6))
         elif time.monotonic() - self._kept >= _KEEP_ALIVE_S:
-            self._output.keep_alive()
+            with reporting(self.config.driver):
+                self._output.keep_alive()
             self._kept = time.monotonic()
         if why != self._on:
             self._note(why, time.time())
@@ -107,7 +109,8 @@ class Driven:
         key = sham.rule, sham.subject
         if self._is_for(sham) and self._sham.get(key) != sham:
             self._sham[key] = sham
-            self._output.mark_sham()
+            with reporting(self.config.driver):
+                self._output.mark_sham()
             now = time.time()
             self._say("sham", {sham}, now)
             self._tell(sham, "sham", now)
@@ -115,9 +118,11 @@ class Driven:
     def end(self) -> None:
         """Switch it off, come what may, and close it."""
         with suppress(OutputError):
-            self._output.set(on=False)
+            with reporting(self.config.driver):
+                self._output.set(on=False)
             self._note(set(), time.time())
-        self._output.close()
+        with suppress(OutputError), reporting(self.config.driver):
+            self._output.close()
 
     def _note(self, on: set[Pulse], when: float) -> None:
         """Tell what has changed; one pulse may follow another without a change of the output."""

@@ -1,5 +1,9 @@
 """Changes as an LSL stream of markers, for LabRecorder and whatever reads LSL."""
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from daemon.lsl.library import load_pylsl
 from tools.pulse.output import Output
 
@@ -11,7 +15,7 @@ class LslOutput(Output):
         name: of the LSL stream.
     """
 
-    def __init__(self, name: str = "hypnod.pulse") -> None:
+    def __init__(self, name: Annotated[str, Meta(min_length=1)] = "hypnod.pulse") -> None:
         lsl = load_pylsl()
         info = lsl.StreamInfo(
             name=name,

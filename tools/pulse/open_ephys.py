@@ -4,10 +4,13 @@ Written after its documentation and tested against a stand-in that speaks it, no
 It answers `TTLHandled` even while nothing is acquired, so it is asked first.
 """
 
+from typing import Annotated
+
 import zmq
+from msgspec import Meta
 
 from tools.pulse.errors import OutputError
-from tools.pulse.output import Output
+from tools.pulse.output import Output, Port
 
 _ANSWER_MS = 200
 
@@ -24,7 +27,12 @@ class OpenEphysOutput(Output):
         OutputError: nothing answers there, or the GUI does not acquire.
     """
 
-    def __init__(self, host: str = "127.0.0.1", line: int = 1, port: int = 5556) -> None:
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        line: Annotated[int, Meta(ge=1, le=256)] = 1,
+        port: Port = 5556,
+    ) -> None:
         self._endpoint = f"tcp://{host}:{port}"
         self._line = line
         self._context = zmq.Context()
@@ -57,7 +65,7 @@ class OpenEphysOutput(Output):
         if not self._socket.poll(_ANSWER_MS):
             raise OutputError(
                 f"{self._endpoint}: expected an answer of the Open Ephys GUI to {request!r} within "
-                f"{_ANSWER_MS} ms, found none; is its Network Events plugin loaded?"
+                f"{_ANSWER_MS} ms, found none; does it run there, with its Network Events plugin?"
             )
         found = self._socket.recv().decode("utf-8", "replace").strip("\0 \n")
         if found != answer:

@@ -1,9 +1,12 @@
 """Changes as OSC messages (UDP): nobody says whether they came."""
 
+from typing import Annotated
+
+from msgspec import Meta
 from pythonosc.udp_client import SimpleUDPClient
 
 from tools.pulse.errors import OutputError
-from tools.pulse.output import Output
+from tools.pulse.output import Output, Port
 
 
 class OscOutput(Output):
@@ -12,13 +15,18 @@ class OscOutput(Output):
     Args:
         host: who listens.
         port: UDP.
-        address: of the messages.
+        address: of the messages; begins with `/`.
 
     Raises:
         OutputError: there is no such host.
     """
 
-    def __init__(self, host: str, port: int, address: str = "/hypnod/pulse") -> None:
+    def __init__(
+        self,
+        host: str,
+        port: Port,
+        address: Annotated[str, Meta(pattern="^/")] = "/hypnod/pulse",
+    ) -> None:
         self._address = address
         self._on = False
         try:

@@ -5,12 +5,17 @@ the group `hypnod.pulse`, such as `my-laser = "my_package:Laser"`; the config th
 `driver = "my-laser"`, and every other key of `options` is an argument of its `__init__`.
 """
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from importlib import import_module
-from importlib.metadata import entry_points
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import EntryPoint, entry_points
+from typing import Annotated, get_type_hints
 
-from models.errors import ConfigError
+import msgspec
+
+from models.errors import ConfigError, HypnodError
+from tools.pulse.errors import OutputError
 
 _GROUP = "hypnod.pulse"
 _OWN = {
@@ -21,6 +26,7 @@ _OWN = {
 }
 
 Value = str | int | float | bool
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 
 class Output(ABC):
@@ -48,24 +54,60 @@ def open_output(driver: str, options: Mapping[str, Value]) -> Output:
     """Open an output.
 
     Raises:
-        ConfigError: there is no such driver, or it knows no such option.
+        ConfigError: there is no such driver, it cannot be loaded, or it knows no such option.
         OutputError: it cannot be opened.
     """
-    found = {point.name: point.value for point in entry_points(group=_GROUP)} | _OWN
+    own = [EntryPoint(name, value, _GROUP) for name, value in _OWN.items()]
+    found = {point.name: point for point in (*entry_points(group=_GROUP), *own)}
     if driver not in found:
         raise ConfigError(f"pulse: expected a driver of {', '.join(found)}, found {driver!r}")
-    module, _, name = found[driver].partition(":")
+    kind = _load(found[driver])
     try:
-        kind = getattr(import_module(module), name)
-    except ImportError as error:
-        raise ConfigError(
-            f"pulse: expected what the driver {driver!r} needs, found: {error}; "
-            "install it with: pip install 'hypnod[pulse]'"
-        ) from error
-    try:
-        output: Output = kind(**options)
-    except TypeError as error:
+        inspect.signature(kind).bind(**options)
+        if driver in _OWN:  # of another's options nobody knows here what they may be
+            _check_types(kind, options)
+    except (TypeError, msgspec.ValidationError) as error:
         raise ConfigError(
             f"pulse: expected options of the driver {driver!r}, found: {error}"
         ) from error
-    return output
+    with reporting(driver):
+        return kind(**options)
+
+
+@contextmanager
+def reporting(driver: str) -> Iterator[None]:
+    """Whatever a driver raises is an OutputError: it may be another's code."""
+    try:
+        yield
+    except HypnodError:
+        raise
+    except Exception as error:
+        raise OutputError(
+            f"the driver {driver!r}: expected OutputError at most, found "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _load(point: EntryPoint) -> type[Output]:
+    try:
+        kind = point.load()
+    except Exception as error:
+        do = "install it with: pip install 'hypnod[pulse]'" if point.name in _OWN else point.value
+        raise ConfigError(
+            f"pulse: expected what the driver {point.name!r} needs, found: {error}; {do}"
+        ) from error
+    if not (isinstance(kind, type) and issubclass(kind, Output)):
+        raise ConfigError(
+            f"pulse: expected a subclass of tools.pulse.output.Output as {point.value!r}, "
+            f"found {kind!r}"
+        )
+    return kind
+
+
+def _check_types(kind: type[Output], options: Mapping[str, Value]) -> None:
+    hints = get_type_hints(kind.__init__, include_extras=True)
+    for name, value in options.items():
+        try:
+            msgspec.convert(value, hints[name])
+        except msgspec.ValidationError as error:
+            raise msgspec.ValidationError(f"{name}: {error}, found {value!r}") from error

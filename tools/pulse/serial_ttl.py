@@ -1,5 +1,6 @@
 """TTL by a serial port: an Arduino with tools/pulse/arduino/, or what speaks its protocol."""
 
+import termios
 import time
 
 import serial
@@ -30,7 +31,7 @@ class SerialOutput(Output):
             self._port = serial.Serial(
                 port, baud, timeout=_ANSWER_S, write_timeout=_ANSWER_S, exclusive=True
             )
-        except (serial.SerialException, ValueError, OSError) as error:
+        except (serial.SerialException, ValueError, OSError, termios.error) as error:
             raise OutputError(f"{port}: expected a serial port, found: {error}") from error
         until = time.monotonic() + _START_S
         while not self._is_off():
@@ -70,7 +71,7 @@ class SerialOutput(Output):
             self._port.reset_input_buffer()
             self._port.write(byte)
             answer = self._port.read_until(byte)
-        except (serial.SerialException, OSError) as error:
+        except (serial.SerialException, OSError, termios.error) as error:
             raise OutputError(
                 f"{self._name}: expected a serial port, found: {error}; the board's pin goes low "
                 "by itself"

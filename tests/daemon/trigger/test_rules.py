@@ -49,6 +49,7 @@ def test_three_keys_are_a_rule_that_is_off_until_it_is_armed():
             "wait_s: expected more than gap_s, 4 s, found 3",
         ),
         (RULE + 'hold = "time"\nexit_s = 3', 'exit_s with hold = "stage" only'),
+        (RULE.replace('"a"', '"a\\n"'), "triggers[0].name: expected"),
         (RULE + "minutes = [20, 20]", "minutes: expected a beginning and another end"),
         (RULE + "hours = [20, 25]", "hours[1]: expected float <= 24.0, found 25"),
         (RULE + "per_hour = 9\nper_night = 8", "per_hour: expected at most per_night, 8, found 9"),

@@ -58,6 +58,37 @@ def test_a_port_without_a_board_is_refused(monkeypatch):
         open_output("serial", {"port": "/dev/no-such-port"})
 
 
+def test_a_board_that_is_unplugged_is_an_error_and_is_let_go_of():
+    with Board() as board:
+        output = open_output("serial", {"port": board.port})
+        driven = Driven(PulseConfig(driver="serial", options={}), output, lambda *_: None)
+        driven.follow({Pulse("rem", "m1", "s", 0)}, 0.0)
+        board.unplug()
+        with pytest.raises(OutputError, match="expected a serial port, found"):
+            driven.follow(set(), 0.0)
+        driven.end()
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "sentence"),
+    [
+        ("osc", {"host": "127.0.0.1", "port": 999999}, "port: Expected `int` <= 65535"),
+        ("osc", {"host": "127.0.0.1", "port": 9, "address": "pulse"}, "address: Expected `str`"),
+        ("osc", {"host": "127.0.0.1", "port": 9, "address": 7}, "address: Expected `str`"),
+        ("osc", {"port": 9}, "missing a required argument: 'host'"),
+        ("lsl", {"name": ""}, "name: Expected `str` of length >= 1"),
+        ("lsl", {"name": 7}, "name: Expected `str`, got `int`"),
+        ("serial", {"port": "p", "baud": True}, "baud: Expected `int`, got `bool`"),
+        ("open-ephys", {"line": 0}, "line: Expected `int` >= 1"),
+        ("open-ephys", {"lines": 1}, "unexpected keyword argument 'lines'"),
+    ],
+)
+def test_options_that_cannot_be_are_named(driver, options, sentence):
+    with pytest.raises(ConfigError, match="expected options of the driver") as found:
+        open_output(driver, options)
+    assert sentence in str(found.value)
+
+
 class OpenEphys:
     """Answers as the Network Events plugin's documentation says."""
 
@@ -112,7 +143,9 @@ def test_open_ephys_that_acquires_nothing_is_an_error_and_can_still_be_told_off(
 def test_open_ephys_that_does_not_answer_is_an_error():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        with pytest.raises(OutputError, match="found none; is its Network Events plugin loaded"):
+        with pytest.raises(
+            OutputError, match="found none; does it run there, with its Network Events"
+        ):
             OpenEphysOutput(port=port)
 
 
@@ -172,12 +205,58 @@ class Own(Output):
         """Do nothing."""
 
 
-def test_an_output_of_ones_own_is_found_by_its_entry_point(tmp_path, monkeypatch):
-    info = tmp_path / "own-1.0.dist-info"
+def _install(folder, monkeypatch, value):
+    """Install a package with a driver `my-laser`."""
+    info = folder / "own-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[hypnod.pulse]\nmy-laser = {__name__}:Own\n")
-    monkeypatch.syspath_prepend(tmp_path)
+    (info / "entry_points.txt").write_text(f"[hypnod.pulse]\nmy-laser = {value}\n")
+    monkeypatch.syspath_prepend(folder)
+
+
+class Broken(Output):
+    """Raises what it should not."""
+
+    def __init__(self, *, at_once: bool = False) -> None:
+        if at_once:
+            raise RuntimeError("no laser")
+
+    def set(self, *, on: bool) -> None:
+        raise KeyError("line")
+
+    def close(self) -> None:
+        raise RuntimeError("gone")
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "sentence"),
+    [
+        ("no_such_module:Own", ConfigError, "No module named 'no_such_module'; no_such_module:Own"),
+        (f"{__name__}:Nobody", ConfigError, "no attribute 'Nobody'"),
+        (f"{__name__}:OpenEphys", ConfigError, "expected a subclass of tools.pulse.output.Output"),
+        (f"{__name__}:Broken", OutputError, "found RuntimeError: no laser"),
+    ],
+)
+def test_a_driver_that_cannot_be_used_is_one_sentence(
+    tmp_path, monkeypatch, value, error, sentence
+):
+    _install(tmp_path, monkeypatch, value)
+    with pytest.raises(error) as found:
+        open_output("my-laser", {"at_once": True} if error is OutputError else {})
+    assert sentence in str(found.value)
+
+
+def test_whatever_a_driver_raises_is_an_output_error_and_it_is_closed(tmp_path, monkeypatch):
+    _install(tmp_path, monkeypatch, f"{__name__}:Broken")
+    output = open_output("my-laser", {})
+    driven = Driven(PulseConfig(driver="my-laser", options={}), output, lambda *_: None)
+    with pytest.raises(OutputError, match=r"the driver 'my-laser': .* found KeyError: 'line'"):
+        driven.follow({Pulse("rem", "m1", "s", 0)}, 0.0)
+    driven.end()
+
+
+def test_an_output_of_ones_own_is_found_by_its_entry_point(tmp_path, monkeypatch):
+    _install(tmp_path, monkeypatch, f"{__name__}:Own")
     output = open_output("my-laser", {"level": 0.5})
     assert output.level == 0.5
     with pytest.raises(
