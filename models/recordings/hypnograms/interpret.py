@@ -206,7 +206,7 @@ def _refuse_unread(lasting: Sequence[_Meant], stages: Sequence[str], codes: str)
     raise RecordingError(
         f"{unread[0].where}: expected one of {', '.join(stages)}, {ART} or {UNKNOWN}, found the "
         f"stage {_shown(mark.label for mark in unread)}; --ignore {label!r} leaves it out, "
-        f"--codes {f'{label}={stages[0]}'!r} says what it is"
+        f"--codes {f'{label}=STAGE'!r} says which stage it is"
     )
 
 
@@ -215,7 +215,7 @@ def _of_numbers(unread: Sequence[Mark], stages: Sequence[str], codes: str) -> st
     if codes:
         return (
             f"{unread[0].where}: expected the numbers of {codes} ({in_words(codes, stages)}), "
-            f"found {_shown(numbers)}; --codes {codes},{numbers[0]}={stages[0]} says what it is"
+            f"found {_shown(numbers)}; --codes {codes},{numbers[0]}=STAGE says which stage it is"
         )
     return (
         f"expected names of stages, or what the numbers {_shown(numbers)} stand for, found no "

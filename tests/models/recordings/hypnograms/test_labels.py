@@ -76,7 +76,7 @@ def test_an_unknown_label_beside_stages_is_named_with_its_row(tmp_path, suffix):
     d = "," if suffix == "csv" else "\t"
     rows = [("onset", "duration", "stage"), (0, 4, "Wake"), (4, 8, "IS"), (12, 4, "REM")]
     path = write(tmp_path / f"h.{suffix}", "\n".join(d.join(map(str, row)) for row in rows))
-    with pytest.raises(RecordingError, match=r"row 3: .*'IS'; --ignore 'IS' .*--codes 'IS=Wake'"):
+    with pytest.raises(RecordingError, match=r"row 3: .*'IS'; --ignore 'IS' .*--codes 'IS=STAGE'"):
         read_scoring(path, MOUSE)
     scoring = read_scoring(path, MOUSE, legend=Legend(ignore=["is"]))
     assert scoring.hypnogram.to_epochs(4, 4) == ["Wake", UNKNOWN, UNKNOWN, "REM"]
@@ -192,7 +192,7 @@ def test_the_books_differ_where_it_matters():
 
 def test_a_number_that_a_book_lacks_is_told(tmp_path):
     path = write(tmp_path / "h.txt", "1\n7\n3\n")
-    with pytest.raises(RecordingError, match=r"numbers of accusleep .*found '7'; .*accusleep,7=Wa"):
+    with pytest.raises(RecordingError, match=r"numbers of accusleep .*found '7'; .*accusleep,7=ST"):
         read_scoring(path, MOUSE, legend=Legend(epoch_s=4, codes="accusleep"))
     scoring = read_scoring(path, MOUSE, legend=Legend(epoch_s=4, codes="accusleep,7=unscored"))
     assert scoring.hypnogram.stages == ("REM", UNKNOWN, "NREM")
@@ -234,7 +234,7 @@ def test_a_sidecar_says_what_numbers_mean(tmp_path):
         ([0, 1, 2, 0.5], "expected whole numbers in 'sleep_scores', found 0.5 at 4"),
         ([1, 1, 2, 3], "found 1, 2, 3 and no 0: .*--codes accusleep"),
         ([0, 1, *[3] * 16], "found 16 s of 3 at a stretch"),
-        ([0, 7], "numbers of sdreamer .*found '7'; --codes sdreamer,7=Wake"),
+        ([0, 7], "numbers of sdreamer .*found '7'; --codes sdreamer,7=STAGE"),
         ([np.nan, -1, np.nan], "nobody scored it"),
     ],
 )
