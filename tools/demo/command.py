@@ -107,6 +107,11 @@ def demo(
             "expected --trigger with --speed 1, for a rule trusts no estimate that is ahead of "
             f"time, found --speed {speed}"
         )
+    if trigger and 60 * minutes <= RULE["leave_out_s"]:
+        raise ConfigError(
+            f"expected --trigger with --minutes above {RULE['leave_out_s'] / 60:g}, for its rule "
+            f"leaves out so much at first, found {minutes:g}"
+        )
     with tempfile.TemporaryDirectory(prefix="hypnod-demo-") as scratch:
         folder = Path(scratch)
         console.print(

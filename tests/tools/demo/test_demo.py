@@ -98,10 +98,13 @@ def run_demo(folder, *options):
     )
 
 
-def test_a_rule_is_shown_in_real_time_alone(tmp_path):
+def test_a_rule_is_shown_in_real_time_and_long_enough(tmp_path):
     found = run_demo(tmp_path, "--trigger", "--speed", "15")
     assert found.returncode == 3
     assert "expected --trigger with --speed 1" in " ".join(found.stderr.split())
+    short = run_demo(tmp_path, "--trigger")
+    assert short.returncode == 3
+    assert "expected --trigger with --minutes above 1" in " ".join(short.stderr.split())
 
 
 def test_the_rule_that_is_shown_is_one_and_acts_without_being_armed():
