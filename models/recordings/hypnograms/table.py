@@ -4,13 +4,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, time
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
 from models.errors import RecordingError
+from models.recordings.hypnograms.clock import check_times, first_time
 from models.recordings.hypnograms.codes import as_code
 from models.recordings.hypnograms.marks import STAGED_BY, Mark, Marks, consecutive, epoch_given
 from models.recordings.hypnograms.sheet import Row, Sheet, read_sheet
@@ -40,12 +40,6 @@ _INDICES = ("", "#", "epoch", "epoch no", "epoch #", "epoch number", "epochs", "
 _UNITS = {"": 1.0, "s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0}
 _UNITS |= {"ms": 1e-3, "msec": 1e-3, "min": 60.0, "mins": 60.0, "minutes": 60.0, "h": 3600.0}
 _TITLE = re.compile(r"(.*?)\s*(?:[(\[]\s*([^)\]]*?)\s*[)\]])?$")
-_CLOCK = re.compile(r"\b(\d{1,2}):(\d\d):(\d\d)(?:[.,](\d+))?\s*(?:([AaPp])\.?[Mm]\b)?")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_ELAPSED = time(0, 2)
-"""A time before it is one that counts from the begin on."""
-_DAY_S = 86400.0
-_ROUNDED_S = 0.011  # a clock may be written in hundredths
 _HEADER_WITHIN = 60  # rows: what programs write above their tables
 _NOTHING = ("", "n/a", "na", "nan", "none", "null", "-")
 
@@ -110,14 +104,15 @@ def read_table(path: Path, epoch_s: float | None, is_stage: IsStage) -> dict[str
     _check_titles(header)
     column = _stage_column(header, is_stage)
     onset = header.time(_ONSETS)
+    by = _by_subject(header)
     start = None
     if onset is not None and _is_of_epochs(header, onset):
-        start = _time_of(header.below, onset)
-        _check_clock(header, onset, epoch_s)
+        start = first_time(_cell(row, onset.at) for row in header.below)
+        for rows in by.values():
+            check_times([(row.number, _cell(row, onset.at)) for row in rows], epoch_s)
         onset = None
     if onset is None:
         _check_no_empty_line(header.below)
-    by = _by_subject(header)
     with_events = header.names[column] in _WITH_EVENTS
     levels = _sidecar(path, header.row.cells[column])
     owner = _owner(header)
@@ -140,62 +135,17 @@ def _is_of_epochs(header: _Header, onset: _Column) -> bool:
     return header.find(_INDICES) is not None or header.find((*_DURATIONS, *_ENDS)) is None
 
 
-def _time_of(rows: Sequence[Row], column: _Column) -> datetime | time | None:
-    """Return when the first epoch was: its date where that is written as in ISO 8601.
-
-    None where it says none, or counts from the begin on.
-    """
-    cell = rows[0].cells[column.at] if rows and column.at < len(rows[0].cells) else ""
-    found = _CLOCK.search(cell)
-    try:
-        if found is None:
-            return None
-        hour = int(_second(found)) // 3600
-        clock = time(hour, int(found[2]), int(found[3]))
-        day = _DATE.match(cell)
-        if day is not None:
-            return datetime.combine(date.fromisoformat(day[0]), clock)
-    except ValueError:
-        return None
-    return clock if clock >= _ELAPSED else None
-
-
-def _check_clock(header: _Header, column: _Column, epoch_s: float | None) -> None:
-    """Raise RecordingError where the times of day beside stages do not follow each other."""
-    if epoch_s is None:
-        return
-    cells = [
-        (row.number, found)
-        for row in header.below
-        if (found := _CLOCK.search(row.cells[column.at] if column.at < len(row.cells) else ""))
-    ]
-    for (before, one), (row, other) in pairwise(cells):
-        passed = (_second(other) - _second(one)) % _DAY_S
-        n = row - before  # rows between them may tell no time
-        off = (passed - n * epoch_s + _DAY_S / 2) % _DAY_S - _DAY_S / 2
-        if abs(off) > min(1.0, 0.75 * epoch_s) + _ROUNDED_S:
-            raise RecordingError(
-                f"row {row}: expected {n * epoch_s:g} s after {one[0].strip()}, found "
-                f"{other[0].strip()}; of rows that are missing nobody knows the stage: give an "
-                "onset in seconds, or a row with UNKNOWN for each"
-            )
-
-
-def _second(clock: re.Match[str]) -> float:
-    """Return a time of day in s."""
-    hour = int(clock[1])
-    if clock[5]:
-        hour = hour % 12 + 12 * (clock[5].lower() == "p")
-    return 3600.0 * hour + 60 * int(clock[2]) + int(clock[3]) + float(f"0.{clock[4] or 0}")
+def _cell(row: Row, at: int) -> str:
+    return row.cells[at] if at < len(row.cells) else ""
 
 
 def _check_no_empty_line(rows: Sequence[Row]) -> None:
-    """Raise RecordingError where a line between stages is empty, unless each second one is."""
+    """Raise RecordingError where lines between stages are empty, unless all are spaced alike."""
     apart = [row.number - before.number for before, row in pairwise(rows)]
     if len({*apart}) > 1:
-        at = next(k for k, n in enumerate(apart) if n > 1)
+        at = next(k for k, n in enumerate(apart) if n > min(apart))
         raise RecordingError(
-            f"row {rows[at].number + 1}: expected a stage a line, found an empty line; write "
+            f"row {rows[at + 1].number - 1}: expected a stage a line, found an empty line; write "
             "UNKNOWN where nobody scored"
         )
 
@@ -325,7 +275,7 @@ def _lines(rows: Sequence[Row], header: _Header, column: int, epoch_s: float | N
     index = header.find(_INDICES)
     if index is not None and index != column:
         _check_index([(row.number, row.cells[index]) for row in rows if index < len(row.cells)])
-    labels = [row.cells[column] if column < len(row.cells) else "" for row in rows]
+    labels = [_cell(row, column) for row in rows]
     if not labels:
         raise RecordingError(f"expected stages below row {header.row.number}, found none")
     length = epoch_given(epoch_s, "a table without a column onset in seconds")
@@ -351,7 +301,7 @@ def _bouts(rows: Sequence[Row], header: _Header, column: int, onset: _Column) ->
     duration, end = header.time(_DURATIONS), header.time(_ENDS)
     marks = []
     for row in rows:
-        label = row.cells[column] if column < len(row.cells) else ""
+        label = _cell(row, column)
         where = f"row {row.number}"
         start = _seconds(row, onset)
         length = None if duration is None else _seconds(row, duration)
@@ -427,7 +377,7 @@ def _headless(sheets: Sequence[Sheet], epoch_s: float | None, is_stage: IsStage)
     _check_no_empty_line(sheet.rows)
     length = epoch_given(epoch_s, "a file of one stage a line")
     return consecutive(
-        [row.cells[column] if column < len(row.cells) else "" for row in sheet.rows],
+        [_cell(row, column) for row in sheet.rows],
         length,
         [f"row {row.number}" for row in sheet.rows],
     )

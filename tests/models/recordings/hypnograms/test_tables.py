@@ -139,6 +139,18 @@ def test_an_empty_line_between_stages_moves_none_of_them(tmp_path, text, row):
         read(path, epoch_s=4.0)
 
 
+def test_times_of_subjects_that_take_turns_are_each_s_own(tmp_path):
+    path = tmp_path / "h.csv"
+    rows = [f"22:00:{4 * k:02},{who},Wake" for k in range(5) for who in ("m1", "m2")]
+    path.write_text("\n".join(["time,subject,stage", *rows]), "utf-8")
+    for who in ("m1", "m2"):
+        scoring = read_scoring(path, MOUSE, subject=who, legend=Legend(epoch_s=4.0))
+        assert scoring.hypnogram.durations.sum() == 20.0
+    path.write_text("\n".join(["time,subject,stage", *rows[:4], *rows[5:]]), "utf-8")
+    with pytest.raises(RecordingError, match="row 7: expected 4 s after 22:00:04, found 22:00:12"):
+        read_scoring(path, MOUSE, subject="m1", legend=Legend(epoch_s=4.0))
+
+
 def test_lines_that_are_all_spaced_alike_are_stages(tmp_path):
     path = tmp_path / "h.txt"
     path.write_bytes(b"stage\r\r\nWake\r\r\nNREM\r\r\nREM\r\r\n\r\n")
