@@ -99,9 +99,12 @@ def _set(
     word = "armed" if armed else "disarmed"
     with Subscriber(dial(config.publish.bind), ["trigger."], keys) as heard:
         write_armed(file, _by_rule(now))
-        missing = _wait(heard, set(pairs), wait_s, armed=armed)
-    if armed and missing - was:  # it would begin to stimulate whenever the daemon comes
-        write_armed(file, _by_rule(now - (missing - was)))
+        missing = set(pairs)
+        try:
+            _wait(heard, missing, wait_s, armed=armed)
+        finally:  # interrupted too: it would begin to stimulate whenever the daemon comes
+            if armed and missing - was:
+                write_armed(file, _by_rule(now - (missing - was)))
     for rule, subject in sorted(pairs - missing):
         Console(highlight=False).print(f"{word}: {rule} for {subject}")
     if missing:
@@ -148,12 +151,11 @@ def _choose(
     return {(rule.name, s) for rule, s in chosen if rule.name not in always}, list(always)
 
 
-def _wait(heard: Subscriber, missing: Pairs, wait_s: float, *, armed: bool) -> Pairs:
-    """Return what the daemon did not say that it heeds."""
+def _wait(heard: Subscriber, missing: Pairs, wait_s: float, *, armed: bool) -> None:
+    """Take from `missing` what the daemon says that it heeds, until nothing is left."""
     until = time.monotonic() + wait_s
     while missing and (left_s := until - time.monotonic()) > 0:
         for received in heard.receive(left_s):
             message = received.message
             if isinstance(message, TriggerMessage) and message.armed == armed:
                 missing.discard((message.rule, message.subject))
-    return missing

@@ -16,7 +16,7 @@ from daemon.trigger.armed import armed_path, read_armed
 from daemon.trigger.decide import Decision, RuleState, decide, interrupted
 from daemon.trigger.sight import Sight
 from tests.rigs.daemon import Daemon, Listener, one_stream, write_config
-from tests.rigs.lsl import ROOT, Source
+from tests.rigs.lsl import ROOT, Source, wait_until
 from tools.client.catchup import CatchUpClient, CatchUpError
 
 SFREQ = 512
@@ -257,6 +257,20 @@ def test_what_is_always_armed_cannot_be_disarmed_and_that_is_said(name, bundle, 
         assert 'found any: armed = "always"; to end its pulses now, end hypnod pulse' in (
             refused.stderr
         )
+
+
+def test_an_arm_that_is_interrupted_is_taken_back(name, bundle, tmp_path, journal):
+    config = write_config(
+        tmp_path, one_stream(name), bundle, more=f'{RULE}\n[journal]\npath = "{journal}"\n'
+    )
+    told = tmp_path / "told.toml"  # an address that can be dialled
+    told.write_text(config.read_text("utf-8").replace("127.0.0.1:*", "127.0.0.1:9", 1), "utf-8")
+    arm = [sys.executable, ROOT / "hypnod.py", "arm", "--config", told, "--wait", "60"]
+    with subprocess.Popen(arm) as process:
+        wait_until(armed_path(journal).exists, "it is armed")
+        process.send_signal(signal.SIGINT)
+        process.wait()
+    assert read_armed(armed_path(journal)) == {}
 
 
 def test_an_emergency_disarms_what_it_can_and_says_what_goes_on(source, run, tmp_path):
