@@ -47,13 +47,6 @@ class Board:
                 lambda: self.high == high and len(self.edges) >= n, timeout_s
             )
 
-    def unplug(self) -> None:
-        """Take it off: whoever has its port finds nothing there."""
-        self._over.set()
-        self._thread.join()
-        os.close(self._own)
-        self._own = -1
-
     def _run(self) -> None:
         heard = 0.0
         while not self._over.is_set():
@@ -78,6 +71,7 @@ class Board:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._own >= 0:
-            self.unplug()
+        self._over.set()
+        self._thread.join()
+        os.close(self._own)
         os.close(self._other)

@@ -91,8 +91,13 @@ def reporting(driver: str) -> Iterator[None]:
 def _load(point: EntryPoint) -> type[Output]:
     try:
         kind = point.load()
-    except Exception as error:
-        do = "install it with: pip install 'hypnod[pulse]'" if point.name in _OWN else point.value
+    except Exception as error:  # another's module may raise anything
+        own = point.name in _OWN
+        do = (
+            "install it with: pip install 'hypnod[pulse]'"
+            if own
+            else f"see that {point.value} is there"
+        )
         raise ConfigError(
             f"pulse: expected what the driver {point.name!r} needs, found: {error}; {do}"
         ) from error
