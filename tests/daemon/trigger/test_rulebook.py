@@ -87,39 +87,34 @@ def test_states_are_of_the_subjects_that_are_asked_for():
 
 
 def test_a_rule_sees_all_of_a_live_estimate():
+    as_it_is = {
+        "hop": 29,
+        "hop_s": 0.25,
+        "age_s": 0.3,
+        "stage": "REM",
+        "probabilities": {"Wake": 0.1, "NREM": 0.2, "REM": 0.7},
+        "evidence": {"Wake": 0.2, "NREM": 0.3, "REM": 0.5},
+        "pathway": "eeg",
+        "reason": "emg missing",
+        "drift": 0.9,
+    }
     live = stage(
         7,
-        hop=29,
-        hop_s=0.25,
         epoch_s=1.0,
         onset=1006.25,
         published_utc=datetime.fromtimestamp(NOON).astimezone().isoformat(),
-        age_s=0.3,
-        stage="REM",
-        probabilities={"Wake": 0.1, "NREM": 0.2, "REM": 0.7},
-        evidence={"Wake": 0.2, "NREM": 0.3, "REM": 0.5},
-        pathway="eeg",
-        reason="emg missing",
         slots_filled=16,
         n_context=64,
-        drift=0.9,
+        **as_it_is,
     )
     assert isinstance(live, StageMessage)
     assert Sight.of(live, armed=True, trouble="t", leads=True) == Sight(
         subject="m1",
-        hop=29,
-        hop_s=0.25,
         end=1007.25,
         utc=NOON,
-        age_s=0.3,
-        stage="REM",
-        probabilities={"Wake": 0.1, "NREM": 0.2, "REM": 0.7},
-        evidence={"Wake": 0.2, "NREM": 0.3, "REM": 0.5},
-        pathway="eeg",
-        reason="emg missing",
         usable=0.25,
-        drift=0.9,
         armed=True,
         trouble="t",
         leads=True,
+        **as_it_is,
     )
