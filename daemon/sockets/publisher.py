@@ -93,7 +93,7 @@ class Publisher:
 
     @property
     def rest_s(self) -> float:
-        """For so long it takes no more subscriptions, s."""
+        """For so long it takes no more subscriptions, after many at once, s."""
         return max(0.0, self._rests_until - time.monotonic())
 
     def serve(self, timeout_s: float) -> None:
