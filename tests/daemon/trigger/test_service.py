@@ -197,19 +197,19 @@ def test_nothing_is_switched_on_where_the_labels_are_of_a_person(name, bundle, t
     }
 
 
-def test_a_daemon_that_stops_decides_nothing_more(source, run):
-    with run(ALWAYS.replace("on_s = 3", "on_s = 60")) as daemon:
+def test_a_daemon_that_stops_switches_nothing_on_any_more(source, run):
+    """It stages what is ready; the rules that were on until then are off."""
+    with run(ALWAYS.replace("on_s = 3", "on_s = 90")) as daemon:
         ready(daemon, source)
         with Listener(daemon.endpoint) as subscriber:
-            push(source, 2)
+            push(source, 59)
             subscriber.until(is_trigger(1))
-            assert said(subscriber.heard)[-1].action == "on"
-            daemon.signal(signal.SIGSTOP)
-            push(source, 3)
             daemon.signal(signal.SIGTERM)
-            daemon.signal(signal.SIGCONT)
             subscriber.until(lambda m: isinstance(m, StreamMessage) and m.state == "STOPPED")
-    assert [m.action for m in said(subscriber.heard) if m.epoch > 1 and m.action == "on"] == []
+    told = [(m.action, m.reason) for m in said(subscriber.heard)]
+    n_on = sum(action == "on" for action, _ in told)
+    assert 0 < n_on < len(told)
+    assert told[n_on:] == [("off", "the daemon is stopping")] * (len(told) - n_on)
 
 
 def command(word, config, *options):
