@@ -22,11 +22,20 @@ from typing import IO, Any, Protocol, Self
 import hypnod
 from models.errors import HypnodError
 
+# On one machine liblsl 1.18 finds an outlet by its port alone, and each takes two: a range of its
+# own holds 64 of them, and they are asked at once, not after a vain multicast of half a second.
 _LSL_CONFIG = """\
 [lab]
 SessionID = {session}
 [multicast]
 ResolveScope = machine
+[ports]
+BasePort = {port}
+PortRange = 128
+[tuning]
+MulticastMinRTT = 0.02
+UnicastMinRTT = 0.1
+ContinuousResolveInterval = 0.1
 [log]
 level = -3
 """
@@ -51,7 +60,11 @@ def confined_lsl(folder: Path) -> dict[str, str]:
         folder: where LSL's config file goes; it must outlive the processes.
     """
     file = folder / "lsl_api.cfg"
-    file.write_text(_LSL_CONFIG.format(session=f"hypnod-{uuid.uuid4().hex}"), encoding="utf-8")
+    session = uuid.uuid4()
+    content = _LSL_CONFIG.format(
+        session=f"hypnod-{session.hex}", port=20_000 + session.int % 80 * 128
+    )
+    file.write_text(content, encoding="utf-8")
     return {"LSLAPICFG": str(file)}
 
 
