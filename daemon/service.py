@@ -203,6 +203,7 @@ class Service:
                 threads=config.engine.threads,
                 precision=config.engine.precision,
                 hops_per_epoch=hops_per_epoch(config.staging.hop_s, self._bundle.spec),
+                n_read=config.staging.final_lag + 1,
             )
         )
         grammar = self._bundle.manifest.grammar

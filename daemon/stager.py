@@ -179,14 +179,7 @@ class Stager:
         numbers = _numbers(rows)
         newest = self._engine.newest(numbers)
         n_read = self._lag // self.hops_per_epoch + 1
-        readings = np.full(
-            (len(rows), len(self._spec.pathways), n_read, len(self._spec.stages)),
-            np.nan,
-            np.float32,
-        )
-        for reading, row in zip(readings, rows, strict=True):
-            last = row.readings[-1][:, -n_read:]
-            reading[: len(last)] = last
+        readings = np.stack([row.readings[-1][:, -n_read:] for row in rows])
         belief = {} if self._filter is None else {"belief": self._beliefs[numbers]}
         return {**newest, **belief, "reading": readings}
 
@@ -248,7 +241,9 @@ class Stager:
             np.concatenate([batch.epochs for batch in batches]),
             numbers,
             usable,
-            unimodal=any(e.pathway not in (None, MIXED) for row in rows for e in row.pending),
+            unimodal=np.array(
+                [any(e.pathway not in (None, MIXED) for e in row.pending) for row in rows]
+            ),
         )
         filled = self._engine.slots_filled(numbers).tolist()
         for row, reading, n in zip(rows, readings, filled, strict=True):
@@ -287,7 +282,7 @@ class Stager:
             kind: of the estimates.
             numbers: (n,) of the rows.
             epochs: of each row as many, the last one that of the newest slot.
-            readings: (n, n_pathways, n_context, n_stages).
+            readings: (n, n_pathways, n_read, n_stages).
         """
         evidence = self._evidence(epochs, readings)
         probabilities = evidence[:, 0]

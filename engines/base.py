@@ -31,6 +31,7 @@ class Engine(ABC):
         n_rows: subjects this engine keeps a context window for.
         hops_per_epoch: outputs per epoch length; the ring is kept at hop resolution and the
             window reads every `hops_per_epoch`-th token.
+        n_read: slots of the window to answer for, the newest ones; default: all.
     """
 
     name: ClassVar[str]
@@ -39,10 +40,13 @@ class Engine(ABC):
     why: str = ""
     """Why this engine runs, where there was a choice."""
 
-    def __init__(self, spec: ModelSpec, n_rows: int, hops_per_epoch: int = 1) -> None:
+    def __init__(
+        self, spec: ModelSpec, n_rows: int, hops_per_epoch: int = 1, n_read: int | None = None
+    ) -> None:
         self.spec = spec
         self.n_rows = n_rows
         self.hops_per_epoch = hops_per_epoch
+        self.n_read = min(n_read or spec.n_context, spec.n_context)
 
     @property
     @abstractmethod
@@ -56,7 +60,7 @@ class Engine(ABC):
         rows: NDArray[np.intp],
         valid: NDArray[np.bool_],
         *,
-        unimodal: bool = False,
+        unimodal: NDArray[np.bool_] | bool = False,
     ) -> NDArray[np.float32]:
         """Append the newest epoch of each given row and read its context window.
 
@@ -65,12 +69,13 @@ class Engine(ABC):
             rows: (n,), each row at most once.
             valid: (n, n_modalities); False masks this slot's key of that modality for as long
                 as it is in the window. The epoch's samples then do not matter.
-            unimodal: also read the pathways of the single modalities, if the model has such.
+            unimodal: (n,), of which rows to read the pathways of the single modalities as well,
+                if the model has such.
 
         Returns:
-            Probabilities (n, n_pathways, n_context, n_stages), a new array: the pathway axis is
-            `spec.pathways` if `unimodal`, else mixed alone; slot -1 is the newest epoch, slot
-            -1-j the one j epoch lengths before. NaN where a pathway has no valid slot to read.
+            Probabilities (n, n_pathways, n_read, n_stages), a new array: slot -1 is the newest
+            epoch, slot -1-j the one j epoch lengths before. NaN where a pathway has no valid slot
+            to read, or was not to be read.
 
         Raises:
             EngineError: an array does not fit, or the engine failed.

@@ -20,7 +20,7 @@ class FailoverEngine(Engine):
 
     Args:
         primary: runs as long as it works.
-        spare: opened and warm; same model, rows and hops.
+        spare: opened and warm; same model, rows, hops and slots read.
 
     Raises:
         EngineError: the two are not for the same.
@@ -29,11 +29,11 @@ class FailoverEngine(Engine):
     name: ClassVar[str] = "failover"
 
     def __init__(self, primary: Engine, spare: Engine) -> None:
-        for what in ("spec", "n_rows", "hops_per_epoch"):
+        for what in ("spec", "n_rows", "hops_per_epoch", "n_read"):
             expected, found = getattr(primary, what), getattr(spare, what)
             if expected != found:
                 raise EngineError(f"failover: expected equal {what}, found {expected} and {found}")
-        super().__init__(primary.spec, primary.n_rows, primary.hops_per_epoch)
+        super().__init__(primary.spec, primary.n_rows, primary.hops_per_epoch, primary.n_read)
         self._primary, self._spare, self._active = primary, spare, primary
 
     @property
@@ -47,7 +47,7 @@ class FailoverEngine(Engine):
         rows: NDArray[np.intp],
         valid: NDArray[np.bool_],
         *,
-        unimodal: bool = False,
+        unimodal: NDArray[np.bool_] | bool = False,
     ) -> NDArray[np.float32]:
         """Step with the engine that works; see Engine."""
         self.check_inputs(epochs, rows, valid)  # what does not fit is no failure of the engine

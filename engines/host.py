@@ -11,7 +11,7 @@ from engines.errors import EngineError
 from models.spec import ModelSpec
 
 Answer = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Probabilities (n, n_pathways, n_context, n_stages) and the newest epoch's tokens
+"""Probabilities (n, n_pathways, n_read, n_stages) and the newest epoch's tokens
 (n, *token_shape)."""
 
 
@@ -22,10 +22,13 @@ class ContextEngine(Engine):
         spec: the model.
         n_rows: subjects to keep a context window for.
         hops_per_epoch: outputs per epoch length.
+        n_read: slots of the window to answer for; default: all.
     """
 
-    def __init__(self, spec: ModelSpec, n_rows: int, hops_per_epoch: int = 1) -> None:
-        super().__init__(spec, n_rows, hops_per_epoch)
+    def __init__(
+        self, spec: ModelSpec, n_rows: int, hops_per_epoch: int = 1, n_read: int | None = None
+    ) -> None:
+        super().__init__(spec, n_rows, hops_per_epoch, n_read)
         self._context = ContextWindow(spec, n_rows, hops_per_epoch)
 
     @abstractmethod
@@ -34,7 +37,7 @@ class ContextEngine(Engine):
         epochs: NDArray[np.float32],
         rows: NDArray[np.intp],
         mask: NDArray[np.bool_],
-        unimodal: bool,
+        unimodal: NDArray[np.bool_],
     ) -> Answer:
         """Run the network on the newest epochs of some rows and their windows.
 
@@ -42,7 +45,8 @@ class ContextEngine(Engine):
             epochs: (n, n_modalities, n_inputs), zeros where not valid.
             rows: (n,).
             mask: (n, n_context, n_modalities), newest last; no row is masked throughout.
-            unimodal: also read the single modalities.
+            unimodal: (n,), of which rows the single modalities are wanted; what is given of the
+                others does not matter.
         """
 
     def step(
@@ -51,25 +55,27 @@ class ContextEngine(Engine):
         rows: NDArray[np.intp],
         valid: NDArray[np.bool_],
         *,
-        unimodal: bool = False,
+        unimodal: NDArray[np.bool_] | bool = False,
     ) -> NDArray[np.float32]:
         """Append the newest epoch of each given row and read its context window; see Engine."""
         self.check_inputs(epochs, rows, valid)
         spec, n = self.spec, len(rows)
         mask = np.concatenate([self._context.mask(rows), valid[:, None]], axis=1)
         readable = spec.readable(np.logical_or.reduce(mask, axis=1))  # (n, n_pathways)
-        n_pathways = len(spec.pathways) if unimodal else 1
-        shape = (n, n_pathways, spec.n_context, len(spec.stages))
+        wanted = readable.copy()
+        wanted[:, 1:] &= np.broadcast_to(unimodal, n)[:, None]
+        shape = (n, len(spec.pathways), self.n_read, len(spec.stages))
         answer = np.full(shape, np.nan, np.float32)
         newest = np.zeros((n, *spec.token_shape), np.float32)
         run = readable[:, 0]
         if run.any():
             some = slice(None) if run.all() else run  # a view where nothing need be left out
             epochs = np.where(valid[..., None], epochs, np.float32(0))[some]
-            answer[some], newest[some] = self._read(epochs, rows[some], mask[some], unimodal)
+            single: NDArray[np.bool_] = np.logical_or.reduce(wanted[some, 1:], axis=1)
+            answer[some], newest[some] = self._read(epochs, rows[some], mask[some], single)
             if not (np.isfinite(answer[some, 0]).all() and np.isfinite(newest).all()):
                 raise EngineError(f"{self.name}: expected finite probabilities, found NaN")
-        answer[~readable[:, :n_pathways]] = np.nan
+        answer[~wanted] = np.nan
         self._context.append(rows, newest, valid)
         return answer
 

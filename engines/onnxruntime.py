@@ -19,9 +19,9 @@ import onnxruntime
 
 _PROVIDER = "CPUExecutionProvider"
 _SILENT = 4  # what fails is raised as well
-_PER_CALL = 32
-"""Subjects of each thread in one call of the network: with more, each takes longer, for 256 in one
-call on one thread by a tenth (docs/engines.md, `make bench`)."""
+_PER_CALL = 8
+"""Subjects of each thread in one call of the network: with more, what lies between its layers does
+not fit the processor's caches (docs/engines.md, `make bench`)."""
 
 
 class OnnxRuntimeEngine(ContextEngine):
@@ -35,6 +35,7 @@ class OnnxRuntimeEngine(ContextEngine):
         n_rows: subjects to keep a context window for.
         threads: threads of one step; one is best for few subjects.
         hops_per_epoch: outputs per epoch length.
+        n_read: slots of the window to answer for; default: all.
 
     Raises:
         BundleError: step.onnx is not a network that this engine can run.
@@ -44,10 +45,16 @@ class OnnxRuntimeEngine(ContextEngine):
     name: ClassVar[str] = "onnxruntime"
 
     def __init__(
-        self, bundle: Bundle, n_rows: int, threads: int = 1, hops_per_epoch: int = 1
+        self,
+        bundle: Bundle,
+        n_rows: int,
+        threads: int = 1,
+        hops_per_epoch: int = 1,
+        n_read: int | None = None,
     ) -> None:
-        super().__init__(bundle.spec, n_rows, hops_per_epoch)
+        super().__init__(bundle.spec, n_rows, hops_per_epoch, n_read)
         self._threads = threads
+        self._slots = np.arange(self.spec.n_context - self.n_read, self.spec.n_context)
         self._session = open_session(bundle.step_file, threads)
         _check_signature(bundle, self._session)
 
@@ -66,22 +73,27 @@ class OnnxRuntimeEngine(ContextEngine):
         epochs: NDArray[np.float32],
         rows: NDArray[np.intp],
         mask: NDArray[np.bool_],
-        unimodal: bool,
+        unimodal: NDArray[np.bool_],
     ) -> Answer:
+        spec, n, most = self.spec, len(rows), _PER_CALL * self._threads
         whole = {"epochs": epochs, "tokens": self._context.tokens(rows), "mask": mask}
-        most = _PER_CALL * self._threads
-        answers = [
-            self._call({name: array[k : k + most] for name, array in whole.items()}, unimodal)
-            for k in range(0, len(epochs), most)
-        ]
-        probabilities, newest = zip(*answers, strict=True)
-        return np.concatenate(probabilities), np.concatenate(newest)
+        probabilities = np.empty((n, len(spec.pathways), self.n_read, len(spec.stages)), np.float32)
+        newest = np.empty((n, *spec.token_shape), np.float32)
+        for single in (False, True):
+            which = np.flatnonzero(unimodal == single)
+            for k in range(0, len(which), most):
+                some = which[k : k + most]
+                feed = {name: array[some] for name, array in whole.items()}
+                read, newest[some] = self._call(feed, single)
+                probabilities[some, : read.shape[1]] = read
+        return probabilities, newest
 
     def _call(self, feed: dict[str, NDArray[Any]], unimodal: bool) -> Answer:
         names = ["token", "mixed"]
         if len(self.spec.pathways) > 1:
             feed["unimodal"] = np.array(unimodal)
             names += ["single"] if unimodal else []
+        feed["slots"] = self._slots
         try:
             token, mixed, *single = self._session.run(names, feed)
         except Exception as error:  # its exceptions have no common base of their own
@@ -122,7 +134,7 @@ def _check_signature(bundle: Bundle, session: onnxruntime.InferenceSession) -> N
     shapes: dict[str, list[int | str]] = {}
     for what, expected, values in (
         ("inputs", step_inputs(spec), session.get_inputs()),
-        ("outputs", step_outputs(spec), session.get_outputs()),
+        ("outputs", step_outputs(spec, spec.n_context), session.get_outputs()),
     ):
         found = {value.name: value.shape for value in values}
         if found.keys() != expected.keys():

@@ -31,14 +31,14 @@ def compare(engine: Engine, reference: Engine, ticks: int, seed: int) -> Parity:
 
     Args:
         engine: the engine in question.
-        reference: an engine for the same spec, with as many rows and hops.
+        reference: an engine for the same spec, with as many rows, hops and slots read.
         ticks: steps to run, each with a random part of the rows.
         seed: of the random numbers.
 
     Raises:
         EngineError: the engines are not for the same, or one of them failed.
     """
-    for what in ("spec", "n_rows", "hops_per_epoch"):
+    for what in ("spec", "n_rows", "hops_per_epoch", "n_read"):
         expected, found = getattr(reference, what), getattr(engine, what)
         if expected != found:
             raise EngineError(f"parity: expected equal {what}, found {expected} and {found}")
@@ -75,7 +75,7 @@ def _clear(*engines: Engine) -> None:
 
 
 def _measure(a: NDArray[np.float32], b: NDArray[np.float32]) -> Parity:
-    """Compare probabilities (n, n_pathways, n_context, n_stages)."""
+    """Compare probabilities (n, n_pathways, n_read, n_stages)."""
     absent = np.isnan(b)
     n_compared = int(np.count_nonzero(~absent.any(axis=-1)))
     if not np.array_equal(np.isnan(a), absent):

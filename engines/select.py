@@ -23,6 +23,7 @@ class _Wanted:
     n_rows: int
     threads: int
     hops_per_epoch: int
+    n_read: int | None
     precision: Precision
 
 
@@ -33,6 +34,7 @@ def open_engine(
     n_rows: int,
     threads: int = 1,
     hops_per_epoch: int = 1,
+    n_read: int | None = None,
     precision: Precision = "fp32",
 ) -> Engine:
     """Open an engine for a bundle.
@@ -46,13 +48,14 @@ def open_engine(
         n_rows: subjects to keep a context window for.
         threads: threads of one step.
         hops_per_epoch: outputs per epoch length.
+        n_read: slots of the window to answer for, the newest ones; default: all.
         precision: in which a GPU computes; the processor always computes in fp32.
 
     Raises:
         EngineError: there is no such engine, or it is not available here.
         BundleError: the bundle does not suit it.
     """
-    wanted = _Wanted(bundle, n_rows, threads, hops_per_epoch, precision)
+    wanted = _Wanted(bundle, n_rows, threads, hops_per_epoch, n_read, precision)
     if kind == AUTO:
         return _open_best(wanted)
     if kind not in _ENGINES:
@@ -115,7 +118,7 @@ def _open_onnxruntime(wanted: _Wanted) -> Engine:
     from engines.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415
 
     w = wanted
-    return OnnxRuntimeEngine(w.bundle, w.n_rows, w.threads, w.hops_per_epoch)
+    return OnnxRuntimeEngine(w.bundle, w.n_rows, w.threads, w.hops_per_epoch, w.n_read)
 
 
 def _open_torch(wanted: _Wanted) -> Engine:
@@ -123,7 +126,7 @@ def _open_torch(wanted: _Wanted) -> Engine:
     from engines.torch import TorchEngine  # noqa: PLC0415
 
     w = wanted
-    return TorchEngine(w.bundle, w.n_rows, w.threads, w.hops_per_epoch)
+    return TorchEngine(w.bundle, w.n_rows, w.threads, w.hops_per_epoch, w.n_read)
 
 
 def _open_gpu(flavour: Flavour) -> "Callable[[_Wanted], Engine]":
@@ -133,7 +136,9 @@ def _open_gpu(flavour: Flavour) -> "Callable[[_Wanted], Engine]":
         from engines.gpu.open import open_gpu  # noqa: PLC0415
 
         w = wanted
-        return open_gpu(w.bundle, flavour, w.n_rows, w.threads, w.hops_per_epoch, w.precision)
+        return open_gpu(
+            w.bundle, flavour, w.n_rows, w.threads, w.hops_per_epoch, w.precision, w.n_read
+        )
 
     return open_flavour
 

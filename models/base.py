@@ -6,7 +6,7 @@ A model is a folder of `models/`, written from one paper:
                 given_levels(spec, relative), one whose net is given levels, not samples
     losses.py   LossConfig; staging_loss(logits, stages, mask, config, weights); PAPER_RECIPE, the
                 settings of `models.training.train.TrainConfig` that the paper trains with
-    work.py     count_products(spec) → multiplications to encode one epoch, and to read a window
+    work.py     count_products(spec, n_read) → multiplications to encode an epoch, to read slots
     authors.py  its authors' checkpoints, for `hypnod import`
 
 The first two need torch. Nothing here does: a part is imported when somebody asks for it.
@@ -57,7 +57,11 @@ class Model(ABC, Module):
 
     @abstractmethod
     def read(
-        self, tokens: "Tensor", mask: "Tensor", pathways: Sequence[str] | None = None
+        self,
+        tokens: "Tensor",
+        mask: "Tensor",
+        pathways: Sequence[str] | None = None,
+        slots: "Tensor | None" = None,
     ) -> "list[Tensor]":
         """Read a context window.
 
@@ -66,9 +70,10 @@ class Model(ABC, Module):
             mask: (B, N, M) bool, False where an epoch's modality is not valid: nobody attends to
                 it, and what its token holds does not matter.
             pathways: which to read; default: all of the spec.
+            slots: (R,), which slots of the window to read; default: all N.
 
         Returns:
-            Logits (B, N, S) of each of these pathways.
+            Logits (B, R, S) of each of these pathways.
         """
 
     @abstractmethod

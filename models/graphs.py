@@ -1,6 +1,6 @@
 """The inputs and outputs of a model's graphs, which follow from its spec.
 
-    step       newest epoch and cached tokens → probabilities of all slots, and the epoch's token
+    step       newest epoch and cached tokens → probabilities of slots, and the epoch's token
     full       the epochs of a whole window → probabilities of all slots
     ring step  the step as a GPU runs it: the tokens of all rows lie in one ring on the device
 
@@ -14,8 +14,9 @@ import numpy as np
 
 from models.spec import ModelSpec
 
-BATCH, SLOTS = "B", "R"
-"""First axes: subjects of a call; slots of a ring, those of all rows and one for padding."""
+BATCH, SLOTS, READ = "B", "R", "K"
+"""Axes: subjects of a call; slots of a ring, those of all rows and one for padding; slots of the
+window that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Port:
     dtype: type[np.generic] = np.float32
     """Of its numbers."""
     first: str = BATCH
-    """Name of its first axis, whose length is chosen with each call; empty: it has none."""
+    """Name of its first axis, whose length is not the spec's; empty: it has none."""
 
     @property
     def axes(self) -> list[str | int]:
@@ -46,23 +47,28 @@ Ports = dict[str, Port]
 def step_inputs(spec: ModelSpec) -> Ports:
     """Return the inputs of step.onnx: tokens oldest first, mask and its newest slot last.
 
-    Where there are single modalities to read, `unimodal` says whether to.
+    `slots` says which of the window to read, from 0. Where there are single modalities to read,
+    `unimodal` says whether to.
     """
     N, M = spec.n_context, spec.n_modalities
     ports = {
         "epochs": Port((M, spec.n_inputs)),
         "tokens": Port((N - 1, *spec.token_shape)),
         "mask": Port((N, M), np.bool_),
+        "slots": Port((), np.int64, READ),
     }
     return ports | ({"unimodal": Port((), np.bool_, "")} if _n_single(spec) else {})
 
 
-def step_outputs(spec: ModelSpec) -> Ports:
-    """Return the outputs of step.onnx; `single`, if there is one, is zeros unless `unimodal`."""
-    N, S, n_single = spec.n_context, len(spec.stages), _n_single(spec)
-    ports = {"mixed": Port((N, S))}
+def step_outputs(spec: ModelSpec, n_read: int) -> Ports:
+    """Return the outputs of step.onnx where n slots are read.
+
+    `single`, if there is one, is zeros unless `unimodal`.
+    """
+    S, n_single = len(spec.stages), _n_single(spec)
+    ports = {"mixed": Port((n_read, S))}
     if n_single:
-        ports["single"] = Port((n_single, N, S))
+        ports["single"] = Port((n_single, n_read, S))
     return ports | {"token": Port(spec.token_shape)}
 
 
@@ -88,10 +94,13 @@ def ring_step_inputs(spec: ModelSpec) -> Ports:
     }
 
 
-def ring_step_outputs(spec: ModelSpec) -> Ports:
-    """Return the outputs of the ring step: `token` is zeros where not valid, and in `ring_out`."""
+def ring_step_outputs(spec: ModelSpec, n_read: int) -> Ports:
+    """Return the outputs of the ring step where the newest n slots are read.
+
+    `token` is zeros where not valid, and in `ring_out`.
+    """
     return {
-        "probabilities": Port((len(spec.pathways), spec.n_context, len(spec.stages))),
+        "probabilities": Port((len(spec.pathways), n_read, len(spec.stages))),
         "token": Port(spec.token_shape),
         "ring_out": Port(spec.token_shape, first=SLOTS),
     }

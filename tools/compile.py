@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from daemon.config import StagingConfig
 from engines.bundle import open_bundle
 from engines.errors import EngineError
 from engines.gpu.cuda import probe
@@ -26,6 +27,10 @@ def compile_plan(
     ] = None,
     subjects: Annotated[int, typer.Option(min=1, help="Most subjects in one step.")] = 64,
     hops: Annotated[int, typer.Option(min=1, help="Outputs per epoch length.")] = 1,
+    final_lag: Annotated[
+        int,
+        typer.Option(min=0, help="Epochs from the newest to the final stage, as in the config."),
+    ] = StagingConfig().final_lag,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where; default: where the daemon looks.")
     ] = None,
@@ -57,6 +62,7 @@ def compile_plan(
         compute_capability=capability,
         n_rows=subjects,
         n_slots=opened.spec.ring_length(hops),
+        n_read=final_lag + 1,
         driver=driver,
     )
     with _Bars(console) as bars:

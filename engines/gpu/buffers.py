@@ -23,9 +23,9 @@ def input_buffers(spec: ModelSpec) -> Ports:
     return _of_a_tick(ring_step_inputs(spec))
 
 
-def output_buffers(spec: ModelSpec) -> Ports:
+def output_buffers(spec: ModelSpec, n_read: int) -> Ports:
     """Return what is copied from the GPU in each tick, by the network's names."""
-    return _of_a_tick(ring_step_outputs(spec))
+    return _of_a_tick(ring_step_outputs(spec, n_read))
 
 
 def _of_a_tick(ports: Ports) -> Ports:

@@ -36,12 +36,13 @@ _KEPT = {"LayerNormalization", "ReduceL2", "Clip", "Div"}
 _FLOAT = TensorProto.FLOAT
 
 
-def derive_network(bundle: Bundle, precision: Precision) -> bytes:
+def derive_network(bundle: Bundle, precision: Precision, n_read: int | None = None) -> bytes:
     """Return the ONNX network of a bundle's step for a GPU; the same bytes every time.
 
     Args:
         bundle: the model.
         precision: in which the network computes.
+        n_read: slots of the window to answer for, the newest ones; default: all.
 
     Raises:
         BundleError: step.onnx or its weights are broken, or not made as
@@ -53,7 +54,7 @@ def derive_network(bundle: Bundle, precision: Precision) -> bytes:
         _take_branch(graph, bundle)
     if precision in _LOW:
         _lower(model, precision)
-    _keep_ring(graph, bundle.spec)
+    _keep_ring(graph, bundle.spec, n_read or bundle.spec.n_context)
     del graph.value_info[:]
     onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString(deterministic=True)
@@ -158,8 +159,8 @@ def _lower(model: onnx.ModelProto, precision: Precision) -> None:
     _drop_unused(model.graph)
 
 
-def _keep_ring(graph: onnx.GraphProto, spec: ModelSpec) -> None:
-    """Read the window out of the ring and write the newest token into it."""
+def _keep_ring(graph: onnx.GraphProto, spec: ModelSpec, n_read: int) -> None:
+    """Read the window out of the ring, answer for n slots, and write the newest token into it."""
     for node in graph.node:  # its token is the encoder's; what goes out is zero where not valid
         for names in (node.input, node.output):
             names[:] = ["encoded" if name == "token" else name for name in names]
@@ -174,6 +175,7 @@ def _keep_ring(graph: onnx.GraphProto, spec: ModelSpec) -> None:
         make("Concat", _pathways(spec), ["probabilities"], name="all", axis=1),
     ]
     constants: dict[str, NDArray[np.generic]] = {
+        "slots": np.arange(spec.n_context - n_read, spec.n_context, dtype=np.int64),
         "ring.last": np.array(spec.n_context - 1, np.int64),
         "ring.axis": np.array([2], np.int64),
         "ring.pathway": np.array([1], np.int64),
@@ -183,7 +185,7 @@ def _keep_ring(graph: onnx.GraphProto, spec: ModelSpec) -> None:
     graph.initializer.extend(numpy_helper.from_array(a, name) for name, a in constants.items())
     for values, ports in (
         (graph.input, ring_step_inputs(spec)),
-        (graph.output, ring_step_outputs(spec)),
+        (graph.output, ring_step_outputs(spec, n_read)),
     ):
         del values[:]
         for name, port in ports.items():

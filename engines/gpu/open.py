@@ -21,6 +21,7 @@ def open_gpu(
     threads: int,
     hops_per_epoch: int,
     precision: Precision,
+    n_read: int | None = None,
 ) -> FailoverEngine:
     """Open a plan that passed the parity check, with ONNX Runtime ready to take over.
 
@@ -31,13 +32,14 @@ def open_gpu(
         threads: of ONNX Runtime.
         hops_per_epoch: outputs per epoch length.
         precision: in which the GPU computes.
+        n_read: slots of the window to answer for; default: all.
 
     Raises:
         EngineError: there is no GPU, the plan cannot be compiled or run, or it was refused.
     """
-    engine, plan = open_plan(bundle, flavour, n_rows, hops_per_epoch, precision)
+    engine, plan = open_plan(bundle, flavour, n_rows, hops_per_epoch, precision, n_read)
     try:
-        spare = OnnxRuntimeEngine(bundle, n_rows, threads, hops_per_epoch)
+        spare = OnnxRuntimeEngine(bundle, n_rows, threads, hops_per_epoch, n_read)
         spare.warm_up()
         verdict = check_parity(engine, spare, plan, probe())
         opened = FailoverEngine(engine, spare)
@@ -49,7 +51,12 @@ def open_gpu(
 
 
 def open_plan(
-    bundle: Bundle, flavour: Flavour, n_rows: int, hops_per_epoch: int, precision: Precision
+    bundle: Bundle,
+    flavour: Flavour,
+    n_rows: int,
+    hops_per_epoch: int,
+    precision: Precision,
+    n_read: int | None = None,
 ) -> tuple[TensorRtEngine, Plan]:
     """Open a plan as it is, without check or spare.
 
@@ -58,9 +65,9 @@ def open_plan(
     """
     load_library(flavour)
     device = probe()
-    request = request_for(device, bundle, flavour, precision, n_rows, hops_per_epoch)
+    request = request_for(device, bundle, flavour, precision, n_rows, hops_per_epoch, n_read)
     try:
         plan = get_plan(request, plan_folder())
-        return TensorRtEngine(bundle.spec, plan, device, n_rows, hops_per_epoch), plan
+        return TensorRtEngine(bundle.spec, plan, device, n_rows, hops_per_epoch, n_read), plan
     except _RAISED as error:
         raise EngineError(f"{flavour}: expected a plan to load, found: {error}") from error

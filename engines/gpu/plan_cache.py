@@ -69,6 +69,7 @@ class PlanRequest:
         compute_capability: of the GPUs it is for, e.g. 8.9.
         n_rows: subjects in one step; plans are for some more, so that they last.
         n_slots: slots in the ring of one subject.
+        n_read: slots of the window to answer for; None: all.
         driver: version of the driver; empty where there is none.
     """
 
@@ -78,6 +79,7 @@ class PlanRequest:
     compute_capability: str
     n_rows: int
     n_slots: int
+    n_read: int | None = None
     driver: str = ""
 
     def key(self, network: bytes) -> PlanKey:
@@ -114,7 +116,7 @@ def get_plan(request: PlanRequest, folder: Path, progress: OnProgress | None = N
         EngineError: the flavour is not installed, cannot build it, or the folder cannot be written.
         BundleError: the bundle's network is unknown.
     """
-    network = derive_network(request.bundle, request.precision)
+    network = derive_network(request.bundle, request.precision, request.n_read)
     key = request.key(network)
     keys = [key]
     if key.flavour == "rtx" and key.driver:
@@ -132,11 +134,12 @@ def request_for(
     precision: Precision,
     n_rows: int,
     hops: int,
+    n_read: int | None,
 ) -> PlanRequest:
     """Return the request of a plan for a GPU in this computer."""
     n_slots = bundle.spec.ring_length(hops)
     capability, driver = device.compute_capability, device.driver
-    return PlanRequest(bundle, flavour, precision, capability, n_rows, n_slots, driver)
+    return PlanRequest(bundle, flavour, precision, capability, n_rows, n_slots, n_read, driver)
 
 
 def find_plan(key: PlanKey, folder: Path) -> Plan | None:

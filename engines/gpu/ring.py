@@ -25,10 +25,13 @@ class RingEngine(ContextEngine):
         spec: the model.
         n_rows: subjects to keep a context window for.
         hops_per_epoch: outputs per epoch length.
+        n_read: slots of the window to answer for; default: all.
     """
 
-    def __init__(self, spec: ModelSpec, n_rows: int, hops_per_epoch: int = 1) -> None:
-        super().__init__(spec, n_rows, hops_per_epoch)
+    def __init__(
+        self, spec: ModelSpec, n_rows: int, hops_per_epoch: int = 1, n_read: int | None = None
+    ) -> None:
+        super().__init__(spec, n_rows, hops_per_epoch, n_read)
         self._buckets = bucket_sizes(n_rows)
         self._ring_slots = ring_slots(n_rows, self._context.n_slots)
         self._host: Mapping[str, NDArray[Any]] = {}
@@ -60,11 +63,9 @@ class RingEngine(ContextEngine):
         epochs: NDArray[np.float32],
         rows: NDArray[np.intp],
         mask: NDArray[np.bool_],
-        unimodal: bool,
+        unimodal: NDArray[np.bool_],
     ) -> Answer:
         n, bucket = len(rows), bucket_for(len(rows), self._buckets)
         fill_inputs(self._host, bucket, rows, epochs, mask, self._context)
         self._tick(bucket)
-        n_pathways = len(self.spec.pathways) if unimodal else 1
-        probabilities = self._host["probabilities"][:n, :n_pathways].copy()
-        return probabilities, self._host["token"][:n].copy()
+        return self._host["probabilities"][:n].copy(), self._host["token"][:n].copy()

@@ -50,6 +50,7 @@ class TensorRtEngine(RingEngine):
         device: the GPU.
         n_rows: subjects to keep a context window for.
         hops_per_epoch: outputs per epoch length.
+        n_read: slots of the window to answer for, as the plan was compiled; default: all.
 
     Raises:
         EngineError: the plan does not load or fit, or the GPU refuses something.
@@ -58,11 +59,17 @@ class TensorRtEngine(RingEngine):
     name: ClassVar[str] = "tensorrt"
 
     def __init__(
-        self, spec: ModelSpec, plan: Plan, device: GpuDevice, n_rows: int, hops_per_epoch: int = 1
+        self,
+        spec: ModelSpec,
+        plan: Plan,
+        device: GpuDevice,
+        n_rows: int,
+        hops_per_epoch: int = 1,
+        n_read: int | None = None,
     ) -> None:
-        super().__init__(spec, n_rows, hops_per_epoch)
+        super().__init__(spec, n_rows, hops_per_epoch, n_read)
         self._key, self._device = plan.key, device
-        self._inputs, self._outputs = input_buffers(spec), output_buffers(spec)
+        self._inputs, self._outputs = input_buffers(spec), output_buffers(spec, self.n_read)
         self._log = get_log(plan.key.flavour)
         self._recorded: dict[int, _Recorded] = {}
         self._runtime: Any = None
@@ -98,7 +105,7 @@ class TensorRtEngine(RingEngine):
             if engine is None:
                 raise EngineError(f"{plan.path}: expected a plan for this GPU, found: {log.reason}")
         names = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
-        expected = (*ring_step_inputs(self.spec), *ring_step_outputs(self.spec))
+        expected = (*ring_step_inputs(self.spec), *ring_step_outputs(self.spec, self.n_read))
         if names != {*expected}:
             raise EngineError(
                 f"{plan.path}: expected the tensors {', '.join(expected)}, "

@@ -146,19 +146,23 @@ class SDreamer(Model, nn.Module):
         return tokens.view(*epochs.shape[:-1], -1)
 
     def read(
-        self, tokens: Tensor, mask: Tensor, pathways: Sequence[str] | None = None
+        self,
+        tokens: Tensor,
+        mask: Tensor,
+        pathways: Sequence[str] | None = None,
+        slots: Tensor | None = None,
     ) -> list[Tensor]:
-        """Read the context window (B, N, M, D) by these pathways, default all; see Model."""
+        """Read slots of the context window (B, N, M, D) by these pathways; see Model."""
         pathways = pathways or self.spec.pathways
-        N, S = self.spec.n_context, len(self.spec.stages)
         x = self.sequence.embed(tokens, mask)
-        slots = {}
+        read = {}
         if MIXED in pathways:
-            slots[MIXED] = self.sequence.mixed(x, mask)
+            read[MIXED] = self.sequence.mixed(x, mask, slots)
         if {*pathways} != {MIXED}:
-            single = self.sequence.single(x, mask)
-            slots |= dict(zip(self.spec.modalities, single, strict=True))
-        return [self.heads[p](slots[p]).view(-1, N, S) for p in pathways]
+            single = self.sequence.single(x, mask, slots)
+            read |= dict(zip(self.spec.modalities, single, strict=True))
+        n_read = self.spec.n_context if slots is None else slots.shape[0]
+        return [self.heads[p](read[p]).view(-1, n_read, len(self.spec.stages)) for p in pathways]
 
     def forward(self, epochs: Tensor, mask: Tensor) -> Tensor:
         """Encode and read whole windows (B, N, M, T): logits (B, 1 + M, N, S)."""
@@ -267,22 +271,23 @@ class SequenceTransformer(nn.Module):
         x = tokens.permute(2, 0, 1, 3) + (self.position + self.modality)
         return x.reshape(-1, tokens.shape[-1])
 
-    def mixed(self, x: Tensor, mask: Tensor) -> Tensor:
-        """All modalities attend to each other: (M·B·N, D) → (B·N, D)."""
+    def mixed(self, x: Tensor, mask: Tensor, slots: Tensor | None = None) -> Tensor:
+        """All modalities attend to each other: (M·B·N, D) → (B·R, D) of these R slots, or all."""
         M, N, D = len(self.modalities), self.position.shape[2], x.shape[-1]
         bias = _bias(mask.permute(0, 2, 1).reshape(-1, 1, 1, M * N))
         for i, block in enumerate(self.blocks):
             route = self.modalities if i < self.n_unmixed else (MIXED,)
-            x = block(x, (M, N, M), bias, route)
-        slots = self.norm(x).view(M, -1, D).permute(1, 0, 2).reshape(-1, M * D)
-        return torch.tanh(self.pool(slots))
+            x = block(x, (M, N, M), bias, route, slots if block is self.blocks[-1] else None)
+        together = self.norm(x).view(M, -1, D).permute(1, 0, 2).reshape(-1, M * D)
+        return torch.tanh(self.pool(together))
 
-    def single(self, x: Tensor, mask: Tensor) -> list[Tensor]:
-        """Each modality attends to itself: (M·B·N, D) → a list of M times (B·N, D)."""
+    def single(self, x: Tensor, mask: Tensor, slots: Tensor | None = None) -> list[Tensor]:
+        """Each modality attends to itself: (M·B·N, D) → M times (B·R, D) of these slots, or all."""
         M, N = len(self.modalities), self.position.shape[2]
         bias = _bias(mask.permute(2, 0, 1).reshape(-1, 1, 1, N))
         for block in self.blocks:
-            x = block(x, (M, N, 1), bias, self.modalities)
+            only = slots if block is self.blocks[-1] else None
+            x = block(x, (M, N, 1), bias, self.modalities, only)
         y = self.norm(x).view(M, -1, x.shape[-1])
         return [F.normalize(self.proj[m](y[i]), dim=-1) for i, m in enumerate(self.modalities)]
 
@@ -313,7 +318,7 @@ class Attention(nn.Module):
         self.drop = nn.Dropout(a.dropout)
 
     def forward(
-        self, x: Tensor, shape: tuple[int, int, int], bias: Tensor | None, only: int | None
+        self, x: Tensor, shape: tuple[int, int, int], bias: Tensor | None, only: Tensor | None
     ) -> Tensor:
         """Attend within each group of tokens.
 
@@ -321,11 +326,10 @@ class Attention(nn.Module):
             x: (M·B·L, D).
             shape: M, L and how many modalities attend to each other (1 or M).
             bias: (groups, 1, 1, keys), added to the scores; or None.
-            only: which of the L tokens is asked for, where it is one and M do not attend to
-                each other; None: all are.
+            only: (R,), which of the L tokens are asked for; None: all are.
 
         Returns:
-            (M·B·L, D), or (M·B, D) with `only`.
+            (M·B·L, D), or (M·B·R, D) with `only`.
         """
         M, L, joint = shape
         d = x.shape[-1] // self.n_heads
@@ -335,7 +339,7 @@ class Attention(nn.Module):
         qkv = qkv.reshape(3, -1, self.n_heads, joint * L, d)
         q, k, v = qkv.unbind(0)
         if only is not None:
-            q, L = q[:, :, only].unsqueeze(2), 1
+            q, L = q.unflatten(2, (joint, L))[:, :, :, only].flatten(2, 3), only.shape[0]
         scores = q @ k.transpose(-2, -1) * d**-0.5
         if bias is not None:
             scores = scores + bias
@@ -410,16 +414,16 @@ class Block(nn.Module):
         shape: tuple[int, int, int],
         bias: Tensor | None,
         route: Sequence[str],
-        only: int | None = None,
+        only: Tensor | None = None,
     ) -> Tensor:
         """Map (M·B·L, D) to the same; `route` names the experts of equal shares of the rows.
 
-        With `only`, the index of one of the L tokens, return but its rows, (M·B, D): the others
-        are keys and no more.
+        With `only`, (R,) of the L tokens, return but their rows, (M·B·R, D): the others are keys
+        and no more.
         """
         y = self.attention(self.norm(x), shape, bias, only)
         if only is not None:
-            x = x.view(-1, shape[1], x.shape[-1])[:, only]
+            x = x.view(-1, shape[1], x.shape[-1])[:, only].flatten(0, 1)
         x = x + self.gamma_1 * y
         return x + self.gamma_2 * _apply_to_shares([self.experts[name] for name in route], x)
 
@@ -449,19 +453,12 @@ def _embed_patches(patch_size: int, width: int) -> nn.Module:
 def _pick(
     blocks: nn.ModuleList, x: Tensor, shape: tuple[int, int, int], route: Sequence[str], which: int
 ) -> Tensor:
-    """Return what one of the L tokens has become after all blocks; (M·B·L, D) → (M·B, D).
-
-    In training the last block computes no other: a third less to multiply, backwards too. The
-    exported graphs stay the net as published.
-    """
+    """Return what one of the L tokens has become after all blocks; (M·B·L, D) → (M·B, D)."""
     *first, last = blocks
     for block in first:
         x = block(x, shape, None, route)
-    if last.training:
-        y: Tensor = last(x, shape, None, route, only=which)
-        return y
-    rows: Tensor = last(x, shape, None, route)
-    return rows.view(-1, shape[1], x.shape[-1])[:, which]
+    y: Tensor = last(x, shape, None, route, torch.tensor([which], device=x.device))
+    return y
 
 
 def _bias(mask: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Model → bundle: the graphs that engines run, the weights and the spec, in one folder.
 
-    step.onnx            newest epoch + cached tokens → probabilities of all slots, new token
+    step.onnx            newest epoch + cached tokens → probabilities of slots, new token
     full.onnx            the whole window from its epochs: what the cache is measured against
     weights.safetensors  the weights; the graphs refer to them by offset, so load a graph by
                          its path, with this file beside it
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from models.base import Model
 from models.errors import WeightsError
-from models.graphs import Port, Ports, full_inputs, step_inputs, step_outputs
+from models.graphs import BATCH, READ, Port, Ports, full_inputs, step_inputs, step_outputs
 from models.spec import (
     BUNDLE_FORMAT,
     FULL_FILE,
@@ -40,7 +40,7 @@ from models.spec import (
 )
 from models.weights import save_weights
 
-_BATCH = 3  # of the example that is traced
+_EXAMPLE = {BATCH: 3, READ: 2}  # lengths of the axes that any call chooses, when traced
 _OPSET = 20  # TensorRT refuses the fp32 Attention of opset 23
 
 
@@ -52,23 +52,30 @@ class _Step(nn.Module):
         self.model = model
 
     def forward(
-        self, epochs: Tensor, tokens: Tensor, mask: Tensor, unimodal: Tensor | None = None
+        self,
+        epochs: Tensor,
+        tokens: Tensor,
+        mask: Tensor,
+        slots: Tensor,
+        unimodal: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         spec = self.model.spec
         token = self.model.encode(epochs, mask[:, -1])
         window = torch.cat([tokens, token[:, None]], dim=1)
-        (mixed,) = self.model.read(window, mask, spec.pathways[:1])
+        (mixed,) = self.model.read(window, mask, spec.pathways[:1], slots)
         if unimodal is None:
             return mixed.softmax(-1), token
 
-        def read_single(window: Tensor, mask: Tensor) -> Tensor:
-            return torch.stack(self.model.read(window, mask, spec.pathways[1:]), 1).softmax(-1)
+        def read_single(window: Tensor, mask: Tensor, slots: Tensor) -> Tensor:
+            single = self.model.read(window, mask, spec.pathways[1:], slots)
+            return torch.stack(single, 1).softmax(-1)
 
-        def skip(window: Tensor, mask: Tensor) -> Tensor:
-            return window.new_zeros(len(window), *step_outputs(spec)["single"].shape)
+        def skip(window: Tensor, mask: Tensor, slots: Tensor) -> Tensor:
+            shape = (len(window), len(spec.pathways) - 1, slots.shape[0], len(spec.stages))
+            return window.new_zeros(shape)
 
         # an If in the graph: ONNX Runtime computes every output, asked for or not
-        single = torch.cond(unimodal, read_single, skip, (window, mask))
+        single = torch.cond(unimodal, read_single, skip, (window, mask, slots))
         return mixed.softmax(-1), single, token
 
 
@@ -142,7 +149,7 @@ def export_bundle(
 def export_step(model: Model, path: Path) -> None:
     """Write the cached step; the weights must lie beside `path`."""
     spec = model.spec
-    _export(_Step(model), step_inputs(spec), tuple(step_outputs(spec)), path)
+    _export(_Step(model), step_inputs(spec), tuple(step_outputs(spec, spec.n_context)), path)
 
 
 def export_full(model: Model, path: Path) -> None:
@@ -177,7 +184,7 @@ def _export(module: nn.Module, ports: Ports, outputs: tuple[str, ...], path: Pat
 
 def _example(port: Port) -> Tensor:
     """Return zeros, or True, of a small batch."""
-    shape = (_BATCH, *port.shape) if port.first else port.shape
+    shape = (_EXAMPLE[port.first], *port.shape) if port.first else port.shape
     return torch.from_numpy(np.full(shape, port.dtype is np.bool_, port.dtype))
 
 

@@ -91,7 +91,7 @@ def test_warm_up_leaves_the_contexts_as_they_are(open_here, random):
 
 def test_no_rows_give_no_answers(open_here, bundle, random):
     engine = open_here(1)
-    shape = (0, 1, bundle.spec.n_context, 3)
+    shape = (0, 3, bundle.spec.n_context, 3)
     assert step(engine, some(random, engine, 0), unimodal=False).shape == shape
 
 

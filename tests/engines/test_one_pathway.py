@@ -43,7 +43,7 @@ def bundle(registered, tmp_path_factory):
 def test_graph_has_no_branch_and_nothing_of_single_modalities(bundle):
     graph = onnx.load(bundle.step_file, load_external_data=False).graph
     assert "If" not in {node.op_type for node in graph.node}
-    assert [value.name for value in graph.input] == ["epochs", "tokens", "mask"]
+    assert [value.name for value in graph.input] == ["epochs", "tokens", "mask", "slots"]
     assert [value.name for value in graph.output] == ["mixed", "token"]
 
 

@@ -64,13 +64,13 @@ def test_step_without_its_weights(altered):
 
 
 def test_network_with_other_inputs(altered):
-    complaint = "expected the inputs epochs, mask, tokens, unimodal, found signal"
+    complaint = "expected the inputs epochs, mask, slots, tokens, unimodal, found signal"
     with pytest.raises(BundleError, match=complaint):
         OnnxRuntimeEngine(altered(network("signal")), n_rows=1)
 
 
 def test_network_with_other_outputs(altered):
-    content = network("epochs", "tokens", "mask", "unimodal")
+    content = network("epochs", "tokens", "mask", "slots", "unimodal")
     with pytest.raises(BundleError, match="expected the outputs mixed, single, token, found mixed"):
         OnnxRuntimeEngine(altered(content), n_rows=1)
 
@@ -100,17 +100,18 @@ def test_nothing_is_reported_to_anyone(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("unimodal", [False, True])
-def test_more_subjects_than_fit_one_call_are_each_answered(bundle, random, unimodal):
+@pytest.mark.parametrize("some", [0.0, 0.5, 1.0])
+def test_more_subjects_than_fit_one_call_are_each_answered(bundle, random, some):
     n = 2 * _PER_CALL + 3
     rows, valid = random.permutation(n), random.random((n, 2)) < 0.8
+    unimodal = random.random(n) < some
     with OnnxRuntimeEngine(bundle, n) as together, OnnxRuntimeEngine(bundle, n) as alone:
         for _ in range(2):
             epochs = random_epochs(random, together, n)
             found = together.step(epochs, rows, valid, unimodal=unimodal)
             for k in range(n):
                 one = slice(k, k + 1)
-                expected = alone.step(epochs[one], rows[one], valid[one], unimodal=unimodal)
+                expected = alone.step(epochs[one], rows[one], valid[one], unimodal=unimodal[k])
                 np.testing.assert_allclose(found[one], expected, rtol=0, atol=1e-5)
         newest = (engine.newest(rows)["tokens"] for engine in (together, alone))
         np.testing.assert_allclose(*newest, rtol=0, atol=1e-5)

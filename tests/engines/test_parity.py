@@ -21,8 +21,7 @@ class Constant(ContextEngine):
 
     def _read(self, epochs, rows, mask, unimodal):
         spec, n = self.spec, len(epochs)
-        n_pathways = len(spec.pathways) if unimodal else 1
-        answer = np.tile(self.probabilities, (n, n_pathways, spec.n_context, 1))
+        answer = np.tile(self.probabilities, (n, len(spec.pathways), spec.n_context, 1))
         return answer, np.zeros((n, *spec.token_shape), np.float32)
 
     def close(self):

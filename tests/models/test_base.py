@@ -24,7 +24,7 @@ def test_a_model_s_folder_has_what_export_and_training_ask_for(model):
     assert net.build(spec).spec == spec
     assert isinstance(losses.PAPER_RECIPE["loss"], losses.LossConfig)
     assert callable(losses.staging_loss)
-    assert min(part_of(model, "work").count_products(spec)) > 0
+    assert min(part_of(model, "work").count_products(spec, 1)) > 0
 
 
 def test_unknown_model_is_refused():

@@ -18,10 +18,10 @@ ENGINES = [
 """All that keep the contract; `ring` is the GPU engine without a GPU."""
 
 
-def open_kind(bundle, kind, n_rows, hops_per_epoch=1):
+def open_kind(bundle, kind, n_rows, hops_per_epoch=1, n_read=None):
     """Open an engine of ENGINES, or skip the test where it needs a GPU that is not there."""
     if kind == "ring":
-        return RingOnProcessor(bundle, n_rows, hops_per_epoch)
+        return RingOnProcessor(bundle, n_rows, hops_per_epoch, n_read)
     if kind.startswith("tensorrt"):
         require_device()
         # Here, not above: it needs the package onnx. Without check and spare: the GPU itself.
@@ -30,8 +30,8 @@ def open_kind(bundle, kind, n_rows, hops_per_epoch=1):
         flavour = "rtx" if kind == "tensorrt-rtx" else "tensorrt"
         if not version_of(flavour):
             pytest.skip(f"{kind} is not installed")
-        return open_plan(bundle, flavour, n_rows, hops_per_epoch, "fp32")[0]
-    return open_engine(bundle, kind, n_rows=n_rows, hops_per_epoch=hops_per_epoch)
+        return open_plan(bundle, flavour, n_rows, hops_per_epoch, "fp32", n_read)[0]
+    return open_engine(bundle, kind, n_rows=n_rows, hops_per_epoch=hops_per_epoch, n_read=n_read)
 
 
 def some(random, engine, n):

@@ -18,16 +18,22 @@ class RingOnProcessor(RingEngine):
     description = "ring CPU"
 
     def __init__(
-        self, bundle: Bundle, n_rows: int, hops_per_epoch: int = 1, precision: Precision = "fp32"
+        self,
+        bundle: Bundle,
+        n_rows: int,
+        hops_per_epoch: int = 1,
+        n_read: int | None = None,
+        precision: Precision = "fp32",
     ) -> None:
-        super().__init__(bundle.spec, n_rows, hops_per_epoch)
+        super().__init__(bundle.spec, n_rows, hops_per_epoch, n_read)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(
-            derive_network(bundle, precision), options, providers=["CPUExecutionProvider"]
+            derive_network(bundle, precision, n_read), options, providers=["CPUExecutionProvider"]
         )
-        self.inputs, self.outputs = input_buffers(bundle.spec), output_buffers(bundle.spec)
+        self.inputs = input_buffers(bundle.spec)
+        self.outputs = output_buffers(bundle.spec, self.n_read)
         self._host = {
             name: np.zeros((n_rows, *buffer.shape), buffer.dtype)
             for name, buffer in (self.inputs | self.outputs).items()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.config import StagingConfig
 from engines.bundle import Bundle
 from engines.onnxruntime import open_session
 from engines.parity import random_epochs
@@ -14,6 +15,8 @@ from models.spec import FULL_FILE
 
 Call = Callable[[], object]
 
+N_READ = StagingConfig().final_lag + 1
+"""Slots of the window that are read, as the daemon does."""
 _TURN = 10
 
 
@@ -32,7 +35,7 @@ def time_cached_and_full(bundle: Bundle, n: int) -> tuple[float, float]:
         bundle: with a full-window graph.
         n: how often each is timed.
     """
-    with open_engine(bundle, "onnxruntime", n_rows=1) as engine:
+    with open_engine(bundle, "onnxruntime", n_rows=1, n_read=N_READ) as engine:
         random, spec = np.random.default_rng(0), bundle.spec
         epochs = [random_epochs(random, engine, 1) for _ in range(spec.n_context)]
         rows, valid = np.arange(1), np.ones((1, spec.n_modalities), bool)
@@ -54,7 +57,12 @@ def time_step(
 ) -> float:
     """Return the median time of one step of so many subjects, s."""
     with open_engine(
-        bundle, kind, n_rows=n_rows, threads=threads, hops_per_epoch=hops_per_epoch
+        bundle,
+        kind,
+        n_rows=n_rows,
+        threads=threads,
+        hops_per_epoch=hops_per_epoch,
+        n_read=N_READ,
     ) as engine:
         engine.warm_up()
         epochs = random_epochs(np.random.default_rng(0), engine, n_rows)

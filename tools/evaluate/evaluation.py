@@ -188,12 +188,13 @@ def evaluate_recordings(
         labels = (*recording.ch_names, *recording.skipped)
         if (contradiction := contradict(labels, bundle.spec)) is not None:
             evaluated.contradictions.append(f"{lab.name}: {contradiction}")
-        n_rows = len(lab.stream.subjects)
-        with open_engine(bundle, engine, n_rows=n_rows, hops_per_epoch=hops) as running:
+        n_rows, staging = len(lab.stream.subjects), StagingConfig(hop_s=hop_s)
+        with open_engine(
+            bundle, engine, n_rows=n_rows, hops_per_epoch=hops, n_read=staging.final_lag + 1
+        ) as running:
             evaluated.engine = running.description
             for without in withheld:
                 drift = DriftLog([*lab.subjects.values()], bundle.spec.modalities, hop_s)
-                staging = StagingConfig(hop_s=hop_s)
                 nights = _stage(
                     lab, recording, running, staging, bundle.manifest, without, drift, advance
                 )

@@ -250,6 +250,7 @@ def stage_recorded(
         threads=config.engine.threads,
         precision=config.engine.precision,
         hops_per_epoch=hops_per_epoch(config.staging.hop_s, bundle.spec),
+        n_read=config.staging.final_lag + 1,
     )
     with engine, _progress(console) as progress:
         task = progress.add_task("staging", total=recording.n_samples)

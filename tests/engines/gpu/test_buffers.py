@@ -41,14 +41,14 @@ def test_buckets_are_few():
 
 
 def test_buffers_are_as_large_as_the_network_wants():
-    inputs, outputs = input_buffers(SPEC), output_buffers(SPEC)
+    inputs, outputs = input_buffers(SPEC), output_buffers(SPEC, 2)
     assert {name: buffer.n_bytes(3) for name, buffer in inputs.items()} == {
         "epochs": 3 * 2 * 512 * 4,
         "mask": 3 * 4 * 2,
         "before": 3 * 3 * 8,
         "newest": 3 * 8,
     }
-    assert outputs["probabilities"].n_bytes(2) == 2 * 3 * 4 * 3 * 4
+    assert outputs["probabilities"].n_bytes(5) == 5 * 3 * 2 * 3 * 4
     assert token_bytes(SPEC) == 2 * 16 * 4
 
 

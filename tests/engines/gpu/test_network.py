@@ -46,6 +46,7 @@ def run_step(bundle, feed):
             "epochs": feed["epochs"],
             "tokens": feed["ring"][feed["before"]],
             "mask": feed["mask"],
+            "slots": np.arange(bundle.spec.n_context),
             "unimodal": np.array(True),
         },
     )
@@ -53,12 +54,13 @@ def run_step(bundle, feed):
 
 
 @pytest.mark.parametrize("precision", ROUNDING)
-@pytest.mark.parametrize("n", [1, 4])
-def test_gives_what_the_step_gives_and_keeps_the_ring(bundle, random, precision, n):
+@pytest.mark.parametrize(("n", "n_read"), [(1, None), (4, 2)])
+def test_gives_what_the_step_gives_and_keeps_the_ring(bundle, random, precision, n, n_read):
     feed = make_feed(random, bundle.spec, n)
-    session = open_network(derive_network(bundle, precision))
-    probabilities, token, ring = session.run(list(ring_step_outputs(bundle.spec)), feed)
+    session = open_network(derive_network(bundle, precision, n_read))
+    probabilities, token, ring = session.run([*ring_step_outputs(bundle.spec, 1)], feed)
     expected, encoded = run_step(bundle, feed)
+    expected = expected[:, :, -(n_read or bundle.spec.n_context) :]
     np.testing.assert_allclose(probabilities, expected, rtol=0, atol=ROUNDING[precision])
     valid = feed["mask"][:, -1, :, None]
     expected_token = np.where(valid, encoded, 0)
@@ -71,7 +73,7 @@ def test_gives_what_the_step_gives_and_keeps_the_ring(bundle, random, precision,
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_names_shapes_and_types_are_the_same_in_every_precision(bundle, precision):
     graph = onnx.load_from_string(derive_network(bundle, precision)).graph
-    inputs, outputs = ring_step_inputs(bundle.spec), ring_step_outputs(bundle.spec)
+    inputs, outputs = ring_step_inputs(bundle.spec), ring_step_outputs(bundle.spec, 1)
     assert [value.name for value in graph.input] == [*inputs]
     assert [value.name for value in graph.output] == [*outputs]
     floats = {"epochs", "ring", *outputs}

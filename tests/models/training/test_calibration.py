@@ -56,7 +56,7 @@ def test_exported_probabilities_are_those_of_logits_over_the_temperature(tmp_pat
     fold_temperatures(model, TEMPERATURES)
     export_bundle(model, SPEC, tmp_path / "b", "b", {}, full=False, temperatures=TEMPERATURES)
     session = ort.InferenceSession(tmp_path / "b" / STEP_FILE, providers=["CPUExecutionProvider"])
-    feeds = (*_inputs(), torch.tensor(True))
+    feeds = (*_inputs(), torch.arange(4), torch.tensor(True))
     mixed, single, _ = session.run(
         None, {name: x.numpy() for name, x in zip(step_inputs(SPEC), feeds, strict=True)}
     )

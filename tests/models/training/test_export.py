@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -45,18 +46,19 @@ def _inputs(batch: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("batch", [1, 3, 64])
 @pytest.mark.parametrize("unimodal", [True, False])
+@pytest.mark.parametrize("slots", [range(N), (N - 1,), (3, 11, N - 1)])
 @torch.no_grad()
 def test_step_graph_equals_torch_on_the_whole_window(
-    bundle: Path, model: nn.Module, batch: int, unimodal: bool
+    bundle: Path, model: nn.Module, batch: int, unimodal: bool, slots: Sequence[int]
 ) -> None:
     epochs, mask = _inputs(batch)
     tokens = model.encode(epochs, mask)
-    feeds = (epochs[:, -1], tokens[:, :-1], mask, torch.tensor(unimodal))
+    feeds = (epochs[:, -1], tokens[:, :-1], mask, torch.tensor(slots), torch.tensor(unimodal))
     mixed, single, token = _run(
         bundle / STEP_FILE,
         {name: x.numpy() for name, x in zip(step_inputs(SPEC), feeds, strict=True)},
     )
-    expected = model(epochs, mask).softmax(-1).numpy()
+    expected = model(epochs, mask).softmax(-1).numpy()[:, :, [*slots]]
     np.testing.assert_allclose(mixed, expected[:, 0], atol=1e-5)
     np.testing.assert_allclose(token, tokens[:, -1], atol=1e-5)
     np.testing.assert_allclose(single, expected[:, 1:] * unimodal, atol=1e-5)
@@ -77,7 +79,7 @@ def test_unimodal_pathways_are_computed_only_inside_the_if(bundle: Path) -> None
     assert not any("heads.eeg" in name or "heads.emg" in name for name in names)
     (branching,) = [node for node in graph.node if node.op_type == "If"]
     assert branching.input[0] == "unimodal"
-    assert [x.name for x in graph.output] == [*step_outputs(SPEC)]
+    assert [x.name for x in graph.output] == [*step_outputs(SPEC, N)]
 
 
 def test_graphs_hold_no_copy_of_the_weights(bundle: Path) -> None:

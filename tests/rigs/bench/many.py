@@ -23,11 +23,12 @@ from engines.bundle import Bundle
 from engines.onnxruntime import open_session
 from models.graphs import step_inputs
 from models.spec import ModelSpec
+from tools.bench.engine import N_READ
 from tools.measure import Machine, describe_machine
 
 SUBJECTS = {64: 21, 256: 9}
 """Subjects, and rounds of each."""
-PER_CALL = (16, 32, 64)
+PER_CALL = (4, 8, 16, 32)
 """Tried beside all in one call."""
 ORT, OPENVINO = "onnxruntime", "openvino f32"
 _OUTPUTS = ("mixed", "token")
@@ -171,12 +172,14 @@ def _feed(spec: ModelSpec, n: int) -> Feed:
 
 def _open_onnxruntime(file: Path, threads: int, spec: ModelSpec) -> Call:
     session = open_session(file, threads)
-    mixed_alone = _mixed_alone(spec)
-    return lambda feed: session.run(_OUTPUTS, feed | mixed_alone)
+    the_same = _same_for_all(spec)
+    return lambda feed: session.run(_OUTPUTS, feed | the_same)
 
 
-def _mixed_alone(spec: ModelSpec) -> Feed:
-    return {"unimodal": np.array(False)} if "unimodal" in step_inputs(spec) else {}
+def _same_for_all(spec: ModelSpec) -> Feed:
+    """Return the inputs that are not a subject's: the slots that the daemon reads, mixed alone."""
+    feed = {"slots": np.arange(spec.n_context - N_READ, spec.n_context)}
+    return feed | ({"unimodal": np.array(False)} if "unimodal" in step_inputs(spec) else {})
 
 
 def _open_openvino(file: Path, threads: int, spec: ModelSpec) -> Call:
@@ -186,10 +189,10 @@ def _open_openvino(file: Path, threads: int, spec: ModelSpec) -> Call:
     # Unless told not to, it computes in bf16 where the processor can, and changes stages.
     options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
     request = openvino.Core().compile_model(file, "CPU", options).create_infer_request()
-    mixed_alone = _mixed_alone(spec)
+    the_same = _same_for_all(spec)
 
     def run(feed: Feed) -> list[NDArray[np.float32]]:
-        answers = request.infer(feed | mixed_alone)
+        answers = request.infer(feed | the_same)
         return [answers[name].copy() for name in _OUTPUTS]
 
     return run

@@ -14,7 +14,7 @@ from models.base import part_of
 from models.graphs import step_inputs, step_outputs
 from models.spec import WEIGHTS_FILE, ModelSpec
 from tests.rigs.bench.peak import Peak, measure_peak
-from tools.bench.engine import time_step
+from tools.bench.engine import N_READ, time_step
 from tools.measure import Machine, describe_machine
 
 BATCHES = (1, 8, 64, 256)
@@ -66,7 +66,7 @@ def count_work(bundle: Bundle) -> Work:
         SpecError: there is no such model.
     """
     spec = bundle.spec
-    encode, read = part_of(spec.model, "work").count_products(spec)
+    encode, read = part_of(spec.model, "work").count_products(spec, N_READ)
     return Work(
         flops=2.0 * (encode + read),
         bytes_each=4.0 * sum(map(prod, _shapes(spec))),
@@ -80,8 +80,9 @@ def count_work_ratio(spec: ModelSpec) -> float:
     Raises:
         SpecError: there is no such model.
     """
-    encode, read = part_of(spec.model, "work").count_products(spec)
-    ratio: float = (spec.n_context * encode + read) / (encode + read)
+    count = part_of(spec.model, "work").count_products
+    (encode, read), (_, whole) = count(spec, N_READ), count(spec, spec.n_context)
+    ratio: float = (spec.n_context * encode + whole) / (encode + read)
     return ratio
 
 
@@ -127,7 +128,7 @@ def _time(
 
 def _shapes(spec: ModelSpec) -> tuple[tuple[int, ...], ...]:
     """Return what is read and written for one subject: epochs, window, probabilities, token."""
-    step = step_inputs(spec) | step_outputs(spec)
+    step = step_inputs(spec) | step_outputs(spec, N_READ)
     return tuple(step[name].shape for name in ("epochs", "tokens", "mixed", "token"))
 
 

@@ -45,11 +45,16 @@ class OnePathway(Model, nn.Module):
         return torch.tanh(self.both(each.flatten(-2)))
 
     def read(
-        self, tokens: Tensor, mask: Tensor, pathways: Sequence[str] | None = None
+        self,
+        tokens: Tensor,
+        mask: Tensor,
+        pathways: Sequence[str] | None = None,
+        slots: Tensor | None = None,
     ) -> list[Tensor]:
         seen = mask.any(-1)[..., None]
-        slots = self.slots @ tokens.masked_fill(~seen, 0.0)
-        return [self.heads[p](slots) for p in pathways or self.spec.pathways]
+        weights = self.slots if slots is None else self.slots[slots]
+        read = weights @ tokens.masked_fill(~seen, 0.0)
+        return [self.heads[p](read) for p in pathways or self.spec.pathways]
 
     def forward(self, epochs: Tensor, mask: Tensor) -> Tensor:
         return torch.stack(self.read(self.encode(epochs, mask), mask), 1)
