@@ -393,7 +393,7 @@ class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             )
 
 
-BUNDLE_FORMAT = 2
+BUNDLE_FORMAT = 3
 STEP_FILE = "step.onnx"
 FULL_FILE = "full.onnx"
 WEIGHTS_FILE = "weights.safetensors"

@@ -35,7 +35,7 @@ def write_manifest(folder, **changes):
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
         for name in (STEP_FILE, WEIGHTS_FILE)
     }
-    manifest = {"format": 2, "name": "test", "spec": SPEC, "files": files} | changes
+    manifest = {"format": 3, "name": "test", "spec": SPEC, "files": files} | changes
     (folder / SPEC_FILE).write_text(json.dumps(manifest))
 
 
@@ -104,10 +104,10 @@ def test_no_bundle(tmp_path):
         open_bundle(tmp_path)
 
 
-@pytest.mark.parametrize("other", [1, 3])
+@pytest.mark.parametrize("other", [2, 4])
 def test_another_format_is_named_although_its_fields_are_unknown(bundle, other):
     (bundle / SPEC_FILE).write_text(f'{{"format": {other}, "tensors": []}}')
-    with pytest.raises(BundleError, match=f"expected bundle format 2, found {other}: make it anew"):
+    with pytest.raises(BundleError, match=f"expected bundle format 3, found {other}: make it anew"):
         open_bundle(bundle)
 
 
@@ -117,12 +117,12 @@ def test_another_format_is_named_although_its_fields_are_unknown(bundle, other):
         b"",
         b"{",
         b"[]",
-        b'{"format": 2}',
-        b'{"format": "2"}',
+        b'{"format": 3}',
+        b'{"format": "3"}',
         b"\xff\xfe",
-        pickle.dumps({"format": 2}),
-        json.dumps({"format": 2, "name": "a", "spec": SPEC | {"sfreq": -1}, "files": {}}).encode(),
-        json.dumps({"format": 2, "name": "a", "spec": SPEC, "files": {}, "more": 1}).encode(),
+        pickle.dumps({"format": 3}),
+        json.dumps({"format": 3, "name": "a", "spec": SPEC | {"sfreq": -1}, "files": {}}).encode(),
+        json.dumps({"format": 3, "name": "a", "spec": SPEC, "files": {}, "more": 1}).encode(),
     ],
 )
 def test_manifest_that_is_none(bundle, content):
