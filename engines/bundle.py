@@ -1,4 +1,4 @@
-"""Open a bundle: a folder of step.onnx, weights.safetensors and a spec.json that vouches for both.
+"""Open a bundle: a folder of networks, their weights and a spec.json that vouches for them.
 
 Nothing in a bundle is unpickled or executed by Python, and nothing is read before its SHA-256
 was found to be the one that spec.json states.
@@ -14,6 +14,7 @@ import msgspec
 from engines.errors import BundleError
 from models.errors import SpecError
 from models.spec import (
+    ALL_FILE,
     BUNDLE_FORMAT,
     SPEC_FILE,
     STEP_FILE,
@@ -43,8 +44,13 @@ class Bundle:
 
     @property
     def step_file(self) -> Path:
-        """The network as ONNX."""
+        """The network as ONNX, which reads by the first pathway."""
         return self.path / STEP_FILE
+
+    @property
+    def all_file(self) -> Path:
+        """The network that reads by all pathways, which may be the same."""
+        return self.path / _steps(self.spec)[-1]
 
 
 class _Format(msgspec.Struct):
@@ -104,7 +110,7 @@ def _decode(content: bytes, file: Path) -> BundleManifest:
 
 def _check_names(folder: Path, manifest: BundleManifest) -> None:
     """Raise BundleError unless the folder holds exactly the files that the manifest names."""
-    for name in (STEP_FILE, WEIGHTS_FILE):
+    for name in (*_steps(manifest.spec), WEIGHTS_FILE):
         if name not in manifest.files:
             raise BundleError(f"{folder / SPEC_FILE}: expected a hash of {name}, found none")
     expected = {SPEC_FILE, *manifest.files}
@@ -113,3 +119,7 @@ def _check_names(folder: Path, manifest: BundleManifest) -> None:
         raise BundleError(f"{folder}: expected the file {missing[0]}, found none")
     if unknown := sorted(found - expected):
         raise BundleError(f"{folder}: expected only the files of its manifest, found {unknown[0]}")
+
+
+def _steps(spec: ModelSpec) -> tuple[str, ...]:
+    return (STEP_FILE,) if len(spec.pathways) == 1 else (STEP_FILE, ALL_FILE)

@@ -1,6 +1,7 @@
 """The ONNX Runtime engine: the default, on the processor, without torch."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from engines.bundle import Bundle
 from engines.errors import BundleError, EngineError
 from engines.host import Answer, ContextEngine
 from models.graphs import step_inputs, step_outputs
+from models.spec import ModelSpec
 
 # ONNX Runtime reports its use to its makers unless told not to before it is loaded.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -25,7 +27,7 @@ not fit the processor's caches (docs/engines.md, `make bench`)."""
 
 
 class OnnxRuntimeEngine(ContextEngine):
-    """Runs a bundle's step.onnx with ONNX Runtime on the processor.
+    """Runs a bundle's steps with ONNX Runtime on the processor.
 
     Threads do not spin between steps: at one step a second they would burn more time waiting
     than computing.
@@ -38,7 +40,7 @@ class OnnxRuntimeEngine(ContextEngine):
         n_read: slots of the window to answer for; default: all.
 
     Raises:
-        BundleError: step.onnx is not a network that this engine can run.
+        BundleError: a step is not a network that this engine can run.
         EngineError: ONNX Runtime does not offer the processor as its device.
     """
 
@@ -55,8 +57,11 @@ class OnnxRuntimeEngine(ContextEngine):
         super().__init__(bundle.spec, n_rows, hops_per_epoch, n_read)
         self._threads = threads
         self._slots = np.arange(self.spec.n_context - self.n_read, self.spec.n_context)
-        self._session = open_session(bundle.step_file, threads)
-        _check_signature(bundle, self._session)
+        pathways = self.spec.pathways
+        self._step = _open_step(bundle.step_file, self.spec, pathways[:1], threads)
+        self._all = self._step
+        if len(pathways) > 1:
+            self._all = _open_step(bundle.all_file, self.spec, pathways, threads)
 
     @property
     def description(self) -> str:
@@ -65,8 +70,8 @@ class OnnxRuntimeEngine(ContextEngine):
         return f"onnxruntime {onnxruntime.__version__} CPU {threads}"
 
     def close(self) -> None:
-        """Release the session; the engine must not be used any more."""
-        del self._session
+        """Release the sessions; the engine must not be used any more."""
+        del self._step, self._all
 
     def _read(
         self,
@@ -79,26 +84,24 @@ class OnnxRuntimeEngine(ContextEngine):
         whole = {"epochs": epochs, "tokens": self._context.tokens(rows), "mask": mask}
         probabilities = np.empty((n, len(spec.pathways), self.n_read, len(spec.stages)), np.float32)
         newest = np.empty((n, *spec.token_shape), np.float32)
-        for single in (False, True):
-            which = np.flatnonzero(unimodal == single)
+        for session, wanted in ((self._step, ~unimodal), (self._all, unimodal)):
+            which = np.flatnonzero(wanted)
             for k in range(0, len(which), most):
                 some = which[k : k + most]
                 feed = {name: array[some] for name, array in whole.items()}
-                read, newest[some] = self._call(feed, single)
-                probabilities[some, : read.shape[1]] = read
+                *pathways, newest[some] = self._call(session, feed | {"slots": self._slots})
+                probabilities[some, : len(pathways)] = np.stack(pathways, axis=1)
         return probabilities, newest
 
-    def _call(self, feed: dict[str, NDArray[Any]], unimodal: bool) -> Answer:
-        names = ["token", "mixed"]
-        if len(self.spec.pathways) > 1:
-            feed["unimodal"] = np.array(unimodal)
-            names += ["single"] if unimodal else []
-        feed["slots"] = self._slots
+    def _call(
+        self, session: onnxruntime.InferenceSession, feed: dict[str, NDArray[Any]]
+    ) -> list[NDArray[np.float32]]:
+        """Return the probabilities of each pathway (n, n_read, n_stages), and the tokens last."""
         try:
-            token, mixed, *single = self._session.run(names, feed)
+            answers: list[NDArray[np.float32]] = session.run(None, feed)
         except Exception as error:  # its exceptions have no common base of their own
             raise EngineError(f"{self.name}: expected the step to run, found: {error}") from error
-        return np.concatenate([mixed[:, None], *single], axis=1), token
+        return answers
 
 
 def open_session(file: Path, threads: int) -> onnxruntime.InferenceSession:
@@ -128,24 +131,25 @@ def open_session(file: Path, threads: int) -> onnxruntime.InferenceSession:
     return session
 
 
-def _check_signature(bundle: Bundle, session: onnxruntime.InferenceSession) -> None:
-    """Raise BundleError where the network's inputs and outputs are not those of a step."""
-    spec = bundle.spec
-    shapes: dict[str, list[int | str]] = {}
-    for what, expected, values in (
-        ("inputs", step_inputs(spec), session.get_inputs()),
-        ("outputs", step_outputs(spec, spec.n_context), session.get_outputs()),
+def _open_step(
+    file: Path, spec: ModelSpec, pathways: Sequence[str], threads: int
+) -> onnxruntime.InferenceSession:
+    """Open a step; raise BundleError where its inputs and outputs are not those of one."""
+    session = open_session(file, threads)
+    inputs = {value.name: value.shape for value in session.get_inputs()}
+    outputs = [value.name for value in session.get_outputs()]
+    for what, expected, found in (
+        ("inputs", [*step_inputs(spec)], [*inputs]),
+        ("outputs", [*step_outputs(spec, pathways, spec.n_context)], outputs),
     ):
-        found = {value.name: value.shape for value in values}
-        if found.keys() != expected.keys():
+        if found != expected:
             raise BundleError(
-                f"{bundle.step_file}: expected the {what} {', '.join(sorted(expected))}, "
-                f"found {', '.join(sorted(found))}"
+                f"{file}: expected the {what} {', '.join(expected)}, found {', '.join(found)}"
             )
-        shapes |= found
     for name, port in step_inputs(spec).items():
-        if shapes[name][1:] != list(port.shape):
+        if inputs[name][1:] != list(port.shape):
             raise BundleError(
-                f"{bundle.step_file}: expected {name} ({', '.join(map(str, port.axes))}) "
-                f"as in its spec, found {shapes[name]}"
+                f"{file}: expected {name} ({', '.join(map(str, port.axes))}) "
+                f"as in its spec, found {inputs[name]}"
             )
+    return session

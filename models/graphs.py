@@ -1,12 +1,15 @@
 """The inputs and outputs of a model's graphs, which follow from its spec.
 
-    step       newest epoch and cached tokens → probabilities of slots, and the epoch's token
+    step       newest epoch and cached tokens → probabilities of slots by the first pathway, which
+               reads all modalities, and the epoch's token
+    step all   the same by every pathway, where there are several
     full       the epochs of a whole window → probabilities of all slots
     ring step  the step as a GPU runs it: the tokens of all rows lie in one ring on the device
 
 Who writes the graphs, who runs them and who reserves memory for them all ask here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -28,12 +31,12 @@ class Port:
     dtype: type[np.generic] = np.float32
     """Of its numbers."""
     first: str = BATCH
-    """Name of its first axis, whose length is not the spec's; empty: it has none."""
+    """Name of its first axis, whose length is not the spec's."""
 
     @property
     def axes(self) -> list[str | int]:
         """Its whole shape."""
-        return [self.first, *self.shape] if self.first else list(self.shape)
+        return [self.first, *self.shape]
 
     def n_bytes(self, n: int) -> int:
         """Return its size for n subjects or slots."""
@@ -45,35 +48,27 @@ Ports = dict[str, Port]
 
 
 def step_inputs(spec: ModelSpec) -> Ports:
-    """Return the inputs of step.onnx: tokens oldest first, mask and its newest slot last.
+    """Return the inputs of a step: tokens oldest first, mask and its newest slot last.
 
-    `slots` says which of the window to read, from 0. Where there are single modalities to read,
-    `unimodal` says whether to.
+    `slots` says which of the window to read, from 0.
     """
     N, M = spec.n_context, spec.n_modalities
-    ports = {
+    return {
         "epochs": Port((M, spec.n_inputs)),
         "tokens": Port((N - 1, *spec.token_shape)),
         "mask": Port((N, M), np.bool_),
         "slots": Port((), np.int64, READ),
     }
-    return ports | ({"unimodal": Port((), np.bool_, "")} if _n_single(spec) else {})
 
 
-def step_outputs(spec: ModelSpec, n_read: int) -> Ports:
-    """Return the outputs of step.onnx where n slots are read.
-
-    `single`, if there is one, is zeros unless `unimodal`.
-    """
-    S, n_single = len(spec.stages), _n_single(spec)
-    ports = {"mixed": Port((n_read, S))}
-    if n_single:
-        ports["single"] = Port((n_single, n_read, S))
+def step_outputs(spec: ModelSpec, pathways: Sequence[str], n_read: int) -> Ports:
+    """Return the outputs of a step: the probabilities of each pathway by its name, and `token`."""
+    ports = {pathway: Port((n_read, len(spec.stages))) for pathway in pathways}
     return ports | {"token": Port(spec.token_shape)}
 
 
 def full_inputs(spec: ModelSpec) -> Ports:
-    """Return the inputs of full.onnx, whose one output is `mixed` as the step's."""
+    """Return the inputs of full.onnx, whose one output is that of the first pathway."""
     N, M = spec.n_context, spec.n_modalities
     return {"epochs": Port((N, M, spec.n_inputs)), "mask": Port((N, M), np.bool_)}
 
@@ -104,7 +99,3 @@ def ring_step_outputs(spec: ModelSpec, n_read: int) -> Ports:
         "token": Port(spec.token_shape),
         "ring_out": Port(spec.token_shape, first=SLOTS),
     }
-
-
-def _n_single(spec: ModelSpec) -> int:
-    return len(spec.pathways) - 1

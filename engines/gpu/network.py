@@ -1,10 +1,10 @@
-"""The step as a GPU runs it, derived from a bundle's step.onnx without torch.
+"""The step as a GPU runs it, derived without torch from a bundle's step of all pathways.
 
-ONNX Runtime is given the context window with every call, and leaves the single modalities out
-where nobody asked (an `If`). A GPU keeps the window: its network reads the ring of tokens by
-index, writes the newest token into it, and computes every pathway, since what the `If` would
-save costs a GPU nothing. TensorRT builds networks in the precision that their tensors have
-(strong typing), so the precision is chosen here as well.
+ONNX Runtime is given the context window with every call, and reads single modalities where
+somebody asks. A GPU keeps the window: its network reads the ring of tokens by index, writes the
+newest token into it, and computes every pathway, which costs it next to nothing. TensorRT builds
+networks in the precision that their tensors have (strong typing), so the precision is chosen
+here as well.
 
 `models.graphs` names the inputs and outputs. They are float32 in every precision: a context window
 can then move to another engine. Needs the package `onnx`, which the extras `tensorrt` and
@@ -24,7 +24,7 @@ from onnx import TensorProto, helper, numpy_helper
 from engines.bundle import Bundle
 from engines.errors import BundleError
 from engines.gpu.flavour import Precision
-from models.graphs import ring_step_inputs, ring_step_outputs
+from models.graphs import ring_step_inputs, ring_step_outputs, step_outputs
 from models.spec import ModelSpec
 
 _LOW: dict[Precision, tuple[int, DTypeLike]] = {
@@ -45,16 +45,19 @@ def derive_network(bundle: Bundle, precision: Precision, n_read: int | None = No
         n_read: slots of the window to answer for, the newest ones; default: all.
 
     Raises:
-        BundleError: step.onnx or its weights are broken, or not made as
-            `models.training.export` makes it.
+        BundleError: the step or its weights are broken, or it does not give what a step does.
     """
-    model = _load(bundle.step_file)
-    graph = model.graph
-    if len(bundle.spec.pathways) > 1:
-        _take_branch(graph, bundle)
+    model = _load(bundle.all_file)
+    graph, spec = model.graph, bundle.spec
+    found = [value.name for value in graph.output]
+    if found != [*step_outputs(spec, spec.pathways, spec.n_context)]:
+        raise BundleError(
+            f"{bundle.all_file}: expected the outputs {', '.join(spec.pathways)}, token, "
+            f"found {', '.join(found)}"
+        )
     if precision in _LOW:
         _lower(model, precision)
-    _keep_ring(graph, bundle.spec, n_read or bundle.spec.n_context)
+    _keep_ring(graph, spec, n_read or spec.n_context)
     del graph.value_info[:]
     onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString(deterministic=True)
@@ -67,28 +70,6 @@ def _load(file: Path) -> onnx.ModelProto:
         return onnx.load(file)
     except Exception as error:  # its exceptions have no common base of their own
         raise BundleError(f"{file}: expected a network with its weights, found: {error}") from error
-
-
-def _take_branch(graph: onnx.GraphProto, bundle: Bundle) -> None:
-    """Put the nodes of the `If` on `unimodal` in its place, as if it were always true."""
-    branches = [node for node in graph.node if node.op_type == "If"]
-    if len(branches) != 1 or list(branches[0].input) != ["unimodal"]:
-        raise BundleError(
-            f"{bundle.step_file}: expected one If, on unimodal, found "
-            f"{[list(node.input) for node in branches]}"
-        )
-    (chosen,) = (a.g for a in branches[0].attribute if a.name == "then_branch")
-    at = list(graph.node).index(branches[0])
-    result = chosen.output[0].name
-    for node in chosen.node:
-        node.output[:] = ["single" if name == result else name for name in node.output]
-    nodes = [*graph.node[:at], *chosen.node, *graph.node[at + 1 :]]
-    graph.initializer.extend(chosen.initializer)
-    graph.value_info.extend(chosen.value_info)
-    _replace(graph, nodes)
-    kept = [value for value in graph.input if value.name != "unimodal"]
-    del graph.input[:]
-    graph.input.extend(kept)
 
 
 def _read_out(graph: onnx.GraphProto) -> set[str]:
@@ -164,15 +145,15 @@ def _keep_ring(graph: onnx.GraphProto, spec: ModelSpec, n_read: int) -> None:
     for node in graph.node:  # its token is the encoder's; what goes out is zero where not valid
         for names in (node.input, node.output):
             names[:] = ["encoded" if name == "token" else name for name in names]
-    make = helper.make_node
+    make, pathways = helper.make_node, spec.pathways
     before = [make("Gather", ["ring", "before"], ["tokens"], name="read_ring", axis=0)]
     after = [
         make("Gather", ["mask", "ring.last"], ["valid"], name="valid", axis=1),
         *_token_valid(spec),
         make("Where", ["valid_token", "encoded", "ring.zero"], ["token"], name="token"),
         make("ScatterND", ["ring", "newest", "token"], ["ring_out"], name="write_ring"),
-        make("Unsqueeze", ["mixed", "ring.pathway"], ["mixed_pathway"], name="mixed_pathway"),
-        make("Concat", _pathways(spec), ["probabilities"], name="all", axis=1),
+        *(make("Unsqueeze", [p, "ring.pathway"], [f"{p}.all"], name=f"{p}.all") for p in pathways),
+        make("Concat", [f"{p}.all" for p in pathways], ["probabilities"], name="all", axis=1),
     ]
     constants: dict[str, NDArray[np.generic]] = {
         "slots": np.arange(spec.n_context - n_read, spec.n_context, dtype=np.int64),
@@ -204,10 +185,6 @@ def _token_valid(spec: ModelSpec) -> list[onnx.NodeProto]:
         make("ReduceMax", ["valid_number", "ring.pathway"], ["any_valid"], name="any_valid"),
         make("Cast", ["any_valid"], ["valid_token"], name="valid_token", to=TensorProto.BOOL),
     ]
-
-
-def _pathways(spec: ModelSpec) -> list[str]:
-    return ["mixed_pathway", "single"][: len(spec.pathways)]
 
 
 def _replace(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:

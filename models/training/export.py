@@ -1,6 +1,8 @@
 """Model → bundle: the graphs that engines run, the weights and the spec, in one folder.
 
-    step.onnx            newest epoch + cached tokens → probabilities of slots, new token
+    step.onnx            newest epoch + cached tokens → probabilities of slots by the pathway of all
+                         modalities, new token
+    step-all.onnx        the same by all pathways, where there are several
     full.onnx            the whole window from its epochs: what the cache is measured against
     weights.safetensors  the weights; the graphs refer to them by offset, so load a graph by
                          its path, with this file beside it
@@ -13,7 +15,7 @@ import hashlib
 import logging
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,12 +23,14 @@ import msgspec
 import numpy as np
 import onnx
 import torch
+from onnx.utils import Extractor
 from torch import Tensor, nn
 
 from models.base import Model
 from models.errors import WeightsError
 from models.graphs import BATCH, READ, Port, Ports, full_inputs, step_inputs, step_outputs
 from models.spec import (
+    ALL_FILE,
     BUNDLE_FORMAT,
     FULL_FILE,
     SPEC_FILE,
@@ -57,26 +61,11 @@ class _Step(nn.Module):
         tokens: Tensor,
         mask: Tensor,
         slots: Tensor,
-        unimodal: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        spec = self.model.spec
         token = self.model.encode(epochs, mask[:, -1])
         window = torch.cat([tokens, token[:, None]], dim=1)
-        (mixed,) = self.model.read(window, mask, spec.pathways[:1], slots)
-        if unimodal is None:
-            return mixed.softmax(-1), token
-
-        def read_single(window: Tensor, mask: Tensor, slots: Tensor) -> Tensor:
-            single = self.model.read(window, mask, spec.pathways[1:], slots)
-            return torch.stack(single, 1).softmax(-1)
-
-        def skip(window: Tensor, mask: Tensor, slots: Tensor) -> Tensor:
-            shape = (len(window), len(spec.pathways) - 1, slots.shape[0], len(spec.stages))
-            return window.new_zeros(shape)
-
-        # an If in the graph: ONNX Runtime computes every output, asked for or not
-        single = torch.cond(unimodal, read_single, skip, (window, mask, slots))
-        return mixed.softmax(-1), single, token
+        logits = self.model.read(window, mask, slots=slots)
+        return (*(pathway.softmax(-1) for pathway in logits), token)
 
 
 class _Full(nn.Module):
@@ -126,9 +115,9 @@ def export_bundle(
         folder = Path(scratch) / "new"
         folder.mkdir()
         save_weights(model, folder / WEIGHTS_FILE)
-        export_step(model, folder / STEP_FILE)
+        export_steps(model, folder)
         if full:
-            export_full(model, folder / FULL_FILE)
+            export_full(model, folder)
         manifest = BundleManifest(
             format=BUNDLE_FORMAT,
             name=name,
@@ -146,20 +135,26 @@ def export_bundle(
         folder.rename(out_dir)
 
 
-def export_step(model: Model, path: Path) -> None:
-    """Write the cached step; the weights must lie beside `path`."""
-    spec = model.spec
-    _export(_Step(model), step_inputs(spec), tuple(step_outputs(spec, spec.n_context)), path)
+def export_steps(model: Model, folder: Path) -> None:
+    """Write the cached step, by one pathway and by all; the weights must lie in `folder`."""
+    spec, inputs = model.spec, step_inputs(model.spec)
+    whole = _trace(_Step(model), inputs, [*step_outputs(spec, spec.pathways, spec.n_context)])
+    # two files: ONNX Runtime computes every output of one, asked for or not
+    first = [*step_outputs(spec, spec.pathways[:1], spec.n_context)]
+    _save(Extractor(whole).extract_model([*inputs], first), folder / STEP_FILE)
+    if len(spec.pathways) > 1:
+        _save(whole, folder / ALL_FILE)
 
 
-def export_full(model: Model, path: Path) -> None:
-    """Write the full-window recompute; the weights must lie beside `path`."""
-    _export(_Full(model), full_inputs(model.spec), ("mixed",), path)
+def export_full(model: Model, folder: Path) -> None:
+    """Write the full-window recompute; the weights must lie in `folder`."""
+    outputs = [model.spec.pathways[0]]
+    _save(_trace(_Full(model), full_inputs(model.spec), outputs), folder / FULL_FILE)
 
 
-def _export(module: nn.Module, ports: Ports, outputs: tuple[str, ...], path: Path) -> None:
+def _trace(module: nn.Module, ports: Ports, outputs: Sequence[str]) -> onnx.ModelProto:
     inputs = tuple(_example(port) for port in ports.values())
-    batch = {0: torch.export.Dim.DYNAMIC}
+    first_of_any_length = {0: torch.export.Dim.DYNAMIC}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore", FutureWarning)  # torch's own use of its own parts
@@ -168,23 +163,26 @@ def _export(module: nn.Module, ports: Ports, outputs: tuple[str, ...], path: Pat
             inputs,
             dynamo=True,
             opset_version=_OPSET,
-            dynamic_shapes=tuple(batch if x.ndim else None for x in inputs),
+            dynamic_shapes=(first_of_any_length,) * len(inputs),
             input_names=tuple(ports),
-            output_names=outputs,
+            output_names=tuple(outputs),
             verbose=False,
         )
     if program is None:
         raise WeightsError("expected torch to export the net, found no program")
-    graph = program.model_proto
-    _strip(graph.graph)
-    _refer_to_weights(graph.graph, path.parent / WEIGHTS_FILE)
-    onnx.save(graph, path)
+    return program.model_proto
+
+
+def _save(model: onnx.ModelProto, path: Path) -> None:
+    _strip(model.graph)
+    _refer_to_weights(model.graph, path.parent / WEIGHTS_FILE)
+    onnx.save(model, path)
     onnx.checker.check_model(path)
 
 
 def _example(port: Port) -> Tensor:
     """Return zeros, or True, of a small batch."""
-    shape = (_EXAMPLE[port.first], *port.shape) if port.first else port.shape
+    shape = (_EXAMPLE[port.first], *port.shape)
     return torch.from_numpy(np.full(shape, port.dtype is np.bool_, port.dtype))
 
 
@@ -194,9 +192,6 @@ def _strip(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                _strip(attribute.g)
     for value in (*graph.value_info, *graph.input, *graph.output, *graph.initializer):
         del value.metadata_props[:]
 

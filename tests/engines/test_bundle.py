@@ -6,7 +6,7 @@ import pytest
 
 from engines.bundle import open_bundle
 from engines.errors import BundleError
-from models.spec import SPEC_FILE, STEP_FILE, WEIGHTS_FILE
+from models.spec import ALL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
 
 SPEC = {
     "model": "sdreamer",
@@ -20,21 +20,20 @@ SPEC = {
     "n_context": 16,
     "token_shape": [2, 128],
 }
+FILES = (STEP_FILE, ALL_FILE, WEIGHTS_FILE)
 
 
 @pytest.fixture
 def bundle(tmp_path):
     (tmp_path / STEP_FILE).write_bytes(b"a network")
+    (tmp_path / ALL_FILE).write_bytes(b"a network of more")
     (tmp_path / WEIGHTS_FILE).write_bytes(b"its weights")
     write_manifest(tmp_path)
     return tmp_path
 
 
 def write_manifest(folder, **changes):
-    files = {
-        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        for name in (STEP_FILE, WEIGHTS_FILE)
-    }
+    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
     manifest = {"format": 3, "name": "test", "spec": SPEC, "files": files} | changes
     (folder / SPEC_FILE).write_text(json.dumps(manifest))
 
@@ -44,6 +43,7 @@ def test_opens_and_knows_its_hash(bundle):
     assert opened.spec.n_context == 16
     assert opened.manifest.name == "test"
     assert opened.step_file.read_bytes() == b"a network"
+    assert opened.all_file.read_bytes() == b"a network of more"
     assert opened.hash == hashlib.sha256((bundle / SPEC_FILE).read_bytes()).hexdigest()
 
 
@@ -54,7 +54,7 @@ def test_hash_stands_for_the_weights(bundle):
     assert open_bundle(bundle).hash != before
 
 
-@pytest.mark.parametrize("name", [STEP_FILE, WEIGHTS_FILE])
+@pytest.mark.parametrize("name", FILES)
 def test_altered_byte(bundle, name):
     content = bytearray((bundle / name).read_bytes())
     content[-1] ^= 1
@@ -63,14 +63,14 @@ def test_altered_byte(bundle, name):
         open_bundle(bundle)
 
 
-@pytest.mark.parametrize("name", [STEP_FILE, WEIGHTS_FILE])
+@pytest.mark.parametrize("name", FILES)
 def test_missing_file(bundle, name):
     (bundle / name).unlink()
     with pytest.raises(BundleError, match=f"expected the file {name}, found none"):
         open_bundle(bundle)
 
 
-@pytest.mark.parametrize("name", [STEP_FILE, WEIGHTS_FILE])
+@pytest.mark.parametrize("name", FILES)
 def test_file_without_a_hash(bundle, name):
     write_manifest(bundle, files={name: "0" * 64})
     with pytest.raises(BundleError, match=r"expected a hash of .*, found none"):

@@ -12,10 +12,10 @@ import pytest
 from engines.bundle import open_bundle
 from engines.errors import BundleError, EngineError
 from engines.gpu.network import derive_network
-from engines.onnxruntime import OnnxRuntimeEngine
+from engines.onnxruntime import OnnxRuntimeEngine, open_session
 from engines.torch import TorchEngine
 from models.errors import WeightsError
-from models.spec import SPEC_FILE, STEP_FILE, WEIGHTS_FILE
+from models.spec import ALL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
 
 
 @pytest.fixture
@@ -35,11 +35,12 @@ def vouch(folder):
 
 
 def refer(folder, key, value):
-    """Change where the network's first weights are said to lie."""
-    model = onnx.load(folder / STEP_FILE, load_external_data=False)
-    tensor = next(t for t in model.graph.initializer if t.external_data)
-    next(e for e in tensor.external_data if e.key == key).value = value
-    (folder / STEP_FILE).write_bytes(model.SerializeToString())
+    """Change where the first weights of the networks are said to lie."""
+    for name in (STEP_FILE, ALL_FILE):
+        model = onnx.load(folder / name, load_external_data=False)
+        tensor = next(t for t in model.graph.initializer if t.external_data)
+        next(e for e in tensor.external_data if e.key == key).value = value
+        (folder / name).write_bytes(model.SerializeToString())
     return vouch(folder)
 
 
@@ -59,13 +60,14 @@ def refer(folder, key, value):
 )
 def test_weights_outside_the_folder_or_the_file_are_refused(folder, tmp_path, capfd, key, value):
     bundle = refer(folder, key, value.format(tmp_path=tmp_path))
-    for open_network in (
-        lambda: OnnxRuntimeEngine(bundle, 1),
-        lambda: derive_network(bundle, "fp32"),
+    for file, open_network in (
+        (bundle.step_file, lambda: OnnxRuntimeEngine(bundle, 1)),
+        (bundle.all_file, lambda: open_session(bundle.all_file, 1)),
+        (bundle.all_file, lambda: derive_network(bundle, "fp32")),
     ):
         with pytest.raises(BundleError, match="expected a network") as refusal:
             open_network()
-        assert str(refusal.value).startswith(str(bundle.step_file))
+        assert str(refusal.value).startswith(str(file))
     assert capfd.readouterr() == ("", "")
 
 

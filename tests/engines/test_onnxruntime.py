@@ -42,8 +42,8 @@ def network(*inputs):
 
 def test_runs_on_the_processor_with_threads_that_do_not_spin(bundle):
     with OnnxRuntimeEngine(bundle, n_rows=1, threads=2) as engine:
-        assert engine._session.get_providers() == ["CPUExecutionProvider"]
-        options = engine._session.get_session_options()
+        assert engine._step.get_providers() == ["CPUExecutionProvider"]
+        options = engine._step.get_session_options()
         assert options.intra_op_num_threads == 2
         assert options.inter_op_num_threads == 1
         assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
@@ -64,14 +64,14 @@ def test_step_without_its_weights(altered):
 
 
 def test_network_with_other_inputs(altered):
-    complaint = "expected the inputs epochs, mask, slots, tokens, unimodal, found signal"
+    complaint = "expected the inputs epochs, tokens, mask, slots, found signal"
     with pytest.raises(BundleError, match=complaint):
         OnnxRuntimeEngine(altered(network("signal")), n_rows=1)
 
 
 def test_network_with_other_outputs(altered):
-    content = network("epochs", "tokens", "mask", "slots", "unimodal")
-    with pytest.raises(BundleError, match="expected the outputs mixed, single, token, found mixed"):
+    content = network("epochs", "tokens", "mask", "slots")
+    with pytest.raises(BundleError, match="expected the outputs mixed, token, found mixed"):
         OnnxRuntimeEngine(altered(content), n_rows=1)
 
 

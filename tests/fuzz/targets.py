@@ -25,7 +25,7 @@ from models.recordings.hypnograms.account import in_words
 from models.recordings.hypnograms.interpret import Legend
 from models.recordings.hypnograms.read import is_own, read_hypnogram, read_scoring
 from models.recordings.open import open_recording
-from models.spec import SPEC_FILE, STEP_FILE, WEIGHTS_FILE
+from models.spec import ALL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
 from models.stages import MOUSE
 from tests.fuzz import seeds
 from tests.support.nights import stage, state, write_journal
@@ -113,7 +113,7 @@ def _manifest(data: bytes) -> None:
     folder = _folder() / "bundle"
     folder.mkdir(exist_ok=True)
     (folder / SPEC_FILE).write_bytes(data)
-    for name in (STEP_FILE, WEIGHTS_FILE):
+    for name in (STEP_FILE, ALL_FILE, WEIGHTS_FILE):
         (folder / name).write_bytes(b"")
     with suppress(HypnodError):
         open_bundle(folder)
@@ -162,7 +162,7 @@ def _keys() -> list[bytes]:
 def _manifests() -> list[bytes]:
     manifest = msgspec.json.decode((_SHIPPED / SPEC_FILE).read_bytes())
     nothing = hashlib.sha256(b"").hexdigest()
-    manifest["files"] = {STEP_FILE: nothing, WEIGHTS_FILE: nothing}
+    manifest["files"] = dict.fromkeys((STEP_FILE, ALL_FILE, WEIGHTS_FILE), nothing)
     return [msgspec.json.encode(manifest)]
 
 

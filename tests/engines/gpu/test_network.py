@@ -10,6 +10,7 @@ from engines.errors import BundleError
 from engines.gpu.flavour import PRECISIONS
 from engines.gpu.network import derive_network
 from models.graphs import ring_step_inputs, ring_step_outputs
+from models.spec import ALL_FILE, STEP_FILE
 
 N_SLOTS = 7
 N_ROWS = 3
@@ -38,19 +39,17 @@ def make_feed(random, spec, n):
 
 def run_step(bundle, feed):
     """Run the bundle's own step.onnx on the same window."""
-    session = open_network(bundle.step_file)
-    names = ["mixed", "single", "token"]
-    mixed, single, token = session.run(
-        names,
+    session = open_network(bundle.all_file)
+    *pathways, token = session.run(
+        [*bundle.spec.pathways, "token"],
         {
             "epochs": feed["epochs"],
             "tokens": feed["ring"][feed["before"]],
             "mask": feed["mask"],
             "slots": np.arange(bundle.spec.n_context),
-            "unimodal": np.array(True),
         },
     )
-    return np.concatenate([mixed[:, None], single], axis=1), token
+    return np.stack(pathways, axis=1), token
 
 
 @pytest.mark.parametrize("precision", ROUNDING)
@@ -103,9 +102,8 @@ def test_every_product_is_computed_in_the_precision(bundle, precision, expected)
     assert {types[node.output[0]] for node in norms} == {onnx.TensorProto.FLOAT}
 
 
-def test_network_has_no_branches_and_brings_its_weights(bundle):
+def test_network_brings_its_weights(bundle):
     graph = onnx.load_from_string(derive_network(bundle, "fp32")).graph
-    assert "If" not in {node.op_type for node in graph.node}
     assert all(t.data_location == onnx.TensorProto.DEFAULT for t in graph.initializer)
 
 
@@ -114,10 +112,12 @@ def test_same_bundle_gives_the_same_bytes(bundle):
     assert derive_network(bundle, "fp16") != derive_network(bundle, "fp32")
 
 
-def test_network_without_the_if_is_refused(bundle, tmp_path):
+def test_network_of_one_pathway_is_refused(bundle, tmp_path):
     folder = shutil.copytree(bundle.path, tmp_path / "bundle")
-    shutil.copy(folder / "full.onnx", folder / "step.onnx")
+    shutil.copy(folder / STEP_FILE, folder / ALL_FILE)
     opened = open_bundle(bundle.path)
     broken = type(opened)(folder, opened.manifest, opened.hash)
-    with pytest.raises(BundleError, match=r"expected one If, on unimodal, found \[\]"):
+    with pytest.raises(
+        BundleError, match="expected the outputs mixed, eeg, emg, token, found mixed, t"
+    ):
         derive_network(broken, "fp32")

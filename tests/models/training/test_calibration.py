@@ -12,7 +12,7 @@ from models.recordings.agreement import compare
 from models.recordings.scores import score, tally
 from models.scored_epochs import ScoredEpochs
 from models.simulator.hypnogram import draw_hypnogram
-from models.spec import STEP_FILE
+from models.spec import ALL_FILE
 from models.stages import MOUSE, UNSCORED
 from models.training.calibration import (
     BETAS,
@@ -55,13 +55,12 @@ def test_exported_probabilities_are_those_of_logits_over_the_temperature(tmp_pat
     expected = _logits(model) / torch.tensor([2.5, 0.5, 1.0])[:, None, None]
     fold_temperatures(model, TEMPERATURES)
     export_bundle(model, SPEC, tmp_path / "b", "b", {}, full=False, temperatures=TEMPERATURES)
-    session = ort.InferenceSession(tmp_path / "b" / STEP_FILE, providers=["CPUExecutionProvider"])
-    feeds = (*_inputs(), torch.arange(4), torch.tensor(True))
-    mixed, single, _ = session.run(
+    session = ort.InferenceSession(tmp_path / "b" / ALL_FILE, providers=["CPUExecutionProvider"])
+    feeds = (*_inputs(), torch.arange(4))
+    *pathways, _ = session.run(
         None, {name: x.numpy() for name, x in zip(step_inputs(SPEC), feeds, strict=True)}
     )
-    found = np.concatenate([mixed[:, None], single], 1)
-    np.testing.assert_allclose(found, expected.softmax(-1), atol=1e-5)
+    np.testing.assert_allclose(np.stack(pathways, 1), expected.softmax(-1), atol=1e-5)
 
 
 def _too_sure(model: Model) -> ScoredEpochs:

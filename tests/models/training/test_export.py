@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from models.graphs import full_inputs, step_inputs, step_outputs
-from models.spec import FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE, BundleManifest
+from models.spec import ALL_FILE, FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE, BundleManifest
 from models.training.export import export_bundle
 from models.weights import load_model
 from tests.support.bundles import TINY, make_bundle, mouse_spec, random_model
@@ -45,23 +45,23 @@ def _inputs(batch: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("batch", [1, 3, 64])
-@pytest.mark.parametrize("unimodal", [True, False])
+@pytest.mark.parametrize("name", [STEP_FILE, ALL_FILE])
 @pytest.mark.parametrize("slots", [range(N), (N - 1,), (3, 11, N - 1)])
 @torch.no_grad()
 def test_step_graph_equals_torch_on_the_whole_window(
-    bundle: Path, model: nn.Module, batch: int, unimodal: bool, slots: Sequence[int]
+    bundle: Path, model: nn.Module, batch: int, name: str, slots: Sequence[int]
 ) -> None:
     epochs, mask = _inputs(batch)
     tokens = model.encode(epochs, mask)
-    feeds = (epochs[:, -1], tokens[:, :-1], mask, torch.tensor(slots), torch.tensor(unimodal))
-    mixed, single, token = _run(
-        bundle / STEP_FILE,
+    feeds = (epochs[:, -1], tokens[:, :-1], mask, torch.tensor(slots))
+    *pathways, token = _run(
+        bundle / name,
         {name: x.numpy() for name, x in zip(step_inputs(SPEC), feeds, strict=True)},
     )
     expected = model(epochs, mask).softmax(-1).numpy()[:, :, [*slots]]
-    np.testing.assert_allclose(mixed, expected[:, 0], atol=1e-5)
+    n_pathways = 1 if name == STEP_FILE else len(SPEC.pathways)
+    np.testing.assert_allclose(np.stack(pathways, 1), expected[:, :n_pathways], atol=1e-5)
     np.testing.assert_allclose(token, tokens[:, -1], atol=1e-5)
-    np.testing.assert_allclose(single, expected[:, 1:] * unimodal, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -73,19 +73,20 @@ def test_full_graph_equals_torch(bundle: Path, model: nn.Module, batch: int) -> 
     np.testing.assert_allclose(mixed, model(epochs, mask)[:, 0].softmax(-1), atol=1e-5)
 
 
-def test_unimodal_pathways_are_computed_only_inside_the_if(bundle: Path) -> None:
-    graph = onnx.load(bundle / STEP_FILE, load_external_data=False).graph
-    names = [name for node in graph.node for name in node.input]
-    assert not any("heads.eeg" in name or "heads.emg" in name for name in names)
-    (branching,) = [node for node in graph.node if node.op_type == "If"]
-    assert branching.input[0] == "unimodal"
-    assert [x.name for x in graph.output] == [*step_outputs(SPEC, N)]
+def test_single_pathways_are_in_one_step_and_not_in_the_other(bundle: Path) -> None:
+    for file, pathways in ((STEP_FILE, SPEC.pathways[:1]), (ALL_FILE, SPEC.pathways)):
+        graph = onnx.load(bundle / file, load_external_data=False).graph
+        names = {*(name for node in graph.node for name in node.input)}
+        names |= {tensor.name for tensor in graph.initializer}
+        heads = {p for p in SPEC.pathways if any(f"heads.{p}" in name for name in names)}
+        assert heads == {*pathways}
+        assert [x.name for x in graph.output] == [*step_outputs(SPEC, pathways, N)]
 
 
 def test_graphs_hold_no_copy_of_the_weights(bundle: Path) -> None:
     weights = (bundle / WEIGHTS_FILE).stat().st_size
     assert sum(p.numel() for p in random_model(SPEC, 0).parameters()) * 4 < weights < 200_000
-    for name in (STEP_FILE, FULL_FILE):
+    for name in (STEP_FILE, ALL_FILE, FULL_FILE):
         graph = onnx.load(bundle / name, load_external_data=False).graph
         assert sum(len(tensor.raw_data) for tensor in graph.initializer) < 20_000
         assert b"/site-packages/" not in (bundle / name).read_bytes()
@@ -104,7 +105,8 @@ def test_export_is_deterministic_and_replaces_a_bundle_whole(
     out.mkdir()
     (out / "leftover").touch()
     export_bundle(model, SPEC, out, "again", {}, full=False)  # tracing is slow
-    assert {path.name for path in out.iterdir()} == {STEP_FILE, WEIGHTS_FILE, SPEC_FILE}
-    for name in (STEP_FILE, WEIGHTS_FILE):
+    files = {STEP_FILE, ALL_FILE, WEIGHTS_FILE}
+    assert {path.name for path in out.iterdir()} == files | {SPEC_FILE}
+    for name in files:
         assert (out / name).read_bytes() == (bundle / name).read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["again"]

@@ -21,7 +21,6 @@ from rich.text import Text
 
 from engines.bundle import Bundle
 from engines.onnxruntime import open_session
-from models.graphs import step_inputs
 from models.spec import ModelSpec
 from tools.bench.engine import N_READ
 from tools.measure import Machine, describe_machine
@@ -177,9 +176,8 @@ def _open_onnxruntime(file: Path, threads: int, spec: ModelSpec) -> Call:
 
 
 def _same_for_all(spec: ModelSpec) -> Feed:
-    """Return the inputs that are not a subject's: the slots that the daemon reads, mixed alone."""
-    feed = {"slots": np.arange(spec.n_context - N_READ, spec.n_context)}
-    return feed | ({"unimodal": np.array(False)} if "unimodal" in step_inputs(spec) else {})
+    """Return the input that is not a subject's: the slots that the daemon reads."""
+    return {"slots": np.arange(spec.n_context - N_READ, spec.n_context)}
 
 
 def _open_openvino(file: Path, threads: int, spec: ModelSpec) -> Call:

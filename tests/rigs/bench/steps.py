@@ -128,7 +128,7 @@ def _time(
 
 def _shapes(spec: ModelSpec) -> tuple[tuple[int, ...], ...]:
     """Return what is read and written for one subject: epochs, window, probabilities, token."""
-    step = step_inputs(spec) | step_outputs(spec, N_READ)
+    step = step_inputs(spec) | step_outputs(spec, spec.pathways[:1], N_READ)
     return tuple(step[name].shape for name in ("epochs", "tokens", "mixed", "token"))
 
 
