@@ -29,9 +29,10 @@ dev: $(DEV) ## install what development needs too (torch, linters, tests)
 demo: $(RUNTIME) ## simulated mice through the real daemon, seen live
 	$(BIN)/hypnod demo
 
+# Four workers for two cores: half of the time is waiting, for streams, clocks and processes.
 test: $(DEV) ## run the tests
 	$(BIN)/python -m tests.support.bundles
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 OTHER_PYTHONS ?= 3.12 3.13
 # PyPI's torch is a build for GPUs of several GB. EXTRA=dev fetches it, and no test is skipped.
@@ -46,7 +47,7 @@ test-pythons: test ## run the tests on 3.11, then on OTHER_PYTHONS without those
 		echo "Python $$version: $$python"; \
 		$$python -m venv .venv-$$version && \
 		.venv-$$version/bin/python -m pip install --quiet --editable '.[$(EXTRA)]' && \
-		.venv-$$version/bin/python -m pytest -n 2 --dist worksteal || exit 1; \
+		.venv-$$version/bin/python -m pytest -n 4 --dist worksteal || exit 1; \
 	done
 
 lint: $(DEV) ## style, types, layers, generated docs

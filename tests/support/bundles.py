@@ -5,6 +5,7 @@ import hashlib
 import shutil
 import tempfile
 import tomllib
+from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -123,9 +124,11 @@ def mouse_grammar(beta_live: float = 0.4, beta_final: float = 0.3) -> Grammar:
 
 def main() -> None:
     """Trace the nets of the tests before they run: it takes longer than a test may."""
-    for n_context, levels, architecture in ((5, False, TINY), (5, True, TINY), (16, False, TINY)):
-        _make_once(n_context, levels, tuple(sorted(architecture.items())))
-    _make_once(16, False, ())
+    tiny = tuple(sorted(TINY.items()))
+    wanted = ((16, False, ()), (16, False, tiny), (5, True, tiny), (5, False, tiny))
+    with ProcessPoolExecutor(max_workers=2) as pool:
+        for made in [pool.submit(_make_once, *which) for which in wanted]:
+            made.result()
 
 
 @cache

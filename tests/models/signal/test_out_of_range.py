@@ -100,7 +100,7 @@ def test_one_number_in_the_last_samples_of_an_epoch_bends_nothing(spec, left):
         np.testing.assert_allclose(a.epochs[0, 1], b.epochs[0, 1], atol=TOLERANCE)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(value=amplitude, where=anywhere, sizes=st.lists(st.integers(1, 1500), min_size=1))
 def test_chunking_changes_no_bit_of_it(value, where, sizes):
     data = with_bad(where, value, 0)
