@@ -29,12 +29,19 @@ class LosingRing(RingOnProcessor):
 
 
 def open_device(
-    bundle: Bundle, kind: str, *, n_rows: int, threads: int, hops_per_epoch: int, precision: str
+    bundle: Bundle,
+    kind: str,
+    *,
+    n_rows: int,
+    threads: int,
+    hops_per_epoch: int,
+    n_read: int,
+    precision: str,
 ) -> Engine:
     """Open what `engines.select.open_engine` opens on a computer with a GPU."""
-    spare = OnnxRuntimeEngine(bundle, n_rows, threads, hops_per_epoch)
+    spare = OnnxRuntimeEngine(bundle, n_rows, threads, hops_per_epoch, n_read)
     spare.warm_up()
-    engine = FailoverEngine(LosingRing(bundle, n_rows, hops_per_epoch), spare)
+    engine = FailoverEngine(LosingRing(bundle, n_rows, hops_per_epoch, n_read), spare)
     engine.why = "a GPU is there and passed the parity check"
     return engine
 

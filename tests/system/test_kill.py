@@ -7,6 +7,9 @@ from tests.rigs.kill.run import KillRun
 from tests.support.bundles import TINY, change_manifest, make_bundle, mouse_grammar
 
 
+pytestmark = pytest.mark.timeout(400)  # five starts of the daemon, whatever else runs
+
+
 @pytest.fixture(params=[(False, 1.0), (True, 0.25)], ids=["samples", "levels, a short hop"])
 def run(request, tmp_path):
     levels, hop_s = request.param
