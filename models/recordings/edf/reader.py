@@ -168,8 +168,8 @@ def read_edf_annotations(
     """
     file = open_edf_file(path)
     read, flaws = read_annotations(file)
-    start, _ = read_start(file, record_onset(file, 0) or 0.0)
-    return read, start, (*file.flaws, *flaws)
+    start, remark = read_start(file, record_onset(file, 0) or 0.0)
+    return read, start, (*file.flaws, *flaws, *filter(None, (remark,)))
 
 
 def _choose(

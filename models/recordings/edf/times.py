@@ -110,29 +110,41 @@ def _jumped(
 
 
 def read_start(file: EdfFile, first: float) -> tuple[datetime | None, str]:
-    """Return when the first sample was taken, and where the header contradicts itself.
+    """Return when the first sample was taken, and what is wrong with what the header says of it.
 
     Where EDF+ hides the date in words, that in the header is taken; 1985-01-01 stands for a hidden
-    one. None: there is no real date, or all is hidden, the time of day too.
+    one. None: there is no real date or time of day, or all is hidden, the time of day too.
 
     Args:
         file: the file.
         first: when its first record began after the start in the header, s.
     """
-    day, clock = _day(file.header[168:176]), _clock(file.header[176:184])
+    days, clocks = file.header[168:176], file.header[176:184]
+    day, clock = _day(days), _clock(clocks)
     said = _day_in_words(file.header[88:168])
     if clock is None or (day is None and said is None):
-        return None, ""
+        unreal = _unreal(days) * (day is None and said is None) + _unreal(clocks) * (clock is None)
+        lost = (
+            f"it began at {' '.join(unreal)} by its header, which is no time: its start is unknown"
+        )
+        return None, lost if unreal else ""
     start = datetime.combine(said or day or _HIDDEN.date(), clock)
     if start == _HIDDEN:
         return None, ""
     remark = ""
     if said is not None and day is not None and said != day:
         remark = f"it began on {said} as EDF+ says it, on {day} as EDF does: the former is believed"
+    elif day is None and _FIELD.fullmatch(days) and _unreal(days):
+        remark = f"it began on {said} as EDF+ says it; {_unreal(days)[0]}, as EDF does, is no date"
     try:
         return start + timedelta(seconds=first), remark
     except OverflowError:
         return None, ""
+
+
+def _unreal(field: bytes) -> list[str]:
+    """Return what stands in a field that cannot be read; nothing where it hides what it says."""
+    return [repr(field.decode("latin-1").strip())] if re.search(rb"[1-9]", field) else []
 
 
 def _day(field: bytes) -> date | None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from models.recordings.edf.reader import read_edf_annotations
 from models.recordings.open import open_recording
 from tests.support.edf import write_interrupted_edf
 
@@ -44,6 +45,32 @@ def test_the_start_is_what_the_header_says_in_either_way(tmp_path, said, day, ex
     found = write(tmp_path / "night.edf", said=said, day=day, clock=AT_TEN)
     assert found.start == expected
     assert found.flaws == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "day", "clock", "unreal"),
+    [
+        (b"Startdate X X X X", b"01.03.26", b"25.61.00", "'25.61.00' by its header"),
+        (b"Startdate 02-MAR-2026 X X X", b"02.03.26", b"24.00.00", "'24.00.00' by its header"),
+        (b"Startdate X X X X", b"31.02.26", AT_TEN, "'31.02.26' by its header"),
+        (b"", b"02/2026", b"10 PM", "'02/2026' '10 PM' by its header"),
+    ],
+)
+def test_a_start_that_is_no_time_is_told_and_not_used(tmp_path, said, day, clock, unreal):
+    found = write(tmp_path / "night.edf", said=said, day=day, clock=clock)
+    assert found.start is None
+    (remark,) = found.flaws
+    assert f"it began at {unreal}, which is no time" in remark
+    assert remark in read_edf_annotations(found.path)[2]
+
+
+@pytest.mark.parametrize("day", [b"31.02.26", b"00.00.00"])
+def test_a_date_that_is_none_is_told_beside_that_of_edf_plus(tmp_path, day):
+    found = write(tmp_path / "night.edf", said=b"Startdate 02-MAR-2026 X", day=day, clock=AT_TEN)
+    assert found.start == datetime(2026, 3, 2, 22)
+    assert ["'31.02.26', as EDF does, is no date" in remark for remark in found.flaws] == [True] * (
+        day == b"31.02.26"
+    )
 
 
 @pytest.mark.parametrize("clock", [b"22:00:00", b"22 00 00", AT_TEN])
