@@ -121,9 +121,9 @@ def _choose(
 ) -> list[Stream]:
     """Return the stream to read, in all its pieces, in the order of time."""
     numeric = [s for s in streams if _format(s) != "string" and len(s["time_stamps"]) > 1]
-    fit = [s for s in numeric if all(_property(s, key) == match[key] for key in match)]
+    fit = [s for s in numeric if _matches(s, match)]
     if not match and len(fit) > 1:
-        fit = [s for s in fit if s["info"]["type"][0] in _SIGNAL_TYPES] or fit
+        fit = [s for s in fit if _property(s, "type").upper() in _SIGNAL_TYPES] or fit
     if not match and len(fit) > 1:
         fit = [s for s in fit if _declared(s) > 0] or fit
     if fit and _are_one(fit):
@@ -131,9 +131,19 @@ def _choose(
     wanted = "one numeric stream with samples"
     wanted += f" and {', '.join(f'{k}={v}' for k, v in match.items())}" if match else ""
     found = "; ".join(_identify(s) for s in (fit or streams)) or "no stream"
-    how = f": choose one, as in {_way_to_choose(fit)}" if len(fit) > 1 else ""
+    others = fit or (numeric if match else [])
+    how = f": choose one, as in {_way_to_choose(others)}" if others else ""
     damaged = "".join(f"; {each}" for each in flaws)
     raise RecordingError(f"{path}: expected {wanted}, found {len(fit)} (in: {found}){how}{damaged}")
+
+
+def _matches(stream: Stream, match: Mapping[str, str]) -> bool:
+    """Whether a stream has these properties; a type in capitals or small letters, as live."""
+    found = {key: _property(stream, key) for key in match}
+    return all(
+        found[key].lower() == value.lower() if key == "type" else found[key] == value
+        for key, value in match.items()
+    )
 
 
 def _are_one(streams: Sequence[Stream]) -> bool:

@@ -559,10 +559,17 @@ def test_one_of_several_streams_is_chosen_by_its_properties(tmp_path):
     path = write_streams(tmp_path / "night.xdf", streams)
     with pytest.raises(RecordingError, match=r"found 2 .*: choose one, as in --match name=rack-1"):
         open_recording(path)
-    for match, found in (({"name": "rack-2"}, 1), ({"source_id": "a", "type": "EEG"}, 0)):
+    for match, found in (({"name": "rack-2"}, 1), ({"source_id": "a", "type": "eeg"}, 0)):
         recording = open_recording(path, match=match)
         assert np.array_equal(recording.read(0, 1024), streams[found].data)
         assert recording.skipped == {f"rack-{2 - found}": "another stream"}
+
+
+def test_a_type_in_small_letters_is_that_of_signals_too(tmp_path):
+    path = write_streams(tmp_path / "night.xdf", [rack(name="rack"), rack(name="tilt")])
+    content = path.read_bytes().replace(b"<type>EEG<", b"<type>eeg<", 1)
+    path.write_bytes(content.replace(b"<type>EEG<", b"<type>Acc<", 1))
+    assert open_recording(path).skipped == {"tilt": "another stream"}
 
 
 def test_a_stream_that_came_back_under_its_name_is_one_with_a_gap(tmp_path):
