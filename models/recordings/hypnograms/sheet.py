@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,13 +64,15 @@ def read_sheet(path: Path) -> list[Sheet]:
 def decode(raw: bytes) -> str:
     """Return a text in UTF-8, UTF-16 or UTF-32, or else in the Windows code page 1252.
 
+    An accent becomes one with its letter, which a Mac may write apart.
+
     Raises:
         RecordingError: it is none.
     """
     try:
         for mark, encoding in _MARKED:
             if raw.startswith(mark):
-                return raw.decode(encoding)
+                return unicodedata.normalize("NFC", raw.decode(encoding))
         if b"\0" in raw:  # of every other character that is written in two bytes
             text = raw.decode("utf-16-le" if raw[1:2] == b"\0" else "utf-16-be")
         else:
@@ -78,7 +81,7 @@ def decode(raw: bytes) -> str:
         raise RecordingError(f"expected a text, found: {error}") from error
     if "\0" in text:
         raise RecordingError("expected a text, found other bytes: NUL")
-    return text
+    return unicodedata.normalize("NFC", text)
 
 
 def _in_one_byte(raw: bytes) -> str:

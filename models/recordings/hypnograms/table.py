@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -21,24 +22,41 @@ _STAGES = (
     *("state", "states", "sleep state", "brain state", "brain states", "vigilance state"),
     *("score", "scores", "scoring", "sleep score", "sleep scores", "sleep scoring", "rodent sleep"),
     *("label", "labels", "hypnogram", "numeric score", "epoch score", "score #"),
+    *("stadium", "stadien", "schlafstadium", "schlafstadien", "schlafphase", "schlafphasen"),
+    *("vigilanzstadium", "vigilanz", "zustand", "schlafzustand", "hypnogramm"),
+    *("stade", "stades", "stade de sommeil", "stades de sommeil", "stade de vigilance"),
+    *("etat", "etat de vigilance", "hypnogramme"),
 )
 _WITH_EVENTS = (
-    "trial type",
-    "value",
-    "annotation",
-    "annotations",
-    "description",
-    "event",
-    "text",
-    "code",
-    "marker",
+    *("trial type", "value", "annotation", "annotations", "description", "event", "text"),
+    *("code", "marker", "anmerkung", "ereignis", "evenement"),
 )
-_ONSETS = ("onset", "onsets", "start", "begin", "start time", "onset time", "time", "epoch start")
-_DURATIONS = ("duration", "durations", "dur", "length", "epoch length", "epoch duration")
-_ENDS = ("offset", "end", "stop", "end time", "stop time", "epoch end")
-_INDICES = ("", "#", "epoch", "epoch no", "epoch #", "epoch number", "epochs", "index", "no", "nr")
+_ONSETS = (
+    *("onset", "onsets", "start", "begin", "start time", "begin time", "onset time", "time"),
+    *("epoch start", "timestamp", "time stamp", "time of day", "clock time", "date time"),
+    *("datetime", "beginn", "anfang", "startzeit", "zeit", "uhrzeit", "zeitpunkt", "zeitstempel"),
+    *("debut", "heure de debut", "heure", "temps", "horodatage"),
+)
+_DURATIONS = (
+    *("duration", "durations", "dur", "length", "epoch length", "epoch duration"),
+    *("dauer", "lange", "epochenlange", "epochendauer", "duree"),
+)
+_ENDS = (
+    *("offset", "end", "stop", "end time", "stop time", "epoch end"),
+    *("ende", "endzeit", "fin", "heure de fin"),
+)
+_INDICES = (
+    *("", "#", "epoch", "epoch no", "epoch #", "epoch number", "epochs", "index", "no", "nr"),
+    *("epoch nr", "epoch num", "epoch index", "epoch id", "epoche", "epochen", "epoche nr"),
+    *("epochen nr", "epochennummer", "nummer", "epoque", "epoques", "numero", "n°"),
+)
+_SUBJECTS = (
+    *("subject", "subject id", "participant", "participant id", "animal", "animal id"),
+    *("mouse", "mouse id", "rat", "rat id", "tier", "tier id", "maus", "souris"),
+)
 _UNITS = {"": 1.0, "s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0}
 _UNITS |= {"ms": 1e-3, "msec": 1e-3, "min": 60.0, "mins": 60.0, "minutes": 60.0, "h": 3600.0}
+_UNITS |= {"sek": 1.0, "sekunden": 1.0, "secondes": 1.0, "minuten": 60.0}
 _TITLE = re.compile(r"(.*?)\s*(?:[(\[]\s*([^)\]]*?)\s*[)\]])?$")
 _HEADER_WITHIN = 60  # rows: what programs write above their tables
 _NOTHING = ("", "n/a", "na", "nan", "none", "null", "-")
@@ -168,8 +186,11 @@ def _find_header(sheets: Sequence[Sheet]) -> _Header | None:
 
 
 def _name(cell: str) -> str:
+    """Return a title in small letters, without accents and unit: `Epoch_No.`, `EpochNo`."""
+    plain = (c for c in unicodedata.normalize("NFKD", cell) if not unicodedata.combining(c))
+    cell = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", "".join(plain))
     match = _TITLE.match(cell.replace("\n", " "))
-    bare = re.sub(r"[\s_.:]+", " ", match[1] if match else cell).strip(" \ufeff\"'").lower()
+    bare = re.sub(r"[\s_.:-]+", " ", match[1] if match else cell).strip(" \ufeff\"'").lower()
     words = bare.split(" ")
     return " ".join(words[:-1]) if len(words) > 1 and words[-1] in _UNITS else bare
 
@@ -178,7 +199,7 @@ def _unit(cell: str) -> str:
     """Return the unit in a title: `onset (ms)`, `onset_ms`; empty where it names none."""
     match = _TITLE.match(cell)
     if match and match[2]:
-        return match[2].strip().lower()
+        return match[2].strip(" .").lower()
     last = re.split(r"[\s_.]+", cell.strip().lower())[-1]
     return last if last in _UNITS and last != cell.strip().lower() else ""
 
@@ -228,7 +249,7 @@ def _empty(row: Row, at: int) -> bool:
 
 def _by_subject(header: _Header) -> dict[str | None, list[Row]]:
     """Return the rows that count, by subject; of hypnod's own tables not the live estimates."""
-    kind, subject = header.find(("kind",)), header.find(("subject",))
+    kind, subject = header.find(("kind",)), header.find(_SUBJECTS)
     found: dict[str | None, list[Row]] = {}
     for row in header.below:
         if len(row.cells) > len(header.names) and any(row.cells[len(header.names) :]):

@@ -123,6 +123,44 @@ def test_a_stage_a_line_as_programs_export_it(tmp_path, name, epoch_s, encoding)
         read(path, **legend)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16"])
+@pytest.mark.parametrize(
+    "titles",
+    [
+        "Epoche;Uhrzeit;Schlafstadium",
+        "Epochen-Nr.;Zeit;Stadium",
+        "Nr.;Beginn;Schlafphase",
+        "Époque;Heure;Stade de sommeil",
+        "N°;Début;État de vigilance",
+        "EpochNo;StartTime;SleepStage",
+        "Epoch index;Time of day;brain-state",
+    ],
+)
+def test_titles_in_german_french_and_one_word_are_found(tmp_path, titles, encoding):
+    path = tmp_path / "h.csv"
+    rows = [f"{k + 1};22:00:{4 * k:02};{stage}" for k, stage in enumerate(MOUSE)]
+    path.write_bytes("\n".join([titles, *rows]).encode(encoding))
+    assert read(path, epoch_s=4.0).stages == MOUSE
+    path.write_bytes("\n".join([titles, rows[0], rows[2]]).encode(encoding))
+    with pytest.raises(RecordingError, match="row 3: expected"):  # by number, or by time
+        read(path, epoch_s=4.0)
+
+
+@pytest.mark.parametrize(
+    "titles", ["Beginn (s);Dauer (Sek.);Stadium", "début;durée;stade", "Start;Länge;Zustand"]
+)
+def test_german_and_french_bouts_are_read(tmp_path, titles):
+    path = tmp_path / "h.csv"
+    path.write_text(f"{titles}\n0,0;2,5;W\n2,5;1,5;NREM\n", "cp1252")
+    assert read(path).durations.tolist() == [2.5, 1.5]
+
+
+def test_a_file_from_a_mac_is_read_by_what_was_typed(tmp_path):
+    path = tmp_path / "h.csv"
+    path.write_text("stage\nE\u0301veil\nNREM\n", "utf-8")
+    assert read(path, epoch_s=4.0, codes="\u00c9veil=Wake").stages == ("Wake", "NREM")
+
+
 @pytest.mark.parametrize(
     ("text", "row"),
     [
