@@ -260,9 +260,15 @@ def _open(found: Found, spec: ModelSpec, options: LabOptions) -> LabRecording:
     Montage(stream, describe(recording), spec.modalities)  # refuses before hours of reading
     names = [subject.name for subject in stream.subjects]
     several = len(names) > 1
-    scorings = read_hypnograms(
-        found.hypnogram or found.recording, names, spec.stages, recording, options.legend
+    read = read_hypnograms(
+        found.hypnogram or found.recording,
+        names if several else [found.subject],
+        spec.stages,
+        recording,
+        options.legend,
+        made_up=several,
     )
+    scorings = dict(zip(names, read.values(), strict=True))
     for scoring in scorings.values():
         if scoring.account.staged_by:
             raise RecordingError(

@@ -160,7 +160,14 @@ def score(
     )
     references = {}
     if hypnogram is not None:
-        references = read_hypnograms(hypnogram, names, by.spec.stages, recording, legend)
+        references = read_hypnograms(
+            hypnogram,
+            names,
+            by.spec.stages,
+            recording,
+            legend,
+            made_up=configured is None and not subject,
+        )
     contradiction = contradict((*recording.ch_names, *recording.skipped), by.spec)
     _refuse(file, [contradiction], anyway=anyway)  # before hours of staging
     for line in found.left_out:

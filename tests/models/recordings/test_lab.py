@@ -138,6 +138,19 @@ def test_several_subjects_do_not_share_the_stages_of_nobody(tmp_path):
         open_lab([tmp_path], SPEC, TWO)
 
 
+def test_of_a_table_of_several_animals_the_one_of_the_path_is_read(tmp_path):
+    simulate(tmp_path / "mouse2" / "night.edf")
+    whose = {"m1": hypnogram(), "mouse2": hypnogram(4.0, 28)}
+    write_events(tmp_path / "mouse2" / "night.tsv", whose)
+    (subject,) = read_subjects(open_lab([tmp_path], SPEC)[0], SPEC)
+    assert (
+        subject.stages.tolist() == to_indices(whose["mouse2"].to_epochs(1, SECONDS), MOUSE).tolist()
+    )
+    (tmp_path / "mouse2").rename(tmp_path / "mouse3")
+    with pytest.raises(RecordingError, match="of mouse3, found those of m1, mouse2"):
+        open_lab([tmp_path], SPEC)
+
+
 @pytest.mark.parametrize("epoch_s", [4.0, 10.0])
 def test_an_experts_longer_epochs_are_spread_and_artefacts_unscored(tmp_path, epoch_s):
     simulate(tmp_path / "night.edf")

@@ -119,3 +119,43 @@ def test_times_of_day_in_a_table_are_held_against_the_start_too(recording, first
     stages, remarks = read(path, recording, epoch_s=1.0)
     assert stages == [UNKNOWN] * by + NIGHT[: LENGTH - by]
     assert len(remarks) == (by > 0)
+
+
+@pytest.mark.parametrize("kind", ["csv", "edf"])
+def test_a_name_that_was_made_up_chooses_none_of_several_animals(recording, kind):
+    path = recording.path.with_name(f"h.{kind}")
+    both = {"m1": NIGHT, "m2": NIGHT[::-1]}
+    if kind == "csv":
+        rows = [f"{who},{k},1,{s}" for who, stages in both.items() for k, s in enumerate(stages)]
+        path.write_text("\n".join(["Mouse ID,onset,duration,stage", *rows]))
+    else:
+        marks = [
+            edfio.EdfAnnotation(k, 1, f"{who} {stage}")
+            for who, stages in both.items()
+            for k, stage in enumerate(stages)
+        ]
+        edfio.Edf([], annotations=marks).write(path)
+    for who, stages in both.items():
+        (scoring,) = read_hypnograms(path, [who], MOUSE, recording, Legend()).values()
+        assert scoring.hypnogram.to_epochs(1.0, LENGTH) == stages
+        assert scoring.account.subject == who
+    with pytest.raises(RecordingError, match=r"of m1, found those of m1, m2: .* --subject m1"):
+        read_hypnograms(path, ["m1"], MOUSE, recording, Legend(), made_up=True)
+    with pytest.raises(RecordingError, match=r"of night, found those of m1, m2: .*alone in the"):
+        read_hypnograms(path, ["night"], MOUSE, recording, Legend())
+
+
+def test_stages_of_one_animal_are_those_of_the_only_one_and_whose_is_said(recording):
+    path = recording.path.with_name("h.edf")
+    marks = [edfio.EdfAnnotation(k, 1, f"cage7 {stage}") for k, stage in enumerate(NIGHT)]
+    edfio.Edf([], annotations=marks).write(path)
+    (scoring,) = read_hypnograms(path, ["m1"], MOUSE, recording, Legend(), made_up=True).values()
+    assert scoring.hypnogram.to_epochs(1.0, LENGTH) == NIGHT
+    assert scoring.account.subject == "cage7"
+
+
+def test_a_note_that_begins_like_a_name_names_nobody(recording):
+    path = recording.path.with_name("h.edf")
+    marks = [edfio.EdfAnnotation(k, 1, stage) for k, stage in enumerate(NIGHT)]
+    edfio.Edf([], annotations=[*marks, edfio.EdfAnnotation(3, None, "m1 injected")]).write(path)
+    assert read(path, recording)[0] == NIGHT
