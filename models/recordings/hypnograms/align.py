@@ -10,7 +10,7 @@ from models.recordings.hypnogram import Hypnogram, is_as_long
 from models.recordings.hypnograms.interpret import Legend, Scoring
 
 _SAME_S = 1.0
-"""Starts are written to the second."""
+"""Starts are written to the second, or coarser."""
 _ZONE_S = 1800.0
 """Time zones, summer time and dates are so many seconds apart, or a multiple."""
 _HIDDEN = date(1985, 1, 1)
@@ -32,8 +32,15 @@ def align(scoring: Scoring, recording: Recording, legend: Legend) -> Scoring:
     by_s = _from(recording.start, scoring.start)
     epoch_s = hypnogram.epoch_s or 0.0
     of_epochs = not isinstance(scoring.start, datetime)  # may be stamped at their ends
-    if abs(by_s) < _SAME_S or (of_epochs and abs(by_s) <= epoch_s + _SAME_S):
+    within_s = scoring.start_within_s
+    if abs(by_s) < within_s or (of_epochs and abs(by_s) <= epoch_s + within_s):
         return scoring
+    if within_s > _SAME_S:
+        raise RecordingError(
+            f"{scoring.account.file}: expected a hypnogram from its recording's start on, at "
+            f"{recording.start}, found one from {scoring.start} on, to {within_s:g} s: give times "
+            "with seconds; --same-start lays it from the recording's first sample on"
+        )
     of_zone = round(by_s / _ZONE_S) * _ZONE_S
     is_zone = of_zone != 0 and abs(by_s - of_zone) < _SAME_S and is_as_long(hypnogram, recording)
     moved = hypnogram.moved(by_s, length)

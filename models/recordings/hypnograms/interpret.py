@@ -42,6 +42,7 @@ class Scoring(NamedTuple):
     open_end: bool
     """Whether the last stage is a point that nothing ends: it lasts 0 s."""
     start: datetime | time | None = None
+    start_within_s: float = 1.0
     """See `Marks`."""
 
 
@@ -96,7 +97,8 @@ def interpret(
         staged_by=marks.staged_by or "",
         flaws=marks.flaws,
     )
-    return Scoring(hypnogram, account, bool(hypnogram.durations[-1] == 0), marks.start)
+    open_end = bool(hypnogram.durations[-1] == 0)
+    return Scoring(hypnogram, account, open_end, marks.start, marks.start_within_s)
 
 
 def _mean(marks: Marks, stages: Sequence[str], legend: Legend) -> list[_Meant]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.errors import RecordingError
-from models.recordings.hypnograms.clock import check_times, first_time
+from models.recordings.hypnograms.clock import check_times, first_time, is_clock
 from models.recordings.hypnograms.codes import as_code
 from models.recordings.hypnograms.marks import STAGED_BY, Mark, Marks, consecutive, epoch_given
 from models.recordings.hypnograms.sheet import Row, Sheet, read_sheet
@@ -45,6 +45,7 @@ _ENDS = (
     *("offset", "end", "stop", "end time", "stop time", "epoch end"),
     *("ende", "endzeit", "fin", "heure de fin"),
 )
+_DATES = ("date", "datum", "jour")
 _INDICES = (
     *("", "#", "epoch", "epoch no", "epoch #", "epoch number", "epochs", "index", "no", "nr"),
     *("epoch nr", "epoch num", "epoch index", "epoch id", "epoche", "epochen", "epoche nr"),
@@ -122,12 +123,14 @@ def read_table(path: Path, epoch_s: float | None, is_stage: IsStage) -> dict[str
     _check_titles(header)
     column = _stage_column(header, is_stage)
     onset = header.time(_ONSETS)
+    clock = _clock_column(header, onset)
     by = _by_subject(header)
-    start = None
-    if onset is not None and _is_of_epochs(header, onset):
-        start = first_time(_cell(row, onset.at) for row in header.below)
+    first = None
+    if clock is not None:
+        times = {row.number: _time_of_day(header, row, clock) for row in header.below}
+        first = first_time(times.values())
         for rows in by.values():
-            check_times([(row.number, _cell(row, onset.at)) for row in rows], epoch_s)
+            check_times([(row.number, times[row.number]) for row in rows], epoch_s)
         onset = None
     if onset is None:
         _check_no_empty_line(header.below)
@@ -141,16 +144,32 @@ def read_table(path: Path, epoch_s: float | None, is_stage: IsStage) -> dict[str
         else:
             marks = _bouts(rows, header, column, onset)
         found[subject] = Marks(
-            marks=marks, with_events=with_events, levels=levels, staged_by=owner, start=start
+            marks=marks,
+            with_events=with_events,
+            levels=levels,
+            staged_by=owner,
+            start=None if first is None else first.start,
+            start_within_s=1.0 if first is None else first.within_s,
         )
     return found
 
 
-def _is_of_epochs(header: _Header, onset: _Column) -> bool:
-    """Whether times are those of day beside a stage a row, and no onsets of bouts."""
+def _clock_column(header: _Header, onset: _Column | None) -> int | None:
+    """Return the column of times of day beside a stage a row, that are no onsets of bouts."""
+    if onset is None:
+        rows = header.below[:1]
+        columns = range(len(header.names))
+        return next((at for at in columns if any(is_clock(_cell(row, at)) for row in rows)), None)
     if header.names[onset.at].startswith("onset") or _is_numeric(header.below, onset.at):
-        return False
-    return header.find(_INDICES) is not None or header.find((*_DURATIONS, *_ENDS)) is None
+        return None
+    of_epochs = header.find(_INDICES) is not None or header.find((*_DURATIONS, *_ENDS)) is None
+    return onset.at if of_epochs else None
+
+
+def _time_of_day(header: _Header, row: Row, at: int) -> str:
+    """Return a time, with the date in front of it where that has a column of its own."""
+    day = header.find(_DATES)
+    return _cell(row, at) if day in (None, at) else f"{_cell(row, day or 0)} {_cell(row, at)}"
 
 
 def _cell(row: Row, at: int) -> str:

@@ -110,6 +110,12 @@ def test_one_that_hides_all_or_begins_within_a_second_is_left_where_it_is(record
         ("3/1/2026 22:00:40.000", 40),
         ("00:00:00", 0),  # counted from the begin
         ("0:00:01", 0),
+        ("2026-03-01T22:00:40", 40),
+        ("2026/3/1 22:00:40", 40),
+        ("01.03.2026 22:00:40", 40),
+        ("22:00", 0),
+        ("22:01", 0),  # rounded
+        ("0:00", 0),
     ],
 )
 def test_times_of_day_in_a_table_are_held_against_the_start_too(recording, first, by):
@@ -119,6 +125,36 @@ def test_times_of_day_in_a_table_are_held_against_the_start_too(recording, first
     stages, remarks = read(path, recording, epoch_s=1.0)
     assert stages == [UNKNOWN] * by + NIGHT[: LENGTH - by]
     assert len(remarks) == (by > 0)
+
+
+@pytest.mark.parametrize("title", ["Time", "Clock", "Uhr", "Zeit am Recorder"])
+def test_times_are_found_under_any_title(recording, title):
+    path = recording.path.with_name("h.tsv")
+    rows = [f"{(BEGAN + timedelta(seconds=40 + k)).time()}\t{s}" for k, s in enumerate(NIGHT)]
+    path.write_text("\n".join([f"{title}\tStage", *rows]))
+    stages, (remark,) = read(path, recording, epoch_s=1.0)
+    assert stages == [UNKNOWN] * 40 + NIGHT[:-40]
+    assert "begins 40 s after" in remark
+
+
+@pytest.mark.parametrize(
+    ("titles", "first", "sentence"),
+    [
+        ("Time\tStage", "22:03", r"from 22:03:00 on, to 60 s: give times with seconds"),
+        ("Time\tStage", "2026/3/2 22:00:00", r"found one from 2026-03-02 22:00:00"),
+        ("Time\tStage", "02.03.2026 22:00:00", r"found one from 2026-03-02 22:00:00"),
+        ("Date\tTime\tStage", "2026-03-02\t22:00:00", r"found one from 2026-03-02 22:00:00"),
+        ("Zeit\tDatum\tStadium", "22:00:00\t2.3.2026", r"found one from 2026-03-02 22:00:00"),
+    ],
+)
+def test_another_date_or_minute_is_refused_unless_told(recording, titles, first, sentence):
+    path = recording.path.with_name("h.tsv")
+    empty = "\t" * titles.count("\t")
+    rows = [f"{first if k == 0 else empty[1:]}\t{s}" for k, s in enumerate(NIGHT)]
+    path.write_text("\n".join([titles, *rows]))
+    with pytest.raises(RecordingError, match=sentence):
+        read(path, recording, epoch_s=1.0)
+    assert read(path, recording, epoch_s=1.0, same_start=True)[0] == NIGHT
 
 
 @pytest.mark.parametrize("kind", ["csv", "edf"])

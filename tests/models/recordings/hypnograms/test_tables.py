@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from models.errors import RecordingError
@@ -200,6 +200,8 @@ CLOCKS = {
     "dated": lambda t: t.isoformat(" ", "seconds"),
     "AM": lambda t: t.strftime("%I:%M:%S %p"),
     "with ms": lambda t: t.isoformat(" ", "milliseconds"),
+    "ISO 8601": lambda t: t.isoformat("T", "seconds"),
+    "twelve hours": lambda t: t.strftime("%I:%M:%S"),
 }
 
 
@@ -226,6 +228,24 @@ def test_times_of_day_beside_stages_are_all_held_against_each_other(how, epoch_s
             RecordingError, match=f"row {missing + 2}: expected {epoch_s:g} s after"
         ):
             read(path, epoch_s=epoch_s)
+
+
+@given(
+    how=st.sampled_from(["%H:%M", "%d.%m.%Y %H:%M", "%I:%M %p", "%M:%S"]),
+    epoch_s=st.sampled_from([1.0, 2.0, 4.0, 5.0, 10.0]),
+    first=st.integers(0, 86399),
+    wrong=st.sampled_from([0.5, 2.0, 3.0]),
+)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_times_to_the_minute_are_held_against_the_epochs(tmp_path, how, epoch_s, first, wrong):
+    """Or those that count minutes and seconds from the begin on."""
+    begin = datetime(2026, 3, 1) + timedelta(seconds=first)
+    times = [(begin + timedelta(seconds=k * epoch_s)).strftime(how) for k in range(200)]
+    path = tmp_path / "h.txt"
+    path.write_text("\n".join(["time\tstage", *(f"{t}\tWake" for t in times)]), "utf-8")
+    assert read(path, epoch_s=epoch_s).durations.sum() == pytest.approx(200 * epoch_s)
+    with pytest.raises(RecordingError, match=r"row \d+: expected .* correct --hypnogram"):
+        read(path, epoch_s=epoch_s * wrong)
 
 
 @given(
