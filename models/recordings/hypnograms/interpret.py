@@ -191,9 +191,10 @@ def _refuse_all(
             f"expected stages{whose}, found {len(meant)} × "
             f"{_shown(m.mark.label for m in meant)}: nobody scored it"
         )
+    example = f"; --codes {f'{unread[0].label}=STAGE'!r} says which stage one is" if unread else ""
     raise RecordingError(
         f"expected labels that name {', '.join(stages)}{whose}, found "
-        f"{_shown(mark.label for mark in unread)}"
+        f"{_shown(mark.label for mark in unread)}{example}"
     )
 
 
@@ -203,7 +204,8 @@ def _refuse_unread(lasting: Sequence[_Meant], stages: Sequence[str], codes: str)
     if not unread:
         return
     if any(as_code(mark.label) is not None for mark in unread):
-        raise RecordingError(_of_numbers(unread, stages, codes))
+        where = "" if codes else f"{unread[0].where}: "
+        raise RecordingError(where + _of_numbers(unread, stages, codes))
     label = unread[0].label
     raise RecordingError(
         f"{unread[0].where}: expected one of {', '.join(stages)}, {ART} or {UNKNOWN}, found the "

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from models.recordings.hypnograms.annotations import read_annotations
 from models.recordings.hypnograms.codes import in_words, open_book
 from models.recordings.hypnograms.interpret import Legend, Scoring, interpret
 from models.recordings.hypnograms.marks import Marks, consecutive, epoch_given
-from models.recordings.hypnograms.table import IsStage, read_table
+from models.recordings.hypnograms.table import StageOf, read_table
 from models.recordings.mat import read_mat_scores
 from models.recordings.open import Recording, check_file
 from models.stages import MOUSE, UNKNOWN, find_stage
@@ -26,6 +27,7 @@ _TABLES = (".csv", ".tsv", ".txt")
 _EXTENSIONS = (".edf", ".bdf", ".rec", *_TABLES, ".mat")
 _SDREAMER = "sdreamer"
 _MICROAROUSAL = "3"
+_REMEMBERED = 1024  # labels
 _LONGEST_MICROAROUSAL_S = 15.0  # longer wakefulness is Wake
 
 
@@ -39,13 +41,13 @@ class _Annotated:
         self._start = start
         self._flaws = flaws
 
-    def subjects(self, is_stage: IsStage) -> list[str]:
+    def subjects(self, stage_of: StageOf) -> list[str]:
         """Return whose stages it says these are: those of `m1 Wake` and `m1 NREM`, no `LED R`."""
         texts = {mark.label for mark in self.of(None).marks}
-        if any(map(is_stage, texts)):
+        if any(map(stage_of, texts)):
             return []
         parts = (text.rpartition(" ") for text in texts)
-        whose = Counter(who for who, _, label in parts if is_stage(label))
+        whose = Counter(who for who, _, label in parts if stage_of(label))
         return sorted(who for who, n in whose.items() if n > 1)
 
     def of(self, subject: str | None) -> Marks:
@@ -59,7 +61,7 @@ class _Table:
     def __init__(self, by_subject: Mapping[str | None, Marks]) -> None:
         self._by_subject = by_subject
 
-    def subjects(self, is_stage: IsStage) -> list[str]:
+    def subjects(self, stage_of: StageOf) -> list[str]:
         """Return whose stages it says these are."""
         return [who for who in self._by_subject if who is not None]
 
@@ -203,22 +205,23 @@ def is_scored(path: Path, stages: Sequence[str], legend: Legend) -> bool:
     """
     file = _open(path, stages, legend)
     if isinstance(file, _Annotated):
-        is_stage = _stages_by(legend, stages)
-        plain = any(is_stage(mark.label) for mark in file.of(None).marks)
-        return plain or bool(file.subjects(is_stage))
+        stage_of = _stages_by(legend, stages)
+        plain = any(stage_of(mark.label) for mark in file.of(None).marks)
+        return plain or bool(file.subjects(stage_of))
     labels = (mark.label for marks in file.all() for mark in marks.marks)
     return any(label != "-1" and find_stage(label, stages) != UNKNOWN for label in labels)
 
 
-def _stages_by(legend: Legend, stages: Sequence[str]) -> IsStage:
-    """Return what tells whether a label is a stage, ART and UNKNOWN apart."""
+def _stages_by(legend: Legend, stages: Sequence[str]) -> StageOf:
+    """Return what tells which stage a label is, None: none, or ART or UNKNOWN."""
     book = None if legend.codes is None else open_book(legend.codes, stages)
 
-    def is_stage(label: str) -> bool:
-        found = None if book is None else book.read(label)
-        return (found or find_stage(label, stages)) in stages
+    @lru_cache(_REMEMBERED)
+    def stage_of(label: str) -> str | None:
+        found = (None if book is None else book.read(label)) or find_stage(label, stages)
+        return found if found in stages else None
 
-    return is_stage
+    return stage_of
 
 
 def is_own(path: Path) -> bool:
@@ -238,12 +241,12 @@ def _open(path: Path, stages: Sequence[str], legend: Legend) -> _File:
         RecordingError: it is missing or broken.
     """
     check_file(path, _EXTENSIONS)
-    is_stage = _stages_by(legend, stages)
+    stage_of = _stages_by(legend, stages)
     try:
         if path.suffix.lower() == ".mat":
             return _Table({None: _read_mat(path, legend)})
         if path.suffix.lower() in _TABLES:
-            return _Table(read_table(path, legend.epoch_s, is_stage))
+            return _Table(read_table(path, legend.epoch_s, stage_of))
         return _Annotated(*read_edf_annotations(path))
     except RecordingError as error:
         raise _named(path, error) from error

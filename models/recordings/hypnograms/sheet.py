@@ -17,6 +17,7 @@ _MARKED = (  # the longer marks first: that of UTF-32 begins like that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_ZIPPED = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx, .ods; .xls
 _SEEN = 200  # rows that tell the delimiter
 _MOST_BYTES = 1 << 28  # of a text; a week of seconds has 20 MB with all of hypnod's columns
 
@@ -69,6 +70,8 @@ def decode(raw: bytes) -> str:
     Raises:
         RecordingError: it is none.
     """
+    if raw.startswith(_ZIPPED):
+        raise RecordingError("expected a text, found a spreadsheet or archive: save it as CSV")
     try:
         for mark, encoding in _MARKED:
             if raw.startswith(mark):

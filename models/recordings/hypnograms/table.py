@@ -4,7 +4,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
@@ -60,10 +60,11 @@ _UNITS |= {"ms": 1e-3, "msec": 1e-3, "min": 60.0, "mins": 60.0, "minutes": 60.0,
 _UNITS |= {"sek": 1.0, "sekunden": 1.0, "secondes": 1.0, "minuten": 60.0}
 _TITLE = re.compile(r"(.*?)\s*(?:[(\[]\s*([^)\]]*?)\s*[)\]])?$")
 _HEADER_WITHIN = 60  # rows: what programs write above their tables
+_SHOWN = 6  # columns in a sentence
 _NOTHING = ("", "n/a", "na", "nan", "none", "null", "-")
 
-IsStage = Callable[[str], bool]
-"""Whether a label can be a stage, ART and UNKNOWN apart."""
+StageOf = Callable[[str], str | None]
+"""Returns the stage that a label is; None: none is, ART and UNKNOWN apart."""
 
 
 class _Column(NamedTuple):
@@ -92,6 +93,8 @@ class _Header(NamedTuple):
             return None
         title = self.row.cells[at]
         unit = _unit(title)
+        if unit not in _UNITS and not _is_numeric(self.below, at):
+            unit = ""  # such as hh:mm:ss
         if unit not in _UNITS:
             raise RecordingError(
                 f"row {self.row.number}: expected seconds, ms or min in the column {title!r}, "
@@ -105,13 +108,13 @@ class _Header(NamedTuple):
         return [row for row in self.sheet.rows if row.number > self.row.number]
 
 
-def read_table(path: Path, epoch_s: float | None, is_stage: IsStage) -> dict[str | None, Marks]:
+def read_table(path: Path, epoch_s: float | None, stage_of: StageOf) -> dict[str | None, Marks]:
     """Return what a text file says, by the subject that its rows name; None: nobody.
 
     Args:
         path: the file. Encoding, delimiter, decimal commas and header are found.
         epoch_s: length of an epoch where it has one stage a line, s.
-        is_stage: whether a label can be a stage.
+        stage_of: what a label is.
 
     Raises:
         RecordingError: it is no such table; the row is named.
@@ -119,9 +122,9 @@ def read_table(path: Path, epoch_s: float | None, is_stage: IsStage) -> dict[str
     sheets = read_sheet(path)
     header = _find_header(sheets)
     if header is None:
-        return {None: Marks(marks=_headless(sheets, epoch_s, is_stage))}
+        return {None: Marks(marks=_headless(sheets, epoch_s, stage_of))}
     _check_titles(header)
-    column = _stage_column(header, is_stage)
+    column = _stage_column(header, stage_of)
     onset = header.time(_ONSETS)
     clock = _clock_column(header, onset)
     by = _by_subject(header)
@@ -137,6 +140,7 @@ def read_table(path: Path, epoch_s: float | None, is_stage: IsStage) -> dict[str
     with_events = header.names[column] in _WITH_EVENTS
     levels = _sidecar(path, header.row.cells[column])
     owner = _owner(header)
+    unread = () if owner else tuple(_unread(header, (column, clock)))
     found = {}
     for subject, rows in by.items():
         if onset is None:
@@ -148,6 +152,7 @@ def read_table(path: Path, epoch_s: float | None, is_stage: IsStage) -> dict[str
             with_events=with_events,
             levels=levels,
             staged_by=owner,
+            flaws=unread,
             start=None if first is None else first.start,
             start_within_s=1.0 if first is None else first.within_s,
         )
@@ -223,7 +228,7 @@ def _unit(cell: str) -> str:
     return last if last in _UNITS and last != cell.strip().lower() else ""
 
 
-def _stage_column(header: _Header, is_stage: IsStage) -> int:
+def _stage_column(header: _Header, stage_of: StageOf) -> int:
     """Return the column of stages: the first by name in which something can be one.
 
     Raises:
@@ -231,18 +236,68 @@ def _stage_column(header: _Header, is_stage: IsStage) -> int:
     """
     named = [header.names.index(n) for n in (*_STAGES, *_WITH_EVENTS) if n in header.names]
     if not named:
-        raise RecordingError(
-            f"row {header.row.number}: expected a column stage (or state, score, trial_type, "
-            f"value, …) beside onset and duration, found {', '.join(header.row.cells)}"
-        )
+        raise _untitled(header.row, header.below, stage_of)
     for at in named:
-        if any(at < len(row.cells) and is_stage(row.cells[at]) for row in header.below):
+        if any(stage_of(_cell(row, at)) for row in header.below):
+            _check_other_stages(header, at, [n for n in named if n != at], stage_of)
             return at
     for at in named:
         if any(at < len(row.cells) and as_code(row.cells[at]) for row in header.below):
             return at
     filled = [at for at in named if any(not _empty(row, at) for row in header.below)]
     return (filled or named)[0]
+
+
+def _check_other_stages(
+    header: _Header, column: int, others: Sequence[int], stage_of: StageOf
+) -> None:
+    """Raise RecordingError where another column with a title of stages has other stages."""
+    rows = header.below if others else []
+    for at in set(others) & set(_of_stages(rows, stage_of)):
+        for row in rows:
+            one, other = _cell(row, column), _cell(row, at)
+            stages = {stage_of(one), stage_of(other)} - {None}
+            if len(stages) > 1:
+                raise RecordingError(
+                    f"row {row.number}: expected one column of stages, found "
+                    f"{header.row.cells[column]} {one!r} and {header.row.cells[at]} {other!r}; "
+                    "give the one that is not meant another title"
+                )
+
+
+def _of_stages(rows: Sequence[Row], stage_of: StageOf) -> list[int]:
+    """Return the columns in which most of what there is are stages."""
+    width = max((len(row.cells) for row in rows), default=0)
+    found = []
+    for at in range(width):
+        filled = [row.cells[at] for row in rows if not _empty(row, at)]
+        if 2 * sum(stage_of(cell) is not None for cell in filled) > len(filled):
+            found.append(at)
+    return found
+
+
+def _untitled(titles: Row, rows: Sequence[Row], stage_of: StageOf) -> RecordingError:
+    """Return the error of a table in which no title is one of stages."""
+    columns = [repr(_cell(titles, at)) for at in _of_stages(rows, stage_of)]
+    found = f"stages in {' and '.join(columns)}" if columns else ", ".join(titles.cells)
+    return RecordingError(
+        f"row {titles.number}: expected a column stage (or state, score, trial_type, value, …), "
+        f"found {found}: give the one that is meant the title stage"
+    )
+
+
+def _unread(header: _Header, read: Collection[int | None]) -> Iterator[str]:
+    """Say which columns are not read, those beside that tell what hypnod knows anyway."""
+    known = {*_ONSETS, *_DURATIONS, *_ENDS, *_DATES, *_INDICES, *_SUBJECTS}
+    rows = header.below
+    others = [
+        repr(title)
+        for at, (title, name) in enumerate(zip(header.row.cells, header.names, strict=True))
+        if at not in read and name not in known and any(not _empty(r, at) for r in rows)
+    ]
+    if others:
+        more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+        yield f"not read of its columns: {', '.join(others[:_SHOWN])}{more}"
 
 
 def _check_titles(header: _Header) -> None:
@@ -387,7 +442,7 @@ def _is_numeric(rows: Sequence[Row], at: int) -> bool:
     return bool(cells) and _number(cells[0]) is not None
 
 
-def _headless(sheets: Sequence[Sheet], epoch_s: float | None, is_stage: IsStage) -> list[Mark]:
+def _headless(sheets: Sequence[Sheet], epoch_s: float | None, stage_of: StageOf) -> list[Mark]:
     """Return one epoch a row of a file that names no columns.
 
     Raises:
@@ -398,16 +453,17 @@ def _headless(sheets: Sequence[Sheet], epoch_s: float | None, is_stage: IsStage)
     if sheet.delimiter is None or width == 1:
         rows = sheets[-1].rows
         _check_no_empty_line(rows)
-        _check_title(rows, is_stage)
+        _check_title(rows, stage_of)
         length = epoch_given(epoch_s, "a file of one stage a line")
         labels = [row.cells[0] for row in rows]
         return consecutive(labels, length, [f"row {row.number}" for row in rows])
     first = sheet.rows[0]
-    with_stages = [
-        at
-        for at in range(width)
-        if any(at < len(row.cells) and is_stage(row.cells[at]) for row in sheet.rows)
-    ]
+    titles = next(row for row in sheet.rows if len(row.cells) == width)
+    are_times = any(_number(cell) is not None or is_clock(cell) for cell in titles.cells)
+    if not are_times and not all(map(stage_of, titles.cells)):
+        rows = [row for row in sheet.rows if row.number > titles.number]
+        raise _untitled(titles, rows, stage_of)
+    with_stages = [at for at in range(width) if any(stage_of(_cell(row, at)) for row in sheet.rows)]
     if len(with_stages) != 1 or width != 2 or not _counts(sheet.rows, 1 - with_stages[0]):
         raise RecordingError(
             f"row {first.number}: expected a header such as onset,duration,stage above {width} "
@@ -429,11 +485,18 @@ def _counts(rows: Sequence[Row], at: int) -> bool:
     return any(numbers == [str(i) for i in range(k, k + len(rows))] for k in (0, 1))
 
 
-def _check_title(rows: Sequence[Row], is_stage: IsStage) -> None:
+def _check_title(rows: Sequence[Row], stage_of: StageOf) -> None:
     """Raise RecordingError where the first line is neither a stage, a number nor a known title."""
     first = rows[0].cells[0]
-    if len(rows) > 1 and not (is_stage(first) or as_code(first) or first.lower() in _NOTHING):
-        if first == UNKNOWN or not any(is_stage(row.cells[0]) for row in rows[1:]):
+    if len(rows) > 1 and not (stage_of(first) or as_code(first) or first.lower() in _NOTHING):
+        words = {len(row.cells[0].split()) for row in rows}
+        is_any = any(stage_of(row.cells[0]) for row in rows[1:])
+        if not is_any and len(words) == 1 and words != {1}:
+            raise RecordingError(
+                f"row {rows[0].number}: expected tabs, semicolons or commas between columns, found "
+                f"spaces alone: {first!r}"
+            )
+        if first == UNKNOWN or not is_any:
             return
         raise RecordingError(
             f"row {rows[0].number}: expected a stage, or a title that hypnod knows such as stage "

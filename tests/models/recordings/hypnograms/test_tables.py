@@ -283,12 +283,21 @@ def test_odd_epochs_are_told_by_times_that_were_rounded(stages, epoch_s, digits)
         ("sleepiness\nWake\nREM\n", "row 1: expected a stage, or a title .*'sleepiness'"),
         ("start,end,stage\n22:00,22:05,Wake\n", "row 2: expected seconds in .*'start'"),
         ("onset,duration,trial_type,value\n0,4,ev,0\n4,4,ev,1\n", "what the numbers '0', '1' st"),
+        ("n,scorer1,scorer2\n1,W,W\n2,NR,W\n", "row 1: .* stages in 'scorer1' and 'scorer2': give"),
+        ("onset,duration,AB,CD\n0,4,W,W\n", "row 1: .* stages in 'AB' and 'CD': give the one"),
+        ("night 7\nn,hypno\n1,W\n2,NR\n", "row 2: .* stages in 'hypno': give .* the title stage"),
+        ("n,AB\n1,1\n2,2\n", "row 1: expected a column stage .* found n, AB: give the one"),
+        ("Stage,Score\nW,W\nNR,W\n", "row 3: .* found Stage 'NR' and Score 'W'; give the one"),
+        ("epoch stage\n1 W\n2 NR\n", "row 1: expected tabs, .* found spaces alone: 'epoch stage'"),
+        ("stage\nÉveil\nSP\n", "found 'Éveil', 'SP'; --codes 'Éveil=STAGE' says which"),
+        ("Epoch,Stage\n1,W\n2,NR\nTotal,2\n", "row 4: expected names of stages, .* '2' stand"),
+        ("PK\x03\x04", "found a spreadsheet or archive: save it as CSV"),
         ("Epoch,Stage\n1,W\n2,NR\n4,R\n", "row 4: expected epoch 3 after epoch 2, found 4"),
     ],
 )
 def test_a_broken_table_is_one_sentence_with_path_and_row(tmp_path, content, sentence):
     path = tmp_path / "h.csv"
-    path.write_text(content)
+    path.write_text(content, "utf-8")
     with pytest.raises(RecordingError, match=sentence) as caught:
         read(path, epoch_s=4.0)
     assert str(caught.value).startswith(f"{path}: ")
@@ -302,6 +311,22 @@ def test_units_and_ends_in_the_titles_count(tmp_path):
     assert read(path).stages == ("Wake", "REM")
     path.write_text("onset,duration,trial_type,value\n0,4,sleep_stage,Wake\n4,2,sleep_stage,REM\n")
     assert read(path).stages == ("Wake", "REM")
+
+
+def test_columns_that_are_not_read_are_named(tmp_path):
+    path = tmp_path / "h.csv"
+    path.write_text("epoch,time,stage,score,artifact,empty\n1,22:00:00,W,Wake,0,\n2,,NR,NREM,1,\n")
+    scoring = read_scoring(path, MOUSE, legend=Legend(epoch_s=4.0))
+    assert scoring.account.flaws == ("not read of its columns: 'score', 'artifact'",)
+    path.write_text("onset,duration,stage\n0,4,Wake\n")
+    assert read_scoring(path, MOUSE).account.flaws == ()
+
+
+@pytest.mark.parametrize("title", ["Time (hh:mm:ss)", "Start Time [24h]", "Zeit (Uhr)"])
+def test_a_form_in_a_title_is_no_unit(tmp_path, title):
+    path = tmp_path / "h.csv"
+    path.write_text(f"{title},stage\n22:00:00,Wake\n22:00:04,NREM\n")
+    assert read(path, epoch_s=4.0).stages == ("Wake", "NREM")
 
 
 def test_onsets_alone_are_points(tmp_path):
