@@ -12,7 +12,7 @@ from models.recordings.base import Recording
 from models.stages import UNKNOWN
 
 _TOLERANCE_S = 1e-3  # onsets are written with milliseconds
-_OVERLAP_S = 2e-3  # an onset, a duration and the next onset, each rounded
+OVERLAP_S = 2e-3  # an onset, a duration and the next onset, each rounded
 _EPOCH_S = (0.25, 30.0)  # no scorer uses shorter or longer epochs
 _EXACT = 0.1  # of an epoch, how far off a multiple may be while its length is being found
 _LONGEST_S = 1e8  # three years; no recording lasts longer
@@ -43,8 +43,8 @@ class Hypnogram:
         if np.any(self.durations < 0):
             raise RecordingError(f"expected no duration below 0 s, found {self.durations.min():g}")
         overlap = self.onsets[:-1] + self.durations[:-1] - self.onsets[1:]
-        if np.any(overlap > _OVERLAP_S):
-            at = float(self.onsets[1:][overlap > _OVERLAP_S][0])
+        if np.any(overlap > OVERLAP_S):
+            at = float(self.onsets[1:][overlap > OVERLAP_S][0])
             raise RecordingError(f"expected one stage at a time, found two at {at:g} s")
 
     @classmethod

@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import RecordingError
-from models.recordings.hypnogram import Hypnogram
+from models.recordings.hypnogram import OVERLAP_S, Hypnogram
 from models.recordings.hypnograms.account import HypnogramAccount, LabelAccount, make_account
 from models.recordings.hypnograms.codes import as_code, in_words, open_book, written_out
 from models.recordings.hypnograms.marks import Mark, Marks
@@ -77,6 +78,7 @@ def interpret(
     points = 2 * sum(m.mark.duration == 0 for m in of_stages) > len(of_stages)
     lasting = _last(meant, points=points)
     read = [(m.mark, m.stage) for m in lasting if m.stage is not None]
+    _refuse_overlap(read)
     hypnogram = Hypnogram(
         np.array([_onset(mark) for mark, _ in read]),
         np.array([mark.duration for mark, _ in read]),
@@ -153,6 +155,19 @@ def _last(meant: Sequence[_Meant], *, points: bool) -> list[_Meant]:
             continue
         lasting.append(m._replace(mark=mark))
     return lasting
+
+
+def _refuse_overlap(read: Sequence[tuple[Mark, str]]) -> None:
+    """Raise RecordingError where two stages are at one time, with what would leave out one."""
+    for (one, stage), (other, _) in pairwise(read):
+        at = _onset(other)
+        if _onset(one) + one.duration - at > OVERLAP_S:
+            label = one.label if stage == ART else other.label
+            ignore = f"; --ignore {label!r} leaves one out" if one.label != other.label else ""
+            raise RecordingError(
+                f"expected one stage at a time, found two at {at:g} s: {one.label!r} and "
+                f"{other.label!r}{ignore}"
+            )
 
 
 def _tell_events(lasting: Sequence[_Meant], hypnogram: Hypnogram) -> list[_Meant]:
