@@ -51,7 +51,7 @@ def read_record_times(file: EdfFile) -> RecordTimes:
     """Hold the times of the records against counting them.
 
     Those of an interrupted recording count. They are believed where a file says that it is not
-    interrupted, too, unless they go back.
+    interrupted, too, unless they go back. A record whose time is damaged follows the one before.
 
     Raises:
         RecordingError: those of an interrupted recording are missing, or go back.
@@ -61,14 +61,28 @@ def read_record_times(file: EdfFile) -> RecordTimes:
         if file.is_interrupted:
             raise RecordingError(f"{file.path}: expected the times of its records, found none")
         return counted
-    onsets = np.empty(len(file.records))
-    for i in range(len(onsets)):
-        onset = record_onset(file, i)
-        if onset is None and not file.is_interrupted:
-            return counted
-        if onset is None:
-            raise RecordingError(f"{file.path}: expected the time of record {i}, found none")
-        onsets[i] = onset
+    found = [record_onset(file, i) for i in range(len(file.records))]
+    missing = [i for i, onset in enumerate(found) if onset is None]
+    if missing[:1] == [0] or 2 * len(missing) > len(found):
+        if file.is_interrupted:
+            raise RecordingError(
+                f"{file.path}: expected the time of record {missing[0]}, found none"
+            )
+        return counted
+    onsets = np.empty(len(found))
+    for i, onset in enumerate(found):
+        onsets[i] = onsets[i - 1] + file.record_s if onset is None else onset
+    times = _hold(file, onsets, counted)
+    if not missing:
+        return times
+    lost = (
+        f"{len(missing)} of its records have no time, record {missing[0]} first, and follow those"
+    )
+    return times._replace(flaw="; ".join(filter(None, (times.flaw, f"{lost} before them"))))
+
+
+def _hold(file: EdfFile, onsets: NDArray[np.float64], counted: RecordTimes) -> RecordTimes:
+    """Hold the times of all records against counting them; see `read_record_times`."""
     steps = np.diff(onsets)
     if np.any(steps <= 0):
         at = int(np.argmax(steps <= 0))

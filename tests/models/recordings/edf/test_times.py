@@ -12,6 +12,8 @@ from models.recordings.open import open_recording
 from tests.support.edf import write_interrupted_edf
 
 AT_TEN = b"22.00.00"
+NUMBERS = (104, 112, 120, 128, 216)
+"""Where the numbers of two signals are in a header, bytes a signal."""
 
 
 def write(path, onsets=range(3), kind=b"EDF+C", **fields):
@@ -122,3 +124,27 @@ def test_record_times_that_go_back_are_told_and_not_believed(tmp_path):
     found = write(tmp_path / "night.edf", [0, 1, 1, 2])
     assert found.timestamps(0, 400).tolist() == (np.arange(400) / 100).tolist()
     assert "time of record 2, 1 s, is not after" in found.flaws[0]
+
+
+@pytest.mark.parametrize("kind", [b"EDF+C", b"EDF+D"])
+def test_a_record_whose_time_is_damaged_loses_no_night(tmp_path, kind):
+    path = tmp_path / "night.edf"
+    write(path, [0, 1, 2, 103, 104], kind)
+    path.write_bytes(path.read_bytes().replace(b"+2\x14\x14", b"?2\x14\x14"))
+    found = open_recording(path)
+    assert found.timestamps(0, 500)[::100].tolist() == [0, 1, 2, 103, 104]
+    assert "1 of its records have no time, record 2 first" in found.flaws[-1]
+
+
+def test_numbers_of_a_header_that_end_with_nul_are_read(tmp_path):
+    path = tmp_path / "night.edf"
+    expected = write(path).read(0, 300)
+    content = bytearray(path.read_bytes())
+    for first, stop in [
+        (184, 192),
+        (236, 256),
+        *((256 + 2 * at, 256 + 2 * at + 16) for at in NUMBERS),
+    ]:
+        content[first:stop] = content[first:stop].replace(b" ", b"\0")
+    path.write_bytes(content)
+    assert np.array_equal(open_recording(path).read(0, 300), expected)
