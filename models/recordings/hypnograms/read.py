@@ -1,7 +1,6 @@
 """Hypnograms as people keep them: EDF+ annotations, tables, one stage a line, .mat."""
 
 import shlex
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -43,12 +42,18 @@ class _Annotated:
 
     def subjects(self, stage_of: StageOf) -> list[str]:
         """Return whose stages it says these are: those of `m1 Wake` and `m1 NREM`, no `LED R`."""
-        texts = {mark.label for mark in self.of(None).marks}
-        if any(map(stage_of, texts)):
+        marks = self.of(None).marks
+        if any(stage_of(mark.label) for mark in marks):
             return []
-        parts = (text.rpartition(" ") for text in texts)
-        whose = Counter(who for who, _, label in parts if stage_of(label))
-        return sorted(who for who, n in whose.items() if n > 1)
+        found: dict[str, set[str]] = {}
+        spelt = set()
+        for label, lasts in {(mark.label, mark.duration > 0) for mark in marks}:
+            who, _, stage = label.rpartition(" ")
+            if who and stage_of(stage):
+                found.setdefault(who, set()).add(label)
+                spelt |= {who} if lasts and len(stage) > 1 else set()
+        several = {who for who, labels in found.items() if len(labels) > 1}
+        return sorted(several | spelt if several else several)  # one may be awake all night
 
     def of(self, subject: str | None) -> Marks:
         """Return what it says of a subject; None: of nobody."""

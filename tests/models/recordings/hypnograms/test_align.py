@@ -181,6 +181,15 @@ def test_a_name_that_was_made_up_chooses_none_of_several_animals(recording, kind
         read_hypnograms(path, ["night"], MOUSE, recording, Legend())
 
 
+def test_an_animal_that_is_awake_all_night_is_one_of_several(recording):
+    path = recording.path.with_name("h.edf")
+    marks = [edfio.EdfAnnotation(0, LENGTH, "m1 Wake"), edfio.EdfAnnotation(0, 40, "m2 NREM")]
+    marks += [edfio.EdfAnnotation(40, LENGTH - 40, "m2 REM"), edfio.EdfAnnotation(9, None, "LED R")]
+    edfio.Edf([], annotations=marks).write(path)
+    with pytest.raises(RecordingError, match="of m1, found those of m1, m2"):
+        read_hypnograms(path, ["m1"], MOUSE, recording, Legend(), made_up=True)
+
+
 def test_stages_of_one_animal_are_those_of_the_only_one_and_whose_is_said(recording):
     path = recording.path.with_name("h.edf")
     marks = [edfio.EdfAnnotation(k, 1, f"cage7 {stage}") for k, stage in enumerate(NIGHT)]
