@@ -115,6 +115,14 @@ def test_subjects_are_what_training_on_the_same_samples_would_see(tmp_path):
     assert np.median(np.abs(subject.epochs - expected)) < 2e-3  # the EDF has 16 bits
 
 
+def test_a_recording_that_is_there_under_two_names_is_told(tmp_path):
+    for name in ("mouse1", "mouse2", "mouse3"):
+        simulate(tmp_path / f"{name}.edf", seed=2 if name == "mouse2" else 1)
+    one, two, three = open_lab([tmp_path], SPEC)[0]
+    assert (one.left_out, two.left_out) == ((), ())
+    assert three.left_out == (f"the very same file as {one.path}, counted once more",)
+
+
 TWO = LabOptions(eeg=("EEG1", "EEG2"), emg=("EMG1", "EMG2"))
 
 
