@@ -123,9 +123,14 @@ def check_length(hypnogram: Hypnogram, recording: Recording) -> None:
     too_short, too_long = _compare(hypnogram, recording)
     if too_short or too_long:
         found = hypnogram.end if too_short else hypnogram.scored_end
+        each = hypnogram.durations
+        alike = len(each) > 1 and float(np.ptp(each)) < _TOLERANCE_S
+        parts = f" ({len(each)} × {each[0]:g} s)" if alike else ""
+        advice = "write UNKNOWN where nobody scored" if too_short else "take that of this recording"
         raise RecordingError(
             f"{recording.path}: expected a hypnogram of the recording's {recording.duration:g} s, "
-            f"found one of {found:g} s"
+            f"found one of {found:g} s{parts}: {advice}, or, for a stage a line, correct "
+            "--hypnogram-epoch"
         )
 
 

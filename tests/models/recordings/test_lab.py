@@ -244,7 +244,8 @@ def test_a_recording_without_a_whole_epoch_is_refused(tmp_path):
 def test_a_hypnogram_of_another_recording_is_refused(tmp_path):
     simulate(tmp_path / "night.edf")
     write_csv(tmp_path / "night.csv", hypnogram(n=20))
-    with pytest.raises(RecordingError, match=r"night\.edf: expected .* 30 s, found one of 20 s"):
+    how = r"\.edf: expected .* 30 s, found one of 20 s \(20 × 1 s\): write .*--hypnogram-epoch"
+    with pytest.raises(RecordingError, match=how):
         open_lab([tmp_path], SPEC)
 
 
