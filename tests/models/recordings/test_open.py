@@ -565,6 +565,21 @@ def test_one_of_several_streams_is_chosen_by_its_properties(tmp_path):
         assert recording.skipped == {f"rack-{2 - found}": "another stream"}
 
 
+def test_streams_that_nothing_tells_apart_are_chosen_by_their_number(tmp_path):
+    streams = [rack(), rack(labels=("EMG", "EEG"), start=200.0)]
+    path = write_streams(tmp_path / "night.xdf", streams)
+    with pytest.raises(RecordingError, match=r"; stream_id 2: 'rack' .* --match stream_id=1"):
+        open_recording(path)
+    recording = open_recording(path, match={"stream_id": "2"})
+    assert np.array_equal(recording.read(0, 1024), streams[1].data)
+
+
+def test_a_name_with_a_space_is_shown_as_it_is_typed(tmp_path):
+    streams = [rack(name="rack 1"), rack(name="rack 2")]
+    with pytest.raises(RecordingError, match="as in --match 'name=rack 1'"):
+        open_recording(write_streams(tmp_path / "night.xdf", streams))
+
+
 def test_a_type_in_small_letters_is_that_of_signals_too(tmp_path):
     path = write_streams(tmp_path / "night.xdf", [rack(name="rack"), rack(name="tilt")])
     content = path.read_bytes().replace(b"<type>EEG<", b"<type>eeg<", 1)
