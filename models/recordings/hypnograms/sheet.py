@@ -18,6 +18,7 @@ _MARKED = (  # the longer marks first: that of UTF-32 begins like that of UTF-16
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _ZIPPED = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx, .ods; .xls
+_END = "\x1a"  # of a text, in DOS
 _SEEN = 200  # rows that tell the delimiter
 _MOST_BYTES = 1 << 28  # of a text; a week of seconds has 20 MB with all of hypnod's columns
 
@@ -51,7 +52,7 @@ def read_sheet(path: Path) -> list[Sheet]:
         raise RecordingError(f"expected a table of at most {_MOST_BYTES >> 20} MiB, found more")
     lines = [
         (number, line)
-        for number, line in enumerate(decode(path.read_bytes()).splitlines(), start=1)
+        for number, line in enumerate(decode(path.read_bytes()).rstrip(_END).splitlines(), start=1)
         if line.strip()
     ]
     if not lines:

@@ -35,7 +35,8 @@ _ONSETS = (
     *("onset", "onsets", "start", "begin", "start time", "begin time", "onset time", "time"),
     *("epoch start", "timestamp", "time stamp", "time of day", "clock time", "date time"),
     *("datetime", "beginn", "anfang", "startzeit", "zeit", "uhrzeit", "zeitpunkt", "zeitstempel"),
-    *("debut", "heure de debut", "heure", "temps", "horodatage"),
+    *("debut", "heure de debut", "heure", "temps", "horodatage", "from", "von"),
+    *("second", "seconds", "sec", "secs", "s", "sekunde", "sekunden", "seconde", "secondes"),
 )
 _DURATIONS = (
     *("duration", "durations", "dur", "length", "epoch length", "epoch duration"),
@@ -43,7 +44,7 @@ _DURATIONS = (
 )
 _ENDS = (
     *("offset", "end", "stop", "end time", "stop time", "epoch end"),
-    *("ende", "endzeit", "fin", "heure de fin"),
+    *("ende", "endzeit", "fin", "heure de fin", "to", "bis"),
 )
 _DATES = ("date", "datum", "jour")
 _INDICES = (
@@ -60,6 +61,7 @@ _UNITS |= {"ms": 1e-3, "msec": 1e-3, "min": 60.0, "mins": 60.0, "minutes": 60.0,
 _UNITS |= {"sek": 1.0, "sekunden": 1.0, "secondes": 1.0, "minuten": 60.0}
 _TITLE = re.compile(r"(.*?)\s*(?:[(\[]\s*([^)\]]*?)\s*[)\]])?$")
 _HEADER_WITHIN = 60  # rows: what programs write above their tables
+_SAME = 0.01  # of an epoch, by which its length may be rounded
 _SHOWN = 6  # columns in a sentence
 _NOTHING = ("", "n/a", "na", "nan", "none", "null", "-")
 
@@ -323,7 +325,8 @@ def _empty(row: Row, at: int) -> bool:
 
 def _by_subject(header: _Header) -> dict[str | None, list[Row]]:
     """Return the rows that count, by subject; of hypnod's own tables not the live estimates."""
-    kind, subject = header.find(("kind",)), header.find(_SUBJECTS)
+    subject = header.find(_SUBJECTS)
+    kind = header.find(("kind",)) if _owner(header) else None
     found: dict[str | None, list[Row]] = {}
     for row in header.below:
         if len(row.cells) > len(header.names) and any(row.cells[len(header.names) :]):
@@ -335,6 +338,11 @@ def _by_subject(header: _Header) -> dict[str | None, list[Row]]:
             continue
         whose = None if subject is None or _empty(row, subject) else row.cells[subject]
         found.setdefault(whose, []).append(row)
+    if None in found and len(found) > 1:
+        raise RecordingError(
+            f"row {found[None][0].number}: expected whose stage it is, as in the other rows, found "
+            f"nobody in the column {header.row.cells[subject or 0]!r}"
+        )
     return found or {None: []}
 
 
@@ -374,7 +382,22 @@ def _lines(rows: Sequence[Row], header: _Header, column: int, epoch_s: float | N
     if not labels:
         raise RecordingError(f"expected stages below row {header.row.number}, found none")
     length = epoch_given(epoch_s, "a table without a column onset in seconds")
+    duration = header.time(_DURATIONS)
+    if duration is not None:
+        _check_durations(rows, duration, length)
     return consecutive(labels, length, [f"row {row.number}" for row in rows])
+
+
+def _check_durations(rows: Sequence[Row], duration: _Column, epoch_s: float) -> None:
+    """Raise RecordingError where a row says that it lasts otherwise than its epoch."""
+    for row in rows:
+        value = _number(_cell(row, duration.at))
+        if value is not None and abs(value * duration.unit_s - epoch_s) > _SAME * epoch_s:
+            raise RecordingError(
+                f"row {row.number}: expected the {epoch_s:g} s of --hypnogram-epoch in the column "
+                f"{duration.title!r}, found {value * duration.unit_s:g} s; bouts need a column "
+                "onset in seconds"
+            )
 
 
 def _check_index(cells: Sequence[tuple[int, str]]) -> None:

@@ -291,6 +291,8 @@ def test_odd_epochs_are_told_by_times_that_were_rounded(stages, epoch_s, digits)
         ("epoch stage\n1 W\n2 NR\n", "row 1: expected tabs, .* found spaces alone: 'epoch stage'"),
         ("stage\nÉveil\nSP\n", "found 'Éveil', 'SP'; --codes 'Éveil=STAGE' says which"),
         ("Epoch,Stage\n1,W\n2,NR\nTotal,2\n", "row 4: expected names of stages, .* '2' stand"),
+        ("stage,duration\nWake,4\nNREM,6\n", "row 3: .* 4 s of --hypnogram-epoch .* found 6 s; b"),
+        ("stage,animal\nWake,m1\nNREM,\n", "row 3: .* found nobody in the column 'animal'"),
         ("PK\x03\x04", "found a spreadsheet or archive: save it as CSV"),
         ("Epoch,Stage\n1,W\n2,NR\n4,R\n", "row 4: expected epoch 3 after epoch 2, found 4"),
     ],
@@ -327,6 +329,23 @@ def test_a_form_in_a_title_is_no_unit(tmp_path, title):
     path = tmp_path / "h.csv"
     path.write_text(f"{title},stage\n22:00:00,Wake\n22:00:04,NREM\n")
     assert read(path, epoch_s=4.0).stages == ("Wake", "NREM")
+
+
+@pytest.mark.parametrize(
+    ("titles", "rows"),
+    [
+        ("from,to,stage", ["0,4,Wake", "4,6,REM"]),
+        ("von;bis;Stadium", ["0;4;Wake", "4;6;REM"]),
+        ("Sekunde;Dauer;Stadium", ["0;4;Wake", "4;2;REM"]),
+        ("Seconds\tDuration\tStage", ["0\t4\tWake", "4\t2\tREM"]),
+        ("onset,duration,stage,kind", ["0,4,Wake,live", "4,2,REM,final"]),
+        ("onset,duration,stage", ["0,4,Wake", "4,2,REM", "\x1a"]),
+    ],
+)
+def test_no_bout_of_another_form_is_lost(tmp_path, titles, rows):
+    path = tmp_path / "h.csv"
+    path.write_text("\n".join([titles, *rows]))
+    assert read(path).durations.tolist() == [4, 2]
 
 
 def test_onsets_alone_are_points(tmp_path):
