@@ -441,7 +441,7 @@ def test_a_mat_of_the_sdreamer_lab(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"emg": None}, "expected a variable 'emg', found 'eeg', 'eeg_frequency'"),
+        ({"emg": None}, "expected a variable 'emg', found 'eeg', .*'sleep_scores'; save it"),
         ({"emg": noise(7)[None]}, "of one length above 0, found 5120 and 7 samples"),
         ({"eeg": noise(10).reshape(2, 5)}, r"one row or column in 'eeg', found the shape \(2, 5\)"),
         ({"eeg": "text"}, "expected numbers in 'eeg'"),
