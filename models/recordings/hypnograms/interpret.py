@@ -43,8 +43,9 @@ class Scoring(NamedTuple):
     open_end: bool
     """Whether the last stage is a point that nothing ends: it lasts 0 s."""
     start: datetime | time | None = None
+    """This and the next two: see `Marks`."""
     start_within_s: float = 1.0
-    """See `Marks`."""
+    start_of_epoch: bool = False
 
 
 class _Meant(NamedTuple):
@@ -100,7 +101,14 @@ def interpret(
         flaws=marks.flaws,
     )
     open_end = bool(hypnogram.durations[-1] == 0)
-    return Scoring(hypnogram, account, open_end, marks.start, marks.start_within_s)
+    return Scoring(
+        hypnogram,
+        account,
+        open_end,
+        start=marks.start,
+        start_within_s=marks.start_within_s,
+        start_of_epoch=marks.start_of_epoch,
+    )
 
 
 def _mean(marks: Marks, stages: Sequence[str], legend: Legend) -> list[_Meant]:

@@ -157,6 +157,7 @@ def read_table(path: Path, epoch_s: float | None, stage_of: StageOf) -> dict[str
             flaws=unread,
             start=None if first is None else first.start,
             start_within_s=1.0 if first is None else first.within_s,
+            start_of_epoch=True,
         )
     return found
 

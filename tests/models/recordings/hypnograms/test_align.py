@@ -1,5 +1,6 @@
 """The start of a hypnogram against that of its recording."""
 
+import struct
 from datetime import date, datetime, time, timedelta
 
 import edfio
@@ -13,6 +14,7 @@ from models.recordings.hypnograms.interpret import Legend
 from models.recordings.hypnograms.read import read_hypnograms
 from models.recordings.open import open_recording
 from models.stages import MOUSE, UNKNOWN
+from tests.support.xdf import XdfStream, write_streams
 
 BEGAN = datetime(2026, 3, 1, 22, 0, 0)
 LENGTH = 240
@@ -112,6 +114,7 @@ def test_one_that_hides_all_or_begins_within_a_second_is_left_where_it_is(record
         ("0:00:01", 0),
         ("2026-03-01T22:00:40", 40),
         ("2026/3/1 22:00:40", 40),
+        ("2026-03-01 22:00:01", 0),  # stamped at its end
         ("01.03.2026 22:00:40", 40),
         ("22:00", 0),
         ("22:01", 0),  # rounded
@@ -155,6 +158,28 @@ def test_another_date_or_minute_is_refused_unless_told(recording, titles, first,
     with pytest.raises(RecordingError, match=sentence):
         read(path, recording, epoch_s=1.0)
     assert read(path, recording, epoch_s=1.0, same_start=True)[0] == NIGHT
+
+
+@pytest.mark.parametrize("by", [0, 40, 3600, 86400])
+def test_a_start_by_another_clock_is_told_where_it_is_far_off(tmp_path, by):
+    samples = np.zeros((LENGTH * 128, 1), np.float32)
+    night = write_streams(tmp_path / "night.xdf", [XdfStream(samples, ["EEG"])])
+    header = b"<version>1.0</version>"
+    content = night.read_bytes().replace(
+        header + b"</info>", b"<datetime>2026-03-01T22:00:00+0100</datetime></info>", 1
+    )
+    size = struct.unpack_from("<I", content, 5)[0]
+    begins = b"<datetime>2026-03-01T22:00:00+0100</datetime>"
+    night.write_bytes(
+        content[:5] + struct.pack("<I", size + len(begins) - len(header)) + content[9:]
+    )
+    first = BEGAN + timedelta(seconds=by)
+    path = write(tmp_path / "h.edf", first, NIGHT)
+    stages, remarks = read(path, open_recording(night))
+    assert stages == NIGHT
+    assert [f"it begins at {first}, its recording at" in remark for remark in remarks] == [True] * (
+        by > 60
+    )
 
 
 @pytest.mark.parametrize("kind", ["csv", "edf"])
