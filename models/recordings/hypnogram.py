@@ -126,7 +126,9 @@ def check_length(hypnogram: Hypnogram, recording: Recording) -> None:
         each = hypnogram.durations
         alike = len(each) > 1 and float(np.ptp(each)) < _TOLERANCE_S
         parts = f" ({len(each)} × {each[0]:g} s)" if alike else ""
-        advice = "write UNKNOWN where nobody scored" if too_short else "take that of this recording"
+        advice = "write UNKNOWN where nobody scored"
+        if too_long:
+            advice = "take that of this recording, name the unit of its times as in 'onset (ms)'"
         raise RecordingError(
             f"{recording.path}: expected a hypnogram of the recording's {recording.duration:g} s, "
             f"found one of {found:g} s{parts}: {advice}, or, for a stage a line, correct "

@@ -166,15 +166,17 @@ def _last(meant: Sequence[_Meant], *, points: bool) -> list[_Meant]:
 
 
 def _refuse_overlap(read: Sequence[tuple[Mark, str]]) -> None:
-    """Raise RecordingError where two stages are at one time, with what would leave out one."""
-    for (one, stage), (other, _) in pairwise(read):
+    """Raise RecordingError where two stages are at one time, with what it may be."""
+    for (one, stage), (other, next_stage) in pairwise(read):
         at = _onset(other)
         if _onset(one) + one.duration - at > OVERLAP_S:
-            label = one.label if stage == ART else other.label
-            ignore = f"; --ignore {label!r} leaves one out" if one.label != other.label else ""
+            artefacts = [m.label for m, s in ((one, stage), (other, next_stage)) if s == ART]
+            advice = "are its durations ends, or two scorers in it"
+            if len(artefacts) == 1:
+                advice = f"--ignore {artefacts[0]!r} leaves out the artefact"
             raise RecordingError(
                 f"expected one stage at a time, found two at {at:g} s: {one.label!r} and "
-                f"{other.label!r}{ignore}"
+                f"{other.label!r}; {advice}"
             )
 
 

@@ -444,8 +444,10 @@ def _seconds(row: Row, column: _Column) -> float | None:
         return None
     value = _number(cell)
     if value is None:
+        of_day = "; count them from the first sample on" if ":" in cell else ""
         raise RecordingError(
             f"row {row.number}: expected seconds in the column {column.title!r}, found {cell!r}"
+            f"{of_day}"
         )
     return value * column.unit_s
 

@@ -269,7 +269,10 @@ def test_odd_epochs_are_told_by_times_that_were_rounded(stages, epoch_s, digits)
         ("onset,duration\n0,1\n", "row 1: expected a column stage .* found onset, duration"),
         ("onset,duration,stage\n0,4,Wake\n4,4,deep\n", "row 3: .* found the stage 'deep'"),
         ("onset,duration,stage\n0,x,Wake\n", "row 2: expected seconds in .*'duration', found 'x'"),
-        ("onset,duration,stage\n22:00:00,4,Wake\n", "row 2: expected seconds in .* '22:00:00'"),
+        (
+            "onset,duration,stage\n22:00:00,4,Wake\n",
+            "row 2: expected seconds in .* '22:00:00'; count",
+        ),
         ("onset,duration,stage\nnan,4,Wake\n", "row 2: expected an onset in seconds of 'Wake'"),
         ("onset,duration,stage\n0,inf,Wake\n", "row 2: expected seconds"),
         ("onset,duration,stage\n0,-4,Wake\n", "row 2: expected no duration below 0 s, found -4"),
