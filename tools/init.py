@@ -79,7 +79,11 @@ def init(
     first = _ask_channels(found, {"eeg": eeg, "emg": emg})
     subjects = list(islice(_count_up(first, found.ch_names, endless=animals is not None), animals))
     unit = unit or _ask_unit(first, found)
-    text = _compose(out, meant, unit, subjects, recording)
+    replay = []
+    if recording is not None:
+        chosen = " ".join(f"--match {shlex.quote(f'{k}={v}')}" for k, v in asked.items())
+        replay = [f"hypnod replay {shlex.quote(str(recording))} {chosen}".rstrip()]
+    text = _compose(out, meant, unit, subjects, replay)
     config = parse_config(text, str(out)).streams[0]
     Montage(config, found, open_bundle(None).spec.modalities)
     if info is not None:
@@ -190,10 +194,9 @@ def _compose(
     match: Mapping[str, str],
     unit: str,
     subjects: Sequence[Mapping[str, str]],
-    recording: Path | None,
+    replay: Sequence[str],
 ) -> str:
-    """Return the config as TOML, with what to do with it on top."""
-    replay = [f"hypnod replay {shlex.quote(str(recording))}"] * (recording is not None)
+    """Return the config as TOML, with what to do with it on top, after the replay that it needs."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", match["name"]).strip("-_") or "stream"
     lines = [f"# {line}" for line in (*replay, *_commands(out))]
     lines += [

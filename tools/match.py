@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 from models.errors import ConfigError
-from models.recordings.xdf import PROPERTIES
+from models.recordings.xdf import PROPERTIES, STREAM_ID
 
 MatchOption = Annotated[
     list[str] | None,
     typer.Option(
         "--match",
-        help="Which stream of an XDF file, as in a config: name=rack, type, source_id, hostname.",
+        help="Which stream of an XDF file, as in a config: name=rack, type, source_id, hostname; "
+        "or its stream_id.",
         metavar="KEY=VALUE",
     ),
 ]
@@ -25,7 +26,9 @@ def read_match(options: Sequence[str] | None) -> dict[str, str]:
         ConfigError: one is no property of a stream.
     """
     found = dict(option.partition("=")[::2] for option in options or ())
-    unknown = [key for key, value in found.items() if key not in PROPERTIES or not value]
+    unknown = [
+        key for key, value in found.items() if key not in (*PROPERTIES, STREAM_ID) or not value
+    ]
     if unknown:
         raise ConfigError(
             f"--match: expected {', '.join(PROPERTIES)} with a value, as in name=rack, found "

@@ -12,7 +12,7 @@ from models.recordings.base import Recording
 from models.stages import UNKNOWN
 
 _TOLERANCE_S = 1e-3  # onsets are written with milliseconds
-_OVERLAP_S = 2e-3  # an onset, a duration and the next onset, each rounded
+OVERLAP_S = 2e-3  # an onset, a duration and the next onset, each rounded
 _EPOCH_S = (0.25, 30.0)  # no scorer uses shorter or longer epochs
 _EXACT = 0.1  # of an epoch, how far off a multiple may be while its length is being found
 _LONGEST_S = 1e8  # three years; no recording lasts longer
@@ -43,8 +43,8 @@ class Hypnogram:
         if np.any(self.durations < 0):
             raise RecordingError(f"expected no duration below 0 s, found {self.durations.min():g}")
         overlap = self.onsets[:-1] + self.durations[:-1] - self.onsets[1:]
-        if np.any(overlap > _OVERLAP_S):
-            at = float(self.onsets[1:][overlap > _OVERLAP_S][0])
+        if np.any(overlap > OVERLAP_S):
+            at = float(self.onsets[1:][overlap > OVERLAP_S][0])
             raise RecordingError(f"expected one stage at a time, found two at {at:g} s")
 
     @classmethod
@@ -123,9 +123,16 @@ def check_length(hypnogram: Hypnogram, recording: Recording) -> None:
     too_short, too_long = _compare(hypnogram, recording)
     if too_short or too_long:
         found = hypnogram.end if too_short else hypnogram.scored_end
+        each = hypnogram.durations
+        alike = len(each) > 1 and float(np.ptp(each)) < _TOLERANCE_S
+        parts = f" ({len(each)} × {each[0]:g} s)" if alike else ""
+        advice = "write UNKNOWN where nobody scored"
+        if too_long:
+            advice = "take that of this recording, name the unit of its times as in 'onset (ms)'"
         raise RecordingError(
             f"{recording.path}: expected a hypnogram of the recording's {recording.duration:g} s, "
-            f"found one of {found:g} s"
+            f"found one of {found:g} s{parts}: {advice}, or, for a stage a line, correct "
+            "--hypnogram-epoch"
         )
 
 

@@ -239,8 +239,25 @@ def open_lab(
             f"beside it as {', '.join(BESIDE).format(stem=unscored[0].recording.stem)}; found "
             f"{f'what hypnod wrote alone: {own}' if own else 'none that somebody scored'}"
         )
-    scored = [_open(f, spec, options) for f in found if f not in unscored]
+    kept = [f for f in found if f not in unscored]
+    copies = _copies([f.recording for f in kept])
+    scored = [_open(f, spec, options, copies.get(f.recording)) for f in kept]
     return scored, [f.recording for f in unscored]
+
+
+def _copies(recordings: Sequence[Path]) -> dict[Path, Path]:
+    """Return which recordings are the very same file as one before, and as which."""
+    by_size: dict[int, list[Path]] = {}
+    for path in recordings:
+        by_size.setdefault(path.stat().st_size, []).append(path)
+    copies = {}
+    for alike in by_size.values():
+        first: dict[str, Path] = {}
+        for path in alike if len(alike) > 1 else []:
+            original = first.setdefault(hash_file(path), path)
+            if original != path:
+                copies[path] = original
+    return copies
 
 
 def _is_scored(found: Found, stages: Sequence[str], legend: Legend) -> bool:
@@ -252,7 +269,9 @@ def _is_scored(found: Found, stages: Sequence[str], legend: Legend) -> bool:
     return is_scored(found.hypnogram, stages, legend)
 
 
-def _open(found: Found, spec: ModelSpec, options: LabOptions) -> LabRecording:
+def _open(
+    found: Found, spec: ModelSpec, options: LabOptions, original: Path | None = None
+) -> LabRecording:
     labels = {"eeg": options.eeg, "emg": options.emg, "eog": options.eog}
     chosen = choose(found.recording, None, labels, (), spec.modalities, options.match)
     recording = chosen.recording
@@ -260,9 +279,15 @@ def _open(found: Found, spec: ModelSpec, options: LabOptions) -> LabRecording:
     Montage(stream, describe(recording), spec.modalities)  # refuses before hours of reading
     names = [subject.name for subject in stream.subjects]
     several = len(names) > 1
-    scorings = read_hypnograms(
-        found.hypnogram or found.recording, names, spec.stages, recording, options.legend
+    read = read_hypnograms(
+        found.hypnogram or found.recording,
+        names if several else [found.subject],
+        spec.stages,
+        recording,
+        options.legend,
+        made_up=several,
     )
+    scorings = dict(zip(names, read.values(), strict=True))
     for scoring in scorings.values():
         if scoring.account.staged_by:
             raise RecordingError(
@@ -278,7 +303,10 @@ def _open(found: Found, spec: ModelSpec, options: LabOptions) -> LabRecording:
         own=found.own,
         scored_in=str(found.hypnogram),
         duration_s=recording.duration,
-        left_out=tuple(chosen.left_out),
+        left_out=(
+            *chosen.left_out,
+            *[f"the very same file as {original}, counted once more"] * (original is not None),
+        ),
         open=lambda: open_for(found.recording, stream, options.match),
         path=found.recording,
     )

@@ -119,7 +119,9 @@ def _vector(path: Path, content: Mapping[str, Any], name: str) -> NDArray[np.flo
     found = content.get(name)
     if found is None:
         there = ", ".join(map(repr, content.get(_NAMES, ()))) or "none"
-        raise RecordingError(f"{path}: expected a variable {name!r}, found {there}")
+        raise RecordingError(
+            f"{path}: expected a variable {name!r}, found {there}; save it under that name"
+        )
     if not isinstance(found, np.ndarray):
         raise RecordingError(f"{path}: expected every number of {name!r}, found a sparse matrix")
     if not np.issubdtype(found.dtype, np.number) or np.iscomplexobj(found) or found.ndim != 2:

@@ -6,6 +6,7 @@ shifts what follows a gap. What is damaged is left out before: see `xdf_chunks`.
 """
 
 import logging
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -26,7 +27,9 @@ Stream = dict[str, Any]
 
 _SIGNAL_TYPES = ("EEG", "EXG", "EMG", "ECOG", "LFP")
 PROPERTIES = ("name", "type", "source_id", "hostname")
-"""By which a stream is chosen."""
+"""By which a stream is chosen, as live."""
+STREAM_ID = "stream_id"
+"""What alone tells apart pieces of one stream: its number in the file."""
 _UNIT = 10.0  # timestamps that are so many times too far apart are not in s
 _USUAL = 0.1  # samples of a second differ by less, as a fraction
 _RATES_AGREE = 0.01  # as a fraction; further apart timestamps cannot be tracked
@@ -121,19 +124,33 @@ def _choose(
 ) -> list[Stream]:
     """Return the stream to read, in all its pieces, in the order of time."""
     numeric = [s for s in streams if _format(s) != "string" and len(s["time_stamps"]) > 1]
-    fit = [s for s in numeric if all(_property(s, key) == match[key] for key in match)]
+    fit = [s for s in numeric if _matches(s, match)]
     if not match and len(fit) > 1:
-        fit = [s for s in fit if s["info"]["type"][0] in _SIGNAL_TYPES] or fit
+        fit = [s for s in fit if _property(s, "type").upper() in _SIGNAL_TYPES] or fit
     if not match and len(fit) > 1:
         fit = [s for s in fit if _declared(s) > 0] or fit
     if fit and _are_one(fit):
         return sorted(fit, key=lambda s: float(_times(s)[0]))
     wanted = "one numeric stream with samples"
     wanted += f" and {', '.join(f'{k}={v}' for k, v in match.items())}" if match else ""
-    found = "; ".join(_identify(s) for s in (fit or streams)) or "no stream"
-    how = f": choose one, as in {_way_to_choose(fit)}" if len(fit) > 1 else ""
+    others = fit or (numeric if match else [])
+    telling = _telling(others) if others else ""
+    found = "; ".join(_identify(s, telling) for s in (fit or streams)) or "no stream"
+    how = ""
+    if others:
+        option = shlex.quote(f"{telling}={_property(others[0], telling)}")
+        how = f": choose one, as in --match {option}"
     damaged = "".join(f"; {each}" for each in flaws)
     raise RecordingError(f"{path}: expected {wanted}, found {len(fit)} (in: {found}){how}{damaged}")
+
+
+def _matches(stream: Stream, match: Mapping[str, str]) -> bool:
+    """Whether a stream has these properties; a type in capitals or small letters, as live."""
+    found = {key: _property(stream, key) for key in match}
+    return all(
+        found[key].lower() == value.lower() if key == "type" else found[key] == value
+        for key, value in match.items()
+    )
 
 
 def _are_one(streams: Sequence[Stream]) -> bool:
@@ -147,23 +164,26 @@ def _are_one(streams: Sequence[Stream]) -> bool:
     return all(before[1] < after[0] for before, after in pairwise(spans))
 
 
-def _way_to_choose(streams: Sequence[Stream]) -> str:
-    """Return the option that chooses the first of several streams."""
+def _telling(streams: Sequence[Stream]) -> str:
+    """Return the property that tells the first of several streams from the others."""
     for key in PROPERTIES:
         values = [_property(s, key) for s in streams]
         if values[0] and values.count(values[0]) == 1:
-            return f"--match {key}={values[0]}"
-    return "--match name=NAME --match source_id=ID"
+            return key
+    return STREAM_ID
 
 
-def _identify(stream: Stream) -> str:
+def _identify(stream: Stream, telling: str) -> str:
     found = {key: _property(stream, key) for key in PROPERTIES[1:]}
     about = ", ".join(f"{key} {value!r}" for key, value in found.items() if value)
-    return f"{_name(stream)!r}" + (f" ({about})" if about else "")
+    number = f"{STREAM_ID} {_property(stream, STREAM_ID)}: " if telling == STREAM_ID else ""
+    return f"{number}{_name(stream)!r}" + (f" ({about})" if about else "")
 
 
 def _property(stream: Stream, key: str) -> str:
     found = stream["info"].get(key)
+    if key == STREAM_ID:
+        return str(found)
     return str(found[0] or "") if found else ""
 
 

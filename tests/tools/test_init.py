@@ -12,6 +12,7 @@ import pytest
 import hypnod
 from daemon.config import load_config
 from tests.rigs.lsl import Source
+from tests.support.xdf import XdfStream, write_streams
 from tools.init import _count_up
 
 CHANNELS = tuple(f"CH{i}" for i in range(1, 17))
@@ -101,3 +102,16 @@ def test_numbers_count_up(first: Sequence[str], known: Sequence[str], last: Sequ
 
     animals = list(_count_up(table(first), known, endless=False))
     assert (animals[0], animals[-1]) == (table(first), table(last))
+
+
+def test_the_stream_of_an_xdf_that_was_chosen_is_the_one_that_is_to_be_replayed(
+    tmp_path: Path,
+) -> None:
+    samples = np.zeros((256, 2), np.float32)
+    racks = [XdfStream(samples, ("EEG1", "EMG1"), name=f"rack {k}") for k in (1, 2)]
+    write_streams(tmp_path / "night.xdf", racks)
+    options = ("--recording", "night.xdf", "--eeg", "EEG1", "--emg", "EMG1")
+    done = run(tmp_path, "init", *options, "--match", "name=rack 2")
+    assert done.returncode == 0, done.stderr
+    first = (tmp_path / "hypnod.toml").read_text().splitlines()[0]
+    assert first == "# hypnod replay night.xdf --match 'name=rack 2'"

@@ -108,7 +108,9 @@ def evaluate(
     ] = None,
     hop: Annotated[
         float | None,
-        typer.Option(help="Stage so often, s, as `[staging] hop_s` does; default: the epoch."),
+        typer.Option(
+            min=0.001, help="Stage so often, s, as `[staging] hop_s` does; default: the epoch."
+        ),
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write each subject's figures.")] = None,
     png: Annotated[Path | None, typer.Option(help="Draw confusion and reliability.")] = None,

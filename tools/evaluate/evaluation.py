@@ -169,12 +169,14 @@ def evaluate_recordings(
     Raises:
         HypnodError: a recording cannot be staged.
     """
-    check_epoch(epoch_s or bundle.spec.epoch_s, bundle.spec.epoch_s)
+    check_epoch(bundle.spec.epoch_s if epoch_s is None else epoch_s, bundle.spec.epoch_s)
     hops = hops_per_epoch(hop_s, bundle.spec)
     hop_s = bundle.spec.epoch_s / hops
     evaluated = Evaluated(hop_s)
     for lab in recordings:
         recording = lab.open()
+        if epoch_s is not None and recording.duration < epoch_s:
+            raise _no_epoch(lab, epoch_s, recording.duration)
         evaluated.recordings += 1
         evaluated.seconds += recording.duration
         lengths = {
@@ -261,11 +263,14 @@ def _stage(
         advance((n_read - before) / recording.sfreq)
         before = n_read
     if not nights:
-        raise RecordingError(
-            f"{lab.name}: expected at least one epoch of {engine.spec.epoch_s:g} s, "
-            f"found {recording.duration:g} s"
-        )
+        raise _no_epoch(lab, engine.spec.epoch_s, recording.duration)
     return nights
+
+
+def _no_epoch(lab: LabRecording, epoch_s: float, duration_s: float) -> RecordingError:
+    return RecordingError(
+        f"{lab.name}: expected at least one epoch of {epoch_s:g} s, found {duration_s:g} s"
+    )
 
 
 def _withhold(lab: LabRecording, without: tuple[str, ...]) -> StreamChannels:

@@ -1,8 +1,10 @@
 """`hypnod rehearse`: what the triggers of a config would have done in a recording."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 
@@ -11,15 +13,24 @@ from daemon.stager import Estimate
 from daemon.trigger.rules import check_model
 from engines.bundle import Bundle, open_bundle
 from models.errors import ConfigError, RecordingError
-from models.recordings.as_stream import open_for
+from models.recordings.channels import choose
 from models.recordings.hypnogram import Hypnogram
-from models.recordings.hypnograms.interpret import Legend
+from models.recordings.hypnograms.account import in_words
+from models.recordings.hypnograms.interpret import Legend, Scoring
 from models.recordings.hypnograms.read import is_scored, read_hypnograms
 from models.recordings.lab import Found, find_recordings
-from models.recordings.open import Recording
+from models.recordings.open import Recording, check_match
+from models.signal.montage import Unit
+from tools.match import MatchOption, read_match
 from tools.rehearse.rehearsal import Timing, play, see
 from tools.rehearse.report import Rehearsed, print_rehearsed, report_rules
-from tools.score.command import CODES_HELP, IGNORE_HELP, check_outputs, stage_recorded
+from tools.score.command import (
+    CODES_HELP,
+    IGNORE_HELP,
+    SAME_START_HELP,
+    check_outputs,
+    stage_recorded,
+)
 from tools.score.drift import DriftLog, summarise
 from tools.score.report import write_pictures
 from tools.score.scored import Scored, by_bundle
@@ -33,6 +44,10 @@ def rehearse(
     stream: Annotated[
         str | None, typer.Option(help="Which stream of the config; default: its only one.")
     ] = None,
+    match: MatchOption = None,
+    unit: Annotated[
+        Unit | None, typer.Option(help="Unit of all channels; default: the config's or file's.")
+    ] = None,
     hypnogram: Annotated[
         Path | None,
         typer.Option(help="Compare with this one; default: the one beside or in the recording."),
@@ -43,6 +58,7 @@ def rehearse(
     ] = None,
     codes: Annotated[str | None, typer.Option(help=CODES_HELP, metavar="BOOK")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help=IGNORE_HELP, metavar="LABEL")] = None,
+    same_start: Annotated[bool, typer.Option("--same-start", help=SAME_START_HELP)] = False,
     age_s: Annotated[
         float, typer.Option("--age", min=0, help="How old each estimate is taken to be, s.")
     ] = 0.05,
@@ -66,6 +82,7 @@ def rehearse(
     """
     settings = load_config(config)
     chosen = settings.stream(stream)
+    chosen = chosen if unit is None else msgspec.structs.replace(chosen, unit=unit)
     if not settings.triggers:
         raise ConfigError(f"{config}: expected [[triggers]] to rehearse, found none")
     bundle = open_bundle(Path(settings.engine.bundle) if settings.engine.bundle else None)
@@ -74,20 +91,25 @@ def rehearse(
     if hypnogram is not None and len(found) > 1:
         raise ConfigError(f"expected --hypnogram with one recording, found {len(found)}")
     check_outputs([*recordings, config, hypnogram], [png])
-    legend = Legend(epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or ())
+    asked = read_match(match)
+    check_match([each.recording for each in found], asked)
+    legend = Legend(
+        epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start
+    )
     done = []
     if hypnogram is not None:
         found = [each._replace(hypnogram=hypnogram) for each in found]
     for each in found:
         several = f"-{each.recording.stem}" if len(found) > 1 else ""
         picture = png.with_name(f"{png.stem}{several}{png.suffix}") if png is not None else None
-        done.append(_rehearse_one(each, chosen, settings, bundle, legend, age_s, picture))
+        done.append(_rehearse_one(each, chosen, asked, settings, bundle, legend, age_s, picture))
     print_rehearsed(done, as_json=as_json)
 
 
 def _rehearse_one(
     found: Found,
     stream: StreamConfig,
+    match: Mapping[str, str],
     config: Config,
     bundle: Bundle,
     legend: Legend,
@@ -95,9 +117,11 @@ def _rehearse_one(
     png: Path | None,
 ) -> Rehearsed:
     spec = bundle.spec
-    recording = open_for(found.recording, stream)
+    chosen = choose(found.recording, stream, {}, (), spec.modalities, match or stream.match)
+    recording = chosen.recording
     names = [s.name for s in stream.subjects]
-    truth, where = _truth(found, recording, names, bundle, legend)
+    scorings, where = _truth(found, recording, names, bundle, legend)
+    truth = {name: scoring.hypnogram for name, scoring in scorings.items()}
     hop_s = config.staging.hop_s or spec.epoch_s
     drift = DriftLog(names, spec.modalities, hop_s)
     console = Console(stderr=True)
@@ -125,19 +149,22 @@ def _rehearse_one(
         hop_s=hop_s,
         age_s=age_s,
         truth=None if where is None else str(where),
+        remarks=(
+            *chosen.left_out,
+            *(line for scoring in scorings.values() for line in in_words(scoring.account)),
+        ),
         rules=rows,
     )
 
 
 def _truth(
     found: Found, recording: Recording, names: list[str], bundle: Bundle, legend: Legend
-) -> tuple[dict[str, Hypnogram], Path | None]:
+) -> tuple[dict[str, Scoring], Path | None]:
     path, stages = found.hypnogram, bundle.spec.stages
     inside = path == found.recording
     if path is None or (inside and not is_scored(path, stages, legend)):
         return {}, None
-    scorings = read_hypnograms(path, names, stages, recording, legend)
-    return {name: scoring.hypnogram for name, scoring in scorings.items()}, path
+    return read_hypnograms(path, names, stages, recording, legend), path
 
 
 def _scored(

@@ -59,6 +59,8 @@ class Rehearsed(msgspec.Struct, frozen=True, kw_only=True):
     """How old each estimate was taken to be, s."""
     truth: str | None
     """Where the hypnogram is, if there is one."""
+    remarks: tuple[str, ...]
+    """What of the recording is not used, and what of the hypnogram was read as what."""
     rules: tuple[RuleReport, ...]
 
 
@@ -137,6 +139,8 @@ def print_rehearsed(all_of: Sequence[Rehearsed], *, as_json: bool) -> None:
         return
     console = Console(highlight=False)
     for rehearsed in all_of:
+        for remark in rehearsed.remarks:
+            console.print(remark, soft_wrap=True, markup=False)
         console.print(f"{rehearsed.file}: what would have fired", soft_wrap=True, style="bold")
         console.print(draw_rules(rehearsed.rules))
         for rule in rehearsed.rules:

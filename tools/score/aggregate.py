@@ -23,8 +23,8 @@ Shares = Sequence[tuple[Estimate, float]]
 
 
 def check_epoch(epoch_s: float, hop_s: float) -> None:
-    """Raise ConfigError where `epoch_s` is shorter than the time between two estimates."""
-    if epoch_s < hop_s - _TOLERANCE_S:
+    """Raise ConfigError where `epoch_s` is not a time, or shorter than that between estimates."""
+    if not hop_s - _TOLERANCE_S <= epoch_s < math.inf:
         raise ConfigError(
             f"--epoch-s: expected at least the {hop_s:g} s between two stages, found {epoch_s:g} s"
         )

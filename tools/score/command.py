@@ -153,14 +153,21 @@ def score(
     for line in found.guess:
         console.print(line, markup=False)
     hop_s = (None if offline else base.staging.hop_s) or by.spec.epoch_s
-    check_epoch(epoch_s or hop_s, hop_s)
+    check_epoch(hop_s if epoch_s is None else epoch_s, hop_s)
     names = [s.name for s in chosen.subjects]
     legend = Legend(
         epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start
     )
     references = {}
     if hypnogram is not None:
-        references = read_hypnograms(hypnogram, names, by.spec.stages, recording, legend)
+        references = read_hypnograms(
+            hypnogram,
+            names,
+            by.spec.stages,
+            recording,
+            legend,
+            made_up=configured is None and not subject,
+        )
     contradiction = contradict((*recording.ch_names, *recording.skipped), by.spec)
     _refuse(file, [contradiction], anyway=anyway)  # before hours of staging
     for line in found.left_out:
@@ -195,11 +202,13 @@ def score(
 
 
 def check_outputs(inputs: Sequence[Path | None], outputs: Sequence[Path | None]) -> None:
-    """Raise RecordingError where an output would overwrite an input or another output."""
+    """Raise RecordingError where an output would overwrite an input or another, or has no place."""
     taken = {path.resolve() for path in inputs if path is not None}
     for path in filter(None, outputs):
         if path.resolve() in taken:
             raise RecordingError(f"expected a file of its own for each output, found {path} twice")
+        if not path.parent.is_dir():  # known before hours of staging
+            raise RecordingError(f"{path}: expected a folder to write to, found no {path.parent}")
         taken.add(path.resolve())
 
 

@@ -20,6 +20,7 @@ from models.errors import RecordingError
 _FIXED_HEADER = 256
 _SIGNAL_FIELDS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)  # bytes; label first, the rest per signal
 _SAMPLES_FIELD = 8  # index in _SIGNAL_FIELDS
+_RECORDS = slice(236, 244)
 _DURATION = slice(244, 252)
 _BDF_VERSION = b"\xffBIOSEMI"
 
@@ -94,7 +95,7 @@ def open_edf_file(path: Path) -> EdfFile:
         with path.open("rb") as stream:
             fixed = stream.read(_FIXED_HEADER)
             n_signals = _signal_count(path, fixed, size)
-            header = _with_points(fixed + stream.read(_FIXED_HEADER * n_signals), n_signals)
+            header = _plain(fixed + stream.read(_FIXED_HEADER * n_signals), n_signals)
     except OSError as error:
         raise RecordingError(f"{path}: expected a readable file, found: {error}") from error
     first, width = _field_positions(n_signals)[_SAMPLES_FIELD]
@@ -119,13 +120,13 @@ def open_edf_file(path: Path) -> EdfFile:
     )
 
 
-def _with_points(header: bytes, n_signals: int) -> bytes:
-    """Return the header with points where it has decimal commas, as some recorders write them."""
+def _plain(header: bytes, n_signals: int) -> bytes:
+    """Return the header with points for decimal commas, and spaces for NULs, in its numbers."""
     fields = _field_positions(n_signals)
-    spans = [(_DURATION.start, _DURATION.stop)]
-    spans += [(first, first + n_signals * width) for first, width in fields[3:5]]
+    spans = [(_RECORDS.start, _DURATION.stop)]
+    spans += [(first, first + n_signals * width) for first, width in fields[3:7] + fields[8:9]]
     for start, stop in spans:
-        text = header[start:stop].replace(b",", b".")
+        text = header[start:stop].replace(b",", b".").replace(b"\0", b" ")
         header = header[:start] + text + header[stop:]
     return header
 
@@ -157,7 +158,7 @@ def _record_count(
         raise RecordingError(
             f"{path}: expected at least 1 sample of each signal per record, found {fewest}"
         )
-    declared = _integer(path, header[236:244], "data records")
+    declared = _integer(path, header[_RECORDS], "data records")
     found, rest = divmod(size - len(header), record_bytes)
     if found < 1:
         raise RecordingError(f"{path}: expected data records, found none")
@@ -189,7 +190,7 @@ def _field_positions(n_signals: int) -> list[tuple[int, int]]:
 
 def _integer(path: Path, field: bytes, what: str) -> int:
     try:
-        return int(field.decode("ascii").strip())
+        return int(field.decode("ascii").strip(" \0"))
     except ValueError as error:
         raise RecordingError(f"{path}: expected the number of {what}, found {field!r}") from error
 

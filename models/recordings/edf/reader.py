@@ -114,7 +114,10 @@ def open_edf(path: Path, channels: Sequence[str] | None = None) -> EdfRecording:
     file = open_edf_file(path)
     signals = [i for i in range(len(file.labels)) if i not in file.annotation_signals]
     if not signals:
-        raise RecordingError(f"{path}: expected signals, found annotations alone")
+        raise RecordingError(
+            f"{path}: expected signals, found annotations alone: a hypnogram is named like "
+            "night_hypnogram.edf beside night.edf, or given with --hypnogram"
+        )
     if file.record_s <= 0:
         raise RecordingError(
             f"{path}: expected data records that last some time, found a header that gives them "
@@ -168,8 +171,8 @@ def read_edf_annotations(
     """
     file = open_edf_file(path)
     read, flaws = read_annotations(file)
-    start, _ = read_start(file, record_onset(file, 0) or 0.0)
-    return read, start, (*file.flaws, *flaws)
+    start, remark = read_start(file, record_onset(file, 0) or 0.0)
+    return read, start, (*file.flaws, *flaws, *filter(None, (remark,)))
 
 
 def _choose(

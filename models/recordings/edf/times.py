@@ -51,7 +51,7 @@ def read_record_times(file: EdfFile) -> RecordTimes:
     """Hold the times of the records against counting them.
 
     Those of an interrupted recording count. They are believed where a file says that it is not
-    interrupted, too, unless they go back.
+    interrupted, too, unless they go back. A record whose time is damaged follows the one before.
 
     Raises:
         RecordingError: those of an interrupted recording are missing, or go back.
@@ -61,14 +61,28 @@ def read_record_times(file: EdfFile) -> RecordTimes:
         if file.is_interrupted:
             raise RecordingError(f"{file.path}: expected the times of its records, found none")
         return counted
-    onsets = np.empty(len(file.records))
-    for i in range(len(onsets)):
-        onset = record_onset(file, i)
-        if onset is None and not file.is_interrupted:
-            return counted
-        if onset is None:
-            raise RecordingError(f"{file.path}: expected the time of record {i}, found none")
-        onsets[i] = onset
+    found = [record_onset(file, i) for i in range(len(file.records))]
+    missing = [i for i, onset in enumerate(found) if onset is None]
+    if missing[:1] == [0] or 2 * len(missing) > len(found):
+        if file.is_interrupted:
+            raise RecordingError(
+                f"{file.path}: expected the time of record {missing[0]}, found none"
+            )
+        return counted
+    onsets = np.empty(len(found))
+    for i, onset in enumerate(found):
+        onsets[i] = onsets[i - 1] + file.record_s if onset is None else onset
+    times = _hold(file, onsets, counted)
+    if not missing:
+        return times
+    lost = (
+        f"{len(missing)} of its records have no time, record {missing[0]} first, and follow those"
+    )
+    return times._replace(flaw="; ".join(filter(None, (times.flaw, f"{lost} before them"))))
+
+
+def _hold(file: EdfFile, onsets: NDArray[np.float64], counted: RecordTimes) -> RecordTimes:
+    """Hold the times of all records against counting them; see `read_record_times`."""
     steps = np.diff(onsets)
     if np.any(steps <= 0):
         at = int(np.argmax(steps <= 0))
@@ -110,29 +124,41 @@ def _jumped(
 
 
 def read_start(file: EdfFile, first: float) -> tuple[datetime | None, str]:
-    """Return when the first sample was taken, and where the header contradicts itself.
+    """Return when the first sample was taken, and what is wrong with what the header says of it.
 
     Where EDF+ hides the date in words, that in the header is taken; 1985-01-01 stands for a hidden
-    one. None: there is no real date, or all is hidden, the time of day too.
+    one. None: there is no real date or time of day, or all is hidden, the time of day too.
 
     Args:
         file: the file.
         first: when its first record began after the start in the header, s.
     """
-    day, clock = _day(file.header[168:176]), _clock(file.header[176:184])
+    days, clocks = file.header[168:176], file.header[176:184]
+    day, clock = _day(days), _clock(clocks)
     said = _day_in_words(file.header[88:168])
     if clock is None or (day is None and said is None):
-        return None, ""
+        unreal = _unreal(days) * (day is None and said is None) + _unreal(clocks) * (clock is None)
+        lost = (
+            f"it began at {' '.join(unreal)} by its header, which is no time: its start is unknown"
+        )
+        return None, lost if unreal else ""
     start = datetime.combine(said or day or _HIDDEN.date(), clock)
     if start == _HIDDEN:
         return None, ""
     remark = ""
     if said is not None and day is not None and said != day:
         remark = f"it began on {said} as EDF+ says it, on {day} as EDF does: the former is believed"
+    elif day is None and _FIELD.fullmatch(days) and _unreal(days):
+        remark = f"it began on {said} as EDF+ says it; {_unreal(days)[0]}, as EDF does, is no date"
     try:
         return start + timedelta(seconds=first), remark
     except OverflowError:
         return None, ""
+
+
+def _unreal(field: bytes) -> list[str]:
+    """Return what stands in a field that cannot be read; nothing where it hides what it says."""
+    return [repr(field.decode("latin-1").strip())] if re.search(rb"[1-9]", field) else []
 
 
 def _day(field: bytes) -> date | None:

@@ -26,8 +26,3 @@ def read_annotations(
         start=start,
         staged_by=None if owner is None else owner.removeprefix(STAGED_BY).strip(),
     )
-
-
-def has_annotations_of(annotations: Sequence[Annotation], subject: str) -> bool:
-    """Whether some annotations begin with a subject's name."""
-    return any(a.text.startswith(f"{subject} ") for a in annotations)

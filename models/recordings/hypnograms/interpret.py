@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import RecordingError
-from models.recordings.hypnogram import Hypnogram
+from models.recordings.hypnogram import OVERLAP_S, Hypnogram
 from models.recordings.hypnograms.account import HypnogramAccount, LabelAccount, make_account
 from models.recordings.hypnograms.codes import as_code, in_words, open_book, written_out
 from models.recordings.hypnograms.marks import Mark, Marks
@@ -42,7 +43,9 @@ class Scoring(NamedTuple):
     open_end: bool
     """Whether the last stage is a point that nothing ends: it lasts 0 s."""
     start: datetime | time | None = None
-    """See `Marks`."""
+    """This and the next two: see `Marks`."""
+    start_within_s: float = 1.0
+    start_of_epoch: bool = False
 
 
 class _Meant(NamedTuple):
@@ -76,6 +79,7 @@ def interpret(
     points = 2 * sum(m.mark.duration == 0 for m in of_stages) > len(of_stages)
     lasting = _last(meant, points=points)
     read = [(m.mark, m.stage) for m in lasting if m.stage is not None]
+    _refuse_overlap(read)
     hypnogram = Hypnogram(
         np.array([_onset(mark) for mark, _ in read]),
         np.array([mark.duration for mark, _ in read]),
@@ -96,7 +100,15 @@ def interpret(
         staged_by=marks.staged_by or "",
         flaws=marks.flaws,
     )
-    return Scoring(hypnogram, account, bool(hypnogram.durations[-1] == 0), marks.start)
+    open_end = bool(hypnogram.durations[-1] == 0)
+    return Scoring(
+        hypnogram,
+        account,
+        open_end,
+        start=marks.start,
+        start_within_s=marks.start_within_s,
+        start_of_epoch=marks.start_of_epoch,
+    )
 
 
 def _mean(marks: Marks, stages: Sequence[str], legend: Legend) -> list[_Meant]:
@@ -153,6 +165,21 @@ def _last(meant: Sequence[_Meant], *, points: bool) -> list[_Meant]:
     return lasting
 
 
+def _refuse_overlap(read: Sequence[tuple[Mark, str]]) -> None:
+    """Raise RecordingError where two stages are at one time, with what it may be."""
+    for (one, stage), (other, next_stage) in pairwise(read):
+        at = _onset(other)
+        if _onset(one) + one.duration - at > OVERLAP_S:
+            artefacts = [m.label for m, s in ((one, stage), (other, next_stage)) if s == ART]
+            advice = "are its durations ends, or two scorers in it"
+            if len(artefacts) == 1:
+                advice = f"--ignore {artefacts[0]!r} leaves out the artefact"
+            raise RecordingError(
+                f"expected one stage at a time, found two at {at:g} s: {one.label!r} and "
+                f"{other.label!r}; {advice}"
+            )
+
+
 def _tell_events(lasting: Sequence[_Meant], hypnogram: Hypnogram) -> list[_Meant]:
     """Say of marks that lie wholly where stages are that they are events: stages exclude others."""
     times = np.stack([hypnogram.onsets, hypnogram.onsets + hypnogram.durations], axis=1).ravel()
@@ -189,9 +216,10 @@ def _refuse_all(
             f"expected stages{whose}, found {len(meant)} × "
             f"{_shown(m.mark.label for m in meant)}: nobody scored it"
         )
+    example = f"; --codes {f'{unread[0].label}=STAGE'!r} says which stage one is" if unread else ""
     raise RecordingError(
         f"expected labels that name {', '.join(stages)}{whose}, found "
-        f"{_shown(mark.label for mark in unread)}"
+        f"{_shown(mark.label for mark in unread)}{example}"
     )
 
 
@@ -201,7 +229,8 @@ def _refuse_unread(lasting: Sequence[_Meant], stages: Sequence[str], codes: str)
     if not unread:
         return
     if any(as_code(mark.label) is not None for mark in unread):
-        raise RecordingError(_of_numbers(unread, stages, codes))
+        where = "" if codes else f"{unread[0].where}: "
+        raise RecordingError(where + _of_numbers(unread, stages, codes))
     label = unread[0].label
     raise RecordingError(
         f"{unread[0].where}: expected one of {', '.join(stages)}, {ART} or {UNKNOWN}, found the "

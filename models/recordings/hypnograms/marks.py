@@ -43,6 +43,10 @@ class Marks:
     """Where the file is not whole, or contradicts itself, a sentence each."""
     start: datetime | time | None = None
     """When its time 0 was, or at what time of day; None: it does not say."""
+    start_within_s: float = 1.0
+    """To what that was rounded, s."""
+    start_of_epoch: bool = False
+    """Whether that is the time beside the first epoch, which may be that of its end."""
 
 
 def consecutive(

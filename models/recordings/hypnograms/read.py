@@ -1,8 +1,10 @@
 """Hypnograms as people keep them: EDF+ annotations, tables, one stage a line, .mat."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
@@ -11,11 +13,11 @@ from models.recordings.base import Annotation
 from models.recordings.edf.reader import read_edf_annotations
 from models.recordings.hypnogram import Hypnogram, check_length
 from models.recordings.hypnograms.align import align
-from models.recordings.hypnograms.annotations import has_annotations_of, read_annotations
+from models.recordings.hypnograms.annotations import read_annotations
 from models.recordings.hypnograms.codes import in_words, open_book
 from models.recordings.hypnograms.interpret import Legend, Scoring, interpret
 from models.recordings.hypnograms.marks import Marks, consecutive, epoch_given
-from models.recordings.hypnograms.table import read_table
+from models.recordings.hypnograms.table import StageOf, read_table
 from models.recordings.mat import read_mat_scores
 from models.recordings.open import Recording, check_file
 from models.stages import MOUSE, UNKNOWN, find_stage
@@ -24,6 +26,7 @@ _TABLES = (".csv", ".tsv", ".txt")
 _EXTENSIONS = (".edf", ".bdf", ".rec", *_TABLES, ".mat")
 _SDREAMER = "sdreamer"
 _MICROAROUSAL = "3"
+_REMEMBERED = 1024  # labels
 _LONGEST_MICROAROUSAL_S = 15.0  # longer wakefulness is Wake
 
 
@@ -37,9 +40,20 @@ class _Annotated:
         self._start = start
         self._flaws = flaws
 
-    def names(self, subject: str) -> bool:
-        """Whether it says whose stages these are, and names the subject."""
-        return has_annotations_of(self._annotations, subject)
+    def subjects(self, stage_of: StageOf) -> list[str]:
+        """Return whose stages it says these are: those of `m1 Wake` and `m1 NREM`, no `LED R`."""
+        marks = self.of(None).marks
+        if any(stage_of(mark.label) for mark in marks):
+            return []
+        found: dict[str, set[str]] = {}
+        spelt = set()
+        for label, lasts in {(mark.label, mark.duration > 0) for mark in marks}:
+            who, _, stage = label.rpartition(" ")
+            if who and stage_of(stage):
+                found.setdefault(who, set()).add(label)
+                spelt |= {who} if lasts and len(stage) > 1 else set()
+        several = {who for who, labels in found.items() if len(labels) > 1}
+        return sorted(several | spelt if several else several)  # one may be awake all night
 
     def of(self, subject: str | None) -> Marks:
         """Return what it says of a subject; None: of nobody."""
@@ -52,9 +66,9 @@ class _Table:
     def __init__(self, by_subject: Mapping[str | None, Marks]) -> None:
         self._by_subject = by_subject
 
-    def names(self, subject: str) -> bool:
-        """Whether it says whose stages these are, and names the subject."""
-        return subject in self._by_subject
+    def subjects(self, stage_of: StageOf) -> list[str]:
+        """Return whose stages it says these are."""
+        return [who for who in self._by_subject if who is not None]
 
     def all(self) -> list[Marks]:
         """Return what it says of everybody."""
@@ -130,10 +144,20 @@ def read_hypnograms(
     stages: Sequence[str],
     recording: Recording,
     legend: Legend,
+    *,
+    made_up: bool = False,
 ) -> dict[str, Scoring]:
     """Return what somebody, or hypnod, says of each subject of a recording.
 
-    The only subject of a recording takes the stages that a file ascribes to nobody.
+    The only subject of a recording takes the stages that a file ascribes to nobody, or to one.
+
+    Args:
+        path: the hypnogram.
+        subjects: whose stages.
+        stages: the stage set that its labels are read as.
+        recording: whose time it is laid on.
+        legend: what the file does not say itself.
+        made_up: nobody named the subjects; the file must not name others beside them.
 
     Raises:
         ConfigError: the legend names no code book.
@@ -141,13 +165,9 @@ def read_hypnograms(
             or does not tell several subjects apart.
     """
     file = _open(path, stages, legend)
-    if len(subjects) > 1 and not any(map(file.names, subjects)):
-        raise RecordingError(
-            f"{path}: expected stages of each of {', '.join(subjects)}, found stages of nobody"
-        )
+    named = file.subjects(_stages_by(legend, stages))
     found = {}
-    for subject in subjects:
-        whose = subject if len(subjects) > 1 or file.names(subject) else None
+    for subject, whose in _whose(path, named, subjects, made_up=made_up).items():
         scoring = align(_read(path, file, stages, legend, whose), recording, legend)
         if scoring.open_end and scoring.hypnogram.end < recording.duration - 1:
             raise RecordingError(
@@ -160,6 +180,28 @@ def read_hypnograms(
     return found
 
 
+def _whose(
+    path: Path, named: Sequence[str], subjects: Sequence[str], *, made_up: bool
+) -> dict[str, str | None]:
+    """Return by whose name each subject's stages stand in a file, None: by nobody's.
+
+    Raises:
+        RecordingError: the file does not say it.
+    """
+    others = [who for who in named if who not in subjects]
+    known = len(named) > len(others) and not (made_up and others)
+    if len(subjects) == 1 and len(named) < 2:
+        return {subjects[0]: next(iter(named), None)}
+    if known:
+        return {subject: subject for subject in subjects}
+    found = f"those of {', '.join(named)}" if named else "stages of nobody"
+    options = " ".join(f"--subject {shlex.quote(who)}" for who in named[: len(subjects)])
+    advice = f": say whose they are, as in hypnod score {options}, or keep those alone in the file"
+    raise RecordingError(
+        f"{path}: expected stages of {', '.join(subjects)}, found {found}{advice if named else ''}"
+    )
+
+
 def is_scored(path: Path, stages: Sequence[str], legend: Legend) -> bool:
     """Whether somebody scored it: some label is no UNKNOWN, or some annotation names a stage.
 
@@ -167,22 +209,24 @@ def is_scored(path: Path, stages: Sequence[str], legend: Legend) -> bool:
         ConfigError, RecordingError: it cannot be read.
     """
     file = _open(path, stages, legend)
-    book = None if legend.codes is None else open_book(legend.codes, stages)
-
-    def is_stage(label: str) -> bool:
-        found = None if book is None else book.read(label)
-        return (found or find_stage(label, stages)) in stages
-
     if isinstance(file, _Annotated):
-        texts = {mark.label for mark in file.of(None).marks}
-        if any(map(is_stage, texts)):
-            return True
-        of_somebody = [
-            whose for whose, _, stage in (t.rpartition(" ") for t in texts) if is_stage(stage)
-        ]
-        return len(of_somebody) > len({*of_somebody})  # "m1 Wake" and "m1 NREM", no "LED R"
+        stage_of = _stages_by(legend, stages)
+        plain = any(stage_of(mark.label) for mark in file.of(None).marks)
+        return plain or bool(file.subjects(stage_of))
     labels = (mark.label for marks in file.all() for mark in marks.marks)
     return any(label != "-1" and find_stage(label, stages) != UNKNOWN for label in labels)
+
+
+def _stages_by(legend: Legend, stages: Sequence[str]) -> StageOf:
+    """Return what tells which stage a label is, None: none, or ART or UNKNOWN."""
+    book = None if legend.codes is None else open_book(legend.codes, stages)
+
+    @lru_cache(_REMEMBERED)
+    def stage_of(label: str) -> str | None:
+        found = (None if book is None else book.read(label)) or find_stage(label, stages)
+        return found if found in stages else None
+
+    return stage_of
 
 
 def is_own(path: Path) -> bool:
@@ -202,17 +246,12 @@ def _open(path: Path, stages: Sequence[str], legend: Legend) -> _File:
         RecordingError: it is missing or broken.
     """
     check_file(path, _EXTENSIONS)
-    book = None if legend.codes is None else open_book(legend.codes, stages)
-
-    def is_stage(label: str) -> bool:
-        stage = book.read(label) if book is not None else None
-        return (stage or find_stage(label, stages) or UNKNOWN) != UNKNOWN
-
+    stage_of = _stages_by(legend, stages)
     try:
         if path.suffix.lower() == ".mat":
             return _Table({None: _read_mat(path, legend)})
         if path.suffix.lower() in _TABLES:
-            return _Table(read_table(path, legend.epoch_s, is_stage))
+            return _Table(read_table(path, legend.epoch_s, stage_of))
         return _Annotated(*read_edf_annotations(path))
     except RecordingError as error:
         raise _named(path, error) from error

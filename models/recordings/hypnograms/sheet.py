@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ _MARKED = (  # the longer marks first: that of UTF-32 begins like that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_ZIPPED = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx, .ods; .xls
+_END = "\x1a"  # of a text, in DOS
 _SEEN = 200  # rows that tell the delimiter
 _MOST_BYTES = 1 << 28  # of a text; a week of seconds has 20 MB with all of hypnod's columns
 
@@ -49,7 +52,7 @@ def read_sheet(path: Path) -> list[Sheet]:
         raise RecordingError(f"expected a table of at most {_MOST_BYTES >> 20} MiB, found more")
     lines = [
         (number, line)
-        for number, line in enumerate(decode(path.read_bytes()).splitlines(), start=1)
+        for number, line in enumerate(decode(path.read_bytes()).rstrip(_END).splitlines(), start=1)
         if line.strip()
     ]
     if not lines:
@@ -63,13 +66,17 @@ def read_sheet(path: Path) -> list[Sheet]:
 def decode(raw: bytes) -> str:
     """Return a text in UTF-8, UTF-16 or UTF-32, or else in the Windows code page 1252.
 
+    An accent becomes one with its letter, which a Mac may write apart.
+
     Raises:
         RecordingError: it is none.
     """
+    if raw.startswith(_ZIPPED):
+        raise RecordingError("expected a text, found a spreadsheet or archive: save it as CSV")
     try:
         for mark, encoding in _MARKED:
             if raw.startswith(mark):
-                return raw.decode(encoding)
+                return unicodedata.normalize("NFC", raw.decode(encoding))
         if b"\0" in raw:  # of every other character that is written in two bytes
             text = raw.decode("utf-16-le" if raw[1:2] == b"\0" else "utf-16-be")
         else:
@@ -78,7 +85,7 @@ def decode(raw: bytes) -> str:
         raise RecordingError(f"expected a text, found: {error}") from error
     if "\0" in text:
         raise RecordingError("expected a text, found other bytes: NUL")
-    return text
+    return unicodedata.normalize("NFC", text)
 
 
 def _in_one_byte(raw: bytes) -> str:

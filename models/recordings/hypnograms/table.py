@@ -2,15 +2,16 @@
 
 import json
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
 from models.errors import RecordingError
-from models.recordings.hypnograms.clock import check_times, first_time
+from models.recordings.hypnograms.clock import check_times, first_time, is_clock
 from models.recordings.hypnograms.codes import as_code
 from models.recordings.hypnograms.marks import STAGED_BY, Mark, Marks, consecutive, epoch_given
 from models.recordings.hypnograms.sheet import Row, Sheet, read_sheet
@@ -21,30 +22,51 @@ _STAGES = (
     *("state", "states", "sleep state", "brain state", "brain states", "vigilance state"),
     *("score", "scores", "scoring", "sleep score", "sleep scores", "sleep scoring", "rodent sleep"),
     *("label", "labels", "hypnogram", "numeric score", "epoch score", "score #"),
+    *("stadium", "stadien", "schlafstadium", "schlafstadien", "schlafphase", "schlafphasen"),
+    *("vigilanzstadium", "vigilanz", "zustand", "schlafzustand", "hypnogramm"),
+    *("stade", "stades", "stade de sommeil", "stades de sommeil", "stade de vigilance"),
+    *("etat", "etat de vigilance", "hypnogramme"),
 )
 _WITH_EVENTS = (
-    "trial type",
-    "value",
-    "annotation",
-    "annotations",
-    "description",
-    "event",
-    "text",
-    "code",
-    "marker",
+    *("trial type", "value", "annotation", "annotations", "description", "event", "text"),
+    *("code", "marker", "anmerkung", "ereignis", "evenement"),
 )
-_ONSETS = ("onset", "onsets", "start", "begin", "start time", "onset time", "time", "epoch start")
-_DURATIONS = ("duration", "durations", "dur", "length", "epoch length", "epoch duration")
-_ENDS = ("offset", "end", "stop", "end time", "stop time", "epoch end")
-_INDICES = ("", "#", "epoch", "epoch no", "epoch #", "epoch number", "epochs", "index", "no", "nr")
+_ONSETS = (
+    *("onset", "onsets", "start", "begin", "start time", "begin time", "onset time", "time"),
+    *("epoch start", "timestamp", "time stamp", "time of day", "clock time", "date time"),
+    *("datetime", "beginn", "anfang", "startzeit", "zeit", "uhrzeit", "zeitpunkt", "zeitstempel"),
+    *("debut", "heure de debut", "heure", "temps", "horodatage", "from", "von"),
+    *("second", "seconds", "sec", "secs", "s", "sekunde", "sekunden", "seconde", "secondes"),
+)
+_DURATIONS = (
+    *("duration", "durations", "dur", "length", "epoch length", "epoch duration"),
+    *("dauer", "lange", "epochenlange", "epochendauer", "duree"),
+)
+_ENDS = (
+    *("offset", "end", "stop", "end time", "stop time", "epoch end"),
+    *("ende", "endzeit", "fin", "heure de fin", "to", "bis"),
+)
+_DATES = ("date", "datum", "jour")
+_INDICES = (
+    *("", "#", "epoch", "epoch no", "epoch #", "epoch number", "epochs", "index", "no", "nr"),
+    *("epoch nr", "epoch num", "epoch index", "epoch id", "epoche", "epochen", "epoche nr"),
+    *("epochen nr", "epochennummer", "nummer", "epoque", "epoques", "numero", "n°"),
+)
+_SUBJECTS = (
+    *("subject", "subject id", "participant", "participant id", "animal", "animal id"),
+    *("mouse", "mouse id", "rat", "rat id", "tier", "tier id", "maus", "souris"),
+)
 _UNITS = {"": 1.0, "s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0}
 _UNITS |= {"ms": 1e-3, "msec": 1e-3, "min": 60.0, "mins": 60.0, "minutes": 60.0, "h": 3600.0}
+_UNITS |= {"sek": 1.0, "sekunden": 1.0, "secondes": 1.0, "minuten": 60.0}
 _TITLE = re.compile(r"(.*?)\s*(?:[(\[]\s*([^)\]]*?)\s*[)\]])?$")
 _HEADER_WITHIN = 60  # rows: what programs write above their tables
+_SAME = 0.01  # of an epoch, by which its length may be rounded
+_SHOWN = 6  # columns in a sentence
 _NOTHING = ("", "n/a", "na", "nan", "none", "null", "-")
 
-IsStage = Callable[[str], bool]
-"""Whether a label can be a stage, ART and UNKNOWN apart."""
+StageOf = Callable[[str], str | None]
+"""Returns the stage that a label is; None: none is, ART and UNKNOWN apart."""
 
 
 class _Column(NamedTuple):
@@ -73,6 +95,8 @@ class _Header(NamedTuple):
             return None
         title = self.row.cells[at]
         unit = _unit(title)
+        if unit not in _UNITS and not _is_numeric(self.below, at):
+            unit = ""  # such as hh:mm:ss
         if unit not in _UNITS:
             raise RecordingError(
                 f"row {self.row.number}: expected seconds, ms or min in the column {title!r}, "
@@ -86,13 +110,13 @@ class _Header(NamedTuple):
         return [row for row in self.sheet.rows if row.number > self.row.number]
 
 
-def read_table(path: Path, epoch_s: float | None, is_stage: IsStage) -> dict[str | None, Marks]:
+def read_table(path: Path, epoch_s: float | None, stage_of: StageOf) -> dict[str | None, Marks]:
     """Return what a text file says, by the subject that its rows name; None: nobody.
 
     Args:
         path: the file. Encoding, delimiter, decimal commas and header are found.
         epoch_s: length of an epoch where it has one stage a line, s.
-        is_stage: whether a label can be a stage.
+        stage_of: what a label is.
 
     Raises:
         RecordingError: it is no such table; the row is named.
@@ -100,22 +124,25 @@ def read_table(path: Path, epoch_s: float | None, is_stage: IsStage) -> dict[str
     sheets = read_sheet(path)
     header = _find_header(sheets)
     if header is None:
-        return {None: Marks(marks=_headless(sheets, epoch_s, is_stage))}
+        return {None: Marks(marks=_headless(sheets, epoch_s, stage_of))}
     _check_titles(header)
-    column = _stage_column(header, is_stage)
+    column = _stage_column(header, stage_of)
     onset = header.time(_ONSETS)
+    clock = _clock_column(header, onset)
     by = _by_subject(header)
-    start = None
-    if onset is not None and _is_of_epochs(header, onset):
-        start = first_time(_cell(row, onset.at) for row in header.below)
+    first = None
+    if clock is not None:
+        times = {row.number: _time_of_day(header, row, clock) for row in header.below}
+        first = first_time(times.values())
         for rows in by.values():
-            check_times([(row.number, _cell(row, onset.at)) for row in rows], epoch_s)
+            check_times([(row.number, times[row.number]) for row in rows], epoch_s)
         onset = None
     if onset is None:
         _check_no_empty_line(header.below)
     with_events = header.names[column] in _WITH_EVENTS
     levels = _sidecar(path, header.row.cells[column])
     owner = _owner(header)
+    unread = () if owner else tuple(_unread(header, (column, clock)))
     found = {}
     for subject, rows in by.items():
         if onset is None:
@@ -123,16 +150,34 @@ def read_table(path: Path, epoch_s: float | None, is_stage: IsStage) -> dict[str
         else:
             marks = _bouts(rows, header, column, onset)
         found[subject] = Marks(
-            marks=marks, with_events=with_events, levels=levels, staged_by=owner, start=start
+            marks=marks,
+            with_events=with_events,
+            levels=levels,
+            staged_by=owner,
+            flaws=unread,
+            start=None if first is None else first.start,
+            start_within_s=1.0 if first is None else first.within_s,
+            start_of_epoch=True,
         )
     return found
 
 
-def _is_of_epochs(header: _Header, onset: _Column) -> bool:
-    """Whether times are those of day beside a stage a row, and no onsets of bouts."""
+def _clock_column(header: _Header, onset: _Column | None) -> int | None:
+    """Return the column of times of day beside a stage a row, that are no onsets of bouts."""
+    if onset is None:
+        rows = header.below[:1]
+        columns = range(len(header.names))
+        return next((at for at in columns if any(is_clock(_cell(row, at)) for row in rows)), None)
     if header.names[onset.at].startswith("onset") or _is_numeric(header.below, onset.at):
-        return False
-    return header.find(_INDICES) is not None or header.find((*_DURATIONS, *_ENDS)) is None
+        return None
+    of_epochs = header.find(_INDICES) is not None or header.find((*_DURATIONS, *_ENDS)) is None
+    return onset.at if of_epochs else None
+
+
+def _time_of_day(header: _Header, row: Row, at: int) -> str:
+    """Return a time, with the date in front of it where that has a column of its own."""
+    day = header.find(_DATES)
+    return _cell(row, at) if day in (None, at) else f"{_cell(row, day or 0)} {_cell(row, at)}"
 
 
 def _cell(row: Row, at: int) -> str:
@@ -168,8 +213,11 @@ def _find_header(sheets: Sequence[Sheet]) -> _Header | None:
 
 
 def _name(cell: str) -> str:
+    """Return a title in small letters, without accents and unit: `Epoch_No.`, `EpochNo`."""
+    plain = (c for c in unicodedata.normalize("NFKD", cell) if not unicodedata.combining(c))
+    cell = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", "".join(plain))
     match = _TITLE.match(cell.replace("\n", " "))
-    bare = re.sub(r"[\s_.:]+", " ", match[1] if match else cell).strip(" \ufeff\"'").lower()
+    bare = re.sub(r"[\s_.:-]+", " ", match[1] if match else cell).strip(" \ufeff\"'").lower()
     words = bare.split(" ")
     return " ".join(words[:-1]) if len(words) > 1 and words[-1] in _UNITS else bare
 
@@ -178,12 +226,12 @@ def _unit(cell: str) -> str:
     """Return the unit in a title: `onset (ms)`, `onset_ms`; empty where it names none."""
     match = _TITLE.match(cell)
     if match and match[2]:
-        return match[2].strip().lower()
+        return match[2].strip(" .").lower()
     last = re.split(r"[\s_.]+", cell.strip().lower())[-1]
     return last if last in _UNITS and last != cell.strip().lower() else ""
 
 
-def _stage_column(header: _Header, is_stage: IsStage) -> int:
+def _stage_column(header: _Header, stage_of: StageOf) -> int:
     """Return the column of stages: the first by name in which something can be one.
 
     Raises:
@@ -191,18 +239,68 @@ def _stage_column(header: _Header, is_stage: IsStage) -> int:
     """
     named = [header.names.index(n) for n in (*_STAGES, *_WITH_EVENTS) if n in header.names]
     if not named:
-        raise RecordingError(
-            f"row {header.row.number}: expected a column stage (or state, score, trial_type, "
-            f"value, …) beside onset and duration, found {', '.join(header.row.cells)}"
-        )
+        raise _untitled(header.row, header.below, stage_of)
     for at in named:
-        if any(at < len(row.cells) and is_stage(row.cells[at]) for row in header.below):
+        if any(stage_of(_cell(row, at)) for row in header.below):
+            _check_other_stages(header, at, [n for n in named if n != at], stage_of)
             return at
     for at in named:
         if any(at < len(row.cells) and as_code(row.cells[at]) for row in header.below):
             return at
     filled = [at for at in named if any(not _empty(row, at) for row in header.below)]
     return (filled or named)[0]
+
+
+def _check_other_stages(
+    header: _Header, column: int, others: Sequence[int], stage_of: StageOf
+) -> None:
+    """Raise RecordingError where another column with a title of stages has other stages."""
+    rows = header.below if others else []
+    for at in set(others) & set(_of_stages(rows, stage_of)):
+        for row in rows:
+            one, other = _cell(row, column), _cell(row, at)
+            stages = {stage_of(one), stage_of(other)} - {None}
+            if len(stages) > 1:
+                raise RecordingError(
+                    f"row {row.number}: expected one column of stages, found "
+                    f"{header.row.cells[column]} {one!r} and {header.row.cells[at]} {other!r}; "
+                    "give the one that is not meant another title"
+                )
+
+
+def _of_stages(rows: Sequence[Row], stage_of: StageOf) -> list[int]:
+    """Return the columns in which most of what there is are stages."""
+    width = max((len(row.cells) for row in rows), default=0)
+    found = []
+    for at in range(width):
+        filled = [row.cells[at] for row in rows if not _empty(row, at)]
+        if 2 * sum(stage_of(cell) is not None for cell in filled) > len(filled):
+            found.append(at)
+    return found
+
+
+def _untitled(titles: Row, rows: Sequence[Row], stage_of: StageOf) -> RecordingError:
+    """Return the error of a table in which no title is one of stages."""
+    columns = [repr(_cell(titles, at)) for at in _of_stages(rows, stage_of)]
+    found = f"stages in {' and '.join(columns)}" if columns else ", ".join(titles.cells)
+    return RecordingError(
+        f"row {titles.number}: expected a column stage (or state, score, trial_type, value, …), "
+        f"found {found}: give the one that is meant the title stage"
+    )
+
+
+def _unread(header: _Header, read: Collection[int | None]) -> Iterator[str]:
+    """Say which columns are not read, those beside that tell what hypnod knows anyway."""
+    known = {*_ONSETS, *_DURATIONS, *_ENDS, *_DATES, *_INDICES, *_SUBJECTS}
+    rows = header.below
+    others = [
+        repr(title)
+        for at, (title, name) in enumerate(zip(header.row.cells, header.names, strict=True))
+        if at not in read and name not in known and any(not _empty(r, at) for r in rows)
+    ]
+    if others:
+        more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+        yield f"not read of its columns: {', '.join(others[:_SHOWN])}{more}"
 
 
 def _check_titles(header: _Header) -> None:
@@ -228,7 +326,8 @@ def _empty(row: Row, at: int) -> bool:
 
 def _by_subject(header: _Header) -> dict[str | None, list[Row]]:
     """Return the rows that count, by subject; of hypnod's own tables not the live estimates."""
-    kind, subject = header.find(("kind",)), header.find(("subject",))
+    subject = header.find(_SUBJECTS)
+    kind = header.find(("kind",)) if _owner(header) else None
     found: dict[str | None, list[Row]] = {}
     for row in header.below:
         if len(row.cells) > len(header.names) and any(row.cells[len(header.names) :]):
@@ -240,6 +339,11 @@ def _by_subject(header: _Header) -> dict[str | None, list[Row]]:
             continue
         whose = None if subject is None or _empty(row, subject) else row.cells[subject]
         found.setdefault(whose, []).append(row)
+    if None in found and len(found) > 1:
+        raise RecordingError(
+            f"row {found[None][0].number}: expected whose stage it is, as in the other rows, found "
+            f"nobody in the column {header.row.cells[subject or 0]!r}"
+        )
     return found or {None: []}
 
 
@@ -279,7 +383,22 @@ def _lines(rows: Sequence[Row], header: _Header, column: int, epoch_s: float | N
     if not labels:
         raise RecordingError(f"expected stages below row {header.row.number}, found none")
     length = epoch_given(epoch_s, "a table without a column onset in seconds")
+    duration = header.time(_DURATIONS)
+    if duration is not None:
+        _check_durations(rows, duration, length)
     return consecutive(labels, length, [f"row {row.number}" for row in rows])
+
+
+def _check_durations(rows: Sequence[Row], duration: _Column, epoch_s: float) -> None:
+    """Raise RecordingError where a row says that it lasts otherwise than its epoch."""
+    for row in rows:
+        value = _number(_cell(row, duration.at))
+        if value is not None and abs(value * duration.unit_s - epoch_s) > _SAME * epoch_s:
+            raise RecordingError(
+                f"row {row.number}: expected the {epoch_s:g} s of --hypnogram-epoch in the column "
+                f"{duration.title!r}, found {value * duration.unit_s:g} s; bouts need a column "
+                "onset in seconds"
+            )
 
 
 def _check_index(cells: Sequence[tuple[int, str]]) -> None:
@@ -325,8 +444,10 @@ def _seconds(row: Row, column: _Column) -> float | None:
         return None
     value = _number(cell)
     if value is None:
+        of_day = "; count them from the first sample on" if ":" in cell else ""
         raise RecordingError(
             f"row {row.number}: expected seconds in the column {column.title!r}, found {cell!r}"
+            f"{of_day}"
         )
     return value * column.unit_s
 
@@ -347,7 +468,7 @@ def _is_numeric(rows: Sequence[Row], at: int) -> bool:
     return bool(cells) and _number(cells[0]) is not None
 
 
-def _headless(sheets: Sequence[Sheet], epoch_s: float | None, is_stage: IsStage) -> list[Mark]:
+def _headless(sheets: Sequence[Sheet], epoch_s: float | None, stage_of: StageOf) -> list[Mark]:
     """Return one epoch a row of a file that names no columns.
 
     Raises:
@@ -358,16 +479,17 @@ def _headless(sheets: Sequence[Sheet], epoch_s: float | None, is_stage: IsStage)
     if sheet.delimiter is None or width == 1:
         rows = sheets[-1].rows
         _check_no_empty_line(rows)
-        _check_title(rows, is_stage)
+        _check_title(rows, stage_of)
         length = epoch_given(epoch_s, "a file of one stage a line")
         labels = [row.cells[0] for row in rows]
         return consecutive(labels, length, [f"row {row.number}" for row in rows])
     first = sheet.rows[0]
-    with_stages = [
-        at
-        for at in range(width)
-        if any(at < len(row.cells) and is_stage(row.cells[at]) for row in sheet.rows)
-    ]
+    titles = next(row for row in sheet.rows if len(row.cells) == width)
+    are_times = any(_number(cell) is not None or is_clock(cell) for cell in titles.cells)
+    if not are_times and not all(map(stage_of, titles.cells)):
+        rows = [row for row in sheet.rows if row.number > titles.number]
+        raise _untitled(titles, rows, stage_of)
+    with_stages = [at for at in range(width) if any(stage_of(_cell(row, at)) for row in sheet.rows)]
     if len(with_stages) != 1 or width != 2 or not _counts(sheet.rows, 1 - with_stages[0]):
         raise RecordingError(
             f"row {first.number}: expected a header such as onset,duration,stage above {width} "
@@ -389,11 +511,18 @@ def _counts(rows: Sequence[Row], at: int) -> bool:
     return any(numbers == [str(i) for i in range(k, k + len(rows))] for k in (0, 1))
 
 
-def _check_title(rows: Sequence[Row], is_stage: IsStage) -> None:
+def _check_title(rows: Sequence[Row], stage_of: StageOf) -> None:
     """Raise RecordingError where the first line is neither a stage, a number nor a known title."""
     first = rows[0].cells[0]
-    if len(rows) > 1 and not (is_stage(first) or as_code(first) or first.lower() in _NOTHING):
-        if first == UNKNOWN or not any(is_stage(row.cells[0]) for row in rows[1:]):
+    if len(rows) > 1 and not (stage_of(first) or as_code(first) or first.lower() in _NOTHING):
+        words = {len(row.cells[0].split()) for row in rows}
+        is_any = any(stage_of(row.cells[0]) for row in rows[1:])
+        if not is_any and len(words) == 1 and words != {1}:
+            raise RecordingError(
+                f"row {rows[0].number}: expected tabs, semicolons or commas between columns, found "
+                f"spaces alone: {first!r}"
+            )
+        if first == UNKNOWN or not is_any:
             return
         raise RecordingError(
             f"row {rows[0].number}: expected a stage, or a title that hypnod knows such as stage "

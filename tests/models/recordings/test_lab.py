@@ -115,6 +115,14 @@ def test_subjects_are_what_training_on_the_same_samples_would_see(tmp_path):
     assert np.median(np.abs(subject.epochs - expected)) < 2e-3  # the EDF has 16 bits
 
 
+def test_a_recording_that_is_there_under_two_names_is_told(tmp_path):
+    for name in ("mouse1", "mouse2", "mouse3"):
+        simulate(tmp_path / f"{name}.edf", seed=2 if name == "mouse2" else 1)
+    one, two, three = open_lab([tmp_path], SPEC)[0]
+    assert (one.left_out, two.left_out) == ((), ())
+    assert three.left_out == (f"the very same file as {one.path}, counted once more",)
+
+
 TWO = LabOptions(eeg=("EEG1", "EEG2"), emg=("EMG1", "EMG2"))
 
 
@@ -136,6 +144,19 @@ def test_several_subjects_do_not_share_the_stages_of_nobody(tmp_path):
     write_csv(tmp_path / "night.csv", hypnogram())
     with pytest.raises(RecordingError, match=r"night\.csv: .* m1, m2, found stages of nobody"):
         open_lab([tmp_path], SPEC, TWO)
+
+
+def test_of_a_table_of_several_animals_the_one_of_the_path_is_read(tmp_path):
+    simulate(tmp_path / "mouse2" / "night.edf")
+    whose = {"m1": hypnogram(), "mouse2": hypnogram(4.0, 28)}
+    write_events(tmp_path / "mouse2" / "night.tsv", whose)
+    (subject,) = read_subjects(open_lab([tmp_path], SPEC)[0], SPEC)
+    assert (
+        subject.stages.tolist() == to_indices(whose["mouse2"].to_epochs(1, SECONDS), MOUSE).tolist()
+    )
+    (tmp_path / "mouse2").rename(tmp_path / "mouse3")
+    with pytest.raises(RecordingError, match="of mouse3, found those of m1, mouse2"):
+        open_lab([tmp_path], SPEC)
 
 
 @pytest.mark.parametrize("epoch_s", [4.0, 10.0])
@@ -223,7 +244,8 @@ def test_a_recording_without_a_whole_epoch_is_refused(tmp_path):
 def test_a_hypnogram_of_another_recording_is_refused(tmp_path):
     simulate(tmp_path / "night.edf")
     write_csv(tmp_path / "night.csv", hypnogram(n=20))
-    with pytest.raises(RecordingError, match=r"night\.edf: expected .* 30 s, found one of 20 s"):
+    how = r"\.edf: expected .* 30 s, found one of 20 s \(20 × 1 s\): write .*--hypnogram-epoch"
+    with pytest.raises(RecordingError, match=how):
         open_lab([tmp_path], SPEC)
 
 

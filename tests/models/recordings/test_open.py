@@ -237,7 +237,7 @@ def test_data_records_that_last_no_time_are_named(tmp_path):
 
 def test_annotations_alone_are_not_a_recording(tmp_path):
     edfio.Edf([], annotations=[edfio.EdfAnnotation(0, 1, "W")]).write(tmp_path / "h.edf")
-    with pytest.raises(RecordingError, match="found annotations alone"):
+    with pytest.raises(RecordingError, match=r"annotations alone: .* --hypnogram"):
         open_recording(tmp_path / "h.edf")
 
 
@@ -441,7 +441,7 @@ def test_a_mat_of_the_sdreamer_lab(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"emg": None}, "expected a variable 'emg', found 'eeg', 'eeg_frequency'"),
+        ({"emg": None}, "expected a variable 'emg', found 'eeg', .*'sleep_scores'; save it"),
         ({"emg": noise(7)[None]}, "of one length above 0, found 5120 and 7 samples"),
         ({"eeg": noise(10).reshape(2, 5)}, r"one row or column in 'eeg', found the shape \(2, 5\)"),
         ({"eeg": "text"}, "expected numbers in 'eeg'"),
@@ -559,10 +559,32 @@ def test_one_of_several_streams_is_chosen_by_its_properties(tmp_path):
     path = write_streams(tmp_path / "night.xdf", streams)
     with pytest.raises(RecordingError, match=r"found 2 .*: choose one, as in --match name=rack-1"):
         open_recording(path)
-    for match, found in (({"name": "rack-2"}, 1), ({"source_id": "a", "type": "EEG"}, 0)):
+    for match, found in (({"name": "rack-2"}, 1), ({"source_id": "a", "type": "eeg"}, 0)):
         recording = open_recording(path, match=match)
         assert np.array_equal(recording.read(0, 1024), streams[found].data)
         assert recording.skipped == {f"rack-{2 - found}": "another stream"}
+
+
+def test_streams_that_nothing_tells_apart_are_chosen_by_their_number(tmp_path):
+    streams = [rack(), rack(labels=("EMG", "EEG"), start=200.0)]
+    path = write_streams(tmp_path / "night.xdf", streams)
+    with pytest.raises(RecordingError, match=r"; stream_id 2: 'rack' .* --match stream_id=1"):
+        open_recording(path)
+    recording = open_recording(path, match={"stream_id": "2"})
+    assert np.array_equal(recording.read(0, 1024), streams[1].data)
+
+
+def test_a_name_with_a_space_is_shown_as_it_is_typed(tmp_path):
+    streams = [rack(name="rack 1"), rack(name="rack 2")]
+    with pytest.raises(RecordingError, match="as in --match 'name=rack 1'"):
+        open_recording(write_streams(tmp_path / "night.xdf", streams))
+
+
+def test_a_type_in_small_letters_is_that_of_signals_too(tmp_path):
+    path = write_streams(tmp_path / "night.xdf", [rack(name="rack"), rack(name="tilt")])
+    content = path.read_bytes().replace(b"<type>EEG<", b"<type>eeg<", 1)
+    path.write_bytes(content.replace(b"<type>EEG<", b"<type>Acc<", 1))
+    assert open_recording(path).skipped == {"tilt": "another stream"}
 
 
 def test_a_stream_that_came_back_under_its_name_is_one_with_a_gap(tmp_path):

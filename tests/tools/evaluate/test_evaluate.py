@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from engines.bundle import open_bundle
-from models.errors import ConfigError, LearntError
+from models.errors import ConfigError, LearntError, RecordingError
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.read import read_hypnogram
 from models.recordings.open import open_recording
@@ -183,6 +183,8 @@ def test_an_experts_epochs_are_compared_as_they_were_scored(tmp_path, lab, bundl
     assert result["pooled"]["confusion"] == expected["agreement"]["confusion"]
     with pytest.raises(ConfigError, match="at least the 1 s between two stages"):
         run("evaluate", tmp_path, *options[:3], "--epoch-s", 0.5)
+    with pytest.raises(RecordingError, match="at least one epoch of 600 s, found 72 s"):
+        run("evaluate", tmp_path, *options[:3], "--epoch-s", 600)
 
 
 def test_epochs_without_a_stage_are_counted_apart(tmp_path, bundle):

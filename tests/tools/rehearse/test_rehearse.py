@@ -11,9 +11,11 @@ from daemon.trigger.rulebook import Rulebook
 from daemon.trigger.rules import Leader, Rule
 from models.errors import ConfigError
 from models.recordings.hypnogram import Hypnogram
+from models.simulator.simulate import simulate_recording
 from tests.support.bundles import TINY, make_bundle
 from tests.support.paths import ROOT
 from tests.support.sights import sight, stays
+from tests.support.xdf import XdfStream, write_streams, write_xdf
 from tools.rehearse.command import rehearse
 from tools.rehearse.judge import judge
 from tools.rehearse.rehearsal import pulses
@@ -145,6 +147,46 @@ def test_the_command_says_what_would_have_fired_in_a_simulated_animal(tmp_path, 
     assert rule["verdict"]["false"] == 0
     assert rule["precision"] == 1
     assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_of_several_streams_of_an_xdf_is_chosen_here_too(tmp_path, config):
+    samples = simulate_recording(seed=3, duration_s=20, sfreq=128.0).data
+    racks = [XdfStream(samples, ("EEG1", "EMG1"), name=name, source_id=name) for name in ("a", "b")]
+    night = write_streams(tmp_path / "night.xdf", racks)
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        hypnod("rehearse", "--config", config, night)
+    sentence = " ".join(caught.value.stderr.split())
+    assert "and name=cage, found 0 (in: 'a'" in sentence  # by the config's match
+    assert "choose one, as in --match name=a" in sentence
+    found = json.loads(hypnod("rehearse", "--config", config, night, "--match", "name=b", "--json"))
+    assert found[0]["remarks"] == ["not used: a (another stream)"]
+    config.write_text(
+        config.read_text().replace('match = { name = "cage" }', 'match = { name = "a" }')
+    )
+    found = json.loads(hypnod("rehearse", "--config", config, night, "--json"))
+    assert found[0]["remarks"] == ["not used: b (another stream)"]
+
+
+def test_what_was_read_of_the_hypnogram_is_said(tmp_path, config):
+    night = tmp_path / "night.edf"
+    hypnod("simulate", night, "--minutes", "1", "--seed", "3")
+    expert = tmp_path / "expert.csv"
+    expert.write_text("onset,duration,stage\n0,30,Wake\n30,20,IS\n50,10,NREM\n")
+    options = ("--hypnogram", expert, "--ignore", "IS", "--same-start")
+    said = hypnod("rehearse", "--config", config, night, *options)
+    assert "expert.csv: Wake 30 s = 'Wake', NREM 10 s = 'NREM'" in said
+    assert "expert.csv: not read: 'IS' 1 × 20 s (ignored)" in said
+
+
+def test_the_unit_that_a_recording_lacks_can_be_given(tmp_path, config):
+    samples = simulate_recording(seed=3, duration_s=20, sfreq=128.0).data
+    night = write_xdf(tmp_path / "cage.xdf", samples, ("EEG1", "EMG1"), 128.0)
+    night.write_bytes(night.read_bytes().replace(b"microvolts", b"          "))
+    config.write_text(config.read_text().replace('{ name = "cage" }', '{ name = "rack" }'))
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        hypnod("rehearse", "--config", config, night)
+    assert "give --unit µV" in caught.value.stderr
+    hypnod("rehearse", "--config", config, night, "--unit", "µV")
 
 
 def test_a_config_without_triggers_has_nothing_to_rehearse(tmp_path, config):

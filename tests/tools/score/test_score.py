@@ -415,6 +415,18 @@ def test_no_output_overwrites_an_input(tmp_path, bundle):
     assert night.read_bytes() == before
 
 
+def test_a_folder_that_is_not_there_is_told_before_staging(tmp_path):
+    with pytest.raises(RecordingError, match=r"a folder to write to, found no .*nowhere"):
+        score(tmp_path / "not-even-read.edf", "--csv", tmp_path / "nowhere" / "night.csv")
+
+
+@pytest.mark.parametrize("epoch_s", ["0", "nan", "inf", "-4"])
+def test_a_length_that_is_none_is_refused(tmp_path, bundle, epoch_s):
+    write_night(tmp_path / "night.edf")
+    with pytest.raises(ConfigError, match="--epoch-s: expected at least the 1 s between"):
+        score("night.edf", *BOTH, "--bundle", bundle, "--epoch-s", epoch_s)
+
+
 def test_too_short_a_recording_is_refused(tmp_path, bundle):
     signal = [edfio.EdfSignal(np.sin(np.arange(100.0)), 200, label=x) for x in ("EEG", "EMG")]
     edfio.Edf(signal, data_record_duration=0.5).write(tmp_path / "short.edf")

@@ -7,10 +7,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from models.recordings.edf.reader import read_edf_annotations
 from models.recordings.open import open_recording
 from tests.support.edf import write_interrupted_edf
 
 AT_TEN = b"22.00.00"
+NUMBERS = (104, 112, 120, 128, 216)
+"""Where the numbers of two signals are in a header, bytes a signal."""
 
 
 def write(path, onsets=range(3), kind=b"EDF+C", **fields):
@@ -44,6 +47,32 @@ def test_the_start_is_what_the_header_says_in_either_way(tmp_path, said, day, ex
     found = write(tmp_path / "night.edf", said=said, day=day, clock=AT_TEN)
     assert found.start == expected
     assert found.flaws == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "day", "clock", "unreal"),
+    [
+        (b"Startdate X X X X", b"01.03.26", b"25.61.00", "'25.61.00' by its header"),
+        (b"Startdate 02-MAR-2026 X X X", b"02.03.26", b"24.00.00", "'24.00.00' by its header"),
+        (b"Startdate X X X X", b"31.02.26", AT_TEN, "'31.02.26' by its header"),
+        (b"", b"02/2026", b"10 PM", "'02/2026' '10 PM' by its header"),
+    ],
+)
+def test_a_start_that_is_no_time_is_told_and_not_used(tmp_path, said, day, clock, unreal):
+    found = write(tmp_path / "night.edf", said=said, day=day, clock=clock)
+    assert found.start is None
+    (remark,) = found.flaws
+    assert f"it began at {unreal}, which is no time" in remark
+    assert remark in read_edf_annotations(found.path)[2]
+
+
+@pytest.mark.parametrize("day", [b"31.02.26", b"00.00.00"])
+def test_a_date_that_is_none_is_told_beside_that_of_edf_plus(tmp_path, day):
+    found = write(tmp_path / "night.edf", said=b"Startdate 02-MAR-2026 X", day=day, clock=AT_TEN)
+    assert found.start == datetime(2026, 3, 2, 22)
+    assert ["'31.02.26', as EDF does, is no date" in remark for remark in found.flaws] == [True] * (
+        day == b"31.02.26"
+    )
 
 
 @pytest.mark.parametrize("clock", [b"22:00:00", b"22 00 00", AT_TEN])
@@ -95,3 +124,27 @@ def test_record_times_that_go_back_are_told_and_not_believed(tmp_path):
     found = write(tmp_path / "night.edf", [0, 1, 1, 2])
     assert found.timestamps(0, 400).tolist() == (np.arange(400) / 100).tolist()
     assert "time of record 2, 1 s, is not after" in found.flaws[0]
+
+
+@pytest.mark.parametrize("kind", [b"EDF+C", b"EDF+D"])
+def test_a_record_whose_time_is_damaged_loses_no_night(tmp_path, kind):
+    path = tmp_path / "night.edf"
+    write(path, [0, 1, 2, 103, 104], kind)
+    path.write_bytes(path.read_bytes().replace(b"+2\x14\x14", b"?2\x14\x14"))
+    found = open_recording(path)
+    assert found.timestamps(0, 500)[::100].tolist() == [0, 1, 2, 103, 104]
+    assert "1 of its records have no time, record 2 first" in found.flaws[-1]
+
+
+def test_numbers_of_a_header_that_end_with_nul_are_read(tmp_path):
+    path = tmp_path / "night.edf"
+    expected = write(path).read(0, 300)
+    content = bytearray(path.read_bytes())
+    for first, stop in [
+        (184, 192),
+        (236, 256),
+        *((256 + 2 * at, 256 + 2 * at + 16) for at in NUMBERS),
+    ]:
+        content[first:stop] = content[first:stop].replace(b" ", b"\0")
+    path.write_bytes(content)
+    assert np.array_equal(open_recording(path).read(0, 300), expected)

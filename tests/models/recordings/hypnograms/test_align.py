@@ -1,5 +1,6 @@
 """The start of a hypnogram against that of its recording."""
 
+import struct
 from datetime import date, datetime, time, timedelta
 
 import edfio
@@ -13,6 +14,7 @@ from models.recordings.hypnograms.interpret import Legend
 from models.recordings.hypnograms.read import read_hypnograms
 from models.recordings.open import open_recording
 from models.stages import MOUSE, UNKNOWN
+from tests.support.xdf import XdfStream, write_streams
 
 BEGAN = datetime(2026, 3, 1, 22, 0, 0)
 LENGTH = 240
@@ -110,6 +112,13 @@ def test_one_that_hides_all_or_begins_within_a_second_is_left_where_it_is(record
         ("3/1/2026 22:00:40.000", 40),
         ("00:00:00", 0),  # counted from the begin
         ("0:00:01", 0),
+        ("2026-03-01T22:00:40", 40),
+        ("2026/3/1 22:00:40", 40),
+        ("2026-03-01 22:00:01", 0),  # stamped at its end
+        ("01.03.2026 22:00:40", 40),
+        ("22:00", 0),
+        ("22:01", 0),  # rounded
+        ("0:00", 0),
     ],
 )
 def test_times_of_day_in_a_table_are_held_against_the_start_too(recording, first, by):
@@ -119,3 +128,104 @@ def test_times_of_day_in_a_table_are_held_against_the_start_too(recording, first
     stages, remarks = read(path, recording, epoch_s=1.0)
     assert stages == [UNKNOWN] * by + NIGHT[: LENGTH - by]
     assert len(remarks) == (by > 0)
+
+
+@pytest.mark.parametrize("title", ["Time", "Clock", "Uhr", "Zeit am Recorder"])
+def test_times_are_found_under_any_title(recording, title):
+    path = recording.path.with_name("h.tsv")
+    rows = [f"{(BEGAN + timedelta(seconds=40 + k)).time()}\t{s}" for k, s in enumerate(NIGHT)]
+    path.write_text("\n".join([f"{title}\tStage", *rows]))
+    stages, (remark,) = read(path, recording, epoch_s=1.0)
+    assert stages == [UNKNOWN] * 40 + NIGHT[:-40]
+    assert "begins 40 s after" in remark
+
+
+@pytest.mark.parametrize(
+    ("titles", "first", "sentence"),
+    [
+        ("Time\tStage", "22:03", r"from 22:03:00 on, to 60 s: give times with seconds"),
+        ("Time\tStage", "2026/3/2 22:00:00", r"found one from 2026-03-02 22:00:00"),
+        ("Time\tStage", "02.03.2026 22:00:00", r"found one from 2026-03-02 22:00:00"),
+        ("Date\tTime\tStage", "2026-03-02\t22:00:00", r"found one from 2026-03-02 22:00:00"),
+        ("Zeit\tDatum\tStadium", "22:00:00\t2.3.2026", r"found one from 2026-03-02 22:00:00"),
+    ],
+)
+def test_another_date_or_minute_is_refused_unless_told(recording, titles, first, sentence):
+    path = recording.path.with_name("h.tsv")
+    empty = "\t" * titles.count("\t")
+    rows = [f"{first if k == 0 else empty[1:]}\t{s}" for k, s in enumerate(NIGHT)]
+    path.write_text("\n".join([titles, *rows]))
+    with pytest.raises(RecordingError, match=sentence):
+        read(path, recording, epoch_s=1.0)
+    assert read(path, recording, epoch_s=1.0, same_start=True)[0] == NIGHT
+
+
+@pytest.mark.parametrize("by", [0, 40, 3600, 86400])
+def test_a_start_by_another_clock_is_told_where_it_is_far_off(tmp_path, by):
+    samples = np.zeros((LENGTH * 128, 1), np.float32)
+    night = write_streams(tmp_path / "night.xdf", [XdfStream(samples, ["EEG"])])
+    header = b"<version>1.0</version>"
+    content = night.read_bytes().replace(
+        header + b"</info>", b"<datetime>2026-03-01T22:00:00+0100</datetime></info>", 1
+    )
+    size = struct.unpack_from("<I", content, 5)[0]
+    begins = b"<datetime>2026-03-01T22:00:00+0100</datetime>"
+    night.write_bytes(
+        content[:5] + struct.pack("<I", size + len(begins) - len(header)) + content[9:]
+    )
+    first = BEGAN + timedelta(seconds=by)
+    path = write(tmp_path / "h.edf", first, NIGHT)
+    stages, remarks = read(path, open_recording(night))
+    assert stages == NIGHT
+    assert [f"it begins at {first}, its recording at" in remark for remark in remarks] == [True] * (
+        by > 60
+    )
+
+
+@pytest.mark.parametrize("kind", ["csv", "edf"])
+def test_a_name_that_was_made_up_chooses_none_of_several_animals(recording, kind):
+    path = recording.path.with_name(f"h.{kind}")
+    both = {"m1": NIGHT, "m2": NIGHT[::-1]}
+    if kind == "csv":
+        rows = [f"{who},{k},1,{s}" for who, stages in both.items() for k, s in enumerate(stages)]
+        path.write_text("\n".join(["Mouse ID,onset,duration,stage", *rows]))
+    else:
+        marks = [
+            edfio.EdfAnnotation(k, 1, f"{who} {stage}")
+            for who, stages in both.items()
+            for k, stage in enumerate(stages)
+        ]
+        edfio.Edf([], annotations=marks).write(path)
+    for who, stages in both.items():
+        (scoring,) = read_hypnograms(path, [who], MOUSE, recording, Legend()).values()
+        assert scoring.hypnogram.to_epochs(1.0, LENGTH) == stages
+        assert scoring.account.subject == who
+    with pytest.raises(RecordingError, match=r"of m1, found those of m1, m2: .* --subject m1"):
+        read_hypnograms(path, ["m1"], MOUSE, recording, Legend(), made_up=True)
+    with pytest.raises(RecordingError, match=r"of night, found those of m1, m2: .*alone in the"):
+        read_hypnograms(path, ["night"], MOUSE, recording, Legend())
+
+
+def test_an_animal_that_is_awake_all_night_is_one_of_several(recording):
+    path = recording.path.with_name("h.edf")
+    marks = [edfio.EdfAnnotation(0, LENGTH, "m1 Wake"), edfio.EdfAnnotation(0, 40, "m2 NREM")]
+    marks += [edfio.EdfAnnotation(40, LENGTH - 40, "m2 REM"), edfio.EdfAnnotation(9, None, "LED R")]
+    edfio.Edf([], annotations=marks).write(path)
+    with pytest.raises(RecordingError, match="of m1, found those of m1, m2"):
+        read_hypnograms(path, ["m1"], MOUSE, recording, Legend(), made_up=True)
+
+
+def test_stages_of_one_animal_are_those_of_the_only_one_and_whose_is_said(recording):
+    path = recording.path.with_name("h.edf")
+    marks = [edfio.EdfAnnotation(k, 1, f"cage7 {stage}") for k, stage in enumerate(NIGHT)]
+    edfio.Edf([], annotations=marks).write(path)
+    (scoring,) = read_hypnograms(path, ["m1"], MOUSE, recording, Legend(), made_up=True).values()
+    assert scoring.hypnogram.to_epochs(1.0, LENGTH) == NIGHT
+    assert scoring.account.subject == "cage7"
+
+
+def test_a_note_that_begins_like_a_name_names_nobody(recording):
+    path = recording.path.with_name("h.edf")
+    marks = [edfio.EdfAnnotation(k, 1, stage) for k, stage in enumerate(NIGHT)]
+    edfio.Edf([], annotations=[*marks, edfio.EdfAnnotation(3, None, "m1 injected")]).write(path)
+    assert read(path, recording)[0] == NIGHT

@@ -143,6 +143,18 @@ def test_an_event_with_a_duration_refuses_where_no_stage_is(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("other", "advice"), [("artifact", "--ignore 'artifact'"), ("REM", "are its durations ends")]
+)
+def test_of_two_stages_at_one_time_the_sentence_says_which(tmp_path, other, advice):
+    marks = [(0.0, 10.0, "Wake"), (10.0, 10.0, "NREM"), (12.0, 3.0, other), (20.0, 5.0, "Wake")]
+    path = annotate(tmp_path / "h.edf", *marks)
+    with pytest.raises(RecordingError, match=f"found two at 12 s: 'NREM' and '{other}'; {advice}"):
+        read_scoring(path, MOUSE)
+    night = read_scoring(path, MOUSE, legend=Legend(ignore=[other])).hypnogram
+    assert night.stages == ("Wake", "NREM", "Wake")
+
+
+@pytest.mark.parametrize(
     ("labels", "questioned"),
     [
         (["Wake", "NREM", "REM", "R"], "R"),

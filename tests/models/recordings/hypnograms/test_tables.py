@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from models.errors import RecordingError
@@ -123,6 +123,44 @@ def test_a_stage_a_line_as_programs_export_it(tmp_path, name, epoch_s, encoding)
         read(path, **legend)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16"])
+@pytest.mark.parametrize(
+    "titles",
+    [
+        "Epoche;Uhrzeit;Schlafstadium",
+        "Epochen-Nr.;Zeit;Stadium",
+        "Nr.;Beginn;Schlafphase",
+        "Époque;Heure;Stade de sommeil",
+        "N°;Début;État de vigilance",
+        "EpochNo;StartTime;SleepStage",
+        "Epoch index;Time of day;brain-state",
+    ],
+)
+def test_titles_in_german_french_and_one_word_are_found(tmp_path, titles, encoding):
+    path = tmp_path / "h.csv"
+    rows = [f"{k + 1};22:00:{4 * k:02};{stage}" for k, stage in enumerate(MOUSE)]
+    path.write_bytes("\n".join([titles, *rows]).encode(encoding))
+    assert read(path, epoch_s=4.0).stages == MOUSE
+    path.write_bytes("\n".join([titles, rows[0], rows[2]]).encode(encoding))
+    with pytest.raises(RecordingError, match="row 3: expected"):  # by number, or by time
+        read(path, epoch_s=4.0)
+
+
+@pytest.mark.parametrize(
+    "titles", ["Beginn (s);Dauer (Sek.);Stadium", "début;durée;stade", "Start;Länge;Zustand"]
+)
+def test_german_and_french_bouts_are_read(tmp_path, titles):
+    path = tmp_path / "h.csv"
+    path.write_text(f"{titles}\n0,0;2,5;W\n2,5;1,5;NREM\n", "cp1252")
+    assert read(path).durations.tolist() == [2.5, 1.5]
+
+
+def test_a_file_from_a_mac_is_read_by_what_was_typed(tmp_path):
+    path = tmp_path / "h.csv"
+    path.write_text("stage\nE\u0301veil\nNREM\n", "utf-8")
+    assert read(path, epoch_s=4.0, codes="\u00c9veil=Wake").stages == ("Wake", "NREM")
+
+
 @pytest.mark.parametrize(
     ("text", "row"),
     [
@@ -162,6 +200,8 @@ CLOCKS = {
     "dated": lambda t: t.isoformat(" ", "seconds"),
     "AM": lambda t: t.strftime("%I:%M:%S %p"),
     "with ms": lambda t: t.isoformat(" ", "milliseconds"),
+    "ISO 8601": lambda t: t.isoformat("T", "seconds"),
+    "twelve hours": lambda t: t.strftime("%I:%M:%S"),
 }
 
 
@@ -191,6 +231,24 @@ def test_times_of_day_beside_stages_are_all_held_against_each_other(how, epoch_s
 
 
 @given(
+    how=st.sampled_from(["%H:%M", "%d.%m.%Y %H:%M", "%I:%M %p", "%M:%S"]),
+    epoch_s=st.sampled_from([1.0, 2.0, 4.0, 5.0, 10.0]),
+    first=st.integers(0, 86399),
+    wrong=st.sampled_from([0.5, 2.0, 3.0]),
+)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_times_to_the_minute_are_held_against_the_epochs(tmp_path, how, epoch_s, first, wrong):
+    """Or those that count minutes and seconds from the begin on."""
+    begin = datetime(2026, 3, 1) + timedelta(seconds=first)
+    times = [(begin + timedelta(seconds=k * epoch_s)).strftime(how) for k in range(200)]
+    path = tmp_path / "h.txt"
+    path.write_text("\n".join(["time\tstage", *(f"{t}\tWake" for t in times)]), "utf-8")
+    assert read(path, epoch_s=epoch_s).durations.sum() == pytest.approx(200 * epoch_s)
+    with pytest.raises(RecordingError, match=r"row \d+: expected .* correct --hypnogram"):
+        read(path, epoch_s=epoch_s * wrong)
+
+
+@given(
     st.lists(st.sampled_from(MOUSE), min_size=12, max_size=200),
     st.sampled_from([1.0, 2.5, 4.0, 4.0006, 5.0, 10.0, 3.9997]),
     st.sampled_from([3, 4, 6]),
@@ -211,7 +269,10 @@ def test_odd_epochs_are_told_by_times_that_were_rounded(stages, epoch_s, digits)
         ("onset,duration\n0,1\n", "row 1: expected a column stage .* found onset, duration"),
         ("onset,duration,stage\n0,4,Wake\n4,4,deep\n", "row 3: .* found the stage 'deep'"),
         ("onset,duration,stage\n0,x,Wake\n", "row 2: expected seconds in .*'duration', found 'x'"),
-        ("onset,duration,stage\n22:00:00,4,Wake\n", "row 2: expected seconds in .* '22:00:00'"),
+        (
+            "onset,duration,stage\n22:00:00,4,Wake\n",
+            "row 2: expected seconds in .* '22:00:00'; count",
+        ),
         ("onset,duration,stage\nnan,4,Wake\n", "row 2: expected an onset in seconds of 'Wake'"),
         ("onset,duration,stage\n0,inf,Wake\n", "row 2: expected seconds"),
         ("onset,duration,stage\n0,-4,Wake\n", "row 2: expected no duration below 0 s, found -4"),
@@ -225,12 +286,23 @@ def test_odd_epochs_are_told_by_times_that_were_rounded(stages, epoch_s, digits)
         ("sleepiness\nWake\nREM\n", "row 1: expected a stage, or a title .*'sleepiness'"),
         ("start,end,stage\n22:00,22:05,Wake\n", "row 2: expected seconds in .*'start'"),
         ("onset,duration,trial_type,value\n0,4,ev,0\n4,4,ev,1\n", "what the numbers '0', '1' st"),
+        ("n,scorer1,scorer2\n1,W,W\n2,NR,W\n", "row 1: .* stages in 'scorer1' and 'scorer2': give"),
+        ("onset,duration,AB,CD\n0,4,W,W\n", "row 1: .* stages in 'AB' and 'CD': give the one"),
+        ("night 7\nn,hypno\n1,W\n2,NR\n", "row 2: .* stages in 'hypno': give .* the title stage"),
+        ("n,AB\n1,1\n2,2\n", "row 1: expected a column stage .* found n, AB: give the one"),
+        ("Stage,Score\nW,W\nNR,W\n", "row 3: .* found Stage 'NR' and Score 'W'; give the one"),
+        ("epoch stage\n1 W\n2 NR\n", "row 1: expected tabs, .* found spaces alone: 'epoch stage'"),
+        ("stage\nÉveil\nSP\n", "found 'Éveil', 'SP'; --codes 'Éveil=STAGE' says which"),
+        ("Epoch,Stage\n1,W\n2,NR\nTotal,2\n", "row 4: expected names of stages, .* '2' stand"),
+        ("stage,duration\nWake,4\nNREM,6\n", "row 3: .* 4 s of --hypnogram-epoch .* found 6 s; b"),
+        ("stage,animal\nWake,m1\nNREM,\n", "row 3: .* found nobody in the column 'animal'"),
+        ("PK\x03\x04", "found a spreadsheet or archive: save it as CSV"),
         ("Epoch,Stage\n1,W\n2,NR\n4,R\n", "row 4: expected epoch 3 after epoch 2, found 4"),
     ],
 )
 def test_a_broken_table_is_one_sentence_with_path_and_row(tmp_path, content, sentence):
     path = tmp_path / "h.csv"
-    path.write_text(content)
+    path.write_text(content, "utf-8")
     with pytest.raises(RecordingError, match=sentence) as caught:
         read(path, epoch_s=4.0)
     assert str(caught.value).startswith(f"{path}: ")
@@ -244,6 +316,39 @@ def test_units_and_ends_in_the_titles_count(tmp_path):
     assert read(path).stages == ("Wake", "REM")
     path.write_text("onset,duration,trial_type,value\n0,4,sleep_stage,Wake\n4,2,sleep_stage,REM\n")
     assert read(path).stages == ("Wake", "REM")
+
+
+def test_columns_that_are_not_read_are_named(tmp_path):
+    path = tmp_path / "h.csv"
+    path.write_text("epoch,time,stage,score,artifact,empty\n1,22:00:00,W,Wake,0,\n2,,NR,NREM,1,\n")
+    scoring = read_scoring(path, MOUSE, legend=Legend(epoch_s=4.0))
+    assert scoring.account.flaws == ("not read of its columns: 'score', 'artifact'",)
+    path.write_text("onset,duration,stage\n0,4,Wake\n")
+    assert read_scoring(path, MOUSE).account.flaws == ()
+
+
+@pytest.mark.parametrize("title", ["Time (hh:mm:ss)", "Start Time [24h]", "Zeit (Uhr)"])
+def test_a_form_in_a_title_is_no_unit(tmp_path, title):
+    path = tmp_path / "h.csv"
+    path.write_text(f"{title},stage\n22:00:00,Wake\n22:00:04,NREM\n")
+    assert read(path, epoch_s=4.0).stages == ("Wake", "NREM")
+
+
+@pytest.mark.parametrize(
+    ("titles", "rows"),
+    [
+        ("from,to,stage", ["0,4,Wake", "4,6,REM"]),
+        ("von;bis;Stadium", ["0;4;Wake", "4;6;REM"]),
+        ("Sekunde;Dauer;Stadium", ["0;4;Wake", "4;2;REM"]),
+        ("Seconds\tDuration\tStage", ["0\t4\tWake", "4\t2\tREM"]),
+        ("onset,duration,stage,kind", ["0,4,Wake,live", "4,2,REM,final"]),
+        ("onset,duration,stage", ["0,4,Wake", "4,2,REM", "\x1a"]),
+    ],
+)
+def test_no_bout_of_another_form_is_lost(tmp_path, titles, rows):
+    path = tmp_path / "h.csv"
+    path.write_text("\n".join([titles, *rows]))
+    assert read(path).durations.tolist() == [4, 2]
 
 
 def test_onsets_alone_are_points(tmp_path):
