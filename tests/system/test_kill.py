@@ -6,7 +6,6 @@ from engines.bundle import open_bundle
 from tests.rigs.kill.run import KillRun
 from tests.support.bundles import TINY, change_manifest, make_bundle, mouse_grammar
 
-
 pytestmark = pytest.mark.timeout(400)  # five starts of the daemon, whatever else runs
 
 

@@ -8,8 +8,19 @@ from contextlib import closing
 import pylsl
 import pytest
 
+from daemon.config import StagingConfig
 from tests.rigs.lsl import Source
 from tests.rigs.stream import MISSING, OK, SFREQ, Rig, within_other_host, within_rebooted_machine
+
+PATIENT = StagingConfig(stall_s=60.0)
+"""What lies between two samples is missing then however long a restart takes here."""
+
+
+@pytest.fixture
+def patient(name, source):
+    with Rig(name, PATIENT) as rig:
+        rig.until_connected()
+        yield rig
 
 
 def restart_in_an_epoch(rig, source, **changes):
@@ -31,41 +42,41 @@ def restart_in_an_epoch(rig, source, **changes):
 
 @pytest.mark.parametrize("source_id", ["amplifier-1", ""])
 def test_a_restart_with_the_same_source_id_or_none(name, source_id):
-    with Source(name, sfreq=SFREQ, source_id=source_id) as source, Rig(name) as rig:
+    with Source(name, sfreq=SFREQ, source_id=source_id) as source, Rig(name, PATIENT) as rig:
         rig.until_connected()
         restart_in_an_epoch(rig, source)
 
 
 @pytest.mark.parametrize("sfreq", [256.0, 1000.0])
-def test_a_restart_at_another_rate(rig, source, sfreq):
-    restart_in_an_epoch(rig, source, sfreq=sfreq)
-    assert rig.stream._pipeline.description.sfreq == sfreq
+def test_a_restart_at_another_rate(patient, source, sfreq):
+    restart_in_an_epoch(patient, source, sfreq=sfreq)
+    assert patient.stream._pipeline.description.sfreq == sfreq
 
 
-def test_a_restart_with_the_channels_in_another_order(rig, source):
-    restart_in_an_epoch(rig, source, labels=["EMG", "EEG"], channels=(1, 0))
+def test_a_restart_with_the_channels_in_another_order(patient, source):
+    restart_in_an_epoch(patient, source, labels=["EMG", "EEG"], channels=(1, 0))
 
 
-def test_a_restart_with_more_channels(rig, source):
+def test_a_restart_with_more_channels(patient, source):
     changes = {"n_channels": 3, "labels": ["X", "EEG", "EMG"]}
-    restart_in_an_epoch(rig, source, **changes, channels=(1, 0, 1))
+    restart_in_an_epoch(patient, source, **changes, channels=(1, 0, 1))
 
 
-def test_a_restart_in_another_unit(rig, source):
+def test_a_restart_in_another_unit(patient, source):
     """The values stay what they were, so they are a thousand times too large: no signal is."""
-    rig.push(source, 0, 4)
-    rig.until_epoch(3)
+    patient.push(source, 0, 4)
+    patient.until_epoch(3)
     source.restart(units="millivolts")
-    rig.until_connected(2)
-    rig.push(source, 5, 8)
-    rig.until_epoch(7)
-    assert rig.reasons() == [OK] * 4 + [MISSING] + ["out_of_range"] * 3
+    patient.until_connected(2)
+    patient.push(source, 5, 8)
+    patient.until_epoch(7)
+    assert patient.reasons() == [OK] * 4 + [MISSING] + ["out_of_range"] * 3
 
 
-def test_levels_survive_a_change_of_rate(rig, source):
+def test_levels_survive_a_change_of_rate(patient, source):
     """The first epoch after it is as large as those before: the level was not learnt anew."""
-    restart_in_an_epoch(rig, source, sfreq=1000.0)
-    before, after = (rig.stream._pipeline._conditioner.state()[k] for k in ("level", "seen_s"))
+    restart_in_an_epoch(patient, source, sfreq=1000.0)
+    before, after = (patient.stream._pipeline._conditioner.state()[k] for k in ("level", "seen_s"))
     assert (after == 8.0).all()
     assert (before != 0).all()
 
