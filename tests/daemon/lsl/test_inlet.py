@@ -232,6 +232,11 @@ def test_properties_choose_among_streams(name: str) -> None:
         ({"sfreq": 512}, {}, "expected 512 Hz, found 500 Hz"),
         ({}, {"sfreq": 50.0}, "from 100 to 4000 Hz, found 50 Hz"),
         ({}, {"sfreq": 0.0}, "found an irregular rate"),
+        (
+            {},
+            {"sfreq": float("nan")},
+            "description can be read, found '(invalid: stoi)' (type '', so",
+        ),
         ({}, {"dtype": "string"}, "expected numbers, found a stream of strings"),
     ],
 )
