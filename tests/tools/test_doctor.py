@@ -250,6 +250,25 @@ def test_people_get_a_table_and_then_what_to_do() -> None:
     assert re.fullmatch(r"errors: \d, warnings: \d", done.stdout.splitlines()[-1])
 
 
+def test_what_streams_call_themselves_is_shown_as_it_is() -> None:
+    with (
+        Source("[/red] :m:", labels=["EEG [left]", "E\x1b[2JG\r\n"], units=["[/]", "µV\x1b"]),
+        Source("endless", sfreq=float("inf")),
+    ):
+        done = subprocess.run(
+            hypnod.command("doctor"),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env=os.environ | {"COLUMNS": "200"},
+        )
+    assert "[/red] :m:" in done.stdout
+    assert "EEG [left] ([/]), E [2JG (µV )" in done.stdout
+    assert "(invalid: stoi)" in done.stdout  # no rate: liblsl cannot read the rest
+    assert "\x1b" not in done.stdout
+
+
 def test_liblsl_reads_the_example(tmp_path: Path) -> None:
     text = (ROOT / "systemd" / "lsl_api.cfg").read_text()
     config = tmp_path / "lsl_api.cfg"

@@ -5,11 +5,11 @@ import threading
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from daemon.lsl.library import load_pylsl
 from tools.bridge.openephys import Block, OpenEphys
 from tools.bridge.outlet import SampleOutlet
+from tools.plain import plain_console
 
 _POLL_S = 0.1
 _SILENT_S = 5.0
@@ -50,7 +50,7 @@ class _Bridge:
     def __init__(self, name: str, source_id: str) -> None:
         self._name, self._source_id = name, source_id
         self._outlet: SampleOutlet | None = None
-        self._console = Console(stderr=True, soft_wrap=True, highlight=False)
+        self._console = plain_console(stderr=True, soft_wrap=True)
         self._clock = load_pylsl().local_clock
 
     def run(self, client: OpenEphys, endpoint: str, stop: threading.Event) -> None:
