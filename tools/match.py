@@ -12,7 +12,7 @@ MatchOption = Annotated[
     list[str] | None,
     typer.Option(
         "--match",
-        help="Which stream of an XDF file, as in a config: name=rack, type, source_id, hostname.",
+        help="Which of several streams, as in a config: name=rack, type, source_id, hostname.",
         metavar="KEY=VALUE",
     ),
 ]
