@@ -42,7 +42,7 @@ def test_ten_lines_are_enough_and_the_rest_has_defaults():
         (TOML + "[log]\nxyz = 1", "unknown key 'xyz' in log; known are: level, format"),
         (
             TOML.replace("type =", "tpye ="),
-            "match: expected only the keys name, type, source_id and hostname, found {'tpye': 'EEG'}",
+            "expected only the keys name, type, source_id and hostname, found {'tpye': 'EEG'}",
         ),
         (TOML.replace('{ type = "EEG" }', "{}"), "match: expected table of length >= 1, found {}"),
         (
