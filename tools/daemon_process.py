@@ -27,6 +27,8 @@ _LSL_CONFIG = """\
 SessionID = {session}
 [multicast]
 ResolveScope = machine
+[ports]
+PortRange = 256
 [log]
 level = -3
 """
