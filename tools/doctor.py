@@ -4,7 +4,7 @@ import os
 import platform
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import metadata
@@ -204,11 +204,12 @@ def _check_config(path: Path, infos: Sequence[Any], shipped: Bundle | None) -> l
     except HypnodError as error:
         do = "correct channels in the config, or name a bundle that reads them in engine.bundle"
         return [*findings, Finding(check="modalities", level="error", found=str(error), do=do)]
-    matches = [_check_match(stream, infos, modalities) for stream in config.streams]
-    findings += matches
+    matching = [_check_match(stream, infos, modalities) for stream in config.streams]
+    findings += matching
+    findings += _check_shared(config.streams, infos)
     fitting = [
         stream
-        for stream, match in zip(config.streams, matches, strict=True)
+        for stream, match in zip(config.streams, matching, strict=True)
         if match.level != "error"
     ]
     with ThreadPoolExecutor() as listeners:
@@ -276,6 +277,19 @@ def _check_match(stream: StreamConfig, infos: Sequence[Any], modalities: Sequenc
         return Finding(check=check, level="error", found=str(error), do=do)
     found = f"{identify(matching[0])}, all channels found, {description.sfreq:g} Hz"
     return Finding(check=check, level="ok", found=found)
+
+
+def _check_shared(streams: Sequence[StreamConfig], infos: Sequence[Any]) -> Iterator[Finding]:
+    """Yield where several streams of the config are one visible stream, by other properties."""
+    for info in infos:
+        names = [repr(stream.name) for stream in streams if matches(info, stream.match)]
+        if len(names) > 1:
+            yield Finding(
+                check="streams",
+                level="warning",
+                found=f"{' and '.join(names)} are all {identify(info)}",
+                do="put the subjects of one LSL stream into one [[streams]], or match by source_id",
+            )
 
 
 def _check_clock(infos: Sequence[Any], stream: StreamConfig) -> Finding:

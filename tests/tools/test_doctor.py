@@ -169,6 +169,16 @@ def test_two_matching_streams_are_both_named(tmp_path: Path) -> None:
     assert findings["stream cage"]["do"] == 'add source_id = "A" or source_id = "B" to match'
 
 
+def test_one_stream_that_two_of_the_config_match_is_told(tmp_path: Path) -> None:
+    path = write_config(tmp_path, "single")
+    other = path.read_text().replace("cage", "den").replace("m01", "m02")
+    path.write_text(path.read_text() + other.replace('name = "single"', 'source_id = "amp-8"'))
+    with Source("single", source_id="amp-8"):
+        _, findings, _ = examine("--config", path)
+    assert findings["streams"]["level"] == "warning"
+    assert findings["streams"]["found"].startswith("'cage' and 'den' are all 'single' (type 'EEG'")
+
+
 def test_two_streams_of_one_name_are_told_apart_by_their_types(tmp_path: Path) -> None:
     """As of a headband that sends EEG and acceleration."""
     with Source("twin", source_id="A"), Source("twin", source_id="A", kind="ACC"):
