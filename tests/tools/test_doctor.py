@@ -93,6 +93,7 @@ def playing(name: str, by_s: float, sfreq: float = 500.0) -> Iterator[None]:
     [
         (0.0, 500.0, "ok", "agree, "),
         (1e9, 500.0, "warning", "ahead of this machine's clock"),
+        (0.0, 490.0, "warning", "it declares 500 Hz, its timestamps say 490.0"),
         (0.0, 250.0, "error", "expected samples at the 500 Hz that it declares, found them at 2"),
     ],
 )

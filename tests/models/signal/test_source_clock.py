@@ -92,6 +92,17 @@ def test_whatever_a_clock_says_the_time_is_right_from_the_first_chunk_on(
 
 
 @FEW
+@given(off=st.one_of(st.floats(0.93, 0.97), st.floats(1.03, 1.07)), lost=st.booleans())
+def test_the_rate_of_timestamps_is_told_as_it_is_though_most_are_masked(off, lost):
+    true = taken(60, SFREQ * off)
+    if lost:
+        true = np.delete(true, np.arange(200, len(true), 200))
+    said = " ".join(Heard(true, true, declared=SFREQ).said)
+    told = float(re.search(r"declares 32 Hz, its timestamps say ([\d.]+) Hz", said)[1])
+    assert told == pytest.approx(SFREQ * off, rel=1e-3)
+
+
+@FEW
 @given(late=st.floats(0.0, OLD_S - 0.05), size=st.integers(8, 60))
 def test_samples_that_may_be_late_are_believed_to_be(late, size):
     """A closed loop would take them for fresh ones."""
