@@ -42,7 +42,7 @@ _SPACINGS, _MOST_SPACINGS = 32, 2048
 _MOST_EVEN = 0.98
 """So many of the first timestamps must be evenly spaced for their rate to be known by that."""
 _UNIT = 10.0
-"""Timestamps that are so many times too far apart are not in s."""
+"""Timestamps that are so many times too far apart, or all of them too near, are not in s."""
 _UNIX_S = 86_400.0
 
 
@@ -122,7 +122,8 @@ class SourceClock:
         if len(self._spacings) < _SPACINGS:
             return
         spacing = float(np.median(self._spacings))
-        if spacing * self._sfreq > _UNIT:
+        too_near = 0 < max(self._spacings) * self._sfreq < 1 / _UNIT  # in days, say; no bunches
+        if spacing * self._sfreq > _UNIT or (too_near and len(self._spacings) >= _MOST_SPACINGS):
             raise StreamError(
                 f"stream {self._name!r}: expected samples 1/{self._sfreq:g} s apart, as it declares"
                 f", found timestamps {spacing:g} apart: are they in s? Let the source stamp with "
