@@ -29,6 +29,12 @@ Endpoint = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f]*$", max_length=25
 LslValue = Annotated[str, msgspec.Meta(max_length=256)]
 LslProperty = Annotated[str, msgspec.Meta(pattern=r"^(name|type|source_id|hostname)$")]
 
+_IN_WORDS = {
+    "[A-Za-z0-9_-]": "a name of at most 100 letters a to z, digits, _ and -, which begins with one "
+    "of the first two",
+    "name|type|source_id|hostname": "only the keys name, type, source_id and hostname",
+}
+"""What patterns ask for, by a part of theirs, for people."""
 _MAX_FILE = 2**20
 """Size of the largest file that is read, bytes."""
 _MAX_DOTS = 1000  # in a key: tomllib takes a minute for some that are longer
@@ -275,6 +281,9 @@ def _explain(message: str, content: object) -> str:
         return f"{where}: expected the key {missing[1]!r}, found none"
     if ", found " in what:  # a struct's own check has it all
         return f"{where}: {what}"
+    for pattern, words in _IN_WORDS.items():
+        if pattern in what:
+            return f"{where}: expected {words}, found {_SHORT.repr(value)}"
     expected = what.partition(", got ")[0].replace("`object`", "table").replace("`", "")
     return f"{where}: {expected[0].lower()}{expected[1:]}, found {_SHORT.repr(value)}"
 

@@ -81,12 +81,17 @@ def _shared_channels(stream: StreamConfig) -> Iterator[str]:
 def _same_streams(streams: Iterable[StreamConfig]) -> Iterator[str]:
     """Where all that one stream must match, another must as well, both are one LSL stream."""
     for one, other in permutations(streams, 2):
-        if one.match.items() <= other.match.items():
+        if _found_by(one) <= _found_by(other):
             yield (
                 f"streams {one.name!r} and {other.name!r}: expected another LSL stream for each, "
                 f"found that what matches {other.match} matches {one.match}; put the subjects of "
                 "one LSL stream into one [[streams]], or match by source_id"
             )
+
+
+def _found_by(stream: StreamConfig) -> set[tuple[str, str]]:
+    """Return what a stream is found by; the case of a type is nothing."""
+    return {(key, text.lower() if key == "type" else text) for key, text in stream.match.items()}
 
 
 def _bad_paths(config: Config) -> Iterator[str]:

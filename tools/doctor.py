@@ -4,7 +4,7 @@ import os
 import platform
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import metadata
@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 import typer
 import zmq
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from daemon.baseline import read_baselines
 from daemon.config import Config, StreamConfig, load_config
@@ -40,7 +40,9 @@ from daemon.watch.echo import EchoLines
 from engines.bundle import Bundle, open_bundle
 from engines.select import available_engines, explain_auto
 from models.errors import HypnodError, StreamError
+from models.signal.chunk import printable
 from models.signal.montage import Montage
+from tools.plain import plain_console
 from tools.visible import VisibleStream, find_streams, full_info, inspect
 
 _CORRECT = "correct the file"
@@ -202,11 +204,12 @@ def _check_config(path: Path, infos: Sequence[Any], shipped: Bundle | None) -> l
     except HypnodError as error:
         do = "correct channels in the config, or name a bundle that reads them in engine.bundle"
         return [*findings, Finding(check="modalities", level="error", found=str(error), do=do)]
-    matches = [_check_match(stream, infos, modalities) for stream in config.streams]
-    findings += matches
+    matching = [_check_match(stream, infos, modalities) for stream in config.streams]
+    findings += matching
+    findings += _check_shared(config.streams, infos)
     fitting = [
         stream
-        for stream, match in zip(config.streams, matches, strict=True)
+        for stream, match in zip(config.streams, matching, strict=True)
         if match.level != "error"
     ]
     with ThreadPoolExecutor() as listeners:
@@ -276,6 +279,19 @@ def _check_match(stream: StreamConfig, infos: Sequence[Any], modalities: Sequenc
     return Finding(check=check, level="ok", found=found)
 
 
+def _check_shared(streams: Sequence[StreamConfig], infos: Sequence[Any]) -> Iterator[Finding]:
+    """Yield where several streams of the config are one visible stream, by other properties."""
+    for info in infos:
+        names = [repr(stream.name) for stream in streams if matches(info, stream.match)]
+        if len(names) > 1:
+            yield Finding(
+                check="streams",
+                level="warning",
+                found=f"{' and '.join(names)} are all {identify(info)}",
+                do="put the subjects of one LSL stream into one [[streams]], or match by source_id",
+            )
+
+
 def _check_clock(infos: Sequence[Any], stream: StreamConfig) -> Finding:
     """Hold the timestamps of the stream that matches against the arrival of its samples."""
     check = f"clock of {stream.name}"
@@ -295,15 +311,14 @@ def _check_clock(infos: Sequence[Any], stream: StreamConfig) -> Finding:
 
 def _show(findings: Sequence[Finding], streams: Sequence[VisibleStream]) -> None:
     """Print the streams first: what has to be done is what a person sees last."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = plain_console(soft_wrap=True)
     if streams:
-        Console().print(_table(streams))
+        plain_console().print(_table(streams))
     for finding in findings:
-        level = f"[{STYLES[finding.level]}]{finding.level:7}[/]"
-        console.print(f"{level} [bold]{finding.check}[/]: ", end="")
-        console.print(finding.found, markup=False)
+        level = (f"{finding.level:7}", STYLES[finding.level])
+        console.print(Text.assemble(level, " ", (finding.check, "bold"), f": {finding.found}"))
         if finding.do:
-            console.print(f"        → {finding.do}", markup=False)
+            console.print(f"        → {finding.do}")
     counts = Counter(finding.level for finding in findings)
     console.print(f"errors: {counts['error']}, warnings: {counts['warning']}")
 
@@ -312,9 +327,10 @@ def _table(streams: Sequence[VisibleStream]) -> Table:
     columns = ("name", "type", "source_id", "host", "Hz", "channels (unit)")
     table = Table(*columns, title="visible LSL streams")
     for s in streams:
-        pairs = zip(s.ch_names, s.units, strict=True)
+        pairs = zip(s.ch_names, map(printable, s.units), strict=True)
         channels = [f"{name} ({unit or 'no unit'})" for name, unit in pairs]
         if (more := len(channels) - _SHOWN) > 0:
             channels = [*channels[: _SHOWN - 1], f"… {more} more …", channels[-1]]
-        table.add_row(s.name, s.type, s.source_id, s.hostname, f"{s.sfreq:g}", ", ".join(channels))
+        said = map(printable, (s.name, s.type, s.source_id, s.hostname))
+        table.add_row(*said, f"{s.sfreq:g}", ", ".join(channels))
     return table

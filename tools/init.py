@@ -11,15 +11,15 @@ from typing import Annotated, Any, get_args
 import typer
 
 from daemon.config import parse_config
-from daemon.lsl.library import check_stream, describe, identify, list_visible
+from daemon.lsl.library import check_stream, describe, identify, list_visible, matches
 from daemon.lsl.outlet import CONTENT_TYPES
 from engines.bundle import open_bundle
-from models.errors import StreamError
+from models.errors import ConfigError, StreamError
 from models.recordings.as_stream import describe as describe_recording
 from models.recordings.open import check_match, open_recording
 from models.recordings.writers import replacing
-from models.signal.chunk import MIN_SFREQ, StreamDescription
-from models.signal.montage import Montage, Unit, parts_of
+from models.signal.chunk import MIN_SFREQ, StreamDescription, printable
+from models.signal.montage import Montage, Unit, parts_of, to_microvolts
 from tools.match import MatchOption, read_match
 from tools.visible import find_streams, full_info
 
@@ -45,6 +45,12 @@ def init(
     animals: Annotated[
         int | None, typer.Option(min=1, help="How many; default: all that there are labels for.")
     ] = None,
+    step: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="By how much the numbers of the next animal's channels are higher."
+        ),
+    ] = None,
     unit: Annotated[
         str, typer.Option(help="Where the stream says none: V, mV or µV.", metavar="UNIT")
     ] = "",
@@ -54,11 +60,14 @@ def init(
 
     The first animal's channels say where those of the next ones are, by their numbers: after CH1
     and CH2 come CH3 and CH4, after CH1 and CH3-CH4 come CH5 and CH7-CH8, after EEG1 and EMG1 come
-    EEG2 and EMG2. What is not given is asked for.
+    EEG2 and EMG2. Where others are as likely, as CH2 and CH10 after CH1 and CH9, --step tells.
+    What is not given is asked for.
 
         hypnod init                                             # asks
 
         hypnod init --stream "Rack 1" --eeg CH1 --emg CH2 --animals 8
+
+        hypnod init --stream "Rack 1" --eeg CH1 --emg CH9 --step 1
 
         hypnod init trial.toml --recording night.edf --eeg EEG1 --emg EMG1
     """
@@ -72,12 +81,15 @@ def init(
         found = describe_recording(open_recording(recording, match=asked))
         meant = {"name": recording.stem}
     else:
-        if asked:
-            raise typer.BadParameter("expected --match with --recording only")
-        info, meant = _find(stream, timeout)
+        info, meant = _find(stream, asked, timeout)
         found = describe(info)
     first = _ask_channels(found, {"eeg": eeg, "emg": emg})
-    subjects = list(islice(_count_up(first, found.ch_names, endless=animals is not None), animals))
+    if step is None and animals != 1:
+        _check_step(first, found.ch_names)
+    counted = _count_up(first, found.ch_names, endless=animals is not None, step=step)
+    subjects = list(islice(counted, animals))
+    if unit and unit not in get_args(Unit):
+        raise ConfigError(f"--unit: expected {', '.join(get_args(Unit))}, found {unit!r}")
     unit = unit or _ask_unit(first, found)
     replay = []
     if recording is not None:
@@ -90,13 +102,17 @@ def init(
         check_stream(config, info)
     with replacing(out) as draft:
         draft.write_text(text, encoding="utf-8")
-    typer.echo(f"written: {out}, with {len(subjects)} animals\nnext: {_commands(out)[0]}")
+    labels = {label for subject in subjects for label in subject.values()}
+    taken = {part for label in labels for part in parts_of(label, found.ch_names)}
+    if left := [label for label in found.ch_names if label not in taken]:
+        typer.echo(f"of no animal: {_some(left)}")
+    typer.echo(f"written: {out}, animals: {len(subjects)}\nnext: {_commands(out)[0]}")
 
 
-def _find(name: str, timeout_s: float) -> tuple[Any, dict[str, str]]:
+def _find(name: str, asked: Mapping[str, str], timeout_s: float) -> tuple[Any, dict[str, str]]:
     """Return the full description of the stream that is meant, and what it alone has."""
     infos = [info for info in find_streams(timeout_s) if info.type() not in CONTENT_TYPES]
-    named = [info for info in infos if name in ("", info.name())]
+    named = [info for info in infos if name in ("", info.name()) and matches(info, asked)]
     fast = [info for info in named if info.nominal_srate() >= MIN_SFREQ]
     meant = fast or named
     wanted = f"a stream {name!r}" if name else "a stream"
@@ -107,8 +123,8 @@ def _find(name: str, timeout_s: float) -> tuple[Any, dict[str, str]]:
         )
     if len(meant) > 1:
         raise StreamError(
-            f"expected one of several streams by --stream, found {wanted} among "
-            f"{', '.join(map(identify, meant))}"
+            f"expected one stream, found {wanted} among {', '.join(map(identify, meant))}; "
+            f"{_choose(meant)}"
         )
     match = {"name": meant[0].name()}
     alike = [info for info in infos if info.name() == match["name"] and info is not meant[0]]
@@ -120,11 +136,19 @@ def _find(name: str, timeout_s: float) -> tuple[Any, dict[str, str]]:
     return full_info(meant[0]), match
 
 
+def _choose(infos: Sequence[Any]) -> str:
+    """Say which option chooses one of several streams."""
+    options = {"--stream ": "name", "--match type=": "type", "--match source_id=": "source_id"}
+    for option, key in options.items():
+        values = sorted({str(getattr(info, key)()) for info in infos})
+        if len(values) > 1:
+            return f"choose by {' or '.join(option + shlex.quote(value) for value in values)}"
+    return "stop one, or give each a source_id of its own to choose by"
+
+
 def _ask_channels(found: StreamDescription, given: Mapping[str, str | None]) -> dict[str, str]:
     """Return the first animal's channels, as given or as a person says."""
-    more = len(found.ch_names) - _SHOWN
-    labels = ", ".join(found.ch_names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
-    typer.echo(f"{found.name}: {found.sfreq:g} Hz, {labels}")
+    typer.echo(f"{printable(found.name)}: {found.sfreq:g} Hz, {_some(found.ch_names)}")
     channels = {}
     for modality, label in given.items():
         guess = next((name for name in found.ch_names if modality in name.lower()), "")
@@ -137,13 +161,20 @@ def _ask_channels(found: StreamDescription, given: Mapping[str, str | None]) -> 
     return channels
 
 
+def _some(labels: Sequence[str]) -> str:
+    more = len(labels) - _SHOWN
+    return ", ".join(labels[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
 def _ask_unit(channels: Mapping[str, str], found: StreamDescription) -> str:
-    """Return the unit, where the stream says none; empty where it does."""
+    """Return the unit, where the stream says none that hypnod knows; empty where it does."""
     said = dict(zip(found.ch_names, found.units, strict=True))
     parts = [part for label in channels.values() for part in parts_of(label, found.ch_names)]
-    if all(said[part] for part in parts):
+    unknown = sorted({said[part] for part in parts if to_microvolts(said[part]) is None})
+    if not unknown:
         return ""
-    return _ask("--unit", f"Unit, which it does not say ({', '.join(get_args(Unit))})", "µV")
+    what = ", ".join(printable(unit) for unit in unknown if unit.strip()) or "none"
+    return _ask("--unit", f"Unit; it says {what} ({', '.join(get_args(Unit))})", "µV")
 
 
 def _ask(option: str, text: str, guess: str) -> str:
@@ -154,8 +185,32 @@ def _ask(option: str, text: str, guess: str) -> str:
     return answer.strip()
 
 
+def _check_step(first: Mapping[str, str], known: Sequence[str]) -> None:
+    """Raise BadParameter where it is not clear which channels the second animal has.
+
+    After CH1 and CH9 come CH10 and CH18, or CH2 and CH10 where all EEGs come first.
+    """
+    labels = [part for label in first.values() for part in parts_of(label, known)]
+    split = [_split(label) for label in labels]
+    if len({(before, after) for before, _, after in split}) != 1 or not split[0][1]:
+        return
+    numbers = {int(digits) for _, digits, _ in split}
+    widest = max(numbers) - min(numbers) + 1
+    steps = [s for s in range(1, widest + 1) if not numbers & {n + s for n in numbers}]
+    second = {}
+    for step in (steps[0], widest):
+        for other in islice(_count_up(first, known, endless=False, step=step), 1, 2):
+            second[step] = " and ".join(other.values())
+    if steps[0] < widest and second:
+        ways = ", ".join(f"--step {step} for {channels}" for step, channels in second.items())
+        raise typer.BadParameter(
+            f"expected how to go on from {' and '.join(first.values())} to the next animal; give "
+            f"{ways}, or --animals 1"
+        )
+
+
 def _count_up(
-    first: Mapping[str, str], known: Sequence[str], *, endless: bool
+    first: Mapping[str, str], known: Sequence[str], *, endless: bool, step: int | None = None
 ) -> Iterator[dict[str, str]]:
     """Yield each animal's channels.
 
@@ -163,13 +218,14 @@ def _count_up(
         first: those of the first animal, by modality.
         known: the labels there are.
         endless: go on beyond the labels that there are.
+        step: by how much the numbers grow; default: until the next ones are free.
     """
     parts = {modality: parts_of(label, known) or (label,) for modality, label in first.items()}
     split = {part: _split(part) for several in parts.values() for part in several}
     numbers: dict[tuple[str, str], list[int]] = {}
     for before, digits, after in split.values():
         numbers.setdefault((before, after), []).append(int(digits or 0))
-    steps = {stem: max(found) - min(found) + 1 for stem, found in numbers.items()}
+    steps = {stem: step or max(found) - min(found) + 1 for stem, found in numbers.items()}
     yield dict(first)
     animal = 1
     while all(digits for _, digits, _ in split.values()):

@@ -21,6 +21,7 @@ from models.signal.chunk import MAX_SFREQ, MIN_SFREQ
 from models.simulator.hypnogram import find_bouts
 from models.simulator.simulate import SimulatedSubject, channel_names, iterate_subjects
 from models.stages import MOUSE
+from tools.plain import plain_console
 
 _MAX_RECORD_S = 60
 
@@ -179,4 +180,4 @@ def _report(out: Path, summary: Summary, duration_s: float, *, as_json: bool) ->
     table = Table(*("mouse", *(f"{stage} min" for stage in MOUSE), "artefacts"), title=str(out))
     for name, row in summary.items():
         table.add_row(name, *(f"{row[s] / 60:.1f}" for s in MOUSE), f"{row['artefacts']:.0f}")
-    Console().print(table)
+    plain_console().print(table)

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from daemon.lsl.library import describe, load_pylsl
+from daemon.lsl.library import describe, is_readable, load_pylsl
 from models.errors import StreamError
 
 INFO_S = 3.0
@@ -43,6 +43,8 @@ def find_streams(timeout_s: float) -> list[Any]:
 def full_info(info: Any) -> Any:
     """Return a visible stream's full description; what is known already where none comes."""
     lsl = load_pylsl()
+    if not is_readable(info):
+        return info
     try:
         return lsl.StreamInlet(info, recover=False).info(INFO_S)
     except (lsl.util.TimeoutError, lsl.util.LostError):

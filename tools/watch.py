@@ -15,6 +15,7 @@ from daemon.errors import AddressError
 from tools.client.follower import Follower, Start
 from tools.client.keys import ClientKey, ServerKey, read_keys
 from tools.client.subscriber import DEFAULT_ENDPOINT, Received, Subscriber, dial
+from tools.plain import plain_console
 from tools.times import Since, parse_time
 from tools.view.live import LiveView
 
@@ -152,7 +153,7 @@ def _show_once(subscriber: Subscriber, timeout_s: float, *, as_json: bool) -> No
     """Show what was said last: it comes as soon as the subscription has arrived."""
     said = _receive_burst(subscriber, timeout_s)
     if not said:
-        Console(stderr=True, soft_wrap=True).print(
+        plain_console(stderr=True, soft_wrap=True).print(
             f"no daemon answered at {subscriber.endpoint} within {timeout_s:g} s; "
             "is it running, is this its publish.bind, and does it know your key, if it wants one?"
         )

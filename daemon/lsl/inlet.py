@@ -19,6 +19,7 @@ from daemon.lsl.library import (
     check_stream,
     identify,
     in_words,
+    is_readable,
     load_pylsl,
     match_predicate,
     tell_apart,
@@ -79,7 +80,11 @@ class _Opening:
 
     def _run(self) -> None:
         lsl = load_pylsl()
-        inlet = lsl.StreamInlet(self.info, max_buflen=BUFFER_S, recover=False)
+        try:
+            inlet = lsl.StreamInlet(self.info, max_buflen=BUFFER_S, recover=False)
+        except Exception as error:
+            self.error = error
+            return
         try:
             self._insist(inlet.open_stream)
             info = self._insist(inlet.info)
@@ -214,6 +219,11 @@ class Inlet:
         self._ambiguous_since = 0.0
         if found and self._refused is not None and found[0].uid() == self._refused[0]:
             raise self._refused[1]
+        if found and not is_readable(found[0]):
+            raise StreamError(
+                f"stream {self._config.name!r}: expected a source whose description can be read, "
+                f"found {identify(found[0])}: is the rate that it declares a number?"
+            )
         if found:
             self._opening = _Opening(found[0])
 

@@ -110,6 +110,12 @@ def identify(info: Any) -> str:
     )
 
 
+def is_readable(info: Any) -> bool:
+    """Whether liblsl could read what a source answered: a rate of NaN, say, it cannot."""
+    found: bool = info.channel_format() != load_pylsl().cf_undefined
+    return found
+
+
 def list_visible(infos: Sequence[Any]) -> str:
     """Say which streams are visible, for who finds that theirs is not."""
     if not infos:

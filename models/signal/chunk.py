@@ -21,19 +21,26 @@ def are_times(timestamps: NDArray[np.float64]) -> NDArray[np.bool_]:
     return times
 
 
+def printable(text: str) -> str:
+    """Return what a source says of itself with a blank for each character that has no picture."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 def tell_apart(labels: Sequence[str]) -> tuple[str, ...]:
     """Return labels that are all different, the same for a stream and its recording.
 
     Where several channels have one label they are `EEG#1`, `EEG#2`; a channel without any is called
-    by its number, from 1.
+    by its number, from 1. What a terminal obeys, such as an escape or a line's end, is a blank.
     """
-    names = [label.strip(" \0") or str(number) for number, label in enumerate(labels, start=1)]
+    names = [
+        printable(label).strip() or str(number) for number, label in enumerate(labels, start=1)
+    ]
     count, seen = Counter(names), Counter[str]()
     told = []
     for name in names:
         seen[name] += 1
         told.append(f"{name}#{seen[name]}" if count[name] > 1 else name)
-    return tuple(told)
+    return tuple(told) if len({*told}) == len(told) else tell_apart(told)
 
 
 @dataclass(frozen=True, slots=True)

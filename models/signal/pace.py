@@ -19,6 +19,8 @@ _WINDOW_S = 4.0
 _N_WINDOWS = 3
 _N_KEPT = 150
 """Windows that the line is laid under: ten minutes."""
+_FIRST_WINDOW_S = 0.5
+"""Before there are enough windows, a leap is looked for among as many of these."""
 _MOST = 0.8
 _STEADY_S = 0.25
 """The least lateness of each of the last windows is this steady where the source runs in real
@@ -55,6 +57,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._least: deque[tuple[float, float]] = deque(maxlen=_N_KEPT)
+        self._first: deque[tuple[float, float]] = deque(maxlen=_N_WINDOWS)
         self._window: tuple[float, tuple[float, float]] | None = None
         self._line: tuple[float, Lateness] | None = None
         self._arrived = -float("inf")
@@ -62,8 +65,7 @@ class Pace:
     @property
     def is_real(self) -> bool:
         """Whether the source has run in real time for a while."""
-        last = self._last
-        return len(last) == _N_WINDOWS and max(last) - min(last) < _STEADY_S
+        return _is_steady(self._last)
 
     @property
     def n_windows(self) -> int:
@@ -80,8 +82,13 @@ class Pace:
         sample = (arrived, arrived - time)
         if not arrived >= self._arrived:  # no clock does that: these are no arrivals
             self._least.clear()
+            self._first.clear()
             self._window = self._line = None
         self._arrived = arrived
+        if not self._first or arrived - self._first[-1][0] >= _FIRST_WINDOW_S:
+            self._first.append(sample)
+        else:
+            self._first[-1] = (self._first[-1][0], min(self._first[-1][1], sample[1]))
         if self._window is None or arrived - self._window[0] > 2 * _WINDOW_S:
             self._window = (arrived, sample)
             return
@@ -97,9 +104,12 @@ class Pace:
 
         0 within the tolerance, and where nothing is known; negative where it is late.
         """
-        if not self.is_real:
+        last = self._last
+        if len(last) < _N_WINDOWS:
+            last = [least for _, least in self._first]
+        if not _is_steady(last):
             return 0.0
-        lead = min(self._last) - (arrived - time)
+        lead = min(last) - (arrived - time)
         tolerance = _TOLERANCE_S + _DRIFT * max(0.0, arrived - self._arrived)
         return 0.0 if abs(lead) < tolerance else lead
 
@@ -116,6 +126,10 @@ class Pace:
         line = _under([*self._least, (at, late)])
         self._line = (at, line)
         return line._replace(now=line.now + line.slope * (self._arrived - at))
+
+
+def _is_steady(least: Sequence[float]) -> bool:
+    return len(least) == _N_WINDOWS and max(least) - min(least) < _STEADY_S
 
 
 def _under(points: Sequence[tuple[float, float]]) -> Lateness:

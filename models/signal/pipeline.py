@@ -322,14 +322,21 @@ class Pipeline:
         self._unit_check = None
         for m, modality in enumerate(self._spec.modalities):
             present = np.flatnonzero(~self._absent[:, m]).tolist()
-            doubts = [d for s in present if (d := self._doubt(s, m, modality, typical[s, m]))]
+            doubts = self._doubt(present, m, modality, typical, sure=True)
             if doubts and self.description.is_file:
                 raise RecordingError(f"{self.description.name}: {doubts[0]}")
             if doubts and len(doubts) == len(present) and self._stream.unit is None:
                 raise UnitError(f"stream {self.description.name!r}: {doubts[0]}")
-            self.doubts += doubts  # a lead that is off may look so: the stream goes on
+            # a lead that is off may look so: the stream goes on
+            self.doubts += self._doubt(present, m, modality, typical, sure=False)
 
-    def _doubt(self, subject: int, m: int, modality: str, rms_uv: float) -> str:
-        unit = self._montage.units[subject * self._spec.n_modalities + m]
-        whose = f"{modality} of {self._stream.subjects[subject].name}"
-        return doubt_unit(float(rms_uv), unit, whose, self.description)
+    def _doubt(
+        self, subjects: list[int], m: int, modality: str, rms: NDArray[np.float64], *, sure: bool
+    ) -> list[str]:
+        doubts = []
+        for s in subjects:
+            unit = self._montage.units[s * self._spec.n_modalities + m]
+            whose = f"{modality} of {self._stream.subjects[s].name}"
+            doubt = doubt_unit(float(rms[s, m]), unit, whose, self.description, sure=sure)
+            doubts += [doubt] * bool(doubt)
+        return doubts

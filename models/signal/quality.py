@@ -169,7 +169,9 @@ def _ringing(settling: NDArray[np.bool_]) -> NDArray[np.float64]:
     return fraction
 
 
-def doubt_unit(rms_uv: float, declared: str, whose: str, description: StreamDescription) -> str:
+def doubt_unit(
+    rms_uv: float, declared: str, whose: str, description: StreamDescription, *, sure: bool = True
+) -> str:
     """Say that an amplitude fits another unit than the declared one; nothing where it does not.
 
     Args:
@@ -177,9 +179,12 @@ def doubt_unit(rms_uv: float, declared: str, whose: str, description: StreamDesc
         declared: unit in the stream's description, or as the user says it.
         whose: modality and subject, for the message.
         description: of the stream or recording.
+        sure: only where no wire gives it; else also where a wire that is off might, but so does
+            the least signal in µV that is declared as mV.
     """
     low, high = _PLAUSIBLE_RMS_UV
-    if low / 10 <= rms_uv <= high * 10 or rms_uv == 0:
+    most = high * 10 if sure or microvolts_in(declared, whose, description) <= 1 else low * 1e3
+    if low / 10 <= rms_uv <= most or rms_uv == 0:
         return ""
     for unit, microvolts in _UNITS.items():
         if low <= rms_uv / microvolts_in(declared, whose, description) * microvolts <= high:

@@ -39,8 +39,10 @@ _AT_ONCE_S = 2.0
 """No live source sends a longer chunk: one that is longer was pushed at once."""
 _SPACINGS, _MOST_SPACINGS = 32, 2048
 """So many first timestamps are looked at before a unit is judged, and in all."""
+_MOST_EVEN = 0.98
+"""So many of the first timestamps must be evenly spaced for their rate to be known by that."""
 _UNIT = 10.0
-"""Timestamps that are so many times too far apart are not in s."""
+"""Timestamps that are so many times too far apart, or all of them too near, are not in s."""
 _UNIX_S = 86_400.0
 
 
@@ -72,6 +74,7 @@ class SourceClock:
         self._by_arrival = False
         self._said: set[str] = set()
         self._spacings: list[float] = []
+        self._spaced_of: tuple[int, float | None] = (0, None)  # how many of them, and their rate
         self._last_stamp = np.nan
         self._began: float | None = None  # the time of the newest sample of the first chunk
         self._n = 0
@@ -119,7 +122,8 @@ class SourceClock:
         if len(self._spacings) < _SPACINGS:
             return
         spacing = float(np.median(self._spacings))
-        if spacing * self._sfreq > _UNIT:
+        too_near = 0 < max(self._spacings) * self._sfreq < 1 / _UNIT  # in days, say; no bunches
+        if spacing * self._sfreq > _UNIT or (too_near and len(self._spacings) >= _MOST_SPACINGS):
             raise StreamError(
                 f"stream {self._name!r}: expected samples 1/{self._sfreq:g} s apart, as it declares"
                 f", found timestamps {spacing:g} apart: are they in s? Let the source stamp with "
@@ -189,18 +193,31 @@ class SourceClock:
     def _look_at_rate(self, timeline: Timeline, lateness: Lateness) -> list[str]:
         """Hold the rate of the timestamps against that of arrival, and against what is declared."""
         said: list[str] = []
-        if lateness.span_s <= _TRACKED_S:
-            return said
-        rate = timeline.sfreq
-        if _runs_away(lateness):
+        spaced, is_tracked = self._spaced(), lateness.span_s > _TRACKED_S
+        rate = spaced or timeline.sfreq
+        if is_tracked and _runs_away(lateness):
             said += self._say_rate(rate * (1 - lateness.slope), rate)
-        if self._pace.is_real and abs(rate / self._sfreq - 1) > _SAID:
+        is_known = self._pace.n_windows >= self._settled if spaced else self._pace.is_real
+        if is_known and (spaced or is_tracked) and abs(rate / self._sfreq - 1) > _SAID:
             said += self._say(
                 "declared",
                 f"it declares {self._sfreq:g} Hz, its timestamps say {rate:.2f} Hz: "
-                "filters and epochs are made for what it declares",
+                "filters and epochs are made for what it declares; correct the rate at the source",
             )
         return said
+
+    def _spaced(self) -> float | None:
+        """Return the rate of the first timestamps where they are evenly spaced, Hz.
+
+        A timeline is slow to track a rate, and slower where it masks what comes beside its own.
+        """
+        if self._spaced_of[0] != len(self._spacings) >= _SPACINGS:
+            spacings = np.array(self._spacings)
+            middle = float(np.median(spacings))
+            even = spacings[np.abs(spacings - middle) < _REFUSED * middle]
+            rate = 1 / float(even.mean()) if len(even) > _MOST_EVEN * len(spacings) else None
+            self._spaced_of = len(spacings), rate
+        return self._spaced_of[1]
 
     def _say_rate(self, arriving: float, stamped: float) -> list[str]:
         self._by_arrival = True

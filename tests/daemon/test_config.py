@@ -42,10 +42,13 @@ def test_ten_lines_are_enough_and_the_rest_has_defaults():
         (TOML + "[log]\nxyz = 1", "unknown key 'xyz' in log; known are: level, format"),
         (
             TOML.replace("type =", "tpye ="),
-            "(name|type|source_id|hostname)$', found {'tpye': 'EEG'}",
+            "expected only the keys name, type, source_id and hostname, found {'tpye': 'EEG'}",
         ),
         (TOML.replace('{ type = "EEG" }', "{}"), "match: expected table of length >= 1, found {}"),
-        (TOML.replace('"cage"', '"a b"'), "streams[0].name: expected str matching regex"),
+        (
+            TOML.replace('"cage"', '"a b"'),
+            "streams[0].name: expected a name of at most 100 letters",
+        ),
         (
             TOML.replace("match", "unit = 'kV'\nmatch"),
             "unit: expected one of 'V', 'mV', 'µV', 'uV'",
@@ -97,6 +100,10 @@ def test_ten_lines_are_enough_and_the_rest_has_defaults():
         ),
         (
             TOML + TOML.replace("cage", "den").replace("m1", "m2"),
+            "streams 'cage' and 'den': expected another LSL stream for each",
+        ),
+        (
+            TOML + TOML.replace("cage", "den").replace("m1", "m2").replace("EEG", "eeg"),
             "streams 'cage' and 'den': expected another LSL stream for each",
         ),
         (

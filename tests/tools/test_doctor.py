@@ -93,6 +93,7 @@ def playing(name: str, by_s: float, sfreq: float = 500.0) -> Iterator[None]:
     [
         (0.0, 500.0, "ok", "agree, "),
         (1e9, 500.0, "warning", "ahead of this machine's clock"),
+        (0.0, 490.0, "warning", "it declares 500 Hz, its timestamps say 490.0"),
         (0.0, 250.0, "error", "expected samples at the 500 Hz that it declares, found them at 2"),
     ],
 )
@@ -167,6 +168,16 @@ def test_two_matching_streams_are_both_named(tmp_path: Path) -> None:
     assert "source_id 'A'" in findings["stream cage"]["found"]
     assert "source_id 'B'" in findings["stream cage"]["found"]
     assert findings["stream cage"]["do"] == 'add source_id = "A" or source_id = "B" to match'
+
+
+def test_one_stream_that_two_of_the_config_match_is_told(tmp_path: Path) -> None:
+    path = write_config(tmp_path, "single")
+    other = path.read_text().replace("cage", "den").replace("m01", "m02")
+    path.write_text(path.read_text() + other.replace('name = "single"', 'source_id = "amp-8"'))
+    with Source("single", source_id="amp-8"):
+        _, findings, _ = examine("--config", path)
+    assert findings["streams"]["level"] == "warning"
+    assert findings["streams"]["found"].startswith("'cage' and 'den' are all 'single' (type 'EEG'")
 
 
 def test_two_streams_of_one_name_are_told_apart_by_their_types(tmp_path: Path) -> None:
@@ -248,6 +259,25 @@ def test_people_get_a_table_and_then_what_to_do() -> None:
     assert "EEG (microvolts), EMG (microvolts)" in done.stdout
     assert "CH14 (microvolts), … 984 more …" in " ".join(done.stdout.replace("│", " ").split())
     assert re.fullmatch(r"errors: \d, warnings: \d", done.stdout.splitlines()[-1])
+
+
+def test_what_streams_call_themselves_is_shown_as_it_is() -> None:
+    with (
+        Source("[/red] :m:", labels=["EEG [left]", "E\x1b[2JG\r\n"], units=["[/]", "µV\x1b"]),
+        Source("endless", sfreq=float("inf")),
+    ):
+        done = subprocess.run(
+            hypnod.command("doctor"),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env=os.environ | {"COLUMNS": "200"},
+        )
+    assert "[/red] :m:" in done.stdout
+    assert "EEG [left] ([/]), E [2JG (µV )" in done.stdout
+    assert "(invalid: stoi)" in done.stdout  # no rate: liblsl cannot read the rest
+    assert "\x1b" not in done.stdout
 
 
 def test_liblsl_reads_the_example(tmp_path: Path) -> None:

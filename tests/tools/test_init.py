@@ -77,6 +77,38 @@ def test_a_recording_stands_for_its_replay(tmp_path: Path) -> None:
     assert [s["channels"]["eeg"] for s in stream["subjects"]] == ["EEG1", "EEG2"]
 
 
+def test_two_ways_to_count_on_are_not_guessed_among(tmp_path: Path) -> None:
+    """All EEGs may come first, then all EMGs."""
+    signals = [
+        edfio.EdfSignal(np.sin(np.arange(1000.0)), 100, label=label, physical_dimension="uV")
+        for label in CHANNELS
+    ]
+    edfio.Edf(signals).write(tmp_path / "night.edf")
+    asked = ("init", "--recording", "night.edf", "--eeg", "CH1", "--emg")
+    eight = run(tmp_path, *asked, "CH9")
+    assert eight.returncode == 2
+    assert "--step 1 for CH2 and CH10, or --animals 1" in " ".join(eight.stderr.split())
+    two = run(tmp_path, *asked, "CH4", "--animals", "2")
+    assert "--step 1 for CH2 and CH5, --step 4 for CH5 and CH8" in " ".join(two.stderr.split())
+    done = run(tmp_path, *asked, "CH9", "--step", "1", "--animals", "7")
+    assert "of no animal: CH8, CH16" in done.stdout
+    (stream,) = load_config(tmp_path / "hypnod.toml").streams
+    assert len(stream.subjects) == 7
+    assert stream.subjects[6].channels == {"eeg": "CH7", "emg": "CH15"}
+
+
+def test_of_two_streams_of_a_name_the_option_that_chooses_is_said(tmp_path: Path) -> None:
+    given = ("--eeg", "EEG", "--emg", "EMG")
+    with Source("pair", units="counts"), Source("pair", kind="A C"):
+        several = run(tmp_path, "init", *given)
+        done = run(tmp_path, "init", *given, "--match", "type=eeg", says="mV\n")
+    assert several.returncode == 5
+    assert "choose by --match type='A C' or --match type=EEG" in several.stderr
+    assert "Unit; it says counts" in done.stdout
+    (stream,) = load_config(tmp_path / "hypnod.toml").streams
+    assert (stream.match, stream.unit) == ({"name": "pair", "type": "EEG"}, "mV")
+
+
 @pytest.mark.parametrize(
     ("first", "known", "last"),
     [

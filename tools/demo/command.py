@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from daemon.stager import hops_per_epoch
 from engines.bundle import open_bundle
@@ -132,7 +133,7 @@ def demo(
         console.print(draw_report(report))
         if png is not None:
             _draw(png, run, collector, report)
-            console.print(f"[dim]picture   [/]{png}")
+            console.print(f"[dim]picture   [/]{escape(str(png))}")
     if json_file is not None:
         with replacing(json_file) as draft:
             draft.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")

@@ -23,6 +23,7 @@ from tools.evaluate.learnt import check_unseen
 from tools.evaluate.report import report, write_subjects
 from tools.evaluate.tables import print_evaluation
 from tools.match import MatchOption, read_match
+from tools.plain import plain_console
 from tools.score.command import (
     CODES_HELP,
     IGNORE_HELP,
@@ -175,7 +176,7 @@ def evaluate(
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(evaluation)).decode() + "\n")
     else:
-        print_evaluation(Console(highlight=False), evaluation)
+        print_evaluation(plain_console(), evaluation)
 
 
 def _find(

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 
 from daemon.errors import JournalError
 from daemon.journal.file import journal_path
@@ -18,6 +17,7 @@ from models.recordings.hypnograms.marks import STAGED_BY_COLUMN
 from models.recordings.writers import write_edf, write_events, write_table
 from tools.night.record import Record, Selection, find_session, read_records, to_iso
 from tools.night.report import check_journal, print_sessions, print_summary, summarise
+from tools.plain import plain_console
 from tools.score.command import check_outputs
 from tools.times import Since, parse_time
 
@@ -83,7 +83,7 @@ def night(
             whole = Path(folder) / path.name
             missing = salvage(path, whole)
             for line in missing:
-                Console(stderr=True, soft_wrap=True).print(f"{path}: damaged: {line}", markup=False)
+                plain_console(stderr=True, soft_wrap=True).print(f"{path}: damaged: {line}")
             tell(JournalReader(whole, str(path), missing))
 
 
@@ -106,7 +106,7 @@ def _tell_night(
     print_summary(summarise(reader, selection, records), stages, as_json=as_json)
     if not as_json:
         for written in filter(None, (csv, edf, tsv, *pictures)):
-            Console(highlight=False).print(f"written: {written}")
+            plain_console().print(f"written: {written}")
 
 
 def _select(reader: JournalReader, session: str, since: str, until: str) -> Selection | None:

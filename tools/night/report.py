@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from daemon.errors import JournalError
@@ -17,6 +16,7 @@ from models.stages import ART, UNKNOWN
 from tools.night.record import Record, Selection, read_restarts, to_iso
 from tools.night.stimuli import Stray
 from tools.night.triggers import TriggerNight, print_triggers, read_triggers
+from tools.plain import plain_console
 from tools.view.live import STAGE_STYLES
 
 
@@ -134,7 +134,7 @@ def print_sessions(reader: JournalReader, *, as_json: bool) -> None:
         until = "–" if each.until is None else _short(each.until)
         names = _shorten(each.subjects)
         table.add_row(each.id, _short(each.started), until, names, each.model_name)
-    console = Console(highlight=False)
+    console = plain_console()
     console.print(reader.name, soft_wrap=True, style="bold")
     console.print(table)
     console.print("more: hypnod night --session last, or --since 18:00 for all since then")
@@ -218,7 +218,7 @@ def print_summary(summary: NightSummary, stages: Sequence[str], *, as_json: bool
     if as_json:
         _print_json(summary)
         return
-    console = Console(highlight=False)
+    console = plain_console()
     console.print(f"{summary.journal}, {summary.selection}", soft_wrap=True, style="bold")
     table = _table()
     table.add_column("subject", overflow="fold")
@@ -268,9 +268,7 @@ def check_journal(reader: JournalReader) -> None:
 
 
 def _print_json(value: object) -> None:
-    Console(soft_wrap=True, highlight=False, markup=False).print(
-        msgspec.json.format(msgspec.json.encode(value)).decode()
-    )
+    plain_console(soft_wrap=True).print(msgspec.json.format(msgspec.json.encode(value)).decode())
 
 
 def _table(*columns: str) -> Table:

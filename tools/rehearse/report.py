@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from daemon.trigger.rulebook import Told
 from daemon.trigger.sight import Sight
 from models.recordings.hypnogram import Hypnogram
+from tools.plain import plain_console
 from tools.rehearse.judge import Verdict, judge
 from tools.rehearse.rehearsal import PULSES, FoundPulse, as_if, play, pulses
 
@@ -137,7 +137,7 @@ def print_rehearsed(all_of: Sequence[Rehearsed], *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(all_of)).decode() + "\n")
         return
-    console = Console(highlight=False)
+    console = plain_console()
     for rehearsed in all_of:
         for remark in rehearsed.remarks:
             console.print(remark, soft_wrap=True, markup=False)

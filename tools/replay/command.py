@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from daemon.lsl.library import load_pylsl
 from models.recordings.open import check_match, open_recording
 from tools.match import MatchOption, read_match
+from tools.plain import plain_console
 from tools.replay.fault_plan import KINDS, STORM, FaultPlan, parse_plan
 from tools.replay.player import AHEAD_S, Playback, Player
 
@@ -175,7 +176,7 @@ def _stop_on_signals() -> Iterator[threading.Event]:
 
 def _wait_for_readers(players: Sequence[Player], stop: threading.Event, *, quiet: bool) -> None:
     names = ", ".join(player.name for player in players)
-    console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
+    console = plain_console(stderr=True, quiet=quiet, soft_wrap=True)
     console.print(f"waiting for a reader of {names} (Ctrl-C ends, --no-wait starts at once)")
     for player in players:
         player.wait_for_reader(stop)
@@ -212,7 +213,7 @@ def _total(player: Player) -> float | None:
 
 def _progress(*, quiet: bool) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed:.0f} s"),
         TimeElapsedColumn(),

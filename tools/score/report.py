@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from daemon.stager import Estimate
@@ -21,6 +20,7 @@ from models.recordings.writers import write_edf, write_events, write_table
 from models.signal.montage import Montage, SubjectChannels
 from models.signal.quality import OK
 from models.stages import ART, UNKNOWN
+from tools.plain import plain_console
 from tools.score.aggregate import hypnodensity
 from tools.score.drift import DriftSummary, say
 from tools.score.scored import Scored
@@ -234,7 +234,7 @@ def print_report(scored: Scored, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(summary)).decode() + "\n")
         return
-    console = Console(highlight=False)
+    console = plain_console()
     stages = (*scored.by.spec.stages, ART, UNKNOWN)
     table = Table("subject", "epochs", title=f"{summary.kind} stages of {summary.file}")
     for stage in stages:

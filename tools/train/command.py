@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 import msgspec
 import typer
-from rich.console import Console
 
 from engines.bundle import open_bundle
 from models.errors import RecordingError, SpecError, WeightsError
@@ -15,6 +14,7 @@ from models.signal.montage import Unit
 from models.spec import ALL_FILE, FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
 from models.training.choices import DeviceName, DtypeName
 from tools.match import MatchOption, read_match
+from tools.plain import plain_console
 from tools.score.command import (
     CODES_HELP,
     IGNORE_HELP,
@@ -217,7 +217,7 @@ def train(
         raise WeightsError(
             f"expected pip install '.[train]' to have been run in hypnod's checkout, found: {error}"
         ) from error
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = plain_console(stderr=True, soft_wrap=True)
     result = run(options, console)
     if result is None:
         return

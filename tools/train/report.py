@@ -1,12 +1,12 @@
 """What a training run writes: OUT-report.json and its table."""
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from models.recordings.scores import Scores
 from models.spec import Grammar
 from tools.evaluate.evaluation import SubjectSource
+from tools.plain import plain_console
 
 Parts = dict[str, tuple[str, ...]]
 
@@ -66,7 +66,7 @@ def print_report(report: TrainReport) -> None:
         for subject, by_reading in report.subjects.items():
             s = by_reading["mixed live"]
             table.add_row(subject, *map(digits, (s.accuracy, s.macro_f1, s.kappa, s.ece)))
-    Console().print(table)
+    plain_console().print(table)
 
 
 def digits(value: float | None) -> str:

@@ -232,6 +232,11 @@ def test_properties_choose_among_streams(name: str) -> None:
         ({"sfreq": 512}, {}, "expected 512 Hz, found 500 Hz"),
         ({}, {"sfreq": 50.0}, "from 100 to 4000 Hz, found 50 Hz"),
         ({}, {"sfreq": 0.0}, "found an irregular rate"),
+        (
+            {},
+            {"sfreq": float("nan")},
+            "description can be read, found '(invalid: stoi)' (type '', so",
+        ),
         ({}, {"dtype": "string"}, "expected numbers, found a stream of strings"),
     ],
 )
@@ -292,3 +297,12 @@ def test_closing_while_opening_is_clean(source: Source, name: str) -> None:
     wait_until(
         lambda: source.push(1) is not None and not source.have_consumers(), "the reader to be gone"
     )
+
+
+def test_twenty_streams_of_this_machine_are_seen(name: str) -> None:
+    """With liblsl's own range of ports 16 of them are, where only this machine is asked."""
+    names = {f"{name}{i}" for i in range(20)}
+    infos = [pylsl.StreamInfo(each, "EEG", 1, 500, "float32", each) for each in names]
+    outlets = [pylsl.StreamOutlet(info) for info in infos]
+    assert {info.name() for info in pylsl.resolve_streams(2.0)} >= names
+    del outlets

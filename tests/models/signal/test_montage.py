@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from daemon.config import StreamConfig, SubjectConfig
 from models.errors import ConfigError, StreamError
-from models.signal.chunk import StreamDescription
+from models.signal.chunk import StreamDescription, tell_apart
 from models.signal.montage import Montage
 
 MODALITIES = ("eeg", "emg")
@@ -51,6 +53,15 @@ def test_of_a_label_that_occurs_twice_the_place_says_which_is_meant():
         montage({"eeg": "EEG1"}, labels=labels)
     out = montage({"eeg": "EEG1#2", "emg": "3-b"}, labels=labels).apply(DATA)
     np.testing.assert_array_equal(out, np.stack([DATA[:, 1], DATA[:, 2] - DATA[:, 3]], axis=1))
+
+
+@given(
+    st.lists(st.sampled_from(["EEG", "EEG\r\n", "EEG#1", "EEG#1#2", "1", "", "\x1b"]), max_size=6)
+)
+def test_labels_are_told_apart_and_hold_nothing_that_a_terminal_obeys(labels):
+    told = tell_apart(labels)
+    assert len({*told}) == len(labels)
+    assert all(label.isprintable() and label == label.strip() for label in told)
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,16 @@ def test_millivolts_declared_as_microvolts_are_refused():
         run(pipeline(), noise(n) / 1000, regular(n, 512.0), [512])
 
 
+def test_small_microvolts_declared_as_millivolts_are_staged_and_told():
+    """As large a hum comes of a wire that is off, so the stream goes on."""
+    n = 512 * 15
+    quiet = noise(n)
+    pipe = pipeline(unit="mV")
+    run(pipe, 15 * quiet / quiet.std(axis=0), regular(n, 512.0), [512])
+    assert len(pipe.doubts) == 2
+    assert all("the values look like µV: set unit = " in doubt for doubt in pipe.doubts)
+
+
 @pytest.mark.parametrize("factor", [1e3, 1e6, 1e9])
 @pytest.mark.parametrize("sizes", [[1], [700]])
 def test_a_stream_stamped_in_other_than_seconds_is_refused(factor, sizes):

@@ -111,6 +111,18 @@ def test_an_amplitude_that_fits_another_unit_says_which(rms_uv, declared, unit):
     assert recorded.endswith(f"give --unit {unit}")
 
 
+@pytest.mark.parametrize(
+    ("rms_uv", "declared", "doubted"),
+    [(6000.0, "mV", True), (15_000.0, "-3", True), (15_000.0, "µV", False), (4000.0, "mV", False)],
+)
+def test_the_least_signals_of_another_unit_are_doubted_without_being_sure(
+    rms_uv, declared, doubted
+):
+    assert doubt_unit(rms_uv, declared, "eeg of m1", RIG) == ""
+    said = doubt_unit(rms_uv, declared, "eeg of m1", RIG, sure=False)
+    assert said.endswith('set unit = "µV" for this stream') == doubted
+
+
 @pytest.mark.parametrize("rms_uv", [0.0, 0.6, 80.0, 15_000.0])
 def test_amplitudes_that_may_be_right_are_left_to_the_epoch_checks(rms_uv):
     assert doubt_unit(rms_uv, "µV", "eeg of m1", RIG) == ""

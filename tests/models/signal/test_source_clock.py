@@ -91,6 +91,32 @@ def test_whatever_a_clock_says_the_time_is_right_from_the_first_chunk_on(
         assert f"{by_arrival} by the arrival" in said
 
 
+@pytest.mark.parametrize("unit", [60.0, 3600.0, 86400.0, 1e-3, 1e-6])
+def test_timestamps_that_are_not_in_s_are_refused(unit):
+    true = taken(80)
+    with pytest.raises(StreamError, match=r"are they in s\?"):
+        Heard(true / unit, true)
+
+
+@pytest.mark.parametrize("pause", [1e-6, 0.0])
+def test_bunches_of_seconds_are_no_other_unit(pause):
+    true = taken(80)
+    n = round(4 * SFREQ)
+    stamps = true[np.arange(len(true)) // n * n] + np.arange(len(true)) % n * pause
+    Heard(stamps, true, size=n)
+
+
+@FEW
+@given(off=st.one_of(st.floats(0.93, 0.97), st.floats(1.03, 1.07)), lost=st.booleans())
+def test_the_rate_of_timestamps_is_told_as_it_is_though_most_are_masked(off, lost):
+    true = taken(60, SFREQ * off)
+    if lost:
+        true = np.delete(true, np.arange(200, len(true), 200))
+    said = " ".join(Heard(true, true, declared=SFREQ).said)
+    told = float(re.search(r"declares 32 Hz, its timestamps say ([\d.]+) Hz", said)[1])
+    assert told == pytest.approx(SFREQ * off, rel=1e-3)
+
+
 @FEW
 @given(late=st.floats(0.0, OLD_S - 0.05), size=st.integers(8, 60))
 def test_samples_that_may_be_late_are_believed_to_be(late, size):

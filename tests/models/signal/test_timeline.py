@@ -128,6 +128,26 @@ def test_a_live_clock_set_forward_loses_no_sample_and_keeps_the_grid(jump, size)
     assert timeline.clock_shift == pytest.approx(-jump, abs=1e-5)
 
 
+@pytest.mark.parametrize("jump", [0.7, 3600.0])
+@pytest.mark.parametrize("size", [1, 16, 300])
+@pytest.mark.parametrize("at_s", [2, 5, 11])
+def test_a_clock_set_forward_soon_after_the_connection_is_no_gap(jump, size, at_s):
+    true = 50.0 + np.arange(512 * 30) / SFREQ
+    index, times, gaps, _ = live(true + np.where(true >= 50 + at_s, jump, 0.0), [size])
+    assert len(index) == len(true)
+    assert gaps == []
+    np.testing.assert_allclose(times, true, atol=1e-5)
+
+
+@pytest.mark.parametrize("speed", [1.5, 20.0])
+def test_a_gap_soon_after_a_recording_began_to_play_is_one(speed):
+    played = np.arange(512 * 30) / SFREQ
+    true = played + np.where(played >= 5, 60.0, 0.0)
+    _, times, gaps, _ = live(true, arrivals=played / speed)
+    assert gaps == [512 * 5]
+    np.testing.assert_allclose(times, true, atol=1e-9)
+
+
 @pytest.mark.parametrize("jump", [0.7, 2.0, 3600.0, 1.7e9])
 @pytest.mark.parametrize("size", [1, 16, 300])
 def test_a_live_clock_set_back_loses_half_a_second_and_keeps_the_grid(jump, size):

@@ -137,6 +137,30 @@ def test_a_rack_becomes_a_stream_with_its_gaps(plugin, request):
         inlet.close_stream()
 
 
+def test_a_message_that_cannot_be_read_ends_nothing_that_has_begun(plugin, request):
+    with bridged(plugin, request.node.name) as process:
+        plugin.wait_for_client()
+        for first in range(0, 5 * N, N):
+            plugin.send(first)
+        assert "4 channels" in process.stderr.readline()
+        plugin.send(100, n="many", data=np.zeros(N))
+        assert "messages left out so far: 1; expected messages" in process.stderr.readline()
+        plugin.send(120, sfreq=500.0)
+        plugin.send(140, sfreq=500.0)
+        assert "from 500 Hz" in process.stderr.readline()
+
+
+def test_two_streams_by_turns_are_refused(plugin, request):
+    command = hypnod.command("bridge", "openephys", plugin.endpoint, "--name", request.node.name)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        plugin.wait_for_client()
+        for first in range(0, 20 * N, N):
+            plugin.send(first, stream="AP" if first % (2 * N) else "LFP")
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 5
+    assert "and another by turns: choose one in the plugin" in said
+
+
 @given(
     lost=st.sets(st.tuples(st.integers(0, 9), st.integers(0, 3)), max_size=12),
     amid=st.integers(0, 3),

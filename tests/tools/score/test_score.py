@@ -115,6 +115,12 @@ def test_every_output_tells_the_same_night(tmp_path, bundle):
     assert pictures == ["out-m1.png", "out-m2.png"]
 
 
+def test_a_file_is_named_as_it_is(tmp_path, bundle):
+    night = write_night(tmp_path / "night [old] :m:.edf")
+    said = score(night, *BOTH, "--bundle", bundle)
+    assert "night [old] :m:.edf" in " ".join(said.split())
+
+
 def test_a_flat_eeg_is_told_and_the_emg_read_alone(tmp_path, bundle):
     night = write_night(tmp_path / "night.edf")
     score(night, *BOTH, "--bundle", bundle, "--csv", tmp_path / "o.csv")
