@@ -12,8 +12,8 @@ MatchOption = Annotated[
     list[str] | None,
     typer.Option(
         "--match",
-        help="Which of several streams, as in a config: name=rack, type, source_id, hostname; of an "
-        "XDF file also its stream_id.",
+        help="Which of several streams, as in a config: name=rack, type, source_id, hostname; "
+        "of an XDF file also its stream_id.",
         metavar="KEY=VALUE",
     ),
 ]
