@@ -220,6 +220,7 @@ class Service:
         """Look for the streams, and complete the list of sinks but for the watchdog."""
         config, spec, recall = self._config, self._bundle.spec, self._recall
         hop_s, reference = config.staging.hop_s, self._bundle.manifest.reference
+        taken: dict[str, str] = {}
         self._streams = [
             Stream(
                 stream,
@@ -229,6 +230,7 @@ class Service:
                 self._metrics,
                 recall.pasts[stream.name].begin,
                 reference,
+                taken,
             )
             for stream in config.streams
         ]

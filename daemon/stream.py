@@ -66,6 +66,7 @@ class Stream:
         metrics: counts its samples, reconnections and so on.
         begin: called before samples are pushed.
         reference: what the model's training animals look like; None: drift is not measured.
+        taken: of every stream of the daemon, which source is read by which; see `Inlet`.
 
     Raises:
         ConfigError: its `match` cannot be searched for.
@@ -81,6 +82,7 @@ class Stream:
         metrics: Metrics,
         begin: Begin,
         reference: Reference | None = None,
+        taken: dict[str, str] | None = None,
     ) -> None:
         self.name = stream.name
         self.subjects = tuple(subject.name for subject in stream.subjects)
@@ -97,7 +99,7 @@ class Stream:
         self._states = states
         self._metrics = metrics
         metrics.count_from_zero(stream.name)
-        self._inlet = Inlet(stream)
+        self._inlet = Inlet(stream, taken)
         self._surroundings = Surroundings()
         self._clock = SourceClock(stream.name)
         self._pipeline: Pipeline | None = None

@@ -124,6 +124,7 @@ class Inlet:
 
     Args:
         config: Which stream, and what it must be like.
+        taken: Of the inlets that share it, which source (uid) is read by which stream: by one.
 
     Attributes:
         description: Of the connected, or the last connected, stream; None before the first.
@@ -137,7 +138,8 @@ class Inlet:
         StreamError: liblsl is missing.
     """
 
-    def __init__(self, config: StreamConfig) -> None:
+    def __init__(self, config: StreamConfig, taken: dict[str, str] | None = None) -> None:
+        self._taken = {} if taken is None else taken
         self._predicate = match_predicate(config.match)
         self._lsl = load_pylsl()
         self._config = config
@@ -267,7 +269,14 @@ class Inlet:
             )
 
     def _connect(self, source: _Source) -> None:
+        uid, own = source.info.uid(), self._config.name
         try:
+            if (other := self._taken.setdefault(uid, own)) != own:
+                raise StreamError(
+                    f"stream {own!r}: expected a source of its own, found the one that stream "
+                    f"{other!r} reads, {identify(source.info)}: match what differs, or give all "
+                    "its subjects to one [[streams]]"
+                )
             found = check_stream(self._config, source.info)
         except Exception as error:
             reason = error if isinstance(error, StreamError) else self._unreadable(error)
@@ -343,6 +352,8 @@ class Inlet:
 
     def _disconnect(self) -> None:
         if self._source is not None:
+            if self._taken.get(uid := self._source.info.uid()) == self._config.name:
+                del self._taken[uid]
             _drop(self._source)
             self._source = None
 

@@ -6,6 +6,7 @@ from contextlib import closing
 from string import ascii_letters
 from typing import Any
 
+import msgspec
 import numpy as np
 import pylsl
 import pytest
@@ -173,6 +174,25 @@ def test_two_matching_streams_are_refused_by_name(name: str) -> None:
                 assert key in message
         second.close()
         wait_until(lambda: connected_despite_refusals(inlet), "the connection to the one left")
+
+
+def test_a_source_that_another_stream_reads_is_refused_until_it_is_free(name: str) -> None:
+    taken: dict[str, str] = {}
+    other = stream_config(name, match={"source_id": "A"})
+    with (
+        Source(name, source_id="A") as source,
+        closing(Inlet(stream_config(name), taken)) as first,
+        closing(Inlet(msgspec.structs.replace(other, name="twin"), taken)) as second,
+    ):
+        connect(first)
+        message = refusal(second)
+        assert "stream 'twin': expected a source of its own" in message
+        assert "that stream 'lab' reads" in message
+        assert source.uid in message
+        connect(first)
+        first.close()
+        source.restart()
+        wait_until(lambda: connected_despite_refusals(second), "the source that is free")
 
 
 def connected_despite_refusals(inlet: Inlet) -> bool:
