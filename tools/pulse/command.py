@@ -96,7 +96,8 @@ class Driven:
                 self._output.set(on=bool(why))
             self._kept = time.monotonic()
             done = time.time()
-            self._say("on" if why else "off", why, done, took_s=round(done - wall, 6))
+            by = why or self._on
+            self._say("on" if why else "off", by, done, took_s=round(done - wall, 6))
         elif time.monotonic() - self._kept >= _KEEP_ALIVE_S:
             with reporting(self.config.driver):
                 self._output.keep_alive()

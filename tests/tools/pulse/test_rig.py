@@ -167,7 +167,7 @@ seed = 4
 
 
 def test_the_pin_is_high_once_for_each_pulse_decided_on_and_for_no_other(source, bundle, tmp_path):
-    with running(source, bundle, tmp_path, SHORT) as (_, daemon, _, board):
+    with running(source, bundle, tmp_path, SHORT) as (_, daemon, pulse, board):
         with Listener(daemon.endpoint, "trigger.") as subscriber:
             subscriber.until(lambda m: m.action == "on")
             first = subscriber.heard[-1].pulse
@@ -179,6 +179,10 @@ def test_the_pin_is_high_once_for_each_pulse_decided_on_and_for_no_other(source,
         rises = [moment for moment, high in board.edges if high]
         # one may have come before we listened
         assert len(decided) <= len(rises) <= len(decided) + 1
+        pulse.send_signal(signal.SIGTERM)
+        said = [json.loads(line) for line in pulse.stdout]
+        assert {"on", "off"} <= {line["event"] for line in said}
+        assert all(line["by"] == ["any/m1"] for line in said)  # an "off": what has ended
 
 
 class Player:
