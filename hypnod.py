@@ -33,6 +33,8 @@ def main() -> None:
     if obstacle := _find_obstacle():
         sys.stderr.write(f"hypnod: {obstacle}\n")
         sys.exit(2)
+    # products are small here: a second thread of numpy's OpenBLAS would spin for 35 ms after each
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if sys.argv[1:2] == ["-m"]:
         del sys.argv[:2]
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import edfio
 import numpy as np
@@ -132,3 +133,26 @@ def test_the_wheel_brings_what_runs_and_no_more(lab, tmp_path):
     code, help_, stderr = run(lab, [lab, tmp_path / "site"], "--help")
     assert (code, stderr) == (0, "")
     assert "Usage: hypnod" in help_
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads as Linux shows")
+def test_small_products_need_no_second_thread():
+    code = """if True:
+        import contextlib, os, sys, hypnod
+        sys.argv = ["hypnod", "--version"]
+        with contextlib.suppress(SystemExit):
+            hypnod.main()
+        import numpy as np
+        np.ones((200, 200)) @ np.ones((200, 200))
+        print(len(os.listdir("/proc/self/task")))
+    """
+    environ = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "1"
