@@ -16,8 +16,8 @@ from models.recordings.hypnograms.align import align
 from models.recordings.hypnograms.annotations import read_annotations
 from models.recordings.hypnograms.codes import in_words, open_book
 from models.recordings.hypnograms.interpret import Legend, Scoring, interpret
-from models.recordings.hypnograms.marks import Marks, consecutive, epoch_given
-from models.recordings.hypnograms.table import StageOf, read_table
+from models.recordings.hypnograms.marks import Marks, StageOf, consecutive, epoch_given
+from models.recordings.hypnograms.table import read_table
 from models.recordings.mat import read_mat_scores
 from models.recordings.open import Recording, check_file
 from models.stages import MOUSE, UNKNOWN, find_stage
