@@ -16,6 +16,11 @@ from models.recordings.hypnograms.titles import DURATIONS, INDICES
 from models.stages import UNKNOWN
 
 _SAME = 0.01  # of an epoch, by which its length may be rounded
+_FIRST = (0, 1)  # numbers that the first epoch may have
+_MISSING = (
+    "; of epochs that are missing nobody knows the stage: give an onset in seconds, or a row with "
+    "UNKNOWN for each"
+)
 
 
 def read_lines(
@@ -28,7 +33,7 @@ def read_lines(
     """
     index = header.find(INDICES)
     if index is not None and index != column:
-        _check_index([(row.number, row.cells[index]) for row in rows if index < len(row.cells)])
+        _check_index(rows, index, header)
     labels = [text_at(row, column) for row in rows]
     if not labels:
         raise RecordingError(f"expected stages below row {header.row.number}, found none")
@@ -51,13 +56,24 @@ def _check_durations(rows: Sequence[Row], duration: Column, epoch_s: float) -> N
             )
 
 
-def _check_index(cells: Sequence[tuple[int, str]]) -> None:
-    """Raise RecordingError where the numbers of epochs do not count up by one."""
-    numbers = [(row, int(code)) for row, cell in cells if (code := as_code(cell)) is not None]
-    for (_, before), (row, number) in pairwise(numbers):
-        if number != before + 1:
+def _check_index(rows: Sequence[Row], at: int, header: Header) -> None:
+    """Raise RecordingError where the numbers of epochs do not count up by one, from 0 or 1 on."""
+    if _counts(header.below, at):  # also where several subjects follow each other
+        return
+    codes = [(k, row.number, as_code(text_at(row, at))) for k, row in enumerate(rows)]
+    numbers = [(k, row, int(code)) for k, row, code in codes if code is not None]
+    for (i, _, before), (k, row, number) in pairwise(numbers):
+        expected = before + k - i
+        if number != expected:
             raise RecordingError(
-                f"row {row}: expected epoch {before + 1} after epoch {before}, found {number}"
+                f"row {row}: expected epoch {expected} after epoch {before}, found {number}"
+                f"{_MISSING}"
+            )
+    for k, row, number in numbers[:1]:
+        if number - k not in _FIRST:
+            raise RecordingError(
+                f"row {row}: expected epochs that are numbered from 0 or 1 on, found {number}"
+                f"{_MISSING}; if none is missing, number them anew"
             )
 
 
@@ -103,7 +119,7 @@ def read_headless(sheets: Sequence[Sheet], epoch_s: float | None, stage_of: Stag
 def _counts(rows: Sequence[Row], at: int) -> bool:
     """Whether a column is a running number from 0 or 1 on."""
     numbers = [as_code(row.cells[at]) if at < len(row.cells) else None for row in rows]
-    return any(numbers == [str(i) for i in range(k, k + len(rows))] for k in (0, 1))
+    return any(numbers == [str(i) for i in range(k, k + len(rows))] for k in _FIRST)
 
 
 def check_no_empty_line(rows: Sequence[Row]) -> None:

@@ -297,7 +297,13 @@ def test_odd_epochs_are_told_by_times_that_were_rounded(stages, epoch_s, digits)
         ("stage,duration\nWake,4\nNREM,6\n", "row 3: .* 4 s of --hypnogram-epoch .* found 6 s; b"),
         ("stage,animal\nWake,m1\nNREM,\n", "row 3: .* found nobody in the column 'animal'"),
         ("PK\x03\x04", "found a spreadsheet or archive: save it as CSV"),
-        ("Epoch,Stage\n1,W\n2,NR\n4,R\n", "row 4: expected epoch 3 after epoch 2, found 4"),
+        ("Epoch,Stage\n1,W\n2,NR\n4,R\n", "row 4: expected epoch 3 after epoch 2, found 4; of"),
+        (
+            "Epoch,Stage\n5,W\n6,NR\n",
+            "row 2: expected epochs that are numbered .* 1 on, found 5; o",
+        ),
+        ("Epoch,Stage\n,W\n4,NR\n5,R\n", "row 3: expected epochs that are numbered .* found 4; o"),
+        ("Epoch,Stage\n1,W\n,NR\n2,R\n", "row 4: expected epoch 3 after epoch 1, found 2; of"),
     ],
 )
 def test_a_broken_table_is_one_sentence_with_path_and_row(tmp_path, content, sentence):
@@ -306,6 +312,21 @@ def test_a_broken_table_is_one_sentence_with_path_and_row(tmp_path, content, sen
     with pytest.raises(RecordingError, match=sentence) as caught:
         read(path, epoch_s=4.0)
     assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Epoch,Stage\n1,Wake\n,NREM\n3,REM\n",
+        "Epoch,Stage\n,Wake\n1,NREM\n2,REM\n",
+        ",animal,stage\n0,m0,Wake\n1,m1,Wake\n2,m1,NREM\n3,m1,REM\n",
+    ],
+)
+def test_epochs_that_are_numbered_in_part_or_on_over_animals_are_read(tmp_path, text):
+    path = tmp_path / "h.csv"
+    path.write_text(text)
+    scoring = read_scoring(path, MOUSE, subject="m1", legend=Legend(epoch_s=4.0))
+    assert scoring.hypnogram.stages == MOUSE
 
 
 def test_units_and_ends_in_the_titles_count(tmp_path):
