@@ -249,6 +249,38 @@ def test_times_to_the_minute_are_held_against_the_epochs(tmp_path, how, epoch_s,
 
 
 @given(
+    how=st.sampled_from(["%H:%M", "%d.%m.%Y %H:%M", "%I:%M %p"]),
+    epoch_s=st.sampled_from([1.0, 2.5, 4.0, 5.0, 10.0, 20.0, 30.0, 60.0]),
+    first=st.integers(0, 86399),
+    data=st.data(),
+)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_minute_with_a_row_too_few_is_named(tmp_path, how, epoch_s, first, data):
+    begin = datetime(2026, 3, 1) + timedelta(seconds=first)
+    n = round(300 / epoch_s) + 1
+    times = [(begin + timedelta(seconds=k * epoch_s)).strftime(how) for k in range(n)]
+    rows = [f"{t}\tWake" for t in times]
+    missing = data.draw(st.integers(round(60 / epoch_s), n - round(60 / epoch_s) - 1))
+    path = tmp_path / "h.txt"
+    path.write_text("\n".join(["time\tstage", *rows]), "utf-8")
+    assert read(path, epoch_s=epoch_s).durations.sum() == pytest.approx(n * epoch_s)
+    path.write_text("\n".join(["time\tstage", *rows[:missing], *rows[missing + 1 :]]), "utf-8")
+    per_minute = round(60 / epoch_s)
+    with pytest.raises(RecordingError, match=r"expected \d+ rows from .* UNKNOWN") as error:
+        read(path, epoch_s=epoch_s)
+    named = int(str(error.value).split("row ")[1].split(":")[0])
+    assert missing + 1 <= named <= missing + 2 + per_minute
+
+
+def test_epochs_at_a_change_of_minutes_may_be_told_with_either(tmp_path):
+    early = [k % 2 == 0 for k in range(6)]
+    minutes = [k // 6 - (k % 6 == 0 and early[k // 6]) for k in range(36)]
+    path = tmp_path / "h.txt"
+    path.write_text("\n".join(["time\tstage", *(f"22:{10 + m}\tWake" for m in minutes)]), "utf-8")
+    assert read(path, epoch_s=10.0).durations.sum() == 360
+
+
+@given(
     st.lists(st.sampled_from(MOUSE), min_size=12, max_size=200),
     st.sampled_from([1.0, 2.5, 4.0, 4.0006, 5.0, 10.0, 3.9997]),
     st.sampled_from([3, 4, 6]),
