@@ -92,7 +92,6 @@ def read_headless(sheets: Sequence[Sheet], epoch_s: float | None, stage_of: Stag
         length = epoch_given(epoch_s, "a file of one stage a line")
         labels = [row.cells[0] for row in rows]
         return consecutive(labels, length, [f"row {row.number}" for row in rows])
-    first = sheet.rows[0]
     titles = next(row for row in sheet.rows if len(row.cells) == width)
     are_times = any(as_number(cell) is not None or is_clock(cell) for cell in titles.cells)
     if not are_times and not all(map(stage_of, titles.cells)):
@@ -102,10 +101,7 @@ def read_headless(sheets: Sequence[Sheet], epoch_s: float | None, stage_of: Stag
         at for at in range(width) if any(stage_of(text_at(row, at)) for row in sheet.rows)
     ]
     if len(with_stages) != 1 or width != 2 or not _counts(sheet.rows, 1 - with_stages[0]):
-        raise RecordingError(
-            f"row {first.number}: expected a header such as onset,duration,stage above {width} "
-            f"columns, found {' | '.join(first.cells)}: name the columns in a first row"
-        )
+        raise _unnamed(sheet.rows[0], width, with_stages)
     column = with_stages[0]
     check_no_empty_line(sheet.rows)
     length = epoch_given(epoch_s, "a file of one stage a line")
@@ -113,6 +109,21 @@ def read_headless(sheets: Sequence[Sheet], epoch_s: float | None, stage_of: Stag
         [text_at(row, column) for row in sheet.rows],
         length,
         [f"row {row.number}" for row in sheet.rows],
+    )
+
+
+def _unnamed(first: Row, width: int, with_stages: Sequence[int]) -> RecordingError:
+    """Return the error of a table of several columns that nobody named."""
+    if width == 2:
+        names, of_onset = "onset,stage", "; the onset is in seconds from the first sample on"
+        if list(with_stages) == [0]:
+            names = "stage,onset"
+    else:
+        names, of_onset = "onset,duration,stage", ""
+    return RecordingError(
+        f"row {first.number}: expected a header such as {names} above {width} columns, found "
+        f"{' | '.join(first.cells)}: name the columns in a first row, with the delimiter of the "
+        f"others{of_onset}"
     )
 
 

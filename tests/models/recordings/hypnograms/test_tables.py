@@ -315,6 +315,8 @@ def test_odd_epochs_are_told_by_times_that_were_rounded(stages, epoch_s, digits)
         ("onset (samples),duration,stage\n0,4,Wake\n", "row 1: expected seconds, ms .*'samples'"),
         ("onset,duration,stage\n", "found none"),
         ("0,4,Wake\n4,4,REM\n", "row 1: expected a header such as onset,duration,stage"),
+        ("0.0\tWake\n8.5\tREM\n", r"row 1: expected a header such as onset,stage .* 0.0 \| Wake"),
+        ("Wake;0.0\nREM;8.5\n", "such as stage,onset above 2 columns.* is in seconds from the fir"),
         ("sleepiness\nWake\nREM\n", "row 1: expected a stage, or a title .*'sleepiness'"),
         ("start,end,stage\n22:00,22:05,Wake\n", "row 2: expected seconds in .*'start'"),
         ("onset,duration,trial_type,value\n0,4,ev,0\n4,4,ev,1\n", "what the numbers '0', '1' st"),
