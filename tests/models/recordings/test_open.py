@@ -163,6 +163,22 @@ def test_a_channel_without_a_scale_is_skipped(tmp_path):
     assert recording.skipped["A"].startswith("no usable calibration: digital -32768 to 32767 are")
 
 
+@pytest.mark.parametrize("text", ["-3'276.8", "-3,276.8", "", "abc", "1e999", "nan"])
+@pytest.mark.parametrize("field", [104, 112, 120, 128])
+def test_a_channel_whose_scale_is_no_number_loses_no_other(tmp_path, field, text):
+    path = write_edf(tmp_path / "a.edf")
+    expected = open_recording(path, ["B"]).read(0, 1000)
+    set_header(path, 256 + 2 * field, f"{text:<8}".encode())
+    recording = open_recording(path)
+    assert (recording.ch_names, recording.readable) == (("B",), ("B",))
+    assert recording.skipped["A"].startswith("no usable calibration: digital ")
+    assert f" {text.replace(',', '.') or 'nothing'} " in recording.skipped["A"]
+    assert np.array_equal(recording.read(0, 1000), expected)
+    set_header(path, 256 + 2 * field + 8, f"{text:<8}".encode())
+    with pytest.raises(RecordingError, match=r"expected numeric signals, found A .*; B"):
+        open_recording(path)
+
+
 @pytest.mark.parametrize("extension", ["edf", "bdf"])
 def test_a_day_is_read_in_little_memory(tmp_path, extension):
     kind, signal = (
