@@ -21,8 +21,8 @@ from models.errors import RecordingError
 from models.recordings.base import Annotation, Description, Recording, select_channels
 from models.recordings.edf.annotations import read_annotations, record_onset
 from models.recordings.edf.file import EdfFile, open_edf_file
-from models.recordings.edf.mixed_rates import REACH, interpolate
 from models.recordings.edf.times import read_record_times, read_start
+from models.recordings.mixed_rates import REACH, interpolate
 from models.signal.chunk import MIN_SFREQ, tell_apart
 
 _Signal = edfio.EdfSignal | edfio.BdfSignal
