@@ -240,12 +240,12 @@ def open_lab(
             f"{f'what hypnod wrote alone: {own}' if own else 'none that somebody scored'}"
         )
     kept = [f for f in found if f not in unscored]
-    copies = _copies([f.recording for f in kept])
+    copies = find_copies([f.recording for f in kept])
     scored = [_open(f, spec, options, copies.get(f.recording)) for f in kept]
     return scored, [f.recording for f in unscored]
 
 
-def _copies(recordings: Sequence[Path]) -> dict[Path, Path]:
+def find_copies(recordings: Iterable[Path]) -> dict[Path, Path]:
     """Return which recordings are the very same file as one before, and as which."""
     by_size: dict[int, list[Path]] = {}
     for path in recordings:
