@@ -19,8 +19,9 @@ from models.recordings.as_stream import describe as describe_recording
 from models.recordings.open import check_match, open_recording
 from models.recordings.writers import replacing
 from models.signal.chunk import MIN_SFREQ, StreamDescription
-from models.signal.montage import Montage, Unit, parts_of
+from models.signal.montage import Montage, Unit, Units, parts_of
 from tools.match import MatchOption, read_match
+from tools.unit import read_unit
 from tools.visible import find_streams, full_info
 
 _SHOWN = 16
@@ -46,7 +47,11 @@ def init(
         int | None, typer.Option(min=1, help="How many; default: all that there are labels for.")
     ] = None,
     unit: Annotated[
-        str, typer.Option(help="Where the stream says none: V, mV or µV.", metavar="UNIT")
+        str,
+        typer.Option(
+            help="Where the stream says none: V, mV or µV, or of some, as in EMG=mV.",
+            metavar="UNIT",
+        ),
     ] = "",
     timeout: Annotated[float, typer.Option(min=0.5, help="Search streams for this long, s.")] = 2.0,
 ) -> None:
@@ -78,12 +83,12 @@ def init(
         found = describe(info)
     first = _ask_channels(found, {"eeg": eeg, "emg": emg})
     subjects = list(islice(_count_up(first, found.ch_names, endless=animals is not None), animals))
-    unit = unit or _ask_unit(first, found)
+    units = read_unit(unit) if unit else _ask_unit(first, found)
     replay = []
     if recording is not None:
         chosen = " ".join(f"--match {shlex.quote(f'{k}={v}')}" for k, v in asked.items())
         replay = [f"hypnod replay {shlex.quote(str(recording))} {chosen}".rstrip()]
-    text = _compose(out, meant, unit, subjects, replay)
+    text = _compose(out, meant, units, subjects, replay)
     config = parse_config(text, str(out)).streams[0]
     Montage(config, found, open_bundle(None).spec.modalities)
     if info is not None:
@@ -137,13 +142,22 @@ def _ask_channels(found: StreamDescription, given: Mapping[str, str | None]) -> 
     return channels
 
 
-def _ask_unit(channels: Mapping[str, str], found: StreamDescription) -> str:
-    """Return the unit, where the stream says none; empty where it does."""
+def _ask_unit(channels: Mapping[str, str], found: StreamDescription) -> Units | None:
+    """Return the units that the stream does not say; None where it says all."""
     said = dict(zip(found.ch_names, found.units, strict=True))
-    parts = [part for label in channels.values() for part in parts_of(label, found.ch_names)]
-    if all(said[part] for part in parts):
-        return ""
-    return _ask("--unit", f"Unit, which it does not say ({', '.join(get_args(Unit))})", "µV")
+    silent = [
+        modality
+        for modality, label in channels.items()
+        if not all(said[part] for part in parts_of(label, found.ch_names))
+    ]
+    if not silent:
+        return None
+    of = "" if len(silent) == len(channels) else f" of {' and '.join(silent)}"
+    text = f"Unit{of}, which it does not say ({', '.join(get_args(Unit))})"
+    answer = read_unit(_ask("--unit", text, "µV"))
+    if answer is None or isinstance(answer, dict) or not of:
+        return answer
+    return dict.fromkeys(silent, answer)
 
 
 def _ask(option: str, text: str, guess: str) -> str:
@@ -192,7 +206,7 @@ def _split(label: str) -> tuple[str, str, str]:
 def _compose(
     out: Path,
     match: Mapping[str, str],
-    unit: str,
+    unit: Units | None,
     subjects: Sequence[Mapping[str, str]],
     replay: Sequence[str],
 ) -> str:
@@ -205,7 +219,7 @@ def _compose(
         "[[streams]]",
         f"name = {json.dumps(name)}",
         f"match = {_inline(match)}",
-        *[f"unit = {json.dumps(unit, ensure_ascii=False)}"] * bool(unit),
+        *([] if unit is None else [f"unit = {_toml(unit)}"]),
         "subjects = [",
         *(
             f'  {{ name = "m{number}", channels = {_inline(channels)} }},'
@@ -219,6 +233,10 @@ def _compose(
 def _commands(out: Path) -> list[str]:
     config = f"--config {shlex.quote(str(out))}"
     return [f"hypnod {command} {config}" for command in ("doctor", "run", "watch")]
+
+
+def _toml(unit: Units) -> str:
+    return _inline(unit) if isinstance(unit, dict) else json.dumps(unit, ensure_ascii=False)
 
 
 def _inline(table: Mapping[str, str]) -> str:

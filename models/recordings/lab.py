@@ -25,7 +25,7 @@ from models.recordings.hypnograms.read import is_own, is_scored, read_hypnograms
 from models.recordings.mat import has_mat_scores
 from models.recordings.open import Recording, check_match
 from models.scored_epochs import ScoredEpochs
-from models.signal.montage import Montage, StreamChannels, Unit
+from models.signal.montage import Montage, StreamChannels, Units
 from models.spec import ModelSpec
 from models.stages import to_indices
 
@@ -63,8 +63,8 @@ class LabOptions:
     """Label of each subject's EEG; without any label the channels are guessed."""
     emg: Sequence[str] = ()
     eog: Sequence[str] = ()
-    unit: Unit | None = None
-    """V, mV, µV or nV of all channels; default: what the file says."""
+    unit: Units | None = None
+    """V, mV, µV or nV of all channels, or of a modality's; default: what the file says."""
     match: Mapping[str, str] = field(default_factory=dict)
     """LSL properties of the stream to read, in XDF files of several."""
     legend: Legend = field(default_factory=Legend)

@@ -5,6 +5,7 @@ The daemon feeds it from LSL, `hypnod score` from a file: the same samples give 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -15,7 +16,7 @@ from models.signal.chunk import Chunk, StreamDescription
 from models.signal.conditioning import Conditioner
 from models.signal.drift import Drift, Looks
 from models.signal.epochs import CutEpoch, EpochBuffer
-from models.signal.montage import Montage, StreamChannels
+from models.signal.montage import Montage, StreamChannels, unit_of, units_with
 from models.signal.no_brain import check_for
 from models.signal.quality import MAX_UV, MISSING, OK, Quality, QualityLimits, doubt_unit
 from models.signal.relative import Relative
@@ -320,16 +321,29 @@ class Pipeline:
             return
         typical = np.median(np.stack(self._unit_check), axis=0)  # NaN where absent
         self._unit_check = None
-        for m, modality in enumerate(self._spec.modalities):
-            present = np.flatnonzero(~self._absent[:, m]).tolist()
-            doubts = [d for s in present if (d := self._doubt(s, m, modality, typical[s, m]))]
+        right = [
+            m
+            for m in range(self._spec.n_modalities)
+            if any(not self._doubt(s, m, typical[s, m]) for s in self._present(m))
+        ]
+        for m in range(self._spec.n_modalities):
+            present, apart = self._present(m), bool({*right} - {m})
+            doubts = [d for s in present if (d := self._doubt(s, m, typical[s, m], apart=apart))]
             if doubts and self.description.is_file:
                 raise RecordingError(f"{self.description.name}: {doubts[0]}")
-            if doubts and len(doubts) == len(present) and self._stream.unit is None:
+            is_set = unit_of(self._stream, self._spec.modalities[m]) is not None
+            if doubts and len(doubts) == len(present) and not is_set:
                 raise UnitError(f"stream {self.description.name!r}: {doubts[0]}")
             self.doubts += doubts  # a lead that is off may look so: the stream goes on
 
-    def _doubt(self, subject: int, m: int, modality: str, rms_uv: float) -> str:
+    def _present(self, m: int) -> list[int]:
+        """Return the subjects that have a modality."""
+        present: list[int] = np.flatnonzero(~self._absent[:, m]).tolist()
+        return present
+
+    def _doubt(self, subject: int, m: int, rms_uv: float, *, apart: bool = False) -> str:
+        modality = self._spec.modalities[m]
         unit = self._montage.units[subject * self._spec.n_modalities + m]
         whose = f"{modality} of {self._stream.subjects[subject].name}"
-        return doubt_unit(float(rms_uv), unit, whose, self.description)
+        advised = partial(units_with, self._stream, modality, apart=apart)
+        return doubt_unit(float(rms_uv), unit, whose, self.description, advised)

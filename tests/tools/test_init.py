@@ -77,6 +77,22 @@ def test_a_recording_stands_for_its_replay(tmp_path: Path) -> None:
     assert [s["channels"]["eeg"] for s in stream["subjects"]] == ["EEG1", "EEG2"]
 
 
+@pytest.mark.parametrize(("given", "says"), [(["--unit", "EMG=mV"], ""), ([], "mV\n")])
+def test_of_a_unit_that_one_modality_lacks_the_other_is_left_as_it_is(
+    tmp_path: Path, given: list[str], says: str
+) -> None:
+    signals = [
+        edfio.EdfSignal(np.sin(np.arange(1000.0)), 100, label=label, physical_dimension=unit)
+        for label, unit in (("EEG", "uV"), ("EMG", ""))
+    ]
+    edfio.Edf(signals).write(tmp_path / "night.edf")
+    options = ["--recording", "night.edf", "--eeg", "EEG", "--emg", "EMG", *given]
+    done = run(tmp_path, "init", *options, says=says)
+    assert done.returncode == 0, done.stderr
+    (stream,) = load_config(tmp_path / "hypnod.toml").streams
+    assert stream.unit == {"emg": "mV"}
+
+
 @pytest.mark.parametrize(
     ("first", "known", "last"),
     [
