@@ -38,6 +38,8 @@ _COUNTED_S = 0.05
 """Record times that part from counting by less were rounded."""
 _NEAR = 0.1
 """So much of a record two of them may be apart, or overlap, and yet follow each other."""
+_NEAR_S = 0.1
+"""But no more than that apart: it is a pause."""
 _SEAM_S = 0.005
 """Between records there may be so much without a gap for who reads them."""
 _SMOOTHED = 0.125
@@ -127,8 +129,12 @@ def _hold(file: EdfFile, onsets: NDArray[np.float64], counted: RecordTimes) -> R
 
 
 def _measure(steps: NDArray[np.float64], record_s: float) -> float:
-    """Return how long a record lasts by those that follow each other, s."""
-    near = np.abs(steps - record_s) <= _NEAR * record_s
+    """Return how long a record lasts by those that follow each other, s.
+
+    What is between them longer may be a pause; what they overlap is none.
+    """
+    apart = steps - record_s
+    near = (apart >= -_NEAR * record_s) & (apart <= min(_NEAR * record_s, _NEAR_S))
     return float(steps[near].mean()) if 2 * near.sum() > len(steps) else record_s
 
 

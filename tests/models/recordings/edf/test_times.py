@@ -167,6 +167,18 @@ def test_of_records_that_come_at_another_rate_than_declared_it_is_measured(tmp_p
     assert f"lasts 1 s by its header, {step:g} s by the times of its records" in found.flaws[-1]
 
 
+@pytest.mark.parametrize(("step", "rate"), [(10.5, 100), (9.5, 100 / 0.95), (10.05, 100 / 1.005)])
+def test_pauses_between_long_records_are_pauses(tmp_path, step, rate):
+    path = tmp_path / "night.edf"
+    write_interrupted_edf(path, [step * k for k in range(60)])
+    content = bytearray(path.read_bytes())
+    content[244:252] = b"10      "
+    path.write_bytes(content)  # a tenth of the rate, of records ten times as long
+    found = open_recording(path)
+    assert found.sfreq == pytest.approx(rate / 10)
+    assert found.timestamps(5900, 5901)[0] == pytest.approx(59 * step)
+
+
 @pytest.mark.parametrize("kind", [b"EDF+C", b"EDF+D"])
 def test_coarsely_rounded_record_times_make_no_gaps(tmp_path, kind):
     onsets = [k + 0.02 * (-1) ** k for k in range(1, 60)]
