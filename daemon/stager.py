@@ -335,8 +335,13 @@ class Stager:
             self._beliefs[numbers] = self._filter.start
 
 
-def hops_per_epoch(hop_s: float | None, spec: ModelSpec) -> int:
+def hops_per_epoch(hop_s: float | None, spec: ModelSpec, asked_by: str = "staging.hop_s") -> int:
     """Return how many hops an epoch has.
+
+    Args:
+        hop_s: how far apart they are, s; None: one an epoch.
+        spec: of what stages them.
+        asked_by: the key or option that says so, for people.
 
     Raises:
         ConfigError: not a whole number of them.
@@ -344,7 +349,7 @@ def hops_per_epoch(hop_s: float | None, spec: ModelSpec) -> int:
     hops = round(spec.epoch_s / hop_s) if hop_s else 1
     if hop_s and (hops < 1 or abs(hops * hop_s - spec.epoch_s) > 1e-9):
         raise ConfigError(
-            f"staging.hop_s: expected a whole fraction of the epoch of {spec.epoch_s:g} s, "
+            f"{asked_by}: expected a whole fraction of the epoch of {spec.epoch_s:g} s, "
             f"found {hop_s:g} s"
         )
     return hops

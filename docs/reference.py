@@ -257,6 +257,8 @@ def _type(info: Any, *, nullable: bool = False) -> str:
     if isinstance(info, kinds.TupleType):
         return f"array of {len(info.item_types)} × {_type(info.item_types[0])}"
     if isinstance(info, kinds.DictType):
+        if isinstance(info.value_type, kinds.LiteralType):
+            return "table of these"
         return f"table of {_type(info.value_type)}s"
     name = type(info).__name__.removesuffix("Type").lower()
     name = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}.get(name, name)

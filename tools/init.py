@@ -14,13 +14,14 @@ from daemon.config import parse_config
 from daemon.lsl.library import check_stream, describe, identify, list_visible, matches
 from daemon.lsl.outlet import CONTENT_TYPES
 from engines.bundle import open_bundle
-from models.errors import ConfigError, StreamError
+from models.errors import StreamError
 from models.recordings.as_stream import describe as describe_recording
 from models.recordings.open import check_match, open_recording
 from models.recordings.writers import replacing
 from models.signal.chunk import MIN_SFREQ, StreamDescription, printable
-from models.signal.montage import Montage, Unit, parts_of, to_microvolts
+from models.signal.montage import Montage, Unit, Units, parts_of, to_microvolts
 from tools.match import MatchOption, read_match
+from tools.unit import read_unit
 from tools.visible import find_streams, full_info
 
 _SHOWN = 16
@@ -52,7 +53,11 @@ def init(
         ),
     ] = None,
     unit: Annotated[
-        str, typer.Option(help="Where the stream says none: V, mV or µV.", metavar="UNIT")
+        str,
+        typer.Option(
+            help="Where the stream says none: V, mV or µV, or of some, as in EMG=mV.",
+            metavar="UNIT",
+        ),
     ] = "",
     timeout: Annotated[float, typer.Option(min=0.5, help="Search streams for this long, s.")] = 2.0,
 ) -> None:
@@ -88,14 +93,12 @@ def init(
         _check_step(first, found.ch_names)
     counted = _count_up(first, found.ch_names, endless=animals is not None, step=step)
     subjects = list(islice(counted, animals))
-    if unit and unit not in get_args(Unit):
-        raise ConfigError(f"--unit: expected {', '.join(get_args(Unit))}, found {unit!r}")
-    unit = unit or _ask_unit(first, found)
+    units = read_unit(unit) if unit else _ask_unit(first, found)
     replay = []
     if recording is not None:
         chosen = " ".join(f"--match {shlex.quote(f'{k}={v}')}" for k, v in asked.items())
         replay = [f"hypnod replay {shlex.quote(str(recording))} {chosen}".rstrip()]
-    text = _compose(out, meant, unit, subjects, replay)
+    text = _compose(out, meant, units, subjects, replay)
     config = parse_config(text, str(out)).streams[0]
     Montage(config, found, open_bundle(None).spec.modalities)
     if info is not None:
@@ -166,15 +169,21 @@ def _some(labels: Sequence[str]) -> str:
     return ", ".join(labels[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _ask_unit(channels: Mapping[str, str], found: StreamDescription) -> str:
-    """Return the unit, where the stream says none that hypnod knows; empty where it does."""
+def _ask_unit(channels: Mapping[str, str], found: StreamDescription) -> Units | None:
+    """Return the units where the stream says none that hypnod knows; None where it says all."""
     said = dict(zip(found.ch_names, found.units, strict=True))
-    parts = [part for label in channels.values() for part in parts_of(label, found.ch_names)]
-    unknown = sorted({said[part] for part in parts if to_microvolts(said[part]) is None})
+    units = {m: {said[part] for part in parts_of(c, found.ch_names)} for m, c in channels.items()}
+    strange = {u for each in units.values() for u in each if to_microvolts(u) is None}
+    unknown = [modality for modality, each in units.items() if each & strange]
     if not unknown:
-        return ""
-    what = ", ".join(printable(unit) for unit in unknown if unit.strip()) or "none"
-    return _ask("--unit", f"Unit; it says {what} ({', '.join(get_args(Unit))})", "µV")
+        return None
+    of = "" if len(unknown) == len(channels) else f" of {' and '.join(unknown)}"
+    says = ", ".join(sorted(printable(unit) for unit in strange if unit.strip())) or "none"
+    text = f"Unit{of}; it says {says} ({', '.join(get_args(Unit))})"
+    answer = read_unit(_ask("--unit", text, "µV"))
+    if answer is None or isinstance(answer, dict) or not of:
+        return answer
+    return dict.fromkeys(unknown, answer)
 
 
 def _ask(option: str, text: str, guess: str) -> str:
@@ -248,7 +257,7 @@ def _split(label: str) -> tuple[str, str, str]:
 def _compose(
     out: Path,
     match: Mapping[str, str],
-    unit: str,
+    unit: Units | None,
     subjects: Sequence[Mapping[str, str]],
     replay: Sequence[str],
 ) -> str:
@@ -261,7 +270,7 @@ def _compose(
         "[[streams]]",
         f"name = {json.dumps(name)}",
         f"match = {_inline(match)}",
-        *[f"unit = {json.dumps(unit, ensure_ascii=False)}"] * bool(unit),
+        *([] if unit is None else [f"unit = {_toml(unit)}"]),
         "subjects = [",
         *(
             f'  {{ name = "m{number}", channels = {_inline(channels)} }},'
@@ -275,6 +284,10 @@ def _compose(
 def _commands(out: Path) -> list[str]:
     config = f"--config {shlex.quote(str(out))}"
     return [f"hypnod {command} {config}" for command in ("doctor", "run", "watch")]
+
+
+def _toml(unit: Units) -> str:
+    return _inline(unit) if isinstance(unit, dict) else json.dumps(unit, ensure_ascii=False)
 
 
 def _inline(table: Mapping[str, str]) -> str:

@@ -25,7 +25,7 @@ from models.recordings.hypnograms.read import is_own, is_scored, read_hypnograms
 from models.recordings.mat import has_mat_scores
 from models.recordings.open import Recording, check_match
 from models.scored_epochs import ScoredEpochs
-from models.signal.montage import Montage, StreamChannels, Unit
+from models.signal.montage import Montage, StreamChannels, Units
 from models.spec import ModelSpec
 from models.stages import to_indices
 
@@ -63,8 +63,8 @@ class LabOptions:
     """Label of each subject's EEG; without any label the channels are guessed."""
     emg: Sequence[str] = ()
     eog: Sequence[str] = ()
-    unit: Unit | None = None
-    """V, mV, µV or nV of all channels; default: what the file says."""
+    unit: Units | None = None
+    """V, mV, µV or nV of all channels, or of a modality's; default: what the file says."""
     match: Mapping[str, str] = field(default_factory=dict)
     """LSL properties of the stream to read, in XDF files of several."""
     legend: Legend = field(default_factory=Legend)
@@ -240,12 +240,12 @@ def open_lab(
             f"{f'what hypnod wrote alone: {own}' if own else 'none that somebody scored'}"
         )
     kept = [f for f in found if f not in unscored]
-    copies = _copies([f.recording for f in kept])
+    copies = find_copies([f.recording for f in kept])
     scored = [_open(f, spec, options, copies.get(f.recording)) for f in kept]
     return scored, [f.recording for f in unscored]
 
 
-def _copies(recordings: Sequence[Path]) -> dict[Path, Path]:
+def find_copies(recordings: Iterable[Path]) -> dict[Path, Path]:
     """Return which recordings are the very same file as one before, and as which."""
     by_size: dict[int, list[Path]] = {}
     for path in recordings:

@@ -1,5 +1,7 @@
 """The .mat files of the sDREAMER lab: eeg, emg, eeg_frequency and, once scored, sleep_scores.
 
+The EMG may have a rate of its own, emg_frequency.
+
 sleep_scores holds one number a second: 0 Wake, 1 NREM, 2 REM; -1 or NaN where nobody scored.
 
 scipy looks an array's type up in a table without checking that it is in there, and a damaged file
@@ -10,9 +12,10 @@ file's. So both are looked at first. Format: MathWorks, MAT-File Format, "Level 
 import struct
 import zlib
 from collections.abc import Collection, Mapping, Sequence
+from fractions import Fraction
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +23,17 @@ from scipy import io
 
 from models.errors import RecordingError
 from models.recordings.base import ArrayRecording, Description, select_channels
+from models.recordings.mixed_rates import interpolate
+from models.signal.chunk import MIN_SFREQ
 
 _SIGNALS = ("eeg", "emg")
 _SCORES = ("sleep_scores", "labels")
+_RATES = ("eeg_frequency", "emg_frequency")
+_SAME_S = 1.0
+"""Signals of two rates may be so much longer than each other."""
+_MOST_PHASES = 100_000
+"""A ratio of rates is taken to that precision: less than half a second in 12 h."""
+_PIECE = 1 << 16
 _NAMES = "__names__"
 _SCIPYS = {"__header__", "__version__", "__globals__"}
 _HDF5 = b"\x89HDF"
@@ -43,33 +54,104 @@ _ALWAYS_BYTES = 1 << 29
 def open_mat(path: Path, channels: Sequence[str] | None = None) -> ArrayRecording:
     """Open a .mat recording; its channels are `eeg` and `emg`, and it names no unit.
 
+    An EMG of another rate, `emg_frequency`, comes with the EEG at the higher one of both.
+
     Raises:
         RecordingError: the file is broken, of version 7.3, or lacks a variable.
     """
-    content = _load(path, (*_SIGNALS, "eeg_frequency"))
-    columns = [_vector(path, content, name).astype(np.float32) for name in _SIGNALS]
-    if len(columns[0]) != len(columns[1]) or len(columns[0]) == 0:
-        raise RecordingError(
-            f"{path}: expected eeg and emg of one length above 0, found "
-            f"{len(columns[0])} and {len(columns[1])} samples"
-        )
-    frequency = _vector(path, content, "eeg_frequency")
-    if len(frequency) != 1 or not 0 < frequency[0] < np.inf:
-        raise RecordingError(f"{path}: expected one eeg_frequency above 0 Hz, found {frequency}")
-    chosen = select_channels(path, _SIGNALS, _SIGNALS if channels is None else channels)
+    content = _load(path, (*_SIGNALS, *_RATES))
+    signals = {name: _vector(path, content, name).astype(np.float32) for name in _SIGNALS}
+    eeg_rate = _rate(path, content, _RATES[0])
+    emg_rate = _rate(path, content, _RATES[1]) if _RATES[1] in content else eeg_rate
+    rates = dict(zip(_SIGNALS, (eeg_rate, emg_rate), strict=True))
+    seconds = _common_length(path, signals, rates)
+    slow = {
+        name: f"{rate:g} Hz, too slow to be staged"
+        for name, rate in rates.items()
+        if rate < min(MIN_SFREQ, max(rates.values()))
+    }
+    readable = tuple(name for name in _SIGNALS if name not in slow)
+    wanted = readable if channels is None else channels
+    chosen = [_SIGNALS[i] for i in select_channels(path, _SIGNALS, wanted)]
+    sfreq = max(rates[name] for name in chosen)
+    n_samples = max(1, round(seconds * sfreq))
+    columns = [_at_rate(signals[name], rates[name] / sfreq, n_samples) for name in chosen]
+    others = [name for name in content[_NAMES] if name not in (*_SIGNALS, *_RATES, *_SCORES)]
     description = Description(
-        ch_names=tuple(_SIGNALS[i] for i in chosen),
+        ch_names=tuple(chosen),
         units=("",) * len(chosen),
-        sfreq=float(frequency[0]),
-        n_samples=len(columns[0]),
+        sfreq=sfreq,
+        n_samples=n_samples,
+        readable=readable,
+        skipped=slow | dict.fromkeys((name for name in readable if name not in chosen), ""),
+        flaws=(f"not read of its variables: {', '.join(others)}",) if others else (),
     )
-    return ArrayRecording(path, description, np.stack([columns[i] for i in chosen], axis=1))
+    return ArrayRecording(path, description, np.stack(columns, axis=1))
 
 
-def read_mat_scores(path: Path) -> tuple[str, list[str]]:
-    """Return the variable with the scores, and each number as text, empty where nobody scored.
+def _rate(path: Path, content: Mapping[str, Any], name: str) -> float:
+    frequency = _vector(path, content, name)
+    if len(frequency) != 1 or not 0 < frequency[0] < np.inf:
+        raise RecordingError(f"{path}: expected one {name} above 0 Hz, found {frequency}")
+    return float(frequency[0])
 
-    It is `sleep_scores`, or else `labels`, as AccuSleep writes them.
+
+def _common_length(
+    path: Path, signals: Mapping[str, NDArray[np.float32]], rates: Mapping[str, float]
+) -> float:
+    """Return how long both signals are, s.
+
+    Raises:
+        RecordingError: one is longer than the other.
+    """
+    n_samples = [len(signals[name]) for name in _SIGNALS]
+    seconds = [len(signals[name]) / rates[name] for name in _SIGNALS]
+    alike = n_samples[0] == n_samples[1]
+    if len({*rates.values()}) > 1:
+        alike = abs(seconds[0] - seconds[1]) <= _SAME_S
+    if not alike or 0 in n_samples:
+        raise RecordingError(
+            f"{path}: expected eeg and emg of one length above 0, found {n_samples[0]} and "
+            f"{n_samples[1]} samples, at {rates['eeg']:g} and {rates['emg']:g} Hz; a rate of the "
+            "EMG's own is named emg_frequency"
+        )
+    return min(seconds)
+
+
+def _at_rate(x: NDArray[np.float32], rate: float, n_samples: int) -> NDArray[np.float32]:
+    """Return a signal at a higher rate, piece by piece.
+
+    Args:
+        x: (n,).
+        rate: of it, as a part of the higher one.
+        n_samples: how many are wanted.
+    """
+    if rate == 1.0:
+        return x[:n_samples]
+    ratio = Fraction(rate).limit_denominator(_MOST_PHASES)
+    terms = ratio.numerator, ratio.denominator
+    old = x.astype(np.float64)
+    out = np.empty(n_samples, np.float32)
+    for start in range(0, n_samples, _PIECE):
+        wanted = np.arange(start, min(start + _PIECE, n_samples))
+        run = np.zeros_like(wanted), np.full_like(wanted, len(x) - 1)
+        out[wanted] = interpolate(old, 0, wanted, terms, run)
+    return out
+
+
+class MatScores(NamedTuple):
+    """What a .mat says of the stages."""
+
+    name: str
+    """The variable: `sleep_scores`, or else `labels`, as AccuSleep writes them."""
+    numbers: list[str]
+    """As text, empty where nobody scored."""
+    flaws: tuple[str, ...]
+    """That there is the other variable, too, which was not read."""
+
+
+def read_mat_scores(path: Path) -> MatScores:
+    """Return the scores in a .mat.
 
     Raises:
         RecordingError: the file is broken, or holds no whole numbers of the name.
@@ -83,7 +165,12 @@ def read_mat_scores(path: Path) -> tuple[str, list[str]]:
         raise RecordingError(
             f"{path}: expected whole numbers in {name!r}, found {scores[at]:g} at {at + 1}"
         )
-    return name, ["" if np.isnan(score) else f"{score:.0f}" for score in scores]
+    others = [other for other in _SCORES if other in content and other != name]
+    return MatScores(
+        name,
+        ["" if np.isnan(score) else f"{score:.0f}" for score in scores],
+        tuple(f"its variable {name} was read, {other} was not" for other in others),
+    )
 
 
 def has_mat_scores(path: Path) -> bool:
@@ -91,7 +178,7 @@ def has_mat_scores(path: Path) -> bool:
     content = _load(path, _SCORES)
     if not any(name in content and content[name].size for name in _SCORES):
         return False
-    return any(score not in ("", "-1") for score in read_mat_scores(path)[1])
+    return any(score not in ("", "-1") for score in read_mat_scores(path).numbers)
 
 
 def _load(path: Path, names: tuple[str, ...]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -32,6 +32,8 @@ _LISTED = 32
 
 Unit = Literal["V", "mV", "µV", "uV", "nV"]
 """As a config or an option says it."""
+Units = Unit | dict[str, Unit]
+"""Of all channels, or of those of a modality."""
 Nothing: Mapping[str, str] = MappingProxyType({})
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}\Z")]
 
@@ -53,11 +55,21 @@ class StreamChannels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Name of the stream in messages, metrics and logs, unique in the file."""
     subjects: tuple[SubjectChannels, ...]
     """The subjects in it."""
-    unit: Unit | None = None
-    """Unit of all channels; default: what the stream's description says of each."""
+    unit: Units | None = None
+    """Unit of all channels, or of a modality's, e.g. `{ emg = "mV" }`; default: what the stream's
+    description says of each."""
     jitter_s: Annotated[float, msgspec.Meta(gt=0, le=60)] = 0.02
     """How far a timestamp may lie from where the sampling rate puts it; a sample later than that
     comes after a gap, s."""
+
+
+class _Picked(NamedTuple):
+    """A channel that is used."""
+
+    channel: int
+    modality: str
+    unit: str
+    """As it is set, or else declared."""
 
 
 def check_modalities(subject: SubjectChannels, modalities: Sequence[str]) -> None:
@@ -89,7 +101,15 @@ class Montage:
     def __init__(
         self, stream: StreamChannels, description: StreamDescription, modalities: Sequence[str]
     ) -> None:
-        plus, minus, column = [], [], []
+        if isinstance(stream.unit, dict) and not {*stream.unit} <= {*modalities}:
+            raise ConfigError(
+                f"unit: expected units of {' and '.join(modalities)}, found one of "
+                f"{', '.join(stream.unit)}"
+            )
+        plus: list[_Picked] = []
+        minus: list[_Picked] = []
+        column: list[int] = []
+        differences: list[int] = []
         self.units = [""] * len(stream.subjects) * len(modalities)
         """Unit of each column as declared; empty where there is no channel."""
         taken: dict[frozenset[int | None], str] = {}
@@ -110,29 +130,37 @@ class Montage:
                         f"{taken[channels]!r}, found {label!r}, which holds nothing else",
                     )
                 taken[channels] = label
-                plus.append(anode)
-                minus.append(cathode)
+                unit = unit_of(stream, modality)
+                plus.append(_Picked(anode, modality, unit or description.units[anode]))
+                if cathode is not None:
+                    differences.append(len(column))
+                    minus.append(_Picked(cathode, modality, unit or description.units[cathode]))
                 column.append(s * len(modalities) + modalities.index(modality))
-                self.units[column[-1]] = stream.unit or description.units[anode]
+                self.units[column[-1]] = plus[-1].unit
         self.n_columns = len(stream.subjects) * len(modalities)
         self._column = np.array(column)
-        self._plus, self._plus_uv = self._scaled(plus, stream, description)
-        differences = [i for i, cathode in enumerate(minus) if cathode is not None]
+        known = {picked.modality for picked in plus if to_microvolts(picked.unit) is not None}
+        self._plus, self._plus_uv = self._scaled(plus, known, stream, description)
         self._difference = np.array(differences, dtype=np.intp)
-        cathodes = [cathode for cathode in minus if cathode is not None]
-        self._minus, self._minus_uv = self._scaled(cathodes, stream, description)
+        self._minus, self._minus_uv = self._scaled(minus, known, stream, description)
 
     @staticmethod
     def _scaled(
-        channels: list[int], stream: StreamChannels, description: StreamDescription
+        channels: list["_Picked"],
+        known: set[str],
+        stream: StreamChannels,
+        description: StreamDescription,
     ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        units = [stream.unit or description.units[c] for c in channels]
-        labels = [description.ch_names[c] for c in channels]
         scale = [
-            microvolts_in(unit, label, description)
-            for unit, label in zip(units, labels, strict=True)
+            microvolts_in(
+                unit,
+                description.ch_names[channel],
+                description,
+                units_with(stream, modality, "µV", apart=bool(known - {modality})),
+            )
+            for channel, modality, unit in channels
         ]
-        return np.array(channels, dtype=np.intp), np.array(scale)
+        return np.array([picked.channel for picked in channels], dtype=np.intp), np.array(scale)
 
     def apply(self, data: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the columns in µV.
@@ -157,8 +185,30 @@ def to_microvolts(unit: str) -> float | None:
     return _MICROVOLTS.get("".join(unit.lower().split()).strip("\0."))
 
 
-def microvolts_in(unit: str, label: str, description: StreamDescription) -> float:
+def unit_of(stream: StreamChannels, modality: str) -> Unit | None:
+    """Return the unit that is set for a modality's channels."""
+    return stream.unit.get(modality) if isinstance(stream.unit, dict) else stream.unit
+
+
+def units_with(stream: StreamChannels, modality: str, unit: Unit, *, apart: bool) -> Units:
+    """Return the units to set where one modality has another one: of all channels, or apart."""
+    if not apart:
+        return unit
+    modalities = dict.fromkeys(m for subject in stream.subjects for m in subject.channels)
+    said = {m: set_to for m in modalities if (set_to := unit_of(stream, m)) is not None}
+    return said | {modality: unit}
+
+
+def microvolts_in(
+    unit: str, label: str, description: StreamDescription, advised: Units = "µV"
+) -> float:
     """Return the µV in one `unit` of a channel.
+
+    Args:
+        unit: as somebody wrote it.
+        label: of the channel, for people.
+        description: of its stream or recording.
+        advised: the units to set where it is unknown.
 
     Raises:
         StreamError, RecordingError: the unit is unknown.
@@ -169,7 +219,7 @@ def microvolts_in(unit: str, label: str, description: StreamDescription) -> floa
         raise misfit(
             description,
             f"expected channel {label!r} in V, mV, µV or nV, found {found}; "
-            f"{advise_unit('µV', description)}, if that is what it is",
+            f"{advise_unit(advised, description)}, if that is what it is",
         )
     return factor
 
@@ -181,11 +231,15 @@ def misfit(description: StreamDescription, sentence: str) -> HypnodError:
     return StreamError(f"stream {description.name!r}: {sentence}")
 
 
-def advise_unit(unit: str, description: StreamDescription) -> str:
+def advise_unit(unit: Units, description: StreamDescription) -> str:
     """Say how one tells hypnod the unit of a stream's, or a recording's, channels."""
+    each = unit if isinstance(unit, dict) else {}
     if description.is_file:
-        return f"give --unit {unit}"
-    return f'set unit = "{unit}" for this stream'
+        typed = ",".join(f"{modality.upper()}={u}" for modality, u in each.items())
+        return f"give --unit {typed or unit}"
+    listed = ", ".join(f'{modality} = "{u}"' for modality, u in each.items())
+    written = f"{{ {listed} }}" if each else f'"{unit}"'
+    return f"set unit = {written} for this stream"
 
 
 def parts_of(label: str, known: Sequence[str]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ The daemon feeds it from LSL, `hypnod score` from a file: the same samples give 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -15,7 +16,7 @@ from models.signal.chunk import Chunk, StreamDescription
 from models.signal.conditioning import Conditioner
 from models.signal.drift import Drift, Looks
 from models.signal.epochs import CutEpoch, EpochBuffer
-from models.signal.montage import Montage, StreamChannels
+from models.signal.montage import Montage, StreamChannels, unit_of, units_with
 from models.signal.no_brain import check_for
 from models.signal.quality import MAX_UV, MISSING, OK, Quality, QualityLimits, doubt_unit
 from models.signal.relative import Relative
@@ -320,23 +321,30 @@ class Pipeline:
             return
         typical = np.median(np.stack(self._unit_check), axis=0)  # NaN where absent
         self._unit_check = None
-        for m, modality in enumerate(self._spec.modalities):
-            present = np.flatnonzero(~self._absent[:, m]).tolist()
-            doubts = self._doubt(present, m, modality, typical, sure=True)
+        n_present = np.count_nonzero(~self._absent, axis=0)
+        every = range(self._spec.n_modalities)
+        right = {m for m in every if len(self._doubts(m, typical)) < n_present[m]}
+        for m in every:
+            apart = bool(right - {m})
+            doubts = self._doubts(m, typical, apart=apart)
             if doubts and self.description.is_file:
                 raise RecordingError(f"{self.description.name}: {doubts[0]}")
-            if doubts and len(doubts) == len(present) and self._stream.unit is None:
+            is_set = unit_of(self._stream, self._spec.modalities[m]) is not None
+            if doubts and len(doubts) == n_present[m] and not is_set:
                 raise UnitError(f"stream {self.description.name!r}: {doubts[0]}")
             # a lead that is off may look so: the stream goes on
-            self.doubts += self._doubt(present, m, modality, typical, sure=False)
+            self.doubts += self._doubts(m, typical, apart=apart, sure=False)
 
-    def _doubt(
-        self, subjects: list[int], m: int, modality: str, rms: NDArray[np.float64], *, sure: bool
+    def _doubts(
+        self, m: int, rms_uv: NDArray[np.float64], *, apart: bool = False, sure: bool = True
     ) -> list[str]:
-        doubts = []
-        for s in subjects:
+        """Return what speaks against a modality's unit, a sentence for each animal."""
+        modality, doubts = self._spec.modalities[m], []
+        advised = partial(units_with, self._stream, modality, apart=apart)
+        for s in np.flatnonzero(~self._absent[:, m]).tolist():
             unit = self._montage.units[s * self._spec.n_modalities + m]
             whose = f"{modality} of {self._stream.subjects[s].name}"
-            doubt = doubt_unit(float(rms[s, m]), unit, whose, self.description, sure=sure)
+            rms = float(rms_uv[s, m])
+            doubt = doubt_unit(rms, unit, whose, self.description, advised, sure=sure)
             doubts += [doubt] * bool(doubt)
         return doubts

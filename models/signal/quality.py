@@ -1,6 +1,6 @@
 """Whether an epoch of a modality can be used, and if not, why."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Annotated, Literal
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.signal.chunk import StreamDescription
-from models.signal.montage import advise_unit, microvolts_in
+from models.signal.montage import Unit, Units, advise_unit, microvolts_in
 
 OK = "ok"
 MISSING = "missing"
@@ -29,7 +29,7 @@ MAX_UV = 1e6
 amplifiers are built to bear, and this is three times that. What does is never filtered."""
 
 _PLAUSIBLE_RMS_UV = (5.0, 2000.0)  # of any EEG, EMG or EOG, epoch by epoch
-_UNITS = {"µV": 1.0, "mV": 1e3, "V": 1e6, "nV": 1e-3}
+_UNITS: dict[Unit, float] = {"µV": 1.0, "mV": 1e3, "V": 1e6, "nV": 1e-3}
 
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
@@ -170,7 +170,13 @@ def _ringing(settling: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def doubt_unit(
-    rms_uv: float, declared: str, whose: str, description: StreamDescription, *, sure: bool = True
+    rms_uv: float,
+    declared: str,
+    whose: str,
+    description: StreamDescription,
+    advised: Callable[[Unit], Units] = lambda unit: unit,
+    *,
+    sure: bool = True,
 ) -> str:
     """Say that an amplitude fits another unit than the declared one; nothing where it does not.
 
@@ -179,6 +185,7 @@ def doubt_unit(
         declared: unit in the stream's description, or as the user says it.
         whose: modality and subject, for the message.
         description: of the stream or recording.
+        advised: the units to set where this one is another.
         sure: only where no wire gives it; else also where a wire that is off might, but so does
             the least signal in µV that is declared as mV.
     """
@@ -191,6 +198,6 @@ def doubt_unit(
             return (
                 f"expected {whose} of {low:g} to {high:g} µV rms, found {rms_uv:.3g} µV with the "
                 f"declared unit {declared}; the values look like {unit}: "
-                f"{advise_unit(unit, description)}"
+                f"{advise_unit(advised(unit), description)}"
             )
     return ""

@@ -22,10 +22,12 @@ from scipy import signal
 from models.signal.chunk import EARLIEST_S, LATEST_S, are_times
 from models.signal.pace import Pace
 
+LONGEST_GAP_S = 86_400.0
+"""A longer gap is a clock that was set, s."""
+
 _TRACKING_S = 10.0  # time constant of the tracker
 _CLOCK_RESET_S = 1.75  # this much in a row from the past is a clock set back, such as one by 2 s
 _LATE_S = 0.5  # so does this much, over as long a time, where it can be told by their arrival
-_LONGEST_GAP_S = 86_400.0  # a longer one is a clock that was set
 _SEAM_S = 1.0  # without a longer silence, no sample is missing where a clock was set
 _BUNCH_S = 1.0  # a timestamp off by less than this may be one of a bunch
 
@@ -175,7 +177,7 @@ class Timeline:
         They are not where it is further ahead than time has passed: its clock was set forward.
         """
         gap, lead = timestamp + self._clock_shift - self.last, self._lead()
-        if gap > _LONGEST_GAP_S and lead <= 0:
+        if gap > LONGEST_GAP_S and lead <= 0:
             lead = gap
         if lead > 0 and gap - lead < _SEAM_S:
             self._clock_shift -= late

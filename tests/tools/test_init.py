@@ -109,6 +109,22 @@ def test_of_two_streams_of_a_name_the_option_that_chooses_is_said(tmp_path: Path
     assert (stream.match, stream.unit) == ({"name": "pair", "type": "EEG"}, "mV")
 
 
+@pytest.mark.parametrize(("given", "says"), [(["--unit", "EMG=mV"], ""), ([], "mV\n")])
+def test_of_a_unit_that_one_modality_lacks_the_other_is_left_as_it_is(
+    tmp_path: Path, given: list[str], says: str
+) -> None:
+    signals = [
+        edfio.EdfSignal(np.sin(np.arange(1000.0)), 100, label=label, physical_dimension=unit)
+        for label, unit in (("EEG", "uV"), ("EMG", ""))
+    ]
+    edfio.Edf(signals).write(tmp_path / "night.edf")
+    options = ["--recording", "night.edf", "--eeg", "EEG", "--emg", "EMG", *given]
+    done = run(tmp_path, "init", *options, says=says)
+    assert done.returncode == 0, done.stderr
+    (stream,) = load_config(tmp_path / "hypnod.toml").streams
+    assert stream.unit == {"emg": "mV"}
+
+
 @pytest.mark.parametrize(
     ("first", "known", "last"),
     [

@@ -165,7 +165,7 @@ def _prepare(
             f"expected a bundle for {'/'.join(MOUSE)}, since mice are simulated; "
             f"found {opened.manifest.name} for {'/'.join(spec.stages)}"
         )
-    hop_s = spec.epoch_s / hops_per_epoch(hop_s, spec)
+    hop_s = spec.epoch_s / hops_per_epoch(hop_s, spec, "--hop")
     recording = folder / f"{STREAM}.edf"
     mice = iterate_subjects(
         seed=seed, duration_s=60 * minutes, sfreq=SFREQ, n_subjects=n_subjects, every_stage=True

@@ -15,7 +15,6 @@ from engines.select import AUTO
 from models.errors import ConfigError
 from models.recordings.hypnograms.interpret import Legend
 from models.recordings.lab import LabOptions, LabRecording, check_unused, open_lab
-from models.signal.montage import Unit
 from models.stages import MOUSE
 from models.training.simulated import FIRST_UNSEEN_SEED, simulate_mouse
 from tools.evaluate.evaluation import choose_withheld, evaluate_recordings
@@ -30,6 +29,7 @@ from tools.score.command import (
     SAME_START_HELP,
     check_outputs,
 )
+from tools.unit import UnitOption, read_unit
 
 
 class Mice(NamedTuple):
@@ -78,9 +78,7 @@ def evaluate(
         list[str] | None, typer.Option(help="Label of its EMG; `A-B` is a difference.")
     ] = None,
     eog: Annotated[list[str] | None, typer.Option(help="Label of its EOG.")] = None,
-    unit: Annotated[
-        Unit | None, typer.Option(help="Unit of all channels; default: what the files say.")
-    ] = None,
+    unit: UnitOption = None,
     match: MatchOption = None,
     hypnogram_epoch: Annotated[
         float | None,
@@ -144,7 +142,7 @@ def evaluate(
         eeg=eeg or (),
         emg=emg or (),
         eog=eog or (),
-        unit=unit,
+        unit=read_unit(unit),
         match=read_match(match),
         legend=Legend(
             epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start

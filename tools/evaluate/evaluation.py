@@ -170,7 +170,7 @@ def evaluate_recordings(
         HypnodError: a recording cannot be staged.
     """
     check_epoch(bundle.spec.epoch_s if epoch_s is None else epoch_s, bundle.spec.epoch_s)
-    hops = hops_per_epoch(hop_s, bundle.spec)
+    hops = hops_per_epoch(hop_s, bundle.spec, "--hop")
     hop_s = bundle.spec.epoch_s / hops
     evaluated = Evaluated(hop_s)
     for lab in recordings:

@@ -20,7 +20,6 @@ from models.recordings.hypnograms.interpret import Legend, Scoring
 from models.recordings.hypnograms.read import is_scored, read_hypnograms
 from models.recordings.lab import Found, find_recordings
 from models.recordings.open import Recording, check_match
-from models.signal.montage import Unit
 from tools.match import MatchOption, read_match
 from tools.rehearse.rehearsal import Timing, play, see
 from tools.rehearse.report import Rehearsed, print_rehearsed, report_rules
@@ -34,6 +33,7 @@ from tools.score.command import (
 from tools.score.drift import DriftLog, summarise
 from tools.score.report import write_pictures
 from tools.score.scored import Scored, by_bundle
+from tools.unit import UnitOption, read_unit
 
 
 def rehearse(
@@ -45,9 +45,7 @@ def rehearse(
         str | None, typer.Option(help="Which stream of the config; default: its only one.")
     ] = None,
     match: MatchOption = None,
-    unit: Annotated[
-        Unit | None, typer.Option(help="Unit of all channels; default: the config's or file's.")
-    ] = None,
+    unit: UnitOption = None,
     hypnogram: Annotated[
         Path | None,
         typer.Option(help="Compare with this one; default: the one beside or in the recording."),
@@ -82,7 +80,7 @@ def rehearse(
     """
     settings = load_config(config)
     chosen = settings.stream(stream)
-    chosen = chosen if unit is None else msgspec.structs.replace(chosen, unit=unit)
+    chosen = chosen if unit is None else msgspec.structs.replace(chosen, unit=read_unit(unit))
     if not settings.triggers:
         raise ConfigError(f"{config}: expected [[triggers]] to rehearse, found none")
     bundle = open_bundle(Path(settings.engine.bundle) if settings.engine.bundle else None)

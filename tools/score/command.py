@@ -22,7 +22,7 @@ from models.recordings.hypnograms.interpret import Legend
 from models.recordings.hypnograms.read import read_hypnograms
 from models.recordings.lab import expert_places
 from models.recordings.open import Recording, check_match
-from models.signal.montage import StreamChannels, Unit
+from models.signal.montage import StreamChannels
 from models.species import contradict
 from tools.match import MatchOption, read_match
 from tools.score.aggregate import check_epoch
@@ -31,6 +31,7 @@ from tools.score.offline import stage_recording
 from tools.score.report import print_report, write_files, write_pictures
 from tools.score.scored import Scored, by_bundle
 from tools.score.whole import by_teacher, stage_whole
+from tools.unit import UnitOption, read_unit
 
 CODES_HELP = (
     "What the hypnogram's numbers mean: accusleep, sdreamer, yasa, … (docs/hypnograms.md), or "
@@ -57,9 +58,7 @@ def score(
     ] = None,
     eog: Annotated[list[str] | None, typer.Option(help="Label of its EOG.")] = None,
     subject: Annotated[list[str] | None, typer.Option(help="Its name; default: m1, m2, …")] = None,
-    unit: Annotated[
-        Unit | None, typer.Option(help="Unit of all channels; default: what the file says.")
-    ] = None,
+    unit: UnitOption = None,
     match: MatchOption = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Folder of the model bundle; default: the shipped one.")
@@ -148,7 +147,9 @@ def score(
     asked = asked or (configured.match if configured else {})
     found = choose(file, configured, labels, subject or [], by.spec.modalities, asked)
     recording = found.recording
-    chosen = found.stream if unit is None else msgspec.structs.replace(found.stream, unit=unit)
+    units, chosen = read_unit(unit), found.stream
+    if units is not None:
+        chosen = msgspec.structs.replace(chosen, unit=units)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     for line in found.guess:
         console.print(line, markup=False)

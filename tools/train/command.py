@@ -10,7 +10,6 @@ from engines.bundle import open_bundle
 from models.errors import RecordingError, SpecError, WeightsError
 from models.recordings.hypnograms.interpret import Legend
 from models.recordings.lab import LabOptions, check_unused
-from models.signal.montage import Unit
 from models.spec import ALL_FILE, FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
 from models.training.choices import DeviceName, DtypeName
 from tools.match import MatchOption, read_match
@@ -21,6 +20,7 @@ from tools.score.command import (
     SAME_START_HELP,
 )
 from tools.train.report import print_report
+from tools.unit import UnitOption, read_unit
 
 
 class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +120,7 @@ def train(
     emg: Annotated[
         list[str] | None, typer.Option(help="Label of its EMG; `A-B` is a difference.")
     ] = None,
-    unit: Annotated[Unit | None, typer.Option(help="Of all channels; default: the file's.")] = None,
+    unit: UnitOption = None,
     match: MatchOption = None,
     hypnogram_epoch: Annotated[
         float | None,
@@ -177,7 +177,7 @@ def train(
     lab = LabOptions(
         eeg=eeg or (),
         emg=emg or (),
-        unit=unit,
+        unit=read_unit(unit),
         match=read_match(match),
         legend=Legend(
             epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start

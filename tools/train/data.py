@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 from models.base import NEW_MODEL, part_of
 from models.errors import RecordingError
-from models.recordings.lab import LabRecording, open_lab, read_subjects
+from models.recordings.lab import LabRecording, find_copies, open_lab, read_subjects
 from models.scored_epochs import ScoredEpochs
 from models.signal.relative import mouse_relative
 from models.spec import LearntAs, ModelSpec
@@ -85,6 +85,7 @@ def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress)
     """
     recordings = _open(options.dirs, options, spec, progress)
     deciding = _open(options.stop_by, options, spec, progress)
+    _check_apart(recordings, deciding)
     if not options.simulated:
         check_enough(name for lab in recordings for name in lab.subjects.values())
     sources = tuple(
@@ -113,6 +114,24 @@ def _open(
     for path in unscored:
         progress.console.print(f"left out {path}: nobody scored it")
     return recordings
+
+
+def _check_apart(recordings: Sequence[LabRecording], deciding: Sequence[LabRecording]) -> None:
+    """Raise RecordingError where one recording could be learnt from, and tested on as another's."""
+    learnt = {lab.path.resolve(): lab for lab in recordings if lab.path is not None}
+    stops = {lab.path.resolve(): lab for lab in deciding if lab.path is not None}
+    known = learnt | stops
+    twice = [(learnt[path], stops[path]) for path in learnt.keys() & stops.keys()]
+    for copy, original in find_copies(known).items():
+        whose = [{*known[path].subjects.values()} for path in (original, copy)]
+        if whose[0] != whose[1] or (original in stops) != (copy in stops):
+            twice.append((known[original], known[copy]))
+    for one, other in twice:
+        raise RecordingError(
+            f"{other.name}: expected a recording of its own, found the very same file as "
+            f"{one.name}: what learns from one would be tested on, or stopped by, the other; leave "
+            "one of them out, or put both into one folder, of their animal"
+        )
 
 
 def _condition(

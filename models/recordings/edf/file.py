@@ -20,6 +20,7 @@ from models.errors import RecordingError
 _FIXED_HEADER = 256
 _SIGNAL_FIELDS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)  # bytes; label first, the rest per signal
 _SAMPLES_FIELD = 8  # index in _SIGNAL_FIELDS
+_LIMIT_FIELDS = slice(3, 7)  # likewise: the physical, then the digital minimum and maximum
 _RECORDS = slice(236, 244)
 _DURATION = slice(244, 252)
 _BDF_VERSION = b"\xffBIOSEMI"
@@ -58,6 +59,12 @@ class EdfFile:
         width = 3 if self.is_bdf else 2
         first = sum(self.n_samples[:signal]) * width
         return slice(first, first + self.n_samples[signal] * width)
+
+    def limits(self, signal: int) -> list[str]:
+        """Return what the header has for the physical, then digital minimum and maximum."""
+        fields = _field_positions(len(self.labels))[_LIMIT_FIELDS]
+        places = (slice(at + signal * width, at + (signal + 1) * width) for at, width in fields)
+        return [self.header[place].decode("latin-1").strip() or "nothing" for place in places]
 
     def decode(self, signals: Sequence[int], start: int, stop: int) -> edfio.Edf | edfio.Bdf:
         """Return these signals of records `start` to `stop` as a recording of their own."""
@@ -124,7 +131,9 @@ def _plain(header: bytes, n_signals: int) -> bytes:
     """Return the header with points for decimal commas, and spaces for NULs, in its numbers."""
     fields = _field_positions(n_signals)
     spans = [(_RECORDS.start, _DURATION.stop)]
-    spans += [(first, first + n_signals * width) for first, width in fields[3:7] + fields[8:9]]
+    spans += [
+        (first, first + n_signals * width) for first, width in fields[_LIMIT_FIELDS] + fields[8:9]
+    ]
     for start, stop in spans:
         text = header[start:stop].replace(b",", b".").replace(b"\0", b" ")
         header = header[:start] + text + header[stop:]

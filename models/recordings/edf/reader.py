@@ -21,8 +21,8 @@ from models.errors import RecordingError
 from models.recordings.base import Annotation, Description, Recording, select_channels
 from models.recordings.edf.annotations import read_annotations, record_onset
 from models.recordings.edf.file import EdfFile, open_edf_file
-from models.recordings.edf.mixed_rates import REACH, interpolate
 from models.recordings.edf.times import read_record_times, read_start
+from models.recordings.mixed_rates import REACH, interpolate
 from models.signal.chunk import MIN_SFREQ, tell_apart
 
 _Signal = edfio.EdfSignal | edfio.BdfSignal
@@ -129,7 +129,7 @@ def open_edf(path: Path, channels: Sequence[str] | None = None) -> EdfRecording:
         with _ignore_oddities():
             decoded: Sequence[_Signal] = file.decode(signals, 0, 1).signals
             heads = dict(zip(signals, decoded, strict=True))
-            whys = {i: _why_no_numbers(signal) for i, signal in heads.items()}
+            whys = {i: _why_no_numbers(signal, file.limits(i)) for i, signal in heads.items()}
             units = {i: signal.physical_dimension for i, signal in heads.items()}
     except Exception as error:  # a broken header breaks edfio in ways it does not name
         raise _broken(path, error) from error
@@ -146,7 +146,7 @@ def open_edf(path: Path, channels: Sequence[str] | None = None) -> EdfRecording:
     description = Description(
         ch_names=tuple(labels[i] for i in chosen),
         units=tuple(units[i] for i in chosen),
-        sfreq=n_samples / file.record_s,
+        sfreq=n_samples / (times.record_s or file.record_s),
         n_samples=n_samples * len(file.records),
         start=start,
         annotations=annotations,
@@ -206,16 +206,19 @@ def _runs(
     return np.insert(ends, 0, 0)[piece], ends[piece]
 
 
-def _why_no_numbers(signal: _Signal) -> str:
+def _why_no_numbers(signal: _Signal, limits: Sequence[str]) -> str:
     """Say why a signal's samples have no size; nothing where they have."""
-    low, high = signal.physical_range
-    usable = low != high and all(abs(x) < _MAX_PHYSICAL for x in (low, high))
-    if usable and signal.digital_min != signal.digital_max:
-        return ""
+    try:
+        low, high = signal.physical_range
+        usable = low != high and all(abs(x) < _MAX_PHYSICAL for x in (low, high))
+        if usable and signal.digital_min != signal.digital_max:
+            return ""
+    except ValueError:  # one is no number
+        pass
+    physical, digital = " to ".join(limits[:2]), " to ".join(limits[2:])
     return (
-        f"no usable calibration: digital {signal.digital_min:g} to {signal.digital_max:g} are "
-        f"{low:g} to {high:g} {signal.physical_dimension}".rstrip()
-    )
+        f"no usable calibration: digital {digital} are {physical} {signal.physical_dimension}"
+    ).rstrip()
 
 
 def _why_apart(sfreq: float, highest: float) -> str:

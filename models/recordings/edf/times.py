@@ -5,6 +5,7 @@ hidden. Records follow one another, and in EDF+ each says when it began as well.
 """
 
 import re
+from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from models.errors import RecordingError
 from models.recordings.edf.annotations import record_onset
 from models.recordings.edf.file import EdfFile
+from models.signal.timeline import LONGEST_GAP_S
 
 _IN_WORDS = re.compile(rb"Startdate (\d\d)-([A-Z]{3})-(\d{4})")
 _MONTHS = (
@@ -34,6 +36,14 @@ _FIELD = re.compile(rb"(\d\d)\D(\d\d)\D(\d\d)")
 _HIDDEN = datetime(1985, 1, 1)
 _COUNTED_S = 0.05
 """Record times that part from counting by less were rounded."""
+_NEAR = 0.1
+"""So much of a record two of them may be apart, or overlap, and yet follow each other."""
+_NEAR_S = 0.1
+"""But no more than that apart: it is a pause."""
+_SEAM_S = 0.005
+"""Between records there may be so much without a gap for who reads them."""
+_SMOOTHED = 0.125
+"""Of what times part from counting by, where they were rounded."""
 
 
 class RecordTimes(NamedTuple):
@@ -43,6 +53,8 @@ class RecordTimes(NamedTuple):
     """The first one, after the start in the header, s; 0 where the file does not say."""
     onsets: NDArray[np.float64] | None = None
     """(n_records,), from the first one, s; None: they follow one another."""
+    record_s: float | None = None
+    """How long a record lasts by them, s; None: as long as the header says."""
     flaw: str = ""
     """Where the file contradicts itself."""
 
@@ -51,7 +63,8 @@ def read_record_times(file: EdfFile) -> RecordTimes:
     """Hold the times of the records against counting them.
 
     Those of an interrupted recording count. They are believed where a file says that it is not
-    interrupted, too, unless they go back. A record whose time is damaged follows the one before.
+    interrupted, too, unless they go back. A record whose time is damaged, more than a day off or
+    before the end of the one before follows that one: each of its samples has a time of its own.
 
     Raises:
         RecordingError: those of an interrupted recording are missing, or go back.
@@ -84,21 +97,77 @@ def read_record_times(file: EdfFile) -> RecordTimes:
 def _hold(file: EdfFile, onsets: NDArray[np.float64], counted: RecordTimes) -> RecordTimes:
     """Hold the times of all records against counting them; see `read_record_times`."""
     steps = np.diff(onsets)
-    if np.any(steps <= 0):
-        at = int(np.argmax(steps <= 0))
+    back = (steps <= 0) & (steps >= -LONGEST_GAP_S)
+    if np.any(back):
+        at = int(np.argmax(back))
         if not file.is_interrupted:
             return counted._replace(flaw=_gone_back(onsets, at))
         raise RecordingError(
             f"{file.path}: expected each record after the one before, found record {at + 1} at "
             f"{onsets[at + 1]:g} s after one at {onsets[at]:g} s"
         )
-    onsets -= onsets[0]
-    parted = onsets - np.arange(len(onsets)) * file.record_s
-    if file.is_interrupted:
-        return counted._replace(onsets=onsets)
-    if np.abs(parted).max() <= _COUNTED_S:
+    by_count = np.arange(len(onsets)) * file.record_s
+    if not file.is_interrupted and np.abs(onsets - onsets[0] - by_count).max() <= _COUNTED_S:
         return counted
-    return counted._replace(onsets=onsets, flaw=_jumped(onsets, steps - file.record_s, parted))
+    lasts = _measure(steps, file.record_s)
+    laid = _lay(onsets, lasts)
+    flaws = []
+    if not file.is_interrupted:
+        flaws.append(_jumped(onsets, laid, lasts, laid.onsets - by_count))
+    is_other = abs(lasts - file.record_s) > _SEAM_S
+    if is_other:
+        flaws.append(
+            f"a record lasts {file.record_s:g} s by its header, {lasts:.6g} s by the times of its "
+            "records, of which its rate is taken"
+        )
+    flaws += _disbelieved(steps, laid)
+    return counted._replace(
+        onsets=laid.onsets,
+        record_s=lasts if is_other else None,
+        flaw="; ".join(filter(None, flaws)),
+    )
+
+
+def _measure(steps: NDArray[np.float64], record_s: float) -> float:
+    """Return how long a record lasts by those that follow each other, s.
+
+    What is between them longer may be a pause; what they overlap is none.
+    """
+    apart = steps - record_s
+    near = (apart >= -_NEAR * record_s) & (apart <= min(_NEAR * record_s, _NEAR_S))
+    return float(steps[near].mean()) if 2 * near.sum() > len(steps) else record_s
+
+
+class _Laid(NamedTuple):
+    """Where records were laid."""
+
+    onsets: NDArray[np.float64]
+    """(n_records,), from the first one, s."""
+    far: list[int]
+    """Records whose time is further from that of the one before than a gap can be."""
+    early: list[int]
+    """Records that say that they begin before the one before has ended."""
+
+
+def _lay(onsets: NDArray[np.float64], lasts: float) -> _Laid:
+    """Lay records where they say, smoothed where that was rounded, and none into another."""
+    within_s = min(_COUNTED_S, _NEAR * lasts)
+    laid = _Laid(np.zeros(len(onsets)), [], [])
+    moved = onsets[0]
+    for i in range(1, len(onsets)):
+        following = laid.onsets[i - 1] + lasts
+        if abs(onsets[i] - onsets[i - 1]) > LONGEST_GAP_S:
+            laid.far.append(i)
+            moved = onsets[i] - following
+        off = onsets[i] - moved - following
+        if off > within_s:
+            laid.onsets[i] = following + off
+            continue
+        if off < -within_s:
+            laid.early.append(i)
+            off = 0.0
+        laid.onsets[i] = following + off * _SMOOTHED
+    return laid
 
 
 def _gone_back(onsets: NDArray[np.float64], at: int) -> str:
@@ -109,18 +178,37 @@ def _gone_back(onsets: NDArray[np.float64], at: int) -> str:
 
 
 def _jumped(
-    onsets: NDArray[np.float64], jumps: NDArray[np.float64], parted: NDArray[np.float64]
+    onsets: NDArray[np.float64], laid: _Laid, lasts: float, parted: NDArray[np.float64]
 ) -> str:
-    jumped = np.flatnonzero(np.abs(jumps) > _COUNTED_S)
+    jumps = np.diff(laid.onsets) - lasts
+    jumped = np.flatnonzero(jumps > min(_COUNTED_S, _NEAR * lasts))
     if len(jumped):
         at = int(jumped[0])
         what = (
             f"the times of its records jump {len(jumped)} ×, first by {jumps[at]:+g} s before "
             f"{onsets[at + 1]:g} s"
         )
-    else:
+    elif np.abs(parted).max() > _COUNTED_S:
         what = f"the times of its records part from counting by {parted[-1]:+.3g} s"
+    else:
+        return ""
     return f"{what}, though it says that it is not interrupted: the times are believed"
+
+
+def _disbelieved(steps: NDArray[np.float64], laid: _Laid) -> Iterator[str]:
+    if laid.far:
+        first = laid.far[0]
+        yield (
+            f"the times of its records jump {len(laid.far)} × by more than a day, first by "
+            f"{steps[first - 1]:+g} s before record {first}: these jumps are not believed, what "
+            "comes after follows what was before"
+        )
+    if laid.early:
+        first = laid.early[0]
+        yield (
+            f"{len(laid.early)} of its records begin, by their times, before the one before has "
+            f"ended, record {first} first: each is taken to follow it"
+        )
 
 
 def read_start(file: EdfFile, first: float) -> tuple[datetime | None, str]:
@@ -153,7 +241,8 @@ def read_start(file: EdfFile, first: float) -> tuple[datetime | None, str]:
     try:
         return start + timedelta(seconds=first), remark
     except OverflowError:
-        return None, ""
+        lost = f"its first record begins {first:g} s after {start}, which is no time"
+        return None, f"{lost}: its start is unknown"
 
 
 def _unreal(field: bytes) -> list[str]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from models.errors import RecordingError
@@ -17,6 +17,7 @@ _DIAL_S = 43_200.0
 """After so long a clock may show the same again: not all say AM and PM, s."""
 _JITTER_S, _OF_EPOCH = 1.011, 0.75  # times are rounded, at most to seconds
 _MINUTE_S, _HOUR_S = 60.0, 3600.0
+_EXACT_S = 1e-6
 
 
 class First(NamedTuple):
@@ -83,10 +84,41 @@ def _check_minutes(cells: Sequence[tuple[int, str]], epoch_s: float) -> None:
         (k, row, clock) for k, (row, cell) in enumerate(cells) if (clock := _MINUTE.search(cell))
     ]
     as_hours = _first_off(found, epoch_s, _MINUTE_S, _DIAL_S)
-    if as_hours is None or _first_off(found, epoch_s, 1.0, _HOUR_S) is None:
+    if _first_off(found, epoch_s, 1.0, _HOUR_S) is None:
+        return
+    if as_hours is None:
+        _check_whole_minutes(found, epoch_s)
         return
     (k, _, one), (n, row, other) = found[0], found[as_hours]
     raise _missing(row, (n - k) * epoch_s, one[0], other[0], epoch_s)
+
+
+def _check_whole_minutes(found: Sequence[tuple[int, int, re.Match[str]]], epoch_s: float) -> None:
+    """See that no minute lacks a row, where a whole number of epochs fits in.
+
+    An epoch at a change of minutes may be told with either: some minutes have more rows then.
+    """
+    n = round(_MINUTE_S / epoch_s)
+    if abs(n * epoch_s - _MINUTE_S) > _EXACT_S:
+        return
+    firsts = [next(rows) for _, rows in groupby(found, lambda each: each[2].groups())]
+    whole = firsts if n == 1 else firsts[1:]  # the first minute may have begun before
+    off = []
+    for (k, _, one), (m, row, other) in pairwise(whole):
+        expected = n * round(_wrapped(_at(other) - _at(one), _DIAL_S) / _MINUTE_S)
+        if m - k != expected:
+            off.append((row, expected, m - k, one[0].strip(), other[0].strip()))
+    if off and all(rows < expected for _, expected, rows, _, _ in off):
+        row, expected, rows, begin, end = off[0]
+        raise RecordingError(
+            f"row {row}: expected {expected} rows from {begin} to {end}, found {rows}"
+            f"{_advice(epoch_s)}"
+        )
+
+
+def _at(clock: re.Match[str]) -> float:
+    """Return the time of day of a minute, s."""
+    return 3600.0 * _hour(clock[1], clock[3]) + 60 * int(clock[2])
 
 
 def _first_off(
@@ -96,10 +128,7 @@ def _first_off(
 
     A time is that of its epoch without what is less than a unit, or rounded to one.
     """
-    begins = [
-        unit_s * (60 * _hour(clock[1], clock[3]) + int(clock[2])) - k * epoch_s
-        for k, _, clock in found
-    ]
+    begins = [unit_s / _MINUTE_S * _at(clock) - k * epoch_s for k, _, clock in found]
     earliest, latest = -dial_s, dial_s
     for i, begin in enumerate(begins):
         after = _wrapped(begin - begins[0], dial_s)
@@ -111,10 +140,16 @@ def _first_off(
 
 def _missing(row: int, expected: float, one: str, other: str, epoch_s: float) -> RecordingError:
     return RecordingError(
-        f"row {row}: expected {expected:g} s after {one.strip()}, found {other.strip()}; of rows "
-        "that are missing nobody knows the stage: give an onset in seconds, or a row with UNKNOWN "
-        f"for each; if none is missing, correct --hypnogram-epoch {epoch_s:g}, or leave out the "
-        "times of a clock that was changed"
+        f"row {row}: expected {expected:g} s after {one.strip()}, found {other.strip()}"
+        f"{_advice(epoch_s)}"
+    )
+
+
+def _advice(epoch_s: float) -> str:
+    return (
+        "; of rows that are missing nobody knows the stage: give an onset in seconds, or a row "
+        f"with UNKNOWN for each; if none is missing, correct --hypnogram-epoch {epoch_s:g}, or "
+        "leave out the times of a clock that was changed"
     )
 
 

@@ -1,6 +1,6 @@
 """What a file says before anyone takes it for stages: labels with times."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time
 
@@ -10,6 +10,9 @@ STAGED_BY = "staged by"
 """How hypnod says that it wrote the stages of a file: so an annotation begins."""
 STAGED_BY_COLUMN = "staged_by"
 """The same in a table."""
+
+StageOf = Callable[[str], str | None]
+"""Returns the stage that a label is; None: none is, ART and UNKNOWN apart."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from models.recordings.hypnograms.align import align
 from models.recordings.hypnograms.annotations import read_annotations
 from models.recordings.hypnograms.codes import in_words, open_book
 from models.recordings.hypnograms.interpret import Legend, Scoring, interpret
-from models.recordings.hypnograms.marks import Marks, consecutive, epoch_given
-from models.recordings.hypnograms.table import StageOf, read_table
+from models.recordings.hypnograms.marks import Marks, StageOf, consecutive, epoch_given
+from models.recordings.hypnograms.table import read_table
 from models.recordings.mat import read_mat_scores
 from models.recordings.open import Recording, check_file
 from models.stages import MOUSE, UNKNOWN, find_stage
@@ -265,13 +265,13 @@ def _read_mat(path: Path, legend: Legend) -> Marks:
     Raises:
         RecordingError: it has none, or they are not those of that lab and no book was named.
     """
-    name, scores = read_mat_scores(path)
+    name, scores, flaws = read_mat_scores(path)
     own = name == "sleep_scores"
     length = legend.epoch_s or 1.0 if own else epoch_given(legend.epoch_s, f"the variable {name!r}")
     marks = consecutive(scores, length, [f"{name}({i})" for i in range(1, len(scores) + 1)])
     if own and legend.codes is None:
         _check_sdreamer(scores, length)
-    return Marks(marks=marks, coded=_SDREAMER if own else None)
+    return Marks(marks=marks, coded=_SDREAMER if own else None, flaws=flaws)
 
 
 def _check_sdreamer(scores: Sequence[str], epoch_s: float) -> None:

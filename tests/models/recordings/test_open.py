@@ -163,6 +163,22 @@ def test_a_channel_without_a_scale_is_skipped(tmp_path):
     assert recording.skipped["A"].startswith("no usable calibration: digital -32768 to 32767 are")
 
 
+@pytest.mark.parametrize("text", ["-3'276.8", "-3,276.8", "", "abc", "1e999", "nan"])
+@pytest.mark.parametrize("field", [104, 112, 120, 128])
+def test_a_channel_whose_scale_is_no_number_loses_no_other(tmp_path, field, text):
+    path = write_edf(tmp_path / "a.edf")
+    expected = open_recording(path, ["B"]).read(0, 1000)
+    set_header(path, 256 + 2 * field, f"{text:<8}".encode())
+    recording = open_recording(path)
+    assert (recording.ch_names, recording.readable) == (("B",), ("B",))
+    assert recording.skipped["A"].startswith("no usable calibration: digital ")
+    assert f" {text.replace(',', '.') or 'nothing'} " in recording.skipped["A"]
+    assert np.array_equal(recording.read(0, 1000), expected)
+    set_header(path, 256 + 2 * field + 8, f"{text:<8}".encode())
+    with pytest.raises(RecordingError, match=r"expected numeric signals, found A .*; B"):
+        open_recording(path)
+
+
 @pytest.mark.parametrize("extension", ["edf", "bdf"])
 def test_a_day_is_read_in_little_memory(tmp_path, extension):
     kind, signal = (
@@ -442,7 +458,12 @@ def test_a_mat_of_the_sdreamer_lab(tmp_path):
     ("changes", "sentence"),
     [
         ({"emg": None}, "expected a variable 'emg', found 'eeg', .*'sleep_scores'; save it"),
-        ({"emg": noise(7)[None]}, "of one length above 0, found 5120 and 7 samples"),
+        (
+            {"emg": noise(7)[None]},
+            "of one length above 0, found 5120 and 7 samples, .* emg_frequency",
+        ),
+        ({"emg_frequency": 128.0}, "found 5120 and 5120 samples, at 512 and 128 Hz"),
+        ({"emg_frequency": -1.0}, "expected one emg_frequency above 0 Hz"),
         ({"eeg": noise(10).reshape(2, 5)}, r"one row or column in 'eeg', found the shape \(2, 5\)"),
         ({"eeg": "text"}, "expected numbers in 'eeg'"),
         ({"eeg_frequency": 0.0}, "expected one eeg_frequency above 0 Hz"),
@@ -451,6 +472,42 @@ def test_a_mat_of_the_sdreamer_lab(tmp_path):
 def test_a_mat_that_is_not_of_that_lab(tmp_path, changes, sentence):
     with pytest.raises(RecordingError, match=sentence):
         open_recording(write_mat(tmp_path / "m.mat", **changes))
+
+
+@pytest.mark.parametrize(
+    ("eeg_rate", "emg_rate"), [(512.0, 128.0), (128.0, 512.0), (511.96, 200.0), (256, 255.99)]
+)
+def test_an_emg_of_a_rate_of_its_own_comes_at_the_higher_one(tmp_path, eeg_rate, emg_rate):
+    def wave(rate):
+        return 100 * np.sin(2 * np.pi * 7 * np.arange(int(300 * rate)) / rate)
+
+    path = tmp_path / "m.mat"
+    changes = {"eeg": wave(eeg_rate), "emg": wave(emg_rate), "eeg_frequency": eeg_rate}
+    write_mat(path, **changes, emg_frequency=emg_rate)
+    recording = open_recording(path)
+    fastest = max(eeg_rate, emg_rate)
+    assert (recording.ch_names, recording.sfreq) == (("eeg", "emg"), fastest)
+    assert recording.duration == pytest.approx(300, abs=0.02)
+    eeg, emg = recording.read(0, recording.n_samples).T
+    assert np.abs(eeg - emg)[100:-100].max() < 2
+    assert open_recording(path, ["emg"]).sfreq == emg_rate
+    assert recording.flaws == ()
+
+
+def test_an_emg_that_is_too_slow_is_left_out_and_named(tmp_path):
+    path = write_mat(tmp_path / "m.mat", emg=noise(500), emg_frequency=50.0)
+    recording = open_recording(path)
+    assert (recording.ch_names, recording.readable) == (("eeg",), ("eeg",))
+    assert recording.skipped == {"emg": "50 Hz, too slow to be staged"}
+
+
+def test_variables_that_are_not_read_are_named(tmp_path):
+    labels = np.array([[1, 2, 3] * 3 + [1]])
+    path = write_mat(tmp_path / "m.mat", ne=noise(50), labels=labels)
+    assert open_recording(path).flaws == ("not read of its variables: ne",)
+    scoring = read_scoring(path, MOUSE)
+    assert scoring.account.flaws == ("its variable sleep_scores was read, labels was not",)
+    assert scoring.hypnogram.stages[:3] == MOUSE
 
 
 @pytest.mark.parametrize("kind", [0, 8, 14, 33, 0x2056])

@@ -37,6 +37,18 @@ def test_each_channel_of_a_difference_has_its_own_unit():
     assert np.isnan(out[:, 0]).all()
 
 
+def test_a_unit_of_one_modality_leaves_the_others_as_they_are_declared():
+    both = {"eeg": "EEG1", "emg": "EMG1"}
+    out = montage(both, unit={"emg": "mV"}).apply(DATA)
+    plain = montage(both).apply(DATA)
+    assert np.array_equal(out[:, 0], plain[:, 0])
+    assert np.array_equal(out[:, 1], 1000 * plain[:, 1])
+    with pytest.raises(StreamError, match=r'found no unit; set unit = \{ emg = "µV" \} for this'):
+        montage(both, units=("µV", "", "µV", "µV"))
+    with pytest.raises(ConfigError, match="unit: expected units of eeg and emg, found one of eog"):
+        montage(both, unit={"eog": "mV"})
+
+
 def test_the_configured_unit_wins():
     out = montage({"eeg": "EEG1"}, unit="mV").apply(DATA)
     np.testing.assert_allclose(out[:, 0], DATA[:, 0] * 1000.0)

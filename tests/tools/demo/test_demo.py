@@ -105,6 +105,9 @@ def test_a_rule_is_shown_in_real_time_and_long_enough(tmp_path):
     short = run_demo(tmp_path, "--trigger")
     assert short.returncode == 3
     assert "expected --trigger with --minutes above 1" in " ".join(short.stderr.split())
+    uneven = run_demo(tmp_path, "--hop", "0.3")
+    assert uneven.returncode == 3
+    assert "--hop: expected a whole fraction of the epoch" in " ".join(uneven.stderr.split())
 
 
 def test_the_rule_that_is_shown_is_one_and_acts_without_being_armed():

@@ -224,6 +224,8 @@ def test_unseen_simulated_mice_stand_in_for_recordings(bundle):
         run("evaluate", "--bundle", bundle)
     with pytest.raises(ConfigError, match="found both"):
         run("evaluate", Path.cwd(), *options)
+    with pytest.raises(ConfigError, match=r"^--hop: expected a whole fraction of the epoch of 1 s"):
+        run("evaluate", *options, "--hop", 0.3)
 
 
 def test_the_worst_animal_comes_first_everywhere(lab):

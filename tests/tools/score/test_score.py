@@ -411,6 +411,51 @@ def test_a_unit_can_be_set_where_the_file_has_none_or_a_wrong_one(tmp_path, bund
     assert sum(json.loads(right)["subjects"]["m2"]["seconds"][s] for s in MOUSE) == SECONDS
 
 
+def write_modalities(path, **channels):
+    """A night of a mouse whose EEG and EMG are so large, rms, in units of their own."""
+    mouse = simulate_recording(seed=0, duration_s=SECONDS, sfreq=SFREQ).data.T.astype(np.float64)
+    written = [
+        edfio.EdfSignal(x * rms / x.std(), SFREQ, label=label, physical_dimension=unit)
+        for x, (label, (rms, unit)) in zip(mouse, channels.items(), strict=True)
+    ]
+    edfio.Edf(written, data_record_duration=1).write(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("eeg", "emg", "given", "sentence", "right"),
+    [
+        ((50, "uV"), (0.05, "uV"), [], r"emg of m1 .* look like mV: give --unit EMG=mV$", "EMG=mV"),
+        ((0.05, "uV"), (50, "uV"), [], r"eeg of m1 .* look like mV: give --unit EEG=mV$", "EEG=mV"),
+        ((50, "uV"), (0.05, ""), [], r"'EMG' in V, .* no unit; give --unit EMG=µV, if", "emg=mV"),
+        (
+            (0.05, "x"),
+            (50, "x"),
+            ["--unit", "mV"],
+            r"emg of m1 .* look like µV: give --unit EEG=mV,EMG=µV$",
+            "EEG=mV,EMG=µV",
+        ),
+    ],
+)
+def test_where_one_modality_has_another_unit_what_to_type_is_said(
+    tmp_path, bundle, eeg, emg, given, sentence, right
+):
+    night = write_modalities(tmp_path / "night.edf", EEG=eeg, EMG=emg)
+    with pytest.raises(RecordingError, match=sentence):
+        score(night, "--bundle", bundle, *given)
+    found = json.loads(score(night, "--bundle", bundle, "--unit", right, "--json"))
+    assert sum(found["subjects"]["m1"]["seconds"][s] for s in MOUSE) == SECONDS
+
+
+@pytest.mark.parametrize("unit", ["furlong", "EMG=", "=mV", "EMG=mV,", "EMG=mV,V", ""])
+def test_a_unit_that_is_none_says_how_it_is_typed(tmp_path, bundle, unit):
+    night = write_modalities(tmp_path / "night.edf", EEG=(50, "uV"), EMG=(50, "uV"))
+    with pytest.raises(ConfigError, match=r"--unit: expected V, .*, as in EMG=mV .* found"):
+        score(night, "--bundle", bundle, "--unit", unit)
+    with pytest.raises(ConfigError, match="unit: expected units of eeg and emg, found one of eog"):
+        score(night, "--bundle", bundle, "--unit", "eog=mV")
+
+
 def test_no_output_overwrites_an_input(tmp_path, bundle):
     night = write_night(tmp_path / "night.edf")
     before = night.read_bytes()

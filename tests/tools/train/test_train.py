@@ -98,6 +98,29 @@ def test_the_bundle_says_which_files_it_learnt_from_by_their_content(
     assert open_bundle(tmp_path / "ours").manifest.learnt_from == expected
 
 
+@pytest.mark.parametrize("copy", ["lab/e/1.edf", "lab/c/again.edf", "judges/judge.edf", None])
+def test_no_recording_crosses_the_split_under_another_name(
+    lab: Path, start: Path, tmp_path: Path, copy: str | None
+) -> None:
+    own = shutil.copytree(lab, tmp_path / "lab")
+    stop_by = own / "b" / "1.edf" if copy is None else tmp_path / "judges"
+    if copy is not None:
+        (tmp_path / copy).parent.mkdir(exist_ok=True)
+        shutil.copy(own / "b" / "1.edf", tmp_path / copy)
+    given = (stop_by,) if stop_by.exists() else ()
+    options = train_options(own, start, tmp_path / "ours", stop_by=given, passes=1)
+    with pytest.raises(RecordingError, match=r"found the very same file as \S*/b/1\.edf: what lea"):
+        run(options, Console(quiet=True))
+
+
+def test_a_recording_that_is_there_twice_of_one_animal_is_no_test_of_another(
+    lab: Path, start: Path, tmp_path: Path
+) -> None:
+    own = shutil.copytree(lab, tmp_path / "lab")
+    shutil.copy(own / "b" / "1.edf", own / "b" / "again.edf")
+    assert run(train_options(own, start, tmp_path / "ours", passes=1), Console(quiet=True))
+
+
 def test_the_test_subject_decides_nothing(lab: Path, start: Path, tmp_path: Path) -> None:
     (unseen,) = split_subjects(MICE, seed=0).test
     other = tmp_path / "lab"

@@ -7,9 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from models.recordings.as_stream import epochs_of
 from models.recordings.edf.reader import read_edf_annotations
 from models.recordings.open import open_recording
+from models.signal.montage import StreamChannels, SubjectChannels
 from tests.support.edf import write_interrupted_edf
+from tests.support.signals import SPEC
 
 AT_TEN = b"22.00.00"
 NUMBERS = (104, 112, 120, 128, 216)
@@ -118,6 +121,77 @@ def test_record_times_that_run_slow_are_believed(tmp_path):
     found = write(tmp_path / "night.edf", [1.01 * k for k in range(20)])
     assert found.timestamps(1900, 1901)[0] == pytest.approx(19.19)
     assert "part from counting by +0.19 s" in found.flaws[0]
+
+
+def count_usable(recording):
+    channels = (SubjectChannels(name="m1", channels={"eeg": "EEG"}),)
+    stream = StreamChannels(name="night", subjects=channels)
+    return sum(int(batch.usable[:, 0].sum()) for batch in epochs_of(recording, stream, SPEC))
+
+
+@pytest.mark.parametrize("kind", [b"EDF+C", b"EDF+D"])
+@pytest.mark.parametrize("step", [0.5, 0.8])
+def test_records_that_overlap_follow_each_other_and_are_counted(tmp_path, kind, step):
+    found = write(tmp_path / "night.edf", [step * k for k in range(20)], kind)
+    assert found.timestamps(0, 2000) == pytest.approx(np.arange(2000) / 100)
+    assert count_usable(found) == 20
+    (flaw,) = found.flaws
+    assert flaw.startswith("19 of its records begin, by their times, before the one before has end")
+
+
+def test_after_an_overlap_times_are_believed_as_soon_as_they_can_be(tmp_path):
+    found = write(tmp_path / "night.edf", [0, 1, 1.5, 3, 10], b"EDF+D")
+    assert found.timestamps(0, 500)[::100].tolist() == [0, 1, 2, 3, 10]
+    assert "1 of its records begin" in found.flaws[0]
+
+
+@pytest.mark.parametrize("kind", [b"EDF+C", b"EDF+D"])
+@pytest.mark.parametrize("far", [100_000, 1e8, 1e14])
+def test_jumps_of_days_or_ages_cost_no_record_and_are_told(tmp_path, kind, far):
+    onsets = [0, 1, 2, 5, far + 5, far + 6, far + 16, 17, 18]
+    found = write(tmp_path / "night.edf", onsets, kind, day=b"01.03.26", clock=AT_TEN)
+    assert found.timestamps(0, 900)[::100].tolist() == [0, 1, 2, 5, 6, 7, 17, 18, 19]
+    assert count_usable(found) == 9
+    assert "jump 2 × by more than a day, first by +" in found.flaws[-1]
+    assert "before record 4: these jumps are not believed" in found.flaws[-1]
+
+
+@pytest.mark.parametrize("kind", [b"EDF+C", b"EDF+D"])
+@pytest.mark.parametrize("step", [0.97, 1.02, 1.06])
+def test_of_records_that_come_at_another_rate_than_declared_it_is_measured(tmp_path, kind, step):
+    path = tmp_path / "night.edf"
+    write_interrupted_edf(path, [step * k for k in range(60)], kind=kind, sfreq=256)
+    found = open_recording(path)
+    assert found.sfreq == pytest.approx(256 / step)
+    assert count_usable(found) == int(60 * step)
+    assert f"lasts 1 s by its header, {step:g} s by the times of its records" in found.flaws[-1]
+
+
+@pytest.mark.parametrize(("step", "rate"), [(10.5, 100), (9.5, 100 / 0.95), (10.05, 100 / 1.005)])
+def test_pauses_between_long_records_are_pauses(tmp_path, step, rate):
+    path = tmp_path / "night.edf"
+    write_interrupted_edf(path, [step * k for k in range(60)])
+    content = bytearray(path.read_bytes())
+    content[244:252] = b"10      "
+    path.write_bytes(content)  # a tenth of the rate, of records ten times as long
+    found = open_recording(path)
+    assert found.sfreq == pytest.approx(rate / 10)
+    assert found.timestamps(5900, 5901)[0] == pytest.approx(59 * step)
+
+
+@pytest.mark.parametrize("kind", [b"EDF+C", b"EDF+D"])
+def test_coarsely_rounded_record_times_make_no_gaps(tmp_path, kind):
+    onsets = [k + 0.02 * (-1) ** k for k in range(1, 60)]
+    found = write(tmp_path / "night.edf", onsets, kind)
+    assert count_usable(found) == 59
+    assert found.flaws == ()
+
+
+def test_a_first_record_at_no_time_has_no_start_and_says_so(tmp_path):
+    found = write(tmp_path / "night.edf", [1e14, 1e14 + 1], day=b"01.03.26", clock=AT_TEN)
+    assert found.start is None
+    assert "its first record begins 1e+14 s after 2026-03-01 22:00:00" in found.flaws[0]
+    assert found.timestamps(0, 200)[100] == 1.0
 
 
 def test_record_times_that_go_back_are_told_and_not_believed(tmp_path):

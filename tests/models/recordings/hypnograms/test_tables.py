@@ -249,6 +249,38 @@ def test_times_to_the_minute_are_held_against_the_epochs(tmp_path, how, epoch_s,
 
 
 @given(
+    how=st.sampled_from(["%H:%M", "%d.%m.%Y %H:%M", "%I:%M %p"]),
+    epoch_s=st.sampled_from([1.0, 2.5, 4.0, 5.0, 10.0, 20.0, 30.0, 60.0]),
+    first=st.integers(0, 86399),
+    data=st.data(),
+)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_minute_with_a_row_too_few_is_named(tmp_path, how, epoch_s, first, data):
+    begin = datetime(2026, 3, 1) + timedelta(seconds=first)
+    n = round(300 / epoch_s) + 1
+    times = [(begin + timedelta(seconds=k * epoch_s)).strftime(how) for k in range(n)]
+    rows = [f"{t}\tWake" for t in times]
+    missing = data.draw(st.integers(round(60 / epoch_s), n - round(60 / epoch_s) - 1))
+    path = tmp_path / "h.txt"
+    path.write_text("\n".join(["time\tstage", *rows]), "utf-8")
+    assert read(path, epoch_s=epoch_s).durations.sum() == pytest.approx(n * epoch_s)
+    path.write_text("\n".join(["time\tstage", *rows[:missing], *rows[missing + 1 :]]), "utf-8")
+    per_minute = round(60 / epoch_s)
+    with pytest.raises(RecordingError, match=r"expected \d+ rows from .* UNKNOWN") as error:
+        read(path, epoch_s=epoch_s)
+    named = int(str(error.value).split("row ")[1].split(":")[0])
+    assert missing + 1 <= named <= missing + 2 + per_minute
+
+
+def test_epochs_at_a_change_of_minutes_may_be_told_with_either(tmp_path):
+    early = [k % 2 == 0 for k in range(6)]
+    minutes = [k // 6 - (k % 6 == 0 and early[k // 6]) for k in range(36)]
+    path = tmp_path / "h.txt"
+    path.write_text("\n".join(["time\tstage", *(f"22:{10 + m}\tWake" for m in minutes)]), "utf-8")
+    assert read(path, epoch_s=10.0).durations.sum() == 360
+
+
+@given(
     st.lists(st.sampled_from(MOUSE), min_size=12, max_size=200),
     st.sampled_from([1.0, 2.5, 4.0, 4.0006, 5.0, 10.0, 3.9997]),
     st.sampled_from([3, 4, 6]),
@@ -283,6 +315,8 @@ def test_odd_epochs_are_told_by_times_that_were_rounded(stages, epoch_s, digits)
         ("onset (samples),duration,stage\n0,4,Wake\n", "row 1: expected seconds, ms .*'samples'"),
         ("onset,duration,stage\n", "found none"),
         ("0,4,Wake\n4,4,REM\n", "row 1: expected a header such as onset,duration,stage"),
+        ("0.0\tWake\n8.5\tREM\n", r"row 1: expected a header such as onset,stage .* 0.0 \| Wake"),
+        ("Wake;0.0\nREM;8.5\n", "such as stage,onset above 2 columns.* is in seconds from the fir"),
         ("sleepiness\nWake\nREM\n", "row 1: expected a stage, or a title .*'sleepiness'"),
         ("start,end,stage\n22:00,22:05,Wake\n", "row 2: expected seconds in .*'start'"),
         ("onset,duration,trial_type,value\n0,4,ev,0\n4,4,ev,1\n", "what the numbers '0', '1' st"),
@@ -297,7 +331,13 @@ def test_odd_epochs_are_told_by_times_that_were_rounded(stages, epoch_s, digits)
         ("stage,duration\nWake,4\nNREM,6\n", "row 3: .* 4 s of --hypnogram-epoch .* found 6 s; b"),
         ("stage,animal\nWake,m1\nNREM,\n", "row 3: .* found nobody in the column 'animal'"),
         ("PK\x03\x04", "found a spreadsheet or archive: save it as CSV"),
-        ("Epoch,Stage\n1,W\n2,NR\n4,R\n", "row 4: expected epoch 3 after epoch 2, found 4"),
+        ("Epoch,Stage\n1,W\n2,NR\n4,R\n", "row 4: expected epoch 3 after epoch 2, found 4; of"),
+        (
+            "Epoch,Stage\n5,W\n6,NR\n",
+            "row 2: expected epochs that are numbered .* 1 on, found 5; o",
+        ),
+        ("Epoch,Stage\n,W\n4,NR\n5,R\n", "row 3: expected epochs that are numbered .* found 4; o"),
+        ("Epoch,Stage\n1,W\n,NR\n2,R\n", "row 4: expected epoch 3 after epoch 1, found 2; of"),
     ],
 )
 def test_a_broken_table_is_one_sentence_with_path_and_row(tmp_path, content, sentence):
@@ -306,6 +346,21 @@ def test_a_broken_table_is_one_sentence_with_path_and_row(tmp_path, content, sen
     with pytest.raises(RecordingError, match=sentence) as caught:
         read(path, epoch_s=4.0)
     assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Epoch,Stage\n1,Wake\n,NREM\n3,REM\n",
+        "Epoch,Stage\n,Wake\n1,NREM\n2,REM\n",
+        ",animal,stage\n0,m0,Wake\n1,m1,Wake\n2,m1,NREM\n3,m1,REM\n",
+    ],
+)
+def test_epochs_that_are_numbered_in_part_or_on_over_animals_are_read(tmp_path, text):
+    path = tmp_path / "h.csv"
+    path.write_text(text)
+    scoring = read_scoring(path, MOUSE, subject="m1", legend=Legend(epoch_s=4.0))
+    assert scoring.hypnogram.stages == MOUSE
 
 
 def test_units_and_ends_in_the_titles_count(tmp_path):

@@ -4,6 +4,7 @@ Interpolation by a windowed sinc over its neighbours keeps what a slower channel
 its rate and adds nothing above. It looks ahead, which a file allows: nothing is shifted in time.
 """
 
+from functools import lru_cache
 from math import gcd
 
 import numpy as np
@@ -51,6 +52,7 @@ def interpolate(
     return np.clip(total, low, high).astype(np.float32)
 
 
+@lru_cache(4)
 def _taps(n_phases: int) -> NDArray[np.float64]:
     """Return the weights of the samples around a time, (n_phases, 2 · REACH); they sum to 1."""
     phase = np.arange(n_phases)[:, None] / n_phases
