@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from models.errors import RecordingError
 from models.recordings.base import Annotation, ArrayRecording, Description, select_channels
 from models.recordings.xdf_chunks import whole_chunks
-from models.signal.chunk import are_times, tell_apart
+from models.signal.chunk import are_times, number_duplicates
 
 Stream = dict[str, Any]
 
@@ -70,7 +70,7 @@ def open_xdf(
         readable=labels,
         skipped={
             **{label: "" for i, label in enumerate(labels) if i not in selected},
-            **dict.fromkeys(tell_apart([_name(s) for s in others]), "another stream"),
+            **dict.fromkeys(number_duplicates([_name(s) for s in others]), "another stream"),
         },
         flaws=(*flaws, *_missing(chosen), *remark),
     )
@@ -247,7 +247,7 @@ def _labels(stream: Stream) -> tuple[tuple[str, ...], tuple[str, ...]]:
     described = [*described, *[{}] * (n - len(described))] if len(described) <= n else [{}] * n
     labels = [(c.get("label") or [None])[0] or "" for c in described]
     units = tuple((c.get("unit") or [None])[0] or "" for c in described)
-    return tell_apart(labels), units
+    return number_duplicates(labels), units
 
 
 def _annotations(streams: list[Stream], first: float) -> tuple[Annotation, ...]:

@@ -26,7 +26,7 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def tell_apart(labels: Sequence[str]) -> tuple[str, ...]:
+def number_duplicates(labels: Sequence[str]) -> tuple[str, ...]:
     """Return labels that are all different, the same for a stream and its recording.
 
     Where several channels have one label they are `EEG#1`, `EEG#2`; a channel without any is called
@@ -40,7 +40,7 @@ def tell_apart(labels: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         seen[name] += 1
         told.append(f"{name}#{seen[name]}" if count[name] > 1 else name)
-    return tuple(told) if len({*told}) == len(told) else tell_apart(told)
+    return tuple(told) if len({*told}) == len(told) else number_duplicates(told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class StreamDescription:
     name: str
     """Its own name, for messages to people."""
     ch_names: tuple[str, ...]
-    """Label of each channel, told apart; see `tell_apart`."""
+    """Label of each channel, told apart; see `number_duplicates`."""
     units: tuple[str, ...]
     """Unit of each channel as the source writes it; empty where it says none."""
     sfreq: float
@@ -59,7 +59,7 @@ class StreamDescription:
     """Whether it is a recording: what is wrong with it is mended by options, not by the config."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ch_names", tell_apart(self.ch_names))
+        object.__setattr__(self, "ch_names", number_duplicates(self.ch_names))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from models.recordings.edf.annotations import read_annotations, record_onset
 from models.recordings.edf.file import EdfFile, open_edf_file
 from models.recordings.edf.times import read_record_times, read_start
 from models.recordings.mixed_rates import REACH, interpolate
-from models.signal.chunk import MIN_SFREQ, tell_apart
+from models.signal.chunk import MIN_SFREQ, number_duplicates
 
 _Signal = edfio.EdfSignal | edfio.BdfSignal
 
@@ -123,7 +123,7 @@ def open_edf(path: Path, channels: Sequence[str] | None = None) -> EdfRecording:
             f"{path}: expected data records that last some time, found a header that gives them "
             f"{file.record_s:g} s: correct it to what the recorder was set to"
         )
-    labels = dict(zip(signals, tell_apart([file.labels[i] for i in signals]), strict=True))
+    labels = dict(zip(signals, number_duplicates([file.labels[i] for i in signals]), strict=True))
     heads: dict[int, _Signal] = {}
     try:
         with _ignore_oddities():

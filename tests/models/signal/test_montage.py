@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from daemon.config import StreamConfig, SubjectConfig
 from models.errors import ConfigError, StreamError
-from models.signal.chunk import StreamDescription, tell_apart
+from models.signal.chunk import StreamDescription, number_duplicates
 from models.signal.montage import Montage
 
 MODALITIES = ("eeg", "emg")
@@ -71,7 +71,7 @@ def test_of_a_label_that_occurs_twice_the_place_says_which_is_meant():
     st.lists(st.sampled_from(["EEG", "EEG\r\n", "EEG#1", "EEG#1#2", "1", "", "\x1b"]), max_size=6)
 )
 def test_labels_are_told_apart_and_hold_nothing_that_a_terminal_obeys(labels):
-    told = tell_apart(labels)
+    told = number_duplicates(labels)
     assert len({*told}) == len(labels)
     assert all(label.isprintable() and label == label.strip() for label in told)
 
