@@ -120,10 +120,12 @@ class Heard:
         }
 
 
-def config(folder, bundle, lsl_name, names):
+def config(folder, bundle, source, names):
+    run, _, _ = source.spec["name"].partition("-")
+
     def stream(name):
         subject = SubjectConfig(name=f"m-{name}", channels={"eeg": "EEG", "emg": "EMG"})
-        return StreamConfig(name=name, match={"name": lsl_name}, subjects=(subject,))
+        return StreamConfig(name=name, match={"name": f"{run}-{name}"}, subjects=(subject,))
 
     return Config(
         streams=tuple(map(stream, names)),
@@ -171,15 +173,19 @@ def unforeseen(service, stream):
 
 
 @pytest.fixture
-def source():
-    with closing(Source(f"steps-{uuid.uuid4().hex}", sfreq=SFREQ)) as source:
+def source(request):
+    """A source of each of the streams that are to be."""
+    run, names = uuid.uuid4().hex, getattr(request, "param", ("good", "bad"))
+    first, *twins = [f"{run}-{name}" for name in names]
+    with closing(Source(first, sfreq=SFREQ, source_id="", twins=twins)) as source:
         yield source
 
 
+@pytest.mark.parametrize("source", [("good", *STEPS)], indirect=True, ids=["all"])
 def test_whatever_step_raises_fails_that_stream_alone_and_a_restart_goes_on(
     source, bundle, tmp_path
 ):
-    settings = config(tmp_path, bundle, source.spec["name"], ["good", *STEPS])
+    settings = config(tmp_path, bundle, source, ["good", *STEPS])
     origin = source.clock()
     with running(settings) as (service, heard):
         find_all(service, source)
@@ -227,7 +233,7 @@ RESTART = {
 def test_what_a_restart_cannot_go_on_with_fails_that_stream_alone(
     step, source, bundle, tmp_path, monkeypatch
 ):
-    settings = config(tmp_path, bundle, source.spec["name"], ["good", "bad"])
+    settings = config(tmp_path, bundle, source, ["good", "bad"])
     origin = source.clock()
     with running(settings) as (service, heard):
         find_all(service, source)
@@ -247,8 +253,9 @@ def test_what_a_restart_cannot_go_on_with_fails_that_stream_alone(
     assert {m.hop for m in finals if m.stream == "good"} == set(range(6))
 
 
+@pytest.mark.parametrize("source", [("good",)], indirect=True, ids=["one"])
 def test_stamps_that_cannot_be_a_time_fail_their_stream_with_a_sentence(source, bundle, tmp_path):
-    settings = config(tmp_path, bundle, source.spec["name"], ["good", "bad"])
+    settings = config(tmp_path, bundle, source, ["good", "bad"])
     with Source(f"ms-{uuid.uuid4().hex}", sfreq=SFREQ) as other:
         good, bad = settings.streams
         bad = StreamConfig(name="bad", match={"name": other.spec["name"]}, subjects=bad.subjects)

@@ -298,9 +298,8 @@ def test_an_absent_source_is_waited_for(name, bundle, tmp_path):
 
 
 def test_one_stream_fails_and_the_other_goes_on(name, source, bundle, tmp_path):
-    same = {"source_id": source.spec["source_id"]}
-    streams = one_stream(name) + one_stream(name, "den", "m2", "E7", match=same)
-    with Daemon(tmp_path, streams, bundle) as daemon:
+    streams = one_stream(name) + one_stream(f"{name} den", "den", "m2", "E7")
+    with Source(f"{name} den", sfreq=SFREQ), Daemon(tmp_path, streams, bundle) as daemon:
         daemon.listen()
         failed = daemon.event("stream", state="FAILED")
         assert failed["stream"] == "den"

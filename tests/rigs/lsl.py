@@ -28,6 +28,7 @@ class Source:
 
     With `faults`, as of `hypnod replay --fault`, it plays a simulated mouse in real time instead;
     channels that are neither EEG nor EMG are noise. `began` is when it did, by its LSL clock, s.
+    Outlets of the names in `twins` send the same.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Source:
         dtype: str = "float32",
         within: Sequence[str] = (),
         faults: Sequence[str] | None = None,
+        twins: Sequence[str] = (),
     ) -> None:
         """Start it, `within` a command that runs the rest of its arguments."""
         self.spec: dict[str, Any] = {
@@ -55,6 +57,7 @@ class Source:
             "labels": None if labels is None else list(labels),
             "units": units if units is None or isinstance(units, str) else list(units),
             "faults": None if faults is None else list(faults),
+            "twins": list(twins),
         }
         self._within = list(within)
         self.sent = 0

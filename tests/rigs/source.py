@@ -16,9 +16,9 @@ _SIMULATED_S = 16
 _CHUNK_S = 0.03
 
 
-def _open(spec: dict[str, Any]) -> pylsl.StreamOutlet:
+def _open(spec: dict[str, Any], name: str) -> pylsl.StreamOutlet:
     info = pylsl.StreamInfo(
-        spec["name"],
+        name,
         spec["type"],
         spec["n_channels"],
         spec["sfreq"],
@@ -49,17 +49,18 @@ def _reply(value: object) -> None:
 
 
 def _obey(spec: dict[str, Any]) -> None:
-    outlet = _open(spec)
-    _reply({"uid": outlet.get_info().uid()})
+    outlets = [_open(spec, name) for name in (spec["name"], *spec["twins"])]
+    _reply({"uid": outlets[0].get_info().uid()})
     for line in sys.stdin:
         command = json.loads(line)
         if command["do"] == "push":
-            outlet.push_chunk(_samples(command, spec), command["timestamps"])
+            for outlet in outlets:
+                outlet.push_chunk(_samples(command, spec), command["timestamps"])
             reply: object = len(command["timestamps"])
         elif command["do"] == "wait_for_consumers":
-            reply = outlet.wait_for_consumers(command["timeout"])
+            reply = all(outlet.wait_for_consumers(command["timeout"]) for outlet in outlets)
         elif command["do"] == "have_consumers":
-            reply = outlet.have_consumers()
+            reply = outlets[0].have_consumers()
         else:
             reply = pylsl.local_clock()
         _reply(reply)
