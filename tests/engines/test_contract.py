@@ -79,7 +79,7 @@ NO_EEG_AT_FIRST[:5, 0] = False
 FLICKER = np.random.default_rng(0).random((12, 2)) < 0.5
 
 
-@pytest.mark.parametrize("hops", [1, 2])
+@pytest.mark.parametrize("hops", [1, 4])
 @pytest.mark.parametrize(
     "valid",
     [WARM_UP, GAP, NO_EMG, NO_EEG_AT_FIRST, FLICKER],
