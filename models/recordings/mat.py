@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,9 @@ _NUMERIC_CLASSES = range(6, 16)
 _NUMBER_TYPES = (*range(1, 8), 9, 12, 13)
 _COMPLEX = 0x0800
 _ENOUGH = 4096  # of an array, for its description
+_LARGEST_KIND = 5000  # of a matrix of version 4, in the order of bytes that is its own
+_SPARSE = 2
+_OLD_NUMBER_BYTES = (8, 4, 4, 2, 2, 1)
 _NUMBER_BYTES = 8
 _MOST_PACKED = 100
 """Times that a signal may be larger than its bytes in the file; EEG packs by less than 10."""
@@ -230,6 +233,7 @@ def _check_arrays(path: Path, names: Collection[str]) -> list[str]:
     with path.open("rb") as file:
         header = file.read(_HEADER)
         if len(header) < _HEADER or 0 in header[:4]:
+            _check_matrices(path, file)
             return []
         found = []
         order = "<" if header[126:] == b"IM" else ">"
@@ -245,6 +249,29 @@ def _check_arrays(path: Path, names: Collection[str]) -> list[str]:
                 found.append(_check_array(path, start, order, names, most))
             file.seek(end)
     return list(filter(None, found))
+
+
+def _check_matrices(path: Path, file: BinaryIO) -> None:
+    """See that no matrix of a file of version 4 ends before it begins: scipy would read for ever.
+
+    Raises:
+        RecordingError: one does.
+        struct.error, IndexError: the file is broken otherwise.
+    """
+    file.seek(0)
+    kind = int.from_bytes(file.read(4), "little", signed=True)
+    order = "<" if 0 <= kind <= _LARGEST_KIND else ">"
+    at, size = 0, path.stat().st_size
+    while at < size:
+        file.seek(at)
+        kind, n_rows, n_columns, is_complex, n_name = struct.unpack(f"{order}5i", file.read(20))
+        if min(n_rows, n_columns, n_name) < 0:
+            raise RecordingError(
+                f"{path}: expected matrices of at least 0 x 0, found {n_rows} x {n_columns}, "
+                f"with a name of {n_name} bytes"
+            )
+        n_numbers = n_rows * n_columns * (2 if is_complex and kind % 10 != _SPARSE else 1)
+        at += 20 + n_name + n_numbers * _OLD_NUMBER_BYTES[kind % 100 // 10]
 
 
 def _check_array(path: Path, start: bytes, order: str, names: Collection[str], most: int) -> str:

@@ -703,3 +703,24 @@ def test_channels_without_a_label_have_the_numbers_they_have_live(tmp_path):
     path = write_streams(tmp_path / "night.xdf", [rack(labels=("EEG",))])
     recording = open_recording(path)
     assert (recording.ch_names, recording.units) == (("EEG", "2"), ("microvolts", ""))
+
+
+OLD = {"eeg": np.arange(400.0), "emg": np.ones(400, np.int16), "eeg_frequency": 100}
+
+
+def test_a_mat_of_version_4_is_read(tmp_path):
+    io.savemat(tmp_path / "night.mat", OLD, format="4")
+    recording = open_recording(tmp_path / "night.mat")
+    assert recording.sfreq == 100
+    assert recording.ch_names == ("eeg", "emg")
+
+
+@pytest.mark.parametrize("at", [4, 8, 16])
+@pytest.mark.parametrize("size", [-1, -(2**31)])
+def test_a_mat_of_version_4_that_leads_backwards_is_refused_not_read_for_ever(tmp_path, at, size):
+    io.savemat(tmp_path / "night.mat", OLD, format="4")
+    content = bytearray((tmp_path / "night.mat").read_bytes())
+    content[at : at + 4] = struct.pack("<i", size)
+    (tmp_path / "night.mat").write_bytes(content)
+    with pytest.raises(RecordingError, match="expected matrices of at least 0 x 0, found"):
+        open_recording(tmp_path / "night.mat")
