@@ -3,8 +3,8 @@
 It is sure of itself where it is wrong, too. What is high or low is so for the recording, so where a
 stage hardly occurs, another is taken for it. The net knows levels of the population, so it is
 asked as well: a second is learnt where the teacher is sure and the net says the same, or is not
-sure of another stage. Where both rarely agree the teacher is not believed at all. How both
-thresholds were chosen is in docs/training.md.
+sure of another stage. Where they rarely agree, or the teacher does not find every stage, it is not
+believed at all. docs/training.md says what that was chosen by.
 """
 
 import numpy as np
@@ -24,9 +24,9 @@ CONTRADICTS = 0.7
 """Probability from which on the net contradicts it."""
 LEAST_S = 1800.0
 """Usable signal of both modalities that a recording needs, s."""
-LEAST_SHARE = 0.05
-"""Of Wake and of NREM, by the teacher."""
-LEAST_KAPPA = 0.5
+LEAST_SHARES = (0.05, 0.05, 0.01)
+"""Of Wake, NREM and REM, by the teacher. Of one of them it makes two, but not all three."""
+LEAST_KAPPA = 0.4
 """Of teacher and net, over the recording."""
 
 _LAG = 4  # epochs after the one that is read: some, as for final
@@ -103,12 +103,12 @@ def why_not(taught: Taught, said: Floats, usable: NDArray[np.bool_], spec: Model
         )
     read = np.isfinite(said).all(axis=1) & np.isfinite(taught.evidence).all(axis=1)
     stages, net = taught.stages[read], said[read].argmax(axis=1)
-    for index, stage in enumerate(spec.stages[:2]):
+    for index, (stage, least) in enumerate(zip(spec.stages, LEAST_SHARES, strict=True)):
         share = np.count_nonzero(stages == index) / max(1, len(stages))
-        if share < LEAST_SHARE:
+        if share < least:
             return (
-                f"expected both {' and '.join(spec.stages[:2])}, found {100 * share:.0f} % of "
-                f"{stage}: give hours of day and night"
+                f"expected at least {100 * least:g} % of {stage}, found {100 * share:.1f} % by the "
+                "teacher, which needs every stage: give hours of day and night"
             )
     confusion = np.zeros((len(spec.stages),) * 2, np.int64)
     np.add.at(confusion, (stages, net), 1)

@@ -77,7 +77,7 @@ def adapt(
 
         hypnod evaluate scored/ --bundle ourrig
 
-    Recordings in which one stage hardly occurs are left out: the teacher is often wrong there.
+    Recordings in which a stage hardly occurs are left out: the teacher is often wrong there.
     Hypnograms beside the recordings are not read; `hypnod train` learns from those.
     """
     check_out(out)

@@ -33,10 +33,10 @@ def test_what_the_net_contradicts_surely_is_not_learnt() -> None:
     assert uncontradicted(nothing, said).tolist() == nothing.tolist()
 
 
-def test_a_recording_teaches_only_if_it_is_long_holds_sleep_and_wake_and_the_net_agrees() -> None:
+def test_a_recording_teaches_only_if_it_is_long_holds_every_stage_and_the_net_agrees() -> None:
     n = 2000
     usable = np.ones((n, 2), bool)
-    half = [WAKE] * (n // 2) + [NREM] * (n // 2)
+    half = [WAKE] * 900 + [NREM] * 1000 + [REM] * 100
     assert why_not(_taught(half), np.array(half), usable, SPEC) is None
     cases = {
         "30 min of usable eeg and emg, found 26.7": (
@@ -44,9 +44,10 @@ def test_a_recording_teaches_only_if_it_is_long_holds_sleep_and_wake_and_the_net
             half,
             usable & (np.arange(n) < 1600)[:, None],
         ),
-        "found 0 % of Wake": ([NREM] * n, half, usable),
-        "found 4 % of NREM": ([NREM] * 80 + [WAKE] * (n - 80), half, usable),
-        "(κ 0.5), found κ 0.00": (half, [NREM] * n, usable),
+        "5 % of Wake, found 0.0 %": ([NREM] * n, half, usable),
+        "1 % of REM, found 0.0 %": ([WAKE] * 900 + [NREM] * 1100, half, usable),
+        "5 % of NREM, found 4.0 %": ([NREM] * 80 + [WAKE] * (n - 80), half, usable),
+        "(κ 0.4), found κ 0.00": (half, [NREM] * n, usable),
     }
     for expected, (rows, said, there) in cases.items():
         found = why_not(_taught(rows), np.array(said), there, SPEC)
