@@ -37,7 +37,7 @@ from models.training.taught import read_whole, surely, uncontradicted, why_not
 from models.training.train import TrainConfig, train, with_loss
 from models.weights import load_model
 from tools.adapt.command import AdaptOptions
-from tools.adapt.gain import Answers, answers_of, gain_of, kappa_of, shares_of
+from tools.adapt.gain import BLOCK, LEAST_BLOCKS, Answers, answers_of, gain_of, kappa_of, shares_of
 from tools.adapt.report import READINGS, AdaptReport, Change, Gain, Taught
 from tools.train.data import learnt_from, mixed
 from tools.train.report import PassReport
@@ -364,6 +364,11 @@ def why_not_written(taken: int, gain: Gain, simulated: Change) -> str | None:
     left = "wrote nothing, the bundle stays as it is"
     if not taken:
         return f"{left}: no pass was better than it"
+    if gain.n_blocks < LEAST_BLOCKS:
+        return (
+            f"{left}: expected at least {LEAST_BLOCKS} blocks of {BLOCK} s to compare by, found "
+            f"{gain.n_blocks}: give longer recordings"
+        )
     if gain.low <= 0:
         return (
             f"{left}: κ with the teacher changed by {gain.kappa:+.3f} where nothing was learnt, "

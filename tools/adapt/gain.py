@@ -17,6 +17,7 @@ from tools.adapt.report import Gain
 BLOCK = 120
 """Epochs that are drawn together: those near each other are alike."""
 LEAST_BLOCKS = 5
+"""That tell a gain from chance."""
 _N_RESAMPLES = 2000
 
 Stages = NDArray[np.int64]
@@ -68,11 +69,9 @@ def gain_of(before: Sequence[Answers], after: Sequence[Answers], n_stages: int) 
     n_blocks = both.shape[1]
     drawn = np.random.default_rng(0).integers(n_blocks, size=(_N_RESAMPLES, n_blocks))
     first, last = kappa(both[:, drawn].sum(axis=2))
-    low, high = np.nanpercentile(last - first, (2.5, 97.5))
-    whole = kappa(both.sum(axis=1))
-    return Gain(
-        kappa=float(whole[1] - whole[0]), low=float(low), high=float(high), n_blocks=n_blocks
-    )
+    low, high = np.percentile(np.nan_to_num(last - first), (2.5, 97.5))
+    whole = np.nan_to_num(np.diff(kappa(both.sum(axis=1))))  # of one stage alone there is no κ
+    return Gain(kappa=float(whole[0]), low=float(low), high=float(high), n_blocks=n_blocks)
 
 
 def _blocks(answers: Sequence[Answers], reading: str, n_stages: int) -> NDArray[np.int64]:

@@ -105,18 +105,19 @@ def test_a_gain_becomes_a_bundle_that_says_what_it_learnt_from(
 
 
 @pytest.mark.parametrize(
-    ("taken", "low", "after", "expected"),
+    ("taken", "n_blocks", "low", "after", "expected"),
     [
-        (1, 0.01, 0.795, None),
-        (0, 0.01, 0.8, "no pass was better than it"),
-        (1, 0.0, 0.8, r"may be chance \(\+0\.000 to \+0\.100\)"),
-        (1, 0.01, 0.785, r"simulated mice lost 0\.015 of κ, more than 0\.01"),
+        (1, 5, 0.01, 0.795, None),
+        (0, 9, 0.01, 0.8, "no pass was better than it"),
+        (1, 4, 0.01, 0.8, "at least 5 blocks of 120 s to compare by, found 4"),
+        (1, 9, 0.0, 0.8, r"may be chance \(\+0\.000 to \+0\.100\)"),
+        (1, 9, 0.01, 0.785, r"simulated mice lost 0\.015 of κ, more than 0\.01"),
     ],
 )
 def test_a_bundle_is_left_alone_unless_it_gains_and_forgets_nothing(
-    taken: int, low: float, after: float, expected: str | None
+    taken: int, n_blocks: int, low: float, after: float, expected: str | None
 ) -> None:
-    gain = Gain(kappa=0.05, low=low, high=0.1, n_blocks=9)
+    gain = Gain(kappa=0.05, low=low, high=0.1, n_blocks=n_blocks)
     why = adapting.why_not_written(taken, gain, Change(before=0.8, after=after))
     assert why is None if expected is None else re.search(expected, why or "")
 
@@ -186,3 +187,5 @@ def test_a_gain_is_one_only_if_most_blocks_show_it() -> None:
         gain = gain_of(before, found, 3)
         assert (gain.low > 0) == is_gain
         assert gain.n_blocks == 10
+    one = [Answers(np.zeros(240, int), *[np.zeros(240, int)] * 2)]
+    assert gain_of(one, one, 3) == Gain(kappa=0, low=0, high=0, n_blocks=2)
