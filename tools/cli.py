@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from models.errors import HypnodError
 
 _COMMANDS = {
+    "adapt": "tools.adapt.command:adapt",
     "arm": "tools.arm:arm",
     "bench": "tools.bench.command:bench",
     "bridge": "tools.bridge.command:bridge",

@@ -6,7 +6,8 @@ been.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -55,6 +56,10 @@ class TrainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Let stages weigh what they do in experts' hypnograms; see `models.training.balance`."""
     validate_every: int = 4
     """Validation and calibration read only every so many-th epoch."""
+    keep: float = 0.0
+    """How much of the weights that training starts from is in those that are validated and
+    returned, the rest is of those it reached: what few recordings teach then costs less of what
+    many did (Wortsman et al. 2022, arXiv:2109.01903)."""
     seed: int = 0
     """Of weights, windows, masks and dropout."""
     loss: msgspec.Struct | None = None
@@ -143,7 +148,7 @@ def train(
     called = device.parallel(model)
     loss = _loss_of(spec, training, config, device)
     while run.n_passes < config.passes and _may_improve(run, config):
-        _run_pass(run, called, loss, training, validation, config, device, watcher)
+        _run_pass(run, called, loss, training, validation, config, device, watcher, start)
         if state is not None and device.rank == 0:
             run.save(state)
         watcher.passed(run.history[-1])  # after it is kept: it may interrupt
@@ -196,6 +201,7 @@ def _run_pass(
     config: TrainConfig,
     device: Device,
     watcher: Watcher,
+    start: Model | None,
 ) -> None:
     """Learn from every subject once."""
     done = run.n_passes
@@ -213,7 +219,23 @@ def _run_pass(
         losses.append(_step(run, called, loss_of, batch, rate, config, device))
         watcher.step(step + 1, n_steps, float(np.mean(losses[-50:])))
     loss = device.agree(float(np.mean(losses)))
-    run.add(_validate(run, validation, config, device, done + 1, loss))
+    with _partly(run.model, start, config.keep):
+        run.add(_validate(run, validation, config, device, done + 1, loss))
+
+
+@contextmanager
+def _partly(model: Model, start: Model | None, keep: float) -> Iterator[None]:
+    """Give the net so much of the weights that training started from, for a while."""
+    if start is None or not keep:
+        yield
+        return
+    before = start.state_dict()
+    reached = {name: weights.clone() for name, weights in model.state_dict().items()}
+    model.load_state_dict(
+        {name: w.lerp(before[name].to(w.device), keep) for name, w in reached.items()}
+    )
+    yield
+    model.load_state_dict(reached)
 
 
 def _step(

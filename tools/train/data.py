@@ -150,12 +150,15 @@ def _condition(
     return subjects, files
 
 
-def mixed(simulated: Sequence[ScoredEpochs], real: Sequence[ScoredEpochs]) -> list[ScoredEpochs]:
+def mixed(
+    simulated: Sequence[ScoredEpochs], real: Sequence[ScoredEpochs], share: float = _REAL_SHARE
+) -> list[ScoredEpochs]:
     """Return simulated subjects and, each several times, what real ones there are.
 
-    Together the real ones are read a fifth as often as the simulated, each recording alike.
+    Together the real ones are read as often as a share of the simulated, a fifth, each recording
+    alike.
     """
-    wanted = _REAL_SHARE * sum(len(s.epochs) for s in simulated) / max(1, len(real))
+    wanted = share * sum(len(s.epochs) for s in simulated) / max(1, len(real))
     often = [s for s in real for _ in range(max(1, round(wanted / len(s.epochs))))]
     return [*simulated, *often]
 

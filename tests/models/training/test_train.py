@@ -93,6 +93,19 @@ def test_a_net_to_start_from_is_trained_on(subjects: list[ScoredEpochs]) -> None
     assert _same(model, start)
 
 
+def test_a_share_of_the_weights_that_it_starts_from_is_kept(subjects: list[ScoredEpochs]) -> None:
+    start = build_model(SPEC)
+    config = msgspec.structs.replace(CONFIG, passes=1)
+    found = []
+    for keep in (0.0, 0.25):
+        part = msgspec.structs.replace(config, keep=keep)
+        model, history = train(SPEC, subjects[:3], subjects[3:], part, CPU, start=start)
+        assert history[1].kappa["mixed"] > history[0].kappa["mixed"]
+        found.append(model.state_dict())
+    for name, before in start.state_dict().items():
+        torch.testing.assert_close(found[1][name], 0.25 * before + 0.75 * found[0][name])
+
+
 def test_what_learns_nothing_better_stays_as_it_was(subjects: list[ScoredEpochs]) -> None:
     start, _ = train(SPEC, subjects[:3], subjects[3:], CONFIG, CPU)
     config = msgspec.structs.replace(CONFIG, passes=9, patience=2, learning_rate=1.0)

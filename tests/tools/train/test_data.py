@@ -133,7 +133,7 @@ def _train(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["train", *map(str, arguments), "--device", "cpu"])
 
 
-@pytest.mark.parametrize("command", ["train", "import"])
+@pytest.mark.parametrize("command", ["adapt", "train", "import"])
 def test_a_computer_without_torch_is_told_what_to_install(tmp_path: Path, command: str) -> None:
     arguments = [sys.executable, "-c", WITHOUT_TORCH, command, str(tmp_path / "x"), "--out", "y"]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)

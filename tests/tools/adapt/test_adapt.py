@@ -1,0 +1,191 @@
+"""`hypnod adapt` on EDF files that nobody scored, from the command line."""
+
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+
+import edfio
+import msgspec
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from engines.bundle import open_bundle
+from engines.onnxruntime import OnnxRuntimeEngine
+from models.errors import RecordingError, SpecError
+from models.recordings.lab import read_one
+from models.scored_epochs import ScoredEpochs
+from models.simulator.simulate import iterate_subjects
+from models.spec import SPEC_FILE, WEIGHTS_FILE
+from models.stages import MOUSE
+from models.training.devices import open_device
+from models.training.simulated import simulate_mouse
+from models.training.train import TrainConfig, train
+from models.weights import load_model, save_weights
+from tests.support.bundles import TINY, change_manifest, make_bundle
+from tools.adapt import adapting
+from tools.adapt.adapting import Heard, divide
+from tools.adapt.gain import Answers, gain_of
+from tools.adapt.report import Change, Gain
+from tools.cli import app
+from tools.simulate import write_edf
+
+SECONDS, SFREQ = 1900, 128.0
+COURSE = (("Wake",) * 90 + ("NREM",) * 120 + ("REM",) * 40) * 8
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small net that knows two mice."""
+    bundle = make_bundle(tmp_path_factory.mktemp("start"), 5, levels=True, **TINY)
+    model = load_model(bundle)
+    hours, course = SECONDS / 3600, COURSE[:SECONDS]
+    labs = [simulate_mouse(seed, hours, SFREQ, stages=course) for seed in (0, 1)]
+    mice = [read_one(lab, model.spec) for lab in labs]
+    config = TrainConfig(passes=4, patience=4, learning_rate=1e-3, masks=False)
+    with open_device("cpu", "float32") as device:
+        model, _ = train(model.spec, mice, mice, config, device)
+    save_weights(model, bundle / WEIGHTS_FILE)
+    files = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in bundle.iterdir()
+        if path.name != SPEC_FILE
+    }
+    return change_manifest(bundle, files=files, learnt_from={"0" * 64: "stopped on"})
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording that nobody scored, of one of the mice."""
+    path = tmp_path_factory.mktemp("rig") / "a.edf"
+    _write(path, 0, COURSE[:SECONDS])
+    return path
+
+
+def _write(path: Path, seed: int, stages: tuple[str, ...]) -> None:
+    mice = iterate_subjects(seed=seed, duration_s=SECONDS, sfreq=SFREQ, stages=stages)
+    write_edf(path, mice, SFREQ, 1)
+    edfio.Edf(edfio.read_edf(path).signals).write(path)
+
+
+def _adapt(start: Path, *arguments: object) -> Result:
+    few = ("--mice", "4", "--hours", "0.02", "--from-bundle", start, "--device", "cpu")
+    return CliRunner().invoke(app, ["adapt", *map(str, (*arguments, *few))])
+
+
+def test_a_gain_becomes_a_bundle_that_says_what_it_learnt_from(
+    rig: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether so little was a gain is not asked here."""
+    monkeypatch.setattr(adapting, "why_not_written", lambda *_: None)
+    monkeypatch.setattr(adapting, "best_pass", lambda history: history[-1])
+    out = tmp_path / "ours"
+    done = _adapt(start, rig, "--out", out, "--json")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert (report["written"], report["outcome"]) == (str(out), f"wrote {out}")
+    assert report["held_out"] == "the last third of a"
+    assert {*report["kappa"]} == {"live", "final"}
+    assert {*report["share"]} == {*MOUSE}
+    assert report["kappa"]["live"]["before"] > 0.5
+    (taught,) = report["recordings"]
+    assert (taught["animal"], taught["left_out"]) == ("a", None)
+    assert taught["seconds"]["Wake"] > 300
+    assert taught["seconds"]["NREM"] > 300
+    bundle, before = open_bundle(out), open_bundle(start).manifest
+    assert (bundle.spec, bundle.manifest.grammar) == (before.spec, before.grammar)
+    assert {*bundle.manifest.temperatures} == {*before.spec.pathways}
+    found = hashlib.sha256(rig.read_bytes()).hexdigest()
+    assert bundle.manifest.learnt_from == {"0" * 64: "stopped on", found: "trained"}
+    with OnnxRuntimeEngine(bundle, n_rows=1) as engine:
+        epoch = np.zeros((1, 2, bundle.spec.n_inputs), np.float32)
+        engine.step(epoch, np.array([0]), np.ones((1, 2), bool))
+
+
+@pytest.mark.parametrize(
+    ("taken", "n_blocks", "low", "after", "expected"),
+    [
+        (1, 5, 0.01, 0.795, None),
+        (0, 9, 0.01, 0.8, "no pass was better than it"),
+        (1, 4, 0.01, 0.8, "at least 5 blocks of 120 s to compare by, found 4"),
+        (1, 9, 0.0, 0.8, r"may be chance \(\+0\.000 to \+0\.100\)"),
+        (1, 9, 0.01, 0.785, r"simulated mice lost 0\.015 of κ, more than 0\.01"),
+    ],
+)
+def test_a_bundle_is_left_alone_unless_it_gains_and_forgets_nothing(
+    taken: int, n_blocks: int, low: float, after: float, expected: str | None
+) -> None:
+    gain = Gain(kappa=0.05, low=low, high=0.1, n_blocks=n_blocks)
+    why = adapting.why_not_written(taken, gain, Change(before=0.8, after=after))
+    assert why is None if expected is None else re.search(expected, why or "")
+
+
+def test_where_nothing_is_gained_nothing_is_written(rig: Path, start: Path, tmp_path: Path) -> None:
+    done = _adapt(start, rig, "--out", tmp_path / "x", "--learning-rate", "1e-9")
+    assert done.exit_code == 0, done.output
+    assert "wrote nothing, the bundle stays as it is" in done.output
+    assert "the last third of a" in done.output
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_recording_of_one_stage_is_refused(start: Path, tmp_path: Path) -> None:
+    _write(tmp_path / "asleep.edf", 3, ("NREM",) * SECONDS)
+    done = _adapt(start, tmp_path / "asleep.edf", "--out", tmp_path / "x")
+    with pytest.raises(RecordingError, match=r"asleep\.edf: expected .* found"):
+        raise done.exception or AssertionError
+    assert not (tmp_path / "x").exists()
+
+
+def test_so_is_a_short_one(start: Path, tmp_path: Path) -> None:
+    mice = iterate_subjects(seed=1, duration_s=60, sfreq=SFREQ)
+    write_edf(tmp_path / "short.edf", mice, SFREQ, 1)
+    done = _adapt(start, tmp_path / "short.edf", "--out", tmp_path / "x")
+    with pytest.raises(RecordingError, match=r"at least 30 min of usable eeg and emg, found [01]"):
+        raise done.exception or AssertionError
+
+
+def test_a_bundle_of_another_epoch_is_refused(start: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(start, tmp_path / "other")
+    spec = msgspec.structs.replace(open_bundle(start).spec, epoch_s=4.0)
+    change_manifest(other, spec=spec)
+    done = _adapt(other, tmp_path, "--out", tmp_path / "x")
+    with pytest.raises(SpecError, match=r"epoch_s of the teacher, 1\.0, found 4\.0"):
+        raise done.exception or AssertionError
+
+
+def test_a_third_of_the_animals_is_held_out_or_of_the_time_of_one() -> None:
+    heard = [_heard(name) for name in "aabcde"]
+    parts = divide(heard, seed=0)
+    assert len(parts.split.validation) == 1
+    assert {*parts.split.training, *parts.split.validation} == {*"abcde"}
+    assert {s.name for s in parts.held_out} == {*parts.split.validation}
+    assert {s.name for s in parts.learnt} == {*parts.split.training}
+    assert {len(s.epochs) for s in parts.learnt} == {675}
+    assert {len(s.epochs) for s in parts.stopping} == {225}
+    alone = divide(heard[:2], seed=0)
+    assert [(len(s.epochs), s.stages[0]) for s in alone.held_out] == [(300, 600)] * 2
+    assert [(len(s.epochs), s.stages[0]) for s in alone.learnt] == [(450, 0)] * 2
+    assert [(len(s.epochs), s.stages[0]) for s in alone.stopping] == [(150, 450)] * 2
+
+
+def _heard(name: str) -> Heard:
+    epochs, usable = np.zeros((900, 2, 1)), np.ones((900, 2), bool)
+    subject = ScoredEpochs(name, epochs, np.arange(900), usable)
+    return Heard(name, name, subject, subject)
+
+
+def test_a_gain_is_one_only_if_most_blocks_show_it() -> None:
+    teacher = np.tile(np.repeat([0, 1], 30), 20)
+    rng = np.random.default_rng(0)
+    wrong = np.where(rng.random(len(teacher)) < 0.4, 2, teacher)
+    once = wrong.copy()
+    once[:120] = teacher[:120]  # all of it in one block
+    for after, is_gain in ((teacher, True), (once, False), (wrong, False)):
+        before, found = ([Answers(teacher, x, x)] for x in (wrong, after))
+        gain = gain_of(before, found, 3)
+        assert (gain.low > 0) == is_gain
+        assert gain.n_blocks == 10
+    one = [Answers(np.zeros(240, int), *[np.zeros(240, int)] * 2)]
+    assert gain_of(one, one, 3) == Gain(kappa=0, low=0, high=0, n_blocks=2)

@@ -1,0 +1,402 @@
+"""What `hypnod adapt` does: let the teacher label recordings, fine-tune, compare, write or not."""
+
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from engines.bundle import Bundle, open_bundle
+from models.base import Model
+from models.errors import RecordingError, SpecError, SpeciesError
+from models.recordings.as_stream import condition
+from models.recordings.channels import choose
+from models.recordings.lab import Found, find_recordings, hash_file
+from models.recordings.open import check_match
+from models.scored_epochs import ScoredEpochs
+from models.spec import MIXED
+from models.species import contradict
+from models.teacher import mouse_teacher, teach_recording, teacher_hash
+from models.training.calibration import fit_temperatures, fold_temperatures
+from models.training.devices import Device, open_device
+from models.training.evaluate import evaluate
+from models.training.export import export_bundle
+from models.training.run import best_pass
+from models.training.simulated import FIRST_UNSEEN_SEED, pack, simulate_many
+from models.training.splits import Split
+from models.training.taught import read_whole, surely, uncontradicted, why_not
+from models.training.train import TrainConfig, train, with_loss
+from models.weights import load_model
+from tools.adapt.command import AdaptOptions
+from tools.adapt.gain import BLOCK, LEAST_BLOCKS, Answers, answers_of, gain_of, kappa_of, shares_of
+from tools.adapt.report import READINGS, AdaptReport, Change, Gain, Taught
+from tools.train.data import learnt_from, mixed
+from tools.train.report import PassReport
+from tools.train.training import Bars
+
+LAB_SHARE = 1.0
+"""How often recordings are read, by simulated mice."""
+KEPT = 0.5
+"""Of the weights of the bundle that it begins with."""
+MOST_LOST = 0.01
+"""κ that the simulated mice may lose."""
+_FIRST_SEED = 900_000
+_SEEDS = 100  # simulated mice that one seed of a run may have
+_FIRST_TEST_SEED = FIRST_UNSEEN_SEED + 500_000
+_LAG = 4  # of final, in epochs
+_EVERY = 4  # epoch of simulated mice is read
+
+
+class Heard(NamedTuple):
+    """One animal in one recording that the teacher is trusted in."""
+
+    animal: str
+    file: str
+    """SHA-256."""
+    lesson: ScoredEpochs
+    """With the stages to learn."""
+    sure: ScoredEpochs
+    """With the stages that the teacher is sure of, whatever the net says."""
+
+
+class Parts(NamedTuple):
+    """What is for what."""
+
+    learnt: list[ScoredEpochs]
+    stopping: list[ScoredEpochs]
+    held_out: list[ScoredEpochs]
+    """With the stages that the teacher is sure of."""
+    split: Split
+    """The animals."""
+    described: str
+    """What is held out, in words."""
+
+
+class Mice(NamedTuple):
+    """Simulated ones."""
+
+    learnt: list[ScoredEpochs]
+    stopping: list[ScoredEpochs]
+    held_out: list[ScoredEpochs]
+
+
+def run(options: AdaptOptions, console: Console) -> AdaptReport:
+    """Do it all.
+
+    Raises:
+        HypnodError: a recording or the bundle cannot be used, or the teacher is trusted in none.
+    """
+    torch.set_num_threads(options.threads)
+    started = time.monotonic()
+    bundle = open_bundle(options.start)
+    check_teachable(bundle)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with (
+        open_device(options.device) as device,
+        Progress(*columns, TimeRemainingColumn(), console=console) as progress,
+    ):
+        return _Work(options, bundle, device, progress).do(started)
+
+
+def check_teachable(bundle: Bundle) -> None:
+    """Raise SpecError unless a bundle has the stages, channels and epochs of the teacher."""
+    spec, taught = bundle.spec, mouse_teacher().spec
+    for what in ("species", "stages", "modalities", "epoch_s"):
+        expected, found = getattr(taught, what), getattr(spec, what)
+        if expected != found:
+            raise SpecError(
+                f"{bundle.manifest.name}: expected a bundle with the {what} of the teacher, "
+                f"{expected}, found {found}"
+            )
+
+
+def divide(heard: Sequence[Heard], seed: int) -> Parts:
+    """Hold out a third: of the animals where there are several, else of the time, the last.
+
+    Of what is learnt from, the last quarter of each recording decides when to stop.
+    """
+    animals = sorted({each.animal for each in heard})
+    if len(animals) > 1:
+        shuffled = [animals[i] for i in np.random.default_rng(seed).permutation(len(animals))]
+        n_held = max(1, len(animals) // 3)
+        held, learning = tuple(shuffled[:n_held]), tuple(shuffled[n_held:])
+        described = ", ".join(held)
+        whole = [each.lesson for each in heard if each.animal in learning]
+        held_out = [each.sure for each in heard if each.animal in held]
+    else:
+        held, learning = (), (animals[0],)
+        described = f"the last third of {animals[0]}"
+        whole = [cut(each.lesson, 0, 2 / 3) for each in heard]
+        held_out = [cut(each.sure, 2 / 3, 1) for each in heard]
+    return Parts(
+        [cut(each, 0, 3 / 4) for each in whole],
+        [cut(each, 3 / 4, 1) for each in whole],
+        held_out,
+        Split(learning, held, ()),
+        described,
+    )
+
+
+def cut(subject: ScoredEpochs, first: float, stop: float) -> ScoredEpochs:
+    """Return a part of a recording, by fractions of its epochs."""
+    n = len(subject.epochs)
+    part = slice(round(first * n), round(stop * n))
+    return replace(
+        subject,
+        epochs=subject.epochs[part],
+        stages=subject.stages[part],
+        usable=subject.usable[part],
+        looks=None,
+    )
+
+
+class _Work:
+    """A run."""
+
+    def __init__(
+        self, options: AdaptOptions, bundle: Bundle, device: Device, progress: Progress
+    ) -> None:
+        self.options, self.bundle, self.spec = options, bundle, bundle.spec
+        self.grammar = bundle.manifest.grammar
+        self.start = load_model(bundle.path)
+        self.device, self.progress = device, progress
+        self.lag = min(_LAG, self.spec.n_context - 1)
+        config = TrainConfig(
+            passes=options.passes,
+            patience=options.passes,
+            learning_rate=options.learning_rate,
+            keep=KEPT,
+            seed=options.seed,
+        )
+        self.config = with_loss(config, self.spec.model)
+
+    def do(self, started: float) -> AdaptReport:
+        """Teach, train, compare, and write the bundle where there is a gain."""
+        heard, recordings = self._hear_all()
+        parts = divide(heard, self.options.seed)
+        mice = self._simulate()
+        model, history = train(
+            self.spec,
+            mixed(mice.learnt, parts.learnt, LAB_SHARE),
+            mixed(mice.stopping, parts.stopping, LAB_SHARE),
+            self.config,
+            self.device,
+            start=self.start,
+            watcher=Bars(self.progress, ""),
+        )
+        model.cpu()
+        taken = best_pass(history).number
+        self._say(f"took pass {taken} of {history[-1].number}, and compares")
+        changed = self._calibrate(model, mice.stopping) if taken else {}
+        n_stages = len(self.spec.stages)
+        before, after = (self._answers(each, parts.held_out) for each in (self.start, model))
+        gain = gain_of(before, after, n_stages)
+        own = [evaluate(m, mice.held_out, every=_EVERY)[MIXED, 0].kappa for m in self._both(model)]
+        simulated = Change(before=own[0], after=own[1])
+        left = why_not_written(taken, gain, simulated)
+        report = AdaptReport(
+            command=shlex.join(["hypnod", *sys.argv[1:]]),
+            bundle=f"{self.bundle.manifest.name} {self.bundle.hash[:12]}",
+            teacher=teacher_hash(),
+            device=str(self.device),
+            minutes=round((time.monotonic() - started) / 60, 1),
+            recordings=recordings,
+            held_out=parts.described,
+            history=msgspec.convert(msgspec.to_builtins(history), tuple[PassReport, ...]),
+            taken=taken,
+            kappa={
+                reading: Change(
+                    before=kappa_of(before, reading, n_stages),
+                    after=kappa_of(after, reading, n_stages),
+                )
+                for reading in READINGS
+            },
+            gain=gain,
+            share={
+                stage: Change(before=b, after=a)
+                for stage, b, a in zip(
+                    self.spec.stages,
+                    shares_of(before, n_stages),
+                    shares_of(after, n_stages),
+                    strict=True,
+                )
+            },
+            simulated=simulated,
+            written=None if left else str(self.options.out),
+            outcome=left or f"wrote {self.options.out}",
+        )
+        if not left:
+            self._write(model, report, changed, heard, parts.split)
+        return report
+
+    def _both(self, model: Model) -> tuple[Model, Model]:
+        return self.start, model
+
+    def _say(self, what: str) -> None:
+        self.progress.console.print(what)
+
+    def _hear_all(self) -> tuple[list[Heard], tuple[Taught, ...]]:
+        """Let the teacher stage every recording; raises RecordingError if it is trusted in none."""
+        found = find_recordings(self.options.paths)
+        check_match([each.recording for each in found], self.options.lab.match)
+        shown = self.progress.track(found, description="teaching")
+        pairs = [pair for each in shown for pair in self._hear(each)]
+        heard = [each for _, each in pairs if each is not None]
+        for taught, _ in pairs:
+            if taught.left_out:
+                self._say(f"left out {taught.recording}, {taught.animal}: {taught.left_out}")
+        if not heard:
+            raise RecordingError(
+                "; ".join(f"{taught.recording}: {taught.left_out}" for taught, _ in pairs)
+            )
+        return heard, tuple(taught for taught, _ in pairs)
+
+    def _hear(self, found: Found) -> Iterator[tuple[Taught, Heard | None]]:
+        """Yield of each subject of a recording what the teacher is trusted in."""
+        lab, file = self.options.lab, hash_file(found.recording)
+        labels = {"eeg": lab.eeg, "emg": lab.emg}
+        chosen = choose(found.recording, None, labels, (), self.spec.modalities, lab.match)
+        for line in (*chosen.guess, *chosen.left_out):
+            self._say(f"{found.recording}: {line}")
+        recording = chosen.recording
+        strange = contradict((*recording.ch_names, *recording.skipped), self.spec)
+        if strange:
+            raise SpeciesError(f"{found.recording}: {strange}")
+        stream = msgspec.structs.replace(chosen.stream, unit=lab.unit)
+        taught_all = teach_recording(recording, stream)
+        epochs, usable, _ = condition(recording, stream, self.spec)
+        several = len(stream.subjects) > 1
+        for i, (subject, taught) in enumerate(zip(stream.subjects, taught_all, strict=True)):
+            animal = f"{found.subject}/{subject.name}" if several else found.subject
+            said = read_whole(self.start, epochs[i], usable[i], self.grammar)
+            sure = surely(taught)
+            stages = uncontradicted(sure, said)
+            left_out = why_not(taught, said, usable[i], self.spec)
+            lesson, all_sure = (
+                pack(ScoredEpochs(animal, epochs[i], each, usable[i])) for each in (stages, sure)
+            )
+            by_stage = {
+                s: int(np.count_nonzero(stages == k)) for k, s in enumerate(self.spec.stages)
+            }
+            yield (
+                Taught(
+                    recording=str(found.recording),
+                    animal=animal,
+                    channels=dict(subject.channels),
+                    hours=round(float(usable[i].all(axis=1).sum()) * self.spec.epoch_s / 3600, 2),
+                    seconds={} if left_out else by_stage,
+                    left_out=left_out,
+                    learnt=self.bundle.manifest.learnt_from.get(file),
+                ),
+                None if left_out else Heard(animal, file, lesson, all_sure),
+            )
+
+    def _simulate(self) -> Mice:
+        """Simulate what keeps the net from forgetting, what it is stopped by and judged on."""
+        n = self.options.mice
+        n_judges = max(3, n // 4)
+        first = _FIRST_SEED + _SEEDS * self.options.seed
+        seeds = (
+            *range(first, first + n + n_judges),
+            *range(_FIRST_TEST_SEED, _FIRST_TEST_SEED + n_judges),
+        )
+        simulated = simulate_many(
+            self.spec, seeds, self.options.hours, self.options.threads, wide=True
+        )
+        mice = list(self.progress.track(simulated, len(seeds), description="simulating"))
+        return Mice(mice[:n], mice[n : n + n_judges], mice[n + n_judges :])
+
+    def _calibrate(self, model: Model, mice: Sequence[ScoredEpochs]) -> dict[str, float]:
+        """Make the net as sure of simulated mice as it was; return what its logits are divided by.
+
+        Their stages are true. The teacher's are not, and would make it too sure.
+        """
+        before, after = (
+            fit_temperatures(each, mice, every=_EVERY, seed=self.config.seed)
+            for each in self._both(model)
+        )
+        changed = {pathway: t / before[pathway] for pathway, t in after.items()}
+        fold_temperatures(model, changed)
+        return changed
+
+    def _answers(self, model: Model, held_out: Sequence[ScoredEpochs]) -> list[Answers]:
+        return [answers_of(model, each, self.grammar, self.lag) for each in held_out]
+
+    def _write(
+        self,
+        model: Model,
+        report: AdaptReport,
+        changed: Mapping[str, float],
+        heard: Sequence[Heard],
+        split: Split,
+    ) -> None:
+        """Write the bundle; what is not the net's weights stays as it was."""
+        self._say(f"writing {self.options.out}")
+        manifest = self.bundle.manifest
+        export_bundle(
+            model,
+            self.spec,
+            self.options.out,
+            self.options.out.name,
+            _provenance(report),
+            reference=manifest.reference,
+            temperatures={p: t * changed[p] for p, t in manifest.temperatures.items()} or changed,
+            grammar=self.grammar,
+            learnt_from=learnt_from(
+                [(each.file, frozenset([each.animal])) for each in heard],
+                split,
+                manifest.learnt_from,
+            ),
+        )
+
+
+def why_not_written(taken: int, gain: Gain, simulated: Change) -> str | None:
+    """Say why a bundle is left alone, None where there is a gain."""
+    left = "wrote nothing, the bundle stays as it is"
+    if not taken:
+        return f"{left}: no pass was better than it"
+    if gain.n_blocks < LEAST_BLOCKS:
+        return (
+            f"{left}: expected at least {LEAST_BLOCKS} blocks of {BLOCK} s to compare by, found "
+            f"{gain.n_blocks}: give longer recordings"
+        )
+    if gain.low <= 0:
+        return (
+            f"{left}: κ with the teacher changed by {gain.kappa:+.3f} where nothing was learnt, "
+            f"which may be chance ({gain.low:+.3f} to {gain.high:+.3f})"
+        )
+    lost = (simulated.before or 0.0) - (simulated.after or 0.0)
+    if lost > MOST_LOST:
+        return f"{left}: simulated mice lost {lost:.3f} of κ, more than {MOST_LOST:g}"
+    return None
+
+
+def _provenance(report: AdaptReport) -> dict[str, str]:
+    """Return what the weights follow from, and what came out."""
+    hours = sum(each.hours for each in report.recordings if not each.left_out)
+    figures = {
+        f"κ with the teacher, {name}": f"{change.before:.4f} before, {change.after:.4f} after"
+        for name, change in (*report.kappa.items(), ("simulated mice", report.simulated))
+    }
+    return {
+        "adapted from": report.bundle,
+        "data": f"{hours:.1f} h that nobody scored, by the offline teacher {report.teacher[:12]}",
+        "held out": report.held_out,
+        "command": report.command,
+        "device": report.device,
+        "minutes": f"{report.minutes:.0f}",
+        "date": datetime.now(UTC).date().isoformat(),
+        "hypnod": metadata.version("hypnod"),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        **figures,
+    }

@@ -1,0 +1,109 @@
+"""`hypnod adapt`: from unscored recordings of a lab's own animals to a bundle for its rig."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from engines.bundle import open_bundle
+from models.errors import WeightsError
+from models.recordings.lab import LabOptions
+from models.signal.montage import Unit
+from models.training.choices import DeviceName
+from tools.adapt.report import print_report
+from tools.match import MatchOption, read_match
+from tools.plain import plain_console
+from tools.train.command import check_out
+
+
+class AdaptOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line asks for."""
+
+    paths: tuple[Path, ...]
+    out: Path
+    start: Path
+    """Bundle to go on from."""
+    lab: LabOptions
+    passes: int
+    mice: int
+    """Simulated ones to learn from beside the recordings."""
+    hours: float
+    """Of each simulated mouse."""
+    learning_rate: float
+    seed: int
+    device: DeviceName
+    threads: int
+
+
+def adapt(
+    recordings: Annotated[
+        list[Path], typer.Argument(help="Recordings, or folders of them.", metavar="RECORDING…")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle to write, if there is a gain.")],
+    from_bundle: Annotated[
+        Path | None, typer.Option(help="Bundle to begin with; default: the shipped one.")
+    ] = None,
+    eeg: Annotated[list[str] | None, typer.Option(help="Label of a subject's EEG.")] = None,
+    emg: Annotated[
+        list[str] | None, typer.Option(help="Label of its EMG; `A-B` is a difference.")
+    ] = None,
+    unit: Annotated[Unit | None, typer.Option(help="Of all channels; default: the file's.")] = None,
+    match: MatchOption = None,
+    passes: Annotated[int, typer.Option(min=1, help="At most, through what is learnt from.")] = 2,
+    mice: Annotated[
+        int, typer.Option(min=4, max=80, help="Simulated mice to learn from beside the recordings.")
+    ] = 24,
+    hours: Annotated[float, typer.Option(min=0.02, help="Of each simulated mouse.")] = 0.5,
+    learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 3e-5,
+    seed: Annotated[int, typer.Option(min=0, max=999, help="Of everything random.")] = 0,
+    device: Annotated[DeviceName, typer.Option(help="auto: a GPU if there is one.")] = "auto",
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Fit a bundle to a lab's own rig by **unscored recordings** of its animals.
+
+    The offline teacher (`hypnod score --offline`) stages each recording as a whole. What it is
+    sure of, and the bundle does not contradict, is learnt, beside simulated mice, so that nothing
+    else is forgotten. Give it hours that hold both sleep and waking, of several animals if there
+    are some: those that nothing was learnt from tell whether it helped.
+
+    Where it did not, no bundle is written, and that is said: the teacher is a machine, and agreeing
+    with it is not being right. If an hour was scored by hand, ask `hypnod evaluate` about both.
+
+        hypnod adapt night.edf --out ourrig
+
+        hypnod adapt recordings/ --eeg EEG2 --emg EMG2a-EMG2b --out ourrig
+
+        hypnod evaluate scored/ --bundle ourrig
+
+    Recordings in which a stage hardly occurs are left out: the teacher is often wrong there.
+    Hypnograms beside the recordings are not read; `hypnod train` learns from those.
+    """
+    check_out(out)
+    options = AdaptOptions(
+        paths=tuple(recordings),
+        out=out,
+        start=open_bundle(from_bundle).path,
+        lab=LabOptions(eeg=eeg or (), emg=emg or (), unit=unit, match=read_match(match)),
+        passes=passes,
+        mice=mice,
+        hours=hours,
+        learning_rate=learning_rate,
+        seed=seed,
+        device=device,
+        threads=threads,
+    )
+    try:  # here, not above: torch takes seconds to load, and where hypnod only stages there is none
+        from tools.adapt.adapting import run  # noqa: PLC0415
+    except ImportError as error:
+        raise WeightsError(
+            f"expected pip install '.[train]' to have been run in hypnod's checkout, found: {error}"
+        ) from error
+    console = plain_console(stderr=True, soft_wrap=True)
+    report = run(options, console)
+    if as_json:
+        typer.echo(msgspec.json.encode(report).decode())
+    else:
+        print_report(report)
+    console.print(report.outcome)
