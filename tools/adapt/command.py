@@ -9,12 +9,12 @@ import typer
 from engines.bundle import open_bundle
 from models.errors import WeightsError
 from models.recordings.lab import LabOptions
-from models.signal.montage import Unit
 from models.training.choices import DeviceName
 from tools.adapt.report import print_report
 from tools.match import MatchOption, read_match
 from tools.plain import plain_console
 from tools.train.command import check_out
+from tools.unit import UnitOption, read_unit
 
 
 class AdaptOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +48,7 @@ def adapt(
     emg: Annotated[
         list[str] | None, typer.Option(help="Label of its EMG; `A-B` is a difference.")
     ] = None,
-    unit: Annotated[Unit | None, typer.Option(help="Of all channels; default: the file's.")] = None,
+    unit: UnitOption = None,
     match: MatchOption = None,
     passes: Annotated[int, typer.Option(min=1, help="At most, through what is learnt from.")] = 2,
     mice: Annotated[
@@ -85,7 +85,7 @@ def adapt(
         paths=tuple(recordings),
         out=out,
         start=open_bundle(from_bundle).path,
-        lab=LabOptions(eeg=eeg or (), emg=emg or (), unit=unit, match=read_match(match)),
+        lab=LabOptions(eeg=eeg or (), emg=emg or (), unit=read_unit(unit), match=read_match(match)),
         passes=passes,
         mice=mice,
         hours=hours,
