@@ -25,7 +25,7 @@ def test_the_paper_s_net_is_timed_cached_and_full():
 
 
 def test_many_subjects_are_staged_in_every_way_and_alike(tmp_path):
-    bundle = open_bundle(make_bundle(tmp_path, n_context=5, **TINY))
+    bundle = open_bundle(make_bundle(tmp_path, n_context=5, levels=True, **TINY))
     ticks = []
     report = time_many(bundle, [1, 2], {20: 2, 40: 1}, ticks.append)
     assert ticks == [0.5, 1.0]

@@ -163,7 +163,7 @@ def _feed(spec: ModelSpec, n: int) -> Feed:
     """Return epochs and full context windows of n subjects, noise."""
     random, N, M = np.random.default_rng(0), spec.n_context, spec.n_modalities
     return {
-        "epochs": random.standard_normal((n, M, spec.n_times), np.float32),
+        "epochs": random.standard_normal((n, M, spec.n_inputs), np.float32),
         "tokens": random.standard_normal((n, N - 1, *spec.token_shape), np.float32),
         "mask": np.ones((n, N, M), bool),
     }
