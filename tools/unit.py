@@ -1,11 +1,12 @@
 """`--unit`: what the values of a recording are in, of all channels or of each modality."""
 
-from typing import Annotated, get_args
+from typing import Annotated
 
+import msgspec
 import typer
 
 from models.errors import ConfigError
-from models.signal.montage import Unit, Units
+from models.signal.montage import Units
 
 UnitOption = Annotated[
     str | None,
@@ -24,13 +25,21 @@ def read_unit(option: str | None) -> Units | None:
     Raises:
         ConfigError: one is none.
     """
-    if option is None or option in get_args(Unit):
-        return option  # type: ignore[return-value]
-    pairs = (part.partition("=") for part in option.split(","))
-    found = {modality.strip().lower(): unit.strip() for modality, _, unit in pairs}
-    if "" in found or not {*found.values()} <= {*get_args(Unit)}:
+    if option is None:
+        return None
+    asked: str | dict[str, str] = option
+    once = True
+    if "=" in option:
+        pairs = [part.partition("=") for part in option.split(",")]
+        asked = {modality.strip().lower(): unit.strip() for modality, _, unit in pairs}
+        once = len(asked) == len(pairs) and "" not in asked
+    try:
+        units: Units | None = msgspec.convert(asked, Units)
+    except msgspec.ValidationError:
+        units = None
+    if units is None or not once:
         raise ConfigError(
-            "--unit: expected V, mV, µV or nV of all channels, or of some, as in EMG=mV or "
-            f"EEG=µV,EMG=mV, found {option!r}"
+            "--unit: expected V, mV, µV or nV of all channels, or of some, each once, as in EMG=mV "
+            f"or EEG=µV,EMG=mV, found {option!r}"
         )
-    return found  # type: ignore[return-value]
+    return units
