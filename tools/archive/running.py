@@ -84,7 +84,7 @@ def run(folder: ArchiveFolder, jobs: Sequence[Job], client: "Client", console: C
         n_bytes = sum(job.source.size for job in jobs)
         task = progress.add_task("staging", total=n_bytes, files=f"0/{len(jobs)}", rate="")
         for n, (name, result) in enumerate(work(client, stage_job, named), start=1):
-            outcome.add(_keep(folder, named[name], result))
+            outcome.add(keep(folder, named[name], result))
             outcome.seconds = time.perf_counter() - began
             progress.update(
                 task,
@@ -95,7 +95,7 @@ def run(folder: ArchiveFolder, jobs: Sequence[Job], client: "Client", console: C
     return outcome
 
 
-def _keep(folder: ArchiveFolder, job: Job, result: Sidecar | Exception) -> Sidecar:
+def keep(folder: ArchiveFolder, job: Job, result: Sidecar | Exception) -> Sidecar:
     """Return what became of a job, and keep it where the worker could not."""
     if isinstance(result, Sidecar):
         return result
