@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from daemon.config import StagingConfig
 from daemon.stager import Estimate
-from engines.base import Engine
+from engines.ahead import AheadEngine
 from engines.bundle import Bundle, open_bundle
 from engines.errors import BundleError
 from engines.select import open_engine
@@ -35,6 +35,8 @@ from tools.score.scored import by_bundle, refuse
 from tools.score.summary import SubjectCounts, Summary
 
 _ENGINE = "onnxruntime"
+_PER_CALL = 4
+"""Epochs in one call of the network; with more it is no faster (`make archives-bench`)."""
 _ANYWAY = "anyway = true of its entry in archive.toml"
 _OPEN_BUNDLES, _OPEN_ENGINES = 8, 2
 """That a worker keeps for the next recording: opening one takes as long as staging minutes does."""
@@ -154,8 +156,7 @@ class _Night:
         recording, manifest = self._chosen.recording, self._bundle.manifest
         engine = _open_engine(self._job.bundle, self._bundle.hash, len(self.called))
         self._engine = engine.description
-        for row in range(engine.n_rows):
-            engine.clear_context(row)
+        engine.clear()
         for _, estimates in stage_recording(
             recording,
             self._chosen.stream,
@@ -224,9 +225,10 @@ def _open(path: Path | None, expected: str) -> Bundle:
 
 
 @lru_cache(_OPEN_ENGINES)
-def _open_engine(path: Path | None, expected: str, n_rows: int) -> Engine:
-    n_read = StagingConfig().final_lag + 1
-    return open_engine(_open(path, expected), _ENGINE, n_rows=n_rows, n_read=n_read)
+def _open_engine(path: Path | None, expected: str, n_rows: int) -> AheadEngine:
+    lanes, n_read = max(1, _PER_CALL // n_rows), StagingConfig().final_lag + 1
+    engine = open_engine(_open(path, expected), _ENGINE, n_rows=lanes * n_rows, n_read=n_read)
+    return AheadEngine(engine, lanes)
 
 
 def _check_same(path: Path, source: Source) -> None:
