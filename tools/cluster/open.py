@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import hypnod
 from models.errors import ConfigError
 from tools.cluster.errors import ClusterError
-from tools.cluster.options import ClusterOptions
+from tools.cluster.options import ClusterOptions, Queue
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -62,7 +62,8 @@ def open_cluster(options: ClusterOptions, shared: Path) -> Iterator["Client"]:
 def _start(options: ClusterOptions, shared: Path) -> Any:
     if options.queue is not None:
         cluster = open_queue(options, shared)
-        cluster.scale(options.workers)
+        # not scaled: a job that ends, by its walltime say, is replaced by another one
+        cluster.adapt(minimum=options.workers, maximum=options.workers)
         return cluster
     from distributed import LocalCluster  # noqa: PLC0415  as above
 
@@ -103,17 +104,18 @@ def open_queue(options: ClusterOptions, shared: Path) -> Any:
         shared_temp_directory=str(shared),
         security=True,
         silence_logs="critical",
-        **_asked(options.job, options.queue == "slurm"),
+        scheduler_options={"dashboard_address": f"{_LOOPBACK}:0"},
+        **_asked(options.job, options.queue),
     )
 
 
-def _asked(job: Mapping[str, str], is_slurm: bool) -> dict[str, Any]:
+def _asked(job: Mapping[str, str], queue: Queue | None) -> dict[str, Any]:
     """Return what dask-jobqueue calls what a job is asked for."""
-    names = {"partition": "queue"}
-    given = ("queue", "walltime", "account", "resource_spec", "interface")
+    names = {"partition": "queue"} | ({"account": "project"} if queue == "lsf" else {})
+    given = ("queue", "walltime", "account", "project", "resource_spec", "interface")
     told = {names.get(key, key): value for key, value in job.items()}
     asked: dict[str, Any] = {key: told[key] for key in given if key in told}
     others = {k: v for k, v in told.items() if k not in (*given, "cores", "memory")}
-    if is_slurm:
+    if queue == "slurm":
         asked["job_extra_directives"] = [f"--{key}={value}" for key, value in others.items()]
     return asked
