@@ -15,8 +15,8 @@ from engines.base import Engine
 from engines.errors import EngineError
 from engines.host import Answer, ContextEngine
 
-_LEAST_SHARE = 16
-"""A lane reads at least so many times what it has to take in before."""
+_LEAST_SHARE = 8
+"""A lane reads at least so many times what it has to take in before; twice that, where it can."""
 
 
 class AheadEngine(ContextEngine):
@@ -35,7 +35,7 @@ class AheadEngine(ContextEngine):
         self._engine = engine
         self._lanes = lanes
         self._span = self.spec.ring_length(self.hops_per_epoch) - 1
-        self.block = lanes * _LEAST_SHARE * self._span
+        self.block = 2 * _LEAST_SHARE * self._span * lanes
         """Epochs that are best read at once."""
         self._back = (self.n_read - 1) * self.hops_per_epoch
         self.clear()
@@ -65,7 +65,7 @@ class AheadEngine(ContextEngine):
             EngineError: an array does not fit, or the engine failed.
         """
         n, rows = len(epochs), np.arange(self.n_rows)
-        lanes = min(self._lanes, max(1, n // max(1, self._span)))
+        lanes = min(self._lanes, max(1, n // max(1, _LEAST_SHARE * self._span)))
         share = -(-n // lanes)
         unimodal = self._unimodal(valid)
         for row in rows:

@@ -9,12 +9,12 @@ from engines.errors import EngineError
 from engines.onnxruntime import OnnxRuntimeEngine
 from tests.support.bundles import TINY, make_bundle
 
-N, ROWS = 150, 2
+N, ROWS = 200, 2
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    return open_bundle(make_bundle(tmp_path_factory.mktemp("bundle"), **TINY))
+    return open_bundle(make_bundle(tmp_path_factory.mktemp("bundle"), 5, **TINY))
 
 
 def make_epochs(spec, seed=0):
@@ -43,15 +43,15 @@ def step_all(engine, epochs, valid, blocks=()):
 
 
 @pytest.mark.parametrize("hops", [1, 2])
-@pytest.mark.parametrize("sizes", [(N,), (1, 2, 15, 16, 17, 99)])
+@pytest.mark.parametrize("sizes", [(N,), (1, 2, 4, 5, 70, 118)])
 def test_it_gives_what_single_steps_give(bundle, hops, sizes):
     epochs, valid = make_epochs(bundle.spec)
     stops = np.cumsum(sizes).tolist()
     blocks = list(zip([0, *stops[:-1]], stops, strict=True))
-    with OnnxRuntimeEngine(bundle, ROWS, 1, hops, 5) as plain:
+    with OnnxRuntimeEngine(bundle, ROWS, 1, hops, 4) as plain:
         expected = step_all(plain, epochs, valid)
     lanes = 4
-    with AheadEngine(OnnxRuntimeEngine(bundle, lanes * ROWS, 1, hops, 5), lanes) as ahead:
+    with AheadEngine(OnnxRuntimeEngine(bundle, lanes * ROWS, 1, hops, 4), lanes) as ahead:
         for _ in range(2):  # a second recording knows nothing of the first one
             ahead.clear()
             found = step_all(ahead, epochs, valid, blocks)
@@ -63,7 +63,7 @@ def test_it_gives_what_single_steps_give(bundle, hops, sizes):
 
 def test_it_refuses_what_was_not_prepared(bundle):
     epochs, valid = make_epochs(bundle.spec)
-    with AheadEngine(OnnxRuntimeEngine(bundle, ROWS, 1, 1, 5), 1) as ahead:
+    with AheadEngine(OnnxRuntimeEngine(bundle, ROWS, 1, 1, 4), 1) as ahead:
         ahead.prepare(epochs[:1], valid[:1])
         ahead.step(epochs[0], np.arange(ROWS), valid[0])
         with pytest.raises(EngineError, match="expected epochs that were prepared"):

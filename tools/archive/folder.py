@@ -110,7 +110,7 @@ class ArchiveFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep other runs out, and clear away the drafts of those that were killed.
+        """Keep other runs out.
 
         Raises:
             ArchiveError: another run writes here, or nobody can.
@@ -132,11 +132,16 @@ class ArchiveFolder:
                 ) from None
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{socket.gethostname()}, process {os.getpid()}\n".encode(), 0)
-            for draft in self.path.rglob(".*.part"):
-                draft.unlink(missing_ok=True)
+            self._clear()
             yield
+            self._clear()
         finally:
             os.close(lock)
+
+    def _clear(self) -> None:
+        """Remove the drafts of workers that died, or whose work another one did for them."""
+        for draft in self.path.rglob(".*.part"):
+            draft.unlink(missing_ok=True)
 
     def running(self) -> str | None:
         """Return which run writes here; None: none does."""

@@ -2,18 +2,13 @@
 
 import json
 
-import edfio
-import numpy as np
 import pytest
 from distributed import LocalCluster
 from typer.testing import CliRunner
 
 from engines.bundle import open_bundle
-from models.simulator.simulate import simulate_recording
 from tests.support.bundles import TINY, any_reference, change_manifest, make_bundle, mouse_grammar
 from tools.cli import app
-
-SFREQ = 256
 
 
 @pytest.fixture(scope="session")
@@ -35,23 +30,6 @@ def cluster(tmp_path_factory):
         silence_logs=50,
     ) as started:
         yield started
-
-
-def write_night(path, seconds=12, labels=("EEG", "EMG"), unit="uV", seed=0, scale=1.0):
-    """Write simulated mice, two channels each."""
-    mice = simulate_recording(
-        seed=seed, duration_s=seconds, sfreq=SFREQ, n_subjects=(len(labels) + 1) // 2
-    )
-    data = mice.data.T[: len(labels)].astype(np.float64) * scale
-    path.parent.mkdir(parents=True, exist_ok=True)
-    edfio.Edf(
-        [
-            edfio.EdfSignal(x, SFREQ, label=label, physical_dimension=unit)
-            for x, label in zip(data, labels, strict=True)
-        ],
-        data_record_duration=1,
-    ).write(path)
-    return path
 
 
 @pytest.fixture

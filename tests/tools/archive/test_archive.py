@@ -17,7 +17,7 @@ import hypnod
 from models.errors import RecordingError
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.writers import write_csv
-from tests.tools.archive.conftest import write_night
+from tests.support.archive import write_night
 from tools.archive.errors import ArchiveError
 from tools.archive.folder import ArchiveFolder
 from tools.archive.jobs import find_jobs

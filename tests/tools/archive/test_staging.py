@@ -14,7 +14,7 @@ from engines.select import open_engine
 from models.errors import ConfigError, HypnodError, RecordingError, SpeciesError
 from models.recordings.lab import hash_file
 from models.recordings.open import open_recording
-from tests.tools.archive.conftest import write_night
+from tests.support.archive import write_night
 from tools.archive.estimates import read_estimates
 from tools.archive.folder import ArchiveFolder
 from tools.archive.jobs import find_jobs, is_settled, to_do
