@@ -17,7 +17,7 @@ from tools.archive.folder import ArchiveFolder
 from tools.archive.jobs import find_jobs, listed, to_do
 from tools.archive.rules import load_rules
 from tools.archive.status import print_status, problem_of, read_status
-from tools.cluster.open import open_cluster
+from tools.cluster.open import extra, open_cluster
 from tools.cluster.options import (
     LsfOption,
     MemoryOption,
@@ -94,8 +94,8 @@ def score(
         hypnod archive score recordings/ --out staged/ --workers 100
         --slurm "partition=short walltime=04:00:00 memory=2GB"
     """
-    # Here, not above: what this needs is installed with an extra.
-    from tools.archive.running import RunReport, run  # noqa: PLC0415
+    with extra():  # here, not above: the other commands do without
+        from tools.archive.running import RunReport, run  # noqa: PLC0415
 
     options = read_cluster(workers, memory, scheduler, slurm, pbs, lsf)
     folder = ArchiveFolder(out)
@@ -213,8 +213,8 @@ def evaluate(
 
         hypnod archive evaluate staged/ --csv subjects.csv
     """
-    # Here, not above: what this needs is installed with an extra.
-    from tools.archive.evaluating import evaluate_archive  # noqa: PLC0415
+    with extra():  # as above
+        from tools.archive.evaluating import evaluate_archive  # noqa: PLC0415
 
     check_outputs([], [csv])
     opened = open_bundle(bundle)

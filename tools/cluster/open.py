@@ -27,6 +27,18 @@ _MEMORY = "2GB"
 
 
 @contextmanager
+def extra() -> Iterator[None]:
+    """Raise ConfigError, with what to install, where something of the extra is missing."""
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigError(
+            f"expected Dask and PyArrow, found: {error}; install them with: pip install "
+            "'hypnod[cluster]'"
+        ) from error
+
+
+@contextmanager
 def open_cluster(options: ClusterOptions, shared: Path) -> Iterator["Client"]:
     """Give a client whose workers compute with one thread each; end what was started for it.
 
@@ -40,13 +52,9 @@ def open_cluster(options: ClusterOptions, shared: Path) -> Iterator["Client"]:
     """
     # what happens to workers is told by what became of their work; theirs to inherit, before import
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")
-    try:
+    with extra():
         # Here, not above: what is not installed is no obstacle to the other commands.
         from distributed import Client  # noqa: PLC0415
-    except ImportError as error:
-        raise ConfigError(
-            f"expected Dask, found: {error}; install it with: pip install 'hypnod[cluster]'"
-        ) from error
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         where: Any = options.scheduler or stack.enter_context(_start(options, shared))

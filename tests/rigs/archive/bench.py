@@ -255,7 +255,7 @@ def main(
             f"beside it; found in {found['listing_s']:.1f} s, seen to be done in "
             f"{found['again_s']:.1f} s"
         )
-        found["memory"] = {str(h): measure_memory(folder, h) for h in [1, 3] + [24] * day}
+        found["memory"] = {str(h): measure_memory(folder, h) for h in [1] + [24] * day}
         console.print(f"memory of eight animals, GB by hours: {found['memory']}")
         seconds = _NIGHTS * _NIGHT_H * 3600 / found["speed"][0].rate / _CORES
         console.print(

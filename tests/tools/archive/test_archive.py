@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from distributed import Client
 from typer.testing import CliRunner
 
 import hypnod
-from models.errors import RecordingError
+from models.errors import ConfigError, RecordingError
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.writers import write_csv
 from tests.support.archive import write_night
@@ -200,3 +201,14 @@ def test_a_full_disk_ends_the_run_and_what_is_done_stays(tmp_path, bundle):
     left = done.stdout.split()
     assert 0 < len([name for name in left if name.endswith(".json")]) < 12
     assert not [name for name in left if name.endswith(".part")]
+
+
+@pytest.mark.parametrize("missing", ["pyarrow", "distributed"])
+def test_without_the_extra_it_says_what_to_install(tmp_path, archive, monkeypatch, missing):
+    for module in ("running", "staging", "estimates", "evaluating"):
+        monkeypatch.delitem(sys.modules, f"tools.archive.{module}", raising=False)
+    for module in [m for m in sys.modules if m.split(".")[0] == missing] or [missing]:
+        monkeypatch.setitem(sys.modules, module, None)
+    write_night(tmp_path / "lab" / "a.edf")
+    said, _ = archive("score", tmp_path / "lab", "--out", tmp_path / "o", fails_with=ConfigError)
+    assert "pip install 'hypnod[cluster]'" in said
