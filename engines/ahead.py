@@ -38,21 +38,20 @@ class AheadEngine(ContextEngine):
         self.block = 2 * _LEAST_SHARE * self._span * lanes
         """Epochs that are best read at once."""
         self._back = (self.n_read - 1) * self.hops_per_epoch
-        self.clear()
+        self._partial = np.zeros((self._back, self.n_rows), bool)
+        self._answers = np.zeros((0, 0), np.float32)
+        self._tokens = np.zeros((0, 0), np.float32)
+        self._at = 0
 
     @property
     def description(self) -> str:
         """That of the engine that reads."""
         return f"{self._engine.description}, {self._lanes} epochs of a subject at once"
 
-    def clear(self) -> None:
-        """Empty the context windows of all rows: another recording begins."""
-        for row in range(self.n_rows):
-            self.clear_context(row)
-        self._partial = np.zeros((self._back, self.n_rows), bool)
-        self._answers = np.zeros((0, 0), np.float32)
-        self._tokens = np.zeros((0, 0), np.float32)
-        self._at = 0
+    def clear_context(self, row: int) -> None:
+        """Empty a row's context window: all slots masked."""
+        super().clear_context(row)
+        self._partial[:, row] = False
 
     def prepare(self, epochs: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
         """Read the epochs of the next n steps, each of which is to be of all rows.

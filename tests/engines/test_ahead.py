@@ -53,7 +53,8 @@ def test_it_gives_what_single_steps_give(bundle, hops, sizes):
     lanes = 4
     with AheadEngine(OnnxRuntimeEngine(bundle, lanes * ROWS, 1, hops, 4), lanes) as ahead:
         for _ in range(2):  # a second recording knows nothing of the first one
-            ahead.clear()
+            for row in range(ROWS):
+                ahead.clear_context(row)
             found = step_all(ahead, epochs, valid, blocks)
             np.testing.assert_allclose(found[0], expected[0], rtol=0, atol=1e-6)
             np.testing.assert_array_equal(found[1], expected[1])

@@ -1,7 +1,6 @@
 """`hypnod archive`: score, watch over and sum up the recordings of years."""
 
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -55,7 +54,7 @@ def _archive() -> None:
 @archive.command()
 def score(
     folders: Annotated[
-        list[Path], typer.Argument(help="Folders of recordings, or files.", metavar="FOLDER…")
+        list[Path], typer.Argument(help="Folders of recordings.", metavar="FOLDER…")
     ],
     out: Annotated[Path, typer.Option(help="Folder of what comes out.")],
     config: Annotated[
@@ -102,8 +101,7 @@ def score(
     jobs, left = find_jobs(folders, load_rules(config), bundle, out)
     console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
     with folder.held():
-        roots = {each.root for each in map(listed, jobs)}
-        folder.list([*map(listed, jobs)], [*roots], config, metadata.version("hypnod"))
+        folder.list([*map(listed, jobs)], folders, config)
         waiting = to_do(folder, jobs, again=again)
         dashboard, outcome = "", None
         if waiting:

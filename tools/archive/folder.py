@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 
 import msgspec
@@ -89,8 +90,14 @@ class ArchiveFolder:
             raise ArchiveError(f"{file}: expected format {_FORMAT}, found {found.format}")
         return found
 
+    def roots(self) -> list[str]:
+        """Return the folders that were searched before; none where there is no archive yet."""
+        if not (self.path / INDEX).exists():
+            return []
+        return list(dict.fromkeys(each.root for each in self.index().recordings))
+
     def list(
-        self, recordings: Sequence[Listed], roots: Sequence[str], config: Path | None, version: str
+        self, recordings: Sequence[Listed], folders: Sequence[Path], config: Path | None
     ) -> Index:
         """Keep which recordings were found below some folders; others stay as they were.
 
@@ -98,9 +105,14 @@ class ArchiveFolder:
             ArchiveError: what is there is of another format, or cannot be written.
         """
         before = self.index().recordings if (self.path / INDEX).exists() else ()
-        kept = [each for each in before if each.root not in roots]
+        searched = [folder.resolve() for folder in folders]
+        kept = [
+            each
+            for each in before
+            if not any(Path(each.source.path).is_relative_to(folder) for folder in searched)
+        ]
         index = Index(
-            hypnod=version,
+            hypnod=metadata.version("hypnod"),
             config=None if config is None else str(config.resolve()),
             searched=now(),
             recordings=tuple(sorted([*kept, *recordings], key=lambda each: each.name)),

@@ -35,20 +35,18 @@ def find_jobs(
     """Return a job for each recording, and the recordings that no rule is for.
 
     Args:
-        folders: to be searched, or recordings.
+        folders: to be searched. What lies below one that was searched before is called as then.
         rules: of archive.toml.
         bundle: for species that the rules name no bundle of.
         out: folder of the archive.
 
     Raises:
-        ConfigError: two folders of one name, or a path without a subject.
+        ConfigError: no folder, two of one name, or a path without a subject.
         HypnodError: a folder without recordings, or a bundle that cannot be opened.
     """
+    folders = [_check_folder(folder).resolve() for folder in folders]
     roots: dict[str, Path] = {}
-    # a recording that is a link stays what it is called
-    folders = [f.resolve() if f.is_dir() else f.parent.resolve() / f.name for f in folders]
-    for folder in folders:
-        root = folder.parent if folder.is_file() else folder
+    for root in [*map(Path, ArchiveFolder(out).roots()), *folders]:
         if roots.setdefault(root.name, root) != root:
             raise ConfigError(
                 f"expected folders of different names, which the archive calls recordings by, "
@@ -56,9 +54,12 @@ def find_jobs(
             )
     version, hashes = metadata.version("hypnod"), dict[Path | None, str]()
     jobs, left = [], []
-    for found in find_recordings(folders, hypnograms=False):
+    searched = list(dict.fromkeys(_outermost(folder, roots.values()) for folder in folders))
+    for found in find_recordings(searched, hypnograms=False):
         path = found.recording
-        root = max((r for r in roots.values() if path.is_relative_to(r)), key=lambda r: len(str(r)))
+        if not any(path.is_relative_to(folder) for folder in folders):
+            continue
+        root = _outermost(path, searched)
         below = path.relative_to(root).as_posix()
         rule = rules.rule_of(below)
         if rule is None:
@@ -80,6 +81,19 @@ def find_jobs(
             )
         )
     return jobs, left
+
+
+def _outermost(path: Path, roots: Iterable[Path]) -> Path:
+    return min((r for r in roots if path.is_relative_to(r)), key=lambda r: len(r.parts))
+
+
+def _check_folder(folder: Path) -> Path:
+    """Return a folder; raise ConfigError where it is a file."""
+    if folder.is_file():
+        raise ConfigError(
+            f"{folder}: expected a folder of recordings, found a file: `hypnod score` stages one"
+        )
+    return folder
 
 
 def to_do(folder: ArchiveFolder, jobs: Iterable[Job], *, again: bool) -> list[Job]:

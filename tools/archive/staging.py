@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from daemon.config import StagingConfig
 from daemon.stager import Estimate
 from engines.ahead import AheadEngine
+from engines.base import Engine
 from engines.bundle import Bundle, open_bundle
 from engines.errors import BundleError
 from engines.select import open_engine
@@ -156,7 +157,8 @@ class _Night:
         recording, manifest = self._chosen.recording, self._bundle.manifest
         engine = _open_engine(self._job.bundle, self._bundle.hash, len(self.called))
         self._engine = engine.description
-        engine.clear()
+        for row in range(engine.n_rows):
+            engine.clear_context(row)
         for _, estimates in stage_recording(
             recording,
             self._chosen.stream,
@@ -225,10 +227,10 @@ def _open(path: Path | None, expected: str) -> Bundle:
 
 
 @lru_cache(_OPEN_ENGINES)
-def _open_engine(path: Path | None, expected: str, n_rows: int) -> AheadEngine:
+def _open_engine(path: Path | None, expected: str, n_rows: int) -> Engine:
     lanes, n_read = max(1, _PER_CALL // n_rows), StagingConfig().final_lag + 1
     engine = open_engine(_open(path, expected), _ENGINE, n_rows=lanes * n_rows, n_read=n_read)
-    return AheadEngine(engine, lanes)
+    return engine if lanes == 1 else AheadEngine(engine, lanes)
 
 
 def _check_same(path: Path, source: Source) -> None:

@@ -42,14 +42,16 @@ from tools.score.offline import stage_recording
 
 _SFREQ = 512.0
 _PEAK = """
-import resource, sys
+import sys
 from pathlib import Path
 from tools.archive.jobs import find_jobs
 from tools.archive.rules import ArchiveRules
 from tools.archive.staging import stage_job
 ((job,), _) = find_jobs([Path(sys.argv[1])], ArchiveRules(), None, Path(sys.argv[2]))
 sidecar = stage_job(job)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, sidecar.seconds)
+for line in Path("/proc/self/status").read_text().splitlines():
+    if line.startswith("VmHWM:"):
+        print(1024 * int(line.split()[1]))
 """
 _NIGHT_H, _NIGHTS, _CORES = 12.0, 5000, 100
 
@@ -123,7 +125,7 @@ def repeat(path: Path, to: Path, times: int) -> Path:
 def measure_speed(folder: Path, animals: int, hours: float) -> Speed:
     """Stage a recording in this process, as an archive does and step by step, and the net alone."""
     night = simulate(folder / f"speed-{animals}" / "n.edf", hours, animals)
-    ((job,), _) = find_jobs([night], ArchiveRules(), None, folder / f"out-{animals}")
+    ((job,), _) = find_jobs([night.parent], ArchiveRules(), None, folder / f"out-{animals}")
     stage_job(_short(folder, animals))  # opens the engine, loads what is loaded once
     began = time.process_time()
     stage_job(job)
@@ -152,7 +154,7 @@ def measure_speed(folder: Path, animals: int, hours: float) -> Speed:
 
 def _short(folder: Path, animals: int) -> Job:
     night = simulate(folder / f"short-{animals}" / "n.edf", 0.01, animals)
-    ((job,), _) = find_jobs([night], ArchiveRules(), None, folder / f"short-out-{animals}")
+    ((job,), _) = find_jobs([night.parent], ArchiveRules(), None, folder / f"short-out-{animals}")
     return job
 
 
@@ -213,7 +215,7 @@ def measure_memory(folder: Path, hours: int) -> float:
     hour = simulate(folder / "hour" / "n.edf", 1.0, 8)
     night = repeat(hour, folder / f"day-{hours}" / "n.edf", hours)
     done = subprocess.run(
-        [sys.executable, "-c", _PEAK, str(night), str(folder / f"day-out-{hours}")],
+        [sys.executable, "-c", _PEAK, str(night.parent), str(folder / f"day-out-{hours}")],
         capture_output=True,
         text=True,
         check=True,
