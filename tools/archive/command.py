@@ -107,7 +107,11 @@ def score(
         if waiting:
             with open_cluster(options, out) as client:
                 dashboard = client.dashboard_link
-                console.print(f"{len(waiting)} recordings; the workers: {dashboard}", markup=False)
+                n_workers = len(client.scheduler_info()["workers"])
+                console.print(
+                    f"{len(waiting)} recordings to stage; {n_workers} workers so far: {dashboard}",
+                    markup=False,
+                )
                 outcome = run(folder, waiting, client, console)
         told = RunReport(
             out=str(out),

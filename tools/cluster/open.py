@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _LOOPBACK = "127.0.0.1"
 _CONNECT_S = 20
+_AGAIN_S = 5.0
+"""So often a queue is asked for the workers that are missing, s."""
 _MEMORY = "2GB"
 """Of each process of a queue's job, unless told otherwise."""
 
@@ -69,10 +71,7 @@ def open_cluster(options: ClusterOptions, shared: Path) -> Iterator["Client"]:
 
 def _start(options: ClusterOptions, shared: Path) -> Any:
     if options.queue is not None:
-        cluster = open_queue(options, shared)
-        # not scaled: a job that ends, by its walltime say, is replaced by another one
-        cluster.adapt(minimum=options.workers, maximum=options.workers)
-        return cluster
+        return _kept_queue(options, shared)
     from distributed import LocalCluster  # noqa: PLC0415  as above
 
     return LocalCluster(
@@ -84,6 +83,21 @@ def _start(options: ClusterOptions, shared: Path) -> Any:
         security=True,
         silence_logs=logging.CRITICAL,
     )
+
+
+@contextmanager
+def _kept_queue(options: ClusterOptions, shared: Path) -> Iterator[Any]:
+    """Give a cluster of jobs in which those that end, by their walltime say, are replaced."""
+    from tornado.ioloop import PeriodicCallback  # noqa: PLC0415  as above
+
+    with open_queue(options, shared) as cluster:
+        cluster.scale(options.workers)
+        again = PeriodicCallback(lambda: cluster.scale(options.workers), 1e3 * _AGAIN_S)
+        cluster.loop.add_callback(again.start)
+        try:
+            yield cluster
+        finally:
+            cluster.loop.add_callback(again.stop)
 
 
 def open_queue(options: ClusterOptions, shared: Path) -> Any:

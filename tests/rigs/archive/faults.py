@@ -16,7 +16,7 @@ def killed_run(folder: Path) -> str:
     lab.wait_for(6, run)
     run.kill()
     run.communicate()
-    wait_until(lambda: not _alive(session=run.pid))
+    wait_until("the end of its workers", lambda: not _alive(session=run.pid))
     before = lab.sidecars()
     told = lab.finish(lab.start("--workers", "2"))
     lab.check_whole(before)
@@ -68,4 +68,4 @@ def _scheduler(at: str) -> list[str]:
 
 
 def _worker(at: str, *arguments: str) -> list[str]:
-    return dask("worker", at, "--nthreads", "1", "--death-timeout", "10", *arguments)
+    return dask("worker", at, "--nthreads", "1", "--death-timeout", "60", *arguments)

@@ -19,6 +19,7 @@ from tests.support.bundles import TINY, make_bundle
 QUIET = os.environ | {
     "DASK_LOGGING__DISTRIBUTED": "critical",
     "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s",  # by default minutes
+    "DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "1s",  # 15 s
     "OMP_NUM_THREADS": "1",
 }
 _POLL_S = 0.05
@@ -66,7 +67,10 @@ class Lab:
 
     def wait_for(self, n: int, process: "subprocess.Popen[str]") -> None:
         """Return when n are done."""
-        wait_until(lambda: len(self.sidecars()) >= n or process.poll() is not None)
+        wait_until(
+            f"{n} recordings done",
+            lambda: len(self.sidecars()) >= n or process.poll() is not None,
+        )
         if process.poll() is not None:
             raise AssertionError(f"expected a run that goes on, found: {process.communicate()}")
 
@@ -90,12 +94,12 @@ class Lab:
             raise AssertionError(f"expected no drafts, found {left}")
 
 
-def wait_until(done: Callable[[], bool], seconds: float = 120) -> None:
+def wait_until(what: str, done: Callable[[], bool], seconds: float = 120) -> None:
     """Return when something is so; raise TimeoutError when it does not become so."""
     end = time.monotonic() + seconds
     while not done():
         if time.monotonic() > end:
-            raise TimeoutError("expected it to become so, found that it did not")
+            raise TimeoutError(f"expected {what} within {seconds:g} s, found that it did not come")
         time.sleep(_POLL_S)
 
 

@@ -46,9 +46,14 @@ def slurm(folder: Path) -> str:
         lab.wait_for(6, run)
         (first, *_) = _jobs("R")
         subprocess.run(["scancel", first], check=True)
-        wait_until(lambda: len({*_jobs("PD,R")} - {first}) == 2)
+        wait_until(
+            "another job",
+            lambda: len({*_jobs("PD,R")} - {first}) == 2 or run.poll() is not None,
+        )
+        if run.poll() is not None:
+            raise AssertionError("expected another job before the end of the run, found none")
         lab.finish(run)
-        wait_until(lambda: not _jobs("R"))
+        wait_until("the end of all jobs", lambda: not _jobs("R"))
     lab.check_whole({})
     version = subprocess.run(["slurmctld", "-V"], capture_output=True, text=True, check=True)
     return (
@@ -89,10 +94,10 @@ def _slurm(folder: Path) -> Iterator[Path]:
     munge += [f"--pid-file={folder}/munge.pid", f"--log-file={folder}/munge.log"]
     with ExitStack() as stack:
         stack.enter_context(process("munged", "--foreground", "--force", *munge))
-        wait_until((folder / "munge.socket").exists)
+        wait_until("munge", (folder / "munge.socket").exists)
         stack.enter_context(process("slurmctld", "-D", "-i"))
         stack.enter_context(process("slurmd", "-D"))
-        wait_until(_is_idle)
+        wait_until("a node that is idle", _is_idle)
         yield conf
 
 
