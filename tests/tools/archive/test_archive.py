@@ -113,7 +113,7 @@ def test_killed_workers_lose_nothing_and_double_nothing(tmp_path, archive, bundl
     done, chosen, killed = threading.Event(), random.Random(0), []
 
     def kill():
-        for wanted in (10, 60, 110):
+        for wanted in (10, 100):
             while not done.wait(0.05):
                 if len(list(out.glob("lab/*.json"))) >= wanted:
                     killed.append(chosen.choice(worker_pids(cluster)))
@@ -130,7 +130,7 @@ def test_killed_workers_lose_nothing_and_double_nothing(tmp_path, archive, bundl
     finally:
         done.set()
         killer.join()
-    assert len(killed) == 3
+    assert len(killed) == 2
     told = json.loads(printed)
     assert told["done"] == 199
     assert [problem["recording"] for problem in told["problems"]] == ["lab/n199.edf"]
