@@ -10,8 +10,8 @@ from daemon.metrics import Metrics
 from daemon.sockets.catchup import CatchUp
 from daemon.sockets.gate import Gate
 from daemon.sockets.publisher import Publisher
-from tests.rigs.lsl import ROOT
 from tests.support.nights import EVENING, iso, session, stage
+from tests.support.paths import ROOT
 from tools.client.follower import Follower
 
 TIMEOUT_S = 20.0

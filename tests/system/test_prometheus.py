@@ -16,8 +16,9 @@ import pytest
 
 from daemon.metrics import Metrics
 from tests.rigs.daemon import TIMEOUT_S, Daemon, one_stream
-from tests.rigs.lsl import ROOT, Source
+from tests.rigs.lsl import Source
 from tests.support.bundles import TINY, make_bundle
+from tests.support.paths import ROOT
 from tests.support.signals import noise
 
 RULES = ROOT / "systemd" / "prometheus-alerts.yml"

@@ -17,8 +17,9 @@ from daemon.errors import AddressError, JournalError, KeyFileError
 from engines.errors import EngineError
 from models.errors import ConfigError, StreamError
 from tests.rigs.daemon import TIMEOUT_S, Daemon, one_stream
-from tests.rigs.lsl import ROOT, Source
+from tests.rigs.lsl import Source
 from tests.support.bundles import TINY, make_bundle
+from tests.support.paths import ROOT
 from tests.support.signals import noise
 from tools.pulse.errors import OutputError
 

@@ -21,8 +21,8 @@ from daemon.journal.writer import Journal
 from daemon.messages import encode
 from daemon.metrics import Metrics
 from daemon.restart.history import look_back, read_history
-from tests.rigs.lsl import ROOT
 from tests.support.nights import EVENING, session, stage, state
+from tests.support.paths import ROOT
 
 SCHEMA_1 = """
 PRAGMA application_id = 1213812814;

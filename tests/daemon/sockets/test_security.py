@@ -16,7 +16,7 @@ from daemon.config import parse_config
 from daemon.messages import Heartbeat
 from daemon.sockets.keys import ClientKeys, write_pair
 from tests.rigs.daemon import TIMEOUT_S, Daemon, one_stream, write_config
-from tests.rigs.lsl import ROOT
+from tests.support.paths import ROOT
 from tools.client.catchup import CatchUpClient, NoAnswerError
 from tools.client.subscriber import Subscriber
 from tools.daemon_process import start_daemon

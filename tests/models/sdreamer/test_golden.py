@@ -6,7 +6,6 @@ probabilities.
 
 import hashlib
 import json
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +15,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-import hypnod
 from engines.base import Engine
 from engines.bundle import Bundle, open_bundle
 from engines.gpu.flavour import version_of
@@ -28,6 +26,7 @@ from engines.torch import TorchEngine
 from models.sdreamer import net as sdreamer
 from models.spec import FULL_FILE
 from models.weights import load_model
+from tests.rigs import forked
 from tests.support.bundles import everything, mouse_spec
 from tests.support.checkpoints import save_as_authors
 from tests.support.paths import ROOT
@@ -92,8 +91,7 @@ def _import(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
         if name.startswith("weights/")
     }
     checkpoint = save_as_authors(weights, folder / "model_best.pth.tar")
-    command = hypnod.command("import", str(checkpoint), "--out", str(folder / "bundle"), "--json")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = forked.run("import", checkpoint, "--out", folder / "bundle", "--json")
     assert done.returncode == 0, done.stderr
     (folder / "report.json").write_text(done.stdout)
 

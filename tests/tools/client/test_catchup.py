@@ -12,9 +12,9 @@ from itertools import islice
 import pytest
 from rich.console import Console
 
-import hypnod
 from daemon.errors import AddressError
 from daemon.sockets.catchup import PIECE
+from tests.rigs.forked import Forked
 from tests.support.nights import EVENING, iso, stage, state
 from tests.support.speaker import TIMEOUT_S, Speaker, documented_example, follow, hear, is_seq, join
 from tools.client.catchup import CatchUpClient, CatchUpError, catch_up_endpoint
@@ -296,8 +296,8 @@ def test_a_cell_shows_the_commonest_stage_of_its_epochs():
 def test_watch_prints_what_was_said_since_and_goes_on_live(speaker):
     speaker.say(*speaker.stages(0, 20))
     options = ["--json", "--since", iso(EVENING + 5), "--connect", speaker.binds[0]]
-    command = hypnod.command("watch", *options, "--catch-up", speaker.binds[1])
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = ["watch", *options, "--catch-up", speaker.binds[1]]
+    with Forked(command, stdout=subprocess.PIPE) as process:
         speaker.beat()
         speaker.publisher.serve(TIMEOUT_S)
         lines = map(json.loads, process.stdout)

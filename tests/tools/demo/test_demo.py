@@ -1,20 +1,18 @@
 import io
 import json
-import os
 import re
 import signal
-import subprocess
 import time
 
 import msgspec
 import pytest
 from rich.console import Console
 
-import hypnod
 from daemon.config import parse_config
 from models.recordings.agreement import compare
 from models.recordings.hypnogram import Hypnogram
 from models.stages import MOUSE
+from tests.rigs import forked
 from tests.support.bundles import TINY, make_bundle
 from tests.support.nights import stage, trigger
 from tools.client.subscriber import Received, Subscriber
@@ -39,14 +37,10 @@ def shown(tmp_path_factory, bundle):
     options = (
         "--minutes 0.5 --subjects 2 --speed 10 --seed 3 --hop 0.5 --json demo.json --png demo.png"
     )
-    process = subprocess.run(
-        hypnod.command("demo", "--bundle", str(bundle), *options.split()),
+    process = forked.run(
+        *("demo", "--bundle", bundle, *options.split()),
         cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-        env=os.environ | {"COLUMNS": "140", "HOME": str(home)},
+        environ={"COLUMNS": "140", "HOME": str(home)},
     )
     assert process.returncode == 0, process.stdout + process.stderr
     assert not list(home.rglob("*hypnod*"))  # its journal is no one else's
@@ -88,14 +82,7 @@ def test_it_shows_what_it_found_and_that_the_data_are_simulated(shown):
 
 
 def run_demo(folder, *options):
-    return subprocess.run(
-        hypnod.command("demo", "--minutes", "0.5", *options),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    return forked.run("demo", "--minutes", "0.5", *options, cwd=folder)
 
 
 def test_a_rule_is_shown_in_real_time_and_long_enough(tmp_path):

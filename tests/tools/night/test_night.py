@@ -19,7 +19,6 @@ from daemon.journal.reader import JournalReader
 from models.errors import RecordingError
 from models.recordings.hypnograms.read import is_own, read_hypnogram
 from models.stages import HUMAN, MOUSE
-from tests.rigs.lsl import ROOT
 from tests.support.nights import (
     EVENING,
     iso,
@@ -29,6 +28,7 @@ from tests.support.nights import (
     state,
     write_journal,
 )
+from tests.support.paths import ROOT
 from tools.cli import app
 from tools.night.record import Selection, read_records
 
