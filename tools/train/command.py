@@ -10,7 +10,7 @@ from engines.bundle import open_bundle
 from models.errors import RecordingError, SpecError, WeightsError
 from models.recordings.hypnograms.interpret import Legend
 from models.recordings.lab import LabOptions, check_unused
-from models.spec import ALL_FILE, FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
+from models.spec import ALL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
 from models.training.choices import DeviceName, DtypeName
 from tools.match import MatchOption, read_match
 from tools.plain import plain_console
@@ -230,7 +230,7 @@ def train(
 
 def check_out(out: Path) -> None:
     """Raise BadParameter unless `out` is new, empty or a bundle: what is there is replaced."""
-    bundle = {SPEC_FILE, STEP_FILE, ALL_FILE, FULL_FILE, WEIGHTS_FILE}
+    bundle = {SPEC_FILE, STEP_FILE, ALL_FILE, WEIGHTS_FILE}
     there = [out] if out.is_file() else sorted(out.iterdir()) if out.exists() else []
     others = [path for path in there if path.name not in bundle]
     if others or not out.name:

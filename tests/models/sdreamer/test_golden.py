@@ -24,7 +24,6 @@ from engines.gpu.plan_cache import PlanRequest
 from engines.onnxruntime import OnnxRuntimeEngine, open_session
 from engines.torch import TorchEngine
 from models.sdreamer import net as sdreamer
-from models.spec import FULL_FILE
 from models.weights import load_model
 from tests.rigs import forked
 from tests.support.bundles import everything, mouse_spec
@@ -135,14 +134,6 @@ def test_engine_step_by_step_gives_the_reference_probabilities(
 ) -> None:
     found = _stage(kind(golden.bundle, len(golden.input)), golden.input)
     np.testing.assert_allclose(found, _log_softmax(golden.logits), rtol=0, atol=ATOL)
-
-
-def test_full_graph_gives_the_reference_probabilities(golden: Golden) -> None:
-    session = open_session(golden.bundle.path / FULL_FILE, threads=1)
-    feed = {"epochs": golden.input, "mask": np.ones(golden.input.shape[:3], bool)}
-    (mixed,) = session.run(["mixed"], feed)
-    expected = _log_softmax(golden.logits[:, 0])
-    np.testing.assert_allclose(np.log(mixed), expected, rtol=0, atol=ATOL)
 
 
 @torch.no_grad()
