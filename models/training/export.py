@@ -12,6 +12,7 @@
 
 import hashlib
 import logging
+import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,7 @@ from models.spec import (
     ModelSpec,
     Reference,
 )
-from models.weights import save_weights
+from models.weights import read_spec, save_weights
 
 _EXAMPLE = {BATCH: 3, READ: 2}  # lengths of the axes that any call chooses, when traced
 _OPSET = 20  # TensorRT refuses the fp32 Attention of opset 23
@@ -77,10 +78,11 @@ def export_bundle(
     temperatures: Mapping[str, float] = MappingProxyType({}),
     grammar: Grammar | None = None,
     learnt_from: Mapping[str, LearntAs] = MappingProxyType({}),
+    like: Path | None = None,
 ) -> None:
     """Write the bundle `out_dir`, whole or not at all; one that is there is replaced.
 
-    The same model, spec and provenance give the same bytes.
+    The same model, spec and provenance give the same bytes. The graphs follow from the spec alone.
 
     Args:
         model: a trained net of `spec`.
@@ -92,13 +94,18 @@ def export_bundle(
         temperatures: what `models.training.calibration.fold_temperatures` has put into the model.
         grammar: what the stages are taken from beside the model's answers (`models.grammar`).
         learnt_from: what each recording was for, by the SHA-256 of its file.
+        like: a bundle whose graphs are taken if its spec is the same: tracing takes long.
     """
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=f".{out_dir.name}-") as scratch:
         folder = Path(scratch) / "new"
         folder.mkdir()
         save_weights(model, folder / WEIGHTS_FILE)
-        export_steps(model, folder)
+        if like is not None and read_spec(like) == spec:
+            for graph in (STEP_FILE, ALL_FILE)[: len(spec.pathways)]:
+                shutil.copyfile(like / graph, folder / graph)
+        else:
+            export_steps(model, folder)
         manifest = BundleManifest(
             format=BUNDLE_FORMAT,
             name=name,

@@ -95,9 +95,10 @@ def test_export_is_deterministic_and_replaces_a_bundle_whole(
     out = tmp_path / "again"
     out.mkdir()
     (out / "leftover").touch()
-    export_bundle(model, SPEC, out, "again", {})
+    export_bundle(random_model(SPEC, seed=7), SPEC, tmp_path / "other", "other", {})
+    export_bundle(model, SPEC, out, "again", {}, like=tmp_path / "other")
     files = {STEP_FILE, ALL_FILE, WEIGHTS_FILE}
     assert {path.name for path in out.iterdir()} == files | {SPEC_FILE}
     for name in files:
         assert (out / name).read_bytes() == (bundle / name).read_bytes()
-    assert [path.name for path in tmp_path.iterdir()] == ["again"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "other"]
