@@ -47,6 +47,8 @@ def open_gpu(
         engine.close()
         raise
     opened.why = f"a GPU is there and passed the parity check, {verdict.sentence}"
+    if engine.not_recorded:
+        opened.why += f"; its calls are made one by one: {engine.not_recorded}"
     return opened
 
 

@@ -1,13 +1,16 @@
 """The TensorRT engine: the tokens of every subject stay in the GPU's memory.
 
 A tick (epochs in, step, token into the ring, probabilities out) was recorded once for each batch
-size as a CUDA graph and is replayed with one call. Nothing here needs torch.
+size as a CUDA graph and is replayed with one call; where it cannot be recorded, its calls are made
+one by one. Nothing here needs torch.
 
-**Nobody has run this module on a GPU yet.** What is tested without one: the network it runs and
-all bookkeeping (on ONNX Runtime), the compilation of its plans, and its way out when there is no
-GPU. `make gpu-check` tests the rest on a computer that has one.
+**Nobody has run this module on a GPU yet.** It is tested on a device that is none: CUDA's memory
+and graphs with every access checked, and ONNX Runtime as the plan (`tests/support/fake_gpu.py`).
+The compilation of plans is tested with TensorRT-RTX itself. `make gpu-check` tests the rest on a
+computer that has a GPU.
 """
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import EngineError
-from engines.gpu.buffers import input_buffers, output_buffers, token_bytes
+from engines.gpu.buffers import fill_inputs, input_buffers, output_buffers, token_bytes
 from engines.gpu.cuda import Gpu, GpuDevice
 from engines.gpu.flavour import Library, get_log, load_library
 from engines.gpu.plan_cache import Plan
@@ -37,8 +40,8 @@ class _Recorded:
 
     context: "tensorrt.IExecutionContext"
     """With this batch's shapes, which must not change under the graph."""
-    graph: int
-    """The CUDA graph."""
+    graph: int | None
+    """The CUDA graph; None where it cannot be recorded."""
 
 
 class TensorRtEngine(RingEngine):
@@ -51,6 +54,9 @@ class TensorRtEngine(RingEngine):
         n_rows: subjects to keep a context window for.
         hops_per_epoch: outputs per epoch length.
         n_read: slots of the window to answer for, as the plan was compiled; default: all.
+
+    Attributes:
+        not_recorded: why a tick is no CUDA graph; empty where it is one.
 
     Raises:
         EngineError: the plan does not load or fit, or the GPU refuses something.
@@ -72,6 +78,7 @@ class TensorRtEngine(RingEngine):
         self._inputs, self._outputs = input_buffers(spec), output_buffers(spec, self.n_read)
         self._log = get_log(plan.key.flavour)
         self._recorded: dict[int, _Recorded] = {}
+        self.not_recorded = ""
         self._runtime: Any = None
         self._engine: Any = None
         self._gpu = Gpu()
@@ -94,6 +101,8 @@ class TensorRtEngine(RingEngine):
 
     def close(self) -> None:
         """Give the GPU's memory back; the engine must not be used any more."""
+        with contextlib.suppress(EngineError):  # what is still written to, until it is done
+            self._gpu.wait()
         self._recorded.clear()
         self._engine = self._runtime = None
         self._gpu.close()
@@ -133,14 +142,31 @@ class TensorRtEngine(RingEngine):
         self._gpu.wait()
 
     def _record(self, bucket: int) -> _Recorded:
-        """Record the tick of a batch size, after a first run that lets TensorRT settle."""
+        """Record the tick of a batch size, between a run that lets TensorRT settle and a first one.
+
+        They are of padding, which writes to the spare slot.
+        """
+        nobody = np.arange(0)
+        epochs, mask = (self._host[name][:0] for name in ("epochs", "mask"))
+        fill_inputs(self._host, bucket, nobody, epochs, mask, self._context)
         with self._log.listening():
             context = self._make_context(bucket)
-            self._enqueue(context)
+            self._run_tick(bucket, context)
             self._gpu.wait(_FIRST_RUN_S)
+            recorded = _Recorded(context, self._capture(bucket, context))
+            self._replay(bucket, recorded)
+            self._gpu.wait(_FIRST_RUN_S)
+        return recorded
+
+    def _capture(self, bucket: int, context: "tensorrt.IExecutionContext") -> int | None:
+        """Return the graph of a tick; None, and say why, where it is refused."""
+        try:
             with self._gpu.capture() as captured:
                 self._run_tick(bucket, context)
-        return _Recorded(context, captured[0])
+        except EngineError as error:
+            self.not_recorded = str(error)
+            return None
+        return captured[0]
 
     def _make_context(self, bucket: int) -> "tensorrt.IExecutionContext":
         """Return a context with the shapes of a batch; all share one working memory."""
@@ -187,8 +213,14 @@ class TensorRtEngine(RingEngine):
         if not context.execute_async_v3(self._gpu.stream):
             raise self._refusal("to run the network")
 
+    def _replay(self, bucket: int, recorded: _Recorded) -> None:
+        if recorded.graph is None:
+            self._run_tick(bucket, recorded.context)
+        else:
+            self._gpu.launch(recorded.graph)
+
     def _tick(self, bucket: int) -> None:
-        self._gpu.launch(self._recorded[bucket].graph)
+        self._replay(bucket, self._recorded[bucket])
         self._gpu.wait()
 
     def _upload(self, first: int, tokens: NDArray[np.float32]) -> None:
