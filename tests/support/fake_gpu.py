@@ -27,6 +27,7 @@ from engines.gpu import open as open_module
 from engines.gpu import plan_cache
 from engines.gpu.cuda import GpuDevice
 from engines.gpu.flavour import Precision, get_log
+from engines.gpu.plan import PlanKey
 from engines.gpu.tensorrt import TensorRtEngine
 
 Job = Callable[[], None]
@@ -39,7 +40,7 @@ _ILLEGAL, _INVALID, _NO_MEMORY = 700, 1, 2
 _IN_CAPTURE, _CAPTURE_BROKEN = 900, 901
 
 
-class _RefusedError(Exception):
+class RefusedError(Exception):
     """A call that CUDA answers with an error code."""
 
     def __init__(self, code: int) -> None:
@@ -55,13 +56,18 @@ class FakeGpu:
         failing: error codes by CUDA's functions that answer with them from now on.
         refuses_capture: TensorRT cannot be captured, and says so.
         hangs: it never gets done.
+        forgets: nothing is copied from one place on the device to another.
+        network: what becomes of a network when a plan is made of it.
+        after: called when what was on the stream is done; it may raise RefusedError.
         calls: CUDA's functions in the order of their calls.
     """
 
     def __init__(self) -> None:
         self.pieces: dict[int, tuple[np.ndarray, bool]] = {}
         self.failing: dict[str, int] = {}
-        self.refuses_capture = self.hangs = False
+        self.refuses_capture = self.hangs = self.forgets = False
+        self.network: Callable[[bytes], bytes] = lambda network: network
+        self.after: Job = lambda: None
         self.calls: list[str] = []
         self._broken = 0
         self._queue: list[Job] = []
@@ -82,7 +88,7 @@ class FakeGpu:
             for module in ("tensorrt", "tensorrt_rtx"):
                 patch.setitem(sys.modules, module, _TensorRt(self))
             patch.setattr(open_module, "probe", lambda: DEVICE)
-            patch.setattr(plan_cache, "build_plan", _build_plan)
+            patch.setattr(plan_cache, "build_plan", self._build_plan)
             patch.setattr(plan_cache, "version_of", lambda _: "")
             patch.setenv("CACHE_DIRECTORY", str(folder))
             get_log.cache_clear()
@@ -96,7 +102,17 @@ class FakeGpu:
                 if on_device in (None, is_device):
                     return content[address - first : address - first + n_bytes]
                 break
-        raise _RefusedError(_ILLEGAL)
+        raise RefusedError(_ILLEGAL)
+
+    def on_device(self, address: int) -> bool:
+        """Return whether the piece that begins there is the device's."""
+        return self.pieces[address][1]
+
+    def _build_plan(
+        self, network: bytes, key: PlanKey, progress: object = None
+    ) -> tuple[bytes, list[str]]:
+        plan = _Plan(key.max_rows, key.max_slots, self.network(network))
+        return msgspec.msgpack.encode(plan), ["INFO: built"]
 
     def put(self, job: Job) -> None:
         """Put something on the stream, or into the graph that is captured."""
@@ -117,12 +133,14 @@ class FakeGpu:
     def run(self) -> None:
         """Do what is on the stream."""
         jobs, self._queue = self._queue, []
-        for job in jobs:
-            try:
+        try:
+            for job in jobs:
                 job()
-            except _RefusedError as error:
-                self._broken = error.code
-                raise
+            if jobs:
+                self.after()
+        except RefusedError as error:
+            self._broken = error.code
+            raise
 
     def handle(self, what: object) -> int:
         """Return a number for something that was made."""
@@ -134,9 +152,9 @@ class FakeGpu:
         """Return the address of junk."""
         if self.capturing:
             self.break_capture()
-            raise _RefusedError(_IN_CAPTURE)
+            raise RefusedError(_IN_CAPTURE)
         if n_bytes > self.free():
-            raise _RefusedError(_NO_MEMORY)
+            raise RefusedError(_NO_MEMORY)
         room = np.full(n_bytes + ALIGNMENT, 0xCD, np.uint8)
         skipped = -room.ctypes.data % ALIGNMENT
         piece = room[skipped : skipped + n_bytes]
@@ -171,7 +189,7 @@ class _Cuda:
                 return (error(code),)
             try:
                 found = getattr(self._functions, name)(*arguments)
-            except _RefusedError as refused:
+            except RefusedError as refused:
                 return (error(refused.code),)
             if isinstance(found, tuple):
                 return (error(0), *found)
@@ -188,7 +206,7 @@ class _Functions:
 
     def cudaSetDevice(self, device: int) -> None:  # noqa: N802  CUDA's names, here and below
         if device:
-            raise _RefusedError(101)
+            raise RefusedError(101)
 
     def cudaStreamCreateWithFlags(self, flags: int) -> int:  # noqa: N802
         return self._gpu.handle("stream")
@@ -204,7 +222,7 @@ class _Functions:
 
     def cudaFree(self, address: int) -> None:  # noqa: N802
         if self._gpu._queue or self._gpu.pieces.pop(address, None) is None:
-            raise _RefusedError(_INVALID)
+            raise RefusedError(_INVALID)
 
     cudaFreeHost = cudaFree  # noqa: N815
 
@@ -221,7 +239,8 @@ class _Functions:
         gpu = self._gpu
 
         def copy() -> None:
-            gpu.piece(to, n_bytes)[:] = gpu.piece(source, n_bytes)
+            if not (gpu.forgets and gpu.on_device(to) and gpu.on_device(source)):
+                gpu.piece(to, n_bytes)[:] = gpu.piece(source, n_bytes)
 
         gpu.piece(to, n_bytes), gpu.piece(source, n_bytes)
         gpu.put(copy)
@@ -230,17 +249,17 @@ class _Functions:
         gpu = self._gpu
         if gpu.capturing:
             gpu.break_capture()
-            raise _RefusedError(_IN_CAPTURE)
+            raise RefusedError(_IN_CAPTURE)
         if gpu.hangs or (gpu._queue and not gpu._asked):
             gpu._asked = True
-            raise _RefusedError(600)  # not ready
+            raise RefusedError(600)  # not ready
         gpu._asked = False
         gpu.run()
 
     def cudaStreamSynchronize(self, stream: int) -> None:  # noqa: N802
         if self._gpu.capturing:
             self._gpu.break_capture()
-            raise _RefusedError(_IN_CAPTURE)
+            raise RefusedError(_IN_CAPTURE)
         self._gpu.run()
 
     def cudaStreamBeginCapture(self, stream: int, mode: object) -> None:  # noqa: N802
@@ -250,7 +269,7 @@ class _Functions:
         gpu = self._gpu
         jobs, gpu._capture = gpu._capture, None
         if gpu._capture_broken or jobs is None:
-            raise _RefusedError(_CAPTURE_BROKEN)
+            raise RefusedError(_CAPTURE_BROKEN)
         return gpu.handle(jobs)
 
     def cudaGraphInstantiate(self, graph: int, flags: int) -> int:  # noqa: N802
@@ -270,10 +289,6 @@ class _Plan(msgspec.Struct, frozen=True):
     max_rows: int
     max_slots: int
     network: bytes
-
-
-def _build_plan(network: bytes, key: Any, progress: object = None) -> tuple[bytes, list[str]]:
-    return msgspec.msgpack.encode(_Plan(key.max_rows, key.max_slots, network)), ["INFO: built"]
 
 
 TRT_CALLS = {
@@ -425,7 +440,7 @@ class IExecutionContext(_Says):
 def _run(gpu: FakeGpu, context: IExecutionContext | None) -> None:
     """Run the network on what lies at the addresses of a context, which must still be there."""
     if context is None:
-        raise _RefusedError(_ILLEGAL)
+        raise RefusedError(_ILLEGAL)
     session, feed = context._engine._session, {}
     if context._memory is not None:
         gpu.piece(*context._memory, on_device=True).fill(0xEE)
