@@ -26,13 +26,16 @@ class RingEngine(ContextEngine):
         n_rows: subjects to keep a context window for.
         hops_per_epoch: outputs per epoch length.
         n_read: slots of the window to answer for; default: all.
+
+    Attributes:
+        buckets: the sizes of the batches that are run; a smaller one is padded.
     """
 
     def __init__(
         self, spec: ModelSpec, n_rows: int, hops_per_epoch: int = 1, n_read: int | None = None
     ) -> None:
         super().__init__(spec, n_rows, hops_per_epoch, n_read)
-        self._buckets = bucket_sizes(n_rows)
+        self.buckets = bucket_sizes(n_rows)
         self._ring_slots = ring_slots(n_rows, self._context.n_slots)
         self._host: Mapping[str, NDArray[Any]] = {}
         """Buffers of a tick in host memory, by the network's names, for `n_rows` subjects."""
@@ -65,7 +68,7 @@ class RingEngine(ContextEngine):
         mask: NDArray[np.bool_],
         unimodal: NDArray[np.bool_],
     ) -> Answer:
-        n, bucket = len(rows), bucket_for(len(rows), self._buckets)
+        n, bucket = len(rows), bucket_for(len(rows), self.buckets)
         fill_inputs(self._host, bucket, rows, epochs, mask, self._context)
         self._tick(bucket)
         return self._host["probabilities"][:n].copy(), self._host["token"][:n].copy()

@@ -85,7 +85,7 @@ class TensorRtEngine(RingEngine):
         try:
             self._engine = self._load(load_library(plan.key.flavour), plan)
             self._allocate()
-            self._recorded = {bucket: self._record(bucket) for bucket in self._buckets}
+            self._recorded = {bucket: self._record(bucket) for bucket in self.buckets}
         except BaseException:
             self.close()
             raise
