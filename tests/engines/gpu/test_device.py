@@ -123,7 +123,7 @@ def test_where_the_device_fails_the_processor_steps_the_same_epochs(
     with gpu.installed(tmp_path):
         engine = open_gpu(bundle, "tensorrt", 3, 1, 1, "fp32")
     with engine, OnnxRuntimeEngine(bundle, 3) as reference:
-        assert "passed the parity check" in engine.why
+        assert re.search("passed the parity check.*; onnxruntime could go on in its", engine.why)
         for tick in range(8):
             if tick == 4 and fault == "launch":
                 gpu.failing["cudaGraphLaunch"] = 719
@@ -163,3 +163,15 @@ def test_closing_waits_for_what_the_device_still_does(bundle, gpu):
     engine._gpu.launch(engine._recorded[2].graph)
     engine.close()
     assert not gpu.pieces
+
+
+@pytest.mark.parametrize("hops", [1, 1000])
+def test_whether_the_processor_could_go_on_in_its_place_is_said(bundle, hops):
+    with OnnxRuntimeEngine(bundle, 3, hops_per_epoch=hops) as spare:
+        said = fake_gpu.open_module._describe_spare(spare)
+    could = "could" if hops == 1 else "could not"
+    assert re.fullmatch(
+        rf"onnxruntime {could} go on in its place: a step of 3 subjects takes it \d+ ms, "
+        rf"and one is due every {1000 // hops} ms",
+        said,
+    )
