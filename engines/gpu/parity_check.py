@@ -16,7 +16,7 @@ from engines.errors import EngineError
 from engines.gpu.cuda import GpuDevice
 from engines.gpu.flavour import Precision
 from engines.gpu.plan_cache import Plan, write_whole
-from engines.gpu.ring import RingEngine
+from engines.gpu.tensorrt import TensorRtEngine
 from engines.parity import Parity, compare
 
 _SEED = 20240607
@@ -81,7 +81,7 @@ class ParityVerdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 def check_parity(
-    engine: RingEngine, reference: Engine, plan: Plan, device: GpuDevice
+    engine: TensorRtEngine, reference: Engine, plan: Plan, device: GpuDevice
 ) -> ParityVerdict:
     """Return the verdict on a plan, from before or after comparing now; contexts are cleared.
 

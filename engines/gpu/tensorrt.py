@@ -4,6 +4,10 @@ A tick (epochs in, step, token into the ring, probabilities out) was recorded on
 size as a CUDA graph and is replayed with one call; where it cannot be recorded, its calls are made
 one by one. Nothing here needs torch.
 
+The device's ring of tokens is what the network reads. The host's window decides: it knows the
+places and the masks, is what `save_context` gives, and outlives the device. Each tick's new tokens
+come back with its probabilities, 1 KB a subject, so the copy costs next to nothing.
+
 **Nobody has run this module on a GPU yet.** It is tested on a device that is none: CUDA's memory
 and graphs with every access checked, and ONNX Runtime as the plan (`tests/support/fake_gpu.py`).
 The compilation of plans is tested with TensorRT-RTX itself. `make gpu-check` tests the rest on a
@@ -17,12 +21,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.base import Context
 from engines.errors import EngineError
-from engines.gpu.buffers import fill_inputs, input_buffers, output_buffers, token_bytes
+from engines.gpu.buffers import (
+    bucket_for,
+    bucket_sizes,
+    fill_inputs,
+    input_buffers,
+    output_buffers,
+    ring_slots,
+    token_bytes,
+)
 from engines.gpu.cuda import Gpu, GpuDevice
 from engines.gpu.flavour import Library, get_log, load_library
 from engines.gpu.plan_cache import Plan
-from engines.gpu.ring import RingEngine
+from engines.host import Answer, ContextEngine
 from models.graphs import BATCH, ring_step_inputs, ring_step_outputs
 from models.spec import ModelSpec
 
@@ -44,7 +57,7 @@ class _Recorded:
     """The CUDA graph; None where it cannot be recorded."""
 
 
-class TensorRtEngine(RingEngine):
+class TensorRtEngine(ContextEngine):
     """Runs a plan of TensorRT or TensorRT-RTX on a GPU.
 
     Args:
@@ -56,6 +69,7 @@ class TensorRtEngine(RingEngine):
         n_read: slots of the window to answer for, as the plan was compiled; default: all.
 
     Attributes:
+        buckets: the sizes of the batches that are run; a smaller one is padded.
         not_recorded: why a tick is no CUDA graph; empty where it is one.
 
     Raises:
@@ -74,6 +88,8 @@ class TensorRtEngine(RingEngine):
         n_read: int | None = None,
     ) -> None:
         super().__init__(spec, n_rows, hops_per_epoch, n_read)
+        self.buckets = bucket_sizes(n_rows)
+        self._ring_slots = ring_slots(n_rows, self._context.n_slots)
         self._key, self._device = plan.key, device
         self._inputs, self._outputs = input_buffers(spec), output_buffers(spec, self.n_read)
         self._log = get_log(plan.key.flavour)
@@ -98,6 +114,12 @@ class TensorRtEngine(RingEngine):
             f"{_PRODUCT[key.flavour]} {key.version} {key.precision} GPU {device.name} "
             f"driver {device.driver}"
         )
+
+    def load_context(self, row: int, context: Context) -> None:
+        """Put back a saved context window, exactly; raises EngineError if it does not fit."""
+        super().load_context(row, context)  # the oldest token then lies in the row's first slot
+        tokens = np.asarray(context["tokens"], np.float32)
+        self._upload(row * self._context.n_slots, tokens)
 
     def close(self) -> None:
         """Give the GPU's memory back; the engine must not be used any more."""
@@ -220,10 +242,24 @@ class TensorRtEngine(RingEngine):
             self._gpu.launch(recorded.graph)
 
     def _tick(self, bucket: int) -> None:
+        """Run the network on the first `bucket` places of the host's buffers, to the end."""
         self._replay(bucket, self._recorded[bucket])
         self._gpu.wait()
 
+    def _read(
+        self,
+        epochs: NDArray[np.float32],
+        rows: NDArray[np.intp],
+        mask: NDArray[np.bool_],
+        unimodal: NDArray[np.bool_],
+    ) -> Answer:
+        n, bucket = len(rows), bucket_for(len(rows), self.buckets)
+        fill_inputs(self._host, bucket, rows, epochs, mask, self._context)
+        self._tick(bucket)
+        return self._host["probabilities"][:n].copy(), self._host["token"][:n].copy()
+
     def _upload(self, first: int, tokens: NDArray[np.float32]) -> None:
+        """Write tokens (n, *token_shape) into the device's ring from a slot on."""
         self._staging[: len(tokens)] = tokens
         to = self._addresses["ring"] + first * token_bytes(self.spec)
         self._gpu.copy(to, self._staging.ctypes.data, tokens.nbytes)
