@@ -149,6 +149,9 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """When it is on the disk for good. `periodic`: 5 s later at the latest. `each`: before it is
     published, which costs as much as the disk takes. The end of the process alone, even by
     SIGKILL, loses nothing either way; `periodic` may lose 5 s to the end of the power."""
+    keep_days: Annotated[float, msgspec.Meta(ge=1, le=36500)] | None = None
+    """Messages older than this are deleted, all but the last one of each topic, days; their room
+    is used again. Default: none ever is."""
 
 
 class MetricsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
