@@ -152,7 +152,7 @@ def _tell_night(
         write_bids(files.tsv, records)
     if files.tidy is not None:
         write_tidy(files.tidy, figures)
-    pictures = [] if files.png is None else write_pictures(records, files.png, path)
+    pictures = [] if files.png is None else write_pictures(records, files.png, path, day)
     stages = max((record.stages for record in records), key=len)
     summary = summarise(reader, selection, records, figures)
     print_summary(summary, stages, as_json=as_json)

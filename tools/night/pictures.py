@@ -3,17 +3,22 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+from tools.day import Day
 from tools.night.counting import hypnodensity
 from tools.night.record import Record
+from tools.view.overview import Told
 
 
-def write_pictures(records: Sequence[Record], png: Path, journal: Path) -> list[Path]:
+def write_pictures(records: Sequence[Record], png: Path, journal: Path, day: Day) -> list[Path]:
     """Draw each subject's night, and return the files; of several they bear the subjects' names.
 
     Raises:
         RecordingError: a place cannot be written to.
     """
     # Here, not above: importing matplotlib takes most of a second.
+    from tools.view.clock import Clock  # noqa: PLC0415
     from tools.view.night import Night, plot_night  # noqa: PLC0415
 
     written = []
@@ -23,20 +28,32 @@ def write_pictures(records: Sequence[Record], png: Path, journal: Path) -> list[
         for i, message in record.grid_epochs():
             for modality, reason in message.validity.items():
                 quality[modality][i] = reason
-        facts = [f"from {record.local_start:%Y-%m-%d %H:%M:%S}", "final estimates"]
+        start = float(record.times[0])
+        facts = [f"from {day.local(start):%Y-%m-%d %H:%M:%S}", journal.name, "final estimates"]
         if record.n_live:
             facts[-1] += f", of {record.n_live} epochs live ones"
         several = len(records) > 1
         name = f"{png.stem}-{record.subject}{png.suffix}" if several else png.name
         picture = Night(
-            title=f"{record.subject} · {journal.name}",
+            title=record.subject,
             subtitle="  ·  ".join([*facts, f"model {record.epochs[-1].model}"]),
             stages=record.stages,
             hop_s=record.hop_s,
             hypnogram=record.grid,
             probabilities=hypnodensity(record),
             quality=quality,
+            overview=signals_of(record),
+            clock=Clock(day=day, start=start, end=start + n * record.hop_s),
         )
         written.append(png.with_name(name))
         plot_night(written[-1], picture)
     return written
+
+
+def signals_of(record: Record) -> Told | None:
+    """Return what the journal says of a record's signals, None where that is nothing."""
+    grid = np.full((len(record.grid), record.features.shape[1]), np.nan, np.float32)
+    for row, (i, _) in zip(record.features, record.grid_epochs(), strict=True):
+        grid[i] = row
+    told = Told(grid, record.hop_s)
+    return told if told.has_eeg else None

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from daemon.errors import JournalError
 from daemon.journal.file import journal_path
 from daemon.journal.reader import JournalReader
+from daemon.messages import Features
 from models.errors import RecordingError
 from models.recordings.hypnograms.read import is_own, read_hypnogram
 from models.stages import HUMAN, MOUSE
@@ -242,6 +243,25 @@ def test_the_picture_shows_where_a_modality_could_not_be_used(tmp_path):
     reddish = (bad[..., 0] > 0.7) & (bad[..., 1] < 0.3) & (bad[..., 2] < 0.25)
     assert reddish.sum() > 1000
     assert not ((good[..., 0] > 0.7) & (good[..., 1] < 0.3) & (good[..., 2] < 0.25)).any()
+
+
+def test_the_picture_shows_the_signals_that_the_journal_tells_of(tmp_path):
+    def height(name, features):
+        path = write_journal(
+            tmp_path / f"{name}.sqlite",
+            [stage(k, features=features) for k in range(30)],
+            session("s"),
+        )
+        assert run(path, "--session", "s", "--png", tmp_path / f"{name}.png").exit_code == 0
+        return imread(tmp_path / f"{name}.png").shape[0]
+
+    levels = [
+        None,
+        Features(eeg_db=(9.0, 8.0, 7.0), emg_db=None),
+        Features(eeg_db=(9.0, 8.0, 7.0), emg_db=3.0),
+    ]
+    nothing, eeg, both = (height(name, told) for name, told in zip("abc", levels, strict=True))
+    assert nothing + 200 < eeg < both - 100
 
 
 def test_several_subjects_get_a_picture_each(path, tmp_path):
