@@ -54,6 +54,10 @@ class Day:
         """Return what the clock shows at a Unix time."""
         return datetime.fromtimestamp(moment, UTC).astimezone(self._zone)
 
+    def at(self, iso: str) -> datetime:
+        """Return what the clock shows at a moment in ISO 8601 with a zone."""
+        return datetime.fromisoformat(iso).astimezone(self._zone)
+
     def lights(self, since: float, until: float) -> list[tuple[float, float]]:
         """Return when it is light within a span: starts and ends, Unix time, s."""
         on, off = self._all(self._on, since, until), self._all(self._off, since, until)

@@ -18,7 +18,7 @@ from daemon.journal.salvage import is_damaged, salvage
 from tools.day import Day
 from tools.night.counting import Rule
 from tools.night.figures import figures_of
-from tools.night.pictures import write_pictures
+from tools.night.pictures import write_page, write_pictures
 from tools.night.record import Selection, find_session, read_records, sessions_of
 from tools.night.report import check_journal, print_sessions, print_summary, summarise
 from tools.night.tables import write_annotations, write_bids, write_epochs, write_tidy
@@ -35,6 +35,7 @@ class _Files(NamedTuple):
     tsv: Path | None
     png: Path | None
     tidy: Path | None
+    html: Path | None
 
 
 def night(
@@ -57,6 +58,9 @@ def night(
     ] = None,
     tidy: Annotated[
         Path | None, typer.Option(help="Write a CSV row for each subject, hour and stage.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the report: one file for a browser and for paper.")
     ] = None,
     epoch_s: Annotated[
         float | None,
@@ -85,7 +89,9 @@ def night(
 
         hypnod night
 
-        hypnod night --since 18:00 --until 08:00 --csv night.csv --png night.png
+        hypnod night --since 18:00 --until 08:00 --html night.html
+
+        hypnod night --since 18:00 --csv night.csv --png night.png
 
         hypnod night --since 18:00 --min-bout 4 --tidy hours.csv
 
@@ -100,7 +106,7 @@ def night(
     where the config has `[day]`, or --lights-on says when.
     """
     path = journal or journal_path()
-    files = _Files(csv, edf, tsv, png, tidy)
+    files = _Files(csv, edf, tsv, png, tidy, html)
     check_outputs([path], files)
     rule = Rule(epoch_s=epoch_s, min_bout_s=min_bout)
     said = {"lights_on": lights_on, "lights_off": lights_off, "zone": zone}
@@ -143,7 +149,8 @@ def _tell_night(
     """Write what was asked for, and sum up the night."""
     records = read_records(reader, selection, subjects)
     rule.check(max(record.hop_s for record in records))
-    figures = {record.subject: figures_of(record, rule, day).figures for record in records}
+    counted = {record.subject: figures_of(record, rule, day) for record in records}
+    figures = {subject: each.figures for subject, each in counted.items()}
     if files.csv is not None:
         write_epochs(files.csv, records)
     if files.edf is not None:
@@ -155,9 +162,13 @@ def _tell_night(
     pictures = [] if files.png is None else write_pictures(records, files.png, path, day)
     stages = max((record.stages for record in records), key=len)
     summary = summarise(reader, selection, records, figures)
+    if files.html is not None:
+        courses = {subject: each.course for subject, each in counted.items()}
+        write_page(files.html, records, courses, summary, day)
     print_summary(summary, stages, as_json=as_json)
     if not as_json:
-        for written in filter(None, (files.csv, files.edf, files.tsv, files.tidy, *pictures)):
+        others = (files.csv, files.edf, files.tsv, files.tidy, *pictures, files.html)
+        for written in filter(None, others):
             plain_console().print(f"written: {written}")
 
 

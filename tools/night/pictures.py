@@ -1,14 +1,21 @@
 """The pictures of a night."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tools.day import Day
-from tools.night.counting import hypnodensity
+from tools.night.counting import Course, hypnodensity
 from tools.night.record import Record
-from tools.view.overview import Told
+from tools.night.report import NightSummary
+
+if TYPE_CHECKING:
+    from tools.view.overview import Told
+
+_PAGE_COLUMNS = 600
+"""Of a spectrogram on a page, where eight mice are to stay below a megabyte."""
 
 
 def write_pictures(records: Sequence[Record], png: Path, journal: Path, day: Day) -> list[Path]:
@@ -50,10 +57,40 @@ def write_pictures(records: Sequence[Record], png: Path, journal: Path, day: Day
     return written
 
 
-def signals_of(record: Record) -> Told | None:
+def signals_of(record: Record, most: int = 1500) -> "Told | None":
     """Return what the journal says of a record's signals, None where that is nothing."""
+    from tools.view.overview import Told  # noqa: PLC0415
+
     grid = np.full((len(record.grid), record.features.shape[1]), np.nan, np.float32)
     for row, (i, _) in zip(record.features, record.grid_epochs(), strict=True):
         grid[i] = row
-    told = Told(grid, record.hop_s)
+    told = Told(grid, record.hop_s, most)
     return told if told.has_eeg else None
+
+
+def write_page(
+    path: Path,
+    records: Sequence[Record],
+    courses: Mapping[str, Course],
+    summary: NightSummary,
+    day: Day,
+) -> None:
+    """Write the report of a night as one HTML file.
+
+    Raises:
+        RecordingError: the place cannot be written to.
+    """
+    from tools.view.clock import Clock  # noqa: PLC0415
+    from tools.view.report import Subject, write_report  # noqa: PLC0415
+
+    subjects = [
+        Subject(
+            record=record,
+            course=courses[record.subject],
+            told=summary.subjects[record.subject],
+            signals=signals_of(record, _PAGE_COLUMNS),
+        )
+        for record in records
+    ]
+    start, end = min(c.start for c in courses.values()), max(c.end for c in courses.values())
+    write_report(path, subjects, summary, Clock(day=day, start=start, end=end))

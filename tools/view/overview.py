@@ -49,10 +49,13 @@ class Told:
     Args:
         features: (n_hops, n_bands + 1), dB; NaN where they are not known.
         hop_s: from one to the next, s.
+        most: columns at most; in a long night several hops make one.
     """
 
-    def __init__(self, features: NDArray[np.floating], hop_s: float) -> None:
-        n_columns = -(-len(features) // max(1, -(-len(features) // _MAX_COLUMNS)))
+    def __init__(
+        self, features: NDArray[np.floating], hop_s: float, most: int = _MAX_COLUMNS
+    ) -> None:
+        n_columns = -(-len(features) // max(1, -(-len(features) // most)))
         per_column = -(-len(features) // n_columns)
         padded = np.full((n_columns * per_column, features.shape[1]), np.nan)
         padded[: len(features)] = 10 ** (features.astype(np.float64) / 10)
@@ -83,14 +86,16 @@ class Told:
         Where a band is wider than 1 Hz each frequency in it has its mean density.
         """
         bands = np.array(bands_hz(self._power.shape[1] - 1))
-        frequencies = np.asarray(np.arange(1.0, min(top_hz, bands[-1, 1]) + 0.5), np.float64)
+        frequencies: NDArray[np.float64] = np.asarray(
+            np.arange(1.0, min(top_hz, bands[-1, 1]) + 0.5), np.float64
+        )
         of = np.searchsorted(bands[:, 0], frequencies, side="right") - 1
         density = self._power[:, of] / np.diff(bands, axis=1)[of, 0]
         return frequencies, np.asarray(10 * np.log10(density))
 
     def emg_rms(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the columns' edges (n_columns + 1,), s, and the EMG's rms (n_columns,), µV."""
-        edges = np.arange(len(self._power) + 1) * self._step_s
+        edges = np.asarray(np.arange(len(self._power) + 1) * self._step_s, np.float64)
         return edges, np.asarray(np.sqrt(self._power[:, -1]))
 
 
