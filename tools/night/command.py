@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, NamedTuple
 
 import msgspec
 import typer
+from rich.progress import track
 
 from daemon.config import DayConfig
 from daemon.config_checks import day_problems
@@ -147,7 +149,9 @@ def _tell_night(
     as_json: bool,
 ) -> None:
     """Write what was asked for, and sum up the night."""
-    records = read_records(reader, selection, subjects)
+    console = plain_console(stderr=True)
+    watch = partial(track, description="reading", console=console, transient=True)
+    records = read_records(reader, selection, subjects, watch)
     rule.check(max(record.hop_s for record in records))
     counted = {record.subject: figures_of(record, rule, day) for record in records}
     figures = {subject: each.figures for subject, each in counted.items()}

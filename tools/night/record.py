@@ -1,7 +1,7 @@
 """A subject's record out of the journal: each epoch once, over restarts of the daemon."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -194,9 +194,18 @@ def subjects_of(reader: JournalReader) -> list[str]:
 
 
 def read_records(
-    reader: JournalReader, selection: Selection, subjects: Sequence[str]
+    reader: JournalReader,
+    selection: Selection,
+    subjects: Sequence[str],
+    watch: Callable[[Sequence[str]], Iterable[str]] = iter,
 ) -> list[Record]:
     """Return the records of subjects, all counting from the same start; who has none is left out.
+
+    Args:
+        reader: of the journal.
+        selection: which messages of it.
+        subjects: empty: all there are.
+        watch: goes through the subjects, and may show how far that is.
 
     Raises:
         JournalError: a subject is not in the journal, or none has an epoch in the selection.
@@ -212,7 +221,7 @@ def read_records(
                 selection.read(reader, f"stage.{name}.{kind}") for kind in get_args(Kind)
             )
         )
-        for name in subjects or known
+        for name in watch(subjects or known)
     }
     firsts = [found.times[0] for found in merged.values() if found.times]
     if not firsts:

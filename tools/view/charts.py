@@ -233,7 +233,7 @@ def _frame(parent: Element, clock: Clock, bottom: float, name: str) -> _Frame:
 
 def _svg(parent: Element, height: float, name: str) -> Element:
     view = f"0 0 {WIDTH} {height:g}"
-    return add(parent, "svg", viewBox=view, role="img", aria_label=name)
+    return add(add(parent, "div", class_="wide"), "svg", viewBox=view, role="img", aria_label=name)
 
 
 def _box(x: float, y: float, width: float, height: float) -> dict[str, str]:

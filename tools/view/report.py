@@ -24,7 +24,7 @@ from tools.view.overview import Told
 _STYLE = Path(__file__).with_name("report.css")
 _WIDTH = 900
 """Spans that a night is shown in where all subjects are: about as many as it has points."""
-_MOST_LOST = 0.1
+_MOST_LOST = 0.05
 """With more of its time without a stage a subject is to be looked at."""
 _MOST_PULSES = 200
 
