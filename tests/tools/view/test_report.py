@@ -146,6 +146,21 @@ def test_without_lights_features_and_drift_the_rest_is_there(tmp_path):
     assert "0.17 h, 100.0 %" in page.cells
 
 
+@pytest.mark.parametrize(
+    ("start", "shown"),
+    [
+        ("2026-03-28T23:30", ["01:00", "03:00", "04:00"]),
+        ("2026-10-24T23:30", ["02:00", "02:00", "03:00"]),
+    ],
+)
+def test_the_clock_that_is_put_forward_or_back_is_so_on_the_axes(tmp_path, start, shown):
+    begin = datetime.fromisoformat(start).replace(tzinfo=UTC).timestamp()
+    said = [stage(k, utc=iso(begin + k), features=None) for k in (0, 3 * 3600 - 1)]
+    page = Page(write(tmp_path, said, "--zone", "Europe/Berlin", day={}))
+    hours = [text for text in page.texts if re.fullmatch(r"\d\d:00", text)]
+    assert hours[:3] == shown
+
+
 def test_a_night_without_any_stage_is_told_too(tmp_path):
     page = Page(write(tmp_path, messages(text="u" * 60, features=None)))
     assert "100.0 % without a stage" in page.text
