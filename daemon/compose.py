@@ -174,13 +174,18 @@ class Composer:
         return {} if found is None else dict(zip(self._spec.stages, found.tolist(), strict=True))
 
     def heartbeat(
-        self, uptime_s: float, states: Mapping[str, str], newest: Mapping[str, int]
+        self,
+        uptime_s: float,
+        states: Mapping[str, str],
+        troubles: Mapping[str, str],
+        newest: Mapping[str, int],
     ) -> Heartbeat:
         """Compose a heartbeat.
 
         Args:
             uptime_s: for how long the daemon has run, s.
             states: of the streams.
+            troubles: what is wrong beside them.
             newest: number of the newest message of each topic that is kept.
         """
         return Heartbeat(
@@ -189,6 +194,7 @@ class Composer:
             uptime_s=uptime_s,
             states=dict(states),
             version=VERSION,
+            troubles=dict(troubles),
             newest=dict(newest),
         )
 

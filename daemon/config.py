@@ -162,6 +162,23 @@ class MetricsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Let `host` be an address that other machines reach: everyone there can read all metrics."""
 
 
+class WebConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where `hypnod web` shows its page; the daemon itself does not. docs/web.md."""
+
+    host: Annotated[str, msgspec.Meta(pattern="^[!-~]{1,255}$")] = "127.0.0.1"
+    """Address to listen on. One that other machines reach needs a token, a certificate and its
+    key."""
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8570
+    """Port to listen on; 0 takes a free one and says it."""
+    token: str = ""
+    """File with the token that a browser must show, at least 32 characters; default: the
+    credential `hypnod-web.token` of systemd where there is one, and else none is asked for."""
+    certificate: str = ""
+    """File with the TLS certificate, PEM, and those that vouch for it."""
+    key: str = ""
+    """File with its secret key, PEM."""
+
+
 class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the daemon logs to standard error."""
 
@@ -194,6 +211,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Where everything that is published is kept."""
     metrics: MetricsConfig = MetricsConfig()
     """Where Prometheus and health probes look."""
+    web: WebConfig = WebConfig()
+    """Where `hypnod web` shows its page."""
     log: LogConfig = LogConfig()
     """What is logged."""
 

@@ -100,6 +100,9 @@ def _bad_paths(config: Config) -> Iterator[str]:
         "security.clients": config.security.clients,
         "security.secret_key": config.security.secret_key,
         "journal.path": config.journal.path,
+        "web.token": config.web.token,
+        "web.certificate": config.web.certificate,
+        "web.key": config.web.key,
     }
     for stream in config.streams:
         for subject in stream.subjects:

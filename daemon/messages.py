@@ -280,6 +280,8 @@ class Heartbeat(Published, frozen=True, kw_only=True):
     """State of each stream."""
     version: str
     """Version of hypnod."""
+    troubles: dict[str, str] = {}
+    """What is wrong with it beside its streams, such as `journal`, and why."""
     newest: dict[str, int] = {}
     """Number of the newest message of each other topic: who has heard a lower one missed some."""
 

@@ -35,6 +35,7 @@ _COMMANDS = {
     "simulate": "tools.simulate:simulate",
     "train": "tools.train.command:train",
     "watch": "tools.watch:watch",
+    "web": "tools.web.command:web",
 }
 _UNUSABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
 """What a path that a person gave may be; pathlib raises it wherever it looks."""

@@ -14,7 +14,8 @@ from daemon.config import load_config
 from daemon.errors import AddressError
 from tools.client.follower import Follower, Start
 from tools.client.keys import ClientKey, ServerKey, read_keys
-from tools.client.subscriber import DEFAULT_ENDPOINT, Received, Subscriber, dial
+from tools.client.subscriber import DEFAULT_ENDPOINT, Received, Subscriber
+from tools.client.where import CatchUp, Connect, dial_config
 from tools.plain import plain_console
 from tools.times import Since, parse_time
 from tools.view.live import LiveView
@@ -35,21 +36,8 @@ def watch(
         Path | None,
         typer.Option("--config", "-c", help="The daemon's config, for both addresses."),
     ] = None,
-    connect: Annotated[
-        str,
-        typer.Option(
-            help="The daemon's publisher.",
-            metavar="ENDPOINT",
-            show_default=DEFAULT_ENDPOINT,
-        ),
-    ] = "",
-    catch_up: Annotated[
-        str,
-        typer.Option(
-            help="Where the daemon answers who missed messages; default: the port after.",
-            metavar="ENDPOINT",
-        ),
-    ] = "",
+    connect: Connect = "",
+    catch_up: CatchUp = "",
     since: Since = "",
     server_key: ServerKey = None,
     client_key: ClientKey = None,
@@ -84,8 +72,8 @@ def watch(
     """
     if config is not None:
         publish = load_config(config).publish
-        connect = connect or _dial(publish.bind)
-        catch_up = catch_up or _dial(publish.catchup_bind)
+        connect = connect or dial_config(publish.bind)
+        catch_up = catch_up or dial_config(publish.catchup_bind)
     keys = read_keys(server_key, client_key)
     first = -1 if once else None if as_json else -_STRIP
     start = Start(since=parse_time(since)) if since else Start(first=first)
@@ -107,13 +95,6 @@ def watch(
         raise typer.BadParameter(str(error)) from error
     except KeyboardInterrupt:
         return
-
-
-def _dial(bind: str) -> str:
-    try:
-        return dial(bind)
-    except AddressError as error:
-        raise typer.BadParameter(f"{error}: give it with --connect and --catch-up") from error
 
 
 def to_json_line(received: Received) -> str:

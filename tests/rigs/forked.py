@@ -17,7 +17,10 @@ from typing import IO, Any
 import hypnod
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_IMPORTED = ["tests.rigs.forked", "tools.cli", "tools.run", "daemon.service", "onnxruntime"]
+_IMPORTED = [
+    *("tests.rigs.forked", "tools.cli", "tools.run", "daemon.service", "onnxruntime"),
+    *("tools.web.command", "tools.web.server"),
+]
 
 
 class Forked:
@@ -26,17 +29,29 @@ class Forked:
     Args:
         arguments: of `hypnod`.
         environ: on top of this process's environment.
+        read: what it writes that is read here: of "stdout" and "stderr".
     """
 
-    def __init__(self, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environ: Mapping[str, str],
+        read: Sequence[str] = ("stderr",),
+    ) -> None:
         _CONTEXT.set_forkserver_preload(_IMPORTED)
-        read, write = os.pipe()
-        self.stderr: IO[str] | None = os.fdopen(read, encoding="utf-8")
+        self.stdout: IO[str] | None = None
+        self.stderr: IO[str] | None = None
+        ends = {}
+        for name in read:
+            ours, ends[name] = os.pipe()
+            setattr(self, name, os.fdopen(ours, encoding="utf-8"))
+        its = {name: DupFd(end) for name, end in ends.items()}
         self._process = _CONTEXT.Process(
-            target=_run, args=(list(arguments), {**os.environ, **environ}, DupFd(write))
+            target=_run, args=(list(arguments), {**os.environ, **environ}, its)
         )
         self._process.start()
-        os.close(write)
+        for end in ends.values():
+            os.close(end)
         self.pid = self._process.pid or 0
 
     @property
@@ -65,12 +80,14 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-def _run(arguments: Sequence[str], environ: Mapping[str, str], stderr: Any) -> None:
+def _run(arguments: Sequence[str], environ: Mapping[str, str], ends: Mapping[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(environ)
     time.tzset()
-    os.dup2(stderr.detach(), 2)
-    sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", closefd=False)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if name in ends:
+            os.dup2(ends[name].detach(), number)
+        setattr(sys, name, os.fdopen(number, "w", buffering=1, encoding="utf-8", closefd=False))
     sys.argv = ["hypnod", *arguments]
     try:
         hypnod.main()

@@ -21,8 +21,8 @@ from tests.support.nights import EVENING, iso, stage, state, trigger
 from tests.support.speaker import Speaker
 from tools.cli import app
 from tools.client.subscriber import Received, Subscriber
+from tools.client.where import dial_config
 from tools.view.live import LiveView, bar, draw_stages
-from tools.watch import _dial
 
 TIMEOUT_S = 20.0
 
@@ -102,7 +102,7 @@ def view_of(*messages, ago_s=0.0, truth=None):
     ],
 )
 def test_a_config_tells_where_its_daemon_is_reached(bind, reached):
-    assert _dial(bind) == reached
+    assert dial_config(bind) == reached
 
 
 def test_a_daemon_is_found_by_its_config(tmp_path):
@@ -130,7 +130,7 @@ def test_a_daemon_is_found_by_its_config(tmp_path):
 
 def test_a_free_port_in_the_config_is_no_address():
     with pytest.raises(BadParameter, match=r"with a port in the config.*--connect"):
-        _dial("tcp://127.0.0.1:*")
+        dial_config("tcp://127.0.0.1:*")
 
 
 def test_a_late_subscriber_gets_the_last_final_one_and_counts_gaps_from_there(publisher):

@@ -2,14 +2,17 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Self
 
 import msgspec
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from daemon.errors import AddressError
-from daemon.messages import Encoding, Message, decode
+from daemon.messages import Encoding, Message, StageMessage, decode
 from daemon.sockets.keys import ClientKeys
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5570"
@@ -56,6 +59,15 @@ class Received:
     """The same on this machine's monotonic clock (on Linux also that of LSL), s."""
 
 
+def age_when_received(message: StageMessage, received: Received) -> float:
+    """Return how long ago the epoch had ended, s; where a replay is ahead of time, 0."""
+    age_s = max(message.age_s or 0.0, 0.0)
+    if message.replayed:
+        published = datetime.fromisoformat(message.published_utc).timestamp()
+        age_s += max(received.wall - published, 0.0)
+    return age_s
+
+
 class Subscriber:
     """Receives what a daemon publishes, in either encoding.
 
@@ -95,6 +107,10 @@ class Subscriber:
         self._socket.setsockopt(zmq.RCVHWM, high_water_mark)
         self._socket.setsockopt(zmq.LINGER, 0)
         connect_again(self._socket)
+        self._connected = False
+        self._monitor = self._socket.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+        )
         if keys is not None:
             keys.secure(self._socket)
         for prefix in prefixes:
@@ -110,6 +126,7 @@ class Subscriber:
 
     def receive(self, timeout_s: float) -> Iterator[Received]:
         """Yield the messages that are there; wait for the first one at most this long."""
+        self._look_at_connection()
         timeout_ms = max(0, round(timeout_s * 1000))
         for _ in range(_BURST):
             if not self._socket.poll(timeout_ms):
@@ -129,10 +146,25 @@ class Subscriber:
         """Messages that never came, of all topics."""
         return sum(self.missed.values())
 
+    @property
+    def connected(self) -> bool:
+        """Whether the daemon is at the other end: its death ends the connection at once."""
+        self._look_at_connection()
+        return self._connected
+
     def close(self) -> None:
         """Close the socket."""
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
         self._socket.close()
         self._context.term()
+
+    def _look_at_connection(self) -> None:
+        """Take in what the monitor tells, which nobody else takes."""
+        with suppress(zmq.Again):
+            while True:
+                event = recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"]
+                self._connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
 
     def _look_behind_silence(self) -> None:
         """Connect anew where nothing came for long, though nothing has ended the connection."""

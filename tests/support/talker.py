@@ -1,0 +1,91 @@
+"""A daemon of a few lines for who shows one: it says an epoch of every subject, over and over."""
+
+import threading
+import time
+
+from daemon.messages import Heartbeat
+from tests.support.nights import iso, stage, state, trigger
+from tests.support.speaker import Speaker
+
+TURN_S = 0.1
+RULE = "rem-restriction"
+
+
+class Talker(threading.Thread):
+    """Speaks from a thread of its own until it is closed.
+
+    Attributes:
+        changes: fields of what is said next, by subject; None: nothing is said of it.
+        ready: set once it listens.
+    """
+
+    def __init__(self, path, names, *, rules=True, past=0, state="STAGING"):
+        super().__init__(daemon=True)
+        self._path, self.names, self._rules = path, names, rules
+        self.past = past
+        self.state = state
+        self.changes = {}
+        self.troubles = {}
+        self.binds = ()
+        self.ready, self._ending = threading.Event(), threading.Event()
+        self.start()
+        assert self.ready.wait(20)
+
+    def run(self):
+        with Speaker(self._path) as speaker:
+            self.binds = speaker.binds
+            subjects = tuple(self.names)
+            speaker.say(state(0, self.state, subjects=subjects, reason="as it is said"))
+            begin = time.time() - self.past
+            for name in self.names:
+                epochs = (self._stage(name, k, begin + k, "final") for k in range(self.past))
+                speaker.say(*epochs, aloud=False)
+            self.ready.set()
+            seq = self.past
+            while not self._ending.wait(TURN_S):
+                for name in self.names:
+                    if self.changes.get(name, {}) is not None:
+                        self._say(speaker, name, seq)
+                seq += 1
+                self._beat(speaker)
+
+    def _say(self, speaker, name, seq):
+        now = time.time()
+        if self._rules:
+            decided = trigger(seq, subject=name, rule=RULE, utc=iso(now))
+            speaker.say(decided, journal=False)
+        estimates = [self._stage(name, seq, now - 1, kind) for kind in ("live", "final")]
+        speaker.say(*estimates)
+
+    def _stage(self, name, seq, onset, kind):
+        fields = {"utc": iso(onset), "published_utc": iso(onset + 1), "drift": 0.4}
+        found = {"Wake": 0.1, "NREM": 0.85, "REM": 0.05}
+        evidence = {"Wake": 0.2, "NREM": 0.6, "REM": 0.2}
+        fields |= {"probabilities": found, "evidence": evidence, "confidence": 0.85}
+        return stage(seq, name, kind, **(fields | (self.changes.get(name) or {})))
+
+    def _beat(self, speaker):
+        speaker.publisher.publish(
+            Heartbeat(
+                session=speaker.name,
+                seq=speaker.beats,
+                utc=iso(time.time()),
+                uptime_s=1.0,
+                states={"cage": self.state},
+                version="0.1.0",
+                troubles=self.troubles,
+                newest=speaker.newest,
+            )
+        )
+        speaker.beats += 1
+        speaker.publisher.serve(0)
+
+    def close(self):
+        self._ending.set()
+        self.join()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()

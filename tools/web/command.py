@@ -1,0 +1,114 @@
+"""`hypnod web`: every animal on one page, for a browser."""
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from daemon.config import WebConfig, load_config
+from daemon.errors import AddressError
+from models.errors import HypnodError
+from tools.client.catchup import catch_up_endpoint
+from tools.client.keys import ClientKey, ServerKey, read_keys
+from tools.client.subscriber import DEFAULT_ENDPOINT
+from tools.client.where import CatchUp, Connect, dial_config
+from tools.live.board import Board
+from tools.live.follow import Follow
+
+if TYPE_CHECKING:
+    from tools.web.server import Server
+
+
+class MissingPackageError(HypnodError):
+    """What the page needs is not installed."""
+
+    exit_code = 2
+
+
+def web(
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="The daemon's config, for its addresses and [web]."),
+    ] = None,
+    connect: Connect = "",
+    catch_up: CatchUp = "",
+    hours: Annotated[
+        float, typer.Option(min=0.1, max=72, help="So much of the past is shown, h.")
+    ] = 12.0,
+    host: Annotated[str | None, typer.Option(help="Address to listen on, for [web].")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")
+    ] = None,
+    token: Annotated[
+        Path | None, typer.Option(help="File with the token to ask for.", metavar="FILE")
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="TLS certificate, PEM.", metavar="FILE")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="Its secret key, PEM.", metavar="FILE")] = None,
+    server_key: ServerKey = None,
+    client_key: ClientKey = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Say where it listens as a line of JSON.")
+    ] = False,
+) -> None:
+    """Show **every animal on one page** of a browser: whether it is recorded and staged.
+
+    A process of its own that follows the daemon, which need not run yet. A tile a subject, the
+    troubled ones first; a click shows hypnogram, probabilities, decisions and live signals. It is
+    read-only, and nothing that a browser does costs the daemon anything but the signals that
+    somebody looks at. Ctrl-C ends.
+
+        hypnod web --config hypnod.toml    # then open http://127.0.0.1:8570
+
+    For other machines it needs a token, a certificate and its key (`[web]`, docs/web.md); a daemon
+    with keys needs --server-key and --client-key. Needs `pip install 'hypnod[web]'`.
+    """
+    settings = WebConfig()
+    if config is not None:
+        whole = load_config(config)
+        settings = whole.web
+        connect = connect or dial_config(whole.publish.bind)
+        catch_up = catch_up or dial_config(whole.publish.catchup_bind)
+    options = {"host": host, "port": port, "token": token, "certificate": certificate, "key": key}
+    given: dict[str, Any] = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in options.items()
+        if value is not None
+    }
+    keys, endpoint = read_keys(server_key, client_key), connect or DEFAULT_ENDPOINT
+    board = Board(endpoint, hours)
+    with ExitStack() as stack:
+        server = _open_server(msgspec.structs.replace(settings, **given), board, hours)
+        stack.enter_context(server)
+        try:
+            asked = catch_up or catch_up_endpoint(endpoint)
+            follow = Follow(board, endpoint, asked, hours, keys, failed=server.end)
+        except AddressError as error:
+            raise typer.BadParameter(str(error)) from error
+        stack.callback(follow.close)
+        _say(server.url, as_json=as_json)
+        server.run()
+    if follow.error is not None:
+        raise follow.error
+
+
+def _open_server(config: WebConfig, board: Board, hours: float) -> "Server":
+    try:
+        from tools.web.server import Server  # noqa: PLC0415  an extra
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            f"expected what the page needs, found no package {error.name}; install it with: "
+            "pip install 'hypnod[web]'"
+        ) from error
+    return Server(config, board, hours)
+
+
+def _say(url: str, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"event": "listening", "url": url}))
+    else:
+        typer.echo(f"{url} (Ctrl-C ends)")

@@ -1,0 +1,145 @@
+"""What the page is made of: its files, and under /api/ what it shows."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import anyio.to_thread
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from daemon.compose import VERSION
+from models.stages import COLOURS
+from tools.live.board import Board, Decision
+from tools.live.history import LETTERS, NOTHING, Window
+from tools.web.events import Events
+from tools.web.updates import Updates
+
+STATIC = Path(__file__).with_name("static")
+_TICK_S = 0.5
+"""So often a browser is told what is new; it takes the page for lost after a few of them."""
+_MOST_STEPS = 2000
+
+
+class StageLook(msgspec.Struct, frozen=True, kw_only=True):
+    """How a stage is written and drawn."""
+
+    name: str
+    letter: str
+    """Its character in strips and windows."""
+    colour: str
+    """#RRGGBB."""
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """What a page must know first."""
+
+    version: str
+    hours: float
+    """How far back histories reach, h."""
+    tick_s: float
+    """So often an event comes, s."""
+    stages: list[StageLook]
+    nothing: str
+    """The letter where no epoch is."""
+
+
+class Story(msgspec.Struct, frozen=True, kw_only=True):
+    """The past of a subject."""
+
+    span: tuple[float, float] | None
+    """From when to when there are epochs, Unix time, s."""
+    window: Window | None
+    """What was asked for."""
+    decisions: list[Decision]
+    """How its rules decided lately, the newest last."""
+
+
+class Site:
+    """Answers the page's questions out of a board.
+
+    Args:
+        board: what is known.
+        hours: how far back its histories reach.
+        is_ending: whether the process is about to end.
+    """
+
+    def __init__(self, board: Board, hours: float, is_ending: Callable[[], bool]) -> None:
+        self._board, self._is_ending = board, is_ending
+        self._about = About(
+            version=VERSION,
+            hours=hours,
+            tick_s=_TICK_S,
+            stages=[
+                StageLook(name=n, letter=LETTERS[n], colour=c.picture) for n, c in COLOURS.items()
+            ],
+            nothing=NOTHING,
+        )
+
+    def app(self) -> Starlette:
+        """Return the application."""
+        return Starlette(
+            routes=[
+                Route("/", self._index),
+                Route("/api/about", self._tell_about),
+                Route("/api/events", self._follow),
+                Route("/api/subjects/{name}", self._tell_story),
+                Mount("/static", StaticFiles(directory=STATIC)),
+            ]
+        )
+
+    async def _index(self, _request: Request) -> Response:
+        return FileResponse(STATIC / "index.html")
+
+    async def _tell_about(self, _request: Request) -> Response:
+        return _json(self._about)
+
+    async def _follow(self, _request: Request) -> Events:
+        return Events(self._updates())
+
+    async def _updates(self) -> AsyncIterator[bytes]:
+        updates = Updates(self._board)
+        while not self._is_ending():
+            yield updates.next()
+            await asyncio.sleep(_TICK_S)
+
+    async def _tell_story(self, request: Request) -> Response:
+        start, end = _number(request, "start"), _number(request, "end")
+        steps = int(min(_number(request, "steps"), _MOST_STEPS))
+        if not (0 <= end - start <= 86_400 * 366 and steps >= 1):
+            raise HTTPException(400, "expected start, end and steps of a span of time")
+        story = await anyio.to_thread.run_sync(
+            self._story, request.path_params["name"], start, end, steps
+        )
+        return _json(story)
+
+    def _story(self, name: str, start: float, end: float, steps: int) -> Story:
+        with self._board.lock:
+            subject = self._board.subjects.get(name)
+            if subject is None:
+                raise HTTPException(404, f"expected a subject, found {name!r}")
+            history = subject.history
+            return Story(
+                span=(history.start, history.end) if history else None,
+                window=history.window(start, end, steps) if history else None,
+                decisions=subject.decisions,
+            )
+
+
+def _number(request: Request, name: str) -> float:
+    try:
+        number = float(request.query_params[name])
+    except (KeyError, ValueError):
+        raise HTTPException(400, f"expected {name}, a number") from None
+    if not abs(number) < 1e11:
+        raise HTTPException(400, f"expected {name}, a number within reason")
+    return number
+
+
+def _json(content: object) -> Response:
+    return Response(msgspec.json.encode(content), media_type="application/json")
