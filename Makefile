@@ -7,7 +7,7 @@ DEV     := $(VENV)/.dev
 # TensorRT's signatures, for mypy, where they lie beside the checkout
 TYPING  := $(wildcard ../shared/typing)
 
-.PHONY: help install dev demo test test-pythons lint docs bench chaos floods kill soak fuzz gpu-check bundle ablations accuracy closed-loop clean
+.PHONY: help install dev demo test test-pythons lint docs bench chaos floods kill soak fuzz gpu-check journal-size bundle ablations accuracy closed-loop clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -81,6 +81,9 @@ closed-loop: $(RUNTIME) ## how often the REM rule is right, into docs/closed-loo
 
 gpu-check: $(DEV) ## test and measure TensorRT on this computer's GPU, and write gpu-check.json
 	$(BIN)/python -m tests.rigs.bench.gpu_check --out gpu-check.json
+
+journal-size: $(RUNTIME) ## stage an hour of eight simulated mice and say what each table of the journal takes (a minute)
+	folder=$$(mktemp -d) && $(BIN)/python -m tests.rigs.night --calm --hours 1 --out $$folder/night.sqlite; rm -r $$folder
 
 soak: $(RUNTIME) ## a night in fast motion with faults and kills (HOURS, SUBJECTS, SEED, KILLS, OUT)
 	$(BIN)/python -m tests.rigs.soak.run

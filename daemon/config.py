@@ -26,12 +26,14 @@ from models.signal.quality import QualityLimits
 
 Interval = Annotated[float, msgspec.Meta(ge=0.05, le=3600)]
 Endpoint = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f]*$", max_length=256)]
+ClockTime = Annotated[str, msgspec.Meta(pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$")]
 LslValue = Annotated[str, msgspec.Meta(max_length=256)]
 LslProperty = Annotated[str, msgspec.Meta(pattern=r"^(name|type|source_id|hostname)$")]
 
 _IN_WORDS = {
     "[A-Za-z0-9_-]": "a name of at most 100 letters a to z, digits, _ and -, which begins with one "
     "of the first two",
+    "[01]": "a time of day such as 07:00",
     "name|type|source_id|hostname": "only the keys name, type, source_id and hostname",
 }
 """What patterns ask for, by a part of theirs, for people."""
@@ -149,6 +151,22 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """When it is on the disk for good. `periodic`: 5 s later at the latest. `each`: before it is
     published, which costs as much as the disk takes. The end of the process alone, even by
     SIGKILL, loses nothing either way; `periodic` may lose 5 s to the end of the power."""
+    keep_days: Annotated[float, msgspec.Meta(ge=1, le=36500)] | None = None
+    """Messages older than this are deleted, all but the last one of each topic, days; their room
+    is used again. Default: none ever is."""
+
+
+class DayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When it is light for the animals: reports and pictures show it, nothing else goes by it."""
+
+    lights_on: ClockTime = ""
+    """When the lights go on, such as "07:00", on the clock of `zone`; zeitgeber time counts from
+    there. Default: not known, and no light and dark are shown."""
+    lights_off: ClockTime = ""
+    """When they go off, likewise. Default: 12 hours later on that clock."""
+    zone: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    """Time zone, such as "Europe/Berlin"; "Etc/GMT-1" for a timer that knows no summer time, one
+    hour before UTC. Default: this computer's."""
 
 
 class MetricsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -213,6 +231,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Where Prometheus and health probes look."""
     web: WebConfig = WebConfig()
     """Where `hypnod web` shows its page."""
+    day: DayConfig = DayConfig()
+    """When it is light."""
     log: LogConfig = LogConfig()
     """What is logged."""
 

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import permutations
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from daemon.trigger.rules import check_rules
 from models.errors import ConfigError
 
 if TYPE_CHECKING:
-    from daemon.config import Config, StreamConfig
+    from daemon.config import Config, DayConfig, StreamConfig
 
 MAX_SUBJECTS = 1000
 """Most subjects of all streams."""
@@ -44,12 +45,25 @@ def _problems(config: Config) -> Iterator[str]:
     yield from _bad_paths(config)
     yield from _limits(config)
     yield from _strange_outputs(config, names)
+    yield from day_problems(config.day)
     publish = config.publish
     if publish.bind == publish.catchup_bind and not publish.bind.endswith((":*", ":0")):
         yield (
             "publish.catchup_bind: expected another address than publish.bind, found "
             f"{publish.bind} for both"
         )
+
+
+def day_problems(day: DayConfig) -> Iterator[str]:
+    """Yield what is wrong with the times of light and dark."""
+    try:
+        ZoneInfo(day.zone or "UTC")
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        yield f"day.zone: expected a time zone such as Europe/Berlin, found {day.zone!r}"
+    if day.lights_off and not day.lights_on:
+        yield "day.lights_off: expected lights_on beside it, found none"
+    if day.lights_on and day.lights_off == day.lights_on:
+        yield f"day.lights_off: expected another time than lights_on, found {day.lights_off}"
 
 
 def _strange_outputs(config: Config, subjects: Sequence[str]) -> Iterator[str]:

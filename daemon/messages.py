@@ -69,6 +69,19 @@ class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         return msgspec.msgpack.encode(self)
 
 
+class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an epoch's signal looks like, dB re 1 µV², to 0.1 dB; no stage is made of it.
+
+    It is of the filtered signal at the model's sampling rate, before the running normalisation.
+    """
+
+    eeg_db: tuple[float, ...]
+    """Power of the EEG in each of the bands above, as many as lie below half of the model's
+    sampling rate; empty where it could not be used."""
+    emg_db: float | None
+    """Mean square of the EMG; null where it could not be used."""
+
+
 class StageMessage(Published, frozen=True, kw_only=True):
     """One estimate of one epoch of one subject."""
 
@@ -122,6 +135,9 @@ class StageMessage(Published, frozen=True, kw_only=True):
     """How unlike the animals that the model was trained on this one has looked for the last half
     hour, in its most unlike modality: 99 % of such animals stay below 1. null: the bundle cannot
     tell, or it is not known yet: for ten minutes, or one where it is above 3."""
+    features: Features | None = None
+    """Of a `live` one: band powers of its EEG and level of its EMG; null where neither could be
+    used. A `final` one does not repeat them: they are those of its live one, of the same `hop`."""
     latency_s: float | None
     """From the arrival of the epoch's last sample until this message was composed, s. Writing it
     to the journal and sending it come after that: a message holds the same numbers wherever it is

@@ -186,6 +186,18 @@ class Metrics:
             "Published messages that wait to be written to the journal.",
             registry=r,
         )
+        self.journal_size = Gauge(
+            "hypnod_journal_size_bytes", "What the journal takes, its log included.", registry=r
+        )
+        self.journal_disk_free = Gauge(
+            "hypnod_journal_disk_free_bytes", "What is left on the journal's disk.", registry=r
+        )
+        self.journal_full = Gauge(
+            "hypnod_journal_full_timestamp_seconds",
+            "When the disk will be full of the journal while every subject is staged; +Inf: never, "
+            "since what is old is deleted.",
+            registry=r,
+        )
         self.journal_lost = Counter(
             "hypnod_journal_lost_messages",
             "Published messages that the journal will never hold.",

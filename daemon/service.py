@@ -16,6 +16,7 @@ from daemon.baseline import read_baselines
 from daemon.compose import VERSION, Composer, describe_run
 from daemon.config import Config, load_config
 from daemon.journal.file import journal_path
+from daemon.journal.forecast import bytes_a_day
 from daemon.journal.reader import Session
 from daemon.journal.writer import Journal
 from daemon.log import configure_log
@@ -214,6 +215,7 @@ class Service:
         grammar = self._bundle.manifest.grammar
         self._stager = Stager(engine, subjects, config.staging, grammar)
         engine.warm_up()
+        self._journal.expect(bytes_a_day(config, self._bundle.spec.epoch_s))
         self._engine = EngineWatch(
             engine, self._bundle, run, self._journal, self._metrics, self._states
         )

@@ -148,17 +148,51 @@ def test_a_journal_of_another_format_is_an_error(tmp_path: Path) -> None:
     path = write_config(tmp_path, "absent")
     path.write_text(path.read_text() + f'[journal]\npath = "{journal}"\n')
     _, findings, _ = examine("--config", path, "--timeout", 0.5)
-    assert findings["journal"]["found"] == f"{journal}: 0 runs of the daemon so far"
+    assert findings["journal"]["found"].startswith(
+        f"{journal}: 0 runs of the daemon so far, 0 byte"
+    )
     write_journal(journal, [])
     _, findings, _ = examine("--config", path, "--timeout", 0.5)
-    assert findings["journal"]["found"] == f"{journal}: 1 runs of the daemon so far"
+    assert findings["journal"]["found"].startswith(f"{journal}: 1 runs of the daemon so far, ")
     with sqlite3.connect(journal) as db:
         db.execute("PRAGMA user_version = 1")
     db.close()
     code, findings, _ = examine("--config", path, "--timeout", 0.5)
     assert (code, findings["journal"]["level"]) == (1, "error")
-    assert "expected a journal of format 2, found format 1" in findings["journal"]["found"]
+    assert "expected a journal of format 3, found format 1" in findings["journal"]["found"]
     assert findings["journal"]["do"].startswith(f"mv {journal} ")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk with room for three days of one mouse."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", folder],
+        capture_output=True,
+        check=False,
+    )
+    if mount.returncode:
+        pytest.skip(f"needs the right to mount: {mount.stderr.decode()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_will_soon_be_full_is_a_warning(tmp_path: Path, small_disk: Path) -> None:
+    path = write_config(tmp_path, "absent")
+    path.write_text(path.read_text() + f'[journal]\npath = "{small_disk}/j.sqlite"\n')
+    _, findings, _ = examine("--config", path, "--timeout", 0.5)
+    assert findings["journal"]["level"] == "warning"
+    assert (
+        "MB a day to come with all subjects, 209.7 MB free: full in 3 days"
+        in (findings["journal"]["found"])
+    )
+    assert "journal.keep_days" in findings["journal"]["do"]
+    path.write_text(path.read_text() + "keep_days = 2\n")
+    _, findings, _ = examine("--config", path, "--timeout", 0.5)
+    assert findings["journal"]["level"] == "ok"
+    assert findings["journal"]["found"].endswith(": at most about 131.3 MB")
 
 
 def test_two_matching_streams_are_both_named(tmp_path: Path) -> None:

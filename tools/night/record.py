@@ -251,12 +251,7 @@ def _merge(entries: Iterable[Entry]) -> _Merged:
     at: dict[int, int] = {}
     share = _Shared()
     for entry in entries:
-        try:
-            message = share(_DECODER.decode(entry.payload))
-        except msgspec.DecodeError as error:
-            raise JournalError(
-                f"{entry.topic} {entry.seq}: expected a message in the journal, found: {error}"
-            ) from error
+        message = share(entry.decode(_DECODER))
         if message.kind == "live" and message.latency_s is not None:
             latencies.append(message.latency_s)
         if message.kind == "live" and message.age_s is not None:

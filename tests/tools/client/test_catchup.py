@@ -189,7 +189,7 @@ def test_what_the_journal_lost_is_counted_as_missed(speaker):
 def test_a_message_damaged_in_the_journal_is_missed_and_the_others_come(speaker, path):
     speaker.say(*speaker.stages(0, 20))
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("UPDATE message SET payload = x'7b22ff' WHERE seq IN (3, 18)")
+        db.execute("UPDATE message SET packed = x'7b22ff' WHERE seq IN (3, 18)")
     with follow(speaker, start=Start(first=0)) as follower:
         heard = hear(speaker, follower, is_seq(19), beating=True)
     assert [m.seq for m in heard] == [k for k in range(20) if k not in (3, 18)]

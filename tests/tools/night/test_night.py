@@ -309,7 +309,7 @@ def test_a_file_that_is_no_journal_is_one_sentence(path, tmp_path):
     db = sqlite3.connect(path)
     db.execute("PRAGMA user_version = 7")
     db.close()
-    with pytest.raises(JournalError, match="expected a journal of format 2, found format 7"):
+    with pytest.raises(JournalError, match="expected a journal of format 3, found format 7"):
         run(path)
 
 
