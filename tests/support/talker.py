@@ -3,11 +3,13 @@
 import threading
 import time
 
-from daemon.messages import Heartbeat
+from daemon.messages import Features, Heartbeat
 from tests.support.nights import iso, stage, state, trigger
 from tests.support.speaker import Speaker
 
 TURN_S = 0.1
+KINDS = ("live", "final")
+FEATURES = Features(eeg_db=(10.0, 20.0, *[5.0] * 18), emg_db=12.3)
 RULE = "rem-restriction"
 
 
@@ -38,8 +40,9 @@ class Talker(threading.Thread):
             speaker.say(state(0, self.state, subjects=subjects, reason="as it is said"))
             begin = time.time() - self.past
             for name in self.names:
-                epochs = (self._stage(name, k, begin + k, "final") for k in range(self.past))
-                speaker.say(*epochs, aloud=False)
+                for kind in KINDS:
+                    epochs = [self._stage(name, k, begin + k, kind) for k in range(self.past)]
+                    speaker.say(*epochs, aloud=False)
             self.ready.set()
             seq = self.past
             while not self._ending.wait(TURN_S):
@@ -54,7 +57,7 @@ class Talker(threading.Thread):
         if self._rules:
             decided = trigger(seq, subject=name, rule=RULE, utc=iso(now))
             speaker.say(decided, journal=False)
-        estimates = [self._stage(name, seq, now - 1, kind) for kind in ("live", "final")]
+        estimates = [self._stage(name, seq, now - 1, kind) for kind in KINDS]
         speaker.say(*estimates)
 
     def _stage(self, name, seq, onset, kind):
@@ -62,6 +65,8 @@ class Talker(threading.Thread):
         found = {"Wake": 0.1, "NREM": 0.85, "REM": 0.05}
         evidence = {"Wake": 0.2, "NREM": 0.6, "REM": 0.2}
         fields |= {"probabilities": found, "evidence": evidence, "confidence": 0.85}
+        if kind == "live":
+            fields["features"] = FEATURES
         return stage(seq, name, kind, **(fields | (self.changes.get(name) or {})))
 
     def _beat(self, speaker):

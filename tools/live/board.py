@@ -71,7 +71,7 @@ class Subject:
     name: str
     stream: str
     history: History | None = None
-    """Of its final estimates; None before there is an estimate."""
+    """None before there is an estimate."""
     live: StageMessage | None = None
     heard: float = float("-inf")
     """When its newest epoch came, monotonic clock, s."""
@@ -152,8 +152,8 @@ class Board:
                 self._take_pulse(message.subject, message.rule, message.utc, message.done)
 
     def remember(self, message: Message) -> None:
-        """Fill a final estimate of before into its subject's history."""
-        if isinstance(message, StageMessage) and message.kind == "final":
+        """Fill an estimate of before into its subject's history."""
+        if isinstance(message, StageMessage):
             with self.lock:
                 self._history(self._change(message.subject, message.stream), message).add(message)
 
@@ -193,8 +193,8 @@ class Board:
 
     def _take_stage(self, message: StageMessage, received: Received) -> None:
         subject = self._change(message.subject, message.stream)
+        self._history(subject, message).add(message)
         if message.kind == "final":
-            self._history(subject, message).add(message)
             return
         subject.stream, subject.live = message.stream, message
         subject.ended = received.monotonic - age_when_received(message, received)

@@ -83,21 +83,23 @@ class Follow:
             self._board.look(time.monotonic(), connected=self._follower.connected)
 
     def _fetch(self) -> None:
-        """Fill every subject's history, once; what is newer comes by itself."""
+        """Fill every subject's history, once, the stages first; what is newer comes by itself."""
         known: set[str] = set()
         while not self._stop.wait(_LOOK_S):
             with self._board.lock:
-                missing = [name for name in self._board.subjects if name not in known]
-            for name in missing:
+                names = list(self._board.subjects)
+            topics = [f"stage.{name}.{kind}" for kind in ("final", "live") for name in names]
+            missing = [topic for topic in topics if topic not in known]
+            for topic in missing:
                 with suppress(CatchUpError):
-                    self._fetch_one(name)
-                    known.add(name)
-            if any(name not in known for name in missing) and self._stop.wait(_RETRY_S):
+                    self._fetch_one(topic)
+                    known.add(topic)
+            if not known.issuperset(missing) and self._stop.wait(_RETRY_S):
                 return
 
-    def _fetch_one(self, name: str) -> None:
+    def _fetch_one(self, topic: str) -> None:
         since = datetime.now(UTC) - timedelta(hours=self._hours)
-        for message in self._past.fetch(f"stage.{name}.final", since=since):
+        for message in self._past.fetch(topic, since=since):
             if self._stop.is_set():
                 return
             self._board.remember(message)

@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.messages import StageMessage
+from daemon.messages import Features, StageMessage
+from models.signal.features import bands_hz
 from models.stages import COLOURS
 
 LEAST_S = 1.0
@@ -21,6 +22,7 @@ NOTHING = "-"
 """In a strip: no epoch."""
 _CODES = {name: code for code, name in enumerate(LETTERS)}
 _LETTER_OF = np.array([*LETTERS.values(), NOTHING])
+_NO_STAGE = 255
 _SAME = 1e-3  # of a step: onsets in ms do not lie on the grid to the last digit
 
 
@@ -37,6 +39,12 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     """Of each stage in %, the mean of a step; null where there is none."""
     evidence: dict[str, list[int | None]]
     """The same of the net alone."""
+    eeg_db: list[list[int | None]]
+    """Power of the EEG in each band of `bands_hz`, dB re 1 µV², likewise."""
+    emg_db: list[int | None]
+    """Level of the EMG, tenths of dB re 1 µV², likewise."""
+    bands_hz: list[tuple[float, float]]
+    """The bands, Hz."""
 
 
 class History:
@@ -55,15 +63,16 @@ class History:
         self._at = np.full(self._n, -1, np.int64)  # the step that is in a place
         self._stage = np.zeros(self._n, np.uint8)
         self._stages: tuple[str, ...] = ()
+        self._levels = np.zeros((self._n, 1), np.float32)  # of the EEG's bands, then of the EMG
         self._found = np.zeros((self._n, 0), np.float32)  # probabilities, then evidence
-        self._newest = -1
+        self._newest = self._newest_final = -1
         self.rewritten = 0
-        """Grows whenever an epoch before the newest one is filled in."""
+        """Grows whenever a stage before the newest one is filled in."""
 
     @property
     def end(self) -> float:
-        """When the newest epoch ended, Unix time, s; 0 where there is none."""
-        return (self._newest + 1) * self.step_s
+        """When the newest epoch with a stage ended, Unix time, s; 0 where there is none."""
+        return (self._newest_final + 1) * self.step_s
 
     @property
     def start(self) -> float:
@@ -72,15 +81,28 @@ class History:
         return float(known.min()) * self.step_s if len(known) else 0.0
 
     def add(self, message: StageMessage) -> None:
-        """Fill an epoch in, unless it is older than the ring reaches."""
+        """Fill in an epoch's stage, if it is final, or else its features.
+
+        One that is older than the ring reaches is left out.
+        """
         onset = datetime.fromisoformat(message.utc).timestamp()
         step = math.floor(onset / self.step_s + _SAME)
         if step <= self._newest - self._n:
             return
-        self.rewritten += step < self._newest
         self._newest = max(self._newest, step)
         place = step % self._n
-        self._at[place] = step
+        if self._at[place] != step:
+            self._at[place] = step
+            self._stage[place] = _NO_STAGE
+            self._found[place] = self._levels[place] = np.nan
+        if message.kind == "final":
+            self.rewritten += step < self._newest_final
+            self._newest_final = max(self._newest_final, step)
+            self._add_stage(place, message)
+        elif message.features is not None:
+            self._add_levels(place, message.features)
+
+    def _add_stage(self, place: int, message: StageMessage) -> None:
         self._stage[place] = _CODES[message.stage]
         stages = tuple(message.probabilities)
         if stages and stages != self._stages:
@@ -88,6 +110,13 @@ class History:
             self._found = np.full((self._n, 2 * len(stages)), np.nan, np.float32)
         found = [*message.probabilities.values(), *message.evidence.values()]
         self._found[place] = found if len(found) == self._found.shape[1] else np.nan
+
+    def _add_levels(self, place: int, features: Features) -> None:
+        n_bands = len(features.eeg_db)
+        if n_bands and self._levels.shape[1] != n_bands + 1:
+            self._levels = np.full((self._n, n_bands + 1), np.nan, np.float32)
+        self._levels[place, :-1] = features.eeg_db or np.nan
+        self._levels[place, -1] = np.nan if features.emg_db is None else features.emg_db
 
     def cell(self, time: float) -> int:
         """Return the number of the cell that a Unix time lies in; number 0 began in 1970."""
@@ -112,12 +141,16 @@ class History:
         n = max(1, min(most, math.ceil((end / self.step_s - first) / group)))
         places, there = self._find(first, n, group)
         percent = _whole(100 * _means(self._found[places], there))
+        levels = _means(self._levels[places], there)
         return Window(
             start=first * self.step_s,
             step_s=group * self.step_s,
             stages=_commonest(self._stage[places], there),
             probabilities=dict(zip(self._stages, percent, strict=False)),
             evidence=dict(zip(self._stages, percent[len(self._stages) :], strict=False)),
+            eeg_db=list(_whole(levels[:, :-1])),
+            emg_db=_whole(10 * levels[:, -1:])[0],
+            bands_hz=bands_hz(levels.shape[1] - 1),
         )
 
     def _find(self, first: int, n: int, group: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -131,6 +164,7 @@ def _commonest(codes: NDArray[np.uint8], there: NDArray[np.bool_]) -> str:
     """Return a letter a group, of the commonest code (n, group) that is there."""
     n = len(codes)
     votes = np.zeros((n, len(LETTERS)), np.int64)
+    there = there & (codes != _NO_STAGE)
     np.add.at(votes, (np.nonzero(there)[0], codes[there]), 1)
     chosen = np.where(votes.any(axis=1), votes.argmax(axis=1), len(LETTERS))
     return "".join(_LETTER_OF[chosen])

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from daemon.config import WebConfig, load_config
+from daemon.config import DayConfig, WebConfig, load_config
 from daemon.errors import AddressError
 from models.errors import HypnodError
 from tools.client.catchup import catch_up_endpoint
 from tools.client.keys import ClientKey, ServerKey, read_keys
 from tools.client.subscriber import DEFAULT_ENDPOINT
 from tools.client.where import CatchUp, Connect, dial_config
+from tools.day import Day
 from tools.live.board import Board
 from tools.live.follow import Follow
 
@@ -67,10 +68,10 @@ def web(
     For other machines it needs a token, a certificate and its key (`[web]`, docs/web.md); a daemon
     with keys needs --server-key and --client-key. Needs `pip install 'hypnod[web]'`.
     """
-    settings = WebConfig()
+    settings, day = WebConfig(), DayConfig()
     if config is not None:
         whole = load_config(config)
-        settings = whole.web
+        settings, day = whole.web, whole.day
         connect = connect or dial_config(whole.publish.bind)
         catch_up = catch_up or dial_config(whole.publish.catchup_bind)
     options = {"host": host, "port": port, "token": token, "certificate": certificate, "key": key}
@@ -82,7 +83,8 @@ def web(
     keys, endpoint = read_keys(server_key, client_key), connect or DEFAULT_ENDPOINT
     board = Board(endpoint, hours)
     with ExitStack() as stack:
-        server = _open_server(msgspec.structs.replace(settings, **given), board, hours)
+        settings = msgspec.structs.replace(settings, **given)
+        server = _open_server(settings, board, hours, Day(day))
         stack.enter_context(server)
         try:
             asked = catch_up or catch_up_endpoint(endpoint)
@@ -96,7 +98,7 @@ def web(
         raise follow.error
 
 
-def _open_server(config: WebConfig, board: Board, hours: float) -> "Server":
+def _open_server(config: WebConfig, board: Board, hours: float, day: Day) -> "Server":
     try:
         from tools.web.server import Server  # noqa: PLC0415  an extra
     except ModuleNotFoundError as error:
@@ -104,7 +106,7 @@ def _open_server(config: WebConfig, board: Board, hours: float) -> "Server":
             f"expected what the page needs, found no package {error.name}; install it with: "
             "pip install 'hypnod[web]'"
         ) from error
-    return Server(config, board, hours)
+    return Server(config, board, hours, day)
 
 
 def _say(url: str, *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ import uvicorn
 
 from daemon.config import WebConfig
 from daemon.errors import AddressError
+from tools.day import Day
 from tools.live.board import Board
 from tools.web.guard import Guard, check_reach, read_token
 from tools.web.site import Site
@@ -29,6 +30,7 @@ class Server:
         config: where to listen, and who may come.
         board: what is shown.
         hours: how far back its histories reach.
+        day: when it is light for the animals.
 
     Raises:
         ConfigError: other machines would reach it without a token or TLS, or (KeyFileError) a file
@@ -36,10 +38,10 @@ class Server:
         AddressError: the address is in use, or none of this machine.
     """
 
-    def __init__(self, config: WebConfig, board: Board, hours: float) -> None:
+    def __init__(self, config: WebConfig, board: Board, hours: float, day: Day) -> None:
         token = read_token(config)
         check_reach(config, token)
-        site = Site(board, hours, lambda: self._uvicorn.should_exit)
+        site = Site(board, hours, day, lambda: self._uvicorn.should_exit)
         tls = {"ssl_certfile": config.certificate, "ssl_keyfile": config.key}
         self._uvicorn = _Uvicorn(
             uvicorn.Config(

@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from daemon.compose import VERSION
 from models.stages import COLOURS
+from tools.day import Day
 from tools.live.board import Board, Decision
 from tools.live.history import LETTERS, NOTHING, Window
 from tools.web.events import Events
@@ -66,11 +67,12 @@ class Site:
     Args:
         board: what is known.
         hours: how far back its histories reach.
+        day: when it is light for the animals.
         is_ending: whether the process is about to end.
     """
 
-    def __init__(self, board: Board, hours: float, is_ending: Callable[[], bool]) -> None:
-        self._board, self._is_ending = board, is_ending
+    def __init__(self, board: Board, hours: float, day: Day, is_ending: Callable[[], bool]) -> None:
+        self._board, self._hours, self._day, self._is_ending = board, hours, day, is_ending
         self._about = About(
             version=VERSION,
             hours=hours,
@@ -103,7 +105,7 @@ class Site:
         return Events(self._updates())
 
     async def _updates(self) -> AsyncIterator[bytes]:
-        updates = Updates(self._board)
+        updates = Updates(self._board, self._day, self._hours)
         while not self._is_ending():
             yield updates.next()
             await asyncio.sleep(_TICK_S)

@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from daemon.state import State
+from tools.day import HOUR_S, Day
 from tools.live.board import Board, Daemon, Pulse, Rule, Subject
 from tools.live.history import History
 from tools.live.trouble import SILENT, STREAM
@@ -69,6 +70,8 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
     """All subjects, in the order of the config."""
     tiles: list[Tile]
     """Those that changed."""
+    lights: list[tuple[float, float]] | None
+    """From when to when it is light, Unix time, s; null: as told before."""
 
 
 class Updates:
@@ -76,10 +79,13 @@ class Updates:
 
     Args:
         board: what is known.
+        day: when it is light.
+        hours: how far back that is told.
     """
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    def __init__(self, board: Board, day: Day, hours: float) -> None:
+        self._board, self._day, self._hours = board, day, hours
+        self._lights: list[tuple[float, float]] | None = None
         self._version = -1
         self._told: dict[str, tuple[History, int, int]] = {}
         """Of each subject the history, how often it was rewritten, and the last cell."""
@@ -88,15 +94,27 @@ class Updates:
         """Return the next event's content, JSON."""
         with self._board.lock:
             subjects = self._board.subjects
+            ends = [s.history.end for s in subjects.values() if s.history]
+            utc = max([time.time(), *ends])
             update = Update(
                 now=time.monotonic(),
-                utc=max([time.time(), *(s.history.end for s in subjects.values() if s.history)]),
+                utc=utc,
+                lights=self._new_lights(utc),
                 daemon=self._board.daemon,
                 names=list(subjects),
                 tiles=[self._tile(s) for s in subjects.values() if s.version > self._version],
             )
             self._version = self._board.version
         return msgspec.json.encode(update)
+
+    def _new_lights(self, utc: float) -> list[tuple[float, float]] | None:
+        """Return when it is light from `hours` ago to tomorrow, if that is new: once an hour."""
+        hour = utc // HOUR_S * HOUR_S
+        lights = self._day.lights(hour - (self._hours + 1) * HOUR_S, hour + 24 * HOUR_S)
+        if lights == self._lights:
+            return None
+        self._lights = lights
+        return lights
 
     def _tile(self, subject: Subject) -> Tile:
         stream = self._board.streams.get(subject.stream)

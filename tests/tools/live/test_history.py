@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from daemon.messages import Features
 from tests.support.nights import EVENING, iso, stage
 from tools.live.history import LETTERS, NOTHING, History
 
@@ -55,6 +56,24 @@ def test_a_window_has_no_more_steps_than_asked_for_and_means_of_what_is_there():
     assert window.evidence["NREM"] == [35, 45, None, None]
     fine = history.window(EVENING, EVENING + 4, most=100)
     assert (fine.step_s, fine.probabilities["Wake"]) == (1.0, [20, 40, 10, None])
+
+
+def test_live_estimates_bring_what_the_signal_looks_like_and_no_stage():
+    history = History(1.0, hop_s=1.0)
+    for k in range(3):
+        features = Features(eeg_db=(10.0 + k, 20.0), emg_db=None if k else 12.34)
+        history.add(stage(k, stage="REM", utc=iso(EVENING + k), features=features))
+    fill(history, ["NREM"])
+    window = history.window(EVENING, EVENING + 3, most=3)
+    assert window.stages == N + NOTHING * 2
+    assert window.eeg_db == [[10, 11, 12], [20, 20, 20]]
+    assert window.emg_db == [123, None, None]
+    assert window.bands_hz == [(0.5, 1.5), (1.5, 2.5)]
+    fill(history, ["Wake"], first=1)
+    assert history.rewritten == 0
+    fill(history, ["REM"])
+    assert history.rewritten == 1
+    assert history.window(EVENING, EVENING + 3, most=3).eeg_db == [[10, 11, 12], [20, 20, 20]]
 
 
 @pytest.mark.parametrize(("hop_s", "step_s", "cell_s"), [(0.25, 1, 20), (1, 1, 20), (30, 30, 30)])

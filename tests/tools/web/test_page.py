@@ -100,7 +100,8 @@ def test_an_animal_tells_its_probabilities_and_decisions(server, open_page):
     page.get_by_role("button", name="show 10 min").click()
     plot = page.locator(".u-over").first
     plot.hover()
-    expect(page.locator(".u-legend").first).to_contain_text(re.compile(r"\d\d:\d\d:\d\d.*NREM"))
+    for k, told in enumerate((r"\d\d:\d\d:\d\d.*NREM", "85 %", "1.5 to 2.5 Hz", "12.3 dB")):
+        expect(page.locator(".u-legend").nth(k)).to_contain_text(re.compile(told, re.DOTALL))
 
 
 def test_who_says_nothing_more_is_told_from_who_sleeps(tmp_path, open_page):

@@ -15,11 +15,13 @@ import pytest
 import uvicorn
 from typer.testing import CliRunner
 
+from daemon.config import DayConfig
 from tests.support.nights import EVENING, stage, state
 from tests.support.talker import Talker
 from tests.tools.web.conftest import serve, serve_from
 from tools.cli import app
 from tools.client.subscriber import Received
+from tools.day import Day
 from tools.live.board import Board
 from tools.web.events import Events
 from tools.web.updates import Updates
@@ -215,13 +217,16 @@ def test_an_update_has_what_changed_since_the_last_one_alone():
     said += [stage(k, name, kind) for k in range(40) for name in ("m1", "m2") for kind in KINDS]
     for message in said:
         board.take(Received(message.topic, message, EVENING, time.monotonic()))
-    updates = Updates(board)
+    updates = Updates(board, Day(DayConfig(lights_on="07:00", zone="UTC")), hours=1.0)
     first, second = (json.loads(updates.next()) for _ in range(2))
     assert [(t["name"], t["strip"]["whole"]) for t in first["tiles"]] == [
         ("m1", True),
         ("m2", True),
     ]
     assert [len(t["strip"]["letters"]) for t in first["tiles"]] == [2, 2]
+    assert len(first["lights"]) >= 1
+    assert all(end - start <= 12 * 3600 for start, end in first["lights"])
+    assert second["lights"] is None
     assert (second["names"], second["tiles"]) == (["m1", "m2"], [])
     for k in (40, 41):
         board.take(Received("", stage(k, kind="final"), EVENING, time.monotonic()))

@@ -8,6 +8,7 @@ export const store = {
   names: [],
   tiles: new Map(),
   strips: new Map(),
+  lights: [], // from when to when it is light, Unix time, s
   daemon: null,
   lost: "connecting …", // why nothing is known now; null where all is as told
   heard: null, // of the last event: the server's clocks, and this page's
@@ -36,6 +37,7 @@ export function take(update, first) {
   store.daemon = update.daemon;
   store.lost = update.daemon.lost;
   store.names = update.names;
+  if (update.lights) store.lights = update.lights;
   const drawn = [];
   for (const tile of update.tiles) {
     store.tiles.set(tile.name, tile);

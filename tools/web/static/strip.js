@@ -39,11 +39,29 @@ export function colourOf(name) {
   return store.looks.get(name)?.colour ?? "#888888";
 }
 
+// The spans of [start, end] in which it is dark; none where it is not known when it is light.
+export function darkness(start, end) {
+  const dark = [];
+  let from = start;
+  for (const [on, off] of store.lights) {
+    if (on > from) dark.push([from, Math.min(on, end)]);
+    from = Math.max(from, off);
+  }
+  if (store.lights.length && from < end) dark.push([from, end]);
+  return dark.filter(([a, b]) => a < b);
+}
+
+export function nightColour() {
+  return getComputedStyle(document.documentElement).getPropertyValue("--night");
+}
+
 // Draws the epochs of [start, end], Unix time, s.
 export function drawStrip(canvas, strip, start, end) {
   const { context, width, height } = prepare(canvas);
   if (!width) return;
   const step = (end - start) / width;
+  context.fillStyle = nightColour();
+  for (const [from, to] of darkness(start, end)) context.fillRect((from - start) / step, 0, (to - from) / step, height);
   const names = [...new Set(strip.letters)].map((letter) => store.looks.get(letter)?.name ?? "");
   const levels = levelsOf(names);
   const thick = height / levels.length;

@@ -4,7 +4,7 @@ import { askJson } from "./connection.js";
 import { clock, duration, element, percent, setText } from "./format.js";
 import { describeQuality, describeRules, showStage } from "./tiles.js";
 import { since, store, utcNow } from "./store.js";
-import { HYPNODENSITY, HYPNOGRAM, Tracks } from "./tracks.js";
+import { EMG, HYPNODENSITY, HYPNOGRAM, SPECTROGRAM, Tracks } from "./tracks.js";
 
 const LEAST_S = 30;
 const SPANS = [["10 min", 600], ["1 h", 3600], ["3 h", 10800], ["12 h", 43200]];
@@ -137,7 +137,7 @@ export class SubjectView {
       this.due = performance.now() + FOLLOW_MS;
       return;
     }
-    this.tracks.show(story.window, [HYPNOGRAM, HYPNODENSITY], span);
+    this.tracks.show(story.window, [HYPNOGRAM, HYPNODENSITY, SPECTROGRAM, EMG], span);
     setText(this.shown, `${clock(span[0], true)} to ${clock(span[1], true)}${this.end === null ? ", following" : ""}`);
     this.following.setAttribute("aria-pressed", String(this.end === null));
     const newest = story.decisions.slice(-NEW_DECISIONS).reverse();

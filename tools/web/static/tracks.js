@@ -2,7 +2,7 @@
 
 import uPlot from "./vendor/uplot/uPlot.esm.js";
 import { clock } from "./format.js";
-import { colourOf, levelsOf } from "./strip.js";
+import { colourOf, darkness, levelsOf, nightColour } from "./strip.js";
 import { store } from "./store.js";
 
 const LABEL = 16;
@@ -51,6 +51,16 @@ function within(u, draw) {
   u.ctx.clip();
   draw();
   u.ctx.restore();
+}
+
+// Shades the dark, below everything.
+function shade(u) {
+  const { top, height } = u.bbox;
+  u.ctx.fillStyle = nightColour();
+  for (const [from, to] of darkness(u.scales.x.min, u.scales.x.max)) {
+    const [x0, x1] = [u.valToPos(from, "x", true), u.valToPos(to, "x", true)];
+    u.ctx.fillRect(x0, top, x1 - x0, height);
+  }
 }
 
 function nameOf(letter) {
@@ -107,6 +117,79 @@ export const HYPNODENSITY = {
   },
 };
 
+// Dark to bright, told apart without colour, too (an approximation of matplotlib's magma).
+const MAGMA = [[0, 0, 4], [40, 17, 89], [101, 26, 128], [158, 47, 127], [214, 69, 108], [248, 118, 92], [254, 176, 120], [252, 253, 191]];
+
+function magma(x) {
+  const at = Math.min(Math.max(x, 0), 1) * (MAGMA.length - 1);
+  const k = Math.min(Math.floor(at), MAGMA.length - 2);
+  return MAGMA[k].map((c, i) => Math.round(c + (at - k) * (MAGMA[k + 1][i] - c)));
+}
+
+function quantile(sorted, q) {
+  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))];
+}
+
+const TOP_HZ = 30.5;
+
+export const SPECTROGRAM = {
+  label: "EEG spectrogram",
+  height: 140,
+  series: () => [told("strongest", (_, __, ___, i) => {
+    const { eeg_db: db, bands_hz: bands } = SPECTROGRAM.window;
+    if (i === null || !db.length || db[0][i] === null) return "–";
+    const best = db.reduce((at, band, k) => (band[i] - 10 * Math.log10(width(bands[k])) > db[at][i] - 10 * Math.log10(width(bands[at])) ? k : at), 0);
+    return `${bands[best][0]} to ${bands[best][1]} Hz`;
+  })],
+  axis: () => valueAxis("Hz", { grid: { show: false } }),
+  range: () => [0.5, TOP_HZ],
+  take: (window) => {
+    SPECTROGRAM.window = window;
+    return [Array.from(window.stages, () => 0)];
+  },
+  // Density: the bands are not as wide as each other. The colours go from its 5th to its 99.5th percentile.
+  draw: (u, window) => {
+    const shown = window.bands_hz.map((band, k) => [band, window.eeg_db[k]]).filter(([band]) => band[1] <= TOP_HZ);
+    const density = shown.map(([band, db]) => db.map((v) => (v === null ? null : v - 10 * Math.log10(width(band)))));
+    const known = density.flat().filter((v) => v !== null).sort((a, b) => a - b);
+    if (!known.length) return;
+    const [low, high] = [quantile(known, 0.05), quantile(known, 0.995)];
+    const image = new ImageData(window.stages.length, 1);
+    const row = document.createElement("canvas");
+    [row.width, row.height] = [window.stages.length, 1];
+    const { start, step_s: step } = window;
+    const [x0, x1] = [start, start + step * window.stages.length].map((t) => u.valToPos(t, "x", true));
+    u.ctx.imageSmoothingEnabled = false;
+    shown.forEach(([band], k) => {
+      density[k].forEach((v, i) => {
+        const colour = v === null ? [0, 0, 0, 0] : [...magma((v - low) / Math.max(1, high - low)), 255];
+        image.data.set(colour, 4 * i);
+      });
+      row.getContext("2d").putImageData(image, 0, 0);
+      const [y0, y1] = [band[1], band[0]].map((hz) => Math.round(u.valToPos(hz, "y", true)));
+      u.ctx.drawImage(row, x0, y0, x1 - x0, y1 - y0);
+    });
+  },
+};
+
+const width = ([low, high]) => high - low;
+
+export const EMG = {
+  label: "EMG level",
+  height: 90,
+  series: () => [{ label: "EMG", stroke: colours().ink, width: 1, points: { show: false }, value: (_, v) => (v === null || v === undefined ? "–" : `${v.toFixed(1)} dB`) }],
+  axis: () => valueAxis("dB re 1 µV²"),
+  range: () => {
+    const known = EMG.levels.filter((v) => v !== null);
+    return known.length ? [Math.floor(Math.min(...known)) - 1, Math.ceil(Math.max(...known)) + 1] : [0, 1];
+  },
+  take: (window) => {
+    EMG.levels = window.emg_db.map((v) => (v === null ? null : v / 10));
+    return [EMG.levels];
+  },
+  draw: nothing,
+};
+
 // The tracks that there are, drawn anew with every story; `moved(start, end)` when a span is dragged.
 export class Tracks {
   constructor(place, moved) {
@@ -146,6 +229,7 @@ export class Tracks {
         cursor: { sync: { key: this.sync.key }, drag: { x: true, y: false, setScale: false }, points: { show: false } },
         legend: { live: true },
         hooks: {
+          drawClear: [(u) => within(u, () => shade(u))],
           draw: [(u) => within(u, () => track.draw(u, this.window))],
           setSelect: [(u) => this.select(u)],
         },
