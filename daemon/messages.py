@@ -217,6 +217,37 @@ class TriggerMessage(Published, frozen=True, kw_only=True):
         return False
 
 
+class TraceMessage(Published, frozen=True, kw_only=True):
+    """A hop of a subject's signals, for people to look at: sent while somebody subscribes to it.
+
+    A subscription counts whose prefix begins with `trace.`; one to everything does not.
+    """
+
+    TOPIC: ClassVar[str] = "trace.{0.subject}"
+    KEPT: ClassVar[bool] = False
+    SERVED: ClassVar[bool] = False
+
+    subject: str
+    """The animal or person, as named in the config."""
+    stream: str
+    """The stream the subject is in, as named in the config."""
+    hop: int
+    """Of the live estimate of the epoch that ends with it."""
+    start: float
+    """Of its first value, on the stream's LSL clock, s; `utc` is the same time."""
+    span_s: float
+    """What its values span, s."""
+    microvolts: dict[str, tuple[float, ...]]
+    """Of each modality, filtered as the model reads it, µV, at most 128 values a second: of each of
+    as many pieces as half of them the least and the greatest sample, in the order in which they
+    came; 0 where there was no sample."""
+
+    @property
+    def is_replayed(self) -> bool:
+        """Never."""
+        return False
+
+
 class PulseMessage(Published, frozen=True, kw_only=True):
     """What an output of `hypnod pulse` did for a pulse, as that told; `utc` is when it was done."""
 
@@ -354,7 +385,15 @@ class CatchUpReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Why there is no answer, in one sentence."""
 
 
-Message = StageMessage | TriggerMessage | StreamMessage | PulseMessage | EchoMessage | Heartbeat
+Message = (
+    StageMessage
+    | TriggerMessage
+    | StreamMessage
+    | TraceMessage
+    | PulseMessage
+    | EchoMessage
+    | Heartbeat
+)
 _STRUCTS: dict[str, type[Message]] = {
     struct.TOPIC.partition(".")[0]: struct for struct in get_args(Message)
 }

@@ -263,6 +263,7 @@ class Service:
             Triggers(config, recall.triggers, self._journal, self._compose),
             self._outbox,
             self._metrics,
+            lambda: self._clients.viewed,
         )
 
     def _record_pulses(self) -> None:
