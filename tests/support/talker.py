@@ -3,7 +3,7 @@
 import threading
 import time
 
-from daemon.messages import Features, Heartbeat
+from daemon.messages import Features, Heartbeat, TraceMessage
 from tests.support.nights import iso, stage, state, trigger
 from tests.support.speaker import Speaker
 
@@ -19,6 +19,7 @@ class Talker(threading.Thread):
     Attributes:
         changes: fields of what is said next, by subject; None: nothing is said of it.
         ready: set once it listens.
+        viewed: whose traces somebody subscribed to.
     """
 
     def __init__(self, path, names, *, rules=True, past=0, state="STAGING"):
@@ -28,13 +29,14 @@ class Talker(threading.Thread):
         self.state = state
         self.changes = {}
         self.troubles = {}
+        self.viewed = []
         self.binds = ()
         self.ready, self._ending = threading.Event(), threading.Event()
         self.start()
         assert self.ready.wait(20)
 
     def run(self):
-        with Speaker(self._path) as speaker:
+        with Speaker(self._path, subjects=self.names) as speaker:
             self.binds = speaker.binds
             subjects = tuple(self.names)
             speaker.say(state(0, self.state, subjects=subjects, reason="as it is said"))
@@ -59,6 +61,23 @@ class Talker(threading.Thread):
             speaker.say(decided, journal=False)
         estimates = [self._stage(name, seq, now - 1, kind) for kind in KINDS]
         speaker.say(*estimates)
+        if (news := speaker.viewers.news()) is not None:
+            self.viewed = news
+        if name in self.viewed:
+            speaker.publisher.publish(self._trace(name, seq, now - 1))
+
+    def _trace(self, name, seq, start):
+        return TraceMessage(
+            session="s",
+            seq=seq,
+            utc=iso(start),
+            subject=name,
+            stream="cage",
+            hop=seq,
+            start=start,
+            span_s=TURN_S,
+            microvolts={"eeg": (-80.0, 90.0) * 6, "emg": (-20.0, 30.0) * 6},
+        )
 
     def _stage(self, name, seq, onset, kind):
         fields = {"utc": iso(onset), "published_utc": iso(onset + 1), "drift": 0.4}

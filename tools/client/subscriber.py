@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 import zmq
@@ -25,7 +25,17 @@ _BURST = 10_000  # a caller gets its turn, however fast messages come
 _JSON_BEGIN = b"{"  # a message in MessagePack begins with another byte
 
 
-def connect_again(socket: zmq.Socket[bytes]) -> None:
+def decode_any(topic: str, payload: bytes) -> Message:
+    """Return the message in a payload of either encoding.
+
+    Raises:
+        msgspec.ValidationError, msgspec.DecodeError: it is none of this version of the schema.
+    """
+    encoding: Encoding = "json" if payload[:1] == _JSON_BEGIN else "msgpack"
+    return decode(topic, payload, encoding)
+
+
+def connect_again(socket: zmq.Socket[Any]) -> None:
     """Let a socket try anew where connecting takes long; TCP alone would wait for minutes."""
     socket.setsockopt(zmq.HANDSHAKE_IVL, _CONNECT_MS)
     socket.setsockopt(zmq.CONNECT_TIMEOUT, _CONNECT_MS)
@@ -175,9 +185,8 @@ class Subscriber:
 
     def _decode(self, topic: str, payload: bytes) -> Message | None:
         """Return the message, or None where it is of another version of hypnod."""
-        encoding: Encoding = "json" if payload[:1] == _JSON_BEGIN else "msgpack"
         try:
-            return decode(topic, payload, encoding)
+            return decode_any(topic, payload)
         except (msgspec.ValidationError, msgspec.DecodeError):
             self.unread += 1
             return None

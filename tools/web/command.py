@@ -18,6 +18,7 @@ from tools.client.where import CatchUp, Connect, dial_config
 from tools.day import Day
 from tools.live.board import Board
 from tools.live.follow import Follow
+from tools.web.traces import Traces
 
 if TYPE_CHECKING:
     from tools.web.server import Server
@@ -84,7 +85,7 @@ def web(
     board = Board(endpoint, hours)
     with ExitStack() as stack:
         settings = msgspec.structs.replace(settings, **given)
-        server = _open_server(settings, board, hours, Day(day))
+        server = _server_class()(settings, board, hours, Day(day), Traces(endpoint, keys))
         stack.enter_context(server)
         try:
             asked = catch_up or catch_up_endpoint(endpoint)
@@ -98,7 +99,7 @@ def web(
         raise follow.error
 
 
-def _open_server(config: WebConfig, board: Board, hours: float, day: Day) -> "Server":
+def _server_class() -> "type[Server]":
     try:
         from tools.web.server import Server  # noqa: PLC0415  an extra
     except ModuleNotFoundError as error:
@@ -106,7 +107,7 @@ def _open_server(config: WebConfig, board: Board, hours: float, day: Day) -> "Se
             f"expected what the page needs, found no package {error.name}; install it with: "
             "pip install 'hypnod[web]'"
         ) from error
-    return Server(config, board, hours, day)
+    return Server
 
 
 def _say(url: str, *, as_json: bool) -> None:

@@ -1,7 +1,8 @@
 """Server-sent events that never wait for a slow browser for long, and never pile up for it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from starlette.types import Receive, Scope, Send
 
@@ -17,7 +18,7 @@ class Events:
         contents: JSON of each event; asked for the next one when the browser has room.
     """
 
-    def __init__(self, contents: AsyncIterator[bytes]) -> None:
+    def __init__(self, contents: AsyncGenerator[bytes]) -> None:
         self._contents = contents
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -25,12 +26,13 @@ class Events:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         gone = asyncio.ensure_future(_until_gone(receive))
         try:
-            async for content in self._contents:
-                body = b"data: " + content + b"\n\n"
-                more = {"type": "http.response.body", "body": body, "more_body": True}
-                await asyncio.wait_for(send(more), _STUCK_S)
-                if gone.done():
-                    return
+            async with aclosing(self._contents) as contents:
+                async for content in contents:
+                    body = b"data: " + content + b"\n\n"
+                    more = {"type": "http.response.body", "body": body, "more_body": True}
+                    await asyncio.wait_for(send(more), _STUCK_S)
+                    if gone.done():
+                        return
         except TimeoutError:
             return
         finally:

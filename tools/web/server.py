@@ -16,6 +16,7 @@ from tools.day import Day
 from tools.live.board import Board
 from tools.web.guard import Guard, check_reach, read_token
 from tools.web.site import Site
+from tools.web.traces import Traces
 
 _CONNECTIONS = 64
 """At a time; whoever comes then is told to come later."""
@@ -31,6 +32,7 @@ class Server:
         board: what is shown.
         hours: how far back its histories reach.
         day: when it is light for the animals.
+        traces: live signals.
 
     Raises:
         ConfigError: other machines would reach it without a token or TLS, or (KeyFileError) a file
@@ -38,10 +40,12 @@ class Server:
         AddressError: the address is in use, or none of this machine.
     """
 
-    def __init__(self, config: WebConfig, board: Board, hours: float, day: Day) -> None:
+    def __init__(
+        self, config: WebConfig, board: Board, hours: float, day: Day, traces: Traces
+    ) -> None:
         token = read_token(config)
         check_reach(config, token)
-        site = Site(board, hours, day, lambda: self._uvicorn.should_exit)
+        site = Site(board, hours, day, traces, lambda: self._uvicorn.should_exit)
         tls = {"ssl_certfile": config.certificate, "ssl_keyfile": config.key}
         self._uvicorn = _Uvicorn(
             uvicorn.Config(

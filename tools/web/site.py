@@ -1,7 +1,8 @@
 """What the page is made of: its files, and under /api/ what it shows."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from pathlib import Path
 
 import anyio.to_thread
@@ -19,6 +20,7 @@ from tools.day import Day
 from tools.live.board import Board, Decision
 from tools.live.history import LETTERS, NOTHING, Window
 from tools.web.events import Events
+from tools.web.traces import Traces
 from tools.web.updates import Updates
 
 STATIC = Path(__file__).with_name("static")
@@ -68,10 +70,19 @@ class Site:
         board: what is known.
         hours: how far back its histories reach.
         day: when it is light for the animals.
+        traces: live signals.
         is_ending: whether the process is about to end.
     """
 
-    def __init__(self, board: Board, hours: float, day: Day, is_ending: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        board: Board,
+        hours: float,
+        day: Day,
+        traces: Traces,
+        is_ending: Callable[[], bool],
+    ) -> None:
+        self._traces = traces
         self._board, self._hours, self._day, self._is_ending = board, hours, day, is_ending
         self._about = About(
             version=VERSION,
@@ -91,6 +102,7 @@ class Site:
                 Route("/api/about", self._tell_about),
                 Route("/api/events", self._follow),
                 Route("/api/subjects/{name}", self._tell_story),
+                Route("/api/subjects/{name}/trace", self._follow_trace),
                 Mount("/static", StaticFiles(directory=STATIC)),
             ]
         )
@@ -104,11 +116,25 @@ class Site:
     async def _follow(self, _request: Request) -> Events:
         return Events(self._updates())
 
-    async def _updates(self) -> AsyncIterator[bytes]:
+    async def _updates(self) -> AsyncGenerator[bytes]:
         updates = Updates(self._board, self._day, self._hours)
         while not self._is_ending():
             yield updates.next()
             await asyncio.sleep(_TICK_S)
+
+    async def _follow_trace(self, request: Request) -> Events:
+        name = request.path_params["name"]
+        with self._board.lock:
+            if name not in self._board.subjects:
+                raise _no_subject(name)
+        return Events(self._trace(name))
+
+    async def _trace(self, name: str) -> AsyncGenerator[bytes]:
+        async with aclosing(self._traces.follow(name)) as contents:
+            async for content in contents:
+                if self._is_ending():
+                    return
+                yield content
 
     async def _tell_story(self, request: Request) -> Response:
         start, end = _number(request, "start"), _number(request, "end")
@@ -124,13 +150,17 @@ class Site:
         with self._board.lock:
             subject = self._board.subjects.get(name)
             if subject is None:
-                raise HTTPException(404, f"expected a subject, found {name!r}")
+                raise _no_subject(name)
             history = subject.history
             return Story(
                 span=(history.start, history.end) if history else None,
                 window=history.window(start, end, steps) if history else None,
                 decisions=subject.decisions,
             )
+
+
+def _no_subject(name: str) -> HTTPException:
+    return HTTPException(404, f"expected a subject, found {name!r}")
 
 
 def _number(request: Request, name: str) -> float:

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from tests.rigs.lsl import wait_until
 from tests.support.talker import RULE, Talker
 from tests.tools.web.conftest import PHONE, SCREEN, serve_from
 
@@ -80,12 +81,14 @@ def test_a_keyboard_goes_to_an_animal_through_its_night_and_back(server, open_pa
     assert page.evaluate("document.activeElement.getAttribute('href')") == "#/m3"
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="m3")).to_be_visible()
-    page.get_by_role("group", name="The last hours").focus()
-    expect(page.locator(".shown")).to_contain_text("following")
+    past = page.get_by_role("group", name="The last hours")
+    past.focus()
+    shown = past.locator(".shown")
+    expect(shown).to_contain_text("following")
     page.keyboard.press("ArrowLeft")
-    expect(page.locator(".shown")).not_to_contain_text("following")
+    expect(shown).not_to_contain_text("following")
     page.keyboard.press("End")
-    expect(page.locator(".shown")).to_contain_text("following")
+    expect(shown).to_contain_text("following")
     page.get_by_role("link", name="all animals").press("Enter")
     expect(page.locator(".tile")).to_have_count(4)
 
@@ -102,6 +105,17 @@ def test_an_animal_tells_its_probabilities_and_decisions(server, open_page):
     plot.hover()
     for k, told in enumerate((r"\d\d:\d\d:\d\d.*NREM", "85 %", "1.5 to 2.5 Hz", "12.3 dB")):
         expect(page.locator(".u-legend").nth(k)).to_contain_text(re.compile(told, re.DOTALL))
+
+
+def test_live_signals_are_asked_for_as_long_as_they_are_on_the_page(server, talker, open_page):
+    page = open_page(f"{server.url}#/m1")
+    live = page.get_by_role("figure", name="Live signals")
+    for modality in ("EEG", "EMG"):
+        expect(live.get_by_role("img", name=f"{modality}, live")).to_be_visible()
+    assert talker.viewed == ["m1"]
+    page.get_by_role("button", name="show the last 10 s").click()
+    page.get_by_role("link", name="all animals").click()
+    wait_until(lambda: not talker.viewed)
 
 
 def test_who_says_nothing_more_is_told_from_who_sleeps(tmp_path, open_page):

@@ -4,6 +4,7 @@ import { askJson } from "./connection.js";
 import { clock, duration, element, percent, setText } from "./format.js";
 import { describeQuality, describeRules, showStage } from "./tiles.js";
 import { since, store, utcNow } from "./store.js";
+import { Trace } from "./trace.js";
 import { EMG, HYPNODENSITY, HYPNOGRAM, SPECTROGRAM, Tracks } from "./tracks.js";
 
 const LEAST_S = 30;
@@ -20,6 +21,7 @@ export class SubjectView {
     this.busy = false;
     this.due = 0;
     main.replaceChildren(...this.build());
+    this.trace = null;
     this.tracks = new Tracks(this.place, (from, to) => this.goTo(from, to));
     this.place.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     this.figure.addEventListener("keydown", (event) => this.key(event));
@@ -82,6 +84,10 @@ export class SubjectView {
     setText(this.troubles, tile.troubles.join("; "));
     setText(this.quality, [describeQuality(tile), tile.reason ?? "", `stream ${tile.stream}`].filter(Boolean).join(" · "));
     setText(this.rules, describeRules(tile));
+    if (!this.trace) {
+      this.trace = new Trace(this.name);
+      this.sides.before(this.trace.node);
+    }
     this.showDensities(tile);
     if (drawn?.includes(this.name)) this.due = Math.min(this.due, performance.now() + 500);
     this.tick();
@@ -195,6 +201,7 @@ export class SubjectView {
   close() {
     this.closed = true;
     this.tracks.close();
+    this.trace?.close();
   }
 }
 
