@@ -115,7 +115,7 @@ def test_live_signals_are_asked_for_as_long_as_they_are_on_the_page(server, talk
     assert talker.viewed == ["m1"]
     page.get_by_role("button", name="show the last 10 s").click()
     page.get_by_role("link", name="all animals").click()
-    wait_until(lambda: not talker.viewed)
+    wait_until(lambda: not talker.viewed, "nobody looks any more")
 
 
 def test_who_says_nothing_more_is_told_from_who_sleeps(tmp_path, open_page):
