@@ -45,6 +45,7 @@ def _problems(config: Config) -> Iterator[str]:
     yield from _bad_paths(config)
     yield from _limits(config)
     yield from _strange_outputs(config, names)
+    yield from _strange_notices(config)
     yield from day_problems(config.day)
     publish = config.publish
     if publish.bind == publish.catchup_bind and not publish.bind.endswith((":*", ":0")):
@@ -79,6 +80,17 @@ def _strange_outputs(config: Config, subjects: Sequence[str]) -> Iterator[str]:
                     f"pulse {output.driver!r}: expected {what} of "
                     f"{', '.join(known) or 'none'}, found {unknown[0]!r}"
                 )
+
+
+def _strange_notices(config: Config) -> Iterator[str]:
+    """Yield where it is not one thing to whom a notice goes, or the password has no user."""
+    for way in config.notify:
+        given = [key for key in ("webhook", "webhook_file", "mail_to") if getattr(way, key)]
+        if len(given) != 1:
+            found = " and ".join(given) or "none"
+            yield f"notify: expected one of webhook, webhook_file and mail_to, found {found}"
+        if bool(way.smtp_user) != bool(way.password_file):
+            yield "notify: expected smtp_user and password_file together, found one of them"
 
 
 def _shared_channels(stream: StreamConfig) -> Iterator[str]:
@@ -118,6 +130,9 @@ def _bad_paths(config: Config) -> Iterator[str]:
         "web.certificate": config.web.certificate,
         "web.key": config.web.key,
     }
+    for k, way in enumerate(config.notify):
+        paths[f"notify[{k}].webhook_file"] = way.webhook_file
+        paths[f"notify[{k}].password_file"] = way.password_file
     for stream in config.streams:
         for subject in stream.subjects:
             paths[f"baseline of {subject.name}"] = subject.baseline

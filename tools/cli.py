@@ -27,6 +27,7 @@ _COMMANDS = {
     "init": "tools.init:init",
     "keygen": "tools.keygen:keygen",
     "night": "tools.night.command:night",
+    "notify": "tools.notify.command:notify",
     "pulse": "tools.pulse.command:pulse",
     "rehearse": "tools.rehearse.command:rehearse",
     "replay": "tools.replay.command:replay",
