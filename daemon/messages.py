@@ -199,7 +199,8 @@ class TriggerMessage(Published, frozen=True, kw_only=True):
     age_s: float | None
     """How old that estimate was, s."""
     armed: bool
-    """Whether a person had armed the rule for this subject; what else the decision rests on."""
+    """Whether the rule was armed for this subject, by a person or always; what else the decision
+    rests on."""
     trouble: str | None
     """What spoke against any pulse, beside the estimate itself."""
     leads: bool

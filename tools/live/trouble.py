@@ -67,7 +67,8 @@ def judge(
     """
     if stream is not None and stream.state not in READY:
         yield Trouble(what=STREAM, level="bad", text=f"{stream.state.lower()}: {stream.reason}")
-    elif live is None:
+        return  # the rest follows from it
+    if live is None:
         yield Trouble(what=SILENT, level="bad", text="no epoch yet")
     elif silent_s > max(SILENT_S, _HOPS * live.hop_s):
         yield Trouble(what=SILENT, level="bad", text="silent: no epoch comes")

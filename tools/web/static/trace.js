@@ -96,7 +96,7 @@ export class Trace {
 
   draw() {
     for (const kept of this.plots.values()) {
-      const sizes = kept.values.filter((v) => v !== null).map(Math.abs).sort((a, b) => a - b);
+      const sizes = kept.values.filter((v) => v).map(Math.abs).sort((a, b) => a - b);
       const usual = sizes[Math.floor(USUAL * (sizes.length - 1))] ?? 1;
       if (usual > kept.reach || usual < kept.reach / 4) kept.reach = roundUp(1.3 * usual);
       kept.plot.setData([kept.times, kept.values], false);
