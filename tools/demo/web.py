@@ -5,9 +5,10 @@ import os
 import subprocess
 import time
 import webbrowser
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class _Playing:
         stream: the name that it is played under.
         environ: confines LSL.
         daemon: who stages it.
-        faults: of `hypnod replay`.
+        faults: of `hypnod replay`, by where it starts in the recording, s.
     """
 
     def __init__(
@@ -49,10 +50,9 @@ class _Playing:
         stream: str,
         environ: Mapping[str, str],
         daemon: DaemonProcess,
-        faults: Sequence[str],
+        faults: Callable[[float], list[str]],
     ) -> None:
-        given = [part for fault in faults for part in ("--fault", fault)]
-        self._arguments = (recording, "--name", stream, *given)
+        self._recording, self._stream, self._faults = recording, stream, faults
         self._environ, self._daemon = environ, daemon
 
     def play(self, past_s: float) -> None:
@@ -67,8 +67,10 @@ class _Playing:
         self._play("1", clock(), at)
 
     def _play(self, speed: str, t0: float, start_s: float, *more: object) -> None:
-        arguments = ("--speed", speed, "--t0", t0, "--start", start_s, *more)
-        with ReplayProcess(*self._arguments, *arguments, environ=self._environ) as replay:
+        faults = [part for fault in self._faults(start_s) for part in ("--fault", fault)]
+        options = ("--name", self._stream, "--speed", speed, "--t0", t0, "--start", start_s)
+        arguments = (self._recording, *options, *faults, *more)
+        with ReplayProcess(*arguments, environ=self._environ) as replay:
             while replay.is_playing:
                 self._daemon.check_alive()
                 time.sleep(_POLL_S)
@@ -91,7 +93,7 @@ def show_page(
     """
     file = write_config(folder, {**config, "triggers": [RULE], "day": _day()})
     environ = confined_lsl(folder)
-    past_s = 60 * minutes * _PAST
+    past_s, n_mice = 60 * minutes * _PAST, len(config["streams"][0]["subjects"])
     console = Console(highlight=False)
     with ExitStack() as stack:
         stack.enter_context(suppress(KeyboardInterrupt))
@@ -101,17 +103,25 @@ def show_page(
         console.print(f"{url}  (Ctrl-C ends)")
         if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
             webbrowser.open(url)
-        _Playing(recording, stream, environ, daemon, _faults(past_s)).play(past_s)
+        faults = partial(_faults, past_s, n_mice)
+        _Playing(recording, stream, environ, daemon, faults).play(past_s)
         console.print("the recording is over")
 
 
-def _faults(past_s: float) -> list[str]:
-    """Return what is wrong with two of the mice, if they are there."""
-    off = f"electrode-off@{past_s * _PAST_WELL:.0f}+1e6"
-    return [
-        *(f"{off}:{modality}{_UNPLUGGED}" for modality in ("EEG", "EMG")),
-        f"mains={_HUM_UV}@0+1e6:EEG{_DRIFTING}",
-    ]
+def _faults(past_s: float, n_mice: int, start_s: float) -> list[str]:
+    """Return what is wrong with two of the mice, where there are so many.
+
+    Args:
+        past_s: of the recording is the past.
+        n_mice: how many there are.
+        start_s: where it is played from, which the times of faults count from.
+    """
+    off = f"electrode-off@{max(0.0, past_s * _PAST_WELL - start_s):.0f}+1e6"
+    faults = {
+        _UNPLUGGED: [f"{off}:{modality}{_UNPLUGGED}" for modality in ("EEG", "EMG")],
+        _DRIFTING: [f"mains={_HUM_UV}@0+1e6:EEG{_DRIFTING}"],
+    }
+    return [fault for mouse, each in faults.items() if mouse <= n_mice for fault in each]
 
 
 def _day() -> dict[str, str]:

@@ -23,6 +23,7 @@ NOTHING = "-"
 _CODES = {name: code for code, name in enumerate(LETTERS)}
 _LETTER_OF = np.array([*LETTERS.values(), NOTHING])
 _NO_STAGE = 255
+_STORED = np.float16  # many animals for hours: a third of a % and of 0.1 dB will do
 _SAME = 1e-3  # of a step: onsets in ms do not lie on the grid to the last digit
 
 
@@ -63,8 +64,8 @@ class History:
         self._at = np.full(self._n, -1, np.int64)  # the step that is in a place
         self._stage = np.zeros(self._n, np.uint8)
         self._stages: tuple[str, ...] = ()
-        self._levels = np.zeros((self._n, 1), np.float32)  # of the EEG's bands, then of the EMG
-        self._found = np.zeros((self._n, 0), np.float32)  # probabilities, then evidence
+        self._levels = np.zeros((self._n, 1), _STORED)  # of the EEG's bands, then of the EMG
+        self._found = np.zeros((self._n, 0), _STORED)  # probabilities, then evidence
         self._newest = self._newest_final = -1
         self.rewritten = 0
         """Grows whenever a stage before the newest one is filled in."""
@@ -107,14 +108,14 @@ class History:
         stages = tuple(message.probabilities)
         if stages and stages != self._stages:
             self._stages = stages
-            self._found = np.full((self._n, 2 * len(stages)), np.nan, np.float32)
+            self._found = np.full((self._n, 2 * len(stages)), np.nan, _STORED)
         found = [*message.probabilities.values(), *message.evidence.values()]
         self._found[place] = found if len(found) == self._found.shape[1] else np.nan
 
     def _add_levels(self, place: int, features: Features) -> None:
         n_bands = len(features.eeg_db)
         if n_bands and self._levels.shape[1] != n_bands + 1:
-            self._levels = np.full((self._n, n_bands + 1), np.nan, np.float32)
+            self._levels = np.full((self._n, n_bands + 1), np.nan, _STORED)
         self._levels[place, :-1] = features.eeg_db or np.nan
         self._levels[place, -1] = np.nan if features.emg_db is None else features.emg_db
 
@@ -170,11 +171,11 @@ def _commonest(codes: NDArray[np.uint8], there: NDArray[np.bool_]) -> str:
     return "".join(_LETTER_OF[chosen])
 
 
-def _means(values: NDArray[np.float32], there: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _means(values: NDArray[np.float16], there: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return the means (n, n_tracks) of groups (n, group, n_tracks), NaN where nothing is there."""
     known = there[:, :, None] & np.isfinite(values)
     n = known.sum(axis=1)
-    total = np.where(known, values, 0.0).sum(axis=1)
+    total = np.where(known, values.astype(np.float32), 0.0).sum(axis=1)
     return np.where(n > 0, total / np.maximum(n, 1), np.nan).astype(np.float32)
 
 
