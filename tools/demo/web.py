@@ -26,7 +26,7 @@ _UNPLUGGED, _DRIFTING = 3, 6
 _PAST = 1 / 3
 """So much of the recording is played as fast as can be: a page without a past shows little."""
 _PAST_WELL = 0.8  # of that, until one is unplugged
-_HUM_UV = 60  # of mains on the EEG of the one that drifts: less than makes its epochs artefacts
+_HUM_UV = 40  # of mains on the EEG of the one that drifts: less than makes its epochs artefacts
 _HURRIES = 2
 """The first one takes a while, which the second one makes good: then a few seconds are missing."""
 _POLL_S = 0.1

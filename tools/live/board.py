@@ -163,8 +163,11 @@ class Board:
             self._lost = self._find_lost(now, connected=connected)
             streams = self.streams
             for subject in self.subjects.values():
-                silent_s, stream = now - subject.heard, streams.get(subject.stream)
-                found = tuple(judge(subject.live, stream, silent_s, subject.off))
+                stream, waited = (
+                    streams.get(subject.stream),
+                    (now - subject.heard, now - subject.ended),
+                )
+                found = tuple(judge(subject.live, stream, *waited, subject.off))
                 if found != subject.troubles:
                     self.version += 1
                     subject.version = self.version

@@ -18,7 +18,7 @@ Level = Literal["bad", "warn"]
 STREAM, SILENT = "stream", "silent"
 """What is wrong where no stage is known now."""
 SILENT_S = 3.0
-"""Without an epoch for so long, or for three hops, a subject is silent, s."""
+"""Without an epoch for so long, or for three hops, or with older ones, nothing is known now, s."""
 _HOPS = 3
 _OFF_S, _ON_S = 5.0, 10.0
 """So much unusable signal in a row is trouble, so much usable one is its end, s."""
@@ -55,6 +55,7 @@ def judge(
     live: StageMessage | None,
     stream: StreamMessage | None,
     silent_s: float,
+    late_s: float,
     off: dict[str, Lasting],
 ) -> Iterator[Trouble]:
     """Yield what is wrong with a subject, the worst first.
@@ -62,7 +63,8 @@ def judge(
     Args:
         live: its newest live estimate.
         stream: what its stream said last.
-        silent_s: how long ago an epoch of it was heard, s.
+        silent_s: how long ago that came, s.
+        late_s: how long ago its epoch had ended, s.
         off: of each modality whether it is off.
     """
     if stream is not None and stream.state not in READY:
@@ -70,10 +72,12 @@ def judge(
         return  # the rest follows from it
     if live is None:
         yield Trouble(what=SILENT, level="bad", text="no epoch yet")
-    elif silent_s > max(SILENT_S, _HOPS * live.hop_s):
-        yield Trouble(what=SILENT, level="bad", text="silent: no epoch comes")
-    if live is None:
         return
+    longest_s = max(SILENT_S, _HOPS * live.hop_s)
+    if silent_s > longest_s:
+        yield Trouble(what=SILENT, level="bad", text="silent: no epoch comes")
+    elif late_s > longest_s:
+        yield Trouble(what=SILENT, level="bad", text="late: the epochs that come are old")
     lost = [modality for modality, lasting in off.items() if lasting.is_on]
     for modality in lost:
         why = live.validity.get(modality, OK)

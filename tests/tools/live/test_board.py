@@ -36,7 +36,11 @@ def test_an_animal_that_is_staged_has_no_trouble_until_its_epochs_stay_away(boar
     assert troubles(board) == {}
     assert troubles(board, after_s=4.0) == {"silent": ("bad", "silent: no epoch comes")}
     assert troubles(board, "m2") == {"silent": ("bad", "no epoch yet")}
-    say(board, stage(1, hop_s=10.0, epoch_s=10.0))
+    say(board, stage(1, age_s=100.0))
+    assert troubles(board) == {"silent": ("bad", "late: the epochs that come are old")}
+    say(board, stage(2, age_s=-100.0))  # a replay that is ahead of time
+    assert troubles(board) == {}
+    say(board, stage(3, hop_s=10.0, epoch_s=10.0))
     assert troubles(board, after_s=20.0) == {}
 
 

@@ -8,6 +8,8 @@ import { Trace } from "./trace.js";
 import { EMG, HYPNODENSITY, HYPNOGRAM, SPECTROGRAM, Tracks } from "./tracks.js";
 
 const LEAST_S = 30;
+const TEN_MINUTES_S = 600;
+const HOUR_S = 3600;
 const SPANS = [["10 min", 600], ["1 h", 3600], ["3 h", 10800], ["12 h", 43200]];
 const FOLLOW_MS = 2000;
 const STEPS = 1200;
@@ -16,7 +18,7 @@ const NEW_DECISIONS = 12;
 export class SubjectView {
   constructor(main, name) {
     this.name = name;
-    this.seconds = 3600;
+    this.seconds = HOUR_S;
     this.end = null; // null: follows the newest epoch
     this.busy = false;
     this.due = 0;
@@ -123,8 +125,9 @@ export class SubjectView {
     const query = new URLSearchParams({ start, end, steps: STEPS });
     try {
       const story = await askJson(`/api/subjects/${encodeURIComponent(this.name)}?${query}`);
+      if (!this.story && story.span) this.seconds = Math.min(HOUR_S, Math.max(TEN_MINUTES_S, end - story.span[0]));
       this.story = story;
-      if (!this.closed) this.showStory(story, [start, end]);
+      if (!this.closed) this.showStory(story, this.end === null ? [end - this.seconds, end] : [start, end]);
     } catch (error) {
       setText(this.shown, `not to be had: ${error.message}`);
       this.due = performance.now() + FOLLOW_MS;
