@@ -7,7 +7,7 @@ DEV     := $(VENV)/.dev
 # TensorRT's signatures, for mypy, where they lie beside the checkout
 TYPING  := $(wildcard ../shared/typing)
 
-.PHONY: help install dev demo test test-pythons lint docs bench chaos floods web-cost kill soak fuzz gpu-check journal-size bundle ablations accuracy closed-loop clean
+.PHONY: help install dev demo test test-pythons lint docs bench chaos floods web-cost kill soak fuzz gpu-check demo-night journal-size bundle ablations accuracy closed-loop clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -84,6 +84,10 @@ closed-loop: $(RUNTIME) ## how often the REM rule is right, into docs/closed-loo
 
 gpu-check: $(DEV) ## test and measure TensorRT on this computer's GPU, and write gpu-check.json
 	$(BIN)/python -m tests.rigs.bench.gpu_check --out gpu-check.json
+
+demo-night: $(RUNTIME) ## a night of eight simulated mice with troubles, and its report demo-night.html (half an hour)
+	$(BIN)/python -m tests.rigs.night --out demo-night.sqlite
+	$(BIN)/hypnod night demo-night.sqlite --since 2026-11-28 --min-bout 4 --html demo-night.html
 
 journal-size: $(RUNTIME) ## stage an hour of eight simulated mice and say what each table of the journal takes (a minute)
 	folder=$$(mktemp -d) && $(BIN)/python -m tests.rigs.night --calm --hours 1 --out $$folder/night.sqlite; rm -r $$folder

@@ -54,6 +54,10 @@ class Day:
         """Return what the clock shows at a Unix time."""
         return datetime.fromtimestamp(moment, UTC).astimezone(self._zone)
 
+    def at(self, iso: str) -> datetime:
+        """Return what the clock shows at a moment in ISO 8601 with a zone."""
+        return datetime.fromisoformat(iso).astimezone(self._zone)
+
     def lights(self, since: float, until: float) -> list[tuple[float, float]]:
         """Return when it is light within a span: starts and ends, Unix time, s."""
         on, off = self._all(self._on, since, until), self._all(self._off, since, until)
@@ -75,11 +79,12 @@ class Day:
         lights = self.lights(since, until)
         return [self._hour(start, end, lights) for start, end in pairwise(edges) if start < end]
 
-    def clock_hours(self, since: float, until: float, every: int = 1) -> list[float]:
-        """Return when the clock shows whole hours, or every so many of them, in a span."""
+    def marks(self, since: float, until: float, minutes: int = 60) -> list[float]:
+        """Return when the clock shows every so many minutes in a span; from 60 on whole hours."""
+        step_s, every = 60.0 * min(minutes, 60), max(1, minutes // 60)
         found = []
         moment = since
-        while (moment := self._next_hour(moment)) <= until:
+        while (moment := self._next(moment, step_s)) <= until:
             if self.local(moment).hour % every == 0:
                 found.append(moment)
             moment += _SOON_S
@@ -87,7 +92,7 @@ class Day:
 
     def _edges(self, since: float, until: float) -> list[float]:
         if not self.has_lights:
-            return self.clock_hours(since, until)
+            return self.marks(since, until)
         ons = self._all(self._on, since, until)
         every = [
             on + k * HOUR_S
@@ -103,10 +108,10 @@ class Day:
         light = sum(max(0.0, min(end, off) - max(start, on)) for on, off in lights)
         return Hour(start, end, int(since + 1e-6), light / (end - start))
 
-    def _next_hour(self, moment: float) -> float:
+    def _next(self, moment: float, step_s: float) -> float:
         offset = self.local(moment).utcoffset() or timedelta()
         local = moment + offset.total_seconds()
-        return math.ceil(local / HOUR_S) * HOUR_S - offset.total_seconds()
+        return math.ceil(local / step_s) * step_s - offset.total_seconds()
 
     def _all(self, clock: time | None, since: float, until: float) -> list[float]:
         """Return when the clock shows a time, from before a span to after it, Unix time, s."""

@@ -4,6 +4,8 @@ No stage is made of them. They are of the filtered signal in µV, before the run
 The spectrum that they come from is that of `models.signal.relative`, computed once for both.
 """
 
+import math
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 
@@ -19,6 +21,8 @@ BAND_EDGES_HZ = (
     *(12.5, 14.5, 16.5, 20.5, 25.5, 30.5, 40.5, 55.5, 75.5, 100.0),
 )
 """Edges of the bands of the EEG, Hz: each of the first ten holds one whole number of Hz."""
+BANDS_HZ = {"delta": (0.5, 4.5), "theta": (5.5, 9.5), "sigma": (10.5, 16.5)}
+"""Bands that are told by name, of whole bands, Hz."""
 LEAST_DB = -60.0
 """Less is told as this, dB re 1 µV²: a thousandth of a µV."""
 
@@ -121,6 +125,19 @@ class Features:
 def bands_hz(n_bands: int) -> list[tuple[float, float]]:
     """Return the edges of the first bands, as many as a message has, Hz."""
     return list(pairwise(BAND_EDGES_HZ[: n_bands + 1]))
+
+
+def power_between(eeg_db: Sequence[float], edges_hz: tuple[float, float]) -> float:
+    """Return the power between two of the bands' edges, dB re 1 µV²; NaN where it is not known.
+
+    Args:
+        eeg_db: of the first bands, as many as there are.
+        edges_hz: Hz.
+    """
+    low, high = (BAND_EDGES_HZ.index(edge) for edge in edges_hz)
+    if len(eeg_db) < high:
+        return math.nan
+    return 10 * math.log10(sum(10 ** (db / 10) for db in eeg_db[low:high]))
 
 
 def _edges_below(hz: float) -> list[float]:

@@ -24,7 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.compose import Composer, iso
-from daemon.config import Config, JournalConfig, StagingConfig, StreamConfig, SubjectConfig
+from daemon.config import (
+    Config,
+    DayConfig,
+    JournalConfig,
+    StagingConfig,
+    StreamConfig,
+    SubjectConfig,
+)
 from daemon.journal.reader import Session
 from daemon.journal.sync import sync
 from daemon.journal.tick import RestartPoint
@@ -49,6 +56,7 @@ from models.simulator.simulate import channel_names, simulate_recording
 SFREQ = 512
 _PIECE_S = 600
 _STREAM = "rack"
+_DAY = DayConfig(lights_on="02:00", zone="Europe/Berlin")
 _AWAY_S = 4
 """How long a restart of the daemon takes, s."""
 _RULE = Rule(
@@ -138,7 +146,7 @@ class Night:
         )
         stream = StreamConfig(name=_STREAM, match={"name": _STREAM}, subjects=subjects)
         rules = (_RULE,) if plan.mice > 1 and not plan.calm else ()
-        self._config = Config(streams=(stream,), triggers=rules)
+        self._config = Config(streams=(stream,), triggers=rules, day=_DAY)
         self._names = self._config.subjects
         self._plan, self._bundle, self._journal = plan, bundle, journal
         description = StreamDescription(_STREAM, labels, ("µV",) * len(labels), SFREQ)

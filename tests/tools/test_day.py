@@ -60,16 +60,21 @@ def test_zeitgeber_time_runs_from_lights_on_to_lights_on(date, last):
 )
 def test_the_clock_s_hours_are_those_it_shows_an_hour_apart(date, shown):
     day = Day(BERLIN)
-    since = next(t for t in day.clock_hours(*night(date)) if said(day, t) == "00:00")
-    marks = day.clock_hours(since, since + 4 * HOUR_S)
+    since = next(t for t in day.marks(*night(date)) if said(day, t) == "00:00")
+    marks = day.marks(since, since + 4 * HOUR_S)
     assert [f"{day.local(t):%H}" for t in marks] == shown
     assert {b - a for a, b in pairwise(marks)} == {HOUR_S}
 
 
 def test_every_third_hour():
     day = Day(BERLIN)
-    marks = day.clock_hours(*night(BACK), every=3)
+    marks = day.marks(*night(BACK), minutes=180)
     assert [f"{day.local(t):%H:%M}" for t in marks][:4] == ["15:00", "18:00", "21:00", "00:00"]
+
+
+def test_every_ten_minutes():
+    marks = Day(BERLIN).marks(at("2026-01-31T16:41"), at("2026-01-31T17:01"), minutes=10)
+    assert marks == [at("2026-01-31T16:50"), at("2026-01-31T17:00")]
 
 
 def test_hours_are_light_or_dark_and_cut_to_the_span():

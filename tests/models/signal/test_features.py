@@ -4,7 +4,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.signal.features import BAND_EDGES_HZ, LEAST_DB, Features, Powers, bands_hz
+from models.signal.features import (
+    BAND_EDGES_HZ,
+    BANDS_HZ,
+    LEAST_DB,
+    Features,
+    Powers,
+    bands_hz,
+    power_between,
+)
 from models.spec import Band
 from tests.support.signals import SPEC, noise, pipeline, run
 
@@ -63,6 +71,14 @@ def test_what_is_not_usable_is_not_told_whatever_it_holds():
     ]
     assert told(loud, loud)[-1] == pytest.approx(10 * np.log10(200), abs=0.1)
     assert told(np.zeros(512)).tolist() == [LEAST_DB] * (N_BANDS + 1)
+
+
+def test_the_power_of_a_named_band_is_that_of_the_bands_in_it():
+    theta = told(sine(7.0, 100.0) + sine(30.0, 10.0))[:-1].tolist()
+    assert power_between(theta, BANDS_HZ["theta"]) == pytest.approx(10 * np.log10(5000), abs=0.1)
+    assert power_between(theta, BANDS_HZ["sigma"]) < 10
+    assert np.isnan(power_between((), BANDS_HZ["delta"]))
+    assert np.isnan(power_between(theta[:9], BANDS_HZ["sigma"]))
 
 
 def test_a_model_without_emg_has_none():
