@@ -95,6 +95,9 @@ class Board:
         hours: of the history that is kept of each subject.
     """
 
+    is_past = False
+    """Whether it is of a night that is over."""
+
     def __init__(self, endpoint: str, hours: float) -> None:
         self.lock = threading.Lock()
         """Held while a subject is read or changed."""

@@ -2,15 +2,18 @@
 
 import json
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
+from rich.progress import track
 
 from daemon.config import DayConfig, WebConfig, load_config
 from daemon.errors import AddressError
-from models.errors import HypnodError
+from daemon.journal.reader import JournalReader
+from models.errors import HypnodError, RecordingError
 from tools.client.catchup import catch_up_endpoint
 from tools.client.keys import ClientKey, ServerKey, read_keys
 from tools.client.subscriber import DEFAULT_ENDPOINT
@@ -18,6 +21,12 @@ from tools.client.where import CatchUp, Connect, dial_config
 from tools.day import Day
 from tools.live.board import Board
 from tools.live.follow import Follow
+from tools.night.command import day_of, select
+from tools.night.record import Selection, find_session
+from tools.night.report import check_journal
+from tools.plain import plain_console
+from tools.times import Since
+from tools.web.night import Night
 from tools.web.traces import Traces
 
 if TYPE_CHECKING:
@@ -53,6 +62,18 @@ def web(
     key: Annotated[Path | None, typer.Option(help="Its secret key, PEM.", metavar="FILE")] = None,
     server_key: ServerKey = None,
     client_key: ClientKey = None,
+    night: Annotated[
+        Path | None,
+        typer.Option(help="Show a night of this journal instead, to correct.", metavar="JOURNAL"),
+    ] = None,
+    session: Annotated[
+        str, typer.Option(help="Of --night: one run of the daemon, its id or last.")
+    ] = "",
+    since: Since = "",
+    until: Annotated[str, typer.Option(help="End before this time.", metavar="TIME")] = "",
+    out: Annotated[
+        Path, typer.Option(help="Of --night: folder for corrected stages.", metavar="DIR")
+    ] = Path(),
     as_json: Annotated[
         bool, typer.Option("--json", help="Say where it listens as a line of JSON.")
     ] = False,
@@ -65,6 +86,12 @@ def web(
     somebody looks at. Ctrl-C ends.
 
         hypnod web --config hypnod.toml    # then open http://127.0.0.1:8570
+
+    With `--night` the page shows a night that is over, out of the journal, and needs no daemon.
+    Drag over a span, or Shift and the arrows; a key gives it a stage, Ctrl-Z takes it back. What
+    is saved is an expert's EDF+ and CSV in --out, with who and when; the journal stays as it is.
+
+        hypnod web --night journal.sqlite --since 18:00 --until 08:00 --out scored
 
     For other machines it needs a token, a certificate and its key (`[web]`, docs/web.md); a daemon
     with keys needs --server-key and --client-key. Needs `pip install 'hypnod[web]'`.
@@ -81,10 +108,13 @@ def web(
         for name, value in options.items()
         if value is not None
     }
+    settings = msgspec.structs.replace(settings, **given)
+    if night is not None:
+        _serve_night(night, (session, since, until), out, settings, as_json=as_json)
+        return
     keys, endpoint = read_keys(server_key, client_key), connect or DEFAULT_ENDPOINT
     board = Board(endpoint, hours)
     with ExitStack() as stack:
-        settings = msgspec.structs.replace(settings, **given)
         server = _server_class()(settings, board, hours, Day(day), Traces(endpoint, keys))
         stack.enter_context(server)
         try:
@@ -97,6 +127,33 @@ def web(
         server.run()
     if follow.error is not None:
         raise follow.error
+
+
+def _serve_night(
+    journal: Path, which: tuple[str, str, str], out: Path, settings: WebConfig, *, as_json: bool
+) -> None:
+    """Serve a night that is over.
+
+    Args:
+        journal: it is in.
+        which: session, since, until.
+        out: where corrected stages go.
+        settings: where to listen, and who may come.
+        as_json: how to say where.
+    """
+    if not out.is_dir():
+        raise RecordingError(f"--out: expected a folder to write to, found no {out}")
+    reader = JournalReader(journal)
+    check_journal(reader)
+    selection = select(reader, *which) or Selection(session=find_session(reader, "last"))
+    console = plain_console(stderr=True)
+    shown = Night(
+        reader, selection, partial(track, description="reading", console=console, transient=True)
+    )
+    day = Day(day_of(reader, selection, {}))
+    with _server_class()(settings, shown, shown.hours, day, None, out) as server:
+        _say(server.url, as_json=as_json)
+        server.run()
 
 
 def _server_class() -> "type[Server]":

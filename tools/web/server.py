@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Self
 
@@ -32,7 +33,8 @@ class Server:
         board: what is shown.
         hours: how far back its histories reach.
         day: when it is light for the animals.
-        traces: live signals.
+        traces: live signals; None: there are none.
+        scored: where corrected nights are written, of a board that is a night.
 
     Raises:
         ConfigError: other machines would reach it without a token or TLS, or (KeyFileError) a file
@@ -41,11 +43,17 @@ class Server:
     """
 
     def __init__(
-        self, config: WebConfig, board: Board, hours: float, day: Day, traces: Traces
+        self,
+        config: WebConfig,
+        board: Board,
+        hours: float,
+        day: Day,
+        traces: Traces | None,
+        scored: Path | None = None,
     ) -> None:
         token = read_token(config)
         check_reach(config, token)
-        site = Site(board, hours, day, traces, lambda: self._uvicorn.should_exit)
+        site = Site(board, hours, day, traces, lambda: self._uvicorn.should_exit, scored)
         tls = {"ssl_certfile": config.certificate, "ssl_keyfile": config.key}
         self._uvicorn = _Uvicorn(
             uvicorn.Config(

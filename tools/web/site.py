@@ -15,11 +15,14 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from daemon.compose import VERSION
+from models.errors import RecordingError
 from models.stages import COLOURS
 from tools.day import Day
 from tools.live.board import Board, Decision
 from tools.live.history import LETTERS, NOTHING, Window
 from tools.web.events import Events
+from tools.web.night import Night
+from tools.web.scoring import KEYS, Saved, Scoring, save
 from tools.web.traces import Traces
 from tools.web.updates import Updates
 
@@ -27,6 +30,7 @@ STATIC = Path(__file__).with_name("static")
 _TICK_S = 0.5
 """So often a browser is told what is new; it takes the page for lost after a few of them."""
 _MOST_STEPS = 2000
+_MOST_BYTES = 4 * 2**20
 
 
 class StageLook(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +54,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     stages: list[StageLook]
     nothing: str
     """The letter where no epoch is."""
+    keys: dict[str, str]
+    """Of a night that is over: which key gives which stage."""
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,8 +76,9 @@ class Site:
         board: what is known.
         hours: how far back its histories reach.
         day: when it is light for the animals.
-        traces: live signals.
+        traces: live signals; None: there are none.
         is_ending: whether the process is about to end.
+        scored: where corrected nights are written, of a board that is a night.
     """
 
     def __init__(
@@ -79,9 +86,11 @@ class Site:
         board: Board,
         hours: float,
         day: Day,
-        traces: Traces,
+        traces: Traces | None,
         is_ending: Callable[[], bool],
+        scored: Path | None = None,
     ) -> None:
+        self._scored = scored
         self._traces = traces
         self._board, self._hours, self._day, self._is_ending = board, hours, day, is_ending
         self._about = About(
@@ -92,12 +101,16 @@ class Site:
                 StageLook(name=n, letter=LETTERS[n], colour=c.picture) for n, c in COLOURS.items()
             ],
             nothing=NOTHING,
+            keys=_keys(board),
         )
 
     def app(self) -> Starlette:
         """Return the application."""
+        corrects = isinstance(self._board, Night) and self._scored is not None
+        scoring = Route("/api/subjects/{name}/scoring", self._save, methods=["POST"])
         return Starlette(
             routes=[
+                *[scoring] * corrects,
                 Route("/", self._index),
                 Route("/api/about", self._tell_about),
                 Route("/api/events", self._follow),
@@ -125,16 +138,34 @@ class Site:
     async def _follow_trace(self, request: Request) -> Events:
         name = request.path_params["name"]
         with self._board.lock:
-            if name not in self._board.subjects:
+            if name not in self._board.subjects or self._traces is None:
                 raise _no_subject(name)
-        return Events(self._trace(name))
+        return Events(self._trace(self._traces, name))
 
-    async def _trace(self, name: str) -> AsyncGenerator[bytes]:
-        async with aclosing(self._traces.follow(name)) as contents:
+    async def _trace(self, traces: Traces, name: str) -> AsyncGenerator[bytes]:
+        async with aclosing(traces.follow(name)) as contents:
             async for content in contents:
                 if self._is_ending():
                     return
                 yield content
+
+    async def _save(self, request: Request) -> Response:
+        if request.headers.get("content-type") != "application/json":  # no form of another page
+            raise HTTPException(415, "expected JSON")
+        try:
+            scoring = msgspec.json.decode(await _body(request), type=Scoring)
+            saved = await anyio.to_thread.run_sync(
+                self._save_now, request.path_params["name"], scoring
+            )
+        except (msgspec.DecodeError, RecordingError) as error:
+            raise HTTPException(400, str(error)) from error
+        return _json(saved)
+
+    def _save_now(self, name: str, scoring: Scoring) -> Saved:
+        records = self._board.records if isinstance(self._board, Night) else {}
+        if name not in records or self._scored is None:
+            raise _no_subject(name)
+        return save(records[name], scoring, self._scored)
 
     async def _tell_story(self, request: Request) -> Response:
         start, end = _number(request, "start"), _number(request, "end")
@@ -157,6 +188,22 @@ class Site:
                 window=history.window(start, end, steps) if history else None,
                 decisions=subject.decisions,
             )
+
+
+async def _body(request: Request) -> bytes:
+    """Return what was sent, unless it is too much."""
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > _MOST_BYTES:
+            raise HTTPException(413, f"expected at most {_MOST_BYTES} bytes")
+    return body
+
+
+def _keys(board: Board) -> dict[str, str]:
+    if not isinstance(board, Night):
+        return {}
+    return KEYS[max((record.stages for record in board.records.values()), key=len)]
 
 
 def _no_subject(name: str) -> HTTPException:

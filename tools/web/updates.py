@@ -95,7 +95,7 @@ class Updates:
         with self._board.lock:
             subjects = self._board.subjects
             ends = [s.history.end for s in subjects.values() if s.history]
-            utc = max([time.time(), *ends])
+            utc = max([0.0 if self._board.is_past else time.time(), *ends])
             update = Update(
                 now=time.monotonic(),
                 utc=utc,

@@ -3,7 +3,7 @@
 import { askJson, follow, Refused, setToken, takeToken } from "./connection.js";
 import { clock, element, setText } from "./format.js";
 import { SubjectView } from "./subject.js";
-import { count, setAbout, store, take, utcNow } from "./store.js";
+import { count, isPast, setAbout, store, take, utcNow } from "./store.js";
 import { Tiles } from "./tiles.js";
 
 const PATIENCE_TICKS = 4; // without an event for so many the server is lost
@@ -23,6 +23,7 @@ function route() {
 }
 
 function summarise() {
+  if (isPast()) return `${store.names.length} animals, a night that is over`;
   const { all, bad, warn } = count();
   const parts = [`${all - bad} of ${all} animals staged`];
   if (bad) parts.push(`${bad} not`);

@@ -18,10 +18,10 @@ export function setToken(token) {
 
 export class Refused extends Error {}
 
-async function ask(path, signal) {
+async function ask(path, signal, options = {}) {
   const token = sessionStorage.getItem(KEY);
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  const answer = await fetch(path, { headers, signal, cache: "no-store" });
+  const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
+  const answer = await fetch(path, { ...options, headers, signal, cache: "no-store" });
   if (answer.status === 401) throw new Refused();
   if (!answer.ok) throw new Error(await answer.text());
   return answer;
@@ -29,6 +29,11 @@ async function ask(path, signal) {
 
 export async function askJson(path, signal) {
   return (await ask(path, signal)).json();
+}
+
+export async function sendJson(path, content) {
+  const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content) };
+  return (await ask(path, undefined, options)).json();
 }
 
 // Yields the content of each event of an answer.

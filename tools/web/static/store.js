@@ -70,8 +70,14 @@ export function since(tile) {
   return store.heard.now - tile.ended + (performance.now() - store.heard.at) / 1000;
 }
 
-// The time of day by the server, Unix time, s.
+// Whether this is a night that is over.
+export function isPast() {
+  return Object.keys(store.about?.keys ?? {}).length > 0;
+}
+
+// The time of day by the server, or the end of a night that is over, Unix time, s.
 export function utcNow() {
+  if (isPast()) return store.heard?.utc ?? 0;
   return store.heard ? store.heard.utc + (performance.now() - store.heard.at) / 1000 : Date.now() / 1000;
 }
 

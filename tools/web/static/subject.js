@@ -3,7 +3,8 @@
 import { askJson } from "./connection.js";
 import { clock, duration, element, percent, setText } from "./format.js";
 import { describeQuality, describeRules, showStage } from "./tiles.js";
-import { since, store, utcNow } from "./store.js";
+import { Scoring } from "./scoring.js";
+import { isPast, since, store, utcNow } from "./store.js";
 import { Trace } from "./trace.js";
 import { EMG, HYPNODENSITY, HYPNOGRAM, SPECTROGRAM, Tracks } from "./tracks.js";
 
@@ -22,9 +23,10 @@ export class SubjectView {
     this.end = null; // null: follows the newest epoch
     this.busy = false;
     this.due = 0;
+    this.scoring = isPast() ? new Scoring(name, () => this.showAgain()) : null;
     main.replaceChildren(...this.build());
     this.trace = null;
-    this.tracks = new Tracks(this.place, (from, to) => this.goTo(from, to));
+    this.tracks = new Tracks(this.place, (from, to) => (this.scoring ? this.select([from, to]) : this.goTo(from, to)));
     this.place.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     this.figure.addEventListener("keydown", (event) => this.key(event));
   }
@@ -36,7 +38,7 @@ export class SubjectView {
     this.troubles = element("p", { class: "troubles" });
     this.quality = element("p", { class: "quality" });
     this.rules = element("p", { class: "rules" });
-    const head = element("div", { class: "subject-head" }, element("a", { href: "#/", class: "back" }, "‹ all animals"), element("h2", {}, this.name), element("span", { class: "now" }, this.stage, this.confidence), this.age);
+    const head = element("div", { class: "subject-head" }, element("a", { href: "#/", class: "back" }, "‹ all animals"), element("h2", {}, this.name), ...(this.scoring ? [] : [element("span", { class: "now" }, this.stage, this.confidence), this.age]));
     this.densities = element("tbody");
     const densities = element("table", {}, element("caption", {}, "Probabilities of the newest epoch"), row("th", "stage", "with the grammar", "net alone"), this.densities);
     this.decided = element("tbody");
@@ -45,6 +47,7 @@ export class SubjectView {
     this.shown = element("span", { class: "shown", role: "status" });
     this.figure = element("figure", { class: "past", tabindex: "0", role: "group", "aria-label": "The last hours; arrow keys move, plus and minus zoom, End follows" }, element("figcaption", {}, "The last hours"), this.toolbar(), this.place);
     this.sides = element("div", { class: "sides" }, densities, decisions);
+    if (this.scoring) return [head, this.figure, this.scoring.node];
     return [head, this.troubles, this.quality, this.rules, this.figure, this.sides];
   }
 
@@ -61,7 +64,7 @@ export class SubjectView {
     button("+", "zoom in", () => this.zoom(0.5));
     button("‹", "earlier", () => this.pan(-0.5));
     button("›", "later", () => this.pan(0.5));
-    this.following = button("now", "follow the newest epoch", () => this.pan(Infinity));
+    this.following = button(isPast() ? "end" : "now", isPast() ? "go to the end" : "follow the newest epoch", () => this.pan(Infinity));
     bar.append(this.shown);
     return bar;
   }
@@ -86,11 +89,12 @@ export class SubjectView {
     setText(this.troubles, tile.troubles.join("; "));
     setText(this.quality, [describeQuality(tile), tile.reason ?? "", `stream ${tile.stream}`].filter(Boolean).join(" · "));
     setText(this.rules, describeRules(tile));
-    if (!this.trace) {
+    if (!this.trace && !this.scoring) {
       this.trace = new Trace(this.name);
       this.sides.before(this.trace.node);
     }
     this.showDensities(tile);
+    if (this.scoring) return this.tick();
     if (drawn?.includes(this.name)) this.due = Math.min(this.due, performance.now() + 500);
     this.tick();
   }
@@ -114,18 +118,22 @@ export class SubjectView {
   tick() {
     const tile = this.tile;
     const s = tile ? since(tile) : null;
-    setText(this.age, s === null ? "no epoch" : `${duration(s)} ago`);
+    setText(this.age, s === null ? (isPast() ? "" : "no epoch") : `${duration(s)} ago`);
     if (performance.now() >= this.due && !this.busy && tile) this.load();
   }
 
   async load() {
     this.busy = true;
-    this.due = this.end === null ? performance.now() + Math.max(FOLLOW_MS, this.seconds) : Infinity;
+    const follows = this.end === null && !isPast();
+    this.due = follows ? performance.now() + Math.max(FOLLOW_MS, this.seconds) : Infinity;
     const [start, end] = this.span;
     const query = new URLSearchParams({ start, end, steps: STEPS });
     try {
       const story = await askJson(`/api/subjects/${encodeURIComponent(this.name)}?${query}`);
-      if (!this.story && story.span) this.seconds = Math.min(HOUR_S, Math.max(TEN_MINUTES_S, end - story.span[0]));
+      if (!this.story && story.span) {
+        this.seconds = this.usual(end - story.span[0]);
+        this.again = this.seconds > end - start;
+      }
       this.story = story;
       if (!this.closed) this.showStory(story, this.end === null ? [end - this.seconds, end] : [start, end]);
     } catch (error) {
@@ -140,14 +148,40 @@ export class SubjectView {
     }
   }
 
+  // Draws what is known already, with what was corrected.
+  showAgain() {
+    if (this.story?.window) this.showStory(this.story, this.span);
+  }
+
+  select(span) {
+    this.scoring.select(span);
+    this.tracks.setSelected(span);
+    this.figure.focus(); // keys are heard there
+  }
+
+  // Lets the selection end a step later or earlier; the first one begins in the middle.
+  reach(steps) {
+    const step = this.story?.window?.step_s;
+    if (!step) return;
+    const middle = (this.span[0] + this.span[1]) / 2;
+    const [from, to] = this.scoring.selected ?? [middle, middle];
+    this.select([from, Math.max(from + step, to + steps * step)]);
+  }
+
+  // What is shown at first of so long a history: a night that is over whole.
+  usual(seconds) {
+    return Math.max(TEN_MINUTES_S, isPast() ? seconds : Math.min(HOUR_S, seconds));
+  }
+
   showStory(story, span) {
     if (!story.window) {
       setText(this.shown, "no epoch yet");
       this.due = performance.now() + FOLLOW_MS;
       return;
     }
-    this.tracks.show(story.window, [HYPNOGRAM, HYPNODENSITY, SPECTROGRAM, EMG], span);
-    setText(this.shown, `${clock(span[0], true)} to ${clock(span[1], true)}${this.end === null ? ", following" : ""}`);
+    const window = this.scoring ? this.scoring.correct(story.window) : story.window;
+    this.tracks.show(window, [HYPNOGRAM, HYPNODENSITY, SPECTROGRAM, EMG], span);
+    setText(this.shown, `${clock(span[0], true)} to ${clock(span[1], true)}${this.end === null && !isPast() ? ", following" : ""}`);
     this.following.setAttribute("aria-pressed", String(this.end === null));
     const newest = story.decisions.slice(-NEW_DECISIONS).reverse();
     this.decided.replaceChildren(...newest.map((d) => row("td", clock(Date.parse(d.utc) / 1000, true), d.rule, d.action, d.reason)));
@@ -195,8 +229,18 @@ export class SubjectView {
   }
 
   key(event) {
+    if (event.target.tagName === "INPUT") return;
+    if (this.scoring?.key(event)) {
+      event.preventDefault();
+      return;
+    }
+    if (this.scoring && event.shiftKey && event.key.startsWith("Arrow")) {
+      event.preventDefault();
+      this.reach(event.key === "ArrowRight" ? 1 : -1);
+      return;
+    }
     const act = { ArrowLeft: () => this.pan(-0.25), ArrowRight: () => this.pan(0.25), "+": () => this.zoom(0.5), "=": () => this.zoom(0.5), "-": () => this.zoom(2), End: () => this.pan(Infinity), Home: () => this.zoomTo(3600 * store.about.hours) }[event.key];
-    if (!act || event.target.tagName === "INPUT") return;
+    if (!act) return;
     event.preventDefault();
     act();
   }

@@ -2,7 +2,7 @@
 
 import { clock, duration, element, percent, setText } from "./format.js";
 import { drawStrip } from "./strip.js";
-import { inOrder, since, store, utcNow } from "./store.js";
+import { inOrder, isPast, since, store, utcNow } from "./store.js";
 
 const MANY = 24; // from so many on tiles are small
 const LEAST_S = 1800; // a strip is at least so long
@@ -69,7 +69,7 @@ class Tile {
     this.canvas = element("canvas", { class: "strip", "aria-hidden": "true" });
     this.times = element("span", { class: "times", "aria-hidden": "true" }, element("span"), element("span"));
     const head = element("span", { class: "head" }, element("span", { class: "name" }, name), this.age);
-    const now = element("span", { class: "now" }, this.stage, this.confidence);
+    const now = isPast() ? "" : element("span", { class: "now" }, this.stage, this.confidence);
     const link = element("a", { href: `#/${name}` }, head, now, this.canvas, this.times, this.quality, this.troubles, this.rules);
     this.item = element("li", { class: "tile" }, link);
   }
@@ -85,7 +85,7 @@ class Tile {
 
   tick() {
     const s = this.tile ? since(this.tile) : null;
-    setText(this.age, s === null ? "no epoch" : `${duration(s)} ago`);
+    setText(this.age, s === null ? (isPast() ? "" : "no epoch") : `${duration(s)} ago`);
   }
 
   draw() {

@@ -195,6 +195,7 @@ export class Tracks {
   constructor(place, moved) {
     this.place = place;
     this.moved = moved;
+    this.selected = null; // a span to be marked, Unix time, s
     this.plots = [];
     this.sync = uPlot.sync("past");
     this.window = null;
@@ -230,7 +231,7 @@ export class Tracks {
         legend: { live: true },
         hooks: {
           drawClear: [(u) => within(u, () => shade(u))],
-          draw: [(u) => within(u, () => track.draw(u, this.window))],
+          draw: [(u) => within(u, () => track.draw(u, this.window)), (u) => within(u, () => this.mark(u))],
           setSelect: [(u) => this.select(u)],
         },
       },
@@ -240,6 +241,21 @@ export class Tracks {
     plot.root.setAttribute("role", "img");
     plot.root.setAttribute("aria-label", track.label);
     return plot;
+  }
+
+  setSelected(span) {
+    this.selected = span;
+    for (const plot of this.plots) plot.redraw(false);
+  }
+
+  mark(u) {
+    if (!this.selected) return;
+    const [x0, x1] = this.selected.map((t) => u.valToPos(t, "x", true));
+    const { top, height } = u.bbox;
+    u.ctx.fillStyle = "rgba(128, 128, 128, 0.35)";
+    u.ctx.fillRect(x0, top, x1 - x0, height);
+    u.ctx.strokeStyle = colours().ink;
+    u.ctx.strokeRect(x0, top, x1 - x0, height);
   }
 
   select(u) {
