@@ -8,6 +8,7 @@ the page says so is taken.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,7 @@ import hypnod
 from engines.bundle import open_bundle
 from tests.rigs.daemon import clients_of
 from tools.bench.daemon import RACK, configure, play, simulate
-from tools.daemon_process import DaemonProcess, confined_lsl, write_config
+from tools.daemon_process import ChildError, DaemonProcess, confined_lsl, write_config
 from tools.measure import describe_machine
 
 SUBJECTS = 64
@@ -119,6 +120,7 @@ def measure(folder: Path, console: Console) -> tuple[Meter, float]:
                 thread = _main_thread(page)
                 console.print("with the page open …")
                 meter.spell("64 tiles", web, thread)
+                _check_fresh(page)
                 page.goto(f"{url}#/{names[0]}")
                 page.get_by_role("img", name="EEG, live").wait_for()
                 console.print("with an animal open …")
@@ -134,6 +136,16 @@ def measure(folder: Path, console: Console) -> tuple[Meter, float]:
             lost_s = time.monotonic() - began
             page.close()
     return meter, lost_s
+
+
+def _check_fresh(page: Any) -> None:
+    """Raise ChildError unless every tile shows a stage of now: a page at rest costs nothing."""
+    fresh = page.locator(".tile", has_text=re.compile(r"\b[0-3] s ago")).count()
+    staged = page.locator(".stage:not([data-stage=''])").count()
+    if (fresh, staged) != (SUBJECTS, SUBJECTS):
+        raise ChildError(
+            f"expected {SUBJECTS} tiles with a stage of now, found {staged} with one, {fresh} fresh"
+        )
 
 
 def _main_thread(page: Any) -> Callable[[], float]:
