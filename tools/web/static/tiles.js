@@ -115,6 +115,6 @@ export function describeQuality(tile) {
 
 export function describeRules(tile) {
   const parts = tile.rules.map((rule) => `${rule.name} ${rule.armed ? "armed" : "not armed"}`);
-  if (tile.pulse) parts.push(`pulse ${clock(tile.pulse.at, true)}`);
+  if (tile.pulse) parts.push(`pulse ${duration(utcNow() - tile.pulse.at)} ago`);
   return parts.join(" · ");
 }
