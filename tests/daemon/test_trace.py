@@ -18,9 +18,12 @@ MOST = 400
 
 
 @pytest.fixture
-def everything(name, source, bundle, tmp_path):
+def everything(request, name, source, bundle, tmp_path):
     """One who hears all messages of a daemon, from its first words on."""
-    with Daemon(tmp_path, one_stream(name), bundle) as daemon:
+    subjects = [{"name": "m1", "channels": {"eeg": "EEG", "emg": "EMG"}}]
+    if "no_other" in request.node.name:
+        subjects = [{"name": f"m{k}", "channels": {k: k.upper()}} for k in ("eeg", "emg")]
+    with Daemon(tmp_path, one_stream(name, subjects=subjects), bundle) as daemon:
         daemon.listen()
         daemon.event("ready")
         source.wait_for_consumers()
@@ -91,6 +94,10 @@ def test_they_go_on_when_the_process_that_publishes_was_started_again(everything
     raise AssertionError("traces did not come again")
 
 
-def test_nobody_looks_at_another_animal(everything, push):
+def test_who_looks_at_one_looks_at_no_other(everything, push):
     with Listener(everything.daemon.endpoint, "trace.m10"):
         assert [push() for _ in range(4)] == [[]] * 4
+    with Listener(everything.daemon.endpoint, "trace.memg"):
+        push_until(push, looked_at=True)
+        traces = [trace for _ in range(4) for trace in push()]
+    assert {trace.subject for trace in traces} == {"memg"}

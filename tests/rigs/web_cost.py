@@ -140,7 +140,7 @@ def measure(folder: Path, console: Console) -> tuple[Meter, float]:
 
 def _check_fresh(page: Any) -> None:
     """Raise ChildError unless every tile shows a stage of now: a page at rest costs nothing."""
-    fresh = page.locator(".tile", has_text=re.compile(r"\b[0-3] s ago")).count()
+    fresh = page.locator(".age", has_text=re.compile(r"^[0-3] s ago$")).count()
     staged = page.locator(".stage:not([data-stage=''])").count()
     if (fresh, staged) != (SUBJECTS, SUBJECTS):
         raise ChildError(

@@ -32,6 +32,8 @@ def test_every_animal_has_a_tile_and_those_in_trouble_come_first(server, open_pa
     page = open_page(server.url)
     expect(page.locator(".tile .name")).to_have_text(["m3", "m2", "m4", "m1"])
     expect(page.locator("#summary")).to_have_text("3 of 4 animals staged · 1 not · 2 to look at")
+    spoken = page.get_by_role("link", name=re.compile(r"^m1 \d+ s ago NREM 85 % .*EEG ok"))
+    expect(spoken).to_be_visible()
     for name, words in {
         "m1": ["NREM", "85 %", "EEG ok · EMG ok · drift 0.4", f"{RULE} armed", " s ago"],
         "m2": ["NREM", "EMG flat"],

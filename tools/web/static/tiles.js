@@ -68,9 +68,9 @@ class Tile {
     this.rules = part("span", "rules");
     this.canvas = element("canvas", { class: "strip", "aria-hidden": "true" });
     this.times = element("span", { class: "times", "aria-hidden": "true" }, element("span"), element("span"));
-    const head = element("span", { class: "head" }, element("span", { class: "name" }, name), this.age);
-    const now = isPast() ? "" : element("span", { class: "now" }, this.stage, this.confidence);
-    const link = element("a", { href: `#/${name}` }, head, now, this.canvas, this.times, this.quality, this.troubles, this.rules);
+    const head = element("span", { class: "head" }, element("span", { class: "name" }, name), " ", this.age);
+    const now = isPast() ? "" : element("span", { class: "now" }, this.stage, " ", this.confidence);
+    const link = element("a", { href: `#/${name}` }, head, " ", now, this.canvas, this.times, " ", this.quality, " ", this.troubles, " ", this.rules);
     this.item = element("li", { class: "tile" }, link);
   }
 
