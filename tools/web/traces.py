@@ -1,7 +1,7 @@
 """Live signals: each browser that shows an animal is a subscriber of its own to that one's trace.
 
-So the daemon computes them only while a browser shows them; what a slow one does not take is
-dropped before it gets here.
+So the daemon computes them only while a browser shows them. What a slow one does not take waits at
+the daemon's publisher, within its bound, until the browser is given up.
 """
 
 from collections.abc import AsyncGenerator
@@ -15,7 +15,7 @@ from daemon.sockets.keys import ClientKeys
 from tools.client.subscriber import connect_again, decode_any
 
 _KEPT = 8
-"""Messages that wait for a slow browser."""
+"""Messages that wait for a slow browser here."""
 _TURN_MS = 1000
 
 

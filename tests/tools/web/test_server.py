@@ -1,8 +1,10 @@
 """Who is answered what, without a browser."""
 
 import asyncio
+import hashlib
 import http.client
 import json
+import re
 import signal
 import socket
 import ssl
@@ -24,6 +26,7 @@ from tools.client.subscriber import Received
 from tools.day import Day
 from tools.live.board import Board
 from tools.web.events import Events
+from tools.web.site import STATIC
 from tools.web.updates import Updates
 
 TIMEOUT_S = 20.0
@@ -78,6 +81,17 @@ def test_browsers_are_told_to_run_nothing_and_ask_nobody_else(server):
         assert "unsafe" not in policy
         assert "Set-Cookie" not in headers
     assert "Server" not in headers
+
+
+def test_what_others_wrote_is_as_they_published_it():
+    folder = STATIC / "vendor" / "uplot"
+    told = re.findall(
+        r"^([0-9a-f]{64})  (\S+)$", (folder / "VERSION.txt").read_text(), re.MULTILINE
+    )
+    assert [name for _, name in told] == ["uPlot.esm.js", "uPlot.min.css"]
+    for digest, name in told:
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    assert (folder / "LICENSE").read_text().startswith("The MIT License")
 
 
 def test_it_can_only_be_read(server):

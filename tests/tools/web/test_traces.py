@@ -1,0 +1,69 @@
+"""Live signals on their way to one browser, from a daemon with keys."""
+
+import asyncio
+import json
+import threading
+from contextlib import ExitStack, aclosing
+
+import pytest
+
+from daemon.messages import TraceMessage
+from tests.support.nights import EVENING, iso
+from tests.support.site import Site
+from tools.web.traces import Traces
+
+
+def trace(subject, seq):
+    return TraceMessage(
+        session="s",
+        seq=seq,
+        utc=iso(EVENING + seq),
+        subject=subject,
+        stream="cage",
+        hop=seq,
+        start=1000.0 + seq,
+        span_s=1.0,
+        microvolts={"eeg": (1.0, -1.0)},
+    )
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A daemon's publisher with keys, which sends a trace of m1 and of m10 over and over."""
+    ending = threading.Event()
+    with ExitStack() as stack:
+        site = Site(tmp_path, stack)
+
+        def serve():
+            seq = 0
+            while not ending.is_set():
+                for name in ("m10", "m1"):
+                    site.publisher.publish(trace(name, seq))
+                seq += 1
+                site.publisher.serve(0.005)
+                site.gate.serve()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield site
+        ending.set()
+        thread.join()
+
+
+async def hear(traces, n):
+    """Return the first n contents."""
+    found = []
+    async with aclosing(traces.follow("m1")) as contents:
+        async for content in contents:
+            found.append(json.loads(content))
+            if len([each for each in found if each]) == n:
+                return found
+    return found
+
+
+def test_a_browser_hears_its_animal_and_none_whose_name_begins_so(site):
+    traces = Traces(site.publisher.endpoint, site.make("good"))
+    found = [each for each in asyncio.run(asyncio.wait_for(hear(traces, 5), 30)) if each]
+    assert {each["subject"] for each in found} == {"m1"}
+    assert [each["hop"] for each in found] == [found[0]["hop"] + k for k in range(5)]
+    assert found[0]["microvolts"] == {"eeg": [1.0, -1.0]}
