@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
 
 import pytest
@@ -63,7 +64,9 @@ async def hear(traces, n):
 
 def test_a_browser_hears_its_animal_and_none_whose_name_begins_so(site):
     traces = Traces(site.publisher.endpoint, site.make("good"))
-    found = [each for each in asyncio.run(asyncio.wait_for(hear(traces, 5), 30)) if each]
+    with ThreadPoolExecutor(1) as pool:  # playwright has a loop of its own in this thread
+        heard = pool.submit(lambda: asyncio.run(hear(traces, 5))).result(30)
+    found = [each for each in heard if each]
     assert {each["subject"] for each in found} == {"m1"}
     assert [each["hop"] for each in found] == [found[0]["hop"] + k for k in range(5)]
     assert found[0]["microvolts"] == {"eeg": [1.0, -1.0]}
