@@ -12,6 +12,7 @@ from rich.live import Live
 
 from daemon.config import load_config
 from daemon.errors import AddressError
+from daemon.messages import TraceMessage
 from tools.client.follower import Follower, Start
 from tools.client.keys import ClientKey, ServerKey, read_keys
 from tools.client.subscriber import DEFAULT_ENDPOINT, Received, Subscriber
@@ -106,7 +107,8 @@ def to_json_line(received: Received) -> str:
 def _print_json(subscriber: Subscriber) -> None:
     while True:
         for received in subscriber.receive(timeout_s=1.0):
-            typer.echo(to_json_line(received))
+            if not isinstance(received.message, TraceMessage):  # which somebody else looks at
+                typer.echo(to_json_line(received))
 
 
 def _show_live(subscriber: Subscriber, *, whole: bool) -> None:

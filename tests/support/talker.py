@@ -3,8 +3,8 @@
 import threading
 import time
 
-from daemon.messages import Features, Heartbeat, TraceMessage
-from tests.support.nights import iso, stage, state, trigger
+from daemon.messages import Features, Heartbeat
+from tests.support.nights import iso, stage, state, trace, trigger
 from tests.support.speaker import Speaker
 
 TURN_S = 0.1
@@ -64,20 +64,8 @@ class Talker(threading.Thread):
         if (news := speaker.viewers.news()) is not None:
             self.viewed = news
         if name in self.viewed:
-            speaker.publisher.publish(self._trace(name, seq, now - 1))
-
-    def _trace(self, name, seq, start):
-        return TraceMessage(
-            session="s",
-            seq=seq,
-            utc=iso(start),
-            subject=name,
-            stream="cage",
-            hop=seq,
-            start=start,
-            span_s=TURN_S,
-            microvolts={"eeg": (-80.0, 90.0) * 6, "emg": (-20.0, 30.0) * 6},
-        )
+            told = {"utc": iso(now - 1), "span_s": TURN_S}
+            speaker.publisher.publish(trace(seq, name, **told))
 
     def _stage(self, name, seq, onset, kind):
         fields = {"utc": iso(onset), "published_utc": iso(onset + 1), "drift": 0.4}

@@ -17,7 +17,7 @@ from daemon.errors import AddressError
 from daemon.messages import Heartbeat
 from daemon.sockets.publisher import Publisher
 from models.stages import ART
-from tests.support.nights import EVENING, iso, stage, state, trigger
+from tests.support.nights import EVENING, iso, stage, state, trace, trigger
 from tests.support.speaker import Speaker
 from tools.cli import app
 from tools.client.subscriber import Received, Subscriber
@@ -289,9 +289,12 @@ def test_ctrl_c_ends_it_quietly(daemon_like, options):
     daemon_like.publish(stage(0, kind="final"))
     with watch(daemon_like, *options) as process:
         daemon_like.serve(TIMEOUT_S)
+        daemon_like.publish(trace(0))
+        daemon_like.publish(stage(1, kind="final"))
         assert process.stdout is not None
         if options:
-            assert json.loads(process.stdout.readline())["seq"] == 0
+            said = [json.loads(process.stdout.readline()) for _ in range(2)]
+            assert {m["topic"] for m in said} == {"stage.m1.final"}  # traces are for pages
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=TIMEOUT_S)
     assert (process.returncode, err) == (0, "")

@@ -8,24 +8,9 @@ from contextlib import ExitStack, aclosing
 
 import pytest
 
-from daemon.messages import TraceMessage
-from tests.support.nights import EVENING, iso
+from tests.support.nights import trace
 from tests.support.site import Site
 from tools.web.traces import Traces
-
-
-def trace(subject, seq):
-    return TraceMessage(
-        session="s",
-        seq=seq,
-        utc=iso(EVENING + seq),
-        subject=subject,
-        stream="cage",
-        hop=seq,
-        start=1000.0 + seq,
-        span_s=1.0,
-        microvolts={"eeg": (1.0, -1.0)},
-    )
 
 
 @pytest.fixture
@@ -39,7 +24,7 @@ def site(tmp_path):
             seq = 0
             while not ending.is_set():
                 for name in ("m10", "m1"):
-                    site.publisher.publish(trace(name, seq))
+                    site.publisher.publish(trace(seq, name))
                 seq += 1
                 site.publisher.serve(0.005)
                 site.gate.serve()
@@ -69,4 +54,4 @@ def test_a_browser_hears_its_animal_and_none_whose_name_begins_so(site):
     found = [each for each in heard if each]
     assert {each["subject"] for each in found} == {"m1"}
     assert [each["hop"] for each in found] == [found[0]["hop"] + k for k in range(5)]
-    assert found[0]["microvolts"] == {"eeg": [1.0, -1.0]}
+    assert found[0]["microvolts"]["eeg"] == [-80.0, 90.0] * 6
