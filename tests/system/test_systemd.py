@@ -24,15 +24,13 @@ from tools.pulse.errors import OutputError
 
 CREDENTIAL = "hypnod-web.token"
 
-UNIT, PULSE_UNIT, WEB_UNIT = (
-    ROOT / "systemd" / f"{name}.service" for name in ("hypnod", "hypnod-pulse", "hypnod-web")
+UNIT, PULSE_UNIT, WEB_UNIT, NOTIFY_UNIT = (
+    ROOT / "systemd" / f"{name}.service"
+    for name in ("hypnod", "hypnod-pulse", "hypnod-web", "hypnod-notify")
 )
 INSTALLED = "/opt/hypnod/.venv/bin/hypnod"
-MAX_EXPOSURE = {
-    UNIT: 1.5,
-    PULSE_UNIT: 1.6,
-    WEB_UNIT: 1.3,
-}  # of 10; the second one opens serial ports
+MAX_EXPOSURE = {UNIT: 1.5, PULSE_UNIT: 1.6, WEB_UNIT: 1.3, NOTIFY_UNIT: 1.3}
+"""Of 10; `hypnod pulse` opens serial ports."""
 
 
 @pytest.fixture

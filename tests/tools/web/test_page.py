@@ -146,6 +146,30 @@ def test_nothing_old_is_shown_as_present_when_the_daemon_or_the_server_is_gone(t
         expect(page.get_by_role("alert")).to_contain_text("the server does not answer")
 
 
+def test_a_token_is_taken_from_behind_the_hash_or_asked_for(tmp_path, open_page):
+    file = tmp_path / "token"
+    file.write_text("0123456789abcdef" * 2)
+    file.chmod(0o600)
+    with (
+        Talker(tmp_path / "j.sqlite", ["m1"]) as talker,
+        serve_from(talker, "--token", str(file)) as server,
+    ):
+        page = open_page(server.url)
+        expect(page.get_by_role("alert")).to_contain_text("the server asks for a token")
+        page.get_by_label("Token").fill("no such token")
+        page.get_by_role("button", name="Show").click()
+        expect(page.get_by_label("Token")).to_have_value("")
+        assert_accessible(page)
+        page.get_by_label("Token").fill(file.read_text())
+        page.get_by_role("button", name="Show").click()
+        expect(tile(page, "m1")).to_contain_text("NREM")
+        page = open_page(f"{server.url}#token={file.read_text()}")
+        expect(tile(page, "m1")).to_contain_text("NREM")
+        assert page.url == f"{server.url}#/"
+        page.reload()
+        expect(tile(page, "m1")).to_contain_text("NREM")
+
+
 def test_a_stream_that_is_not_found_has_its_animals_on_the_page_too(tmp_path, open_page):
     with Talker(tmp_path / "j.sqlite", ["m1"], state="RESOLVING") as talker:
         talker.changes["m1"] = None

@@ -36,7 +36,7 @@ function summarise() {
 function showState() {
   document.body.classList.toggle("is-lost", Boolean(store.lost));
   lost.hidden = !store.lost;
-  if (store.lost) setText(lost, `Lost: ${store.lost}. What is below is old.`);
+  if (store.lost) setText(lost, `Lost: ${store.lost}.${store.names.length ? " What is below is old." : ""}`);
   setText(document.getElementById("summary"), summarise());
 }
 
