@@ -5,7 +5,7 @@ import time
 
 from daemon.messages import Features, Heartbeat
 from tests.support.nights import iso, stage, state, trace, trigger
-from tests.support.speaker import Speaker
+from tests.support.speaker import ANYWHERE, Speaker
 
 TURN_S = 0.1
 KINDS = ("live", "final")
@@ -14,7 +14,7 @@ RULE = "rem-restriction"
 
 
 class Talker(threading.Thread):
-    """Speaks from a thread of its own until it is closed.
+    """Speaks from a thread of its own until it is closed; may go on `after` another one.
 
     Attributes:
         changes: fields of what is said next, by subject; None: nothing is said of it.
@@ -22,7 +22,7 @@ class Talker(threading.Thread):
         viewed: whose traces somebody subscribed to.
     """
 
-    def __init__(self, path, names, *, rules=True, past=0, state="STAGING"):
+    def __init__(self, path, names, *, rules=True, past=0, state="STAGING", after=None):
         super().__init__(daemon=True)
         self._path, self.names, self._rules = path, names, rules
         self.past = past
@@ -30,28 +30,28 @@ class Talker(threading.Thread):
         self.changes = {}
         self.troubles = {}
         self.viewed = []
-        self.binds = ()
+        self.binds = after.binds if after else (ANYWHERE, ANYWHERE)
+        self.seq = after.seq if after else past
         self.ready, self._ending = threading.Event(), threading.Event()
         self.start()
         assert self.ready.wait(20)
 
     def run(self):
-        with Speaker(self._path, subjects=self.names) as speaker:
+        with Speaker(self._path, subjects=self.names, binds=self.binds) as speaker:
             self.binds = speaker.binds
             subjects = tuple(self.names)
-            speaker.say(state(0, self.state, subjects=subjects, reason="as it is said"))
+            speaker.say(state(self.seq, self.state, subjects=subjects, reason="as it is said"))
             begin = time.time() - self.past
             for name in self.names:
                 for kind in KINDS:
                     epochs = [self._stage(name, k, begin + k, kind) for k in range(self.past)]
                     speaker.say(*epochs, aloud=False)
             self.ready.set()
-            seq = self.past
             while not self._ending.wait(TURN_S):
                 for name in self.names:
                     if self.changes.get(name, {}) is not None:
-                        self._say(speaker, name, seq)
-                seq += 1
+                        self._say(speaker, name, self.seq)
+                self.seq += 1
                 self._beat(speaker)
 
     def _say(self, speaker, name, seq):

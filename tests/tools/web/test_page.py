@@ -142,6 +142,10 @@ def test_nothing_old_is_shown_as_present_when_the_daemon_or_the_server_is_gone(t
         expect(page.get_by_role("alert")).to_contain_text("Lost: no connection to the daemon")
         expect(tile(page, "m1").locator(".stage")).to_have_text("?")
         assert_accessible(page)
+        with Talker(path, ["m1"], after=talker):
+            expect(page.get_by_role("alert")).to_be_hidden()
+            expect(tile(page, "m1").locator(".stage")).to_have_text("NREM")
+        expect(page.get_by_role("alert")).to_contain_text("Lost: no connection to the daemon")
         server.kill()
         expect(page.get_by_role("alert")).to_contain_text("the server does not answer")
 
