@@ -4,8 +4,10 @@ import hashlib
 import http.client
 import json
 import re
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+import edfio
 import pytest
 
 from models.recordings.hypnograms.read import read_hypnogram
@@ -111,6 +113,9 @@ def test_both_files_say_who_and_when_and_are_read_as_an_expert_s(night, tmp_path
     assert re.search(
         rb"scored by Ada L\., 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", edf.read_bytes()
     )
+    began = edfio.read_edf(edf)  # by which it is laid onto a recording
+    local = datetime.fromtimestamp(EVENING, UTC).astimezone().replace(tzinfo=None)
+    assert datetime.combine(began.startdate, began.starttime) == local
     header, first, *rows = csv.read_text("utf-8").splitlines()
     assert header == "onset,duration,stage,utc,scored_by,scored_utc,corrected"
     assert first.startswith(f"0.0,1.0,NREM,{iso(EVENING)},Ada L.,20")
