@@ -7,7 +7,7 @@ DEV     := $(VENV)/.dev
 # TensorRT's signatures, for mypy, where they lie beside the checkout
 TYPING  := $(wildcard ../shared/typing)
 
-.PHONY: help install dev demo test test-pythons lint docs bench chaos floods kill soak fuzz gpu-check demo-night journal-size bundle ablations accuracy closed-loop clean
+.PHONY: help install dev demo test test-pythons lint docs bench chaos floods web-cost kill soak fuzz gpu-check demo-night journal-size bundle ablations accuracy closed-loop clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -69,6 +69,9 @@ chaos: $(RUNTIME) ## every fault of docs/faults.md against a real daemon (7 minu
 
 floods: $(RUNTIME) ## clients do their worst, and live messages must come as soon (3 minutes)
 	$(BIN)/python -m tests.rigs.floods.run
+
+web-cost: $(DEV) ## what the live page costs with 64 subjects: daemon, server, browser (4 minutes)
+	$(BIN)/python -m tests.rigs.web_cost
 
 kill: $(RUNTIME) ## kill the daemon 100 times and see that nothing is lost (6 minutes)
 	$(BIN)/python -m tests.rigs.kill.run --kills 100

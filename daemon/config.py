@@ -34,6 +34,7 @@ _IN_WORDS = {
     "[A-Za-z0-9_-]": "a name of at most 100 letters a to z, digits, _ and -, which begins with one "
     "of the first two",
     "[01]": "a time of day such as 07:00",
+    "^[!-~]+:[0-9]": "a host and a port, as in smtp.lab.example:587",
     "name|type|source_id|hostname": "only the keys name, type, source_id and hostname",
 }
 """What patterns ask for, by a part of theirs, for people."""
@@ -180,6 +181,50 @@ class MetricsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Let `host` be an address that other machines reach: everyone there can read all metrics."""
 
 
+class NotifyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Whom `hypnod notify` tells what is wrong; the daemon itself does not. docs/web.md.
+
+    Either a webhook or mail.
+    """
+
+    webhook: str = ""
+    """Address that is sent each notice as JSON, with `text` in it. The journal holds the config: an
+    address that is a secret belongs into `webhook_file`."""
+    webhook_file: str = ""
+    """File that holds such an address."""
+    mail_to: tuple[str, ...] = ()
+    """Addresses that are sent each notice by mail."""
+    mail_from: str = "hypnod@localhost"
+    """Sender of the mail."""
+    smtp: Annotated[str, msgspec.Meta(pattern=r"^[!-~]+:[0-9]{1,5}$")] = "localhost:25"
+    """Server that takes the mail, host:port."""
+    smtp_security: Literal["none", "starttls", "tls"] = "none"
+    """How the connection to it is encrypted."""
+    smtp_user: str = ""
+    """Whom to log in as there; default: nobody."""
+    password_file: str = ""
+    """File with the password for that."""
+    after_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 60.0
+    """So long something must be wrong before it is told, and be over before that is, s."""
+
+
+class WebConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where `hypnod web` shows its page; the daemon itself does not. docs/web.md."""
+
+    host: Annotated[str, msgspec.Meta(pattern="^[!-~]{1,255}$")] = "127.0.0.1"
+    """Address to listen on. One that other machines reach needs a token, a certificate and its
+    key."""
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8570
+    """Port to listen on; 0 takes a free one and says it."""
+    token: str = ""
+    """File with the token that a browser must show, at least 32 characters; default: the
+    credential `hypnod-web.token` of systemd where there is one, and else none is asked for."""
+    certificate: str = ""
+    """File with the TLS certificate, PEM, and those that vouch for it."""
+    key: str = ""
+    """File with its secret key, PEM."""
+
+
 class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the daemon logs to standard error."""
 
@@ -212,6 +257,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Where everything that is published is kept."""
     metrics: MetricsConfig = MetricsConfig()
     """Where Prometheus and health probes look."""
+    notify: tuple[NotifyConfig, ...] = ()
+    """Whom `hypnod notify` tells what is wrong."""
+    web: WebConfig = WebConfig()
+    """Where `hypnod web` shows its page."""
     day: DayConfig = DayConfig()
     """When it is light."""
     log: LogConfig = LogConfig()

@@ -45,6 +45,7 @@ def _problems(config: Config) -> Iterator[str]:
     yield from _bad_paths(config)
     yield from _limits(config)
     yield from _strange_outputs(config, names)
+    yield from _strange_notices(config)
     yield from day_problems(config.day)
     publish = config.publish
     if publish.bind == publish.catchup_bind and not publish.bind.endswith((":*", ":0")):
@@ -81,6 +82,17 @@ def _strange_outputs(config: Config, subjects: Sequence[str]) -> Iterator[str]:
                 )
 
 
+def _strange_notices(config: Config) -> Iterator[str]:
+    """Yield where it is not one thing to whom a notice goes, or the password has no user."""
+    for way in config.notify:
+        given = [key for key in ("webhook", "webhook_file", "mail_to") if getattr(way, key)]
+        if len(given) != 1:
+            found = " and ".join(given) or "none"
+            yield f"notify: expected one of webhook, webhook_file and mail_to, found {found}"
+        if bool(way.smtp_user) != bool(way.password_file):
+            yield "notify: expected smtp_user and password_file together, found one of them"
+
+
 def _shared_channels(stream: StreamConfig) -> Iterator[str]:
     labels = [label for subject in stream.subjects for label in subject.channels.values()]
     labels += [subject.echo for subject in stream.subjects if subject.echo]
@@ -114,7 +126,13 @@ def _bad_paths(config: Config) -> Iterator[str]:
         "security.clients": config.security.clients,
         "security.secret_key": config.security.secret_key,
         "journal.path": config.journal.path,
+        "web.token": config.web.token,
+        "web.certificate": config.web.certificate,
+        "web.key": config.web.key,
     }
+    for k, way in enumerate(config.notify):
+        paths[f"notify[{k}].webhook_file"] = way.webhook_file
+        paths[f"notify[{k}].password_file"] = way.password_file
     for stream in config.streams:
         for subject in stream.subjects:
             paths[f"baseline of {subject.name}"] = subject.baseline

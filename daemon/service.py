@@ -172,8 +172,13 @@ class Service:
         self._progressed = time.monotonic()
         if self._progressed >= self._beat_due:
             self._beat_due = self._progressed + self._config.publish.heartbeat_s
-            uptime_s, newest = self._progressed - self._started, self._outbox.newest
-            self._outbox.send([self._compose.heartbeat(uptime_s, self._states.all, newest)])
+            beat = self._compose.heartbeat(
+                self._progressed - self._started,
+                self._states.all,
+                self._states.troubles,
+                self._outbox.newest,
+            )
+            self._outbox.send([beat])
             self._record_pulses()
         return busy
 
@@ -258,6 +263,7 @@ class Service:
             Triggers(config, recall.triggers, self._journal, self._compose),
             self._outbox,
             self._metrics,
+            lambda: self._clients.viewed,
         )
 
     def _record_pulses(self) -> None:

@@ -35,6 +35,8 @@ _IMPORTED = [
     "tools.run",
     "tools.simulate",
     "tools.watch",
+    "tools.web.command",
+    "tools.web.server",
 ]
 
 

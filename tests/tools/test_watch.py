@@ -16,12 +16,12 @@ from daemon.messages import Heartbeat
 from daemon.sockets.publisher import Publisher
 from models.stages import ART
 from tests.rigs.forked import Forked
-from tests.support.nights import EVENING, iso, stage, state, trigger
+from tests.support.nights import EVENING, iso, stage, state, trace, trigger
 from tests.support.speaker import Speaker
 from tools.cli import app
 from tools.client.subscriber import Received, Subscriber
+from tools.client.where import dial_config
 from tools.view.live import LiveView, bar, draw_stages
-from tools.watch import _dial
 
 TIMEOUT_S = 20.0
 
@@ -101,7 +101,7 @@ def view_of(*messages, ago_s=0.0, truth=None):
     ],
 )
 def test_a_config_tells_where_its_daemon_is_reached(bind, reached):
-    assert _dial(bind) == reached
+    assert dial_config(bind) == reached
 
 
 def test_a_daemon_is_found_by_its_config(tmp_path):
@@ -125,7 +125,7 @@ def test_a_daemon_is_found_by_its_config(tmp_path):
 
 def test_a_free_port_in_the_config_is_no_address():
     with pytest.raises(BadParameter, match=r"with a port in the config.*--connect"):
-        _dial("tcp://127.0.0.1:*")
+        dial_config("tcp://127.0.0.1:*")
 
 
 def test_a_late_subscriber_gets_the_last_final_one_and_counts_gaps_from_there(publisher):
@@ -279,9 +279,12 @@ def test_ctrl_c_ends_it_quietly(daemon_like, options):
     daemon_like.publish(stage(0, kind="final"))
     with watch(daemon_like, *options) as process:
         daemon_like.serve(TIMEOUT_S)
+        daemon_like.publish(trace(0))
+        daemon_like.publish(stage(1, kind="final"))
         assert process.stdout is not None
         if options:
-            assert json.loads(process.stdout.readline())["seq"] == 0
+            said = [json.loads(process.stdout.readline()) for _ in range(2)]
+            assert {m["topic"] for m in said} == {"stage.m1.final"}  # traces are for pages
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()
     assert (process.returncode, err) == (0, "")

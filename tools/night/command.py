@@ -115,9 +115,9 @@ def night(
 
     def tell(reader: JournalReader) -> None:
         check_journal(reader)
-        selection = _select(reader, session, since, until)
+        selection = select(reader, session, since, until)
         if selection is not None:
-            day = Day(_day(reader, selection, said))
+            day = Day(day_of(reader, selection, said))
             _tell_night(reader, path, selection, subject or [], rule, day, files, as_json=as_json)
         elif subject or any(files):
             raise typer.BadParameter("expected --session or --since, which say what night it is")
@@ -176,7 +176,7 @@ def _tell_night(
             plain_console().print(f"written: {written}")
 
 
-def _select(reader: JournalReader, session: str, since: str, until: str) -> Selection | None:
+def select(reader: JournalReader, session: str, since: str, until: str) -> Selection | None:
     """Return what the options name, None where they name nothing."""
     if session and (since or until):
         raise typer.BadParameter("expected --session, or --since and --until; found both")
@@ -193,7 +193,7 @@ def _select(reader: JournalReader, session: str, since: str, until: str) -> Sele
     return chosen
 
 
-def _day(reader: JournalReader, selection: Selection, said: dict[str, str]) -> DayConfig:
+def day_of(reader: JournalReader, selection: Selection, said: dict[str, str]) -> DayConfig:
     """Return when it is light, as options say, or else the config of the night's last run."""
     configured = msgspec.json.decode(sessions_of(reader, selection)[-1].config)
     given = {name: text for name, text in said.items() if text}

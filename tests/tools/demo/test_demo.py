@@ -2,7 +2,9 @@ import io
 import json
 import re
 import signal
+import subprocess
 import time
+import urllib.request
 
 import msgspec
 import pytest
@@ -13,6 +15,7 @@ from models.recordings.agreement import compare
 from models.recordings.hypnogram import Hypnogram
 from models.stages import MOUSE
 from tests.rigs import forked
+from tests.rigs.forked import Forked
 from tests.support.bundles import TINY, make_bundle
 from tests.support.nights import stage, trigger
 from tools.client.subscriber import Received, Subscriber
@@ -95,6 +98,24 @@ def test_a_rule_is_shown_in_real_time_and_long_enough(tmp_path):
     uneven = run_demo(tmp_path, "--hop", "0.3")
     assert uneven.returncode == 3
     assert "--hop: expected a whole fraction of the epoch" in " ".join(uneven.stderr.split())
+
+
+def test_the_live_page_of_two_mice_has_a_past_and_ends_with_ctrl_c(tmp_path, bundle):
+    pytest.importorskip("uvicorn", reason="needs hypnod[web]")
+    options = ("--web", "--minutes", "0.5", "--subjects", "2", "--bundle", str(bundle))
+    with Forked(["demo", *options], cwd=tmp_path, stdout=subprocess.PIPE, stderr=2) as process:
+        said = iter(process.stdout.readline, "")
+        url = next(found[0] for line in said if (found := re.search(r"http://\S+", line)))
+        with urllib.request.urlopen(f"{url}api/events", timeout=60) as events:
+            staged = {}
+            while len(staged) < 2:
+                line = events.readline()
+                told = json.loads(line.removeprefix(b"data: ")) if line.startswith(b"data") else {}
+                staged |= {t["name"]: t for t in told.get("tiles", ()) if t["stage"]}
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    assert sorted(staged) == ["m1", "m2"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_rule_that_is_shown_is_one_and_acts_without_being_armed():
