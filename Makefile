@@ -89,7 +89,7 @@ demo-night: $(RUNTIME) ## a night of eight simulated mice with troubles, and its
 	$(BIN)/python -m tests.rigs.night --out demo-night.sqlite
 	$(BIN)/hypnod night demo-night.sqlite --since 2026-11-28 --min-bout 4 --html demo-night.html
 
-journal-size: $(RUNTIME) ## stage an hour of eight simulated mice and say what each table of the journal takes (a minute)
+journal-size: $(RUNTIME) ## stage an hour of eight simulated mice and say what each table of the journal takes (two minutes)
 	folder=$$(mktemp -d) && $(BIN)/python -m tests.rigs.night --calm --hours 1 --out $$folder/night.sqlite; rm -r $$folder
 
 soak: $(RUNTIME) ## a night in fast motion with faults and kills (HOURS, SUBJECTS, SEED, KILLS, OUT)

@@ -120,6 +120,7 @@ class Service:
         self._clients = clients
         bound = clients.listen()
         self._journal = resources.enter_context(Journal(config.journal, self._metrics))
+        self._journal.expect(bytes_a_day(config, self._bundle.spec.epoch_s))
         self._outbox = Outbox(self._journal, clients)
         log.info("listening", **bound)
         history = look_back(self._journal)
@@ -215,7 +216,6 @@ class Service:
         grammar = self._bundle.manifest.grammar
         self._stager = Stager(engine, subjects, config.staging, grammar)
         engine.warm_up()
-        self._journal.expect(bytes_a_day(config, self._bundle.spec.epoch_s))
         self._engine = EngineWatch(
             engine, self._bundle, run, self._journal, self._metrics, self._states
         )

@@ -103,9 +103,9 @@ def night(
     and marked in the CSV's column `kind`. Times are local, in files with their zone. Of a damaged
     journal the record is made of what can be read, and what is missing is said.
 
-    Stages and bouts are counted as --epoch-s and --min-bout say, and that is said beside them; the
-    files of epochs and annotations have every epoch as it was staged. Hours count from lights on
-    where the config has `[day]`, or --lights-on says when.
+    Stages and bouts are counted as --epoch-s and --min-bout say, and that is said beside them;
+    pictures and the files of epochs and annotations have every epoch as it was staged. Hours count
+    from lights on where the config has `[day]`, or --lights-on says when.
     """
     path = journal or journal_path()
     files = _Files(csv, edf, tsv, png, tidy, html)

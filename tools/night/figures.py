@@ -17,7 +17,7 @@ from tools.night.record import Record
 
 LENGTHS_S = (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
 """From where on bouts are counted together in a histogram, s; the last ones are longer."""
-SLEEP = "REM"
+_REM = "REM"
 
 
 class StageBouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +97,7 @@ def figures_of(record: Record, rule: Rule, day: Day) -> Counted:
     lit = _lit(course, day)
     bouts = course.bouts
     asleep = next((b.start for b in bouts if b.stage != record.stages[0]), None)
-    rem = next((b.start for b in bouts if b.stage == SLEEP), None)
+    rem = next((b.start for b in bouts if b.stage == _REM), None)
     found = Figures(
         rule=rule.in_words(record.hop_s),
         epoch_s=course.epoch_s,

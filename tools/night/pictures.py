@@ -81,7 +81,8 @@ def write_page(
         RecordingError: the place cannot be written to.
     """
     from tools.view.clock import Clock  # noqa: PLC0415
-    from tools.view.report import Subject, write_report  # noqa: PLC0415
+    from tools.view.report import write_report  # noqa: PLC0415
+    from tools.view.subject import Subject  # noqa: PLC0415
 
     subjects = [
         Subject(

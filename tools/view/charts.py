@@ -282,3 +282,30 @@ def runs_of(
 
 def _short(name: str) -> str:
     return name if len(name) <= 8 else f"{name[:7]}…"
+
+
+def add_lengths(
+    parent: Element, names: Sequence[str], lengths: Mapping[str, Sequence[int]]
+) -> None:
+    """Draw how many bouts of each stage are how long.
+
+    Args:
+        parent: where to.
+        names: of the lengths.
+        lengths: bouts of each, by stage.
+    """
+    svg = _svg(parent, 130, "bouts by length")
+    width = (WIDTH - _LEFT - _RIGHT) / len(names)
+    most = max(max(counts) for counts in lengths.values())
+    for k, name in enumerate(names):
+        x, bar = _LEFT + k * width, 0.8 * width / len(lengths)
+        for i, (stage, counts) in enumerate(lengths.items()):
+            height = 80 * counts[k] / most
+            left = x + 0.1 * width + i * bar
+            box = _box(left, 100 - height, bar, height)
+            add(svg, "rect", fill=COLOURS[stage].picture, **box)
+            if counts[k]:
+                at = {"x": f"{left + bar / 2:.1f}", "y": f"{96 - height:.1f}"}
+                add(svg, "text", str(counts[k]), text_anchor="middle", **at)
+        add(svg, "text", name, x=f"{x + width / 2:.1f}", y=118, text_anchor="middle")
+    add(svg, "path", class_="axis", d=f"M{_LEFT} 100H{WIDTH - _RIGHT}")

@@ -6,7 +6,7 @@ import time
 import msgspec
 import pytest
 
-from daemon.config import Config, JournalConfig, parse_config
+from daemon.config import Config, JournalConfig, StagingConfig, parse_config
 from daemon.journal.forecast import Room, bytes_a_day, measure_room
 from daemon.journal.reader import JournalReader
 from daemon.journal.retention import PIECE
@@ -113,7 +113,8 @@ def test_a_day_is_the_least_that_is_kept():
 
 
 def config(n_subjects, hop_s=None, rules=()):
-    return Config(streams=(stream_config(n_subjects),), triggers=rules)
+    staging = StagingConfig(hop_s=hop_s)
+    return Config(streams=(stream_config(n_subjects),), staging=staging, triggers=rules)
 
 
 def test_the_forecast_is_what_messages_take(path):
@@ -137,6 +138,7 @@ def test_every_subject_and_every_hop_counts():
     one = bytes_a_day(config(1), 1.0)
     assert bytes_a_day(config(8), 1.0) == 8 * one
     assert bytes_a_day(config(1), 4.0) == one / 4
+    assert bytes_a_day(config(1, 0.25), 1.0) == 4 * one
     assert one == pytest.approx(65e6, rel=0.1)
 
 

@@ -39,6 +39,7 @@ def test_a_wave_s_power_is_in_its_band(spec, hz):
     band = np.searchsorted(BAND_EDGES_HZ, hz) - 1
     assert found.argmax() == band
     everywhere = 10 * np.log10((10 ** (found / 10)).sum())
+    assert found[band] > everywhere - 2  # the window spreads a wave over three bins
     assert everywhere == pytest.approx(10 * np.log10(100**2 / 2), abs=0.1)
 
 

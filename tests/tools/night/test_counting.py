@@ -46,6 +46,7 @@ def bouts(text, *options):
         ("NNNaaaNNN", 0, "N9"),
         ("NNN" + "u" * 11 + "WNNN", 2, "N3 W1 N3"),  # nor after a gap
         ("NNN" + "." * 11 + "NNN", 0, "N3 N3"),
+        ("N" * 30 + "u" * 11 + "W" * 30, 20, "N30 W30"),  # a gap is no bout that is too short
         ("NNNaaRRR", 0, "N5 R3"),
         ("aaNNN", 0, "N3"),
         ("uuu", 0, ""),

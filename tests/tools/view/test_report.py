@@ -146,6 +146,21 @@ def test_without_lights_features_and_drift_the_rest_is_there(tmp_path):
     assert "0.17 h, 100.0 %" in page.cells
 
 
+@pytest.mark.parametrize(
+    ("start", "shown"),
+    [
+        ("2026-03-28T23:30", ["01:00", "03:00", "04:00"]),
+        ("2026-10-24T23:30", ["02:00", "02:00", "03:00"]),
+    ],
+)
+def test_the_clock_that_is_put_forward_or_back_is_so_on_the_axes(tmp_path, start, shown):
+    begin = datetime.fromisoformat(start).replace(tzinfo=UTC).timestamp()
+    said = [stage(k, utc=iso(begin + k), features=None) for k in (0, 3 * 3600 - 1)]
+    page = Page(write(tmp_path, said, "--zone", "Europe/Berlin", day={}))
+    hours = [text for text in page.texts if re.fullmatch(r"\d\d:00", text)]
+    assert hours[:3] == shown
+
+
 def test_a_night_without_any_stage_is_told_too(tmp_path):
     page = Page(write(tmp_path, messages(text="u" * 60, features=None)))
     assert "100.0 % without a stage" in page.text
@@ -183,8 +198,17 @@ def test_a_browser_reads_it_as_it_was_meant(chromium, night, tmp_path):
     assert "CONSOLE" not in found.stderr
 
 
-def test_it_is_printed_with_each_subject_on_pages_of_its_own(chromium, night, tmp_path):
-    pdf = tmp_path / "night.pdf"
-    browse(chromium, night[0], tmp_path, f"--print-to-pdf={pdf}", "--no-pdf-header-footer")
-    pages = re.findall(rb"/Type\s*/Page\b(?!s)", pdf.read_bytes())
-    assert len(pages) >= 3
+def n_pages(chromium, html, folder):
+    pdf = folder / f"{html.stem}.pdf"
+    browse(chromium, html, folder, f"--print-to-pdf={pdf}", "--no-pdf-header-footer")
+    return len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf.read_bytes()))
+
+
+def test_it_is_printed_with_each_subject_on_pages_of_its_own(chromium, tmp_path):
+    """Without that the ends of some would share a page with the beginnings of others."""
+    said = [m for k in range(4) for m in messages(f"m{k}", "WWWWNNNNRRRRNNNN", features=None)]
+    html = write(tmp_path, said)
+    without = tmp_path / "without.html"
+    without.write_text(html.replace("break-before: page", ""), "utf-8")
+    ours = n_pages(chromium, tmp_path / "night.html", tmp_path)
+    assert ours > n_pages(chromium, without, tmp_path)
