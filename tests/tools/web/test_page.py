@@ -31,7 +31,7 @@ def fits(page):
 def test_every_animal_has_a_tile_and_those_in_trouble_come_first(server, open_page):
     page = open_page(server.url)
     expect(page.locator(".tile .name")).to_have_text(["m3", "m2", "m4", "m1"])
-    expect(page.locator("#summary")).to_have_text("3 of 4 animals staged · 1 not · 2 to look at")
+    expect(page.locator("#summary")).to_have_text("3 of 4 subjects staged · 1 not · 2 to look at")
     spoken = page.get_by_role("link", name=re.compile(r"^m1 \d+ s ago NREM 85 % .*EEG ok"))
     expect(spoken).to_be_visible()
     for name, words in {
@@ -91,7 +91,7 @@ def test_a_keyboard_goes_to_an_animal_through_its_night_and_back(server, open_pa
     expect(shown).not_to_contain_text("following")
     page.keyboard.press("End")
     expect(shown).to_contain_text("following")
-    page.get_by_role("link", name="all animals").press("Enter")
+    page.get_by_role("link", name="all subjects").press("Enter")
     expect(page.locator(".tile")).to_have_count(4)
 
 
@@ -116,7 +116,7 @@ def test_live_signals_are_asked_for_as_long_as_they_are_on_the_page(server, talk
         expect(live.get_by_role("img", name=f"{modality}, live")).to_be_visible()
     assert talker.viewed == ["m1"]
     page.get_by_role("button", name="show the last 10 s").click()
-    page.get_by_role("link", name="all animals").click()
+    page.get_by_role("link", name="all subjects").click()
     wait_until(lambda: not talker.viewed, "nobody looks any more")
 
 

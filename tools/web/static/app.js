@@ -23,9 +23,9 @@ function route() {
 }
 
 function summarise() {
-  if (isPast()) return `${store.names.length} animals, a night that is over`;
+  if (isPast()) return `${store.names.length} subjects, a night that is over`;
   const { all, bad, warn } = count();
-  const parts = [`${all - bad} of ${all} animals staged`];
+  const parts = [`${all - bad} of ${all} subjects staged`];
   if (bad) parts.push(`${bad} not`);
   if (warn) parts.push(`${warn} to look at`);
   for (const [what, why] of Object.entries(store.daemon?.troubles ?? {})) parts.push(`${what}: ${why}`);

@@ -38,7 +38,7 @@ export class SubjectView {
     this.troubles = element("p", { class: "troubles" });
     this.quality = element("p", { class: "quality" });
     this.rules = element("p", { class: "rules" });
-    const head = element("div", { class: "subject-head" }, element("a", { href: "#/", class: "back" }, "‹ all animals"), element("h2", {}, this.name), ...(this.scoring ? [] : [element("span", { class: "now" }, this.stage, this.confidence), this.age]));
+    const head = element("div", { class: "subject-head" }, element("a", { href: "#/", class: "back" }, "‹ all subjects"), element("h2", {}, this.name), ...(this.scoring ? [] : [element("span", { class: "now" }, this.stage, this.confidence), this.age]));
     this.densities = element("tbody");
     const densities = element("table", {}, element("caption", {}, "Probabilities of the newest epoch"), row("th", "stage", "with the grammar", "net alone"), this.densities);
     this.decided = element("tbody");
@@ -82,7 +82,7 @@ export class SubjectView {
   show(drawn) {
     const tile = this.tile;
     if (!tile) {
-      setText(this.troubles, store.names.length ? `${this.name} is no animal of this daemon` : "");
+      setText(this.troubles, store.names.length ? `${this.name} is no subject of this daemon` : "");
       return;
     }
     showStage(tile, this.stage, this.confidence);

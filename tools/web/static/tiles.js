@@ -10,7 +10,7 @@ const LEAST_S = 1800; // a strip is at least so long
 export class Tiles {
   constructor(main) {
     this.made = new Map();
-    this.list = element("ul", { class: "tiles", "aria-label": "Animals" });
+    this.list = element("ul", { class: "tiles", "aria-label": "Subjects" });
     main.replaceChildren(this.list);
     this.resized = new ResizeObserver(() => this.drawAll());
     this.resized.observe(this.list);

@@ -26,7 +26,7 @@ export function timeAxis() {
 
 export function valueAxis(label, more = {}) {
   const { ink, line } = colours();
-  return { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, size: AXIS, label, labelSize: LABEL, labelFont: "12px system-ui, sans-serif", ...more };
+  return { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, size: AXIS, label, labelSize: LABEL, labelFont: "12px system-ui, sans-serif", space: 24, ...more };
 }
 
 const nothing = () => null;
