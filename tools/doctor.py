@@ -45,8 +45,8 @@ from engines.select import available_engines, explain_auto
 from models.errors import HypnodError, StreamError
 from models.signal.chunk import printable
 from models.signal.montage import Montage
-from tools.plain import plain_console
-from tools.visible import VisibleStream, find_streams, full_info, inspect
+from tools.shared.plain import plain_console
+from tools.shared.visible import VisibleStream, find_streams, full_info, inspect
 
 _CORRECT = "correct the file"
 _DAYS_LEFT = 14

@@ -17,8 +17,8 @@ from tools.client.follower import Follower, Start
 from tools.client.keys import ClientKey, ServerKey, read_keys
 from tools.client.subscriber import DEFAULT_ENDPOINT, Received, Subscriber
 from tools.client.where import CatchUp, Connect, dial_config
-from tools.plain import plain_console
-from tools.times import Since, parse_time
+from tools.shared.plain import plain_console
+from tools.shared.times import Since, parse_time
 from tools.view.live import LiveView
 
 _REDRAW_S = 0.1

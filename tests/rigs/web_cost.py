@@ -27,7 +27,7 @@ from engines.bundle import open_bundle
 from tests.rigs.daemon import clients_of
 from tools.bench.daemon import RACK, configure, play, simulate
 from tools.daemon_process import ChildError, DaemonProcess, confined_lsl, write_config
-from tools.measure import describe_machine
+from tools.shared.measure import describe_machine
 
 SUBJECTS = 64
 GOAL_SERVER, GOAL_BROWSER = 0.25, 0.20

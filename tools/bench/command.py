@@ -39,7 +39,7 @@ from tools.bench.report import (
 )
 from tools.bench.trigger import measure_trigger
 from tools.daemon_process import ChildError
-from tools.measure import Percentiles, describe_machine, percentiles
+from tools.shared.measure import Percentiles, describe_machine, percentiles
 
 
 @dataclass(frozen=True)

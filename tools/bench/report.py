@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tools.bench.journal import JournalCost
-from tools.measure import Machine, Percentiles
+from tools.shared.measure import Machine, Percentiles
 
 SUBJECTS = 64
 TRIGGERED = (1, 16)

@@ -17,16 +17,16 @@ from daemon.errors import JournalError
 from daemon.journal.file import journal_path
 from daemon.journal.reader import JournalReader
 from daemon.journal.salvage import is_damaged, salvage
-from tools.day import Day
 from tools.night.counting import Rule
 from tools.night.figures import figures_of
 from tools.night.pictures import write_page, write_pictures
 from tools.night.record import Selection, find_session, read_records, sessions_of
 from tools.night.report import check_journal, print_sessions, print_summary, summarise
 from tools.night.tables import write_annotations, write_bids, write_epochs, write_tidy
-from tools.plain import plain_console
 from tools.score.command import check_outputs
-from tools.times import Since, parse_time
+from tools.shared.day import Day
+from tools.shared.plain import plain_console
+from tools.shared.times import Since, parse_time
 
 
 class _Files(NamedTuple):

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from models.recordings.agreement import or_null
 from models.signal.drift import LIMIT
 from models.stages import ART, UNKNOWN
-from tools.day import HOUR_S, Day
 from tools.night.counting import Bout, Course, Rule, count
 from tools.night.record import Record
+from tools.shared.day import HOUR_S, Day
 
 LENGTHS_S = (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
 """From where on bouts are counted together in a histogram, s; the last ones are longer."""

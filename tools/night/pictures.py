@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tools.day import Day
 from tools.night.counting import Course, hypnodensity
 from tools.night.record import Record
 from tools.night.report import NightSummary
+from tools.shared.day import Day
 
 if TYPE_CHECKING:
     from tools.view.overview import Told

@@ -17,7 +17,7 @@ from tools.night.figures import Figures
 from tools.night.record import Record, Selection, read_restarts, to_iso
 from tools.night.stimuli import Stray
 from tools.night.triggers import TriggerNight, print_triggers, read_triggers
-from tools.plain import plain_console
+from tools.shared.plain import plain_console
 from tools.view.live import STAGE_STYLES
 
 

@@ -17,7 +17,7 @@ from tools.live.board import Board
 from tools.live.follow import PREFIXES
 from tools.notify.send import Sender, way_of
 from tools.notify.watch import Notice, Watch, find
-from tools.stopping import stopping
+from tools.shared.stopping import stopping
 
 _LOOK_S = 0.5
 _PATIENCE_S = 1.0

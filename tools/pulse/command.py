@@ -22,7 +22,7 @@ from tools.pulse.errors import OutputError
 from tools.pulse.gate import Gate, Pulse
 from tools.pulse.output import Output, open_output, reporting
 from tools.pulse.teller import Teller
-from tools.stopping import stopping
+from tools.shared.stopping import stopping
 
 _KEEP_ALIVE_S = 0.1
 

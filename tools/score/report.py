@@ -20,10 +20,10 @@ from models.recordings.writers import write_edf, write_events, write_table
 from models.signal.montage import Montage, SubjectChannels
 from models.signal.quality import OK
 from models.stages import ART, UNKNOWN
-from tools.plain import plain_console
 from tools.score.aggregate import hypnodensity
 from tools.score.drift import DriftSummary, say
 from tools.score.scored import Scored
+from tools.shared.plain import plain_console
 from tools.view.live import STAGE_STYLES
 from tools.view.overview import Overview, Pulses
 

@@ -12,15 +12,15 @@ from models.recordings.hypnograms.interpret import Legend
 from models.recordings.lab import LabOptions, check_unused
 from models.spec import ALL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
 from models.training.choices import DeviceName, DtypeName
-from tools.match import MatchOption, read_match
-from tools.plain import plain_console
 from tools.score.command import (
     CODES_HELP,
     IGNORE_HELP,
     SAME_START_HELP,
 )
+from tools.shared.match import MatchOption, read_match
+from tools.shared.plain import plain_console
+from tools.shared.unit import UnitOption, read_unit
 from tools.train.report import print_report
-from tools.unit import UnitOption, read_unit
 
 
 class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.axes._secondary_axes import SecondaryAxis
 
-from tools.day import Day
+from tools.shared.day import Day
 from tools.view.panels import FAINT_INK, INK
 
 MOST_MARKS = 13

@@ -6,12 +6,12 @@ from itertools import pairwise
 
 from models.signal.drift import LIMIT
 from models.stages import ART, UNKNOWN
-from tools.day import HOUR_S
 from tools.night.counting import Course
 from tools.night.figures import LENGTHS_S, Figures
 from tools.night.record import Record
 from tools.night.report import SubjectNight
 from tools.night.triggers import TriggerNight
+from tools.shared.day import HOUR_S
 from tools.view.charts import Hourly, add_drift, add_hours, add_lengths, add_night, runs_of
 from tools.view.clock import Clock
 from tools.view.html import Element, add, add_table

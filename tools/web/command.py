@@ -18,14 +18,14 @@ from tools.client.catchup import catch_up_endpoint
 from tools.client.keys import ClientKey, ServerKey, read_keys
 from tools.client.subscriber import DEFAULT_ENDPOINT
 from tools.client.where import CatchUp, Connect, dial_config
-from tools.day import Day
 from tools.live.board import Board
 from tools.live.follow import Follow
 from tools.night.command import day_of, select
 from tools.night.record import Selection, find_session
 from tools.night.report import check_journal
-from tools.plain import plain_console
-from tools.times import Since
+from tools.shared.day import Day
+from tools.shared.plain import plain_console
+from tools.shared.times import Since
 from tools.web.night import Night
 from tools.web.traces import Traces
 

@@ -5,9 +5,9 @@ from typing import get_args
 
 from daemon.journal.reader import JournalReader
 from daemon.messages import Kind
-from tools.day import HOUR_S
 from tools.live.board import Board, Daemon, Subject
 from tools.night.record import Record, Selection, read_records
+from tools.shared.day import HOUR_S
 
 
 class Night(Board):

@@ -13,8 +13,8 @@ import uvicorn
 
 from daemon.config import WebConfig
 from daemon.errors import AddressError
-from tools.day import Day
 from tools.live.board import Board
+from tools.shared.day import Day
 from tools.web.guard import Guard, check_reach, read_token
 from tools.web.site import Site
 from tools.web.traces import Traces

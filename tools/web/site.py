@@ -17,9 +17,9 @@ from starlette.staticfiles import StaticFiles
 from daemon.compose import VERSION
 from models.errors import RecordingError
 from models.stages import COLOURS
-from tools.day import Day
 from tools.live.board import Board, Decision
 from tools.live.history import LETTERS, NOTHING, Window
+from tools.shared.day import Day
 from tools.web.events import Events
 from tools.web.night import Night
 from tools.web.scoring import KEYS, Saved, Scoring, save

@@ -10,10 +10,10 @@ from typing import Literal
 import msgspec
 
 from daemon.state import State
-from tools.day import HOUR_S, Day
 from tools.live.board import Board, Daemon, Pulse, Rule, Subject
 from tools.live.history import History
 from tools.live.trouble import SILENT, STREAM
+from tools.shared.day import HOUR_S, Day
 
 Level = Literal["bad", "warn", "fine"]
 

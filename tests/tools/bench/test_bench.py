@@ -9,7 +9,7 @@ import hypnod
 from tests.support import bundles
 from tools.bench.engine import time_in_turns
 from tools.bench.report import TriggerCost, judge
-from tools.measure import Percentiles, percentiles
+from tools.shared.measure import Percentiles, percentiles
 
 pytestmark = pytest.mark.timeout(300)  # a start of nine processes; an export where none is kept
 PERCENTILES = ("end_to_end_ms", "floor_ms", "latency_64_subjects_ms")

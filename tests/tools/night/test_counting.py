@@ -17,10 +17,10 @@ from models.errors import ConfigError
 from models.stages import MOUSE
 from tests.support.nights import EVENING, iso, session, stage, write_journal
 from tools.cli import app
-from tools.day import Day
 from tools.night.counting import NOT_RECORDED, Course, Rule, count
 from tools.night.figures import LENGTHS_S, figures_of
 from tools.night.record import Selection, read_records
+from tools.shared.day import Day
 
 LETTERS = {"W": "Wake", "N": "NREM", "R": "REM", "a": "ART", "u": "UNKNOWN", ".": NOT_RECORDED}
 DAY = Day(DayConfig(lights_on="07:00", zone="UTC"))

@@ -10,7 +10,7 @@ from matplotlib.axes._secondary_axes import SecondaryAxis
 from daemon.config import DayConfig
 from models.signal.features import bands_hz
 from models.stages import ART, COLOURS, HUMAN, MOUSE, UNKNOWN
-from tools.day import Day
+from tools.shared.day import Day
 from tools.view.clock import DARK, LIGHT, Clock
 from tools.view.night import Night, draw_night, plot_night
 from tools.view.overview import Overview, Told

@@ -23,8 +23,8 @@ from tests.support.talker import Talker
 from tests.tools.web.conftest import serve, serve_from
 from tools.cli import app
 from tools.client.subscriber import Received
-from tools.day import Day
 from tools.live.board import Board
+from tools.shared.day import Day
 from tools.web.events import Events
 from tools.web.site import STATIC
 from tools.web.updates import Updates

@@ -7,7 +7,7 @@ import pytest
 
 from daemon.config import DayConfig, parse_config
 from models.errors import ConfigError
-from tools.day import HOUR_S, Day
+from tools.shared.day import HOUR_S, Day
 
 BERLIN = DayConfig(lights_on="07:00", zone="Europe/Berlin")
 ORDINARY, FORWARD, BACK = "2026-01-31", "2026-03-29", "2026-10-25"
