@@ -7,7 +7,7 @@ DEV     := $(VENV)/.dev
 # TensorRT's signatures, for mypy, where they lie beside the checkout
 TYPING  := $(wildcard ../shared/typing)
 
-.PHONY: help install dev demo test test-pythons lint docs bench archives archives-bench chaos floods kill soak fuzz gpu-check bundle ablations accuracy closed-loop clean
+.PHONY: help install dev demo test test-pythons lint docs bench archives archives-bench chaos floods web-cost kill soak fuzz gpu-check demo-night journal-size bundle ablations accuracy closed-loop clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -70,6 +70,9 @@ chaos: $(RUNTIME) ## every fault of docs/faults.md against a real daemon (7 minu
 floods: $(RUNTIME) ## clients do their worst, and live messages must come as soon (3 minutes)
 	$(BIN)/python -m tests.rigs.floods.run
 
+web-cost: $(DEV) ## what the live page costs with 64 subjects: daemon, server, browser (4 minutes)
+	$(BIN)/python -m tests.rigs.web_cost
+
 kill: $(RUNTIME) ## kill the daemon 100 times and see that nothing is lost (6 minutes)
 	$(BIN)/python -m tests.rigs.kill.run --kills 100
 
@@ -87,6 +90,13 @@ closed-loop: $(RUNTIME) ## how often the REM rule is right, into docs/closed-loo
 
 gpu-check: $(DEV) ## test and measure TensorRT on this computer's GPU, and write gpu-check.json
 	$(BIN)/python -m tests.rigs.bench.gpu_check --out gpu-check.json
+
+demo-night: $(RUNTIME) ## a night of eight simulated mice with troubles, and its report demo-night.html (half an hour)
+	$(BIN)/python -m tests.rigs.night --out demo-night.sqlite
+	$(BIN)/hypnod night demo-night.sqlite --since 2026-11-28 --min-bout 4 --html demo-night.html
+
+journal-size: $(RUNTIME) ## stage an hour of eight simulated mice and say what each table of the journal takes (two minutes)
+	folder=$$(mktemp -d) && $(BIN)/python -m tests.rigs.night --calm --hours 1 --out $$folder/night.sqlite; rm -r $$folder
 
 soak: $(RUNTIME) ## a night in fast motion with faults and kills (HOURS, SUBJECTS, SEED, KILLS, OUT)
 	$(BIN)/python -m tests.rigs.soak.run

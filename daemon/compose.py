@@ -18,12 +18,15 @@ from daemon.messages import (
     PulseDone,
     PulseMessage,
     StageMessage,
+    TraceMessage,
     TriggerMessage,
 )
 from daemon.stager import Estimate
 from daemon.trigger.rulebook import Told
 from daemon.watch.echo import Edge
 from daemon.watch.engine import EngineWatch
+from models.signal.peaks import peaks
+from models.signal.pipeline import EpochBatch
 from models.spec import ModelSpec
 
 VERSION = metadata.version("hypnod")
@@ -75,6 +78,7 @@ class Composer:
             slots_filled=estimate.slots_filled,
             n_context=spec.n_context,
             drift=None if estimate.drift is None else round(estimate.drift, 3),
+            features=estimate.features if estimate.kind == "live" else None,
             latency_s=None if estimate.arrived is None else now - estimate.arrived,
             age_s=now - onset - spec.epoch_s + older,
             published_utc=iso(wall, "microseconds"),
@@ -145,6 +149,31 @@ class Composer:
             untold=edge.untold,
         )
 
+    def trace(self, batch: EpochBatch, subject: int, name: str, offset: float) -> TraceMessage:
+        """Compose what an epoch's newest samples of a subject look like.
+
+        Args:
+            batch: the epoch.
+            subject: its row.
+            name: of the subject.
+            offset: to add to its onset for this machine's LSL clock, s.
+        """
+        spec = self._spec
+        span_s = spec.epoch_s / self._hops_per_epoch
+        newest = batch.microvolts[subject, :, -round(span_s * spec.sfreq) :]
+        start = batch.onset + spec.epoch_s - span_s
+        drawn = np.round(peaks(newest, spec.sfreq).astype(np.float64), 1).tolist()
+        return TraceMessage(
+            session=self._engine.run.id,
+            utc=iso(time.time() - self._clock() + start + offset),
+            subject=name,
+            stream=batch.stream,
+            hop=batch.hop,
+            start=start,
+            span_s=span_s,
+            microvolts=dict(zip(spec.modalities, map(tuple, drawn), strict=True)),
+        )
+
     def read_again(self, live: StageMessage, final: Estimate) -> StageMessage:
         """Put what a later reading of the same epoch said into a message of a former run."""
         probabilities = self._by_stage(final.probabilities)
@@ -165,6 +194,7 @@ class Composer:
             live,
             session=self._engine.run.id,
             kind="final",
+            features=None,
             latency_s=None,
             age_s=None,
             published_utc=iso(time.time(), "microseconds"),
@@ -174,13 +204,18 @@ class Composer:
         return {} if found is None else dict(zip(self._spec.stages, found.tolist(), strict=True))
 
     def heartbeat(
-        self, uptime_s: float, states: Mapping[str, str], newest: Mapping[str, int]
+        self,
+        uptime_s: float,
+        states: Mapping[str, str],
+        troubles: Mapping[str, str],
+        newest: Mapping[str, int],
     ) -> Heartbeat:
         """Compose a heartbeat.
 
         Args:
             uptime_s: for how long the daemon has run, s.
             states: of the streams.
+            troubles: what is wrong beside them.
             newest: number of the newest message of each topic that is kept.
         """
         return Heartbeat(
@@ -189,6 +224,7 @@ class Composer:
             uptime_s=uptime_s,
             states=dict(states),
             version=VERSION,
+            troubles=dict(troubles),
             newest=dict(newest),
         )
 

@@ -23,6 +23,7 @@ from models.toml import parse_toml, read_toml
 
 Interval = Annotated[float, msgspec.Meta(ge=0.05, le=3600)]
 Endpoint = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f]*$", max_length=256)]
+ClockTime = Annotated[str, msgspec.Meta(pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$")]
 LslValue = Annotated[str, msgspec.Meta(max_length=256)]
 LslProperty = Annotated[str, msgspec.Meta(pattern=r"^(name|type|source_id|hostname)$")]
 
@@ -134,6 +135,22 @@ class JournalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """When it is on the disk for good. `periodic`: 5 s later at the latest. `each`: before it is
     published, which costs as much as the disk takes. The end of the process alone, even by
     SIGKILL, loses nothing either way; `periodic` may lose 5 s to the end of the power."""
+    keep_days: Annotated[float, msgspec.Meta(ge=1, le=36500)] | None = None
+    """Messages older than this are deleted, all but the last one of each topic, days; their room
+    is used again. Default: none ever is."""
+
+
+class DayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When it is light for the animals: reports and pictures show it, nothing else goes by it."""
+
+    lights_on: ClockTime = ""
+    """When the lights go on, such as "07:00", on the clock of `zone`; zeitgeber time counts from
+    there. Default: not known, and no light and dark are shown."""
+    lights_off: ClockTime = ""
+    """When they go off, likewise. Default: 12 hours later on that clock."""
+    zone: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    """Time zone, such as "Europe/Berlin"; "Etc/GMT-1" for a timer that knows no summer time, one
+    hour before UTC. Default: this computer's."""
 
 
 class MetricsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -145,6 +162,50 @@ class MetricsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Port to listen on; 0 takes a free one and logs it."""
     open_to_network: bool = False
     """Let `host` be an address that other machines reach: everyone there can read all metrics."""
+
+
+class NotifyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Whom `hypnod notify` tells what is wrong; the daemon itself does not. docs/web.md.
+
+    Either a webhook or mail.
+    """
+
+    webhook: str = ""
+    """Address that is sent each notice as JSON, with `text` in it. The journal holds the config: an
+    address that is a secret belongs into `webhook_file`."""
+    webhook_file: str = ""
+    """File that holds such an address."""
+    mail_to: tuple[str, ...] = ()
+    """Addresses that are sent each notice by mail."""
+    mail_from: str = "hypnod@localhost"
+    """Sender of the mail."""
+    smtp: Annotated[str, msgspec.Meta(pattern=r"^[!-~]+:[0-9]{1,5}$")] = "localhost:25"
+    """Server that takes the mail, host:port."""
+    smtp_security: Literal["none", "starttls", "tls"] = "none"
+    """How the connection to it is encrypted."""
+    smtp_user: str = ""
+    """Whom to log in as there; default: nobody."""
+    password_file: str = ""
+    """File with the password for that."""
+    after_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 60.0
+    """So long something must be wrong before it is told, and be over before that is, s."""
+
+
+class WebConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where `hypnod web` shows its page; the daemon itself does not. docs/web.md."""
+
+    host: Annotated[str, msgspec.Meta(pattern="^[!-~]{1,255}$")] = "127.0.0.1"
+    """Address to listen on. One that other machines reach needs a token, a certificate and its
+    key."""
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8570
+    """Port to listen on; 0 takes a free one and says it."""
+    token: str = ""
+    """File with the token that a browser must show, at least 32 characters; default: the
+    credential `hypnod-web.token` of systemd where there is one, and else none is asked for."""
+    certificate: str = ""
+    """File with the TLS certificate, PEM, and those that vouch for it."""
+    key: str = ""
+    """File with its secret key, PEM."""
 
 
 class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -179,6 +240,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Where everything that is published is kept."""
     metrics: MetricsConfig = MetricsConfig()
     """Where Prometheus and health probes look."""
+    notify: tuple[NotifyConfig, ...] = ()
+    """Whom `hypnod notify` tells what is wrong."""
+    web: WebConfig = WebConfig()
+    """Where `hypnod web` shows its page."""
+    day: DayConfig = DayConfig()
+    """When it is light."""
     log: LogConfig = LogConfig()
     """What is logged."""
 

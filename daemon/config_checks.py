@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import permutations
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from daemon.trigger.rules import check_rules
 from models.errors import ConfigError
 
 if TYPE_CHECKING:
-    from daemon.config import Config, StreamConfig
+    from daemon.config import Config, DayConfig, StreamConfig
 
 MAX_SUBJECTS = 1000
 """Most subjects of all streams."""
@@ -44,12 +45,26 @@ def _problems(config: Config) -> Iterator[str]:
     yield from _bad_paths(config)
     yield from _limits(config)
     yield from _strange_outputs(config, names)
+    yield from _strange_notices(config)
+    yield from day_problems(config.day)
     publish = config.publish
     if publish.bind == publish.catchup_bind and not publish.bind.endswith((":*", ":0")):
         yield (
             "publish.catchup_bind: expected another address than publish.bind, found "
             f"{publish.bind} for both"
         )
+
+
+def day_problems(day: DayConfig) -> Iterator[str]:
+    """Yield what is wrong with the times of light and dark."""
+    try:
+        ZoneInfo(day.zone or "UTC")
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        yield f"day.zone: expected a time zone such as Europe/Berlin, found {day.zone!r}"
+    if day.lights_off and not day.lights_on:
+        yield "day.lights_off: expected lights_on beside it, found none"
+    if day.lights_on and day.lights_off == day.lights_on:
+        yield f"day.lights_off: expected another time than lights_on, found {day.lights_off}"
 
 
 def _strange_outputs(config: Config, subjects: Sequence[str]) -> Iterator[str]:
@@ -65,6 +80,17 @@ def _strange_outputs(config: Config, subjects: Sequence[str]) -> Iterator[str]:
                     f"pulse {output.driver!r}: expected {what} of "
                     f"{', '.join(known) or 'none'}, found {unknown[0]!r}"
                 )
+
+
+def _strange_notices(config: Config) -> Iterator[str]:
+    """Yield where it is not one thing to whom a notice goes, or the password has no user."""
+    for way in config.notify:
+        given = [key for key in ("webhook", "webhook_file", "mail_to") if getattr(way, key)]
+        if len(given) != 1:
+            found = " and ".join(given) or "none"
+            yield f"notify: expected one of webhook, webhook_file and mail_to, found {found}"
+        if bool(way.smtp_user) != bool(way.password_file):
+            yield "notify: expected smtp_user and password_file together, found one of them"
 
 
 def _shared_channels(stream: StreamConfig) -> Iterator[str]:
@@ -100,7 +126,13 @@ def _bad_paths(config: Config) -> Iterator[str]:
         "security.clients": config.security.clients,
         "security.secret_key": config.security.secret_key,
         "journal.path": config.journal.path,
+        "web.token": config.web.token,
+        "web.certificate": config.web.certificate,
+        "web.key": config.web.key,
     }
+    for k, way in enumerate(config.notify):
+        paths[f"notify[{k}].webhook_file"] = way.webhook_file
+        paths[f"notify[{k}].password_file"] = way.password_file
     for stream in config.streams:
         for subject in stream.subjects:
             paths[f"baseline of {subject.name}"] = subject.baseline

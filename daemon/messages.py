@@ -69,6 +69,19 @@ class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         return msgspec.msgpack.encode(self)
 
 
+class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an epoch's signal looks like, dB re 1 µV², to 0.1 dB; no stage is made of it.
+
+    It is of the filtered signal at the model's sampling rate, before the running normalisation.
+    """
+
+    eeg_db: tuple[float, ...]
+    """Power of the EEG in each of the bands above, as many as lie below half of the model's
+    sampling rate; empty where it could not be used."""
+    emg_db: float | None
+    """Mean square of the EMG; null where it could not be used."""
+
+
 class StageMessage(Published, frozen=True, kw_only=True):
     """One estimate of one epoch of one subject."""
 
@@ -122,6 +135,9 @@ class StageMessage(Published, frozen=True, kw_only=True):
     """How unlike the animals that the model was trained on this one has looked for the last half
     hour, in its most unlike modality: 99 % of such animals stay below 1. null: the bundle cannot
     tell, or it is not known yet: for ten minutes, or one where it is above 3."""
+    features: Features | None = None
+    """Of a `live` one: band powers of its EEG and level of its EMG; null where neither could be
+    used. A `final` one does not repeat them: they are those of its live one, of the same `hop`."""
     latency_s: float | None
     """From the arrival of the epoch's last sample until this message was composed, s. Writing it
     to the journal and sending it come after that: a message holds the same numbers wherever it is
@@ -183,7 +199,8 @@ class TriggerMessage(Published, frozen=True, kw_only=True):
     age_s: float | None
     """How old that estimate was, s."""
     armed: bool
-    """Whether a person had armed the rule for this subject; what else the decision rests on."""
+    """Whether the rule was armed for this subject, by a person or always; what else the decision
+    rests on."""
     trouble: str | None
     """What spoke against any pulse, beside the estimate itself."""
     leads: bool
@@ -194,6 +211,37 @@ class TriggerMessage(Published, frozen=True, kw_only=True):
     """First 12 digits of the bundle's SHA-256."""
     config: str
     """First 12 digits of the config's SHA-256."""
+
+    @property
+    def is_replayed(self) -> bool:
+        """Never."""
+        return False
+
+
+class TraceMessage(Published, frozen=True, kw_only=True):
+    """A hop of a subject's signals, for people to look at: sent while somebody subscribes to it.
+
+    A subscription counts whose prefix begins with `trace.`; one to everything does not.
+    """
+
+    TOPIC: ClassVar[str] = "trace.{0.subject}"
+    KEPT: ClassVar[bool] = False
+    SERVED: ClassVar[bool] = False
+
+    subject: str
+    """The animal or person, as named in the config."""
+    stream: str
+    """The stream the subject is in, as named in the config."""
+    hop: int
+    """Of the live estimate of the epoch that ends with it."""
+    start: float
+    """Of its first value, on the stream's LSL clock, s; `utc` is the same time."""
+    span_s: float
+    """What its values span, s."""
+    microvolts: dict[str, tuple[float, ...]]
+    """Of each modality, filtered as the model reads it, µV, at most 128 values a second: of each of
+    as many pieces as half of them the least and the greatest sample, in the order in which they
+    came; 0 where there was no sample."""
 
     @property
     def is_replayed(self) -> bool:
@@ -280,6 +328,8 @@ class Heartbeat(Published, frozen=True, kw_only=True):
     """State of each stream."""
     version: str
     """Version of hypnod."""
+    troubles: dict[str, str] = {}
+    """What is wrong with it beside its streams, such as `journal`, and why."""
     newest: dict[str, int] = {}
     """Number of the newest message of each other topic: who has heard a lower one missed some."""
 
@@ -336,7 +386,15 @@ class CatchUpReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Why there is no answer, in one sentence."""
 
 
-Message = StageMessage | TriggerMessage | StreamMessage | PulseMessage | EchoMessage | Heartbeat
+Message = (
+    StageMessage
+    | TriggerMessage
+    | StreamMessage
+    | TraceMessage
+    | PulseMessage
+    | EchoMessage
+    | Heartbeat
+)
 _STRUCTS: dict[str, type[Message]] = {
     struct.TOPIC.partition(".")[0]: struct for struct in get_args(Message)
 }

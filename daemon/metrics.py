@@ -4,6 +4,7 @@ Names follow https://prometheus.io/docs/practices/naming/: base units, `_total` 
 `_timestamp_seconds` (of the wall clock) rather than ages.
 """
 
+import math
 import time
 from collections.abc import Iterable
 
@@ -17,9 +18,12 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from daemon.messages import EchoMessage, PulseMessage, StageMessage, TriggerMessage
+from daemon.messages import EchoMessage, Features, PulseMessage, StageMessage, TriggerMessage
 from daemon.outbox import Round
+from models.signal.features import BANDS_HZ, power_between
 
+_STAGED = ("FILLING", "STAGING", "STALLED", "DRAINING")
+"""States of a stream in which every hop has an estimate."""
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -83,6 +87,26 @@ class Metrics:
         self.last_epoch = Gauge(
             "hypnod_last_epoch_timestamp_seconds", "When it was published.", ["stream"], registry=r
         )
+        self.stage = Gauge(
+            "hypnod_stage",
+            "1 for the stage of a subject's newest live estimate; all 0 while it is not staged.",
+            ["stream", "subject", "stage"],
+            registry=r,
+        )
+        self.eeg_power = Gauge(
+            "hypnod_eeg_power_decibels",
+            "Power of the newest epoch's EEG in a band, re 1 µV²; NaN where it could not be used.",
+            ["stream", "subject", "band"],
+            registry=r,
+        )
+        self.emg_power = Gauge(
+            "hypnod_emg_power_decibels",
+            "Power of the newest epoch's EMG, re 1 µV²; NaN where it could not be used.",
+            ["stream", "subject"],
+            registry=r,
+        )
+        self._stages: dict[tuple[str, str], str] = {}
+        self._powers: dict[tuple[str, str], tuple[dict[str, Gauge], Gauge]] = {}
         self.slots_filled = Gauge(
             "hypnod_slots_filled",
             "Epochs of the context window that hold a usable signal.",
@@ -186,6 +210,18 @@ class Metrics:
             "Published messages that wait to be written to the journal.",
             registry=r,
         )
+        self.journal_size = Gauge(
+            "hypnod_journal_size_bytes", "What the journal takes, its log included.", registry=r
+        )
+        self.journal_disk_free = Gauge(
+            "hypnod_journal_disk_free_bytes", "What is left on the journal's disk.", registry=r
+        )
+        self.journal_full = Gauge(
+            "hypnod_journal_full_timestamp_seconds",
+            "When the disk will be full of the journal while every subject is staged; +Inf: never, "
+            "since what is old is deleted.",
+            registry=r,
+        )
         self.journal_lost = Counter(
             "hypnod_journal_lost_messages",
             "Published messages that the journal will never hold.",
@@ -220,6 +256,9 @@ class Metrics:
         """Set the gauge of a stream's state to 1 and those of the other states to 0."""
         for each in states:
             self.state.labels(stream, each).set(each == state)
+        if state not in _STAGED:
+            for of, subject in [key for key in self._stages if key[0] == stream]:
+                self.stage.labels(of, subject, self._stages.pop((of, subject))).set(0)
 
     def take(self, what: Round) -> None:
         """Count what is in a round, and that a tick came to its end."""
@@ -238,6 +277,8 @@ class Metrics:
         """Count a live estimate that was published at this wall time, s."""
         stream, subject = message.stream, message.subject
         self.epochs.labels(stream, subject, message.stage).inc()
+        self._show_stage(stream, subject, message.stage)
+        self._show_features(stream, subject, message.features)
         self.slots_filled.labels(stream, subject).set(message.slots_filled)
         self.last_epoch.labels(stream).set(wall)
         if message.latency_s is not None:
@@ -245,6 +286,27 @@ class Metrics:
         for modality, reason in message.validity.items():
             if reason != "ok":
                 self.unusable.labels(stream, subject, modality, reason).inc()
+
+    def _show_stage(self, stream: str, subject: str, stage: str) -> None:
+        before = self._stages.get((stream, subject))
+        if before == stage:
+            return
+        if before is not None:
+            self.stage.labels(stream, subject, before).set(0)
+        self.stage.labels(stream, subject, stage).set(1)
+        self._stages[stream, subject] = stage
+
+    def _show_features(self, stream: str, subject: str, features: Features | None) -> None:
+        key = stream, subject
+        if key not in self._powers:  # looking up a label takes longer than all the rest
+            bands = {band: self.eeg_power.labels(*key, band) for band in BANDS_HZ}
+            self._powers[key] = bands, self.emg_power.labels(*key)
+        bands, emg = self._powers[key]
+        eeg_db = () if features is None else features.eeg_db
+        for band, gauge in bands.items():
+            gauge.set(power_between(eeg_db, BANDS_HZ[band]))
+        emg_db = None if features is None else features.emg_db
+        emg.set(math.nan if emg_db is None else emg_db)
 
     def _count_decision(self, message: TriggerMessage, wall: float) -> None:
         key = message.rule, message.subject

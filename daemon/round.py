@@ -1,6 +1,6 @@
 """From ready epochs to what goes out: all that are ready are staged in one call of the engine."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from daemon.compose import Composer
 from daemon.journal.tick import RestartPoint
@@ -27,6 +27,7 @@ class Rounds:
         triggers: decide on the live ones.
         outbox: sends them.
         metrics: time the staging.
+        viewed: returns the subjects whose signals somebody looks at.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Rounds:
         triggers: Triggers,
         outbox: Outbox,
         metrics: Metrics,
+        viewed: Callable[[], Collection[str]],
     ) -> None:
         self._streams = {stream.name: stream for stream in streams}
         self._stager = stager
@@ -48,6 +50,7 @@ class Rounds:
         self._triggers = triggers
         self._outbox = outbox
         self._metrics = metrics
+        self._viewed = viewed
 
     def go(self) -> bool:
         """Stage at most one epoch of each stream and send what came of it, or that nothing did.
@@ -106,3 +109,21 @@ class Rounds:
                 messages += [self._compose.echo(e, name, offset) for e in stream.take_edges()]
                 offsets[name] = offset
         self._outbox.send([*told, *messages], points, offsets)
+        if viewed := self._viewed():
+            self._outbox.send(list(self._traces(batches, offsets, viewed)))
+
+    def _traces(
+        self,
+        batches: Sequence[EpochBatch],
+        offsets: Mapping[str, float],
+        viewed: Collection[str],
+    ) -> Iterator[Message]:
+        """Yield what is looked at, after the stages, which it must not delay."""
+        for batch in batches:
+            if batch.stream not in offsets:  # it has just failed
+                continue
+            stream = self._streams[batch.stream]
+            with stream.guard("composing its traces"):
+                for row, name in enumerate(stream.subjects):
+                    if name in viewed:
+                        yield self._compose.trace(batch, row, name, offsets[batch.stream])

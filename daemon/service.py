@@ -16,6 +16,7 @@ from daemon.baseline import read_baselines
 from daemon.compose import VERSION, Composer, describe_run
 from daemon.config import Config, load_config
 from daemon.journal.file import journal_path
+from daemon.journal.forecast import bytes_a_day
 from daemon.journal.reader import Session
 from daemon.journal.writer import Journal
 from daemon.log import configure_log
@@ -119,6 +120,7 @@ class Service:
         self._clients = clients
         bound = clients.listen()
         self._journal = resources.enter_context(Journal(config.journal, self._metrics))
+        self._journal.expect(bytes_a_day(config, self._bundle.spec.epoch_s))
         self._outbox = Outbox(self._journal, clients)
         log.info("listening", **bound)
         history = look_back(self._journal)
@@ -170,8 +172,13 @@ class Service:
         self._progressed = time.monotonic()
         if self._progressed >= self._beat_due:
             self._beat_due = self._progressed + self._config.publish.heartbeat_s
-            uptime_s, newest = self._progressed - self._started, self._outbox.newest
-            self._outbox.send([self._compose.heartbeat(uptime_s, self._states.all, newest)])
+            beat = self._compose.heartbeat(
+                self._progressed - self._started,
+                self._states.all,
+                self._states.troubles,
+                self._outbox.newest,
+            )
+            self._outbox.send([beat])
             self._record_pulses()
         return busy
 
@@ -256,6 +263,7 @@ class Service:
             Triggers(config, recall.triggers, self._journal, self._compose),
             self._outbox,
             self._metrics,
+            lambda: self._clients.viewed,
         )
 
     def _record_pulses(self) -> None:

@@ -1,5 +1,6 @@
 """From ready epochs to estimates: which stage, how sure, read from what, and if not, why not."""
 
+import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.config import StagingConfig
-from daemon.messages import Kind
+from daemon.messages import Features, Kind
 from engines.base import Engine
 from engines.errors import EngineError
 from models.errors import ConfigError
@@ -52,6 +53,8 @@ class Estimate:
     """When the epoch's last sample arrived, local clock, s; None where it never did."""
     drift: float | None = None
     """How unlike the training animals the subject looks; None where that is not known."""
+    features: Features | None = None
+    """What its signal looks like; None where nothing of it is usable, or that was told before."""
 
 
 @dataclass(slots=True)
@@ -364,8 +367,10 @@ def unread(batch: EpochBatch, subjects: Sequence[str], spec: ModelSpec) -> Itera
         spec: of what is to read it.
     """
     pathways = spec.pathway_for(batch.usable).tolist()
-    rows = zip(subjects, batch.reasons, pathways, batch.drift, strict=True)
-    for subject, reasons, pathway, drift in rows:
+    rows = zip(
+        *(subjects, batch.reasons, pathways, batch.drift, batch.features.tolist()), strict=True
+    )
+    for subject, reasons, pathway, drift, features in rows:
         validity = dict(zip(spec.modalities, map(str, reasons), strict=True))
         bad = [f"{m} {why}" for m, why in validity.items() if why != OK]
         lost = len(bad) == len(validity)
@@ -385,6 +390,7 @@ def unread(batch: EpochBatch, subjects: Sequence[str], spec: ModelSpec) -> Itera
             slots_filled=0,
             arrived=batch.arrived,
             drift=_most(drift),
+            features=_features(features),
         )
 
 
@@ -402,6 +408,13 @@ def _rounds(batches: Sequence[EpochBatch]) -> Iterator[list[EpochBatch]]:
     numbered.sort(key=lambda pair: pair[0])
     for _, group in groupby(numbered, key=lambda pair: pair[0]):
         yield [batch for _, batch in group]
+
+
+def _features(found: list[float]) -> Features | None:
+    """Return what is told of the levels of the EEG's bands and, last, the EMG; NaN: unusable."""
+    *eeg, emg = (None if math.isnan(db) else db for db in found)
+    known = tuple(db for db in eeg if db is not None)
+    return None if not known and emg is None else Features(eeg_db=known, emg_db=emg)
 
 
 def _most(drift: NDArray[np.float64]) -> float | None:

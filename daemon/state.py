@@ -79,6 +79,11 @@ class StateWriter:
         return {stream: state for stream, (state, _, _) in self._now.items()}
 
     @property
+    def troubles(self) -> Mapping[str, str]:
+        """What is wrong beside the streams, and why."""
+        return self._troubles
+
+    @property
     def not_ready(self) -> dict[str, str]:
         """Why, for each stream that gives no stages now, and for each other trouble."""
         now = dict(self._now)

@@ -19,10 +19,12 @@ from daemon.messages import (
     SCHEMA,
     CatchUpReply,
     CatchUpRequest,
+    Features,
     Message,
     PulseDone,
     StageMessage,
 )
+from models.signal.features import BAND_EDGES_HZ
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -45,6 +47,8 @@ def _topic(struct: type[Message]) -> str:
     """Return the topic of a kind of message, as `stage.<subject>.<kind>`."""
     return struct.TOPIC.replace("{0.", "<").replace("}", ">")
 
+
+_EDGES = ", ".join(f"{edge:g}" for edge in BAND_EDGES_HZ)
 
 _MESSAGES = f"""\
 # Messages
@@ -100,6 +104,11 @@ Decisions are not served by catching up either.
 `echo.<subject>` a change of the line that the stimulus is copied back into. They are a record: to
 be caught up on, but never sent again to a late subscriber.
 
+**Features** are for people and dashboards to look at. The edges of `eeg_db`'s bands are, in Hz,
+{_EDGES}.
+A band's power less 10·log10 of its width is its mean density, dB re 1 µV²/Hz. Only live messages
+carry features: a final one is of the same epoch, which `hop` tells, and does not repeat them.
+
 **Silence is not safe.** While the daemon makes progress, `heartbeat` comes every few seconds
 (`[publish] heartbeat_s`), and a live message of each subject every hop. Without either (the five
 lines end with `zmq.Again` then), or with a stream that is neither FILLING nor STAGING, a closed
@@ -128,6 +137,13 @@ _EXAMPLE = StageMessage(
     reason=None,
     slots_filled=16,
     n_context=16,
+    features=Features(
+        eeg_db=(
+            *(12.4, 21.6, 25.3, 22.9, 17.8, 14.1, 12.6, 11.0, 9.2, 8.4),
+            *(10.3, 9.0, 6.2, 5.8, 3.1, 0.9, 1.2, -0.4, -2.8, -6.1),
+        ),
+        emg_db=13.7,
+    ),
     latency_s=0.0041,
     age_s=0.0048,
     published_utc="2026-01-31T22:07:15.486813+00:00",
@@ -145,7 +161,8 @@ def config_page() -> str:
 def messages_page() -> str:
     """Return the text of docs/messages.md."""
     parts = [_MESSAGES]
-    for struct in (*_KINDS, CatchUpRequest, CatchUpReply, PulseDone):
+    first, *others = _KINDS
+    for struct in (first, Features, *others, CatchUpRequest, CatchUpReply, PulseDone):
         parts += [_message_section(struct)]
         if struct is StageMessage:
             example = msgspec.json.format(msgspec.json.encode(_EXAMPLE)).decode()

@@ -23,7 +23,9 @@ class Parity:
     """Fraction of estimates with the same most probable stage."""
 
 
-def compare(engine: Engine, reference: Engine, ticks: int, seed: int) -> Parity:
+def compare(
+    engine: Engine, reference: Engine, ticks: int, seed: int, n_rows: int | None = None
+) -> Parity:
     """Run random epochs with random losses through two engines and compare every probability.
 
     Amplitudes are as conditioned epochs have them. Both engines' context windows are cleared
@@ -32,8 +34,9 @@ def compare(engine: Engine, reference: Engine, ticks: int, seed: int) -> Parity:
     Args:
         engine: the engine in question.
         reference: an engine for the same spec, with as many rows, hops and slots read.
-        ticks: steps to run, each with a random part of the rows.
+        ticks: steps to run.
         seed: of the random numbers.
+        n_rows: each step is of the first so many rows; default: of a random part of all.
 
     Raises:
         EngineError: the engines are not for the same, or one of them failed.
@@ -48,8 +51,8 @@ def compare(engine: Engine, reference: Engine, ticks: int, seed: int) -> Parity:
     answers = []
     for _ in range(ticks):
         valid ^= random.random(valid.shape) < _LOST
-        n = int(random.integers(1, engine.n_rows, endpoint=True))
-        rows = random.permutation(engine.n_rows)[:n]
+        n = n_rows or int(random.integers(1, engine.n_rows, endpoint=True))
+        rows = random.permutation(n_rows or engine.n_rows)[:n]
         epochs = random_epochs(random, engine, n)
         answers.append(
             [e.step(epochs, rows, valid[rows], unimodal=True) for e in (engine, reference)]

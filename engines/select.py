@@ -80,21 +80,24 @@ def explain_auto() -> str:
     refused = _why_no_gpu()
     if refused:
         return f"onnxruntime, because {refused}"
-    return f"{_installed_gpu_kinds()[0]} if it passes the parity check, otherwise onnxruntime"
+    kinds = " or else ".join(_installed_gpu_kinds())
+    return f"{kinds} if it passes the parity check, otherwise onnxruntime"
 
 
 def _open_best(wanted: _Wanted) -> Engine:
     """Open TensorRT if anything speaks for it, ONNX Runtime otherwise; say why."""
-    why = _why_no_gpu()
-    if not why:
-        kind = _installed_gpu_kinds()[0]
-        try:
-            return _ENGINES[kind].open(wanted)
-        except EngineError as error:  # a refused plan is a reason, not an end
-            why = f"{kind} cannot be used: {error}"
-            log.warning("GPU not used", reason=str(error))
+    reasons = []
+    if no_gpu := _why_no_gpu():
+        reasons.append(no_gpu)
+    else:
+        for kind in _installed_gpu_kinds():
+            try:
+                return _ENGINES[kind].open(wanted)
+            except EngineError as error:  # a refused plan is a reason, not an end
+                reasons.append(f"{kind} cannot be used: {error}")
+                log.warning("GPU not used", engine=kind, reason=str(error))
     engine = _ENGINES["onnxruntime"].open(wanted)
-    engine.why = why
+    engine.why = "; ".join(reasons)
     return engine
 
 

@@ -11,7 +11,8 @@
     ├── WeightsError                4   a model's weights are missing or do not fit it
     ├── engines.errors.EngineError  4
     │   └── BundleError             4
-    └── daemon.errors.…, tools.….errors.…   (drawn there)
+    ├── daemon.errors.…             (drawn there)
+    └── tools.….NotifyError, …      each command's own
 
 Every message is one sentence that says what was expected and what was found.
 """

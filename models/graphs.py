@@ -67,12 +67,6 @@ def step_outputs(spec: ModelSpec, pathways: Sequence[str], n_read: int) -> Ports
     return ports | {"token": Port(spec.token_shape)}
 
 
-def full_inputs(spec: ModelSpec) -> Ports:
-    """Return the inputs of full.onnx, whose one output is that of the first pathway."""
-    N, M = spec.n_context, spec.n_modalities
-    return {"epochs": Port((N, M, spec.n_inputs)), "mask": Port((N, M), np.bool_)}
-
-
 def ring_step_inputs(spec: ModelSpec) -> Ports:
     """Return the inputs of the ring step.
 

@@ -396,6 +396,5 @@ class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 BUNDLE_FORMAT = 3
 STEP_FILE = "step.onnx"
 ALL_FILE = "step-all.onnx"
-FULL_FILE = "full.onnx"
 WEIGHTS_FILE = "weights.safetensors"
 SPEC_FILE = "spec.json"

@@ -24,6 +24,7 @@ from models.errors import RecordingError, SpecError
 from models.grammar import Filter, mouse_grammar
 from models.recordings.as_stream import epochs_of
 from models.recordings.open import Recording
+from models.signal.features import Powers
 from models.signal.montage import StreamChannels
 from models.signal.relative import Relative
 from models.spec import ModelSpec
@@ -110,12 +111,13 @@ class Levels:
 
     def __init__(self, spec: ModelSpec, n_subjects: int) -> None:
         self._relative = Relative(spec, n_subjects, spec.epoch_s)
+        self._sfreq = spec.sfreq
         self._found: list[Floats] = []
         self._usable: list[NDArray[np.bool_]] = []
 
     def add(self, microvolts: NDArray[np.float32], usable: NDArray[np.bool_]) -> None:
         """Take in an epoch of all subjects: (n_subjects, M, n_times) µV, (n_subjects, M)."""
-        self._found.append(self._relative.measure(microvolts))
+        self._found.append(self._relative.measure(Powers(microvolts, self._sfreq)))
         self._usable.append(usable)
 
     def of(self, subject: int) -> tuple[Floats, NDArray[np.bool_]]:

@@ -14,6 +14,8 @@ from models.errors import ConfigError
 _IN_WORDS = {
     "[A-Za-z0-9_-]": "a name of at most 100 letters a to z, digits, _ and -, which begins with one "
     "of the first two",
+    "[01]": "a time of day such as 07:00",
+    "^[!-~]+:[0-9]": "a host and a port, as in smtp.lab.example:587",
     "name|type|source_id|hostname": "only the keys name, type, source_id and hostname",
 }
 """What patterns ask for, by a part of theirs, for people."""

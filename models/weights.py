@@ -30,14 +30,22 @@ def load_model(bundle_dir: Path) -> Model:
         WeightsError: a file is missing or broken, or the weights do not fit the spec.
         SpecError: the spec describes no net.
     """
-    path = bundle_dir / SPEC_FILE
-    try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=BundleManifest)
-    except (OSError, msgspec.DecodeError) as error:
-        raise WeightsError(f"expected a bundle's {SPEC_FILE} at {path}, found: {error}") from error
-    model = build_model(manifest.spec)
+    model = build_model(read_spec(bundle_dir))
     load_weights(model, bundle_dir / WEIGHTS_FILE)
     return model.eval()
+
+
+def read_spec(bundle_dir: Path) -> ModelSpec:
+    """Return what the net of a bundle expects and gives.
+
+    Raises:
+        WeightsError: the file is missing or broken.
+    """
+    path = bundle_dir / SPEC_FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=BundleManifest).spec
+    except (OSError, msgspec.DecodeError) as error:
+        raise WeightsError(f"expected a bundle's {SPEC_FILE} at {path}, found: {error}") from error
 
 
 def save_weights(model: nn.Module, path: Path) -> None:

@@ -15,15 +15,16 @@ from tests.support.paths import DATA
 from tools.daemon_process import confined_lsl
 
 
-def _confine_lsl() -> None:
-    """Keep this process's streams, and its children's, from every other process.
+def _confine() -> None:
+    """Keep this process and its children from every other one's streams, and from a user's journal.
 
     liblsl reads its config once, at its first use: hence at import, not in a fixture. Streams of
-    another session are invisible, so workers and other users of the machine do not meet.
+    another session are invisible, so workers and other users of the machine do not meet. A journal
+    in the home folder of who runs the tests may be of another format.
     """
     folder = Path(tempfile.mkdtemp(prefix="hypnod-lsl-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    os.environ.update(confined_lsl(folder))
+    os.environ.update(confined_lsl(folder), XDG_STATE_HOME=str(folder))
 
 
 class _Missing:
@@ -36,7 +37,7 @@ class _Missing:
 
 
 sys.meta_path.append(_Missing)  # the last one to be asked
-_confine_lsl()
+_confine()
 settings.register_profile("hypnod", deadline=None)  # no test asserts a time
 settings.load_profile("hypnod")
 # a shell starts its background jobs with SIGINT ignored, which every process here would inherit

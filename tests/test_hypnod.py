@@ -130,6 +130,10 @@ def test_the_wheel_brings_what_runs_and_no_more(lab, tmp_path):
     there = {path.name for path in (tmp_path / "site").iterdir() if path.suffix != ".dist-info"}
     assert there == {"hypnod.py", *OURS}
     assert not (tmp_path / "site" / "models" / "fit").exists()
+    static = Path("tools", "web", "static")
+    page = [path.relative_to(ROOT / static) for path in (ROOT / static).rglob("*.*")]
+    assert len(page) > 10
+    assert [path for path in page if not (tmp_path / "site" / static / path).is_file()] == []
     code, help_, stderr = run(lab, [lab, tmp_path / "site"], "--help")
     assert (code, stderr) == (0, "")
     assert "Usage: hypnod" in help_

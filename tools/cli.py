@@ -28,6 +28,7 @@ _COMMANDS = {
     "init": "tools.init:init",
     "keygen": "tools.keygen:keygen",
     "night": "tools.night.command:night",
+    "notify": "tools.notify.command:notify",
     "pulse": "tools.pulse.command:pulse",
     "rehearse": "tools.rehearse.command:rehearse",
     "replay": "tools.replay.command:replay",
@@ -36,6 +37,7 @@ _COMMANDS = {
     "simulate": "tools.simulate:simulate",
     "train": "tools.train.command:train",
     "watch": "tools.watch:watch",
+    "web": "tools.web.command:web",
 }
 _UNUSABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
 """What a path that a person gave may be; pathlib raises it wherever it looks."""

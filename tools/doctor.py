@@ -1,5 +1,6 @@
 """`hypnod doctor`: is everything there that a night needs, and if not, what to do."""
 
+import math
 import os
 import platform
 import sqlite3
@@ -14,13 +15,15 @@ from typing import Annotated, Any, Literal
 import msgspec
 import typer
 import zmq
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
 from daemon.baseline import read_baselines
-from daemon.config import Config, StreamConfig, load_config
+from daemon.config import Config, JournalConfig, StreamConfig, load_config
 from daemon.errors import JournalError
 from daemon.journal.file import journal_path
+from daemon.journal.forecast import bytes_a_day, measure_room
 from daemon.journal.reader import JournalReader
 from daemon.lsl.library import (
     LIBLSL_NEEDED,
@@ -42,10 +45,12 @@ from engines.select import available_engines, explain_auto
 from models.errors import HypnodError, StreamError
 from models.signal.chunk import printable
 from models.signal.montage import Montage
-from tools.plain import plain_console
-from tools.visible import VisibleStream, find_streams, full_info, inspect
+from tools.shared.plain import plain_console
+from tools.shared.visible import VisibleStream, find_streams, full_info, inspect
 
 _CORRECT = "correct the file"
+_DAYS_LEFT = 14
+"""With less room the journal is warned of, days."""
 _SHOWN = 16
 """Channels of a stream that the table names; --json has all."""
 STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
@@ -77,7 +82,7 @@ def doctor(
     with their channels, rates and units. With a config: does its model read the modalities, does
     exactly one visible stream match each of its streams, is that as configured, has it all the
     labels, do its timestamps agree with the arrival of its samples, and is the journal one that
-    this version can go on with?
+    this version can go on with, and for how long has its disk room?
 
     The exit code is 0 where all is well (warnings included), 1 where something needed is broken.
 
@@ -185,11 +190,11 @@ def _check_config(path: Path, infos: Sequence[Any], shipped: Bundle | None) -> l
         return [Finding(check="config", level="error", found=str(error), do=_CORRECT)]
     names = ", ".join(s.name for stream in config.streams for s in stream.subjects)
     findings = [Finding(check="config", level="ok", found=f"{path}: subjects {names}")]
-    findings.append(_check_journal(journal_path(config.journal.path)))
     bundle = shipped
     if config.engine.bundle:
         finding, bundle = _check_bundle(Path(config.engine.bundle))
         findings.append(finding)
+    findings.append(_check_journal(config, bundle))
     modalities = bundle.spec.modalities if bundle else _modalities(config)
     try:
         check_endpoint(config.security, config.publish.bind, "publish.bind")
@@ -220,8 +225,9 @@ def _check_config(path: Path, infos: Sequence[Any], shipped: Bundle | None) -> l
     return findings
 
 
-def _check_journal(path: Path) -> Finding:
-    """See whether the journal on disk is one that the daemon can go on with, or none yet."""
+def _check_journal(config: Config, bundle: Bundle | None) -> Finding:
+    """See whether the journal on disk is one that the daemon can go on with, and has room."""
+    path = journal_path(config.journal.path)
     try:
         n = len(JournalReader(path).sessions())
     except JournalError as error:
@@ -235,7 +241,30 @@ def _check_journal(path: Path) -> Finding:
             else f"mv {path} with its -wal and -shm elsewhere: hypnod run begins a new one; the "
             "version that wrote it can still read it (hypnod night)",
         )
-    return Finding(check="journal", level="ok", found=f"{path}: {n} runs of the daemon so far")
+    found = f"{path}: {n} runs of the daemon so far"
+    if bundle is None:
+        return Finding(check="journal", level="ok", found=found)
+    return _check_room(path, found, bytes_a_day(config, bundle.spec.epoch_s), config.journal)
+
+
+def _check_room(path: Path, found: str, a_day: float, config: JournalConfig) -> Finding:
+    """See for how long the journal's disk has room for it."""
+    try:
+        room = measure_room(path)
+    except OSError as error:
+        do = "run hypnod doctor as the daemon's user"
+        return Finding(check="journal", level="warning", found=f"{found}; {error}", do=do)
+    days = room.full_in_days(a_day, config.keep_days)
+    found += f", {decimal(room.size)}; {decimal(round(a_day))} a day to come with all subjects, "
+    found += f"{decimal(room.free)} free"
+    if math.isinf(days):
+        most = decimal(round(a_day * (config.keep_days or 0)))
+        return Finding(check="journal", level="ok", found=f"{found}: at most about {most}")
+    found += f": full in {days:.0f} days"
+    if days >= _DAYS_LEFT:
+        return Finding(check="journal", level="ok", found=found)
+    do = "let old messages be deleted (journal.keep_days), or name another disk in journal.path"
+    return Finding(check="journal", level="warning", found=found, do=do)
 
 
 def _check_baselines(stream: StreamConfig, config: Config, bundle: Bundle) -> Finding:

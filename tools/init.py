@@ -20,9 +20,9 @@ from models.recordings.open import check_match, open_recording
 from models.recordings.writers import replacing
 from models.signal.chunk import MIN_SFREQ, StreamDescription, printable
 from models.signal.montage import Montage, Unit, Units, parts_of, to_microvolts
-from tools.match import MatchOption, read_match
-from tools.unit import read_unit
-from tools.visible import find_streams, full_info
+from tools.shared.match import MatchOption, read_match
+from tools.shared.unit import read_unit
+from tools.shared.visible import find_streams, full_info
 
 _SHOWN = 16
 """Labels that are shown to who is asked for one."""

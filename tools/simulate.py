@@ -21,7 +21,7 @@ from models.signal.chunk import MAX_SFREQ, MIN_SFREQ
 from models.simulator.hypnogram import find_bouts
 from models.simulator.simulate import SimulatedSubject, channel_names, iterate_subjects
 from models.stages import MOUSE
-from tools.plain import plain_console
+from tools.shared.plain import plain_console
 
 _MAX_RECORD_S = 60
 

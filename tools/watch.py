@@ -12,11 +12,13 @@ from rich.live import Live
 
 from daemon.config import load_config
 from daemon.errors import AddressError
+from daemon.messages import TraceMessage
 from tools.client.follower import Follower, Start
 from tools.client.keys import ClientKey, ServerKey, read_keys
-from tools.client.subscriber import DEFAULT_ENDPOINT, Received, Subscriber, dial
-from tools.plain import plain_console
-from tools.times import Since, parse_time
+from tools.client.subscriber import DEFAULT_ENDPOINT, Received, Subscriber
+from tools.client.where import CatchUp, Connect, dial_config
+from tools.shared.plain import plain_console
+from tools.shared.times import Since, parse_time
 from tools.view.live import LiveView
 
 _REDRAW_S = 0.1
@@ -35,21 +37,8 @@ def watch(
         Path | None,
         typer.Option("--config", "-c", help="The daemon's config, for both addresses."),
     ] = None,
-    connect: Annotated[
-        str,
-        typer.Option(
-            help="The daemon's publisher.",
-            metavar="ENDPOINT",
-            show_default=DEFAULT_ENDPOINT,
-        ),
-    ] = "",
-    catch_up: Annotated[
-        str,
-        typer.Option(
-            help="Where the daemon answers who missed messages; default: the port after.",
-            metavar="ENDPOINT",
-        ),
-    ] = "",
+    connect: Connect = "",
+    catch_up: CatchUp = "",
     since: Since = "",
     server_key: ServerKey = None,
     client_key: ClientKey = None,
@@ -84,8 +73,8 @@ def watch(
     """
     if config is not None:
         publish = load_config(config).publish
-        connect = connect or _dial(publish.bind)
-        catch_up = catch_up or _dial(publish.catchup_bind)
+        connect = connect or dial_config(publish.bind)
+        catch_up = catch_up or dial_config(publish.catchup_bind)
     keys = read_keys(server_key, client_key)
     first = -1 if once else None if as_json else -_STRIP
     start = Start(since=parse_time(since)) if since else Start(first=first)
@@ -109,13 +98,6 @@ def watch(
         return
 
 
-def _dial(bind: str) -> str:
-    try:
-        return dial(bind)
-    except AddressError as error:
-        raise typer.BadParameter(f"{error}: give it with --connect and --catch-up") from error
-
-
 def to_json_line(received: Received) -> str:
     """Return a message as one line of JSON: its topic, then its fields."""
     fields = msgspec.to_builtins(received.message)
@@ -125,7 +107,8 @@ def to_json_line(received: Received) -> str:
 def _print_json(subscriber: Subscriber) -> None:
     while True:
         for received in subscriber.receive(timeout_s=1.0):
-            typer.echo(to_json_line(received))
+            if not isinstance(received.message, TraceMessage):  # which somebody else looks at
+                typer.echo(to_json_line(received))
 
 
 def _show_live(subscriber: Subscriber, *, whole: bool) -> None:

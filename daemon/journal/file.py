@@ -1,7 +1,8 @@
 """The journal on disk: an SQLite database that SQLite's own tools can read.
 
-`message` holds every message that is kept, in JSON; `session` each run of the daemon; `restart` and
-`slot` what a restart goes on from. The format's version is `PRAGMA user_version`.
+`message` holds every message that is kept, packed (`daemon.journal.packing`); `session` each run of
+the daemon; `restart` and `slot` what a restart goes on from. The format's version is
+`PRAGMA user_version`.
 """
 
 import os
@@ -14,8 +15,8 @@ from daemon.errors import JournalError
 from models.errors import ConfigError
 
 FILE = "journal.sqlite"
-FORMAT = 2
-"""It grows by one when a table changes, or the schema of the messages in it."""
+FORMAT = 3
+"""It grows by one when a table changes, how messages are packed, or their schema."""
 _APPLICATION = 0x4859504E  # "HYPN", for file(1)
 
 _TABLES = """
@@ -37,7 +38,7 @@ CREATE TABLE message (
     onset REAL,                 -- of a stage, on the stream's LSL clock, s
     stage TEXT,                 -- of a stage
     utc REAL NOT NULL,          -- of a stage's onset, or of what the message is about; Unix time, s
-    payload BLOB NOT NULL,      -- the message in JSON, byte by byte as it was published
+    packed BLOB NOT NULL,       -- the message in JSON as it was published, deflated
     PRIMARY KEY (topic, seq)
 ) STRICT;
 CREATE INDEX message_utc ON message (utc, topic, seq);

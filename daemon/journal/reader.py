@@ -5,21 +5,25 @@ from recycling its write-ahead log, and a journal that was set aside is left at 
 """
 
 import sqlite3
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from daemon.errors import JournalError
 from daemon.journal.file import check_format, connect, is_new
+from daemon.journal.packing import unpack
 from daemon.messages import Message, decode
+
+T = TypeVar("T")
 
 PIECE = 1000
 """Most messages that are read at once."""
 _TIMEOUT_S = 5.0
-_COLUMNS = "topic, seq, session, hop, onset, stage, utc, payload"
+_COLUMNS = "topic, seq, session, hop, onset, stage, utc, packed"
 
 
 class Session(NamedTuple):
@@ -60,8 +64,16 @@ class Entry(NamedTuple):
     """Of a stage."""
     utc: float
     """Of a stage's onset, or of what the message is about; Unix time, s."""
-    payload: bytes
-    """The message in JSON, byte by byte as it was published."""
+    packed: bytes
+    """The message as the journal keeps it."""
+
+    @property
+    def payload(self) -> bytes:
+        """The message in JSON, as it was published; raises JournalError where it is damaged."""
+        try:
+            return unpack(self.packed)
+        except zlib.error as error:
+            raise self._damaged(error) from error
 
     @property
     def message(self) -> Message:
@@ -69,9 +81,19 @@ class Entry(NamedTuple):
         try:
             return decode(self.topic, self.payload)
         except msgspec.DecodeError as error:
-            raise JournalError(
-                f"{self.topic} {self.seq}: expected a message in the journal, found: {error}"
-            ) from error
+            raise self._damaged(error) from error
+
+    def decode(self, decoder: msgspec.json.Decoder[T]) -> T:
+        """Return what a decoder makes of it; raises JournalError where it is damaged."""
+        try:
+            return decoder.decode(self.payload)
+        except msgspec.DecodeError as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> JournalError:
+        return JournalError(
+            f"{self.topic} {self.seq}: expected a message in the journal, found: {error}"
+        )
 
 
 class JournalReader:

@@ -5,6 +5,7 @@ goes, and then out of every page that still holds some.
 """
 
 import sqlite3
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import chain
@@ -15,6 +16,7 @@ import msgspec
 
 from daemon.errors import JournalError
 from daemon.journal.file import check_format, connect, create_tables, is_corrupt
+from daemon.journal.packing import unpack
 from daemon.journal.pages import read_rows
 from daemon.journal.reader import Entry
 from daemon.messages import decode
@@ -22,7 +24,7 @@ from daemon.messages import decode
 _TIMEOUT_S = 5.0
 _COLUMNS = {
     "session": "id, started, version, model, model_name, engine, config_hash, config",
-    "message": "topic, seq, session, hop, onset, stage, utc, payload",
+    "message": "topic, seq, session, hop, onset, stage, utc, packed",
 }
 
 
@@ -31,7 +33,7 @@ def is_damaged(error: JournalError) -> bool:
     cause = error.__cause__
     if isinstance(cause, sqlite3.Error):
         return is_corrupt(cause)
-    return isinstance(cause, msgspec.DecodeError)
+    return isinstance(cause, (zlib.error, msgspec.DecodeError))
 
 
 def salvage(path: Path, into: Path) -> list[str]:
@@ -77,12 +79,12 @@ def _is_message(row: Sequence[Any]) -> bool:
     """Whether these are the columns of a message; pages hold rows of all tables."""
     if len(row) != len(Entry._fields):
         return False
-    topic, seq, session, utc, payload = row[0], row[1], row[2], row[6], row[7]
-    if not (isinstance(topic, str) and isinstance(session, str) and isinstance(payload, bytes)):
+    topic, seq, session, utc, packed = row[0], row[1], row[2], row[6], row[7]
+    if not (isinstance(topic, str) and isinstance(session, str) and isinstance(packed, bytes)):
         return False
     try:
-        message = decode(topic, payload)
-    except msgspec.DecodeError:  # the page is damaged, but not so that SQLite would see it
+        message = decode(topic, unpack(packed))
+    except (zlib.error, msgspec.DecodeError):  # a damage that SQLite does not see
         return False
     return isinstance(utc, float | int) and getattr(message, "seq", seq) == seq
 

@@ -13,6 +13,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from daemon.journal.file import connect
+from daemon.journal.forecast import Room, measure_room
 
 SYNC_S = 4.0
 """From one sync to the next; with its own time, no more than 5 s."""
@@ -33,6 +34,8 @@ class Syncer:
         """Held while the files are in use here; whoever renames them takes it."""
         self.problem: str | None = None
         """Why the journal is not on disk."""
+        self.room: Room | None = None
+        """What it takes and what is left for it; None: not known yet."""
         self._thread = threading.Thread(target=self._run, name="journal-sync", daemon=True)
         self._thread.start()
 
@@ -57,6 +60,7 @@ class Syncer:
         try:
             with self.files:
                 sync(self._path)
+                self.room = measure_room(self._path)
         except (OSError, sqlite3.Error) as error:
             self.problem = str(error)
             self._written.set()

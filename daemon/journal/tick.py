@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
+from daemon.journal.packing import pack
 from daemon.journal.reader import Session
 from daemon.messages import Message, encode
 
@@ -46,8 +47,8 @@ class Tick:
 def rows_of(messages: Iterable[Message]) -> list[Row]:
     """Return the messages that are kept as the table `message` has them.
 
-    The payload is JSON whatever is published, since SQLite's tools, `hypnod night` and who catches
-    up read it without asking; where JSON is published as well, it is encoded once for both.
+    It is JSON that is packed whatever is published, since `hypnod night` and who catches up read it
+    without asking; where JSON is published as well, it is encoded once for both.
     """
     return [
         (
@@ -56,7 +57,7 @@ def rows_of(messages: Iterable[Message]) -> list[Row]:
             message.session,
             *(getattr(message, column, None) for column in ("hop", "onset", "stage")),
             datetime.fromisoformat(message.utc).timestamp(),
-            encode(message, "json"),
+            pack(encode(message, "json")),
         )
         for message in messages
         if message.KEPT

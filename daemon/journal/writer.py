@@ -27,8 +27,10 @@ from daemon.journal.file import (
     is_new,
     journal_path,
 )
+from daemon.journal.forecast import Room
 from daemon.journal.lock import JournalLock
 from daemon.journal.reader import Session
+from daemon.journal.retention import Retention
 from daemon.journal.sync import Syncer
 from daemon.journal.tick import RestartPoint, Tick, commit, rows_of
 from daemon.messages import Message
@@ -72,6 +74,10 @@ class Journal:
         self._first_seq = 0
         self._lacks = False
         self._syncer = Syncer(self.path)
+        self._retention = Retention(config)
+        self._keep_days = config.keep_days
+        self._bytes_a_day = 0.0
+        self._room: Room | None = None
         self._losing = False
         self._new_again = False
         try:
@@ -96,9 +102,11 @@ class Journal:
         self._add(Tick(session=session))
 
     def take(self, what: Round) -> None:
-        """Commit a round, or what could not be written before."""
+        """Commit a round, or what could not be written before; else forget some of what is old."""
         self.write(what.messages, what.points)
         self.retry()
+        if not (what.messages or self._ticks) and self._retention.is_due:
+            self._forget()
 
     def write(self, messages: Sequence[Message], points: Sequence[RestartPoint] = ()) -> None:
         """Commit messages, in one transaction with what they leave for a restart.
@@ -135,6 +143,8 @@ class Journal:
             self._flush()
         elif self._syncer.problem != self._unsynced:
             self._on_sync(self._syncer.problem)
+        if (room := self._syncer.room) is not None and room is not self._room:
+            self._show_room(room)
 
     def close(self) -> None:
         """Write what is left, bring it to the disk, and let another daemon have it."""
@@ -148,6 +158,19 @@ class Journal:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def expect(self, bytes_a_day: float) -> None:
+        """Tell, whenever it was brought to the disk, when that is full if so much is written."""
+        self._bytes_a_day = bytes_a_day
+
+    def _forget(self) -> None:
+        if self._db is None:
+            return
+        try:
+            if self._retention.forget(self._db):
+                self._syncer.written()
+        except sqlite3.Error as error:
+            self._on_error(error)
 
     def _add(self, tick: Tick) -> None:
         self._ticks.append(tick)
@@ -289,6 +312,14 @@ class Journal:
         if not self._losing:
             log.error("journal loses messages: too many wait", path=str(self.path), n_messages=n)
         self._losing = True
+
+    def _show_room(self, room: Room) -> None:
+        self._room = room
+        self._metrics.journal_size.set(room.size)
+        self._metrics.journal_disk_free.set(room.free)
+        if self._bytes_a_day:
+            days = room.full_in_days(self._bytes_a_day, self._keep_days)
+            self._metrics.journal_full.set(time.time() + days * 86400)
 
     def _show(self) -> None:
         self._metrics.journal_failing.set(self.problem is not None)

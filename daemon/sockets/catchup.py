@@ -123,12 +123,14 @@ class CatchUp:
 
     def _read(self, request: CatchUpRequest) -> list[bytes]:
         topic, newest = request.topic, self._reader.last_seq(request.topic)
-        pieces: list[Entry] = []
+        pieces: list[bytes] = []
+        after = None
         if newest is not None:
             newest_wanted = newest if request.last is None else min(request.last, newest)
             if (first := self._first(request)) is not None:
-                pieces = _cut(self._reader.messages(topic, first, newest_wanted, PIECE))
-        after = pieces[-1].seq + 1 if pieces else None
+                entries = self._reader.messages(topic, first, newest_wanted, PIECE)
+                pieces = _cut([_payload(entry) for entry in entries])
+                after = entries[len(pieces) - 1].seq + 1 if pieces else None
         rest = after is not None and after <= newest_wanted
         reply = CatchUpReply(
             schema=SCHEMA,
@@ -137,7 +139,7 @@ class CatchUp:
             next=after if rest else None,
             newest=newest,
         )
-        return [msgspec.json.encode(reply), *(entry.payload for entry in pieces)]
+        return [msgspec.json.encode(reply), *pieces]
 
     def _first(self, request: CatchUpRequest) -> int | None:
         """Return the number to begin with, None where there is no message so late."""
@@ -178,11 +180,18 @@ def _decode(parts: list[bytes]) -> CatchUpRequest:
     return request
 
 
-def _cut(entries: list[Entry]) -> list[Entry]:
+def _cut(payloads: list[bytes]) -> list[bytes]:
     """Return as many of them as fit in a reply, but one at least."""
-    sizes = accumulate(len(entry.payload) for entry in entries)
-    fitting = sum(size <= PIECE_BYTES for size in sizes)
-    return entries[: max(1, fitting)]
+    fitting = sum(size <= PIECE_BYTES for size in accumulate(map(len, payloads)))
+    return payloads[: max(1, fitting)]
+
+
+def _payload(entry: Entry) -> bytes:
+    """Return a message as it was published; nothing of one that the disk has damaged."""
+    try:
+        return entry.payload
+    except JournalError:
+        return b""
 
 
 def _encode_error(topic: str, error: str) -> bytes:

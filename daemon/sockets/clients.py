@@ -70,6 +70,8 @@ class Clients:
         self._metrics, self._look = metrics, look
         self._last: dict[bytes, bytes] = {}
         self._done: deque[PulseDone] = deque()
+        self.viewed: frozenset[str] = frozenset()
+        """The subjects whose trace somebody subscribed to."""
         self._publisher = _Process(PUBLISH, self._greet, self._hear)
         self._answerer = _Process(ANSWER, self._greet, self._hear)
 
@@ -130,6 +132,7 @@ class Clients:
         """Yield what a process is told first."""
         yield ["begin", msgspec.json.encode(self._config), str(self._journal)]
         if role == PUBLISH:
+            self.viewed = frozenset()  # who was connected subscribes anew
             for topic, again in list(self._last.items()):
                 yield ["last", topic, again]
 
@@ -147,6 +150,9 @@ class Clients:
             found = msgspec.convert(told, list[PulseDone])
             self._done += found[:room]
             self._metrics.refused.labels(FLOOD).inc(len(found[room:]))
+        elif kind == "viewed":
+            (names,) = rest
+            self.viewed = frozenset(names)
         elif kind == "look":
             process.send("look", generate_latest(self._metrics.registry), *self._look())
 

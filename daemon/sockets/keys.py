@@ -7,7 +7,7 @@ by everyone, `NAME.key_secret` has both keys and stays with its owner. https://r
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import zmq
 import zmq.auth
@@ -48,7 +48,7 @@ class ClientKeys:
         """
         return cls(read_public(server_key), read_pair(client_key))
 
-    def secure(self, socket: zmq.Socket[bytes]) -> None:
+    def secure(self, socket: zmq.Socket[Any]) -> None:
         """Let a socket speak CURVE; to be called before it connects."""
         socket.curve_serverkey = self.server
         socket.curve_publickey, socket.curve_secretkey = self.own.public, self.own.secret

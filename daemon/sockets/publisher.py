@@ -18,6 +18,7 @@ from daemon.messages import Encoding, Message, encode
 from daemon.outbox import Round
 from daemon.sockets.gate import Gate
 from daemon.sockets.meter import Meter
+from daemon.sockets.viewers import Viewers
 from models.errors import HypnodError
 
 _LINGER_MS = 1000  # at the end, this long for subscribers to take what is still queued
@@ -34,13 +35,17 @@ class Publisher:
     Args:
         config: where to bind, how to encode, how much to keep for a slow subscriber.
         gate: who may listen; default: whoever is on this machine.
+        viewers: told of every subscription; default: nobody is.
 
     Raises:
         ConfigError: the gate does not let a socket listen there.
         AddressError: the endpoint is in use, or is none of this machine.
     """
 
-    def __init__(self, config: PublishConfig, gate: Gate | None = None) -> None:
+    def __init__(
+        self, config: PublishConfig, gate: Gate | None = None, viewers: Viewers | None = None
+    ) -> None:
+        self._viewers = viewers or Viewers(())
         self._encoding = config.encoding
         self._last: dict[bytes, bytes] = {}
         self._due: set[bytes] = set()
@@ -111,6 +116,7 @@ class Publisher:
         with suppress(zmq.Again):
             for _ in range(_AT_ONCE):
                 frame = self._socket.recv(zmq.NOBLOCK, copy=False)
+                self._viewers.note(frame.bytes)  # each: what is not counted is missing at its end
                 if self._meter.allows(frame) and frame.bytes.startswith(_SUBSCRIBE):
                     prefix = frame.bytes[1:]
                     self._due.update(topic for topic in self._last if topic.startswith(prefix))

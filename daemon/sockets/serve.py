@@ -27,6 +27,7 @@ from daemon.sockets.link import Link
 from daemon.sockets.metrics_server import MetricsServer, Snapshot
 from daemon.sockets.publisher import Publisher
 from daemon.sockets.pulses import Pulses
+from daemon.sockets.viewers import Viewers
 from daemon.stderr import free_stderr
 from models.errors import HypnodError
 
@@ -95,6 +96,7 @@ class Server:
         self._turn_at = 0.0
         self._gate: Gate | None = None
         self._publisher: Publisher | None = None
+        self._viewers = Viewers(())
         self._pulses: Pulses | None = None
         self._asker = Asker(link)
         self._ended = False
@@ -148,7 +150,10 @@ class Server:
             )
             bound = {"catch_up": catch_up.endpoint, "metrics": str(server.port)}
         else:
-            self._publisher = self._resources.enter_context(Publisher(config.publish, self._gate))
+            self._viewers = Viewers(config.subjects)
+            self._publisher = self._resources.enter_context(
+                Publisher(config.publish, self._gate, self._viewers)
+            )
             self._poller.register(self._publisher.socket, zmq.POLLIN)
             bound = {"publish": self._publisher.endpoint}
         for each in self._gate.sockets:  # those that watch what was just bound, too
@@ -192,6 +197,8 @@ class Server:
             if counts or lost:
                 self._link.send("counted", counts, lost)
             self._asker.pass_on()
+            if (viewed := self._viewers.news()) is not None:
+                self._link.send("viewed", viewed)
             if self._pulses is not None and (done := self._pulses.pass_on()):
                 self._link.send("done", done)
         self._link.flush()

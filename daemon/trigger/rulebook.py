@@ -57,7 +57,7 @@ class Rulebook:
                 key = rule.name, subject
                 sight = msgspec.structs.replace(
                     sights[subject],
-                    armed=is_armed(*key),
+                    armed=is_armed(*key) or rule.armed == "always",
                     leads=self._leads(rule, sights[subject].utc),
                 )
                 self._states[key], decision = decide(rule, self._states[key], sight)

@@ -36,7 +36,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     """Share of the context window that holds usable epochs."""
     drift: float | None
     armed: bool
-    """Whether a person has armed the rule for this subject."""
+    """Whether the rule is armed for this subject, by a person or always."""
     trouble: str | None = None
     """What else speaks against switching on, if anything."""
     leads: bool = False

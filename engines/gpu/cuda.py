@@ -184,8 +184,11 @@ class Gpu:
         captured: list[int] = []
         try:
             yield captured
-        finally:  # also after an error: the stream must not stay in capture
-            graph = self._do("cudaStreamEndCapture", self.stream)
+        except BaseException:  # the stream must not stay in capture; what is recorded is of no use
+            with contextlib.suppress(EngineError):
+                self._do("cudaStreamEndCapture", self.stream)
+            raise
+        graph = self._do("cudaStreamEndCapture", self.stream)
         executable = self._do("cudaGraphInstantiate", graph, 0)
         self._do("cudaGraphDestroy", graph)
         self._on_close("cudaGraphExecDestroy", executable)

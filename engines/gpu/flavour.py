@@ -51,11 +51,11 @@ def load_library(flavour: Flavour) -> Library:
     """Import a flavour.
 
     Raises:
-        EngineError: it is not installed.
+        EngineError: it is not installed, or cannot be imported here.
     """
     try:
         return cast(Library, importlib.import_module(_MODULES[flavour]))
-    except ImportError as error:
+    except Exception as error:  # it loads libraries of its own, which fail in many ways
         raise EngineError(
             f"expected the package {_MODULES[flavour]} ({INSTALL[flavour]}), found: {error}"
         ) from error

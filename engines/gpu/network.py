@@ -31,7 +31,7 @@ _LOW: dict[Precision, tuple[int, DTypeLike]] = {
     "fp16": (TensorProto.FLOAT16, np.float16),
     "bf16": (TensorProto.BFLOAT16, ml_dtypes.bfloat16),
 }
-_KEPT = {"LayerNormalization", "ReduceL2", "Clip", "Div"}
+_KEPT = {"LayerNormalization", "ReduceL2", "Clip", "Expand", "Div"}
 """Computed in float32 in every precision: they sum squares, or divide by what may be tiny."""
 _FLOAT = TensorProto.FLOAT
 

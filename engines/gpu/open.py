@@ -1,5 +1,7 @@
 """Open TensorRT on this computer's GPU, if it has one and the GPU computes the right thing."""
 
+import time
+
 from engines.bundle import Bundle
 from engines.errors import EngineError
 from engines.failover import FailoverEngine
@@ -10,6 +12,8 @@ from engines.gpu.plan_cache import Plan, get_plan, plan_folder, request_for
 from engines.gpu.tensorrt import TensorRtEngine
 from engines.onnxruntime import OnnxRuntimeEngine
 
+_SHARE = 0.7
+"""Of the time from one step to the next that a step may take: the rest of the daemon needs some."""
 _RAISED = (RuntimeError, TypeError, ValueError, AttributeError, ImportError, OSError)
 """What the bindings raise, of a version that fits neither hypnod nor the driver, too."""
 
@@ -47,7 +51,23 @@ def open_gpu(
         engine.close()
         raise
     opened.why = f"a GPU is there and passed the parity check, {verdict.sentence}"
+    if engine.not_recorded:
+        opened.why += f"; its calls are made one by one: {engine.not_recorded}"
+    opened.why += f"; {_describe_spare(spare)}"
     return opened
+
+
+def _describe_spare(spare: OnnxRuntimeEngine) -> str:
+    """Say whether it could stage all subjects in time, were the GPU lost."""
+    began = time.perf_counter()
+    spare.warm_up()
+    step_s = (time.perf_counter() - began) / 2  # of all pathways and of one
+    hop_s = spare.spec.epoch_s / spare.hops_per_epoch
+    could = "could" if step_s < _SHARE * hop_s else "could not"
+    return (
+        f"onnxruntime {could} go on in its place: a step of {spare.n_rows} subjects takes it "
+        f"{1e3 * step_s:.0f} ms, and one is due every {1e3 * hop_s:.0f} ms"
+    )
 
 
 def open_plan(

@@ -1,8 +1,9 @@
 """The parity check: no plan stages anything on a device before it agreed there with the processor.
 
 The same epochs go through the GPU and through ONNX Runtime: noise of every colour and amplitude
-with losses of either modality, over more than a whole context window. A plan that passed is not
-examined again on that device with that driver; one that did not is refused, at every start.
+with losses of either modality, over more than a whole context window, in batches of each size that
+is run, since each is a graph of its own. A size that passed is not examined again on that device
+with that driver; a plan of which one did not is refused, at every start.
 """
 
 import hashlib
@@ -15,9 +16,11 @@ from engines.errors import EngineError
 from engines.gpu.cuda import GpuDevice
 from engines.gpu.flavour import Precision
 from engines.gpu.plan_cache import Plan, write_whole
+from engines.gpu.tensorrt import TensorRtEngine
 from engines.parity import Parity, compare
 
 _SEED = 20240607
+_MORE_TICKS = 32  # than fill a context window
 
 
 class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,6 +42,17 @@ BOUNDS: dict[Precision, Bound] = {
 model that is steep between two stages moves a rare estimate far without changing its stage."""
 
 
+class Agreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How far batches of one size agreed."""
+
+    n_compared: int
+    """Estimates compared."""
+    max_abs_difference: float
+    """Largest difference of a probability."""
+    argmax_agreement: float
+    """Fraction of estimates with the same most probable stage."""
+
+
 class ParityVerdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A passed check, kept beside the plan as JSON."""
 
@@ -52,24 +66,26 @@ class ParityVerdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """The engine it was compared with."""
     bound: Bound
     """What it had to keep to."""
-    n_compared: int
-    """Estimates compared."""
-    max_abs_difference: float
-    """Largest difference of a probability."""
-    argmax_agreement: float
-    """Fraction of estimates with the same most probable stage."""
+    passed: dict[str, Agreement]
+    """What passed, by the size of the batches."""
 
     @property
     def sentence(self) -> str:
         """What was found, for a log."""
+        sizes = self.passed.values()
         return (
-            f"within {self.max_abs_difference:.1g} of {self.reference} and "
-            f"{100 * self.argmax_agreement:.2f} % equal stages in {self.n_compared} estimates"
+            f"within {max(s.max_abs_difference for s in sizes):.1g} of {self.reference} and "
+            f"{100 * min(s.argmax_agreement for s in sizes):.2f} % equal stages in "
+            f"{sum(s.n_compared for s in sizes)} estimates"
         )
 
 
-def check_parity(engine: Engine, reference: Engine, plan: Plan, device: GpuDevice) -> ParityVerdict:
+def check_parity(
+    engine: TensorRtEngine, reference: Engine, plan: Plan, device: GpuDevice
+) -> ParityVerdict:
     """Return the verdict on a plan, from before or after comparing now; contexts are cleared.
+
+    What passed is kept as it comes, so that a check that is cut short goes on from there.
 
     Args:
         engine: runs the plan on the device.
@@ -83,28 +99,36 @@ def check_parity(engine: Engine, reference: Engine, plan: Plan, device: GpuDevic
     """
     bound = BOUNDS[plan.key.precision]
     path = verdict_path(plan, device)
-    known = _read(path)
-    if known and known.plan_sha256 == plan.manifest.sha256 and known.bound == bound:
-        return known
-    parity = compare(engine, reference, ticks=3 * engine.spec.n_context, seed=_SEED)
-    if not _passes(parity, bound):
-        raise EngineError(
-            f"parity check: expected probabilities within {bound.max_abs_difference:g} of "
-            f"{reference.description} and {100 * bound.argmax_agreement:g} % equal stages, found "
-            f"{parity.max_abs_difference:.3g} and {100 * parity.argmax_agreement:.2f} % in "
-            f"{parity.n_compared} estimates; the plan {plan.path} is refused on {device.name}"
+    verdict = _read(path)
+    if not verdict or verdict.plan_sha256 != plan.manifest.sha256 or verdict.bound != bound:
+        verdict = ParityVerdict(
+            plan_sha256=plan.manifest.sha256,
+            device=device.uuid,
+            driver=device.driver,
+            reference=reference.description,
+            bound=bound,
+            passed={},
         )
-    verdict = ParityVerdict(
-        plan_sha256=plan.manifest.sha256,
-        device=device.uuid,
-        driver=device.driver,
-        reference=reference.description,
-        bound=bound,
-        n_compared=parity.n_compared,
-        max_abs_difference=parity.max_abs_difference,
-        argmax_agreement=parity.argmax_agreement,
-    )
-    write_whole(path, msgspec.json.format(msgspec.json.encode(verdict)))
+    for size in engine.buckets:
+        if str(size) in verdict.passed:
+            continue
+        ticks = engine.spec.ring_length(engine.hops_per_epoch) + _MORE_TICKS
+        parity = compare(engine, reference, ticks, _SEED, n_rows=size)
+        if not _passes(parity, bound):
+            raise EngineError(
+                f"parity check: expected probabilities within {bound.max_abs_difference:g} of "
+                f"{reference.description} and {100 * bound.argmax_agreement:g} % equal stages, "
+                f"found {parity.max_abs_difference:.3g} and {100 * parity.argmax_agreement:.2f} % "
+                f"in {parity.n_compared} estimates of {size} at once; "
+                f"the plan {plan.path} is refused on {device.name}"
+            )
+        agreed = Agreement(
+            n_compared=parity.n_compared,
+            max_abs_difference=parity.max_abs_difference,
+            argmax_agreement=parity.argmax_agreement,
+        )
+        verdict = msgspec.structs.replace(verdict, passed=verdict.passed | {str(size): agreed})
+        write_whole(path, msgspec.json.format(msgspec.json.encode(verdict)))
     return verdict
 
 

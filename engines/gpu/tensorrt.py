@@ -1,25 +1,41 @@
 """The TensorRT engine: the tokens of every subject stay in the GPU's memory.
 
 A tick (epochs in, step, token into the ring, probabilities out) was recorded once for each batch
-size as a CUDA graph and is replayed with one call. Nothing here needs torch.
+size as a CUDA graph and is replayed with one call; where it cannot be recorded, its calls are made
+one by one. Nothing here needs torch.
 
-**Nobody has run this module on a GPU yet.** What is tested without one: the network it runs and
-all bookkeeping (on ONNX Runtime), the compilation of its plans, and its way out when there is no
-GPU. `make gpu-check` tests the rest on a computer that has one.
+The device's ring of tokens is what the network reads. The host's window decides: it knows the
+places and the masks, is what `save_context` gives, and outlives the device. Each tick's new tokens
+come back with its probabilities, 1 KB a subject, so the copy costs next to nothing.
+
+**Nobody has run this module on a GPU yet.** It is tested on a device that is none: CUDA's memory
+and graphs with every access checked, and ONNX Runtime as the plan (`tests/support/fake_gpu.py`).
+The compilation of plans is tested with TensorRT-RTX itself. `make gpu-check` tests the rest on a
+computer that has a GPU.
 """
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.base import Context
 from engines.errors import EngineError
-from engines.gpu.buffers import input_buffers, output_buffers, token_bytes
+from engines.gpu.buffers import (
+    bucket_for,
+    bucket_sizes,
+    fill_inputs,
+    input_buffers,
+    output_buffers,
+    ring_slots,
+    token_bytes,
+)
 from engines.gpu.cuda import Gpu, GpuDevice
 from engines.gpu.flavour import Library, get_log, load_library
 from engines.gpu.plan_cache import Plan
-from engines.gpu.ring import RingEngine
+from engines.host import Answer, ContextEngine
 from models.graphs import BATCH, ring_step_inputs, ring_step_outputs
 from models.spec import ModelSpec
 
@@ -37,11 +53,11 @@ class _Recorded:
 
     context: "tensorrt.IExecutionContext"
     """With this batch's shapes, which must not change under the graph."""
-    graph: int
-    """The CUDA graph."""
+    graph: int | None
+    """The CUDA graph; None where it cannot be recorded."""
 
 
-class TensorRtEngine(RingEngine):
+class TensorRtEngine(ContextEngine):
     """Runs a plan of TensorRT or TensorRT-RTX on a GPU.
 
     Args:
@@ -51,6 +67,10 @@ class TensorRtEngine(RingEngine):
         n_rows: subjects to keep a context window for.
         hops_per_epoch: outputs per epoch length.
         n_read: slots of the window to answer for, as the plan was compiled; default: all.
+
+    Attributes:
+        buckets: the sizes of the batches that are run; a smaller one is padded.
+        not_recorded: why a tick is no CUDA graph; empty where it is one.
 
     Raises:
         EngineError: the plan does not load or fit, or the GPU refuses something.
@@ -68,17 +88,20 @@ class TensorRtEngine(RingEngine):
         n_read: int | None = None,
     ) -> None:
         super().__init__(spec, n_rows, hops_per_epoch, n_read)
+        self.buckets = bucket_sizes(n_rows)
+        self._ring_slots = ring_slots(n_rows, self._context.n_slots)
         self._key, self._device = plan.key, device
         self._inputs, self._outputs = input_buffers(spec), output_buffers(spec, self.n_read)
         self._log = get_log(plan.key.flavour)
         self._recorded: dict[int, _Recorded] = {}
+        self.not_recorded = ""
         self._runtime: Any = None
         self._engine: Any = None
         self._gpu = Gpu()
         try:
             self._engine = self._load(load_library(plan.key.flavour), plan)
             self._allocate()
-            self._recorded = {bucket: self._record(bucket) for bucket in self._buckets}
+            self._recorded = {bucket: self._record(bucket) for bucket in self.buckets}
         except BaseException:
             self.close()
             raise
@@ -92,8 +115,16 @@ class TensorRtEngine(RingEngine):
             f"driver {device.driver}"
         )
 
+    def load_context(self, row: int, context: Context) -> None:
+        """Put back a saved context window, exactly; raises EngineError if it does not fit."""
+        super().load_context(row, context)  # the oldest token then lies in the row's first slot
+        tokens = np.asarray(context["tokens"], np.float32)
+        self._upload(row * self._context.n_slots, tokens)
+
     def close(self) -> None:
         """Give the GPU's memory back; the engine must not be used any more."""
+        with contextlib.suppress(EngineError):  # what is still written to, until it is done
+            self._gpu.wait()
         self._recorded.clear()
         self._engine = self._runtime = None
         self._gpu.close()
@@ -133,14 +164,31 @@ class TensorRtEngine(RingEngine):
         self._gpu.wait()
 
     def _record(self, bucket: int) -> _Recorded:
-        """Record the tick of a batch size, after a first run that lets TensorRT settle."""
+        """Record the tick of a batch size, between a run that lets TensorRT settle and a first one.
+
+        They are of padding, which writes to the spare slot.
+        """
+        nobody = np.arange(0)
+        epochs, mask = (self._host[name][:0] for name in ("epochs", "mask"))
+        fill_inputs(self._host, bucket, nobody, epochs, mask, self._context)
         with self._log.listening():
             context = self._make_context(bucket)
-            self._enqueue(context)
+            self._run_tick(bucket, context)
             self._gpu.wait(_FIRST_RUN_S)
+            recorded = _Recorded(context, self._capture(bucket, context))
+            self._replay(bucket, recorded)
+            self._gpu.wait(_FIRST_RUN_S)
+        return recorded
+
+    def _capture(self, bucket: int, context: "tensorrt.IExecutionContext") -> int | None:
+        """Return the graph of a tick; None, and say why, where it is refused."""
+        try:
             with self._gpu.capture() as captured:
                 self._run_tick(bucket, context)
-        return _Recorded(context, captured[0])
+        except EngineError as error:
+            self.not_recorded = str(error)
+            return None
+        return captured[0]
 
     def _make_context(self, bucket: int) -> "tensorrt.IExecutionContext":
         """Return a context with the shapes of a batch; all share one working memory."""
@@ -187,11 +235,31 @@ class TensorRtEngine(RingEngine):
         if not context.execute_async_v3(self._gpu.stream):
             raise self._refusal("to run the network")
 
+    def _replay(self, bucket: int, recorded: _Recorded) -> None:
+        if recorded.graph is None:
+            self._run_tick(bucket, recorded.context)
+        else:
+            self._gpu.launch(recorded.graph)
+
     def _tick(self, bucket: int) -> None:
-        self._gpu.launch(self._recorded[bucket].graph)
+        """Run the network on the first `bucket` places of the host's buffers, to the end."""
+        self._replay(bucket, self._recorded[bucket])
         self._gpu.wait()
 
+    def _read(
+        self,
+        epochs: NDArray[np.float32],
+        rows: NDArray[np.intp],
+        mask: NDArray[np.bool_],
+        unimodal: NDArray[np.bool_],
+    ) -> Answer:
+        n, bucket = len(rows), bucket_for(len(rows), self.buckets)
+        fill_inputs(self._host, bucket, rows, epochs, mask, self._context)
+        self._tick(bucket)
+        return self._host["probabilities"][:n].copy(), self._host["token"][:n].copy()
+
     def _upload(self, first: int, tokens: NDArray[np.float32]) -> None:
+        """Write tokens (n, *token_shape) into the device's ring from a slot on."""
         self._staging[: len(tokens)] = tokens
         to = self._addresses["ring"] + first * token_bytes(self.spec)
         self._gpu.copy(to, self._staging.ctypes.data, tokens.nbytes)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from models.fit.tables import rounded, write_table
 from models.recordings.as_stream import epochs_of
 from models.sdreamer.net import given_levels, new_spec
+from models.signal.features import Powers
 from models.signal.relative import MOUSE_FILE, Relative
 from models.spec import ModelSpec, RelativeSpec
 from models.training.simulated import draw_sfreq, simulate_mouse
@@ -47,7 +48,7 @@ def measure_mouse(spec: ModelSpec, hours: float, seed: int) -> NDArray[np.float6
     lab = simulate_mouse(seed, hours, sfreq, every_stage=True, wide=True)
     relative = Relative(spec, 1, spec.epoch_s)
     batches = list(epochs_of(lab.open(), lab.stream, spec))
-    found = np.concatenate([relative.measure(b.microvolts) for b in batches])
+    found = np.concatenate([relative.measure(Powers(b.microvolts, spec.sfreq)) for b in batches])
     usable = np.concatenate([b.usable for b in batches])
     parts = [found[usable[:, m], m] for m in range(spec.n_modalities)]
     return np.stack(

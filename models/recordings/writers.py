@@ -97,7 +97,11 @@ def write_events(path: Path, hypnograms: Mapping[str, Hypnogram], by: str = "") 
 
 
 def write_edf(
-    path: Path, hypnograms: Mapping[str, Hypnogram], start: datetime | None = None, by: str = ""
+    path: Path,
+    hypnograms: Mapping[str, Hypnogram],
+    start: datetime | None = None,
+    by: str = "",
+    scored_by: str = "",
 ) -> None:
     """Write an EDF+ file of annotations alone, one for each bout of a stage.
 
@@ -108,7 +112,8 @@ def write_edf(
         path: the file.
         hypnograms: by subject.
         start: when the recording's first sample was taken, on its recorder's clock.
-        by: who staged them; empty: that is left out.
+        by: the program that staged them; empty: that is left out.
+        scored_by: the person who scored them, whose they are then; likewise.
 
     Raises:
         RecordingError: there is no stage to write, or the place cannot be written to.
@@ -122,6 +127,8 @@ def write_edf(
         raise RecordingError(f"{path}: expected stages to write, found none")
     if by:
         annotations.insert(0, edfio.EdfAnnotation(0, None, f"{STAGED_BY} {by}"))
+    if scored_by:
+        annotations.insert(0, edfio.EdfAnnotation(0, None, f"scored by {scored_by}"))
     known = start is not None and _FIRST_EDF_YEAR <= start.year <= _LAST_EDF_YEAR
     edf = edfio.Edf(
         [],

@@ -196,7 +196,7 @@ class EpochTransformer(nn.Module):
         x = torch.cat([self.patch[m](rows[i]) for i, m in enumerate(self.modalities)])
         x = x.view(M, -1, self.n_patches, D)
         x = torch.cat([self.cls.expand(-1, x.shape[1], -1, -1), x], dim=2)
-        x = (x + (self.position + self.modality)).view(-1, D)
+        x = (x + self.position + self.modality).view(-1, D)
         cls = self.norm(_pick(self.blocks, x, (M, L, 1), self.modalities, 0)).view(M, -1, D)
         tokens = [self.proj[m](cls[i]) for i, m in enumerate(self.modalities)]
         return F.normalize(torch.stack(tokens, dim=1), dim=-1)
@@ -268,7 +268,7 @@ class SequenceTransformer(nn.Module):
             (M·B·N, D).
         """
         tokens = tokens.masked_fill(~mask[..., None], 0.0)
-        x = tokens.permute(2, 0, 1, 3) + (self.position + self.modality)
+        x = tokens.permute(2, 0, 1, 3) + self.position + self.modality
         return x.reshape(-1, tokens.shape[-1])
 
     def mixed(self, x: Tensor, mask: Tensor, slots: Tensor | None = None) -> Tensor:

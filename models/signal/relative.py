@@ -18,9 +18,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
-from scipy.signal import windows
 
 from models.errors import SpecError
+from models.signal.features import Powers
 from models.signal.state import check_shapes
 from models.spec import ModelSpec, RelativeSpec
 
@@ -58,7 +58,6 @@ class Relative:
         if spec.relative is None:
             raise SpecError("expected a model that is given relative levels, found one of samples")
         self._spec, self._relative, self._hop_s = spec, spec.relative, hop_s
-        self._window = windows.hann(spec.n_times, sym=False)
         frequency = fft.rfftfreq(spec.n_times, 1 / spec.sfreq)
         self._bins = [np.searchsorted(frequency, edges) for edges in spec.relative.edges_hz]
         n = (n_subjects, spec.n_modalities, max(spec.relative.n_features))
@@ -73,13 +72,11 @@ class Relative:
         self._recent = np.zeros((*n[:2], len(constants), n_levels), np.float32)
         self._recent_weight = np.zeros((*n[:2], len(constants)), np.float32)
 
-    def __call__(
-        self, epochs: NDArray[np.float32], usable: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
+    def __call__(self, powers: Powers, usable: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Return what the net is given; the usable epochs count in the running mean first.
 
         Args:
-            epochs: (n_subjects, n_modalities, n_times), filtered, µV.
+            powers: of an epoch of each subject.
             usable: (n_subjects, n_modalities); the others change nothing.
 
         Returns:
@@ -87,8 +84,7 @@ class Relative:
             shares from the population's, zeros where a modality has fewer than another; then the
             same for each running mean.
         """
-        known = np.where(usable[..., None], epochs, np.float32(0))  # the others may hold anything
-        found = (self.measure(known) - self._centre) / self._scale
+        found = (self.measure(powers) - self._centre) / self._scale
         self._learn(found, usable)
         own = (found - self._mean) / np.sqrt(self._variance + _LEAST_SD**2)
         levels = np.zeros((*usable.shape, self._recent.shape[-1]), np.float32)
@@ -101,24 +97,13 @@ class Relative:
         out = np.concatenate([levels[:, :, None], means], axis=2)
         return out.reshape(*usable.shape, self._spec.n_inputs)
 
-    def measure(self, epochs: NDArray[np.float32]) -> Floats:
-        """Return the features (n_subjects, n_modalities, most features) of filtered epochs, µV."""
-        out = np.tile(self._centre, (len(epochs), 1, 1))  # what there is no feature for is usual
+    def measure(self, powers: Powers) -> Floats:
+        """Return the features (n_epochs, n_modalities, most features) of epochs."""
+        out = np.tile(self._centre, (powers.n, 1, 1))  # what there is no feature for is usual
         for m, (bins, n) in enumerate(zip(self._bins, self._relative.n_features, strict=True)):
-            x = epochs[:, m].astype(np.float64)
-            out[:, m, :n] = self._bands(x, bins) if len(bins) else _amplitudes(x)
+            found = _bands(powers.spectrum(m), bins) if len(bins) else _amplitudes(powers, m)
+            out[:, m, :n] = found
         return out
-
-    def _bands(self, x: Floats, bins: NDArray[np.intp]) -> Floats:
-        """(n, n_times) → log share of each band, and log power of all of them, (n, n_bands + 1)."""
-        spectrum = fft.rfft(x * self._window, axis=-1)
-        power = np.square(spectrum.real) + np.square(spectrum.imag)
-        power *= 2.0 / (self._spec.sfreq * np.square(self._window).sum())
-        bands = np.add.reduceat(power[:, : bins[-1]], bins[:-1], axis=1)
-        total = np.maximum(bands.sum(axis=1, keepdims=True), _LEAST_UV**2)
-        shares = np.log(np.maximum(bands / total, _LEAST_SHARE))
-        found: Floats = np.concatenate([shares, np.log(total)], axis=1)
-        return found
 
     def _learn(self, found: Floats, usable: NDArray[np.bool_]) -> None:
         """Let the animals' running means and variances follow."""
@@ -177,9 +162,18 @@ class Relative:
         self._recent_weight = np.array(recent["weight"], np.float32)
 
 
-def _amplitudes(x: Floats) -> Floats:
-    """(n, n_times) → log RMS and log robust SD, (n, 2)."""
-    rms = np.sqrt(np.square(x).mean(axis=1))
-    robust = _MAD_TO_SD * np.median(np.abs(x), axis=1)
+def _bands(density: Floats, bins: NDArray[np.intp]) -> Floats:
+    """(n, n_bins) → log share of each band, and log power of all of them, (n, n_bands + 1)."""
+    bands = np.add.reduceat(density[:, : bins[-1]], bins[:-1], axis=1)
+    total = np.maximum(bands.sum(axis=1, keepdims=True), _LEAST_UV**2)
+    shares = np.log(np.maximum(bands / total, _LEAST_SHARE))
+    found: Floats = np.concatenate([shares, np.log(total)], axis=1)
+    return found
+
+
+def _amplitudes(powers: Powers, modality: int) -> Floats:
+    """Return log RMS and log robust SD of a modality's epochs, (n, 2)."""
+    rms = np.sqrt(powers.mean_square(modality))
+    robust = _MAD_TO_SD * np.median(np.abs(powers.samples(modality)), axis=1)
     found: Floats = np.log(np.maximum(np.stack([rms, robust], axis=1), _LEAST_UV))
     return found

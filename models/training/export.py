@@ -3,7 +3,6 @@
     step.onnx            newest epoch + cached tokens → probabilities of slots by the pathway of all
                          modalities, new token
     step-all.onnx        the same by all pathways, where there are several
-    full.onnx            the whole window from its epochs: what the cache is measured against
     weights.safetensors  the weights; the graphs refer to them by offset, so load a graph by
                          its path, with this file beside it
     spec.json            `models.spec.BundleManifest`: the spec, the files' hashes, provenance
@@ -13,6 +12,7 @@
 
 import hashlib
 import logging
+import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -28,11 +28,10 @@ from torch import Tensor, nn
 
 from models.base import Model
 from models.errors import WeightsError
-from models.graphs import BATCH, READ, Port, Ports, full_inputs, step_inputs, step_outputs
+from models.graphs import BATCH, READ, Port, Ports, step_inputs, step_outputs
 from models.spec import (
     ALL_FILE,
     BUNDLE_FORMAT,
-    FULL_FILE,
     SPEC_FILE,
     STEP_FILE,
     WEIGHTS_FILE,
@@ -42,7 +41,7 @@ from models.spec import (
     ModelSpec,
     Reference,
 )
-from models.weights import save_weights
+from models.weights import read_spec, save_weights
 
 _EXAMPLE = {BATCH: 3, READ: 2}  # lengths of the axes that any call chooses, when traced
 _OPSET = 20  # TensorRT refuses the fp32 Attention of opset 23
@@ -68,19 +67,6 @@ class _Step(nn.Module):
         return (*(pathway.softmax(-1) for pathway in logits), token)
 
 
-class _Full(nn.Module):
-    """Encode and read the whole window."""
-
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, epochs: Tensor, mask: Tensor) -> Tensor:
-        tokens = self.model.encode(epochs, mask)
-        (mixed,) = self.model.read(tokens, mask, self.model.spec.pathways[:1])
-        return mixed.softmax(-1)
-
-
 def export_bundle(
     model: Model,
     spec: ModelSpec,
@@ -88,15 +74,15 @@ def export_bundle(
     name: str,
     provenance: Mapping[str, str],
     *,
-    full: bool = True,
     reference: Reference | None = None,
     temperatures: Mapping[str, float] = MappingProxyType({}),
     grammar: Grammar | None = None,
     learnt_from: Mapping[str, LearntAs] = MappingProxyType({}),
+    like: Path | None = None,
 ) -> None:
     """Write the bundle `out_dir`, whole or not at all; one that is there is replaced.
 
-    The same model, spec and provenance give the same bytes.
+    The same model, spec and provenance give the same bytes. The graphs follow from the spec alone.
 
     Args:
         model: a trained net of `spec`.
@@ -104,20 +90,22 @@ def export_bundle(
         out_dir: the bundle's folder.
         name: the bundle's name.
         provenance: how the weights were made.
-        full: also write the full-window graph.
         reference: what the animals look like that it was trained on (`models.signal.drift`).
         temperatures: what `models.training.calibration.fold_temperatures` has put into the model.
         grammar: what the stages are taken from beside the model's answers (`models.grammar`).
         learnt_from: what each recording was for, by the SHA-256 of its file.
+        like: a bundle whose graphs are taken if its spec is the same: tracing takes long.
     """
     out_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=f".{out_dir.name}-") as scratch:
         folder = Path(scratch) / "new"
         folder.mkdir()
         save_weights(model, folder / WEIGHTS_FILE)
-        export_steps(model, folder)
-        if full:
-            export_full(model, folder)
+        if like is not None and read_spec(like) == spec:
+            for graph in (STEP_FILE, ALL_FILE)[: len(spec.pathways)]:
+                shutil.copyfile(like / graph, folder / graph)
+        else:
+            export_steps(model, folder)
         manifest = BundleManifest(
             format=BUNDLE_FORMAT,
             name=name,
@@ -138,7 +126,7 @@ def export_bundle(
 def export_steps(model: Model, folder: Path) -> None:
     """Write the cached step, by one pathway and by all; the weights must lie in `folder`."""
     spec, inputs = model.spec, step_inputs(model.spec)
-    whole = _trace(_Step(model), inputs, [*step_outputs(spec, spec.pathways, spec.n_context)])
+    whole = trace(_Step(model), inputs, [*step_outputs(spec, spec.pathways, spec.n_context)])
     # two files: ONNX Runtime computes every output of one, asked for or not
     first = [*step_outputs(spec, spec.pathways[:1], spec.n_context)]
     _save(Extractor(whole).extract_model([*inputs], first), folder / STEP_FILE)
@@ -146,13 +134,12 @@ def export_steps(model: Model, folder: Path) -> None:
         _save(whole, folder / ALL_FILE)
 
 
-def export_full(model: Model, folder: Path) -> None:
-    """Write the full-window recompute; the weights must lie in `folder`."""
-    outputs = [model.spec.pathways[0]]
-    _save(_trace(_Full(model), full_inputs(model.spec), outputs), folder / FULL_FILE)
+def trace(module: nn.Module, ports: Ports, outputs: Sequence[str]) -> onnx.ModelProto:
+    """Return the graph of a module whose inputs are these, the first axes of any length.
 
-
-def _trace(module: nn.Module, ports: Ports, outputs: Sequence[str]) -> onnx.ModelProto:
+    Raises:
+        WeightsError: torch cannot export it.
+    """
     inputs = tuple(_example(port) for port in ports.values())
     first_of_any_length = {0: torch.export.Dim.DYNAMIC}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision

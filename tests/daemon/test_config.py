@@ -167,7 +167,7 @@ def test_the_example_is_valid_and_shows_every_key_with_its_default():
     content = tomllib.loads(text)
     assert config == Config(streams=config.streams)
     assert set(content) == set(Config.__struct_fields__)
-    for section in set(content) - {"streams", "triggers", "pulse"}:
+    for section in set(content) - {"streams", "triggers", "pulse", "notify"}:
         for key in getattr(config, section).__struct_fields__:
             assert key in content[section] or f"\n# {key} = " in text
     for key in StreamConfig.__struct_fields__:

@@ -14,7 +14,8 @@ from tests.rigs.daemon import Daemon, Listener, is_live, one_stream
 from tests.support.signals import noise
 
 SFREQ = 512
-LOST = "GPU: cudaStreamQuery: expected success, found cudaErrorUnknown"
+GPU = "tensorrt 11.4.0 fp32 GPU none driver 595.1"
+LOST = "GPU: cudaStreamSynchronize: expected success, found cudaErrorUnknown (999)"
 
 
 def scraped(daemon):
@@ -80,9 +81,7 @@ def test_no_epoch_is_lost_and_each_says_what_computed_it(source, daemon, subscri
     live = [m for m in heard if m.kind == "live"]
     spare = live[-1].engine
     assert spare.startswith("onnxruntime")
-    assert [(m.epoch, m.engine) for m in live] == [
-        (k, "ring CPU" if k < 4 else spare) for k in range(8)
-    ]
+    assert [(m.epoch, m.engine) for m in live] == [(k, GPU if k < 4 else spare) for k in range(8)]
     assert [m.seq for m in live] == list(range(8))
     assert [m.slots_filled for m in live] == [1, 2, 3, 4, 5, 5, 5, 5]
     assert all(m.stage in m.probabilities for m in heard)
@@ -91,14 +90,14 @@ def test_no_epoch_is_lost_and_each_says_what_computed_it(source, daemon, subscri
 
 def test_log_metric_status_and_journal_say_it_once(source, daemon, systemd, subscriber, tmp_path):
     passed = "a GPU is there and passed the parity check"
-    assert (daemon.engine["engine"], daemon.engine["why"]) == ("ring CPU", passed)
+    assert (daemon.engine["engine"], daemon.engine["why"]) == (GPU, passed)
     push(source, subscriber, 2, 1)
     info, losses = scraped(daemon)
-    assert (info["engine"], info["engine_why"], losses) == ("ring CPU", passed, 0)
+    assert (info["engine"], info["engine_why"], losses) == (GPU, passed, 0)
     (tmp_path / "lost").touch()
     push(source, subscriber, 4, 5)
     lost, now = daemon.event("engine lost"), daemon.event("engine")
-    spare, why = stages(subscriber)[-1].engine, f"ring CPU was lost: {LOST}"
+    spare, why = stages(subscriber)[-1].engine, f"{GPU} was lost: {LOST}"
     assert (lost["level"], lost["reason"], lost["now"]) == ("error", LOST, spare)
     assert (now["engine"], now["why"], now["model"]) == (spare, why, daemon.engine["model"])
     info, losses = scraped(daemon)
@@ -114,4 +113,4 @@ def test_log_metric_status_and_journal_say_it_once(source, daemon, systemd, subs
         sql = "SELECT payload FROM message WHERE topic = 'stage.m1.live' ORDER BY seq"
         payloads = journal.execute(sql)
         kept = [json.loads(payload)["engine"] for (payload,) in payloads]
-    assert kept == ["ring CPU"] * 2 + [spare] * 4
+    assert kept == [GPU] * 2 + [spare] * 4

@@ -1,4 +1,5 @@
 import json
+import math
 import urllib.error
 import urllib.request
 
@@ -8,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.config import MetricsConfig
 from daemon.errors import AddressError
+from daemon.messages import Features
 from daemon.metrics import Metrics
 from daemon.outbox import Round
 from daemon.sockets.metrics_server import MetricsServer, Snapshot
@@ -51,6 +53,37 @@ def probed(request):
     probed = Probed(request.param)
     yield probed
     probed.server.close()
+
+
+def test_the_present_stage_is_told_until_the_stream_is_staged_no_more(probed):
+    where = {"stream": "cage", "subject": "m1"}
+    metrics = probed.metrics
+
+    def told():
+        return [probed.value("hypnod_stage", **where, stage=s) for s in ("REM", "Wake")]
+
+    for seq, name in enumerate(("REM", "Wake", "REM", "REM")):
+        metrics.observe(stage(seq, stage=name), wall=1000.5)
+    assert told() == [1, 0]
+    metrics.show_state("cage", "STALLED", ["STALLED"])
+    metrics.show_state("den", "FAILED", ["FAILED"])
+    assert told() == [1, 0]
+    metrics.show_state("cage", "RESOLVING", ["RESOLVING"])
+    assert told() == [0, 0]
+    metrics.observe(stage(4, stage="Wake"), wall=1000.5)
+    assert told() == [0, 1]
+
+
+def test_band_powers_and_the_emg_are_told_while_they_are_known(probed):
+    where = {"stream": "cage", "subject": "m1"}
+    told = Features(eeg_db=(10.0,) * 20, emg_db=-3.5)
+    probed.metrics.observe(stage(0, features=told), wall=1000.5)
+    power = probed.value("hypnod_eeg_power_decibels", **where, band="delta")
+    assert power == pytest.approx(10 + 10 * math.log10(4))
+    assert probed.value("hypnod_emg_power_decibels", **where) == -3.5
+    probed.metrics.observe(stage(1, features=None), wall=1001.5)
+    assert math.isnan(probed.value("hypnod_eeg_power_decibels", **where, band="delta"))
+    assert math.isnan(probed.value("hypnod_emg_power_decibels", **where))
 
 
 def test_a_live_estimate_is_counted(probed):

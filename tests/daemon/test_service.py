@@ -19,6 +19,7 @@ from daemon.metrics import Metrics
 from daemon.service import Service
 from tests.rigs.daemon import Daemon, Listener, clients_of, is_live, one_stream, write_config
 from tests.rigs.lsl import Source, wait_until
+from tests.support.signals import pipeline, run
 from tools.daemon_process import start_daemon
 
 SFREQ = 512
@@ -76,6 +77,19 @@ def test_every_epoch_is_published_once_in_order(source, daemon, subscriber):
     assert "onnxruntime" in maps
     assert "libtorch" not in maps
     assert [m.slots_filled for m in stages_of(heard, "live")] == [1, 2, 3, 4, 5, 5, 5, 5, 5, 5]
+
+
+def test_live_messages_say_what_the_signal_looks_like_and_final_ones_do_not_repeat_it(
+    source, subscriber
+):
+    times = push(source, 7)
+    subscriber.until(is_live(6))
+    offline = run(pipeline(), noise(7).astype(np.float32), np.asarray(times), [7 * SFREQ])
+    for message, batch in zip(stages_of(subscriber.heard, "live"), offline, strict=True):
+        assert [*message.features.eeg_db, message.features.emg_db] == batch.features[0].tolist()
+    finals = stages_of(subscriber.heard, "final")
+    assert finals
+    assert {m.features for m in finals} == {None}
 
 
 def test_a_recorder_gets_the_live_stages_at_their_onsets(source, daemon, subscriber):

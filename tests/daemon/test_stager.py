@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from daemon.config import StagingConfig
+from daemon.messages import Features
 from daemon.stager import Stager
 from engines.bundle import open_bundle
 from engines.select import open_engine
@@ -27,7 +28,7 @@ def engine(bundle, n_rows, hops=1):
     return open_engine(bundle, "onnxruntime", n_rows=n_rows, hops_per_epoch=hops)
 
 
-def batch(epoch, reasons, stream="a", hop_s=1.0, drift=None):
+def batch(epoch, reasons, stream="a", hop_s=1.0, drift=None, features=None):
     """An epoch of noise; `reasons` (n_subjects, n_modalities)."""
     reasons = np.array(reasons, dtype=object)
     rng = np.random.default_rng(epoch + 1000 * len(stream))
@@ -38,7 +39,8 @@ def batch(epoch, reasons, stream="a", hop_s=1.0, drift=None):
     drift = np.full(reasons.shape, np.nan) if drift is None else np.array(drift)
     onset, usable = epoch * hop_s, reasons == "ok"
     return EpochBatch(
-        stream, epoch, onset, epochs, usable, reasons, float(epoch), after, drift, nothing, epochs
+        *(stream, epoch, onset, epochs, usable, reasons, float(epoch), after, drift, nothing),
+        *(epochs, np.array(features if features is not None else nothing)),
     )
 
 
@@ -132,6 +134,20 @@ def test_streams_are_batched_and_stay_apart(bundle):
     single = [e for e in alone.stage([b for b in together if b.stream == "a"]) if e.kind == "live"]
     for one, both in zip(single, [e for e in live if e.stream == "a"], strict=True):
         np.testing.assert_allclose(one.probabilities, both.probabilities, atol=1e-6)
+
+
+def test_what_is_usable_of_an_epoch_is_told_with_it(bundle):
+    nan = float("nan")
+    levels = [[12.3, -4.5, 6.7], [nan, nan, 6.7], [12.3, -4.5, nan], [nan, nan, nan]]
+    reasons = [["ok", "ok"], ["flat", "ok"], ["ok", "flat"], ["flat", "flat"]]
+    stager = Stager(engine(bundle, 4), {"a": ["m1", "m2", "m3", "m4"]}, StagingConfig())
+    live = stager.stage([batch(0, reasons, features=levels)])
+    assert [e.features for e in live] == [
+        Features(eeg_db=(12.3, -4.5), emg_db=6.7),
+        Features(eeg_db=(), emg_db=6.7),
+        Features(eeg_db=(12.3, -4.5), emg_db=None),
+        None,
+    ]
 
 
 def test_lag_beyond_the_window_is_refused(bundle):

@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import hypnod
 from tests.rigs.daemon import TIMEOUT_S, one_stream, write_config
+from tests.rigs.forked import Forked
 from tests.rigs.lsl import wait_until
-from tools.daemon_process import start_daemon
 
 _SMALLEST_PIPE = 4096
 
@@ -32,7 +32,7 @@ def running(folder, bundle, stderr):
     port = free_port()
     stream = one_stream(f"absent-{uuid.uuid4().hex}")
     config = write_config(folder, stream, bundle, port=port)
-    process = start_daemon(config, {}, stderr)
+    process = Forked(["run", "--config", config], stderr=stderr)
 
     def lost():
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=TIMEOUT_S) as got:
@@ -86,7 +86,7 @@ def test_a_log_that_cannot_be_written_is_counted_and_ends_nothing(request, tmp_p
 def test_an_error_keeps_its_exit_code_where_it_cannot_be_told(tmp_path, bundle, gone, full):
     config = write_config(tmp_path, one_stream("any"), bundle, more="[staging]\nhop_s = 0")
     for stderr in (gone, full):
-        with start_daemon(config, {}, stderr) as process:
+        with Forked(["run", "--config", config], stderr=stderr) as process:
             assert process.wait(TIMEOUT_S) == 3
 
 

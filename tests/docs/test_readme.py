@@ -9,8 +9,8 @@ import pytest
 
 from daemon.config import PublishConfig
 from daemon.sockets.publisher import Publisher
-from tests.rigs.lsl import ROOT
 from tests.support.nights import stage
+from tests.support.paths import ROOT
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Losing an engine in the night: real engines, one of which stops working."""
 
+from itertools import count
+
 import numpy as np
 import pytest
 import structlog
@@ -8,50 +10,43 @@ from engines.errors import EngineError
 from engines.failover import FailoverEngine
 from engines.onnxruntime import OnnxRuntimeEngine
 from tests.support.engines import some, step
-from tests.support.ring import RingOnProcessor
+from tests.support.fake_gpu import FakeGpu, RefusedError, open_without_gpu
+
+pytest.importorskip("cuda.bindings")
 
 N_ROWS = 3
+NAME = "tensorrt 11.4.0 fp32 GPU none driver 595.1"
 
 
-class BreaksAt(RingOnProcessor):
-    """A GPU that is lost in some tick, after it has written into its ring."""
+def lost_at(bundle, tick, hops=1, gpu=None, gives=None):
+    """Return a GPU's engine that is lost in some tick, after it has written into its ring.
 
-    def __init__(self, bundle, tick, hops=1):
-        super().__init__(bundle, N_ROWS, hops)
-        self.tick, self.count, self.closed = tick, 0, False
+    `gives`: it goes on with these probabilities instead.
+    """
+    gpu = gpu or FakeGpu()
+    engine = open_without_gpu(bundle, N_ROWS, hops, gpu=gpu)
+    ticks = count(1)
 
-    def _tick(self, bucket):
-        super()._tick(bucket)
-        self.count += 1
-        if self.count >= self.tick:
-            self._host["probabilities"][:] = 0
-            raise EngineError("GPU: cudaStreamQuery: expected success, found cudaErrorUnknown")
+    def after():
+        if next(ticks) >= tick:
+            engine._host["probabilities"][:] = 0 if gives is None else gives
+            if gives is None:
+                raise RefusedError(999)
 
-    def close(self):
-        self.closed = True
-        super().close()
-
-
-class GivesNaN(BreaksAt):
-    """A GPU whose memory is no longer what was written."""
-
-    def _tick(self, bucket):
-        RingOnProcessor._tick(self, bucket)
-        self.count += 1
-        if self.count >= self.tick:
-            self._host["probabilities"][:] = np.nan
+    gpu.after = after
+    return engine
 
 
 def spare(bundle, hops=1):
     return OnnxRuntimeEngine(bundle, N_ROWS, hops_per_epoch=hops)
 
 
-@pytest.mark.parametrize("kind", [BreaksAt, GivesNaN])
+@pytest.mark.parametrize("gives", [None, np.nan], ids=["an error", "memory that was overwritten"])
 @pytest.mark.parametrize("hops", [1, 2])
-def test_no_epoch_and_no_context_is_lost(bundle, random, kind, hops):
+def test_no_epoch_and_no_context_is_lost(bundle, random, gives, hops):
     """With hops and rows at different positions, every answer is that of an engine never lost."""
     with (
-        FailoverEngine(kind(bundle, 9, hops), spare(bundle, hops)) as engine,
+        FailoverEngine(lost_at(bundle, 9, hops, gives=gives), spare(bundle, hops)) as engine,
         spare(bundle, hops) as never_lost,
     ):
         for _ in range(24):
@@ -72,34 +67,35 @@ def test_no_epoch_and_no_context_is_lost(bundle, random, kind, hops):
 def test_it_is_announced_once(bundle, random):
     with (
         structlog.testing.capture_logs() as logs,
-        FailoverEngine(BreaksAt(bundle, 2), spare(bundle)) as engine,
+        FailoverEngine(lost_at(bundle, 2), spare(bundle)) as engine,
     ):
-        for expected in ("ring CPU", "onnxruntime", "onnxruntime"):
+        for expected in (NAME, "onnxruntime", "onnxruntime"):
             step(engine, some(random, engine, 1))
             assert engine.description.startswith(expected)
-        assert engine.why.startswith("ring CPU was lost: GPU: cudaStreamQuery: expected success")
+        assert engine.why.startswith(f"{NAME} was lost: GPU: cudaStream")
     (entry,) = logs
     assert (entry["event"], entry["log_level"]) == ("engine lost", "error")
     assert entry["now"].startswith("onnxruntime")
 
 
 def test_arrays_that_do_not_fit_are_no_loss(bundle, random):
-    with FailoverEngine(BreaksAt(bundle, 99), spare(bundle)) as engine:
+    with FailoverEngine(lost_at(bundle, 99), spare(bundle)) as engine:
         with pytest.raises(EngineError, match="epochs: expected"):
             step(engine, some(random, engine, 1)[:, :, :-1])
-        assert engine.description == "ring CPU"
+        assert engine.description == NAME
 
 
 def test_a_lost_device_is_not_asked_for_anything_more(bundle, random):
-    healthy, lost = BreaksAt(bundle, 99), BreaksAt(bundle, 1)
-    for primary in (healthy, lost):
-        with FailoverEngine(primary, spare(bundle)) as engine:
+    healthy, lost = FakeGpu(), FakeGpu()
+    for gpu, tick in ((healthy, 99), (lost, 1)):
+        with FailoverEngine(lost_at(bundle, tick, gpu=gpu), spare(bundle)) as engine:
             step(engine, some(random, engine, 1))
-    assert (healthy.closed, lost.closed) == (True, False)
+    assert "cudaStreamDestroy" in healthy.calls
+    assert "cudaStreamDestroy" not in lost.calls
 
 
 def test_contexts_are_those_of_the_engine_that_runs(bundle, random):
-    with FailoverEngine(BreaksAt(bundle, 3), spare(bundle)) as engine:
+    with FailoverEngine(lost_at(bundle, 3), spare(bundle)) as engine:
         for _ in range(4):
             step(engine, some(random, engine, 2))
         saved = engine.save_context(0)

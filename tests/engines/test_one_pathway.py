@@ -17,8 +17,8 @@ from models.training.evaluate import read_all
 from models.training.export import export_bundle
 from models.weights import build_model, load_model
 from tests.support.engines import ENGINES, open_kind
+from tests.support.fake_gpu import open_without_gpu
 from tests.support.one_pathway.net import SPEC
-from tests.support.ring import RingOnProcessor
 
 N, M, T = SPEC.n_context, SPEC.n_modalities, SPEC.n_times
 
@@ -75,7 +75,7 @@ def test_every_engine_gives_what_recomputing_the_window_gives(bundle, random, ki
 def test_the_validity_of_the_newest_epoch_reaches_the_encoder(bundle, random):
     epochs = random.standard_normal((1, M, T)).astype(np.float32)
     both, one = np.ones((1, M), bool), np.array([[True, False]])
-    for kind in ("onnxruntime", "torch", "ring"):
+    for kind in ("onnxruntime", "torch", "fake-gpu"):
         tokens = []
         for valid in (both, one):
             with open_kind(bundle, kind, 1) as engine:
@@ -91,7 +91,7 @@ def test_the_validity_of_the_newest_epoch_reaches_the_encoder(bundle, random):
 
 def test_a_gpu_s_network_in_fp16_agrees_with_the_reference(bundle):
     with (
-        RingOnProcessor(bundle, 3, precision="fp16") as engine,
+        open_without_gpu(bundle, 3, precision="fp16") as engine,
         open_kind(bundle, "torch", 3) as reference,
     ):
         parity = compare(engine, reference, ticks=30, seed=1)

@@ -13,7 +13,7 @@ from engines.errors import BundleError
 from engines.onnxruntime import _PER_CALL, OnnxRuntimeEngine
 from engines.parity import random_epochs
 from models.spec import STEP_FILE, WEIGHTS_FILE
-from tests.rigs.lsl import ROOT
+from tests.support.paths import ROOT
 
 
 @pytest.fixture

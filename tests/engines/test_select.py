@@ -97,13 +97,20 @@ def test_a_gpu_by_name_without_a_driver_is_an_error(bundle):
     assert re.match(f"not available: {NO_DRIVER}", available_engines()["tensorrt-rtx"])
 
 
-def test_auto_takes_onnxruntime_where_the_plan_is_refused(bundle, monkeypatch):
+@pytest.mark.parametrize("n_refused", [1, 2])
+def test_auto_tries_the_other_tensorrt_and_then_the_processor(bundle, monkeypatch, n_refused):
     def refuse(wanted):
         raise EngineError("parity check: expected this, found that")
 
+    def use(wanted):
+        return open_engine(bundle, "torch", n_rows=1)
+
     monkeypatch.setattr(select, "_why_no_gpu", lambda: "")
-    entry = select._Entry("GPU", ("numpy",), "", refuse)
-    monkeypatch.setitem(select._ENGINES, "tensorrt", entry)
+    for i, kind in enumerate(("tensorrt", "tensorrt-rtx")):
+        entry = select._Entry("GPU", ("numpy",), "", refuse if i < n_refused else use)
+        monkeypatch.setitem(select._ENGINES, kind, entry)
     with open_engine(bundle, n_rows=1) as engine:
-        assert engine.name == "onnxruntime"
-        assert engine.why == "tensorrt cannot be used: parity check: expected this, found that"
+        assert engine.name == ("torch" if n_refused == 1 else "onnxruntime")
+        if n_refused == 2:
+            refused = "cannot be used: parity check: expected this, found that"
+            assert engine.why == f"tensorrt {refused}; tensorrt-rtx {refused}"

@@ -11,7 +11,7 @@ import pytest
 from scipy import io
 
 from tests.fuzz.bombs import all_bombs
-from tests.rigs.lsl import ROOT
+from tests.support.paths import ROOT
 
 _LITTLE_MB = 300
 """What the imports take, and a little more."""

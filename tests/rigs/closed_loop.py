@@ -38,11 +38,11 @@ from tests.rigs.accuracy.real_mouse import CHANNELS
 from tests.rigs.accuracy.silver import write_labelled
 from tests.rigs.accuracy.threshold_scorer import EPOCH_S
 from tests.support.paths import ROOT
-from tools.measure import describe_machine
 from tools.rehearse.command import rehearse
 from tools.rehearse.judge import Verdict, judge
 from tools.rehearse.rehearsal import Timing, as_if, play, pulses, see
 from tools.score.offline import stage_recording
+from tools.shared.measure import describe_machine
 
 HOPS_S, MICE_HOP_S = (1.0, 0.25), 1.0
 AGE_S = 0.05

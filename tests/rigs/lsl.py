@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -14,10 +13,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+import hypnod
 from daemon.config import StreamConfig, SubjectConfig
 from daemon.lsl.inlet import Inlet
 from models.signal.chunk import Chunk
-from tests.support.paths import ROOT
+from tests.rigs.forked import Forked
 
 
 class Source:
@@ -65,16 +65,18 @@ class Source:
         self._start()
 
     def _start(self) -> None:
-        self.process = subprocess.Popen(
-            [
-                *self._within,
-                *(sys.executable, "-m", "tests.rigs.source", json.dumps(self.spec)),
-            ],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        command = ["-m", "tests.rigs.source", json.dumps(self.spec)]
+        self.process: Forked | subprocess.Popen[str]
+        if self._within:
+            self.process = subprocess.Popen(
+                [*self._within, *hypnod.command(*command)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        else:
+            pipe = subprocess.PIPE
+            self.process = Forked(command, stdin=pipe, stdout=pipe, stderr=2)
         opened = self._reply()
         self.uid: str = opened.get("uid", "")
         self.began: float = opened.get("began", 0.0)

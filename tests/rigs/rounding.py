@@ -16,7 +16,7 @@ from engines.bundle import Bundle, open_bundle
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import compare
 from engines.torch import TorchEngine
-from tests.support.ring import RingOnProcessor
+from tests.support.fake_gpu import open_without_gpu
 
 ROWS, TICKS, SEED = 8, 60, 3
 
@@ -40,8 +40,8 @@ def _lower(function: Callable[..., Any], *inputs: Any) -> Any:
 def main() -> None:
     bundle = open_bundle(Path(sys.argv[1]) if sys.argv[1:] else None)
     engines: dict[str, Engine] = {
-        "fp32": RingOnProcessor(bundle, ROWS),
-        "fp16": RingOnProcessor(bundle, ROWS, precision="fp16"),
+        "fp32": open_without_gpu(bundle, ROWS),
+        "fp16": open_without_gpu(bundle, ROWS, precision="fp16"),
         "bf16": Bf16(bundle, ROWS),
     }
     for precision, engine in engines.items():

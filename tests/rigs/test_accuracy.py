@@ -18,7 +18,7 @@ from tests.rigs.accuracy.silver import write_labelled
 from tests.rigs.accuracy.threshold_scorer import EPOCH_S
 from tests.support.bundles import TINY, make_bundle
 from tests.support.paths import ROOT
-from tools.measure import describe_machine
+from tools.shared.measure import describe_machine
 
 DOCS = ROOT / "docs"
 STAGES = ("Wake", "NREM", "REM")

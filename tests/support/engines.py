@@ -7,21 +7,24 @@ from engines.gpu.flavour import version_of
 from engines.parity import random_epochs
 from engines.select import open_engine
 from tests.support.gpu import require_device
-from tests.support.ring import RingOnProcessor
 
 ENGINES = [
     "onnxruntime",
     "torch",
-    "ring",
+    "fake-gpu",
     *(pytest.param(kind, marks=pytest.mark.gpu) for kind in ("tensorrt", "tensorrt-rtx")),
 ]
-"""All that keep the contract; `ring` is the GPU engine without a GPU."""
+"""All that keep the contract; `fake-gpu` is the GPU's engine without a GPU."""
 
 
 def open_kind(bundle, kind, n_rows, hops_per_epoch=1, n_read=None):
     """Open an engine of ENGINES, or skip the test where it needs a GPU that is not there."""
-    if kind == "ring":
-        return RingOnProcessor(bundle, n_rows, hops_per_epoch, n_read)
+    if kind == "fake-gpu":
+        pytest.importorskip("cuda.bindings")
+        # Here, not above: it needs the package onnx.
+        from tests.support.fake_gpu import open_without_gpu  # noqa: PLC0415
+
+        return open_without_gpu(bundle, n_rows, hops_per_epoch, n_read)
     if kind.startswith("tensorrt"):
         require_device()
         # Here, not above: it needs the package onnx. Without check and spare: the GPU itself.

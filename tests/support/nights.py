@@ -20,6 +20,7 @@ from daemon.messages import (
     PulseMessage,
     StageMessage,
     StreamMessage,
+    TraceMessage,
     TriggerMessage,
 )
 from daemon.metrics import Metrics
@@ -111,6 +112,20 @@ def trigger(seq: int, action: Action = "off", **changes: Any) -> TriggerMessage:
         "config": "c",
     }
     return TriggerMessage(action=action, **(fields | changes))
+
+
+def trace(seq: int, subject: str = "m1", **changes: Any) -> TraceMessage:
+    """The signals of epoch `seq`."""
+    fields: dict[str, Any] = {
+        "session": "s",
+        "utc": iso(EVENING + seq),
+        "stream": "cage",
+        "hop": seq,
+        "start": 1000.0 + seq,
+        "span_s": 1.0,
+        "microvolts": {"eeg": (-80.0, 90.0) * 6, "emg": (-20.0, 30.0) * 6},
+    }
+    return TraceMessage(seq=seq, subject=subject, **(fields | changes))
 
 
 def pulse(done: Done, after: float, **changes: Any) -> PulseMessage:

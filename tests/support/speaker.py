@@ -10,8 +10,9 @@ from daemon.metrics import Metrics
 from daemon.sockets.catchup import CatchUp
 from daemon.sockets.gate import Gate
 from daemon.sockets.publisher import Publisher
-from tests.rigs.lsl import ROOT
+from daemon.sockets.viewers import Viewers
 from tests.support.nights import EVENING, iso, session, stage
+from tests.support.paths import ROOT
 from tools.client.follower import Follower
 
 TIMEOUT_S = 20.0
@@ -21,7 +22,9 @@ ANYWHERE = "tcp://127.0.0.1:*"
 class Speaker:
     """Writes messages into a journal, publishes them, and answers who missed some."""
 
-    def __init__(self, path, name="s", high_water_mark=100_000, binds=(ANYWHERE, ANYWHERE)):
+    def __init__(
+        self, path, name="s", high_water_mark=100_000, binds=(ANYWHERE, ANYWHERE), subjects=()
+    ):
         self.name, self.beats = name, 0
         self.stack = ExitStack()
         config = PublishConfig(
@@ -30,7 +33,8 @@ class Speaker:
         gate = self.stack.enter_context(Gate(SecurityConfig()))
         self.journal = self.stack.enter_context(Journal(JournalConfig(path=str(path)), Metrics()))
         self.journal.begin(session(name))
-        self.publisher = self.stack.enter_context(Publisher(config, gate))
+        self.viewers = Viewers(subjects)
+        self.publisher = self.stack.enter_context(Publisher(config, gate, self.viewers))
         self.catch_up = self.stack.enter_context(CatchUp(config, path, gate))
         self.binds = (self.publisher.endpoint, self.catch_up.endpoint)
         self.said = []

@@ -15,9 +15,11 @@ import uuid
 import pytest
 
 from daemon.metrics import Metrics
+from models.stages import COLOURS
 from tests.rigs.daemon import TIMEOUT_S, Daemon, one_stream
-from tests.rigs.lsl import ROOT, Source
+from tests.rigs.lsl import Source
 from tests.support.bundles import TINY, make_bundle
+from tests.support.paths import ROOT
 from tests.support.signals import noise
 
 RULES = ROOT / "systemd" / "prometheus-alerts.yml"
@@ -36,7 +38,13 @@ def promtool(*arguments):
 
 def expressions_of_dashboard():
     panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
-    return [target["expr"] for panel in panels for target in panel["targets"]]
+    return [target["expr"] for panel in panels for target in panel.get("targets", [])]
+
+
+def hypnograms():
+    """Return the panels that show stages as a timeline."""
+    panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
+    return [p for p in panels if "hypnod_stage{" in str(p.get("targets"))]
 
 
 def exposed_metrics():
@@ -74,6 +82,64 @@ def test_rules_and_dashboard_name_only_metrics_that_exist():
     named = set(re.findall(r"\b((?:hypnod|process)_\w+)[{\[) ]", text))
     assert len(named) > 15
     assert named <= exposed_metrics()
+
+
+def test_a_row_of_the_dashboard_is_repeated_for_each_subject_with_its_hypnogram():
+    panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
+    (row,) = (i for i, panel in enumerate(panels) if panel.get("repeat") == "subject")
+    assert panels[row + 1] in hypnograms()
+    assert all("$subject" in panel["title"] for panel in panels[row:])
+    assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def test_hypnograms_show_every_stage_in_its_colour(tmp_path):
+    """Of each stage promtool asks the panel's query, whose answer the panel's mapping names."""
+    shown = {}
+    tests = []
+    for panel in hypnograms():
+        (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
+        for code, named in mapping["options"].items():
+            for name in named["text"].split(", "):
+                shown[name] = named["color"]
+                stages = dict.fromkeys(("Wake", "NREM"), 0) | ({name: 1} if int(code) else {})
+                series = [
+                    {"series": f'hypnod_stage{{subject="m1", stage="{s}"}}', "values": f"{v}x9"}
+                    for s, v in stages.items()
+                ]
+                expected = [{"labels": '{subject="m1"}', "value": int(code)}]
+                expr = re.sub(r"\$\w+", ".*", panel["targets"][0]["expr"])
+                asked = {"expr": expr, "eval_time": "5m", "exp_samples": expected}
+                tests.append({"input_series": series, "promql_expr_test": [asked]})
+    file = tmp_path / "stages.yml"
+    file.write_text(json.dumps({"evaluation_interval": "1m", "tests": tests}), "utf-8")
+    found = promtool("test", "rules", file)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert shown["not staged"] == "transparent"
+    stages = {"Wake", "NREM", "REM", "N1", "N2", "N3", "ART", "UNKNOWN"}
+    assert stages <= {*shown}
+    alike = {"N2": "NREM"}  # one row for both
+    assert {s: shown[s] for s in stages} == {s: COLOURS[alike.get(s, s)].picture for s in stages}
+
+
+def in_install(begin):
+    """Return the YAML of docs/install.md that begins with a line."""
+    text = (ROOT / "docs" / "install.md").read_text("utf-8")
+    return re.search(rf"```yaml\n({re.escape(begin)}.*?)```", text, re.DOTALL)[1]
+
+
+def test_what_the_docs_say_of_alertmanager_is_understood(tmp_path):
+    config = tmp_path / "prometheus.yml"
+    shutil.copy(RULES, tmp_path / "hypnod-alerts.yml")
+    config.write_text(in_install("rule_files:") + in_install("alerting:"), "utf-8")
+    found = promtool("check", "config", config)
+    assert found.returncode == 0, found.stdout + found.stderr
+    (tmp_path / "alertmanager.yml").write_text(in_install("route:"), "utf-8")
+    tool = shutil.which("amtool") or pytest.skip(
+        "needs amtool, of Debian's package prometheus-alertmanager"
+    )
+    command = [tool, "check-config", str(tmp_path / "alertmanager.yml")]
+    found = subprocess.run(command, capture_output=True, check=False, text=True)
+    assert found.returncode == 0, found.stdout + found.stderr
 
 
 @pytest.fixture(scope="session")

@@ -9,19 +9,18 @@ import uuid
 import numpy as np
 import pytest
 
-import hypnod
 from daemon.messages import StageMessage
 from engines.bundle import open_bundle
 from tests.rigs.accuracy.real_mice import RECORDINGS, look_at_one
 from tests.rigs.daemon import Daemon, Listener, is_live, one_stream
+from tests.rigs.forked import Forked
 from tests.rigs.lsl import Source
 
 FINAL_LAG = 4
 
 
 def start(*arguments):
-    command = hypnod.command(*map(str, arguments))
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return Forked(arguments, stdout=subprocess.PIPE)
 
 
 @pytest.fixture(scope="module")

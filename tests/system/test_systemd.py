@@ -17,14 +17,21 @@ from daemon.errors import AddressError, JournalError, KeyFileError
 from engines.errors import EngineError
 from models.errors import ConfigError, StreamError
 from tests.rigs.daemon import TIMEOUT_S, Daemon, one_stream
-from tests.rigs.lsl import ROOT, Source
+from tests.rigs.lsl import Source
 from tests.support.bundles import TINY, make_bundle
+from tests.support.paths import ROOT
 from tests.support.signals import noise
 from tools.pulse.errors import OutputError
 
-UNIT, PULSE_UNIT = (ROOT / "systemd" / f"{name}.service" for name in ("hypnod", "hypnod-pulse"))
+CREDENTIAL = "hypnod-web.token"
+
+UNIT, PULSE_UNIT, WEB_UNIT, NOTIFY_UNIT = (
+    ROOT / "systemd" / f"{name}.service"
+    for name in ("hypnod", "hypnod-pulse", "hypnod-web", "hypnod-notify")
+)
 INSTALLED = "/opt/hypnod/.venv/bin/hypnod"
-MAX_EXPOSURE = {UNIT: 1.5, PULSE_UNIT: 1.6}  # of 10; the second one opens serial ports
+MAX_EXPOSURE = {UNIT: 1.5, PULSE_UNIT: 1.6, WEB_UNIT: 1.3, NOTIFY_UNIT: 1.3}
+"""Of 10; `hypnod pulse` opens serial ports."""
 
 
 @pytest.fixture
@@ -72,6 +79,12 @@ def test_hypnod_pulse_may_open_a_serial_port_and_is_started_again_when_one_fails
     prevented = set(map(int, dict(service)["RestartPreventExitStatus"].split()))
     assert prevented == {2, ConfigError.exit_code, KeyFileError.exit_code}
     assert OutputError.exit_code not in prevented
+
+
+def test_the_page_has_its_token_from_systemd_and_is_started_again():
+    service = dict(settings("Service", WEB_UNIT))
+    assert service["LoadCredential"] == CREDENTIAL
+    assert set(service["RestartPreventExitStatus"].split()) == {"2", str(ConfigError.exit_code)}
 
 
 def test_a_gpu_and_the_network_interfaces_stay_visible():

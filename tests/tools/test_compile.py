@@ -1,14 +1,13 @@
 """`hypnod compile` with the real TensorRT-RTX, which compiles without a GPU."""
 
-import subprocess
 from pathlib import Path
 
 import msgspec
 import pytest
 
-import hypnod
 from engines.gpu.flavour import version_of
 from engines.gpu.plan_cache import PlanManifest
+from tests.rigs import forked
 from tests.support.bundles import TINY, make_bundle
 from tests.support.gpu import has_driver
 
@@ -17,8 +16,7 @@ without_gpu = pytest.mark.skipif(has_driver(), reason="this computer has an NVID
 
 
 def compile_with(*options):
-    command = hypnod.command("compile", *options)
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return forked.run("compile", *options)
 
 
 @needs_rtx

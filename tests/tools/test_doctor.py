@@ -20,6 +20,7 @@ import pytest
 
 import hypnod
 from engines.select import explain_auto
+from tests.rigs import forked
 from tests.rigs.lsl import Source
 from tests.support.nights import write_journal
 from tests.support.paths import ROOT
@@ -29,14 +30,12 @@ def examine(
     *arguments: object, env: dict[str, str] | None = None
 ) -> tuple[int, dict[str, Any], dict[str, Any]]:
     """Run doctor; return its exit code, its findings by check, and its visible streams by name."""
-    done = subprocess.run(
-        hypnod.command("doctor", "--json", *map(str, arguments)),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env=os.environ | (env or {}),
-    )
+    return read(forked.run("doctor", "--json", *arguments, environ=env))
+
+
+def read(
+    done: subprocess.CompletedProcess[str],
+) -> tuple[int, dict[str, Any], dict[str, Any]]:
     assert done.stdout, done.stderr
     report = json.loads(done.stdout)
     findings = {finding["check"]: finding for finding in report["findings"]}
@@ -148,17 +147,51 @@ def test_a_journal_of_another_format_is_an_error(tmp_path: Path) -> None:
     path = write_config(tmp_path, "absent")
     path.write_text(path.read_text() + f'[journal]\npath = "{journal}"\n')
     _, findings, _ = examine("--config", path, "--timeout", 0.5)
-    assert findings["journal"]["found"] == f"{journal}: 0 runs of the daemon so far"
+    assert findings["journal"]["found"].startswith(
+        f"{journal}: 0 runs of the daemon so far, 0 byte"
+    )
     write_journal(journal, [])
     _, findings, _ = examine("--config", path, "--timeout", 0.5)
-    assert findings["journal"]["found"] == f"{journal}: 1 runs of the daemon so far"
+    assert findings["journal"]["found"].startswith(f"{journal}: 1 runs of the daemon so far, ")
     with sqlite3.connect(journal) as db:
         db.execute("PRAGMA user_version = 1")
     db.close()
     code, findings, _ = examine("--config", path, "--timeout", 0.5)
     assert (code, findings["journal"]["level"]) == (1, "error")
-    assert "expected a journal of format 2, found format 1" in findings["journal"]["found"]
+    assert "expected a journal of format 3, found format 1" in findings["journal"]["found"]
     assert findings["journal"]["do"].startswith(f"mv {journal} ")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk with room for three days of one mouse."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", folder],
+        capture_output=True,
+        check=False,
+    )
+    if mount.returncode:
+        pytest.skip(f"needs the right to mount: {mount.stderr.decode()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_will_soon_be_full_is_a_warning(tmp_path: Path, small_disk: Path) -> None:
+    path = write_config(tmp_path, "absent")
+    path.write_text(path.read_text() + f'[journal]\npath = "{small_disk}/j.sqlite"\n')
+    _, findings, _ = examine("--config", path, "--timeout", 0.5)
+    assert findings["journal"]["level"] == "warning"
+    assert (
+        "MB a day to come with all subjects, 209.7 MB free: full in 3 days"
+        in (findings["journal"]["found"])
+    )
+    assert "journal.keep_days" in findings["journal"]["do"]
+    path.write_text(path.read_text() + "keep_days = 2\n")
+    _, findings, _ = examine("--config", path, "--timeout", 0.5)
+    assert findings["journal"]["level"] == "ok"
+    assert findings["journal"]["found"].endswith(": at most about 131.3 MB")
 
 
 def test_two_matching_streams_are_both_named(tmp_path: Path) -> None:
@@ -238,7 +271,14 @@ def test_without_liblsl_it_says_how_to_get_one(tmp_path: Path) -> None:
     package = Path(pylsl.__file__).parent
     ignore = shutil.ignore_patterns("*.so*", "__pycache__")
     shutil.copytree(package, tmp_path / "pylsl", ignore=ignore)
-    code, findings, _ = examine(env={"PYTHONPATH": str(tmp_path)})
+    done = subprocess.run(
+        hypnod.command("doctor", "--json"),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )
+    code, findings, _ = read(done)
     assert code == 1
     assert findings["liblsl"]["level"] == "error"
     assert "set PYLSL_LIB=" in findings["liblsl"]["found"]
@@ -247,14 +287,7 @@ def test_without_liblsl_it_says_how_to_get_one(tmp_path: Path) -> None:
 
 def test_people_get_a_table_and_then_what_to_do() -> None:
     with Source("shown"), Source("wide", n_channels=1000, labels=[f"CH{i}" for i in range(1000)]):
-        done = subprocess.run(
-            hypnod.command("doctor"),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            env=os.environ | {"COLUMNS": "200"},
-        )
+        done = forked.run("doctor", environ={"COLUMNS": "200"})
     assert "visible LSL streams" in done.stdout
     assert "EEG (microvolts), EMG (microvolts)" in done.stdout
     assert "CH14 (microvolts), … 984 more …" in " ".join(done.stdout.replace("│", " ").split())
@@ -266,14 +299,7 @@ def test_what_streams_call_themselves_is_shown_as_it_is() -> None:
         Source("[/red] :m:", labels=["EEG [left]", "E\x1b[2JG\r\n"], units=["[/]", "µV\x1b"]),
         Source("endless", sfreq=float("inf")),
     ):
-        done = subprocess.run(
-            hypnod.command("doctor"),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            env=os.environ | {"COLUMNS": "200"},
-        )
+        done = forked.run("doctor", environ={"COLUMNS": "200"})
     assert "[/red] :m:" in done.stdout
     assert "EEG [left] ([/]), E [2JG (µV )" in done.stdout
     assert "(invalid: stoi)" in done.stdout  # no rate: liblsl cannot read the rest

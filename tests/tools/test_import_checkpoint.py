@@ -5,12 +5,11 @@ from pathlib import Path
 
 import torch
 
-import hypnod
+from tests.rigs import forked
 
 
 def import_with(*options: str | Path) -> subprocess.CompletedProcess[str]:
-    command = hypnod.command("import", *map(str, options))
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return forked.run("import", *options)
 
 
 def test_what_is_no_checkpoint_of_sdreamer_is_one_sentence(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import edfio
 import numpy as np
 import pytest
 
-import hypnod
 from daemon.config import load_config
+from tests.rigs import forked
 from tests.rigs.lsl import Source
 from tests.support.xdf import XdfStream, write_streams
 from tools.init import _count_up
@@ -19,15 +19,7 @@ CHANNELS = tuple(f"CH{i}" for i in range(1, 17))
 
 
 def run(folder: Path, *arguments: str, says: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        hypnod.command(*arguments),
-        cwd=folder,
-        input=says,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return forked.run(*arguments, cwd=folder, says=says)
 
 
 def test_eight_animals_of_a_stream_by_pattern(tmp_path: Path) -> None:

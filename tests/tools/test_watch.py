@@ -1,6 +1,5 @@
 import io
 import json
-import os
 import re
 import signal
 import subprocess
@@ -11,18 +10,18 @@ from rich.console import Console
 from typer import BadParameter
 from typer.testing import CliRunner
 
-import hypnod
 from daemon.config import PublishConfig
 from daemon.errors import AddressError
 from daemon.messages import Heartbeat
 from daemon.sockets.publisher import Publisher
 from models.stages import ART
-from tests.support.nights import EVENING, iso, stage, state, trigger
+from tests.rigs.forked import Forked
+from tests.support.nights import EVENING, iso, stage, state, trace, trigger
 from tests.support.speaker import Speaker
 from tools.cli import app
 from tools.client.subscriber import Received, Subscriber
+from tools.client.where import dial_config
 from tools.view.live import LiveView, bar, draw_stages
-from tools.watch import _dial
 
 TIMEOUT_S = 20.0
 
@@ -102,7 +101,7 @@ def view_of(*messages, ago_s=0.0, truth=None):
     ],
 )
 def test_a_config_tells_where_its_daemon_is_reached(bind, reached):
-    assert _dial(bind) == reached
+    assert dial_config(bind) == reached
 
 
 def test_a_daemon_is_found_by_its_config(tmp_path):
@@ -115,11 +114,7 @@ def test_a_daemon_is_found_by_its_config(tmp_path):
             'subjects = [{ name = "m1", channels = { eeg = "E" } }]\n'
             f'[publish]\nbind = "tcp://*:{port}"\ncatchup_bind = "tcp://*:{port + 1}"\n'
         )
-        ask = subprocess.Popen(
-            hypnod.command("watch", "--once", "--json", "--config", str(config)),
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        ask = Forked(["watch", "--once", "--json", "--config", config], stdout=subprocess.PIPE)
         publisher.serve(TIMEOUT_S)
         publisher.publish(heartbeat())
         deadline = time.monotonic() + TIMEOUT_S
@@ -130,7 +125,7 @@ def test_a_daemon_is_found_by_its_config(tmp_path):
 
 def test_a_free_port_in_the_config_is_no_address():
     with pytest.raises(BadParameter, match=r"with a port in the config.*--connect"):
-        _dial("tcp://127.0.0.1:*")
+        dial_config("tcp://127.0.0.1:*")
 
 
 def test_a_late_subscriber_gets_the_last_final_one_and_counts_gaps_from_there(publisher):
@@ -242,13 +237,8 @@ def test_bars_are_full_at_one_and_empty_at_zero():
 
 
 def watch(publisher, *options):
-    return subprocess.Popen(
-        hypnod.command("watch", "--connect", publisher.endpoint, *options),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"COLUMNS": "120"},
-    )
+    command = ["watch", "--connect", publisher.endpoint, *options]
+    return Forked(command, {"COLUMNS": "120"}, stdout=subprocess.PIPE)
 
 
 @pytest.mark.parametrize("as_json", [True, False])
@@ -259,7 +249,7 @@ def test_once_shows_what_was_said_last_and_ends(tmp_path, as_json):
         options = ["--once", "--catch-up", speaker.catch_up.endpoint, *["--json"] * as_json]
         with watch(speaker.publisher, *options) as process:
             speaker.publisher.serve(TIMEOUT_S)
-            out, err = process.communicate(timeout=TIMEOUT_S)
+            out, err = process.communicate()
     assert (process.returncode, err) == (0, "")
     if as_json:
         said = {m["topic"]: m for m in map(json.loads, out.splitlines())}
@@ -272,7 +262,7 @@ def test_once_shows_what_was_said_last_and_ends(tmp_path, as_json):
 
 def test_once_without_a_daemon_fails_in_one_sentence(daemon_like):
     with watch(daemon_like, "--once", "--timeout", "0.1") as process:
-        out, err = process.communicate(timeout=TIMEOUT_S)
+        out, err = process.communicate()
     assert (process.returncode, out) == (1, "")
     assert "no daemon answered at" in err
 
@@ -289,9 +279,12 @@ def test_ctrl_c_ends_it_quietly(daemon_like, options):
     daemon_like.publish(stage(0, kind="final"))
     with watch(daemon_like, *options) as process:
         daemon_like.serve(TIMEOUT_S)
+        daemon_like.publish(trace(0))
+        daemon_like.publish(stage(1, kind="final"))
         assert process.stdout is not None
         if options:
-            assert json.loads(process.stdout.readline())["seq"] == 0
+            said = [json.loads(process.stdout.readline()) for _ in range(2)]
+            assert {m["topic"] for m in said} == {"stage.m1.final"}  # traces are for pages
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=TIMEOUT_S)
+        _, err = process.communicate()
     assert (process.returncode, err) == (0, "")

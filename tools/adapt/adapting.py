@@ -356,6 +356,7 @@ class _Work:
                 split,
                 manifest.learnt_from,
             ),
+            like=self.bundle.path,
         )
 
 

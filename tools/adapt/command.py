@@ -11,10 +11,10 @@ from models.errors import WeightsError
 from models.recordings.lab import LabOptions
 from models.training.choices import DeviceName
 from tools.adapt.report import print_report
-from tools.match import MatchOption, read_match
-from tools.plain import plain_console
+from tools.shared.match import MatchOption, read_match
+from tools.shared.plain import plain_console
+from tools.shared.unit import UnitOption, read_unit
 from tools.train.command import check_out
-from tools.unit import UnitOption, read_unit
 
 
 class AdaptOptions(msgspec.Struct, frozen=True, kw_only=True):

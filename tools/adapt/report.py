@@ -4,7 +4,7 @@ import msgspec
 from rich.table import Table
 
 from models.spec import LearntAs
-from tools.plain import plain_console
+from tools.shared.plain import plain_console
 from tools.train.report import PassReport, digits
 
 READINGS = ("live", "final")

@@ -28,8 +28,8 @@ from tools.cluster.options import (
 )
 from tools.evaluate.report import report, write_subjects
 from tools.evaluate.tables import print_evaluation
-from tools.plain import plain_console
 from tools.score.command import CODES_HELP, IGNORE_HELP, SAME_START_HELP, check_outputs
+from tools.shared.plain import plain_console
 
 archive = typer.Typer(
     name="archive",

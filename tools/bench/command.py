@@ -16,7 +16,6 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from engines.bundle import Bundle, open_bundle
 from engines.select import open_engine
 from models.recordings.writers import replacing
-from models.spec import FULL_FILE
 from tools.bench.daemon import (
     Latencies,
     Load,
@@ -25,7 +24,7 @@ from tools.bench.daemon import (
     measure_load,
     measure_startup,
 )
-from tools.bench.engine import has_full_graph, time_cached_and_full, time_step
+from tools.bench.engine import time_step
 from tools.bench.journal import measure_journal
 from tools.bench.report import (
     HOP_SUBJECTS,
@@ -40,15 +39,13 @@ from tools.bench.report import (
 )
 from tools.bench.trigger import measure_trigger
 from tools.daemon_process import ChildError
-from tools.measure import Percentiles, describe_machine, percentiles
+from tools.shared.measure import Percentiles, describe_machine, percentiles
 
 
 @dataclass(frozen=True)
 class _Effort:
     """How long to measure."""
 
-    pairs: int
-    """Cached and full steps."""
     steps: dict[str, int]
     """Steps by subjects."""
     latency_s: float
@@ -62,8 +59,8 @@ class _Effort:
     """Epochs written to a journal."""
 
 
-_FULL = _Effort(300, {"1": 300, "8": 100, "64": 20}, 75.0, 30.0, 20.0, 60.0, 5, 400)
-_QUICK = _Effort(4, {"1": 3, "8": 2, "64": 1}, 3.0, 2.0, 2.0, 2.0, 1, 8)
+_FULL = _Effort({"1": 300, "8": 100, "64": 20}, 75.0, 30.0, 20.0, 60.0, 5, 400)
+_QUICK = _Effort({"1": 3, "8": 2, "64": 1}, 3.0, 2.0, 2.0, 2.0, 1, 8)
 
 
 def bench(
@@ -80,7 +77,6 @@ def bench(
 ) -> None:
     """Measure **latency, speed and appetite** on this computer, which should be idle.
 
-    - the cached context window against recomputing the whole window, in turns
     - one step by number of subjects
     - the way of one subject in real time: `hypnod replay` in one process, daemon in another, ZeroMQ
       subscriber in a third, against the same way without computing (the floor), at the same time
@@ -139,13 +135,6 @@ def _measure(
     quick: bool,
     began: float,
 ) -> BenchReport:
-    cached = full = None
-    skipped: dict[str, str] = {}
-    if has_full_graph(bundle):
-        with steps.step("cached step against full window"):
-            cached, full = time_cached_and_full(bundle, effort.pairs)
-    else:
-        skipped["the full window"] = f"the bundle has no {FULL_FILE} to compare with"
     with steps.step("steps of 1, 8 and 64 subjects"):
         step_ms = {k: 1e3 * time_step(bundle, engine, int(k), n) for k, n in effort.steps.items()}
     with steps.step("journal"):
@@ -162,9 +151,6 @@ def _measure(
     with open_engine(bundle, engine, n_rows=1) as opened:
         description = opened.description
     return BenchReport(
-        cached_ms=cached and 1e3 * cached,
-        full_ms=full and 1e3 * full,
-        cached_speedup=full / cached if cached and full else None,
         step_ms=step_ms,
         end_to_end_ms=end_to_end,
         floor_ms=floor,
@@ -180,7 +166,6 @@ def _measure(
         rss_64_subjects_mb=load.rss_bytes / 1e6,
         startup_s=startup_s,
         journal=journal,
-        skipped=skipped,
         goals=judge(above, load.cpu, triggers[str(TRIGGERED[-1])]),
         engine=description,
         model=bundle.hash[:12],

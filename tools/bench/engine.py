@@ -1,4 +1,4 @@
-"""How long the engine computes: the cached step against the full window, and by batch size."""
+"""How long the engine computes, by batch size."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,48 +8,14 @@ from numpy.typing import NDArray
 
 from daemon.config import StagingConfig
 from engines.bundle import Bundle
-from engines.onnxruntime import open_session
 from engines.parity import random_epochs
 from engines.select import open_engine
-from models.spec import FULL_FILE
 
 Call = Callable[[], object]
 
 N_READ = StagingConfig().final_lag + 1
 """Slots of the window that are read, as the daemon does."""
 _TURN = 10
-
-
-def has_full_graph(bundle: Bundle) -> bool:
-    """Return whether the bundle holds the full-window graph."""
-    return FULL_FILE in bundle.manifest.files
-
-
-def time_cached_and_full(bundle: Bundle, n: int) -> tuple[float, float]:
-    """Return the median times of a cached step and of the full window, in turns, s.
-
-    One subject, mixed pathway, ONNX Runtime on one thread. The cached step is the engine's
-    `step()` with all that it does around the network; the full window is the network alone.
-
-    Args:
-        bundle: with a full-window graph.
-        n: how often each is timed.
-    """
-    with open_engine(bundle, "onnxruntime", n_rows=1, n_read=N_READ) as engine:
-        random, spec = np.random.default_rng(0), bundle.spec
-        epochs = [random_epochs(random, engine, 1) for _ in range(spec.n_context)]
-        rows, valid = np.arange(1), np.ones((1, spec.n_modalities), bool)
-        for epoch in epochs:  # a full context window
-            engine.step(epoch, rows, valid)
-        session = open_session(bundle.path / FULL_FILE, threads=1)
-        feed = {
-            "epochs": np.stack(epochs, axis=1),
-            "mask": np.ones((1, spec.n_context, spec.n_modalities), bool),
-        }
-        cached, full = time_in_turns(
-            (lambda: engine.step(epochs[0], rows, valid), lambda: session.run(None, feed)), n
-        )
-    return float(np.median(cached)), float(np.median(full))
 
 
 def time_step(

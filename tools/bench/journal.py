@@ -22,7 +22,7 @@ from daemon.restart.point import encode_arrays, encode_state
 from models.signal.state import Adaptation, PipelineState
 from models.spec import ModelSpec
 from tools.bench.message import make_message
-from tools.measure import Percentiles, percentiles
+from tools.shared.measure import Percentiles, percentiles
 
 
 class JournalCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from daemon.compose import iso
-from daemon.messages import Kind, StageMessage
+from daemon.messages import Features, Kind, StageMessage
+from models.signal.features import BAND_EDGES_HZ
 from models.stages import MOUSE
 
 _T0_UTC = 1.7e9
+_FEATURES = Features(eeg_db=(12.3,) * (len(BAND_EDGES_HZ) - 1), emg_db=12.3)
 
 
 def make_message(
@@ -40,6 +42,7 @@ def make_message(
         reason=None,
         slots_filled=16,
         n_context=16,
+        features=_FEATURES if kind == "live" else None,
         latency_s=0.0123456789,
         age_s=0.0123456789,
         published_utc="2026-01-01T00:00:00.123456+00:00",

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tools.bench.journal import JournalCost
-from tools.measure import Machine, Percentiles
+from tools.shared.measure import Machine, Percentiles
 
 SUBJECTS = 64
 TRIGGERED = (1, 16)
@@ -49,14 +49,8 @@ class HopCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class BenchReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What `hypnod bench --json FILE` writes; a figure that was skipped is null or not there."""
+    """What `hypnod bench --json FILE` writes."""
 
-    cached_ms: float | None
-    """Median time of a cached step: one subject, mixed pathway, ONNX Runtime on one thread, ms."""
-    full_ms: float | None
-    """The same of recomputing the whole window, measured in turns with the cached step, ms."""
-    cached_speedup: float | None
-    """`full_ms` over `cached_ms`."""
     step_ms: dict[str, float]
     """Median time of one step of the chosen engine by subjects in it, one thread, ms."""
     end_to_end_ms: Percentiles
@@ -90,8 +84,6 @@ class BenchReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """From the daemon's start until it is ready, s."""
     journal: dict[str, JournalCost]
     """What the journal costs by subjects."""
-    skipped: dict[str, str]
-    """What was not measured, and why."""
     goals: dict[str, bool]
     """Whether each goal was met."""
     engine: str
@@ -178,12 +170,6 @@ def _draw_journal(report: BenchReport) -> Table:
 
 
 def _draw_lines(report: BenchReport) -> Iterator[Text]:
-    if report.cached_ms is not None:
-        yield Text.assemble(
-            ("step of one subject        ", "dim"),
-            f"{report.cached_ms:.2f} ms cached, {report.full_ms:.2f} ms for the whole window: "
-            f"{report.cached_speedup:.1f} ×",
-        )
     yield Text.assemble(
         (f"{SUBJECTS} subjects in real time  ", "dim"),
         f"{100 * report.cpu_64_subjects:.1f} % of one core, {report.rss_64_subjects_mb:.0f} MB, "
@@ -195,8 +181,6 @@ def _draw_lines(report: BenchReport) -> Iterator[Text]:
         ("one subject               ", "dim"),
         f"{report.rss_mb:.0f} MB, ready {report.startup_s:.2f} s after its start",
     )
-    for what, why in report.skipped.items():
-        yield Text(f"skipped: {what}: {why}", "yellow")
     yield Text()
     for goal, met in report.goals.items():
         yield Text(f"{'✔' if met else '✖'} {goal}", "green" if met else "bold red")

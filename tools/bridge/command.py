@@ -12,7 +12,7 @@ from daemon.lsl.library import load_pylsl
 from models.errors import StreamError
 from tools.bridge.openephys import Block, OpenEphys
 from tools.bridge.outlet import SampleOutlet
-from tools.plain import plain_console
+from tools.shared.plain import plain_console
 
 _POLL_S = 0.1
 _SILENT_S = 5.0

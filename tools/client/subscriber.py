@@ -2,14 +2,17 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Self
+from datetime import datetime
+from typing import Any, Self
 
 import msgspec
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from daemon.errors import AddressError
-from daemon.messages import Encoding, Message, decode
+from daemon.messages import Encoding, Message, StageMessage, decode
 from daemon.sockets.keys import ClientKeys
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:5570"
@@ -22,7 +25,17 @@ _BURST = 10_000  # a caller gets its turn, however fast messages come
 _JSON_BEGIN = b"{"  # a message in MessagePack begins with another byte
 
 
-def connect_again(socket: zmq.Socket[bytes]) -> None:
+def decode_any(topic: str, payload: bytes) -> Message:
+    """Return the message in a payload of either encoding.
+
+    Raises:
+        msgspec.ValidationError, msgspec.DecodeError: it is none of this version of the schema.
+    """
+    encoding: Encoding = "json" if payload[:1] == _JSON_BEGIN else "msgpack"
+    return decode(topic, payload, encoding)
+
+
+def connect_again(socket: zmq.Socket[Any]) -> None:
     """Let a socket try anew where connecting takes long; TCP alone would wait for minutes."""
     socket.setsockopt(zmq.HANDSHAKE_IVL, _CONNECT_MS)
     socket.setsockopt(zmq.CONNECT_TIMEOUT, _CONNECT_MS)
@@ -54,6 +67,15 @@ class Received:
     """Wall clock when it was received, s since 1970-01-01 UTC."""
     monotonic: float
     """The same on this machine's monotonic clock (on Linux also that of LSL), s."""
+
+
+def age_when_received(message: StageMessage, received: Received) -> float:
+    """Return how long ago the epoch had ended, s; where a replay is ahead of time, 0."""
+    age_s = max(message.age_s or 0.0, 0.0)
+    if message.replayed:
+        published = datetime.fromisoformat(message.published_utc).timestamp()
+        age_s += max(received.wall - published, 0.0)
+    return age_s
 
 
 class Subscriber:
@@ -95,6 +117,10 @@ class Subscriber:
         self._socket.setsockopt(zmq.RCVHWM, high_water_mark)
         self._socket.setsockopt(zmq.LINGER, 0)
         connect_again(self._socket)
+        self._connected = False
+        self._monitor = self._socket.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+        )
         if keys is not None:
             keys.secure(self._socket)
         for prefix in prefixes:
@@ -110,6 +136,7 @@ class Subscriber:
 
     def receive(self, timeout_s: float) -> Iterator[Received]:
         """Yield the messages that are there; wait for the first one at most this long."""
+        self._look_at_connection()
         timeout_ms = max(0, round(timeout_s * 1000))
         for _ in range(_BURST):
             if not self._socket.poll(timeout_ms):
@@ -129,10 +156,25 @@ class Subscriber:
         """Messages that never came, of all topics."""
         return sum(self.missed.values())
 
+    @property
+    def connected(self) -> bool:
+        """Whether the daemon is at the other end: its death ends the connection at once."""
+        self._look_at_connection()
+        return self._connected
+
     def close(self) -> None:
         """Close the socket."""
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
         self._socket.close()
         self._context.term()
+
+    def _look_at_connection(self) -> None:
+        """Take in what the monitor tells, which nobody else takes."""
+        with suppress(zmq.Again):
+            while True:
+                event = recv_monitor_message(self._monitor, zmq.NOBLOCK)["event"]
+                self._connected = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
 
     def _look_behind_silence(self) -> None:
         """Connect anew where nothing came for long, though nothing has ended the connection."""
@@ -143,9 +185,8 @@ class Subscriber:
 
     def _decode(self, topic: str, payload: bytes) -> Message | None:
         """Return the message, or None where it is of another version of hypnod."""
-        encoding: Encoding = "json" if payload[:1] == _JSON_BEGIN else "msgpack"
         try:
-            return decode(topic, payload, encoding)
+            return decode_any(topic, payload)
         except (msgspec.ValidationError, msgspec.DecodeError):
             self.unread += 1
             return None

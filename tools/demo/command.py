@@ -28,6 +28,7 @@ from tools.daemon_process import ChildError, DaemonProcess, confined_lsl, write_
 from tools.demo.report import Collector, DemoReport, draw_report, make_report
 from tools.demo.screen import Screen
 from tools.demo.triggers import RULE
+from tools.demo.web import MICE, MINUTES, show_page
 from tools.replay.process import ReplayProcess
 from tools.simulate import write_edf
 from tools.view.overview import Overview
@@ -62,9 +63,15 @@ def demo(
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0.5, help="Length of the recording, min; default: 10, with --trigger 4."),
+        typer.Option(
+            min=0.5,
+            help="Length of the recording, min; default: 10, with --trigger 4, with --web 60.",
+        ),
     ] = None,
-    subjects: Annotated[int, typer.Option(min=1, help="Simulated mice.")] = 4,
+    subjects: Annotated[
+        int | None,
+        typer.Option(min=1, help="Simulated mice; default: 4, with --web 8.", metavar="N"),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same mice.")] = 1,
     bundle: Annotated[
         Path | None, typer.Option(help="Model bundle; default: the one shipped.")
@@ -75,6 +82,9 @@ def demo(
     ] = None,
     trigger: Annotated[
         bool, typer.Option("--trigger", help="Show a rule at work that stimulates in REM.")
+    ] = False,
+    web: Annotated[
+        bool, typer.Option("--web", help="Show them on the live page of a browser.")
     ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here.")
@@ -94,15 +104,25 @@ def demo(
     says when it is on or refused, and why; how many pulses were right comes last. Rules act in
     real time alone: they trust no estimate that is ahead of time. There is no hardware.
 
+    With `--web` the page of `hypnod web` shows eight mice, of which one is unplugged and one looks
+    unlike those that the model learnt from. The first third of the recording is staged as fast as
+    can be, so that there is a past; the rest is in real time. It ends with the recording or
+    Ctrl-C, without a report.
+
     The exit code is 1 where an epoch is missing, double or out of order.
 
         hypnod demo --subjects 8 --minutes 30 --speed 60 --json demo.json
 
         hypnod demo --trigger --hop 0.25
+
+        hypnod demo --web
     """
     console = Console()
+    if web and speed is not None:
+        raise ConfigError(f"expected --web without --speed, found --speed {speed}")
     speed = speed or ("1" if trigger else "15")
-    minutes = minutes or (4.0 if trigger else 10.0)
+    minutes = minutes or (MINUTES if web else 4.0 if trigger else 10.0)
+    subjects = subjects or (MICE if web else 4)
     if trigger and speed != "1":
         raise ConfigError(
             "expected --trigger with --speed 1, for a rule trusts no estimate that is ahead of "
@@ -120,6 +140,9 @@ def demo(
             "(simulated data: no animal was recorded)"
         )
         run = _prepare(folder, subjects, minutes, seed, bundle, engine, hop, trigger=trigger)
+        if web:
+            show_page(run.recording, STREAM, run.config, folder, minutes)
+            return
         collector, startup_s = _stage(run, speed, folder, console)
         report = make_report(
             collector,

@@ -18,8 +18,8 @@ from models.recordings.hypnogram import Hypnogram
 from models.stages import UNKNOWN
 from tools.client.subscriber import Received
 from tools.demo.triggers import judge_triggers
-from tools.measure import Machine, Percentiles, describe_machine, percentiles
 from tools.rehearse.report import RuleReport, draw_rules
+from tools.shared.measure import Machine, Percentiles, describe_machine, percentiles
 from tools.view.confusion import draw_confusion
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from daemon.messages import Action, TriggerMessage
 from tools.client.subscriber import Received, Subscriber
 from tools.demo.report import Collector
-from tools.measure import percentiles
+from tools.shared.measure import percentiles
 from tools.view.live import LiveView
 
 _REDRAW_S = 0.1

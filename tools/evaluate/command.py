@@ -21,15 +21,15 @@ from tools.evaluate.evaluation import choose_withheld, evaluate_recordings
 from tools.evaluate.learnt import check_unseen
 from tools.evaluate.report import report, write_subjects
 from tools.evaluate.tables import print_evaluation
-from tools.match import MatchOption, read_match
-from tools.plain import plain_console
 from tools.score.command import (
     CODES_HELP,
     IGNORE_HELP,
     SAME_START_HELP,
     check_outputs,
 )
-from tools.unit import UnitOption, read_unit
+from tools.shared.match import MatchOption, read_match
+from tools.shared.plain import plain_console
+from tools.shared.unit import UnitOption, read_unit
 
 
 class Mice(NamedTuple):

@@ -14,8 +14,8 @@ from models.recordings.hypnograms import account
 from models.recordings.scores import Scores, bootstrap, score
 from models.recordings.writers import write_table
 from tools.evaluate.evaluation import ALL, Case, Count, Evaluated, SubjectSource
-from tools.measure import Machine, describe_machine
 from tools.score.drift import DriftSummary, doubts, summarise
+from tools.shared.measure import Machine, describe_machine
 
 Interval = tuple[float, float]
 

@@ -1,27 +1,43 @@
 """`hypnod night`: what happened, out of the journal."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
-import numpy as np
+import msgspec
 import typer
+from rich.progress import track
 
+from daemon.config import DayConfig
+from daemon.config_checks import day_problems
 from daemon.errors import JournalError
 from daemon.journal.file import journal_path
 from daemon.journal.reader import JournalReader
 from daemon.journal.salvage import is_damaged, salvage
-from models.recordings.hypnograms.marks import STAGED_BY_COLUMN
-from models.recordings.writers import write_edf, write_events, write_table
-from tools.night.record import Record, Selection, find_session, read_records, to_iso
+from tools.night.counting import Rule
+from tools.night.figures import figures_of
+from tools.night.pictures import write_page, write_pictures
+from tools.night.record import Selection, find_session, read_records, sessions_of
 from tools.night.report import check_journal, print_sessions, print_summary, summarise
-from tools.plain import plain_console
+from tools.night.tables import write_annotations, write_bids, write_epochs, write_tidy
 from tools.score.command import check_outputs
-from tools.times import Since, parse_time
+from tools.shared.day import Day
+from tools.shared.plain import plain_console
+from tools.shared.times import Since, parse_time
 
-_BY = "hypnod run"  # in every file: nobody takes its stages for an expert's
+
+class _Files(NamedTuple):
+    """What is to be written, each to where it was asked for."""
+
+    csv: Path | None
+    edf: Path | None
+    tsv: Path | None
+    png: Path | None
+    tidy: Path | None
+    html: Path | None
 
 
 def night(
@@ -42,6 +58,28 @@ def night(
     png: Annotated[
         Path | None, typer.Option(help="Draw the night; one file for each of several subjects.")
     ] = None,
+    tidy: Annotated[
+        Path | None, typer.Option(help="Write a CSV row for each subject, hour and stage.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the report: one file for a browser and for paper.")
+    ] = None,
+    epoch_s: Annotated[
+        float | None,
+        typer.Option(help="Count epochs of this length, s: mean of the probabilities."),
+    ] = None,
+    min_bout: Annotated[
+        float, typer.Option(help="What is shorter, s, is no bout but of the one before it.")
+    ] = 0.0,
+    lights_on: Annotated[
+        str, typer.Option(help="When lights go on; default: as the config says.", metavar="HH:MM")
+    ] = "",
+    lights_off: Annotated[
+        str, typer.Option(help="When they go off; default: 12 hours later.", metavar="HH:MM")
+    ] = "",
+    zone: Annotated[
+        str, typer.Option(help="Such as Europe/Berlin; default: as the config says.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Read the **record of a night**, also while the daemon writes it.
@@ -53,23 +91,35 @@ def night(
 
         hypnod night
 
-        hypnod night --since 18:00 --until 08:00 --csv night.csv --png night.png
+        hypnod night --since 18:00 --until 08:00 --html night.html
+
+        hypnod night --since 18:00 --csv night.csv --png night.png
+
+        hypnod night --since 18:00 --min-bout 4 --tidy hours.csv
 
         hypnod night /var/lib/hypnod/journal.sqlite --session last --subject m1 --edf m1.edf
 
     The record is made of final estimates. The newest epochs have a live one only: they are counted,
     and marked in the CSV's column `kind`. Times are local, in files with their zone. Of a damaged
     journal the record is made of what can be read, and what is missing is said.
+
+    Stages and bouts are counted as --epoch-s and --min-bout say, and that is said beside them;
+    pictures and the files of epochs and annotations have every epoch as it was staged. Hours count
+    from lights on where the config has `[day]`, or --lights-on says when.
     """
     path = journal or journal_path()
-    check_outputs([path], [csv, edf, tsv, png])
+    files = _Files(csv, edf, tsv, png, tidy, html)
+    check_outputs([path], files)
+    rule = Rule(epoch_s=epoch_s, min_bout_s=min_bout)
+    said = {"lights_on": lights_on, "lights_off": lights_off, "zone": zone}
 
     def tell(reader: JournalReader) -> None:
         check_journal(reader)
-        selection = _select(reader, session, since, until)
+        selection = select(reader, session, since, until)
         if selection is not None:
-            _tell_night(reader, path, selection, subject or [], csv, edf, tsv, png, as_json)
-        elif subject or any((csv, edf, tsv, png)):
+            day = Day(day_of(reader, selection, said))
+            _tell_night(reader, path, selection, subject or [], rule, day, files, as_json=as_json)
+        elif subject or any(files):
             raise typer.BadParameter("expected --session or --since, which say what night it is")
         else:
             print_sessions(reader, as_json=as_json)
@@ -92,24 +142,41 @@ def _tell_night(
     path: Path,
     selection: Selection,
     subjects: Sequence[str],
-    csv: Path | None,
-    edf: Path | None,
-    tsv: Path | None,
-    png: Path | None,
+    rule: Rule,
+    day: Day,
+    files: _Files,
+    *,
     as_json: bool,
 ) -> None:
     """Write what was asked for, and sum up the night."""
-    records = read_records(reader, selection, subjects)
-    write_files(records, csv, edf, tsv)
-    pictures = [] if png is None else write_pictures(records, png, path)
+    console = plain_console(stderr=True)
+    watch = partial(track, description="reading", console=console, transient=True)
+    records = read_records(reader, selection, subjects, watch)
+    rule.check(max(record.hop_s for record in records))
+    counted = {record.subject: figures_of(record, rule, day) for record in records}
+    figures = {subject: each.figures for subject, each in counted.items()}
+    if files.csv is not None:
+        write_epochs(files.csv, records)
+    if files.edf is not None:
+        write_annotations(files.edf, records)
+    if files.tsv is not None:
+        write_bids(files.tsv, records)
+    if files.tidy is not None:
+        write_tidy(files.tidy, figures)
+    pictures = [] if files.png is None else write_pictures(records, files.png, path, day)
     stages = max((record.stages for record in records), key=len)
-    print_summary(summarise(reader, selection, records), stages, as_json=as_json)
+    summary = summarise(reader, selection, records, figures)
+    if files.html is not None:
+        courses = {subject: each.course for subject, each in counted.items()}
+        write_page(files.html, records, courses, summary, day)
+    print_summary(summary, stages, as_json=as_json)
     if not as_json:
-        for written in filter(None, (csv, edf, tsv, *pictures)):
+        others = (files.csv, files.edf, files.tsv, files.tidy, *pictures, files.html)
+        for written in filter(None, others):
             plain_console().print(f"written: {written}")
 
 
-def _select(reader: JournalReader, session: str, since: str, until: str) -> Selection | None:
+def select(reader: JournalReader, session: str, since: str, until: str) -> Selection | None:
     """Return what the options name, None where they name nothing."""
     if session and (since or until):
         raise typer.BadParameter("expected --session, or --since and --until; found both")
@@ -126,87 +193,18 @@ def _select(reader: JournalReader, session: str, since: str, until: str) -> Sele
     return chosen
 
 
-def write_files(
-    records: Sequence[Record], csv: Path | None, edf: Path | None, tsv: Path | None
-) -> None:
-    """Write the tables and annotations that were asked for.
-
-    Raises:
-        RecordingError: a place cannot be written to.
-    """
-    hypnograms = {record.subject: record.hypnogram for record in records}
-    if csv is not None:
-        write_table(csv, *_table(records))
-    if edf is not None:
-        # EDF+ has no time zones: as every recorder does, it has the local time of day.
-        write_edf(edf, hypnograms, records[0].local_start.replace(tzinfo=None), _BY)
-    if tsv is not None:
-        write_events(tsv, hypnograms, _BY)
-
-
-def _table(records: Sequence[Record]) -> tuple[list[str], Iterator[list[object]]]:
-    """Return columns and rows of all epochs, named like those of `hypnod score`."""
-    stages = list(dict.fromkeys(stage for record in records for stage in record.stages))
-    modalities = list(dict.fromkeys(name for record in records for name in record.modalities))
-    columns = ["subject", "kind", "hop", "onset", "duration", "stage"]
-    columns += [f"p_{stage}" for stage in stages] + ["pathway", "slots_filled", "reason"]
-    columns += [f"{modality}_quality" for modality in modalities] + [
-        "utc",
-        "session",
-        STAGED_BY_COLUMN,
-    ]
-    rows = (row for record in records for row in _rows(record, stages, modalities))
-    return columns, rows
-
-
-def _rows(
-    record: Record, stages: Sequence[str], modalities: Sequence[str]
-) -> Iterator[list[object]]:
-    spans = zip(record.times, record.onsets, record.durations, strict=True)
-    for message, (time, onset, duration) in zip(record.epochs, spans, strict=True):
-        yield [
-            *(record.subject, message.kind, message.hop),
-            *(f"{onset:.3f}", f"{duration:.3f}", message.stage),
-            *(message.probabilities.get(stage, "") for stage in stages),
-            *(message.pathway or "", message.slots_filled, message.reason or ""),
-            *(message.validity.get(modality, "") for modality in modalities),
-            *(to_iso(time), message.session, _BY),
-        ]
-
-
-def write_pictures(records: Sequence[Record], png: Path, journal: Path) -> list[Path]:
-    """Draw each subject's night, and return the files; of several they bear the subjects' names.
-
-    Raises:
-        RecordingError: a place cannot be written to.
-    """
-    # Here, not above: importing matplotlib takes most of a second.
-    from tools.view.night import Night, plot_night  # noqa: PLC0415
-
-    written = []
-    for record in records:
-        n = len(record.grid)
-        density = np.full((n, len(record.stages)), np.nan)
-        quality = {modality: [""] * n for modality in record.modalities}
-        for i, message in record.grid_epochs():
-            if message.probabilities:
-                density[i] = [message.probabilities.get(stage, np.nan) for stage in record.stages]
-            for modality, reason in message.validity.items():
-                quality[modality][i] = reason
-        facts = [f"from {record.local_start:%Y-%m-%d %H:%M:%S}", "final estimates"]
-        if record.n_live:
-            facts[-1] += f", of {record.n_live} epochs live ones"
-        several = len(records) > 1
-        name = f"{png.stem}-{record.subject}{png.suffix}" if several else png.name
-        picture = Night(
-            title=f"{record.subject} · {journal.name}",
-            subtitle="  ·  ".join([*facts, f"model {record.epochs[-1].model}"]),
-            stages=record.stages,
-            hop_s=record.hop_s,
-            hypnogram=record.grid,
-            probabilities=density,
-            quality=quality,
-        )
-        written.append(png.with_name(name))
-        plot_night(written[-1], picture)
-    return written
+def day_of(reader: JournalReader, selection: Selection, said: dict[str, str]) -> DayConfig:
+    """Return when it is light, as options say, or else the config of the night's last run."""
+    configured = msgspec.json.decode(sessions_of(reader, selection)[-1].config)
+    given = {name: text for name, text in said.items() if text}
+    if "lights_on" in given:  # the config's other time was of its own one
+        configured.get("day", {}).pop("lights_off", None)
+    try:
+        day = msgspec.convert(configured.get("day", {}) | given, DayConfig)
+    except msgspec.ValidationError as error:
+        raise typer.BadParameter(
+            f"expected times such as 07:00 for --lights-on and --lights-off, found {given}"
+        ) from error
+    for problem in day_problems(day):
+        raise typer.BadParameter(problem)
+    return day

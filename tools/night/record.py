@@ -1,7 +1,7 @@
 """A subject's record out of the journal: each epoch once, over restarts of the daemon."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from daemon.errors import JournalError
 from daemon.journal.reader import Entry, JournalReader, Session
-from daemon.messages import Kind, StreamMessage
+from daemon.messages import Features, Kind, StreamMessage
 from models.recordings.hypnogram import Hypnogram
 from models.stages import ART, MOUSE, STAGE_SETS, UNKNOWN
 
@@ -41,6 +41,9 @@ class Epoch(msgspec.Struct, frozen=True, gc=False):
     latency_s: float | None
     age_s: float | None
     model: str
+    drift: float | None = None
+    features: Features | None = None
+    """Of a live one, while it is read; `Record.features` has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,9 @@ class Record:
     """(n,) of the live estimates, s."""
     ages: NDArray[np.float64]
     """(n,) likewise: how long their epochs had been over, s."""
+    features: NDArray[np.float32]
+    """(n_epochs, n_bands + 1), power of the EEG in the bands of `models.signal.features`, then of
+    the EMG, dB re 1 µV²; NaN where it is not known."""
     hop_s: float
     """From one epoch's onset to the next one's, s."""
     start: float
@@ -96,6 +102,11 @@ class Record:
         steps = np.diff(self.times, append=np.inf)
         follows = np.abs(steps - self.hop_s) < _SAME_STEP * self.hop_s
         return np.where(follows, steps, np.minimum(steps, self.hop_s))
+
+    @cached_property
+    def drift(self) -> NDArray[np.float64]:
+        """(n_epochs,), how unlike the training animals it looked; NaN where that is not known."""
+        return np.array([np.nan if m.drift is None else m.drift for m in self.epochs])
 
     @cached_property
     def hypnogram(self) -> Hypnogram:
@@ -168,6 +179,14 @@ def find_session(reader: JournalReader, name: str) -> Session:
     return (exact or found)[0]
 
 
+def sessions_of(reader: JournalReader, selection: Selection) -> list[Session]:
+    """Return the runs of the daemon that a selection may be of, oldest first; at least one."""
+    if selection.session is not None:
+        return [selection.session]
+    sessions = reader.sessions()
+    return [each for each in sessions if each.started < selection.until] or sessions[:1]
+
+
 def subjects_of(reader: JournalReader) -> list[str]:
     """Return the subjects that a journal has messages of."""
     topics = (topic.split(".") for topic in reader.topics())
@@ -175,9 +194,18 @@ def subjects_of(reader: JournalReader) -> list[str]:
 
 
 def read_records(
-    reader: JournalReader, selection: Selection, subjects: Sequence[str]
+    reader: JournalReader,
+    selection: Selection,
+    subjects: Sequence[str],
+    watch: Callable[[Sequence[str]], Iterable[str]] = iter,
 ) -> list[Record]:
     """Return the records of subjects, all counting from the same start; who has none is left out.
+
+    Args:
+        reader: of the journal.
+        selection: which messages of it.
+        subjects: empty: all there are.
+        watch: goes through the subjects, and may show how far that is.
 
     Raises:
         JournalError: a subject is not in the journal, or none has an epoch in the selection.
@@ -193,7 +221,7 @@ def read_records(
                 selection.read(reader, f"stage.{name}.{kind}") for kind in get_args(Kind)
             )
         )
-        for name in subjects or known
+        for name in watch(subjects or known)
     }
     firsts = [found.times[0] for found in merged.values() if found.times]
     if not firsts:
@@ -206,6 +234,7 @@ def read_records(
             times=np.array(found.times),
             latencies=np.array(found.latencies),
             ages=np.array(found.ages),
+            features=found.features,
             hop_s=found.epochs[0].hop_s,
             start=math.floor(min(firsts)),
         )
@@ -236,6 +265,8 @@ class _Merged(NamedTuple):
     """Of the live ones, s."""
     ages: list[float]
     """Likewise."""
+    features: NDArray[np.float32]
+    """As in `Record`."""
 
 
 def _merge(entries: Iterable[Entry]) -> _Merged:
@@ -248,15 +279,11 @@ def _merge(entries: Iterable[Entry]) -> _Merged:
     epochs: list[Epoch] = []
     latencies: list[float] = []
     ages: list[float] = []
+    features: list[NDArray[np.float32] | None] = []
     at: dict[int, int] = {}
     share = _Shared()
     for entry in entries:
-        try:
-            message = share(_DECODER.decode(entry.payload))
-        except msgspec.DecodeError as error:
-            raise JournalError(
-                f"{entry.topic} {entry.seq}: expected a message in the journal, found: {error}"
-            ) from error
+        message = share(entry.decode(_DECODER))
         if message.kind == "live" and message.latency_s is not None:
             latencies.append(message.latency_s)
         if message.kind == "live" and message.age_s is not None:
@@ -266,11 +293,33 @@ def _merge(entries: Iterable[Entry]) -> _Merged:
             if message.kind == "final":
                 times[i], epochs[i] = entry.utc, message
             continue
+        features.append(_row(message.features))
         at[message.hop] = len(times)
         times.append(entry.utc)
-        epochs.append(message)
+        epochs.append(msgspec.structs.replace(message, features=None))
     order = sorted(range(len(times)), key=times.__getitem__)
-    return _Merged([times[i] for i in order], [epochs[i] for i in order], latencies, ages)
+    rows = [features[i] for i in order]
+    return _Merged(
+        *([times[i] for i in order], [epochs[i] for i in order], latencies, ages, _stack(rows))
+    )
+
+
+def _row(features: Features | None) -> NDArray[np.float32] | None:
+    """Return what a message says of an epoch's signal: bands, then the EMG; 32 bits a number."""
+    if features is None:
+        return None
+    emg = np.nan if features.emg_db is None else features.emg_db
+    return np.array([*features.eeg_db, emg], np.float32)
+
+
+def _stack(rows: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32]:
+    """Return rows as one array, NaN where there is none or it is shorter than another."""
+    width = max((len(row) for row in rows if row is not None), default=1)
+    stacked = np.full((len(rows), width), np.nan, np.float32)
+    for i, row in enumerate(rows):
+        if row is not None:
+            stacked[i, : len(row) - 1], stacked[i, -1] = row[:-1], row[-1]
+    return stacked
 
 
 class _Shared:

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -13,10 +13,11 @@ from rich.table import Table
 from daemon.errors import JournalError
 from daemon.journal.reader import JournalReader, Session
 from models.stages import ART, UNKNOWN
+from tools.night.figures import Figures
 from tools.night.record import Record, Selection, read_restarts, to_iso
 from tools.night.stimuli import Stray
 from tools.night.triggers import TriggerNight, print_triggers, read_triggers
-from tools.plain import plain_console
+from tools.shared.plain import plain_console
 from tools.view.live import STAGE_STYLES
 
 
@@ -39,14 +40,6 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     """First 12 digits of the config's SHA-256."""
 
 
-class StageBouts(msgspec.Struct, frozen=True, kw_only=True):
-    """The bouts of one stage."""
-
-    n: int
-    median_s: float
-    """Median length, s."""
-
-
 class SubjectNight(msgspec.Struct, frozen=True, kw_only=True):
     """One subject's record."""
 
@@ -55,13 +48,12 @@ class SubjectNight(msgspec.Struct, frozen=True, kw_only=True):
     end: str
     """End of the last epoch, UTC, ISO 8601."""
     epochs: int
+    """As they were staged."""
     hop_s: float
     live_only: int
     """Epochs without a final estimate yet: their live one counts."""
-    seconds: dict[str, float]
-    """Time in each stage, in ART and in UNKNOWN, s."""
-    bouts: dict[str, StageBouts]
-    """By stage."""
+    figures: Figures
+    """Counted by its rule."""
     missing_s: dict[str, float]
     """Time without a stage, by the reason, s."""
     latency_s: dict[str, float]
@@ -141,9 +133,19 @@ def print_sessions(reader: JournalReader, *, as_json: bool) -> None:
 
 
 def summarise(
-    reader: JournalReader, selection: Selection, records: Sequence[Record]
+    reader: JournalReader,
+    selection: Selection,
+    records: Sequence[Record],
+    figures: Mapping[str, Figures],
 ) -> NightSummary:
-    """Return what a machine might want to know of a night."""
+    """Return what a machine might want to know of a night.
+
+    Args:
+        reader: of the journal.
+        selection: which messages of it.
+        records: that were read of them.
+        figures: of each record, by subject.
+    """
     triggers, strays = read_triggers(reader, selection, [record.subject for record in records])
     return NightSummary(
         journal=reader.name,
@@ -152,25 +154,21 @@ def summarise(
             {"utc": m.utc, "stream": m.stream, "reason": m.reason}
             for m in read_restarts(reader, selection)
         ],
-        subjects={record.subject: _summarise(record) for record in records},
+        subjects={r.subject: _summarise(r, figures[r.subject]) for r in records},
         missing=reader.missing,
         triggers=triggers,
         strays=strays,
     )
 
 
-def _summarise(record: Record) -> SubjectNight:
-    seconds = dict.fromkeys((*record.stages, ART, UNKNOWN), 0.0)
-    for message, duration in zip(record.epochs, record.durations.tolist(), strict=True):
-        seconds[message.stage] += duration
+def _summarise(record: Record, figures: Figures) -> SubjectNight:
     return SubjectNight(
         start=to_iso(record.times[0]),
         end=to_iso(record.times[-1] + record.durations[-1]),
         epochs=len(record.epochs),
         hop_s=record.hop_s,
         live_only=record.n_live,
-        seconds={stage: round(time, 3) for stage, time in seconds.items()},
-        bouts=_bouts(record),
+        figures=figures,
         missing_s=_missing(record),
         latency_s=_centiles(record.latencies),
         age_s=_centiles(record.ages),
@@ -181,18 +179,6 @@ def _summarise(record: Record) -> SubjectNight:
 def _centiles(values: NDArray[np.float64]) -> dict[str, float]:
     centiles = (50, 95, 99) if len(values) else ()
     return {f"p{p}": float(np.percentile(values, p)) for p in centiles}
-
-
-def _bouts(record: Record) -> dict[str, StageBouts]:
-    merged = record.hypnogram.merged()
-    lengths = defaultdict(list)
-    for stage, duration in zip(merged.stages, merged.durations.tolist(), strict=True):
-        lengths[stage].append(duration)
-    return {
-        stage: StageBouts(n=len(found), median_s=round(float(np.median(found)), 3))
-        for stage in record.stages
-        if (found := lengths[stage])
-    }
 
 
 def _missing(record: Record) -> dict[str, float]:
@@ -225,9 +211,11 @@ def print_summary(summary: NightSummary, stages: Sequence[str], *, as_json: bool
     for stage in (*stages, ART, UNKNOWN):
         table.add_column(stage, justify="right", style=STAGE_STYLES[stage], no_wrap=True)
     for name, each in summary.subjects.items():
-        times = [_span(each.seconds.get(stage, 0.0)) for stage in (*stages, ART, UNKNOWN)]
+        times = [_span(each.figures.seconds.get(stage, 0.0)) for stage in (*stages, ART, UNKNOWN)]
         table.add_row(name, *times)
     console.print(table)
+    rules = dict.fromkeys(each.figures.rule for each in summary.subjects.values())
+    console.print("\n".join(f"counted: {rule}" for rule in rules), style="dim")
     details = Table.grid(padding=(0, 2, 0, 0))
     for name, each in summary.subjects.items():
         for line in _details(each):
@@ -241,7 +229,9 @@ def print_summary(summary: NightSummary, stages: Sequence[str], *, as_json: bool
 
 def _details(each: SubjectNight) -> list[str]:
     lines = [f"from {_short(each.start)} to {_short(each.end)}"]
-    bouts = [f"{b.n} × {stage} (median {b.median_s:g} s)" for stage, b in each.bouts.items()]
+    bouts = [
+        f"{b.n} × {stage} (median {b.median_s:g} s)" for stage, b in each.figures.bouts.items()
+    ]
     lines.append(f"bouts: {_below(bouts) or 'none'}")
     for what, found in (("latency", each.latency_s), ("age", each.age_s)):
         times = [f"{p} {1000 * value:.1f} ms" for p, value in found.items()]

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from daemon.journal.reader import JournalReader
 from daemon.messages import TriggerMessage
-from tools.measure import percentiles
 from tools.night.record import Selection, to_iso
 from tools.night.stimuli import OutputDid, Seen, Stimuli, Stray
 from tools.rehearse.report import without_numbers
+from tools.shared.measure import percentiles
 
 _LISTED = 20
 """Strays that are printed; the JSON has all."""

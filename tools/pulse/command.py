@@ -1,7 +1,6 @@
 """`hypnod pulse`: does what triggers say, and nothing longer than they say it."""
 
 import json
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +8,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -24,6 +22,7 @@ from tools.pulse.errors import OutputError
 from tools.pulse.gate import Gate, Pulse
 from tools.pulse.output import Output, open_output, reporting
 from tools.pulse.teller import Teller
+from tools.shared.stopping import stopping
 
 _KEEP_ALIVE_S = 0.1
 
@@ -49,7 +48,7 @@ def pulse(
     keys = read_keys(server_key, client_key)
     endpoint = dial(settings.publish.bind)
     told = _teller_endpoint(settings.publish.catchup_bind)
-    with _stopping() as stop, ExitStack() as stack:
+    with stopping() as stop, ExitStack() as stack:
         teller = stack.enter_context(Teller(told, keys))
         driven = [
             stack.enter_context(_open(each, partial(teller.tell, k)))
@@ -178,23 +177,6 @@ def _open(config: PulseConfig, tell: Callable[[Pulse, Done, float], None]) -> It
         yield driven
     finally:
         driven.end()
-
-
-@contextmanager
-def _stopping() -> Iterator[list[int]]:
-    """Collect SIGTERM and SIGINT, and give them back at the end."""
-    came: list[int] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        came.append(number)
-
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, note) for number in numbers}
-    try:
-        yield came
-    finally:
-        for number, former in before.items():
-            signal.signal(number, former)
 
 
 def _say(event: str, **facts: object) -> None:

@@ -20,7 +20,6 @@ from models.recordings.hypnograms.interpret import Legend, Scoring
 from models.recordings.hypnograms.read import is_scored, read_hypnograms
 from models.recordings.lab import Found, find_recordings
 from models.recordings.open import Recording, check_match
-from tools.match import MatchOption, read_match
 from tools.rehearse.rehearsal import Timing, play, see
 from tools.rehearse.report import Rehearsed, print_rehearsed, report_rules
 from tools.score.command import (
@@ -33,7 +32,8 @@ from tools.score.command import (
 from tools.score.drift import DriftLog, summarise
 from tools.score.report import write_pictures
 from tools.score.scored import Scored, by_bundle
-from tools.unit import UnitOption, read_unit
+from tools.shared.match import MatchOption, read_match
+from tools.shared.unit import UnitOption, read_unit
 
 
 def rehearse(

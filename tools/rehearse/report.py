@@ -11,9 +11,9 @@ from rich.table import Table
 from daemon.trigger.rulebook import Told
 from daemon.trigger.sight import Sight
 from models.recordings.hypnogram import Hypnogram
-from tools.plain import plain_console
 from tools.rehearse.judge import Verdict, judge
 from tools.rehearse.rehearsal import PULSES, FoundPulse, as_if, play, pulses
+from tools.shared.plain import plain_console
 
 _MOST_REASONS = 4
 _NUMBER = re.compile(r"\d[\d.:]*")

@@ -16,10 +16,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from daemon.lsl.library import load_pylsl
 from models.recordings.open import check_match, open_recording
-from tools.match import MatchOption, read_match
-from tools.plain import plain_console
 from tools.replay.fault_plan import KINDS, STORM, FaultPlan, parse_plan
 from tools.replay.player import AHEAD_S, Playback, Player
+from tools.shared.match import MatchOption, read_match
+from tools.shared.plain import plain_console
 
 SHOW_EVERY_S = 0.2
 

@@ -24,14 +24,14 @@ from models.recordings.lab import expert_places
 from models.recordings.open import Recording, check_match
 from models.signal.montage import StreamChannels
 from models.species import contradict
-from tools.match import MatchOption, read_match
 from tools.score.aggregate import check_epoch
 from tools.score.drift import DriftLog, summarise
 from tools.score.offline import stage_recording
 from tools.score.report import print_report, write_files, write_pictures
 from tools.score.scored import Scored, by_bundle, refuse
 from tools.score.whole import by_teacher, stage_whole
-from tools.unit import UnitOption, read_unit
+from tools.shared.match import MatchOption, read_match
+from tools.shared.unit import UnitOption, read_unit
 
 CODES_HELP = (
     "What the hypnogram's numbers mean: accusleep, sdreamer, yasa, … (docs/hypnograms.md), or "

@@ -17,11 +17,11 @@ from models.recordings.hypnograms.marks import STAGED_BY_COLUMN
 from models.recordings.writers import write_edf, write_events, write_table
 from models.signal.montage import Montage
 from models.stages import ART, UNKNOWN
-from tools.plain import plain_console
 from tools.score.aggregate import hypnodensity
 from tools.score.drift import say
 from tools.score.scored import Scored
 from tools.score.summary import SubjectSummary, summarise
+from tools.shared.plain import plain_console
 from tools.view.live import STAGE_STYLES
 from tools.view.overview import Overview, Pulses
 

@@ -10,7 +10,7 @@ from engines.bundle import open_bundle
 from models.errors import ConfigError, RecordingError, SpecError, WeightsError
 from models.recordings.hypnograms.interpret import Legend
 from models.recordings.lab import LabOptions, check_unused
-from models.spec import ALL_FILE, FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
+from models.spec import ALL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
 from models.training.choices import DeviceName, DtypeName
 from tools.cluster.options import (
     ClusterOptions,
@@ -22,15 +22,15 @@ from tools.cluster.options import (
     WorkersOption,
     read_cluster,
 )
-from tools.match import MatchOption, read_match
-from tools.plain import plain_console
 from tools.score.command import (
     CODES_HELP,
     IGNORE_HELP,
     SAME_START_HELP,
 )
+from tools.shared.match import MatchOption, read_match
+from tools.shared.plain import plain_console
+from tools.shared.unit import UnitOption, read_unit
 from tools.train.report import print_report
-from tools.unit import UnitOption, read_unit
 
 
 class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -264,7 +264,7 @@ def _check_folds(cluster: ClusterOptions, *, leave_one_out: bool) -> ClusterOpti
 
 def check_out(out: Path) -> None:
     """Raise BadParameter unless `out` is new, empty or a bundle: what is there is replaced."""
-    bundle = {SPEC_FILE, STEP_FILE, ALL_FILE, FULL_FILE, WEIGHTS_FILE}
+    bundle = {SPEC_FILE, STEP_FILE, ALL_FILE, WEIGHTS_FILE}
     there = [out] if out.is_file() else sorted(out.iterdir()) if out.exists() else []
     others = [path for path in there if path.name not in bundle]
     if others or not out.name:

@@ -6,7 +6,7 @@ from rich.table import Table
 from models.recordings.scores import Scores
 from models.spec import Grammar
 from tools.evaluate.evaluation import SubjectSource
-from tools.plain import plain_console
+from tools.shared.plain import plain_console
 
 Parts = dict[str, tuple[str, ...]]
 

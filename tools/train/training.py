@@ -292,6 +292,7 @@ class _Work:
             temperatures=report.temperatures,
             grammar=report.grammar,
             learnt_from=learnt_from(self.files, self._with_real(split), self._learnt_before()),
+            like=self.options.start,
         )
         name = self.options.report
         name.parent.mkdir(parents=True, exist_ok=True)

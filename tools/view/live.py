@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import groupby
 
 import numpy as np
@@ -15,7 +15,7 @@ from daemon.messages import Action, Heartbeat, StageMessage, StreamMessage, Trig
 from daemon.state import READY, State
 from models.signal.quality import OK
 from models.stages import ART, COLOURS, UNKNOWN
-from tools.client.subscriber import SILENT_S, Received, Subscriber
+from tools.client.subscriber import SILENT_S, Received, Subscriber, age_when_received
 
 STAGE_STYLES = {stage: colour.terminal for stage, colour in COLOURS.items()}
 STAGE_GLYPHS = {
@@ -93,7 +93,7 @@ class LiveView:
         elif isinstance(message, TriggerMessage):
             self._triggers.setdefault(message.subject, {})[message.rule] = message
         elif isinstance(message, StageMessage) and message.kind == "live":
-            self._take_stage(message, received.monotonic - _age_when_received(message, received))
+            self._take_stage(message, received.monotonic - age_when_received(message, received))
 
     def _take_stage(self, message: StageMessage, ended: float) -> None:
         former = self._live.get(message.subject)
@@ -278,15 +278,6 @@ def bar(fraction: float, style: str, cells: int) -> Text:
     eighths = round(min(max(fraction, 0.0), 1.0) * 8 * cells)
     text = "█" * (eighths // 8) + _EIGHTHS[eighths % 8] * (eighths % 8 > 0)
     return Text(text.ljust(cells), style=f"{style} on grey23")
-
-
-def _age_when_received(message: StageMessage, received: Received) -> float:
-    """Return how long ago the epoch had ended, s; where a replay is ahead of time, 0."""
-    age_s = max(message.age_s or 0.0, 0.0)
-    if message.replayed:
-        published = datetime.fromisoformat(message.published_utc).timestamp()
-        age_s += max(received.wall - published, 0.0)
-    return age_s
 
 
 def _age(age_s: float) -> str:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.writers import replacing
 from models.stages import ART, COLOURS, UNKNOWN
-from tools.view.overview import Overview, Pulses
+from tools.view.clock import Clock, draw_clock, draw_light
+from tools.view.overview import Pulses, Signals
 from tools.view.panels import (
     FAINT_INK,
     GROUND,
@@ -46,8 +47,10 @@ class Night:
     """The stage of each epoch."""
     probabilities: NDArray[np.floating]
     """(n_epochs, n_stages); NaN where there are none."""
-    overview: Overview | None = None
+    overview: Signals | None = None
     """The signals."""
+    clock: Clock | None = None
+    """When it was; None: time counts from the first sample."""
     quality: Mapping[str, Sequence[str]] | None = None
     """For each modality what could be used of each epoch: `ok`, why not, or "" without a record."""
     reference: Sequence[str] | None = None
@@ -76,6 +79,8 @@ def draw_night(night: Night) -> Figure:
     FigureCanvasAgg(figure)
     axes = _lay_out(figure, heights)
     unit_s, unit = _time_unit(len(night.hypnogram) * night.hop_s)
+    if night.clock is not None and night.clock.day.has_lights:
+        draw_light(axes["light"], night.clock, unit_s)
     _draw_hypnogram(axes["hypnogram"], night, unit_s)
     _draw_hypnodensity(axes["hypnodensity"], night, unit_s)
     if night.reference is not None:
@@ -90,8 +95,11 @@ def draw_night(night: Night) -> Figure:
         draw_emg(axes["emg"], night.overview, unit_s)
     bottom = list(axes.values())[-1]
     bottom.set_xlim(0, len(night.hypnogram) * night.hop_s / unit_s)
-    bottom.set_xlabel(f"time from the first sample ({unit})", color=INK)
     bottom.tick_params(labelbottom=True)
+    if night.clock is None:
+        bottom.set_xlabel(f"time from the first sample ({unit})", color=INK)
+    else:
+        draw_clock(bottom, night.clock, unit_s)
     _write_titles(figure, night)
     return figure
 
@@ -103,6 +111,8 @@ def _heights(night: Night) -> dict[str, float]:
         heights = {"reference": 0.22} | heights
     if night.pulses:
         heights = {"pulses": 0.2 * len(night.pulses)} | heights
+    if night.clock is not None and night.clock.day.has_lights:
+        heights = {"light": 0.12} | heights
     if night.quality is not None:
         heights |= {"quality": 0.3 * len(night.quality)}
     if night.overview is not None:

@@ -5,10 +5,13 @@ For the eye only: stages never depend on it.
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
+
+from models.signal.features import bands_hz
 
 _SEGMENT_S = 2.0
 _WINDOW_S = 1.0  # 1 Hz resolution, three windows to a segment
@@ -16,6 +19,84 @@ _MAX_COLUMNS = 1500
 
 Pulses = Mapping[str, Sequence[tuple[float, float, bool]]]
 """By rule: start and duration of each pulse, s, and whether it was sham."""
+
+
+class Signals(Protocol):
+    """What a picture shows of the signals, in equal steps of time."""
+
+    @property
+    def span_s(self) -> float:
+        """Time that all columns cover, s."""
+        ...
+
+    @property
+    def has_emg(self) -> bool:
+        """Whether there was any usable EMG."""
+        ...
+
+    def spectrogram(self, top_hz: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return frequencies, Hz, and (n_columns, n_frequencies) dB re 1 µV²/Hz, NaN where none."""
+        ...
+
+    def emg_rms(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the columns' edges (n_columns + 1,), s, and the EMG's rms (n_columns,), µV."""
+        ...
+
+
+class Told:
+    """The signals as the features of epochs tell them; see `models.signal.features`.
+
+    Args:
+        features: (n_hops, n_bands + 1), dB; NaN where they are not known.
+        hop_s: from one to the next, s.
+        most: columns at most; in a long night several hops make one.
+    """
+
+    def __init__(
+        self, features: NDArray[np.floating], hop_s: float, most: int = _MAX_COLUMNS
+    ) -> None:
+        n_columns = -(-len(features) // max(1, -(-len(features) // most)))
+        per_column = -(-len(features) // n_columns)
+        padded = np.full((n_columns * per_column, features.shape[1]), np.nan)
+        padded[: len(features)] = 10 ** (features.astype(np.float64) / 10)
+        groups = padded.reshape(n_columns, per_column, -1)
+        count = np.isfinite(groups).sum(axis=1)
+        mean = np.nansum(groups, axis=1) / np.maximum(count, 1)
+        self._power = np.where(count, mean, np.nan)
+        self._step_s = per_column * hop_s
+
+    @property
+    def span_s(self) -> float:
+        """Time that all columns cover, s."""
+        return len(self._power) * self._step_s
+
+    @property
+    def has_eeg(self) -> bool:
+        """Whether there was any usable EEG."""
+        return bool(np.isfinite(self._power[:, :-1]).any())
+
+    @property
+    def has_emg(self) -> bool:
+        """Whether there was any usable EMG."""
+        return bool(np.isfinite(self._power[:, -1]).any())
+
+    def spectrogram(self, top_hz: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return whole frequencies, Hz, and (n_columns, n_frequencies) dB re 1 µV²/Hz.
+
+        Where a band is wider than 1 Hz each frequency in it has its mean density.
+        """
+        bands = np.array(bands_hz(self._power.shape[1] - 1))
+        frequencies: NDArray[np.float64] = np.asarray(
+            np.arange(1.0, min(top_hz, bands[-1, 1]) + 0.5), np.float64
+        )
+        of = np.searchsorted(bands[:, 0], frequencies, side="right") - 1
+        density = self._power[:, of] / np.diff(bands, axis=1)[of, 0]
+        return frequencies, np.asarray(10 * np.log10(density))
+
+    def emg_rms(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the columns' edges (n_columns + 1,), s, and the EMG's rms (n_columns,), µV."""
+        edges = np.asarray(np.arange(len(self._power) + 1) * self._step_s, np.float64)
+        return edges, np.asarray(np.sqrt(self._power[:, -1]))
 
 
 class Overview:

@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from models.signal.quality import OK
 from models.stages import COLOURS
-from tools.view.overview import Overview, Pulses
+from tools.view.overview import Pulses, Signals
 
 INK, FAINT_INK, GROUND = "#333333", "#666666", "#F1F1F1"
 BLUE, ORANGE = COLOURS["NREM"].picture, COLOURS["Wake"].picture
@@ -56,7 +56,7 @@ def draw_quality(
     axis.spines["left"].set_visible(False)
 
 
-def draw_spectrogram(axis: Axes, overview: Overview, unit_s: float) -> None:
+def draw_spectrogram(axis: Axes, overview: Signals, unit_s: float) -> None:
     """Draw the EEG's power over time and frequency, up to 30 Hz."""
     frequencies, decibels = overview.spectrogram(_TOP_HZ)
     known = decibels[np.isfinite(decibels)]
@@ -84,7 +84,7 @@ def draw_spectrogram(axis: Axes, overview: Overview, unit_s: float) -> None:
         bar.tick_params(labelsize=8, colors=INK)
 
 
-def draw_emg(axis: Axes, overview: Overview, unit_s: float) -> None:
+def draw_emg(axis: Axes, overview: Signals, unit_s: float) -> None:
     """Draw the EMG's amplitude over time."""
     edges, rms = overview.emg_rms()
     known = rms[rms > 0]

@@ -169,7 +169,7 @@ def test_a_broken_journal_is_set_aside_at_the_start(path, metrics, damage):
 def damage(path, seq):
     """Let a message be what the disk made of it; SQLite does not see it."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("UPDATE message SET payload = x'7b22ff' WHERE seq = ?", (seq,))
+        db.execute("UPDATE message SET packed = x'7b22ff' WHERE seq = ?", (seq,))
 
 
 def test_a_message_that_was_damaged_keeps_nothing_from_being_staged(journal, path):

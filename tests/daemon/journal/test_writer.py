@@ -21,8 +21,8 @@ from daemon.journal.writer import Journal
 from daemon.messages import encode
 from daemon.metrics import Metrics
 from daemon.restart.history import look_back, read_history
-from tests.rigs.lsl import ROOT
 from tests.support.nights import EVENING, session, stage, state
+from tests.support.paths import ROOT
 
 SCHEMA_1 = """
 PRAGMA application_id = 1213812814;
@@ -219,7 +219,7 @@ def test_a_journal_of_schema_1_is_refused_and_left_as_it_is(path):
     with pytest.raises(JournalError) as caught:
         Journal(JournalConfig(path=str(path)), Metrics())
     assert str(caught.value) == (
-        f"{path}: expected a journal of format 2, found format 1, which another version of hypnod "
+        f"{path}: expected a journal of format 3, found format 1, which another version of hypnod "
         "wrote; move it away, or name another file in journal.path"
     )
     assert path.read_bytes() == content

@@ -20,8 +20,9 @@ from daemon.sockets.gate import Gate
 from daemon.sockets.link import Link
 from daemon.sockets.publisher import Publisher
 from tests.rigs.daemon import Daemon, Listener, clients_of, one_stream
-from tests.rigs.lsl import ROOT, wait_until
+from tests.rigs.lsl import wait_until
 from tests.support.nights import stage
+from tests.support.paths import ROOT
 
 
 @pytest.fixture

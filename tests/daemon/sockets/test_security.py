@@ -1,7 +1,6 @@
 """The whole daemon with keys, as its own process."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -11,15 +10,14 @@ import uuid
 import msgspec
 import pytest
 
-import hypnod
 from daemon.config import parse_config
 from daemon.messages import Heartbeat
 from daemon.sockets.keys import ClientKeys, write_pair
 from tests.rigs.daemon import TIMEOUT_S, Daemon, one_stream, write_config
-from tests.rigs.lsl import ROOT
+from tests.rigs.forked import run
+from tests.support.paths import ROOT
 from tools.client.catchup import CatchUpClient, NoAnswerError
 from tools.client.subscriber import Subscriber
-from tools.daemon_process import start_daemon
 
 
 @pytest.fixture
@@ -111,17 +109,6 @@ def unknown(keys, name):
     return f"unknown key {client(keys, name).own.public.decode()} from 127.0.0.1"
 
 
-def run(*arguments):
-    return subprocess.run(
-        hypnod.command(*map(str, arguments)),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        env={**os.environ, "PYTHONWARNINGS": "error"},
-        check=False,
-    )
-
-
 def test_what_was_missed_is_for_whom_it_knows_too(daemon, keys):
     with CatchUpClient(daemon.catch_up, client(keys, "good")) as good:
         assert next(m.state for m in good.fetch("stream.cage")) == "STARTING"
@@ -174,11 +161,11 @@ def test_the_client_in_the_docs_hears(daemon, keys):
 def test_an_unsafe_config_is_one_sentence_and_exit_3(
     tmp_path, stream, bundle, section, settings, sentence
 ):
-    process = start_daemon(write_config(tmp_path, stream, bundle, more=section, **settings), {})
-    _, written = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 3
-    assert written.startswith(f"hypnod: {sentence}")
-    assert written.count("\n") == 1
+    config = write_config(tmp_path, stream, bundle, more=section, **settings)
+    done = run("run", "--config", config)
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"hypnod: {sentence}")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_hangup_without_keys_ends_nothing(tmp_path, stream, bundle):

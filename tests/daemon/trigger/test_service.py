@@ -2,8 +2,6 @@
 
 import resource
 import signal
-import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -15,8 +13,10 @@ from daemon.messages import Heartbeat, StreamMessage, TriggerMessage
 from daemon.trigger.armed import armed_path, read_armed
 from daemon.trigger.decide import Decision, RuleState, decide, interrupted
 from daemon.trigger.sight import Sight
+from tests.rigs import forked
 from tests.rigs.daemon import Daemon, Listener, one_stream, write_config
-from tests.rigs.lsl import ROOT, Source, wait_until
+from tests.rigs.forked import Forked
+from tests.rigs.lsl import Source, wait_until
 from tools.client.catchup import CatchUpClient, CatchUpError
 
 SFREQ = 512
@@ -213,12 +213,7 @@ def test_a_daemon_that_stops_switches_nothing_on_any_more(source, run):
 
 
 def command(word, config, *options):
-    return subprocess.run(
-        [sys.executable, ROOT / "hypnod.py", word, "--config", config, *options],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return forked.run(word, "--config", config, *options)
 
 
 def test_arming_and_disarming_is_heeded_and_said(source, run, tmp_path):
@@ -265,8 +260,7 @@ def test_an_arm_that_is_interrupted_is_taken_back(name, bundle, tmp_path, journa
     )
     told = tmp_path / "told.toml"  # an address that can be dialled
     told.write_text(config.read_text("utf-8").replace("127.0.0.1:*", "127.0.0.1:9", 1), "utf-8")
-    arm = [sys.executable, ROOT / "hypnod.py", "arm", "--config", told, "--wait", "60"]
-    with subprocess.Popen(arm) as process:
+    with Forked(["arm", "--config", told, "--wait", "60"]) as process:
         wait_until(armed_path(journal).exists, "it is armed")
         process.send_signal(signal.SIGINT)
         process.wait()

@@ -1,7 +1,6 @@
 """The bookkeeping of a GPU's ticks, without one."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -17,8 +16,6 @@ from engines.gpu.buffers import (
     token_bytes,
 )
 from tests.support.bundles import mouse_spec
-from tests.support.engines import some, step
-from tests.support.ring import RingOnProcessor
 
 SPEC = mouse_spec(n_context=4, token_size=16, n_heads=2)
 MOST_ROWS = 5
@@ -116,23 +113,3 @@ class RingMachine(RuleBasedStateMachine):
 
 RingMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30)
 TestRing = RingMachine.TestCase
-
-
-def test_only_the_smallest_bucket_that_fits_is_run(bundle, random):
-    with RingOnProcessor(bundle, 6) as engine:
-        for n in (1, 2, 3, 4, 5, 6):
-            step(engine, some(random, engine, n))
-    assert engine.buckets_run == [1, 2, 4, 4, 6, 6]
-
-
-@pytest.mark.parametrize("hops", [1, 2])
-def test_what_lies_on_the_device_is_what_the_host_says(bundle, random, hops):
-    with RingOnProcessor(bundle, 3, hops) as engine:
-        engine.load_context(2, engine.save_context(1))
-        for _ in range(12):
-            n = int(random.integers(1, 4))
-            valid = random.random((n, 2)) < 0.7
-            step(engine, some(random, engine, n), valid, random.permutation(3)[:n])
-        ring = engine.ring[:-1].reshape(3, -1, *bundle.spec.token_shape)
-        held = np.where(engine._context._mask[..., None], ring, 0)
-        np.testing.assert_array_equal(held, engine._context._tokens)

@@ -5,18 +5,18 @@ import hashlib
 import msgspec
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 from engines.bundle import open_bundle
 from engines.errors import EngineError
 from engines.gpu.cuda import GpuDevice
-from engines.gpu.network import derive_network
 from engines.gpu.parity_check import BOUNDS, Bound, ParityVerdict, check_parity, verdict_path
 from engines.gpu.plan import PlanKey
 from engines.gpu.plan_cache import Plan, PlanManifest
 from engines.onnxruntime import OnnxRuntimeEngine
-from tests.support.ring import RingOnProcessor
+from tests.support.fake_gpu import FakeGpu, open_without_gpu
+
+pytest.importorskip("cuda.bindings")
 
 DEVICE = GpuDevice("GeForce", "8.9", "ab" * 16, 24 << 30, "580.65.06")
 
@@ -42,34 +42,38 @@ def test_network_of_the_gpu_passes(tmp_path, precision):
     plan = make_plan(tmp_path, precision)
     shipped = open_bundle()  # random weights leave many epochs between two stages, for fp16 to turn
     with (
-        RingOnProcessor(shipped, 3, precision=precision) as engine,
+        open_without_gpu(shipped, 3, precision=precision) as engine,
         OnnxRuntimeEngine(shipped, 3) as reference,
     ):
         verdict = check_parity(engine, reference, plan, DEVICE)
         assert engine.slots_filled(np.arange(3)).tolist() == [0, 0, 0]
-    assert verdict.n_compared > 300
-    assert verdict.max_abs_difference <= BOUNDS[precision].max_abs_difference
+    assert [*verdict.passed] == ["1", "2", "3"]
+    assert all(each.n_compared > 300 for each in verdict.passed.values())
+    worst = max(each.max_abs_difference for each in verdict.passed.values())
+    assert worst <= BOUNDS[precision].max_abs_difference
     assert verdict.reference == reference.description
-    assert verdict.sentence.startswith(f"within {verdict.max_abs_difference:.1g} of onnxruntime")
+    assert verdict.sentence.startswith(f"within {worst:.1g} of onnxruntime")
     if precision == "fp16":
-        assert verdict.max_abs_difference > BOUNDS["fp32"].max_abs_difference
+        assert worst > BOUNDS["fp32"].max_abs_difference
 
 
 def test_what_passed_is_not_examined_again(bundle, reference, tmp_path):
     plan = make_plan(tmp_path)
-    with RingOnProcessor(bundle, 3) as engine:
+    gpu = FakeGpu()
+    with open_without_gpu(bundle, 3, gpu=gpu) as engine:
         verdict = check_parity(engine, reference, plan, DEVICE)
-        engine.buckets_run.clear()
+        gpu.calls.clear()
         assert check_parity(engine, reference, plan, DEVICE) == verdict
-        assert engine.buckets_run == []
+        assert gpu.calls == []
 
 
 @pytest.mark.parametrize("change", ["plan", "device", "driver", "bound", "damage"])
 def test_whatever_changed_it_is_examined_again(bundle, reference, tmp_path, change):
     plan, device = make_plan(tmp_path), DEVICE
-    with RingOnProcessor(bundle, 3) as engine:
+    gpu = FakeGpu()
+    with open_without_gpu(bundle, 3, gpu=gpu) as engine:
         verdict = check_parity(engine, reference, plan, device)
-        engine.buckets_run.clear()
+        gpu.calls.clear()
         if change == "plan":
             plan = make_plan(tmp_path, content=b"built again")
         elif change == "device":
@@ -82,44 +86,34 @@ def test_whatever_changed_it_is_examined_again(bundle, reference, tmp_path, chan
         else:
             verdict_path(plan, device).write_bytes(b"{}")
         check_parity(engine, reference, plan, device)
-        assert engine.buckets_run
+        assert gpu.calls
     kept = msgspec.json.decode(verdict_path(plan, device).read_bytes(), type=ParityVerdict)
     assert kept.plan_sha256 == plan.manifest.sha256
     assert kept.bound == BOUNDS["fp32"]
 
 
-class Wrong(RingOnProcessor):
-    """A GPU that computes one layer a little wrong."""
-
-    def __init__(self, bundle, n_rows):
-        super().__init__(bundle, n_rows)
-        model = onnx.load_from_string(derive_network(bundle, "fp32"))
-        for tensor in model.graph.initializer:
-            if tensor.name.endswith("blocks.0.attention.qkv.weight"):
-                array = onnx.numpy_helper.to_array(tensor) * 1.01
-                tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
-        self.session = onnxruntime.InferenceSession(
-            model.SerializeToString(), providers=["CPUExecutionProvider"]
-        )
+def a_little_wrong(network):
+    """Make one layer compute something else."""
+    model = onnx.load_from_string(network)
+    for tensor in model.graph.initializer:
+        if tensor.name.endswith("blocks.0.attention.qkv.weight"):
+            array = onnx.numpy_helper.to_array(tensor) * 1.01
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    return model.SerializeToString()
 
 
-class Forgetful(RingOnProcessor):
-    """A GPU that loses what was written into its ring."""
-
-    def _tick(self, bucket):
-        before = self.ring
-        super()._tick(bucket)
-        self.ring = before
-
-
-@pytest.mark.parametrize("kind", [Wrong, Forgetful])
-def test_plan_that_computes_something_else_is_refused(bundle, reference, tmp_path, kind):
+@pytest.mark.parametrize("fault", ["wrong", "forgetful"])
+def test_plan_that_computes_something_else_is_refused(bundle, reference, tmp_path, fault):
     plan = make_plan(tmp_path)
     complaint = (
         r"parity check: expected probabilities within 0.0001 of onnxruntime .* 99.9 % equal "
         rf"stages, found .*; the plan {plan.path} is refused on GeForce"
     )
-    with kind(bundle, 3) as engine:
+    gpu = FakeGpu()
+    if fault == "wrong":
+        gpu.network = a_little_wrong
+    with open_without_gpu(bundle, 3, gpu=gpu) as engine:
+        gpu.forgets = fault == "forgetful"
         for _ in range(2):  # at every start
             with pytest.raises(EngineError, match=complaint):
                 check_parity(engine, reference, plan, DEVICE)
@@ -132,8 +126,29 @@ def test_a_verdict_that_cannot_be_kept_is_an_error(bundle, reference, tmp_path):
     plan.path.unlink()
     tmp_path.joinpath(verdict_path(plan, DEVICE).name).mkdir()
     with (
-        RingOnProcessor(bundle, 3) as engine,
+        open_without_gpu(bundle, 3) as engine,
         pytest.raises(EngineError, match="expected a folder for plans that can be written to"),
     ):
         check_parity(engine, reference, plan, DEVICE)
     assert [file.name for file in tmp_path.iterdir()] == [verdict_path(plan, DEVICE).name]
+
+
+def test_a_size_that_computes_something_else_is_found_and_what_passed_before_it_is_kept(
+    bundle, reference, tmp_path
+):
+    """One graph of three is wrong, as one kernel of a plan may be."""
+    plan, gpu = make_plan(tmp_path), FakeGpu()
+    with open_without_gpu(bundle, 3, gpu=gpu) as engine:
+        right, graphs = engine._recorded[2], engine._recorded
+        engine._recorded[2] = graphs[1]  # leaves the second row as it was
+        with pytest.raises(EngineError, match=r"parity check: .* estimates of 2 at once; the plan"):
+            check_parity(engine, reference, plan, DEVICE)
+        kept = msgspec.json.decode(verdict_path(plan, DEVICE).read_bytes(), type=ParityVerdict)
+        assert [*kept.passed] == ["1"]
+        engine._recorded[2] = right
+        gpu.calls.clear()
+        verdict = check_parity(engine, reference, plan, DEVICE)
+    assert [*verdict.passed] == ["1", "2", "3"]
+    assert verdict.passed["1"] == kept.passed["1"]
+    ticks = bundle.spec.n_context + 32
+    assert gpu.calls.count("cudaGraphLaunch") == 2 * ticks

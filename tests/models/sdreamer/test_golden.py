@@ -6,7 +6,6 @@ probabilities.
 
 import hashlib
 import json
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +15,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-import hypnod
 from engines.base import Engine
 from engines.bundle import Bundle, open_bundle
 from engines.gpu.flavour import version_of
@@ -26,8 +24,8 @@ from engines.gpu.plan_cache import PlanRequest
 from engines.onnxruntime import OnnxRuntimeEngine, open_session
 from engines.torch import TorchEngine
 from models.sdreamer import net as sdreamer
-from models.spec import FULL_FILE
 from models.weights import load_model
+from tests.rigs import forked
 from tests.support.bundles import everything, mouse_spec
 from tests.support.checkpoints import save_as_authors
 from tests.support.paths import ROOT
@@ -92,8 +90,7 @@ def _import(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
         if name.startswith("weights/")
     }
     checkpoint = save_as_authors(weights, folder / "model_best.pth.tar")
-    command = hypnod.command("import", str(checkpoint), "--out", str(folder / "bundle"), "--json")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = forked.run("import", checkpoint, "--out", folder / "bundle", "--json")
     assert done.returncode == 0, done.stderr
     (folder / "report.json").write_text(done.stdout)
 
@@ -137,14 +134,6 @@ def test_engine_step_by_step_gives_the_reference_probabilities(
 ) -> None:
     found = _stage(kind(golden.bundle, len(golden.input)), golden.input)
     np.testing.assert_allclose(found, _log_softmax(golden.logits), rtol=0, atol=ATOL)
-
-
-def test_full_graph_gives_the_reference_probabilities(golden: Golden) -> None:
-    session = open_session(golden.bundle.path / FULL_FILE, threads=1)
-    feed = {"epochs": golden.input, "mask": np.ones(golden.input.shape[:3], bool)}
-    (mixed,) = session.run(["mixed"], feed)
-    expected = _log_softmax(golden.logits[:, 0])
-    np.testing.assert_allclose(np.log(mixed), expected, rtol=0, atol=ATOL)
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import SpecError
+from models.signal.features import Powers
 from models.signal.relative import Relative, mouse_relative
 from tests.support.signals import LEVELS, SPEC, noise, pipeline, run
 
@@ -29,11 +30,15 @@ def some_epochs(n, seed=0):
     return (loudness * (colour * white + (1 - colour) * slow)).astype(np.float32)
 
 
+def powers(epochs, usable=None):
+    return Powers(epochs, LEVELS.sfreq, usable)
+
+
 def through(relative, epochs, usable=None):
     """Return what is given of epochs (n, 2, 512) of one subject, one after the other."""
     usable = np.ones((len(epochs), 2), bool) if usable is None else usable
     pairs = zip(epochs, usable, strict=True)
-    found = [relative(e[None], u[None]) for e, u in pairs]
+    found = [relative(powers(e[None], u[None]), u[None]) for e, u in pairs]
     return np.concatenate([np.empty((0, 2, LEVELS.n_inputs), np.float32), *found])
 
 
@@ -81,14 +86,14 @@ def test_what_is_where():
     assert (N_EEG, N_EMG, N, LEVELS.n_inputs) == (13, 2, 25, 100)
     t = np.arange(512) / 512
     sine = np.stack([100 * np.sin(2 * np.pi * 17 * t), 20 * np.sin(2 * np.pi * 50 * t)])
-    ((eeg, emg),) = levels().measure(sine[None].astype(np.float32))
+    ((eeg, emg),) = levels().measure(powers(sine[None].astype(np.float32)))
     band = relative.edges_hz[0].index(15.0)
     assert eeg[band] == pytest.approx(0, abs=0.01)
     assert (np.delete(eeg[: N_EEG - 1], band) < -9).all()
     assert eeg[-1] == pytest.approx(np.log(100**2 / 2), abs=0.01)
     assert emg[0] == pytest.approx(np.log(20 / np.sqrt(2)), abs=0.01)
     assert emg[1] == pytest.approx(np.log(1.4826 * 20 / np.sqrt(2)), abs=0.02)
-    first = levels()(sine[None].astype(np.float32), ALL)[0]
+    first = levels()(powers(sine[None].astype(np.float32)), ALL)[0]
     of_eeg, found = first[:, :N]
     for mean in range(1, 4):  # an epoch is the mean of itself
         np.testing.assert_allclose(first[:, mean * N : (mean + 1) * N], first[:, :N], rtol=1e-5)
@@ -112,11 +117,11 @@ def test_a_pipeline_gives_the_levels_of_microvolts():
 def test_the_population_is_where_an_animal_begins():
     """One that is as the population is given nothing but zeros, at once."""
     epoch = some_epochs(1)
-    eeg, emg = levels().measure(epoch)[0]
+    eeg, emg = levels().measure(powers(epoch))[0]
     usual = msgspec.structs.replace(LEVELS.relative, mean=(tuple(eeg), tuple(emg[:N_EMG])))
     spec = msgspec.structs.replace(LEVELS, relative=usual)
-    assert not levels(spec=spec)(epoch, ALL).any()
-    assert np.abs(levels()(epoch, ALL)[0, 0]).max() > 0.5
+    assert not levels(spec=spec)(powers(epoch), ALL).any()
+    assert np.abs(levels()(powers(epoch), ALL)[0, 0]).max() > 0.5
 
 
 def test_after_a_while_the_amplifier_s_gain_does_not_matter():
@@ -127,7 +132,7 @@ def test_after_a_while_the_amplifier_s_gain_does_not_matter():
     off = []
     for k in seconds:
         epochs = (gains[:, None, None] * few[k]).astype(np.float32)
-        found = relative(epochs, np.ones((4, 2), bool))
+        found = relative(powers(epochs), np.ones((4, 2), bool))
         off.append(np.abs(found - found[0])[1:])
     first, last = off[0], np.max(off[-60:], axis=0)
     assert last[:, 0, : N_EEG - 1].max() < 1e-3  # shares never depended on it
@@ -217,13 +222,14 @@ def test_a_lost_channel_stays_finite_through_the_pipeline(bad):
 def test_a_channel_never_seen_begins_with_the_population():
     learnt = levels(2)
     for epoch in some_epochs(40):
-        learnt(np.stack([epoch, epoch]), np.array([[True, True], [True, False]]))
+        usable = np.array([[True, True], [True, False]])
+        learnt(powers(np.stack([epoch, epoch]), usable), usable)
     state = learnt.state()
     state["mean"][1, 1], state["variance"][1, 1] = 7.0, 0.0  # as a file may have it
     again, fresh = levels(2), levels(2)
     again.load_state(state)
     again.load_recent(learnt.recent())
-    epoch = np.stack([some_epochs(1, seed=9)[0]] * 2)
+    epoch = powers(np.stack([some_epochs(1, seed=9)[0]] * 2))
     found, known = again(epoch, np.ones((2, 2), bool)), learnt(epoch, np.ones((2, 2), bool))
     new = fresh(epoch, np.ones((2, 2), bool))
     np.testing.assert_array_equal(found, known)
@@ -248,9 +254,9 @@ def test_a_hop_shorter_than_the_epoch_forgets_at_the_same_speed():
     spec = msgspec.structs.replace(LEVELS, relative=short)
     whole, halves = levels(spec=spec), levels(hop_s=0.5, spec=spec)
     for epoch in some_epochs(200):
-        whole(epoch[None], ALL)
-        halves(epoch[None], ALL)
-        halves(epoch[None], ALL)
+        whole(powers(epoch[None]), ALL)
+        halves(powers(epoch[None]), ALL)
+        halves(powers(epoch[None]), ALL)
     a, b = whole.state(), halves.state()
     np.testing.assert_array_equal(a["seen_s"], b["seen_s"])
     np.testing.assert_allclose(a["mean"], b["mean"], atol=0.03)
@@ -261,8 +267,8 @@ def test_subjects_do_not_touch_each_other():
     epochs, others = some_epochs(10), some_epochs(10, seed=1) * 3
     alone, both = levels(), levels(2)
     for epoch, other in zip(epochs, others, strict=True):
-        found = both(np.stack([epoch, other]), np.ones((2, 2), bool))
-        np.testing.assert_array_equal(found[:1], alone(epoch[None], ALL))
+        found = both(powers(np.stack([epoch, other])), np.ones((2, 2), bool))
+        np.testing.assert_array_equal(found[:1], alone(powers(epoch[None]), ALL))
 
 
 def test_what_does_not_fit_is_one_sentence():

@@ -54,7 +54,7 @@ def test_exported_probabilities_are_those_of_logits_over_the_temperature(tmp_pat
     model = random_model(SPEC, seed=1)
     expected = _logits(model) / torch.tensor([2.5, 0.5, 1.0])[:, None, None]
     fold_temperatures(model, TEMPERATURES)
-    export_bundle(model, SPEC, tmp_path / "b", "b", {}, full=False, temperatures=TEMPERATURES)
+    export_bundle(model, SPEC, tmp_path / "b", "b", {}, temperatures=TEMPERATURES)
     session = ort.InferenceSession(tmp_path / "b" / ALL_FILE, providers=["CPUExecutionProvider"])
     feeds = (*_inputs(), torch.arange(4))
     *pathways, _ = session.run(

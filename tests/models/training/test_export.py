@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.graphs import full_inputs, step_inputs, step_outputs
-from models.spec import ALL_FILE, FULL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE, BundleManifest
+from models.graphs import step_inputs, step_outputs
+from models.spec import ALL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE, BundleManifest
 from models.training.export import export_bundle
 from models.weights import load_model
 from tests.support.bundles import TINY, make_bundle, mouse_spec, random_model
@@ -64,15 +64,6 @@ def test_step_graph_equals_torch_on_the_whole_window(
     np.testing.assert_allclose(token, tokens[:, -1], atol=1e-5)
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-@torch.no_grad()
-def test_full_graph_equals_torch(bundle: Path, model: nn.Module, batch: int) -> None:
-    epochs, mask = _inputs(batch)
-    feeds = {name: x.numpy() for name, x in zip(full_inputs(SPEC), (epochs, mask), strict=True)}
-    (mixed,) = _run(bundle / FULL_FILE, feeds)
-    np.testing.assert_allclose(mixed, model(epochs, mask)[:, 0].softmax(-1), atol=1e-5)
-
-
 def test_single_pathways_are_in_one_step_and_not_in_the_other(bundle: Path) -> None:
     for file, pathways in ((STEP_FILE, SPEC.pathways[:1]), (ALL_FILE, SPEC.pathways)):
         graph = onnx.load(bundle / file, load_external_data=False).graph
@@ -86,7 +77,7 @@ def test_single_pathways_are_in_one_step_and_not_in_the_other(bundle: Path) -> N
 def test_graphs_hold_no_copy_of_the_weights(bundle: Path) -> None:
     weights = (bundle / WEIGHTS_FILE).stat().st_size
     assert sum(p.numel() for p in random_model(SPEC, 0).parameters()) * 4 < weights < 200_000
-    for name in (STEP_FILE, ALL_FILE, FULL_FILE):
+    for name in (STEP_FILE, ALL_FILE):
         graph = onnx.load(bundle / name, load_external_data=False).graph
         assert sum(len(tensor.raw_data) for tensor in graph.initializer) < 20_000
         assert b"/site-packages/" not in (bundle / name).read_bytes()
@@ -104,9 +95,10 @@ def test_export_is_deterministic_and_replaces_a_bundle_whole(
     out = tmp_path / "again"
     out.mkdir()
     (out / "leftover").touch()
-    export_bundle(model, SPEC, out, "again", {}, full=False)  # tracing is slow
+    export_bundle(random_model(SPEC, seed=7), SPEC, tmp_path / "other", "other", {})
+    export_bundle(model, SPEC, out, "again", {}, like=tmp_path / "other")
     files = {STEP_FILE, ALL_FILE, WEIGHTS_FILE}
     assert {path.name for path in out.iterdir()} == files | {SPEC_FILE}
     for name in files:
         assert (out / name).read_bytes() == (bundle / name).read_bytes()
-    assert [path.name for path in tmp_path.iterdir()] == ["again"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "other"]

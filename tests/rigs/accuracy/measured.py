@@ -5,7 +5,7 @@ import msgspec
 from tests.rigs.accuracy.real_mice import RealMice
 from tests.rigs.accuracy.real_mouse import RealMouse
 from tools.evaluate.report import Evaluation
-from tools.measure import Machine
+from tools.shared.measure import Machine
 
 
 class Awake(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -32,8 +32,8 @@ from tests.rigs.accuracy.real_mouse import RealMouse, look_at
 from tests.support.paths import ROOT
 from tools.evaluate.evaluation import choose_withheld, evaluate_recordings
 from tools.evaluate.report import Evaluation, report
-from tools.measure import describe_machine
 from tools.score.offline import stage_recording
+from tools.shared.measure import describe_machine
 
 AWAKE_MICE, AWAKE_S, SETTLED_S = 50, 1800, 20
 _NIGHT_SFREQ = 512.0

@@ -37,8 +37,8 @@ from tools.archive.running import run
 from tools.archive.staging import stage_job
 from tools.cluster.open import open_cluster
 from tools.cluster.options import ClusterOptions
-from tools.measure import Machine, describe_machine
 from tools.score.offline import stage_recording
+from tools.shared.measure import Machine, describe_machine
 
 _SFREQ = 512.0
 _PEAK = """

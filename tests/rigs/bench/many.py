@@ -23,7 +23,7 @@ from engines.bundle import Bundle
 from engines.onnxruntime import open_session
 from models.spec import ModelSpec
 from tools.bench.engine import N_READ
-from tools.measure import Machine, describe_machine
+from tools.shared.measure import Machine, describe_machine
 
 SUBJECTS = {64: 21, 256: 9}
 """Subjects, and rounds of each."""

@@ -19,10 +19,10 @@ from engines.bundle import open_bundle
 from engines.select import available_engines
 from models.recordings.writers import replacing
 from tests.rigs.bench import many, steps
+from tests.rigs.bench.full import time_cached_and_full
 from tests.rigs.bench.many import ManyReport, thread_counts, time_many
 from tests.rigs.bench.steps import StepReport, count_work_ratio, time_steps
 from tests.support.bundles import make_bundle
-from tools.bench.engine import time_cached_and_full
 
 CONTEXTS = {16: 300, 64: 100}
 """Epochs of the paper's context windows, and how often each is timed."""

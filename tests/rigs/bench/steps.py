@@ -15,7 +15,7 @@ from models.graphs import step_inputs, step_outputs
 from models.spec import WEIGHTS_FILE, ModelSpec
 from tests.rigs.bench.peak import Peak, measure_peak
 from tools.bench.engine import N_READ, time_step
-from tools.measure import Machine, describe_machine
+from tools.shared.measure import Machine, describe_machine
 
 BATCHES = (1, 8, 64, 256)
 _REPEATS, _QUICK_REPEATS = 240, 8

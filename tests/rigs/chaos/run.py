@@ -19,7 +19,7 @@ from rich.console import Console
 
 from daemon.messages import Message, StageMessage, StreamMessage
 from tests.rigs.chaos.rehearsal import Rehearsal, Says
-from tools.measure import describe_machine
+from tools.shared.measure import describe_machine
 
 AT_S, PACED_AT_S = 6, 24
 """When injected faults begin; clocks are set when the source has shown its pace."""

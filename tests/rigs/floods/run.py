@@ -22,8 +22,8 @@ from tests.rigs.floods.attack import KINDS
 from tests.support.paths import ROOT
 from tools.client.subscriber import Subscriber
 from tools.daemon_process import DaemonProcess, confined_lsl, write_config
-from tools.measure import Percentiles, describe_machine, percentiles
 from tools.replay.process import ReplayProcess
+from tools.shared.measure import Percentiles, describe_machine, percentiles
 from tools.simulate import write_edf
 
 WITHIN_MS = 5.0

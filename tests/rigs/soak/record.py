@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.journal.packing import unpack
 from daemon.messages import StageMessage
 from tools.client.subscriber import Received
 
@@ -138,13 +139,13 @@ class Silence:
 
 def longest_silence(path: Path, subjects: Iterable[str], expected: Mapping[str, int]) -> Silence:
     """Return the longest silences of some subjects, out of the journal."""
-    sql = "SELECT payload FROM message WHERE topic = ? AND hop < ? ORDER BY seq"
+    sql = "SELECT packed FROM message WHERE topic = ? AND hop < ? ORDER BY seq"
     wall = recording = 0.0
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
         for subject in subjects:
             before, unstaged = None, 0.0
-            for (payload,) in db.execute(sql, (f"stage.{subject}.live", expected[subject])):
-                message = msgspec.json.decode(payload, type=StageMessage)
+            for (packed,) in db.execute(sql, (f"stage.{subject}.live", expected[subject])):
+                message = msgspec.json.decode(unpack(packed), type=StageMessage)
                 now = datetime.fromisoformat(message.published_utc).timestamp()
                 wall = max(wall, now - (before or now))
                 before = now
@@ -159,11 +160,11 @@ def count_restarts(path: Path) -> dict[str, int]:
     In the last session nothing is played any more.
     """
     sql = (
-        "SELECT payload FROM message WHERE topic LIKE 'stream.%' AND session != "
+        "SELECT packed FROM message WHERE topic LIKE 'stream.%' AND session != "
         "(SELECT id FROM session ORDER BY started DESC LIMIT 1)"
     )
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-        texts = [bytes(payload) for (payload,) in db.execute(sql)]
+        texts = [unpack(packed) for (packed,) in db.execute(sql)]
     return {how: sum(words in t for t in texts) for how, words in _HOW.items()}
 
 

@@ -4,7 +4,7 @@ import msgspec
 
 from tests.rigs.soak.lives import Memory
 from tests.rigs.soak.record import Account, Silence
-from tools.measure import Machine
+from tools.shared.measure import Machine
 
 
 class SoakReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,8 +37,8 @@ from tests.rigs.soak.record import (
 from tests.rigs.soak.report import SoakReport
 from tools.client.follower import Follower, Start
 from tools.daemon_process import ChildError, confined_lsl
-from tools.measure import describe_machine
 from tools.replay.process import ReplayProcess
+from tools.shared.measure import describe_machine
 from tools.simulate import write_edf
 
 _SFREQ = 512.0

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -14,9 +13,9 @@ import zmq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import hypnod
 from daemon.errors import AddressError
 from models.errors import StreamError
+from tests.rigs.forked import Forked
 from tests.rigs.lsl import wait_until
 from tools.bridge.openephys import Assembler, Block, Layout, OpenEphys
 from tools.bridge.outlet import SampleClock, SampleOutlet
@@ -90,14 +89,13 @@ def plugin():
 
 
 @contextmanager
-def bridged(plugin, name) -> Iterator[subprocess.Popen]:
-    command = hypnod.command("bridge", "openephys", plugin.endpoint, "--name", name)
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+def bridged(plugin, name) -> Iterator[Forked]:
+    process = Forked(["bridge", "openephys", plugin.endpoint, "--name", name])
     try:
         yield process
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate()
     assert process.returncode == 0
 
 
@@ -151,12 +149,12 @@ def test_a_message_that_cannot_be_read_ends_nothing_that_has_begun(plugin, reque
 
 
 def test_two_streams_by_turns_are_refused(plugin, request):
-    command = hypnod.command("bridge", "openephys", plugin.endpoint, "--name", request.node.name)
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    command = ["bridge", "openephys", plugin.endpoint, "--name", request.node.name]
+    with Forked(command) as process:
         plugin.wait_for_client()
         for first in range(0, 20 * N, N):
             plugin.send(first, stream="AP" if first % (2 * N) else "LFP")
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate()
     assert process.returncode == 5
     assert "and another by turns: choose one in the plugin" in said
 

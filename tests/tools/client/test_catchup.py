@@ -12,9 +12,9 @@ from itertools import islice
 import pytest
 from rich.console import Console
 
-import hypnod
 from daemon.errors import AddressError
 from daemon.sockets.catchup import PIECE
+from tests.rigs.forked import Forked
 from tests.support.nights import EVENING, iso, stage, state
 from tests.support.speaker import TIMEOUT_S, Speaker, documented_example, follow, hear, is_seq, join
 from tools.client.catchup import CatchUpClient, CatchUpError, catch_up_endpoint
@@ -189,7 +189,7 @@ def test_what_the_journal_lost_is_counted_as_missed(speaker):
 def test_a_message_damaged_in_the_journal_is_missed_and_the_others_come(speaker, path):
     speaker.say(*speaker.stages(0, 20))
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("UPDATE message SET payload = x'7b22ff' WHERE seq IN (3, 18)")
+        db.execute("UPDATE message SET packed = x'7b22ff' WHERE seq IN (3, 18)")
     with follow(speaker, start=Start(first=0)) as follower:
         heard = hear(speaker, follower, is_seq(19), beating=True)
     assert [m.seq for m in heard] == [k for k in range(20) if k not in (3, 18)]
@@ -296,8 +296,8 @@ def test_a_cell_shows_the_commonest_stage_of_its_epochs():
 def test_watch_prints_what_was_said_since_and_goes_on_live(speaker):
     speaker.say(*speaker.stages(0, 20))
     options = ["--json", "--since", iso(EVENING + 5), "--connect", speaker.binds[0]]
-    command = hypnod.command("watch", *options, "--catch-up", speaker.binds[1])
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = ["watch", *options, "--catch-up", speaker.binds[1]]
+    with Forked(command, stdout=subprocess.PIPE) as process:
         speaker.beat()
         speaker.publisher.serve(TIMEOUT_S)
         lines = map(json.loads, process.stdout)

@@ -1,20 +1,21 @@
 import io
 import json
-import os
 import re
 import signal
 import subprocess
 import time
+import urllib.request
 
 import msgspec
 import pytest
 from rich.console import Console
 
-import hypnod
 from daemon.config import parse_config
 from models.recordings.agreement import compare
 from models.recordings.hypnogram import Hypnogram
 from models.stages import MOUSE
+from tests.rigs import forked
+from tests.rigs.forked import Forked
 from tests.support.bundles import TINY, make_bundle
 from tests.support.nights import stage, trigger
 from tools.client.subscriber import Received, Subscriber
@@ -39,14 +40,10 @@ def shown(tmp_path_factory, bundle):
     options = (
         "--minutes 0.5 --subjects 2 --speed 10 --seed 3 --hop 0.5 --json demo.json --png demo.png"
     )
-    process = subprocess.run(
-        hypnod.command("demo", "--bundle", str(bundle), *options.split()),
+    process = forked.run(
+        *("demo", "--bundle", bundle, *options.split()),
         cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-        env=os.environ | {"COLUMNS": "140", "HOME": str(home)},
+        environ={"COLUMNS": "140", "HOME": str(home)},
     )
     assert process.returncode == 0, process.stdout + process.stderr
     assert not list(home.rglob("*hypnod*"))  # its journal is no one else's
@@ -88,14 +85,7 @@ def test_it_shows_what_it_found_and_that_the_data_are_simulated(shown):
 
 
 def run_demo(folder, *options):
-    return subprocess.run(
-        hypnod.command("demo", "--minutes", "0.5", *options),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    return forked.run("demo", "--minutes", "0.5", *options, cwd=folder)
 
 
 def test_a_rule_is_shown_in_real_time_and_long_enough(tmp_path):
@@ -108,6 +98,24 @@ def test_a_rule_is_shown_in_real_time_and_long_enough(tmp_path):
     uneven = run_demo(tmp_path, "--hop", "0.3")
     assert uneven.returncode == 3
     assert "--hop: expected a whole fraction of the epoch" in " ".join(uneven.stderr.split())
+
+
+def test_the_live_page_of_two_mice_has_a_past_and_ends_with_ctrl_c(tmp_path, bundle):
+    pytest.importorskip("uvicorn", reason="needs hypnod[web]")
+    options = ("--web", "--minutes", "0.5", "--subjects", "2", "--bundle", str(bundle))
+    with Forked(["demo", *options], cwd=tmp_path, stdout=subprocess.PIPE, stderr=2) as process:
+        said = iter(process.stdout.readline, "")
+        url = next(found[0] for line in said if (found := re.search(r"http://\S+", line)))
+        with urllib.request.urlopen(f"{url}api/events", timeout=60) as events:
+            staged = {}
+            while len(staged) < 2:
+                line = events.readline()
+                told = json.loads(line.removeprefix(b"data: ")) if line.startswith(b"data") else {}
+                staged |= {t["name"]: t for t in told.get("tiles", ()) if t["stage"]}
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    assert sorted(staged) == ["m1", "m2"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_rule_that_is_shown_is_one_and_acts_without_being_armed():

@@ -23,9 +23,9 @@ from models.recordings.writers import write_csv
 from models.simulator.simulate import iterate_subjects
 from models.spec import MIXED, Grammar
 from models.stages import MOUSE
+from tests.rigs import forked
 from tests.support.bundles import TINY, any_reference, change_manifest, make_bundle
 from tests.support.edf import write_interrupted_edf
-from tests.support.paths import ROOT
 from tools.cli import app
 from tools.simulate import write_edf
 
@@ -316,8 +316,7 @@ def test_what_a_bundle_learnt_from_is_refused_unless_told(tmp_path, lab, what):
     learnt = {hashlib.sha256(copy.read_bytes()).hexdigest(): what}
     bundle = change_manifest(make_bundle(tmp_path, **TINY), learnt_from=learnt)
     options = [copy.parent, "--bundle", bundle]
-    command = [sys.executable, "-m", "hypnod", "evaluate", *options]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    done = forked.run("evaluate", *options)
     assert done.returncode == LearntError.exit_code
     assert done.stderr.strip() == (
         f"hypnod: expected recordings that random did not learn from, found {copy} ({what}); "

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 from daemon.errors import JournalError
 from daemon.journal.file import journal_path
 from daemon.journal.reader import JournalReader
+from daemon.messages import Features
 from models.errors import RecordingError
 from models.recordings.hypnograms.read import is_own, read_hypnogram
 from models.stages import HUMAN, MOUSE
-from tests.rigs.lsl import ROOT
 from tests.support.nights import (
     EVENING,
     iso,
@@ -29,6 +29,7 @@ from tests.support.nights import (
     state,
     write_journal,
 )
+from tests.support.paths import ROOT
 from tools.cli import app
 from tools.night.record import Selection, read_records
 
@@ -121,11 +122,12 @@ def test_a_night_with_a_crash_in_it_is_one_record(path):
     m1 = summary["subjects"]["m1"]
     assert (m1["epochs"], m1["live_only"], m1["sessions"]) == (70, FINAL_LAG, ["a", "b"])
     assert (m1["start"], m1["end"]) == (iso(EVENING), iso(EVENING + 100))
-    assert m1["seconds"] == {"Wake": 25, "NREM": 25, "REM": 15, "ART": 5, "UNKNOWN": 0}
-    assert m1["bouts"] == {
-        "Wake": {"n": 2, "median_s": 12.5},
-        "NREM": {"n": 2, "median_s": 12.5},
-        "REM": {"n": 2, "median_s": 7.5},
+    figures = m1["figures"]
+    assert figures["seconds"] == {"Wake": 25, "NREM": 25, "REM": 15, "ART": 5, "UNKNOWN": 0}
+    assert {s: (b["n"], b["median_s"]) for s, b in figures["bouts"].items()} == {
+        "Wake": (2, 12.5),
+        "NREM": (1, 30),  # with the artefact in it
+        "REM": (2, 7.5),
     }
     assert m1["missing_s"] == {"the daemon did not run": 30, "ART: clipped": 5}
     latencies = [0.001 * (1 + k) for k in [*range(50), *range(20)]]
@@ -156,14 +158,14 @@ def test_a_session_is_a_record_too(path):
     for name in ("b", "last"):
         m1 = read(path, "--session", name, "--subject", "m1")["subjects"]["m1"]
         assert (m1["epochs"], m1["live_only"]) == (20, 0)
-        assert m1["seconds"]["Wake"] == 15
+        assert m1["figures"]["seconds"]["Wake"] == 15
     assert read(path, "--session", "a")["subjects"]["m2"]["epochs"] == 50
 
 
 def test_a_span_of_time_cuts_epochs_out(path):
     since, until = iso(EVENING + 10), iso(EVENING + 30)
     m1 = read(path, "--since", since, "--until", until)["subjects"]["m1"]
-    assert m1["seconds"]["NREM"] == 20
+    assert m1["figures"]["seconds"]["NREM"] == 20
     assert m1["epochs"] == 20
 
 
@@ -171,8 +173,8 @@ def test_final_estimates_count_and_live_ones_where_there_is_none(tmp_path):
     live, finals = ["Wake"] * 10, ["NREM"] * 6
     path = write_journal(tmp_path / "j.sqlite", said(live, finals=finals), session("a"))
     m1 = read(path, "--session", "a")["subjects"]["m1"]
-    assert m1["seconds"]["NREM"] == 6
-    assert m1["seconds"]["Wake"] == 4
+    assert m1["figures"]["seconds"]["NREM"] == 6
+    assert m1["figures"]["seconds"]["Wake"] == 4
 
 
 def test_times_with_a_steered_clock_do_not_overlap(tmp_path):
@@ -243,6 +245,25 @@ def test_the_picture_shows_where_a_modality_could_not_be_used(tmp_path):
     assert not ((good[..., 0] > 0.7) & (good[..., 1] < 0.3) & (good[..., 2] < 0.25)).any()
 
 
+def test_the_picture_shows_the_signals_that_the_journal_tells_of(tmp_path):
+    def height(name, features):
+        path = write_journal(
+            tmp_path / f"{name}.sqlite",
+            [stage(k, features=features) for k in range(30)],
+            session("s"),
+        )
+        assert run(path, "--session", "s", "--png", tmp_path / f"{name}.png").exit_code == 0
+        return imread(tmp_path / f"{name}.png").shape[0]
+
+    levels = [
+        None,
+        Features(eeg_db=(9.0, 8.0, 7.0), emg_db=None),
+        Features(eeg_db=(9.0, 8.0, 7.0), emg_db=3.0),
+    ]
+    nothing, eeg, both = (height(name, told) for name, told in zip("abc", levels, strict=True))
+    assert nothing + 200 < eeg < both - 100
+
+
 def test_several_subjects_get_a_picture_each(path, tmp_path):
     told = run(path, *NIGHT, "--png", tmp_path / "n.png").output.replace("\n", "")
     assert "n-m1.png" in told
@@ -309,7 +330,7 @@ def test_a_file_that_is_no_journal_is_one_sentence(path, tmp_path):
     db = sqlite3.connect(path)
     db.execute("PRAGMA user_version = 7")
     db.close()
-    with pytest.raises(JournalError, match="expected a journal of format 2, found format 7"):
+    with pytest.raises(JournalError, match="expected a journal of format 3, found format 7"):
         run(path)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rigs.lsl import ROOT
+from tests.support.paths import ROOT
 from tools.pulse.serial_ttl import SerialOutput
 
 SKETCH = ROOT / "tools/pulse/arduino/hypnod_pulse/hypnod_pulse.ino"

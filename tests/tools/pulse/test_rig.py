@@ -5,7 +5,6 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import threading
 from contextlib import contextmanager
 
@@ -14,8 +13,10 @@ import pytest
 
 from daemon.messages import EchoMessage, PulseMessage, TriggerMessage
 from models.simulator.simulate import simulate_recording
+from tests.rigs import forked
 from tests.rigs.daemon import Daemon, Listener, one_stream, write_config
-from tests.rigs.lsl import ROOT, Source
+from tests.rigs.forked import Forked
+from tests.rigs.lsl import Source
 from tests.support.bundles import TINY, make_bundle
 from tools.bench.board import Board
 
@@ -40,8 +41,7 @@ def bundle(tmp_path_factory):
 @contextmanager
 def pulsing(config):
     """`hypnod pulse` of a config, once its outputs are open."""
-    command = [sys.executable, ROOT / "hypnod.py", "pulse", "--config", config]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with Forked(["pulse", "--config", config], stdout=subprocess.PIPE) as process:
         try:
             ready = json.loads(process.stdout.readline())
             assert (ready["event"], ready["outputs"]) == ("ready", ["serial"])
@@ -258,8 +258,8 @@ def test_what_was_done_and_what_was_seen_is_in_the_journal(request, bundle, tmp_
         ]
         assert decided
         assert on.utc < off.utc
-        night = [sys.executable, ROOT / "hypnod.py", "night", tmp_path / "journal.sqlite"]
-        found = subprocess.check_output([*night, "--session", "last", "--json"], text=True)
+        journal = tmp_path / "journal.sqlite"
+        found = forked.run("night", journal, "--session", "last", "--json", check=True).stdout
         (told,) = json.loads(found)["triggers"]
         assert told["pulses"][0]["done"][0]["on_s"] >= 0
         assert told["pulses"][0]["seen"]["low_s"] is None
@@ -272,8 +272,7 @@ def test_where_only_the_daemon_knows_its_port_nothing_is_told_and_hardware_is_dr
         config = write_config(
             tmp_path, one_stream("absent"), tmp_path, more=RULE + output, bind="tcp://*:5570"
         )
-        command = [sys.executable, ROOT / "hypnod.py", "pulse", "--config", config]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with Forked(["pulse", "--config", config], stdout=subprocess.PIPE) as process:
             ready = json.loads(process.stdout.readline())
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0

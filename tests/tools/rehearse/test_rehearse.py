@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,8 +11,8 @@ from daemon.trigger.rules import Leader, Rule
 from models.errors import ConfigError
 from models.recordings.hypnogram import Hypnogram
 from models.simulator.simulate import simulate_recording
+from tests.rigs import forked
 from tests.support.bundles import TINY, make_bundle
-from tests.support.paths import ROOT
 from tests.support.sights import sight, stays
 from tests.support.xdf import XdfStream, write_streams, write_xdf
 from tools.rehearse.command import rehearse
@@ -130,8 +129,7 @@ def config(tmp_path):
 
 
 def hypnod(*arguments: object) -> str:
-    command = [sys.executable, ROOT / "hypnod.py", *arguments]
-    return subprocess.run([*map(str, command)], check=True, capture_output=True, text=True).stdout
+    return forked.run(*arguments, check=True).stdout
 
 
 def test_the_command_says_what_would_have_fired_in_a_simulated_animal(tmp_path, config):

@@ -14,9 +14,9 @@ import numpy as np
 import pylsl
 import pytest
 
-import hypnod
 from daemon.lsl.inlet import Inlet
 from models.recordings.open import open_recording
+from tests.rigs.forked import Forked
 from tests.rigs.lsl import collect, stream_config, wait_until
 from tests.support.xdf import XdfStream, write_streams
 
@@ -43,22 +43,16 @@ def write_edf(path: Path, seconds: int = 20) -> Path:
 
 
 @contextmanager
-def replaying(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        hypnod.command("replay", *map(str, arguments)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
+def replaying(*arguments: object) -> Iterator[Forked]:
+    with Forked(["replay", *arguments], stdout=subprocess.PIPE) as process:
         try:
             yield process
         finally:
             process.kill()
 
 
-def summary(process: subprocess.Popen[str]) -> dict[str, Any]:
-    out, err = process.communicate(timeout=60)
+def summary(process: Forked) -> dict[str, Any]:
+    out, err = process.communicate()
     assert process.returncode == 0, err
     found: dict[str, Any] = json.loads(out)
     return found
@@ -175,7 +169,7 @@ def test_sigterm_ends_the_wait_for_a_reader(tmp_path: Path) -> None:
     with replaying(path, "--json") as process:
         assert process.stderr is not None
         assert "waiting for a reader of unread" in process.stderr.readline()
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         assert summary(process)["streams"][0]["samples"] == 0
 
 
@@ -212,7 +206,7 @@ def test_what_cannot_be_played_is_refused(
 ) -> None:
     path = write_edf(tmp_path / "short.edf", seconds=2)
     with replaying(path, *arguments) as process:
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate()
         assert process.returncode == code
         assert message in " ".join(err.replace("│", " ").split())
 
@@ -221,7 +215,7 @@ def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "broken.edf"
     path.write_bytes(b"not an EDF")
     with replaying(path) as process:
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate()
         assert process.returncode == 6
         assert "broken.edf: expected" in err
 
@@ -253,8 +247,8 @@ def test_a_stream_of_an_xdf_is_chosen(tmp_path: Path) -> None:
     night = write_streams(tmp_path / "night.xdf", racks)
     options = (night, "--speed", "max", "--no-wait", "--quiet", "--json")
     with replaying(*options) as process:
-        assert "choose one, as in --match name=rack-A" in process.communicate(timeout=60)[1]
+        assert "choose one, as in --match name=rack-A" in process.communicate()[1]
     with replaying(*options, "--match", "name=rack-C") as process:
         assert summary(process)["streams"]
     with replaying(write_edf(tmp_path / "a.edf"), "--match", "name=rack-C") as process:
-        assert "expected an XDF file to choose a stream of" in process.communicate(timeout=60)[1]
+        assert "expected an XDF file to choose a stream of" in process.communicate()[1]

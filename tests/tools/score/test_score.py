@@ -3,8 +3,6 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,10 +24,10 @@ from models.recordings.open import open_recording
 from models.simulator.simulate import simulate_recording
 from models.stages import ART, MOUSE, UNKNOWN
 from models.teacher import NAME, teacher_hash
+from tests.rigs import forked
 from tests.support import signals
 from tests.support.bundles import TINY, any_reference, change_manifest, make_bundle, mouse_grammar
 from tests.support.edf import write_interrupted_edf
-from tests.support.paths import ROOT
 from tools.cli import app
 from tools.score.offline import stage_recording
 from tools.score.scored import Scored, by_bundle
@@ -494,17 +492,11 @@ def test_a_real_mouse_is_staged_but_where_it_was_not_recorded(shared_data, bundl
     assert Path("o.png").stat().st_size > 100_000
 
 
-def run_hypnod(*arguments):
-    """Run the command in a process of its own."""
-    command = [sys.executable, "-m", "hypnod", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-
-
 def test_a_person_is_refused_before_staging_unless_told(tmp_path, shared_data, bundle):
     person = shared_data / "human_raw" / "short_psg.edf"
     out = tmp_path / "o.csv"
     options = [person, "--eeg", "EEG Fpz-Cz", "--bundle", bundle, "--csv", out]
-    done = run_hypnod("score", *options)
+    done = forked.run("score", *options)
     assert done.returncode == SpeciesError.exit_code
     assert done.stderr.strip() == (
         f"hypnod: {person}: expected channels of a mouse, found EEG Fpz-Cz, EEG Pz-Oz, "

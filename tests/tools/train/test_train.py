@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import msgspec
@@ -12,7 +11,6 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-import hypnod
 from engines.bundle import open_bundle
 from engines.onnxruntime import OnnxRuntimeEngine
 from models.errors import ConfigError, HypnodError, RecordingError, SpecError
@@ -28,6 +26,7 @@ from models.training.evaluate import evaluate
 from models.training.simulated import pack
 from models.training.splits import split_subjects
 from models.weights import load_model
+from tests.rigs import forked
 from tests.support.bundles import TINY, change_manifest, make_bundle
 from tests.support.training import train_options, write_mice
 from tools.cli import app
@@ -57,8 +56,7 @@ def test_a_lab_trains_tests_on_each_animal_and_gets_a_bundle(
     out = tmp_path / "ours"
     options = ["--out", out, "--from-bundle", start, "--passes", "2", "--device", "cpu"]
     options += ["--leave-one-subject-out", "--workers", "1", "--json"]  # in another process
-    command = hypnod.command("train", str(lab), *map(str, options))
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = forked.run("train", lab, *options)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert json.loads((tmp_path / "ours-report.json").read_text()) == report

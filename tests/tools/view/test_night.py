@@ -1,14 +1,22 @@
 """The picture of a night, and the overview of the signals in it."""
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 from matplotlib import colors, image
+from matplotlib.axes._secondary_axes import SecondaryAxis
 
+from daemon.config import DayConfig
+from models.signal.features import bands_hz
 from models.stages import ART, COLOURS, HUMAN, MOUSE, UNKNOWN
+from tools.shared.day import Day
+from tools.view.clock import DARK, LIGHT, Clock
 from tools.view.night import Night, draw_night, plot_night
-from tools.view.overview import Overview
+from tools.view.overview import Overview, Told
 
 SFREQ = 200.0
+BERLIN = DayConfig(lights_on="07:00", zone="Europe/Berlin")
 
 
 def night(hypnogram, stages=MOUSE, hop_s=1.0, **options):
@@ -117,6 +125,72 @@ def test_panels_follow_what_there_is():
     assert panels(overview=silent) == ["", "probability", "EEG (Hz)"]
     assert panels(overview=overview(20)) == ["", "probability", "EEG (Hz)", "EMG rms (µV)"]
     assert len(panels(reference=["NREM"] * 20)) == 3
+
+
+def marked(axis):
+    axis.figure.canvas.draw()
+    return [label.get_text() for label in axis.get_xticklabels()]
+
+
+@pytest.mark.parametrize(
+    ("start", "hours", "shown", "zone"),
+    [
+        ("2026-01-31T17:30", 3, ["19:00", "20:00", "21:00"], "CET"),
+        ("2026-03-28T23:30", 3, ["01:00", "03:00", "04:00"], "CET, then CEST"),
+        ("2026-10-24T23:30", 3, ["02:00", "02:00", "03:00"], "CEST, then CET"),
+        ("2026-01-31T17:36", 0.5, ["18:40", "18:45", "18:50", "18:55", "19:00", "19:05"], "CET"),
+    ],
+)
+def test_the_time_axis_shows_the_clock_on_the_wall(start, hours, shown, zone):
+    begin = datetime.fromisoformat(start).replace(tzinfo=UTC).timestamp()
+    n = round(hours * 3600)
+    clock = Clock(day=Day(BERLIN), start=begin, end=begin + n)
+    figure = draw_night(night(["NREM"] * n, clock=clock))
+    bottom = figure.axes[-1]
+    assert bottom.get_xlabel() == f"time of day ({zone})"
+    assert [t for t in marked(bottom) if hours < 1 or t.endswith("00")] == shown
+
+
+def test_light_and_dark_lie_above_with_zeitgeber_time():
+    begin = datetime(2026, 1, 31, 5, 30, tzinfo=UTC).timestamp()  # half past six; light from seven
+    clock = Clock(day=Day(BERLIN), start=begin, end=begin + 7200)
+    figure = draw_night(night(["NREM"] * 7200, clock=clock))
+    light, dark = share(figure, LIGHT), share(figure, DARK)
+    assert light / dark == pytest.approx(3, rel=0.05)
+    (above,) = (c for c in figure.axes[0].get_children() if isinstance(c, SecondaryAxis))
+    figure.canvas.draw()
+    assert [label.get_text() for label in above.get_xticklabels()] == ["ZT0", "ZT1"]
+
+
+def told(n, hz=7.0):
+    """Features of n seconds of one band alone and 10 µV of EMG."""
+    band = [low <= hz < high for low, high in bands_hz(20)]
+    return np.tile([*np.where(band, 30.0, -20.0), 20.0], (n, 1)).astype(np.float32)
+
+
+def test_the_signals_are_shown_as_features_tell_them():
+    features = told(20, 18.0)
+    features[5, :-1], features[7:9, -1] = np.nan, np.nan
+    signals = Told(features, 1.0)
+    frequencies, decibels = signals.spectrogram(30.0)
+    assert frequencies.tolist() == list(range(1, 31))
+    assert np.isnan(decibels[:, 0]).nonzero()[0].tolist() == [5]
+    assert set(np.nanargmax(np.delete(decibels, 5, axis=0), axis=1)) == {16}  # from 17 Hz on
+    assert decibels[0, 16:20] == pytest.approx(np.full(4, 30 - 10 * np.log10(4)), abs=1e-4)
+    edges, rms = signals.emg_rms()
+    assert edges.tolist() == list(range(21))
+    assert np.isnan(rms).nonzero()[0].tolist() == [7, 8]
+    assert rms[0] == pytest.approx(10.0)
+
+
+def test_a_long_night_has_no_more_columns_than_a_picture_and_means_of_power():
+    features = told(40_000)
+    features[::2, -1] = 0.0
+    signals = Told(features, 1.0)
+    _, rms = signals.emg_rms()
+    assert len(rms) <= 1500
+    assert signals.span_s >= 40_000
+    assert np.nanmean(rms) == pytest.approx(np.sqrt((1 + 100) / 2), rel=0.02)
 
 
 @pytest.mark.parametrize(

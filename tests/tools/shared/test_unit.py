@@ -3,7 +3,7 @@
 import pytest
 
 from models.errors import ConfigError
-from tools.unit import read_unit
+from tools.shared.unit import read_unit
 
 
 @pytest.mark.parametrize(

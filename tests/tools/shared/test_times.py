@@ -7,7 +7,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.times import parse_time
+from tools.shared.times import parse_time
 
 NOW = datetime(2026, 2, 1, 8, 0, tzinfo=UTC).astimezone()
 
