@@ -7,7 +7,7 @@ DEV     := $(VENV)/.dev
 # TensorRT's signatures, for mypy, where they lie beside the checkout
 TYPING  := $(wildcard ../shared/typing)
 
-.PHONY: help install dev demo test test-pythons lint docs bench chaos floods web-cost kill soak fuzz gpu-check demo-night journal-size bundle ablations accuracy closed-loop clean
+.PHONY: help install dev demo test test-pythons lint docs bench archives archives-bench chaos floods web-cost kill soak fuzz gpu-check demo-night journal-size bundle ablations accuracy closed-loop clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -75,6 +75,12 @@ web-cost: $(DEV) ## what the live page costs with 64 subjects: daemon, server, b
 
 kill: $(RUNTIME) ## kill the daemon 100 times and see that nothing is lost (6 minutes)
 	$(BIN)/python -m tests.rigs.kill.run --kills 100
+
+archives: $(DEV) ## kill, cut off and stop who works at an archive; hosts and SLURM where they can be had (4 minutes)
+	$(BIN)/python -m tests.rigs.archive.run
+
+archives-bench: $(DEV) ## measure what docs/archives.md says, and write archives.json (10 minutes; an hour with DAY=--day)
+	$(BIN)/python -m tests.rigs.archive.bench --json archives.json $(DAY)
 
 accuracy: $(RUNTIME) ## measure what docs/accuracy.md shows, and write its tables and picture
 	$(BIN)/python -m tests.rigs.accuracy.run

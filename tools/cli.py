@@ -15,6 +15,7 @@ from models.errors import HypnodError
 
 _COMMANDS = {
     "adapt": "tools.adapt.command:adapt",
+    "archive": "tools.archive.command:archive",
     "arm": "tools.arm:arm",
     "bench": "tools.bench.command:bench",
     "bridge": "tools.bridge.command:bridge",
@@ -58,10 +59,13 @@ class _Commands(TyperGroup):
 
 def _load(name: str) -> Any:
     module, _, function = _COMMANDS[name].partition(":")
+    found = getattr(importlib.import_module(module), function)
+    if isinstance(found, typer.Typer):  # a group of commands
+        return typer.main.get_command(found)
     one = typer.Typer(
         rich_markup_mode="markdown", pretty_exceptions_enable=False, add_completion=False
     )
-    one.command(name, context_settings=_HELP)(getattr(importlib.import_module(module), function))
+    one.command(name, context_settings=_HELP)(found)
     return typer.main.get_command(one)
 
 

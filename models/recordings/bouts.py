@@ -193,6 +193,18 @@ def tally_both(
     return one, other
 
 
+def bouts_of(stages: Indices, epoch_s: float, names: Sequence[str]) -> Bouts:
+    """Return the figures of one hypnogram by itself.
+
+    Args:
+        stages: (n,) index of each epoch's stage, or `UNSCORED`.
+        epoch_s: length of the epochs, s.
+        names: the stage set, Wake first.
+    """
+    total = tally_bouts(fill_gaps(stages, epoch_s), epoch_s, names)
+    return _describe_bouts(total, float(total.seconds.sum()) / 3600, names)
+
+
 def describe_course(total: CourseTally, names: Sequence[str]) -> Course:
     """Return the figures of a tally."""
     hours = float(total.expert.seconds.sum()) / 3600

@@ -7,7 +7,7 @@ against it sees what a live model sees.
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os.path import commonpath
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,7 @@ import numpy as np
 
 from models.errors import ConfigError, RecordingError
 from models.recordings.as_stream import condition, describe, open_for
-from models.recordings.channels import choose
+from models.recordings.channels import Chosen, choose
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.account import HypnogramAccount
 from models.recordings.hypnograms.interpret import Legend
@@ -25,7 +25,7 @@ from models.recordings.hypnograms.read import is_own, is_scored, read_hypnograms
 from models.recordings.mat import has_mat_scores
 from models.recordings.open import Recording, check_match
 from models.scored_epochs import ScoredEpochs
-from models.signal.montage import Montage, StreamChannels, Units
+from models.signal.montage import Montage, Nothing, StreamChannels, Units
 from models.spec import ModelSpec
 from models.stages import to_indices
 
@@ -108,10 +108,12 @@ class LabRecording:
     """What hypnod wrote beside it, and was not read."""
     left_out: tuple[str, ...] = ()
     """Which of its channels are not used, and what the file lacks, a line each."""
+    sha256: str | None = None
+    """Of its file, where it is known already."""
 
     def hash(self) -> str | None:
         """Return the SHA-256 of its file: the same under any name, whatever is read of it."""
-        return None if self.path is None else hash_file(self.path)
+        return self.sha256 or (None if self.path is None else hash_file(self.path))
 
 
 def hash_file(path: Path) -> str:
@@ -120,7 +122,7 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def find_recordings(paths: Iterable[Path]) -> list[Found]:
+def find_recordings(paths: Iterable[Path], *, hypnograms: bool = True) -> list[Found]:
     """Find recordings and their hypnograms, in the order of their paths.
 
     A folder is searched with all below it, hidden files apart. The hypnogram of `night.edf` is
@@ -131,6 +133,10 @@ def find_recordings(paths: Iterable[Path]) -> list[Found]:
 
     Files of one name in several folders are recordings of several subjects, as if the folder that
     holds them all had been given.
+
+    Args:
+        paths: folders to search, or recordings.
+        hypnograms: whether to look for them, too.
 
     Raises:
         RecordingError: a path does not exist, holds no recording, or a recording has several
@@ -145,7 +151,7 @@ def find_recordings(paths: Iterable[Path]) -> list[Found]:
                 f"{path}: expected recordings ({', '.join(RECORDINGS)}), found {what} of the kind"
             )
         for recording in recordings:
-            pair, own = _hypnogram_of(recording)
+            pair, own = _hypnogram_of(recording) if hypnograms else (None, ())
             subject = _subject_of(recording, path)
             found.setdefault(recording.resolve(), Found(subject, recording, pair, own))
     return sorted(_told_apart([*found.values()]), key=lambda f: f.recording)
@@ -231,7 +237,7 @@ def open_lab(
     options = options or LabOptions()
     found = find_recordings(paths)
     check_match([f.recording for f in found], options.match)
-    unscored = [f for f in found if not _is_scored(f, spec.stages, options.legend)]
+    unscored = [f for f in found if not has_scores(f, spec.stages, options.legend)]
     if unscored and (not options.skip_unscored or len(unscored) == len(found)):
         own = ", ".join(str(path) for f in unscored for path in f.own)
         raise RecordingError(
@@ -260,7 +266,7 @@ def find_copies(recordings: Iterable[Path]) -> dict[Path, Path]:
     return copies
 
 
-def _is_scored(found: Found, stages: Sequence[str], legend: Legend) -> bool:
+def has_scores(found: Found, stages: Sequence[str], legend: Legend) -> bool:
     """Whether somebody scored it: a file may be there and hold nothing but UNKNOWN."""
     if found.hypnogram is None:
         return False
@@ -274,8 +280,34 @@ def _open(
 ) -> LabRecording:
     labels = {"eeg": options.eeg, "emg": options.emg, "eog": options.eog}
     chosen = choose(found.recording, None, labels, (), spec.modalities, options.match)
-    recording = chosen.recording
     stream = msgspec.structs.replace(chosen.stream, unit=options.unit)
+    lab = pair(found, chosen._replace(stream=stream), spec, options.legend, options.match)
+    if original is None:
+        return lab
+    copy = f"the very same file as {original}, counted once more"
+    return replace(lab, left_out=(*lab.left_out, copy))
+
+
+def pair(
+    found: Found,
+    chosen: Chosen,
+    spec: ModelSpec,
+    legend: Legend,
+    match: Mapping[str, str] = Nothing,
+) -> LabRecording:
+    """Return a recording, whose channels are settled, with its hypnogram.
+
+    Args:
+        found: on the disk.
+        chosen: opened.
+        spec: the model whose stages are wanted.
+        legend: what the hypnogram does not say itself.
+        match: properties of the stream to read, in an XDF file.
+
+    Raises:
+        RecordingError: the hypnogram cannot be used, or is hypnod's.
+    """
+    recording, stream = chosen.recording, chosen.stream
     Montage(stream, describe(recording), spec.modalities)  # refuses before hours of reading
     names = [subject.name for subject in stream.subjects]
     several = len(names) > 1
@@ -284,7 +316,7 @@ def _open(
         names if several else [found.subject],
         spec.stages,
         recording,
-        options.legend,
+        legend,
         made_up=several,
     )
     scorings = dict(zip(names, read.values(), strict=True))
@@ -303,11 +335,8 @@ def _open(
         own=found.own,
         scored_in=str(found.hypnogram),
         duration_s=recording.duration,
-        left_out=(
-            *chosen.left_out,
-            *[f"the very same file as {original}, counted once more"] * (original is not None),
-        ),
-        open=lambda: open_for(found.recording, stream, options.match),
+        left_out=tuple(chosen.left_out),
+        open=lambda: open_for(found.recording, stream, match),
         path=found.recording,
     )
 

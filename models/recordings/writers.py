@@ -14,7 +14,7 @@ from pathlib import Path
 
 import edfio
 
-from models.errors import RecordingError
+from models.errors import HypnodError, RecordingError
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.marks import STAGED_BY, STAGED_BY_COLUMN
 
@@ -24,18 +24,19 @@ _RECORD_DURATION_AT, _RECORD_DURATION = 244, "{:<8}"
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, error: type[HypnodError] = RecordingError) -> Iterator[Path]:
     """Give a path to write to, which becomes `path` if all goes well.
 
-    Raises:
-        RecordingError: the place cannot be written to.
+    Args:
+        path: the file.
+        error: what is raised where the place cannot be written to.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield draft
         draft.replace(path)
-    except OSError as error:
-        raise RecordingError(f"{path}: expected a place to write to, found: {error}") from error
+    except OSError as found:
+        raise error(f"{path}: expected a place to write to, found: {found}") from found
     finally:
         draft.unlink(missing_ok=True)
 

@@ -9,10 +9,8 @@ far below that of the shipped bundle: differences count, not levels.
 
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from datetime import UTC, datetime
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, NamedTuple
@@ -40,6 +38,9 @@ from models.training.evaluate import evaluate
 from models.training.simulated import FIRST_UNSEEN_SEED, simulate_many
 from models.training.train import TrainConfig, train
 from tests.rigs.accuracy.page import table as markdown
+from tools.cluster.open import open_cluster
+from tools.cluster.options import SchedulerOption, SlurmOption, read_cluster
+from tools.cluster.work import work
 
 FINAL_LAG = 4
 """Epochs of right-hand context of the final reading."""
@@ -54,6 +55,7 @@ _EVERY = 4  # so many-th epoch of the test mice is read: neighbours tell the sam
 _EVERY_NOISY = 8
 _PARTS = ("epochs", "stages", "usable")
 _UNLIMITED = 1e9
+_NO_LIMIT = "0"  # of memory: the mice are mapped into it
 
 _CONSOLE = Console(stderr=True, soft_wrap=True, highlight=False)
 _SHIPPED: Mapping[str, Hyperparameter] = {"dropout": 0.0, "patch_size": 128}
@@ -207,6 +209,22 @@ def measure(variant: Ablation, budget: Budget, folder: Path) -> AblationResult:
     )
 
 
+class Task(NamedTuple):
+    """A variant to be measured."""
+
+    variant: str
+    """Its name: what a variant is, a worker knows."""
+    budget: Budget
+    folder: Path
+    """Where the mice are."""
+
+
+def measure_one(task: Task) -> AblationResult:
+    """Measure a variant with one thread, in a worker."""
+    torch.set_num_threads(1)
+    return measure(VARIANTS[task.variant], task.budget, task.folder)
+
+
 def _with_noise(model: Model, spec: ModelSpec, test: Sequence[ScoredEpochs]) -> dict[str, Scores]:
     found = {"none": evaluate(model, test, every=_EVERY_NOISY)[MIXED, 0]}
     for m, modality in enumerate(spec.modalities):
@@ -285,28 +303,37 @@ def main(
     hours: Annotated[float, typer.Option(min=0.02, help="Of each mouse.")] = 0.75,
     passes: Annotated[int, typer.Option(min=1, help="Through the training mice.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, windows and masks.")] = 0,
-    jobs: Annotated[int, typer.Option(min=1, help="Variants at once, a thread each.")] = 1,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Variants at once, a thread each; default: 1.")
+    ] = None,
+    scheduler: SchedulerOption = None,
+    slurm: SlurmOption = None,
+    scratch: Annotated[
+        Path | None, typer.Option(help="Folder for the mice that all workers see.")
+    ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Only this variant.")] = None,
 ) -> None:
     """Train and test every variant that OUT.json does not hold yet."""
     budget = Budget(
         training=training, validation=validation, test=test, hours=hours, passes=passes, seed=seed
     )
+    here = jobs if scheduler else jobs or 1
+    cluster = read_cluster(here, _NO_LIMIT, scheduler, slurm, None, None)
     with open_device("auto") as device:
         described = str(device)
     table = load_table(out.with_suffix(".json"), budget, described)
     missing = [name for name in only or VARIANTS if name not in table.results]
-    with TemporaryDirectory(prefix="hypnod-ablations-") as scratch:
-        folder = Path(scratch)
+    if not missing:
+        return
+    with TemporaryDirectory(prefix="hypnod-ablations-", dir=scratch) as made:
+        folder = Path(made)
         for whole in sorted({VARIANTS[name].whole for name in missing}):
             _simulate(folder, budget, whole=whole)
-        context = get_context("spawn")
-        with ProcessPoolExecutor(jobs, context, torch.set_num_threads, (1,)) as pool:
-            running = {
-                pool.submit(measure, VARIANTS[name], budget, folder): name for name in missing
-            }
-            for done in as_completed(running):
-                name, result = running[done], done.result()
+        tasks = {name: Task(name, budget, folder) for name in missing}
+        with open_cluster(cluster, folder) as client:
+            for name, result in work(client, measure_one, tasks):
+                if isinstance(result, Exception):
+                    raise result
                 table = _with(table, name, result)
                 with replacing(out.with_suffix(".json")) as draft:
                     draft.write_bytes(msgspec.json.format(msgspec.json.encode(table)) + b"\n")

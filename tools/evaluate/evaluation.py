@@ -175,21 +175,7 @@ def evaluate_recordings(
     evaluated = Evaluated(hop_s)
     for lab in recordings:
         recording = lab.open()
-        if epoch_s is not None and recording.duration < epoch_s:
-            raise _no_epoch(lab, epoch_s, recording.duration)
-        evaluated.recordings += 1
-        evaluated.seconds += recording.duration
-        lengths = {
-            name: epoch_s or compared_s(h, bundle.spec) for name, h in lab.hypnograms.items()
-        }
-        learnt = learnt_as(lab, bundle)
-        evaluated.sources += [
-            msgspec.structs.replace(source_of(lab, s, lengths[s.name]), learnt=learnt)
-            for s in lab.stream.subjects
-        ]
-        labels = (*recording.ch_names, *recording.skipped)
-        if (contradiction := contradict(labels, bundle.spec)) is not None:
-            evaluated.contradictions.append(f"{lab.name}: {contradiction}")
+        lengths = note(evaluated, lab, recording, bundle, epoch_s)
         n_rows, staging = len(lab.stream.subjects), StagingConfig(hop_s=hop_s)
         with open_engine(
             bundle, engine, n_rows=n_rows, hops_per_epoch=hops, n_read=staging.final_lag + 1
@@ -200,10 +186,38 @@ def evaluate_recordings(
                 nights = _stage(
                     lab, recording, running, staging, bundle.manifest, without, drift, advance
                 )
-                _count(evaluated.counts, lab, nights, without, bundle.spec, hop_s, lengths)
+                count(evaluated.counts, lab, nights, without, bundle.spec, hop_s, lengths)
                 if without == withheld[0]:
                     _add_drift(evaluated.drift, drift)
     return evaluated
+
+
+def note(
+    evaluated: Evaluated,
+    lab: LabRecording,
+    recording: Recording,
+    bundle: Bundle,
+    epoch_s: float | None,
+) -> Mapping[str, float]:
+    """Take in what a recording is; return the length of the epochs compared, by subject, s.
+
+    Raises:
+        RecordingError: it is shorter than one of them.
+    """
+    if epoch_s is not None and recording.duration < epoch_s:
+        raise _no_epoch(lab, epoch_s, recording.duration)
+    evaluated.recordings += 1
+    evaluated.seconds += recording.duration
+    lengths = {name: epoch_s or compared_s(h, bundle.spec) for name, h in lab.hypnograms.items()}
+    learnt = learnt_as(lab, bundle)
+    evaluated.sources += [
+        msgspec.structs.replace(source_of(lab, s, lengths[s.name]), learnt=learnt)
+        for s in lab.stream.subjects
+    ]
+    labels = (*recording.ch_names, *recording.skipped)
+    if (contradiction := contradict(labels, bundle.spec)) is not None:
+        evaluated.contradictions.append(f"{lab.name}: {contradiction}")
+    return lengths
 
 
 def _add_drift(total: dict[str, dict[str, DriftSeen]], drift: DriftLog) -> None:
@@ -287,7 +301,7 @@ def _withhold(lab: LabRecording, without: tuple[str, ...]) -> StreamChannels:
     return msgspec.structs.replace(lab.stream, subjects=tuple(subjects))
 
 
-def _count(
+def count(
     counts: dict[Case, Count],
     lab: LabRecording,
     nights: Mapping[tuple[str, Kind], list[Estimate]],
@@ -296,7 +310,17 @@ def _count(
     hop_s: float,
     lengths: Mapping[str, float],
 ) -> None:
-    """Hold the estimates of one recording against the experts' hypnograms."""
+    """Hold the estimates of one recording against the experts' hypnograms.
+
+    Args:
+        counts: taken into.
+        lab: the recording.
+        nights: its estimates, by subject as in the recording, and kind.
+        without: what was withheld.
+        spec: of the model.
+        hop_s: from one estimate to the next, s.
+        lengths: of the epochs compared, by subject, s.
+    """
     for (name, kind), estimates in nights.items():
         length = lengths[name]
         hypnogram, subject = lab.hypnograms[name], lab.subjects[name]

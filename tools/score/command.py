@@ -16,7 +16,7 @@ from daemon.messages import Kind
 from daemon.stager import Estimate, hops_per_epoch
 from engines.bundle import Bundle, open_bundle
 from engines.select import open_engine
-from models.errors import ConfigError, RecordingError, SpeciesError
+from models.errors import ConfigError, RecordingError
 from models.recordings.channels import choose
 from models.recordings.hypnograms.interpret import Legend
 from models.recordings.hypnograms.read import read_hypnograms
@@ -28,7 +28,7 @@ from tools.score.aggregate import check_epoch
 from tools.score.drift import DriftLog, summarise
 from tools.score.offline import stage_recording
 from tools.score.report import print_report, write_files, write_pictures
-from tools.score.scored import Scored, by_bundle
+from tools.score.scored import Scored, by_bundle, refuse
 from tools.score.whole import by_teacher, stage_whole
 from tools.shared.match import MatchOption, read_match
 from tools.shared.unit import UnitOption, read_unit
@@ -170,7 +170,7 @@ def score(
             made_up=configured is None and not subject,
         )
     contradiction = contradict((*recording.ch_names, *recording.skipped), by.spec)
-    _refuse(file, [contradiction], anyway=anyway)  # before hours of staging
+    refuse(file, [contradiction], anyway=anyway)  # before hours of staging
     for line in found.left_out:
         console.print(line, markup=False)
     drift = DriftLog(names, by.spec.modalities, hop_s)
@@ -195,7 +195,7 @@ def score(
             f"{recording.path}: expected at least one epoch of "
             f"{epoch_s or by.spec.epoch_s:g} s, found {recording.duration:g} s"
         )
-    _refuse(file, scored.contradictions, anyway=anyway)
+    refuse(file, scored.contradictions, anyway=anyway)
     write_files(scored, csv, edf, tsv)
     if png is not None:
         write_pictures(scored, png)
@@ -223,13 +223,6 @@ def check_places(recording: Path, outputs: Sequence[Path | None]) -> None:
                 f"expected another name than {path}, where evaluate and train look for an "
                 f"expert's hypnogram of {recording.name}: name it {path.with_name(other)}"
             )
-
-
-def _refuse(file: Path, contradictions: Sequence[str | None], *, anyway: bool) -> None:
-    """Raise SpeciesError where something contradicts the species of the bundle, unless told."""
-    found = "; ".join(filter(None, contradictions))
-    if found and not anyway:
-        raise SpeciesError(f"{file}: {found}; --anyway stages it all the same")
 
 
 def _open(path: Path | None, config: Config) -> Bundle:

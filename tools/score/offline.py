@@ -1,14 +1,17 @@
 """Stage a recording the way the daemon stages a stream: by the same code, without LSL."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 from daemon.config import StagingConfig
 from daemon.stager import Estimate, Stager
+from engines.ahead import AheadEngine
 from engines.base import Engine
 from models.recordings.as_stream import chunks, describe
 from models.recordings.open import Recording
 from models.signal.montage import StreamChannels
-from models.signal.pipeline import Pipeline
+from models.signal.pipeline import EpochBatch, Pipeline
 from models.signal.quality import QualityLimits
 from models.signal.state import Adaptation
 from models.spec import Grammar, Reference
@@ -31,7 +34,8 @@ def stage_recording(
     Args:
         recording: timestamps of estimates count from its first sample, s.
         stream: the subjects and their channels.
-        engine: with a row for each subject, and an empty context window.
+        engine: with a row for each subject, and an empty context window; one that reads ahead is
+            given as many epochs at once as it likes.
         staging: hop and lag of the final reading.
         quality: when an epoch cannot be used.
         reference: what the model's training animals look like; None: drift is not measured.
@@ -59,7 +63,8 @@ def stage_recording(
         pipeline.adapt(learnt)
     subjects = {stream.name: [s.name for s in stream.subjects]}
     stager = Stager(engine, subjects, staging, grammar)
-    n_read = 0
+    n_read, waiting = 0, list[EpochBatch]()
+    at_once = engine.block if isinstance(engine, AheadEngine) else 1
     for chunk in chunks(recording):
         pipeline.push(chunk)
         n_read += len(chunk.data)
@@ -67,5 +72,14 @@ def stage_recording(
         if drift is not None:
             for batch in batches:
                 drift.look(batch.drift, pipeline.explain_drift)
-        yield n_read, stager.stage(batches)
-    yield n_read, stager.flush()
+        waiting += batches
+        if len(waiting) >= at_once:
+            yield n_read, _stage(stager, engine, waiting)
+            waiting = []
+    yield n_read, _stage(stager, engine, waiting) + stager.flush()
+
+
+def _stage(stager: Stager, engine: Engine, batches: Sequence[EpochBatch]) -> list[Estimate]:
+    if isinstance(engine, AheadEngine) and batches:
+        engine.prepare(np.stack([b.epochs for b in batches]), np.stack([b.usable for b in batches]))
+    return stager.stage(batches)

@@ -1,7 +1,6 @@
 """What `hypnod score` leaves behind: tables, annotations, pictures and a summary."""
 
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -11,72 +10,20 @@ import numpy as np
 from rich.table import Table
 
 from daemon.stager import Estimate
-from models.recordings.agreement import Agreement
 from models.recordings.as_stream import CHUNK_S, describe
 from models.recordings.hypnogram import Hypnogram
-from models.recordings.hypnograms.account import HypnogramAccount, in_words
+from models.recordings.hypnograms.account import in_words
 from models.recordings.hypnograms.marks import STAGED_BY_COLUMN
 from models.recordings.writers import write_edf, write_events, write_table
-from models.signal.montage import Montage, SubjectChannels
-from models.signal.quality import OK
+from models.signal.montage import Montage
 from models.stages import ART, UNKNOWN
 from tools.score.aggregate import hypnodensity
-from tools.score.drift import DriftSummary, say
+from tools.score.drift import say
 from tools.score.scored import Scored
+from tools.score.summary import SubjectSummary, summarise
 from tools.shared.plain import plain_console
 from tools.view.live import STAGE_STYLES
 from tools.view.overview import Overview, Pulses
-
-
-class SubjectSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """One subject in the JSON summary."""
-
-    channels: dict[str, str]
-    """Label by modality."""
-    epochs: int
-    """Epochs of the hypnogram."""
-    seconds: dict[str, float]
-    """Time in each stage, in ART and in UNKNOWN, s."""
-    unscored: dict[str, int]
-    """Epochs that are ART or UNKNOWN, by reason."""
-    pathways: dict[str, int]
-    """Epochs by what was read."""
-    masked: dict[str, int]
-    """Epochs that have a stage, though a modality was not read: by which, and why."""
-    agreement: Agreement | None
-    """With the hypnogram to compare with."""
-    hypnogram: HypnogramAccount | None
-    """What was read of that hypnogram, and what was not."""
-    agreement_epoch_s: float | None
-    """Length of the epochs compared: those of that hypnogram where they are longer, s."""
-    drift: dict[str, DriftSummary]
-    """By modality, where it was known: how unlike the training animals it looked."""
-
-
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The JSON summary."""
-
-    file: str
-    bundle: str
-    """Name of the model bundle, or `offline teacher`."""
-    model: str
-    """First 12 digits of the bundle's or the teacher's SHA-256."""
-    engine: str
-    kind: str
-    """Which estimates the hypnogram is of: live, final or offline teacher."""
-    epoch_s: float
-    """Length of an epoch of the hypnogram, s."""
-    hop_s: float
-    """From one of its epochs to the next, s."""
-    duration_s: float
-    """Of the recording, interruptions included, s."""
-    skipped: dict[str, str]
-    """Why channels of the file are not used, by label."""
-    flaws: tuple[str, ...]
-    """Where the file is not whole, or contradicts itself."""
-    contradictions: tuple[str, ...]
-    """What speaks against the recording being of such animals as the model was trained on."""
-    subjects: dict[str, SubjectSummary]
 
 
 def write_files(scored: Scored, csv: Path | None, edf: Path | None, tsv: Path | None) -> None:
@@ -184,48 +131,6 @@ def _overviews(scored: Scored) -> dict[str, Overview]:
             muscle = np.full(len(mine), np.nan) if emg is None else mine[:, emg]
             overview.add(times, mine[:, eeg], muscle)
     return overviews
-
-
-def summarise(scored: Scored) -> Summary:
-    """Return what a machine might want to know."""
-    spec = scored.by.spec
-    return Summary(
-        file=str(scored.recording.path),
-        bundle=scored.by.name,
-        model=scored.by.hash[:12],
-        engine=scored.engine,
-        kind=scored.kind_name,
-        epoch_s=scored.epoch_s or spec.epoch_s,
-        hop_s=scored.step_s,
-        duration_s=scored.recording.duration,
-        skipped=dict(scored.unused),
-        flaws=scored.recording.flaws,
-        contradictions=tuple(scored.contradictions),
-        subjects={s.name: _summarise(scored, s) for s in scored.stream.subjects},
-    )
-
-
-def _summarise(scored: Scored, subject: SubjectChannels) -> SubjectSummary:
-    epochs = scored.epochs(subject.name)
-    counts = Counter(e.stage for e in epochs)
-    stages = (*scored.by.spec.stages, ART, UNKNOWN)
-    return SubjectSummary(
-        channels=subject.channels,
-        epochs=len(epochs),
-        seconds={stage: counts[stage] * scored.step_s for stage in stages},
-        unscored=dict(Counter(e.reason for e in epochs if e.reason is not None)),
-        pathways=dict(Counter(e.pathway for e in epochs if e.pathway is not None)),
-        masked=dict(Counter(chain(*(_masked(e, subject) for e in epochs if e.reason is None)))),
-        agreement=scored.agreement(subject.name),
-        hypnogram=scored.accounts.get(subject.name),
-        agreement_epoch_s=scored.compared_epoch_s(subject.name),
-        drift=dict(scored.drift[subject.name]),
-    )
-
-
-def _masked(estimate: Estimate, subject: SubjectChannels) -> list[str]:
-    found = estimate.validity
-    return [f"{m} {found[m]}" for m in subject.channels if found[m] != OK]
 
 
 def print_report(scored: Scored, *, as_json: bool) -> None:

@@ -4,10 +4,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 from daemon.messages import Kind
 from daemon.stager import Estimate
 from engines.bundle import Bundle
+from models.errors import SpeciesError
 from models.recordings.agreement import Agreement, compare
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.account import HypnogramAccount
@@ -149,3 +151,19 @@ class Scored:
         found = [e.stage for e in self._at(subject, self.kind, epoch_s, every)]
         truth = self.references[subject].to_epochs(epoch_s, len(found))
         return compare(truth, found, self.by.spec.stages)
+
+
+def refuse(
+    file: Path, contradictions: Sequence[str | None], *, anyway: bool, how: str = "--anyway"
+) -> None:
+    """Raise SpeciesError where something contradicts the species of the bundle, unless told.
+
+    Args:
+        file: the recording.
+        contradictions: what speaks against it.
+        anyway: whether that is no matter.
+        how: to say so.
+    """
+    found = "; ".join(filter(None, contradictions))
+    if found and not anyway:
+        raise SpeciesError(f"{file}: {found}; {how} stages it all the same")

@@ -7,11 +7,21 @@ import msgspec
 import typer
 
 from engines.bundle import open_bundle
-from models.errors import RecordingError, SpecError, WeightsError
+from models.errors import ConfigError, RecordingError, SpecError, WeightsError
 from models.recordings.hypnograms.interpret import Legend
 from models.recordings.lab import LabOptions, check_unused
 from models.spec import ALL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
 from models.training.choices import DeviceName, DtypeName
+from tools.cluster.options import (
+    ClusterOptions,
+    LsfOption,
+    MemoryOption,
+    PbsOption,
+    SchedulerOption,
+    SlurmOption,
+    WorkersOption,
+    read_cluster,
+)
 from tools.score.command import (
     CODES_HELP,
     IGNORE_HELP,
@@ -51,6 +61,8 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
     device: DeviceName
     precision: DtypeName
     threads: int
+    cluster: ClusterOptions | None = None
+    """Where the subjects are left out in turn; None: here, one after the other."""
 
 
 def train(
@@ -142,6 +154,12 @@ def train(
     device: Annotated[DeviceName, typer.Option(help="auto: a GPU if there is one.")] = "auto",
     precision: Annotated[DtypeName, typer.Option(help="Of matrix products.")] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 1,
+    workers: WorkersOption = None,
+    memory: MemoryOption = "auto",
+    scheduler: SchedulerOption = None,
+    slurm: SlurmOption = None,
+    pbs: PbsOption = None,
+    lsf: LsfOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Train a model on a lab's own **scored recordings**, and write a bundle and a report.
@@ -156,9 +174,14 @@ def train(
 
         hypnod train recordings/ --out ourlab --leave-one-subject-out
 
+        hypnod train recordings/ --out ourlab --leave-one-subject-out --workers 4
+
         hypnod train recordings/ --out ourlab --from-scratch --recipe paper
 
         hypnod train --simulated 20 --hours 0.5 --out trial
+
+    With --workers, --scheduler or a queue the nets without a subject are trained at once, on this
+    machine or on many (docs/archives.md); what comes out is the same.
 
     Writes the folder OUT, OUT-report.json and OUT-report.png.
     """
@@ -166,6 +189,7 @@ def train(
         raise RecordingError("expected folders of recordings, --simulated or both, found neither")
     if simulated and leave_one_subject_out:
         raise RecordingError("expected --leave-one-subject-out without --simulated")
+    cluster = read_cluster(workers, memory, scheduler, slurm, pbs, lsf)
     if wide and not simulated:
         raise RecordingError("expected --wide with --simulated only")
     if from_bundle and from_scratch:
@@ -210,6 +234,7 @@ def train(
         device=device,
         precision=precision,
         threads=threads,
+        cluster=_check_folds(cluster, leave_one_out=leave_one_subject_out),
     )
     try:  # here, not above: torch takes seconds to load, and where hypnod only stages there is none
         from tools.train.training import run  # noqa: PLC0415
@@ -226,6 +251,15 @@ def train(
     else:
         print_report(result)
     console.print(f"wrote {out}, {options.report}.json and {options.report}.png")
+
+
+def _check_folds(cluster: ClusterOptions, *, leave_one_out: bool) -> ClusterOptions | None:
+    """Return where nets are trained at once; None: nobody asked for it."""
+    if cluster == ClusterOptions():
+        return None
+    if not leave_one_out:
+        raise ConfigError("expected --workers, --scheduler, … with --leave-one-subject-out only")
+    return cluster
 
 
 def check_out(out: Path) -> None:

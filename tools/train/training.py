@@ -4,7 +4,9 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -43,6 +45,9 @@ from models.training.run import Pass, best_pass
 from models.training.splits import Split, hold_out, leave_one_out, split_subjects
 from models.training.train import Watcher, train
 from models.weights import load_model
+from tools.cluster.open import open_cluster
+from tools.cluster.options import ClusterOptions
+from tools.cluster.work import work
 from tools.train.command import TrainOptions
 from tools.train.data import (
     Data,
@@ -144,9 +149,12 @@ class _Work:
         names = [s.name for s in self.subjects]
         counted: Counted = {}
         if self.options.leave_one_out:
-            for i, fold in enumerate(leave_one_out(names, self.config.seed)):
-                title = f"without {fold.test[0]}, "
-                counted |= self._test(self._train(fold, title, f"without-{i}"), fold)
+            folds = [*leave_one_out(names, self.config.seed)]
+            if self.options.cluster is None:
+                for i in range(len(folds)):
+                    counted |= self.count_fold(i)
+            else:
+                counted = self._spread([fold.test[0] for fold in folds], self.options.cluster)
             split = hold_out(names, self.config.seed)
         else:
             split = split_subjects(names, self.config.seed)
@@ -157,6 +165,26 @@ class _Work:
         if self.device.rank == 0:
             self._write(trained.model, split, report)
         return report
+
+    def count_fold(self, number: int) -> Counted:
+        """Train without one subject and count its epochs."""
+        names = [s.name for s in self.subjects]
+        fold = [*leave_one_out(names, self.config.seed)][number]
+        return self._test(self._train(fold, f"without {fold.test[0]}, ", f"without-{number}"), fold)
+
+    def _spread(self, names: Sequence[str], cluster: ClusterOptions) -> Counted:
+        """Let workers train without each of these subjects; return what they counted, in order."""
+        tasks = {name: FoldTask(self.options, i) for i, name in enumerate(names)}
+        found: dict[str, Counted] = {}
+        with open_cluster(cluster, self.options.state) as client:
+            self._say(f"{len(names)} folds; the workers: {client.dashboard_link}")
+            for name, result in work(client, count_fold, tasks):
+                if isinstance(result, Exception):
+                    raise result
+                found[name] = result
+                self._say(f"without {name}: done, {len(found)} of {len(names)}")
+        self.kept += [self.options.state / f"without-{i}.pt" for i in range(len(names))]
+        return {subject: tally for name in names for subject, tally in found[name].items()}
 
     def _train(self, split: Split, title: str, state: str) -> Trained:
         """Train and calibrate one net; the test subjects of the split are not touched."""
@@ -302,6 +330,52 @@ class _Work:
         except RecordingError as error:
             self.progress.console.print(f"no drift measure in this bundle: {error}")
         return None
+
+
+@dataclass(frozen=True)
+class FoldTask:
+    """One subject of a run that is to be left out."""
+
+    options: TrainOptions
+    number: int
+
+
+def count_fold(task: FoldTask) -> Counted:
+    """Train without one subject and count its epochs, in a worker.
+
+    Raises:
+        HypnodError: recordings, bundle or state cannot be used.
+    """
+    torch.set_num_threads(task.options.threads)
+    with (
+        open_device(task.options.device, task.options.precision) as device,
+        Progress(console=Console(quiet=True)) as progress,
+    ):
+        start, spec, data = _read_once(_Options(task.options))
+        return _Work(task.options, spec, start, data, device, progress).count_fold(task.number)
+
+
+class _Options:
+    """A run's options, which are the same where they say the same."""
+
+    def __init__(self, options: TrainOptions) -> None:
+        self.options = options
+
+    def __hash__(self) -> int:
+        return hash(repr(self.options))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Options) and repr(other.options) == repr(self.options)
+
+
+@lru_cache(1)
+def _read_once(same: _Options) -> tuple[Model | None, ModelSpec, Data]:
+    """Read the subjects of a run, for all folds that a worker gets of it."""
+    options = same.options
+    start = None if options.start is None else load_model(options.start)
+    spec = new_spec(options) if start is None else start.spec
+    with Progress(console=Console(quiet=True)) as progress:
+        return start, spec, read_or_simulate(options, spec, progress)
 
 
 def _example(model: Model, subject: ScoredEpochs, grammar: Grammar | None) -> Example:

@@ -6,6 +6,7 @@ in the header is checked against the size of the file before anything of that si
 What is whole is read: records that the header counts and the file lacks are counted as lost.
 """
 
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -37,6 +38,7 @@ class EdfFile:
     record_s: float
     records: NDArray[np.uint8]  # (n_records, bytes of a record), mapped
     flaws: tuple[str, ...]  # where the header says otherwise than its size
+    mapped: mmap.mmap  # the whole file
 
     @property
     def is_bdf(self) -> bool:
@@ -70,6 +72,7 @@ class EdfFile:
         """Return these signals of records `start` to `stop` as a recording of their own."""
         body = [self.records[start:stop, self.columns(signal)] for signal in signals]
         raw = self._excerpt_header(signals, stop - start) + np.hstack(body).tobytes()
+        self.mapped.madvise(mmap.MADV_DONTNEED)  # what was read is no longer this process's memory
         read = edfio.read_bdf if self.is_bdf else edfio.read_edf
         return read(raw, header_encoding=_encoding(self.header))
 
@@ -112,8 +115,9 @@ def open_edf_file(path: Path) -> EdfFile:
     )
     record_bytes = sum(n_samples) * (3 if header.startswith(_BDF_VERSION) else 2)
     n_records, flaws = _record_count(path, header, size, record_bytes, min(n_samples))
-    shape = (n_records, record_bytes)
-    records = np.memmap(path, np.uint8, "r", offset=len(header), shape=shape)
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    content = np.frombuffer(mapped, np.uint8, n_records * record_bytes, offset=len(header))
     encoding = _encoding(header)
     labels = (header[_FIXED_HEADER + 16 * i :][:16] for i in range(n_signals))
     return EdfFile(
@@ -122,8 +126,9 @@ def open_edf_file(path: Path) -> EdfFile:
         n_samples,
         tuple(label.decode(encoding, "replace").strip(" \0") for label in labels),
         _record_duration(path, header),
-        records,
+        content.reshape(n_records, record_bytes),
         flaws,
+        mapped,
     )
 
 

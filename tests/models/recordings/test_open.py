@@ -6,6 +6,7 @@ import struct
 from dataclasses import replace
 from datetime import date, datetime, time
 from itertools import pairwise
+from pathlib import Path
 
 import edfio
 import msgspec
@@ -724,3 +725,24 @@ def test_a_mat_of_version_4_that_leads_backwards_is_refused_not_read_for_ever(tm
     (tmp_path / "night.mat").write_bytes(content)
     with pytest.raises(RecordingError, match="expected matrices of at least 0 x 0, found"):
         open_recording(tmp_path / "night.mat")
+
+
+def test_what_was_read_of_an_edf_is_no_longer_in_memory(tmp_path):
+    """A day of eight animals is more than a worker may have."""
+    path, minutes = tmp_path / "long.edf", 60
+    samples = np.tile(np.linspace(-100, 100, 1024), minutes * 60)
+    edfio.Edf(
+        [edfio.EdfSignal(samples, 1024, label=f"EEG{k}") for k in range(4)],
+        data_record_duration=1,
+    ).write(path)
+    recording = open_recording(path)
+
+    def mapped() -> int:
+        status = Path("/proc/self/status").read_text("utf-8")
+        return 1024 * int(re.search(r"RssFile:\s+(\d+) kB", status)[1])
+
+    before = mapped()
+    for start in range(0, recording.n_samples, 60 * 1024):
+        assert len(recording.read(start, start + 60 * 1024)) == 60 * 1024
+    assert path.stat().st_size > 28e6
+    assert mapped() - before < 8e6

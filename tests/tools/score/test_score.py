@@ -30,8 +30,8 @@ from tests.support.bundles import TINY, any_reference, change_manifest, make_bun
 from tests.support.edf import write_interrupted_edf
 from tools.cli import app
 from tools.score.offline import stage_recording
-from tools.score.report import summarise
 from tools.score.scored import Scored, by_bundle
+from tools.score.summary import summarise
 
 SECONDS, SFREQ = 40, 256
 FLAT = slice(20 * SFREQ, 23 * SFREQ)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from engines.bundle import open_bundle
 from engines.onnxruntime import OnnxRuntimeEngine
-from models.errors import HypnodError, RecordingError, SpecError
+from models.errors import ConfigError, HypnodError, RecordingError, SpecError
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.lab import open_lab, read_one
 from models.recordings.writers import write_csv
@@ -55,7 +55,7 @@ def test_a_lab_trains_tests_on_each_animal_and_gets_a_bundle(
 ) -> None:
     out = tmp_path / "ours"
     options = ["--out", out, "--from-bundle", start, "--passes", "2", "--device", "cpu"]
-    options += ["--leave-one-subject-out", "--json"]
+    options += ["--leave-one-subject-out", "--workers", "1", "--json"]  # in another process
     done = forked.run("train", lab, *options)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -211,6 +211,10 @@ def test_widened_mice_and_a_recording_train_a_net_of_levels_that_another_stops(
         (["--out", "x"], RecordingError("expected folders of recordings, --simulated or both")),
         (["--out", "x", "--simulated", "2"], RecordingError("expected 3 to 1000 simulated mice")),
         (["d", "--out", "x", "--context", "64"], SpecError("--from-scratch")),
+        (
+            ["d", "--out", "x", "--workers", "2"],
+            ConfigError("expected --workers, --scheduler, … with --leave-one-subject-out only"),
+        ),
         (
             ["d", "--out", "x", "--simulated", "3", "--leave-one-subject-out"],
             RecordingError("expected --leave-one-subject-out without --simulated"),

@@ -1,0 +1,220 @@
+"""`hypnod archive` over a real cluster of processes, which are killed."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from distributed import Client
+from typer.testing import CliRunner
+
+import hypnod
+from models.errors import ConfigError, RecordingError
+from models.recordings.hypnogram import Hypnogram
+from models.recordings.writers import write_csv
+from tests.support.archive import write_night
+from tools.archive.errors import ArchiveError
+from tools.archive.folder import ArchiveFolder
+from tools.archive.jobs import find_jobs
+from tools.archive.rules import ArchiveRules
+from tools.archive.running import keep
+from tools.cli import app
+from tools.cluster import open as opening
+from tools.cluster.errors import ClusterError, WorkersLostError
+
+
+def worker_pids(cluster):
+    with Client(cluster, set_as_default=False) as client:
+        return [*client.run(os.getpid).values()]
+
+
+def test_an_archive_from_files_to_the_cohort(tmp_path, cluster, archive):
+    lab, out = tmp_path / "lab", tmp_path / "out"
+    for k in (1, 2, 3):
+        write_night(lab / f"m{k}" / "night.edf", seconds=20, seed=k)
+    (lab / "broken.edf").write_bytes(b"no EDF at all")
+    at = ("--scheduler", cluster.scheduler_address)
+    sentence, printed = archive("score", lab, "--out", out, *at, fails_with=RecordingError)
+    assert "found 1 that cannot be" in sentence
+    told = json.loads(printed)
+    assert (told["recordings"], told["done"], told["skipped"]) == (4, 3, 0)
+    assert told["animal_hours"] == pytest.approx(60 / 3600)
+    (problem,) = told["problems"]
+    assert problem["recording"] == "lab/broken.edf"
+    assert problem["state"] == "refused"
+    assert "expected an EDF or BDF header" in problem["sentence"]
+    # again: nothing is done, not even a worker asked
+    _, printed = archive("score", lab, "--out", out, fails_with=RecordingError)
+    assert json.loads(printed)["skipped"] == 4
+    write_night(lab / "broken.edf")
+    told = archive("score", lab, "--out", out, *at)
+    assert (told["done"], told["skipped"], told["problems"]) == (1, 3, [])
+    write_night(lab / "m1" / "again.edf")
+    told = archive("score", lab / "m1", "--out", out, *at)  # its part of the same archive
+    assert (told["recordings"], told["done"], told["skipped"]) == (2, 1, 1)
+    (lab / "m1" / "again.edf").unlink()
+    archive("score", lab / "m1", "--out", out)
+    status = archive("status", out)
+    assert (status["recordings"], status["done"], status["waiting"]) == (4, 4, 0)
+    archive("score", lab / "m1" / "night.edf", "--out", out, fails_with=ConfigError)
+    os.utime(lab / "m1" / "night.edf", ns=(1, 1))
+    (lab / "m2" / "night.edf").unlink()
+    status = archive("status", out)
+    assert (status["changed"], status["gone"]) == (["lab/m1/night.edf"], ["lab/m2/night.edf"])
+
+    rows = archive("summary", out, "--csv", tmp_path / "cohort.csv")
+    assert [row["subject"] for row in rows] == ["broken", "m1", "m2", "m3"]
+    first = rows[1]["stages"]
+    assert sum(stage["seconds"] for stage in first.values()) == 20
+    lines = (tmp_path / "cohort.csv").read_text("utf-8").splitlines()
+    assert len(lines) == 1 + 4 * 5  # three stages, ART and UNKNOWN
+    assert lines[0].startswith("recording,subject,start,hours,stage,seconds,share,bouts")
+
+
+def test_an_archive_is_held_against_experts(tmp_path, cluster, archive, bundle):
+    lab, out = tmp_path / "lab", tmp_path / "out"
+    for k in (1, 2):
+        write_night(lab / f"m{k}" / "night.edf", seconds=40, seed=k)
+        stages = ["Wake", "NREM"] * 20
+        write_csv(lab / f"m{k}" / "night.csv", Hypnogram.from_epochs(stages, 1.0))
+    write_night(lab / "m3" / "night.edf")
+    archive("score", lab, "--out", out, "--scheduler", cluster.scheduler_address)
+    found = archive("evaluate", out)
+    assert found["recordings"] == 2
+    assert [Path(path).parent.name for path in found["left_out"]] == ["m3"]
+    words = ["evaluate", str(lab), "--bundle", str(bundle), "--skip-unscored", "--json"]
+    expected = json.loads(CliRunner().invoke(app, words).stdout)
+    assert len(found["results"]) == len(expected["results"]) == 4
+    for one, other in zip(found["results"], expected["results"], strict=True):
+        assert one["kind"] == other["kind"]
+        assert one["pooled"]["confusion"] == other["pooled"]["confusion"]
+        assert one["pooled"]["kappa"] == pytest.approx(other["pooled"]["kappa"])
+        assert {*one["subjects"]} == {"m1", "m2"}
+    estimates = ArchiveFolder(out).estimates_path("lab/m1/night.edf")
+    content = bytearray(estimates.read_bytes())
+    content[100] ^= 1
+    estimates.write_bytes(content)
+    assert archive("evaluate", out)["recordings"] == 1
+
+
+def test_killed_workers_lose_nothing_and_double_nothing(tmp_path, archive, bundle, cluster):
+    """200 files, one of which is broken; whatever worker is there is killed again and again."""
+    lab, out = tmp_path / "lab", tmp_path / "out"
+    night = write_night(lab / "n000.edf", seconds=6)
+    for k in range(1, 199):
+        shutil.copyfile(night, lab / f"n{k:03}.edf")
+    (lab / "n199.edf").write_bytes(night.read_bytes()[:700])
+    done, chosen, killed = threading.Event(), random.Random(0), []
+
+    def kill():
+        for wanted in (10, 100):
+            while not done.wait(0.05):
+                if len(list(out.glob("lab/*.json"))) >= wanted:
+                    killed.append(chosen.choice(worker_pids(cluster)))
+                    os.kill(killed[-1], signal.SIGKILL)
+                    break
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        _, printed = archive(
+            *("score", lab, "--out", out, "--scheduler", cluster.scheduler_address),
+            fails_with=RecordingError,
+        )
+    finally:
+        done.set()
+        killer.join()
+    assert len(killed) == 2
+    told = json.loads(printed)
+    assert told["done"] == 199
+    assert [problem["recording"] for problem in told["problems"]] == ["lab/n199.edf"]
+    folder = ArchiveFolder(out)
+    sidecars = [folder.read(f"lab/n{k:03}.edf") for k in range(200)]
+    assert [s.state for s in sidecars] == ["done"] * 199 + ["refused"]
+    estimates = {folder.estimates_path(s.recording).read_bytes() for s in sidecars[:-1]}
+    assert len({s.estimates.rows for s in sidecars[:-1]}) == 1
+    assert len(estimates) == 199  # each names its recording
+    assert archive("status", out)["done"] == 199
+
+
+def test_a_recording_that_ends_every_worker_is_one_row(tmp_path):
+    write_night(tmp_path / "lab" / "a.edf")
+    ((job,), _) = find_jobs([tmp_path / "lab"], ArchiveRules(), None, tmp_path / "out")
+    folder = ArchiveFolder(tmp_path / "out")
+    kept = keep(folder, job, WorkersLostError("expected it to live"))
+    assert (kept.state, folder.read(job.name)) == ("failed", kept)
+    kept = keep(folder, job, ValueError("odd"))
+    assert kept.sentence == "expected it to be staged, found ValueError: odd"
+
+
+def test_two_runs_on_one_folder_are_one_too_many(tmp_path, archive):
+    write_night(tmp_path / "lab" / "a.edf")
+    folder = ArchiveFolder(tmp_path / "out")
+    with folder.held():
+        said, _ = archive("score", tmp_path / "lab", "--out", folder.path, fails_with=ArchiveError)
+        assert "found another: " in said
+        assert f"process {os.getpid()}" in said
+        assert f"process {os.getpid()}" in folder.running()
+    assert folder.running() is None
+    (folder.path / ".n.edf.parquet.77.part").touch()
+    with folder.held():
+        assert not (folder.path / ".n.edf.parquet.77.part").exists()
+
+
+def test_no_scheduler_is_one_sentence(tmp_path, archive, monkeypatch):
+    monkeypatch.setattr(opening, "_CONNECT_S", 1)
+    write_night(tmp_path / "lab" / "a.edf")
+    said, _ = archive(
+        *("score", tmp_path / "lab", "--out", tmp_path / "out"),
+        *("--scheduler", "tcp://127.0.0.1:9"),
+        fails_with=ClusterError,
+    )
+    assert said.startswith("--scheduler: expected a Dask scheduler at tcp://127.0.0.1:9, found: ")
+
+
+def test_a_full_disk_ends_the_run_and_what_is_done_stays(tmp_path, bundle):
+    """In a real file system without room, on workers of this run's own."""
+    within = ["unshare", "--map-root-user", "--mount"]
+    if subprocess.run([*within, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("needs a mount namespace")
+    lab, out = tmp_path / "lab", tmp_path / "out"
+    out.mkdir()
+    for k in range(12):
+        write_night(lab / f"n{k:02}.edf", seconds=40, seed=k)
+    command = hypnod.command(
+        *("archive", "score", str(lab), "--out", str(out), "--bundle", str(bundle)),
+        *("--workers", "1"),
+    )
+    script = 'mount -t tmpfs -o size=100k none "$0" && "$@"; code=$?; ls -A "$0/lab"; exit $code'
+    done = subprocess.run(
+        [*within, "sh", "-c", script, str(out), *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 14, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("hypnod: ")
+    assert "expected a place to write to, found: " in last
+    assert "No space left on device" in last
+    left = done.stdout.split()
+    assert 0 < len([name for name in left if name.endswith(".json")]) < 12
+    assert not [name for name in left if name.endswith(".part")]
+
+
+@pytest.mark.parametrize("missing", ["pyarrow", "distributed"])
+def test_without_the_extra_it_says_what_to_install(tmp_path, archive, monkeypatch, missing):
+    for module in ("running", "staging", "estimates", "evaluating"):
+        monkeypatch.delitem(sys.modules, f"tools.archive.{module}", raising=False)
+    for module in [m for m in sys.modules if m.split(".")[0] == missing] or [missing]:
+        monkeypatch.setitem(sys.modules, module, None)
+    write_night(tmp_path / "lab" / "a.edf")
+    said, _ = archive("score", tmp_path / "lab", "--out", tmp_path / "o", fails_with=ConfigError)
+    assert "pip install 'hypnod[cluster]'" in said

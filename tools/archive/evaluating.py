@@ -1,0 +1,149 @@
+"""What an archive holds against experts: their hypnograms beside or inside the recordings."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from daemon.messages import Kind
+from daemon.stager import Estimate
+from engines.bundle import Bundle
+from models.errors import HypnodError, LearntError, RecordingError
+from models.recordings.hypnograms.interpret import Legend
+from models.recordings.lab import LabRecording, find_recordings, has_scores, hash_file, pair
+from tools.archive.errors import ArchiveError
+from tools.archive.estimates import read_estimates
+from tools.archive.folder import ArchiveFolder
+from tools.archive.rules import ArchiveRules, load_rules, settle
+from tools.archive.sidecar import Sidecar
+from tools.evaluate.evaluation import Evaluated, count, note
+from tools.evaluate.learnt import learnt_as
+
+
+class Against(NamedTuple):
+    """An archive held against experts."""
+
+    evaluated: Evaluated
+    unscored: list[Path]
+    """Recordings that nobody scored."""
+    problems: list[str]
+    """Why others could not be compared, a sentence each."""
+
+
+def evaluate_archive(
+    folder: ArchiveFolder,
+    bundle: Bundle,
+    legend: Legend,
+    *,
+    epoch_s: float | None,
+    even_trained_on: bool,
+) -> Against:
+    """Hold what a bundle staged in an archive against the experts' hypnograms that there are.
+
+    Args:
+        folder: the archive.
+        bundle: only its estimates are counted.
+        legend: what the hypnograms do not say themselves.
+        epoch_s: length of the epochs compared, s; default: the expert's.
+        even_trained_on: also count recordings that the bundle learnt from.
+
+    Raises:
+        ArchiveError: nothing in the archive was staged by this bundle.
+        LearntError: the bundle learnt from some of the recordings.
+        RecordingError: nobody scored any of them.
+    """
+    index = folder.index()
+    rules = load_rules(None if index.config is None else Path(index.config))
+    against = Against(Evaluated(bundle.spec.epoch_s), [], [])
+    learnt: list[str] = []
+    for sidecar in _staged_by(folder, bundle):
+        try:
+            lab = _open(sidecar, rules, bundle, legend)
+            if lab is None:
+                against.unscored.append(Path(sidecar.source.path))
+                continue
+            if not even_trained_on and (found := learnt_as(lab, bundle)):
+                learnt.append(f"{lab.name} ({found})")
+                continue
+            _take(against.evaluated, folder, sidecar, lab, bundle, epoch_s)
+        except HypnodError as error:
+            against.problems.append(f"{sidecar.recording}: {error}")
+    if learnt:
+        raise LearntError(
+            f"expected recordings that {bundle.manifest.name} did not learn from, found "
+            f"{', '.join(learnt)}; --even-trained-on reports them all the same"
+        )
+    if not against.evaluated.recordings:
+        raise RecordingError(
+            f"{folder.path}: expected recordings that somebody scored, found none"
+            + "".join(f"; {problem}" for problem in against.problems)
+        )
+    return against
+
+
+def _staged_by(folder: ArchiveFolder, bundle: Bundle) -> Iterator[Sidecar]:
+    """Yield the sidecars of what a bundle staged; raises ArchiveError without any."""
+    others: set[str] = set()
+    n = 0
+    for each in folder.index().recordings:
+        sidecar = folder.read(each.name)
+        if sidecar is None or sidecar.summary is None:
+            continue
+        if sidecar.follows.bundle != bundle.hash:
+            others.add(f"{sidecar.summary.bundle} {sidecar.summary.model}")
+            continue
+        n += 1
+        yield sidecar
+    if not n:
+        raise ArchiveError(
+            f"{folder.path}: expected recordings staged by {bundle.manifest.name} "
+            f"{bundle.hash[:12]}, found {', '.join(sorted(others)) or 'none that is done'}; "
+            "--bundle names another one"
+        )
+
+
+def _open(
+    sidecar: Sidecar, rules: ArchiveRules, bundle: Bundle, legend: Legend
+) -> LabRecording | None:
+    """Return a recording with its hypnogram; None: nobody scored it."""
+    path, spec = Path(sidecar.source.path), bundle.spec
+    rule = rules.rule_of(Path(*Path(sidecar.recording).parts[1:]).as_posix())
+    if rule is None or rule.hash != sidecar.follows.rule:
+        raise RecordingError(
+            "expected archive.toml to say of it what it did when it was staged, found another "
+            "entry: run `hypnod archive score` again"
+        )
+    (found,) = find_recordings([path])
+    if not has_scores(found, spec.stages, legend):
+        return None
+    found = found._replace(subject=sidecar.subject)
+    match = rule.match if path.suffix.lower() == ".xdf" else {}
+    lab = pair(found, settle(path, rule, spec), spec, legend, match)
+    return replace(lab, sha256=sidecar.source.sha256)
+
+
+def _take(
+    evaluated: Evaluated,
+    folder: ArchiveFolder,
+    sidecar: Sidecar,
+    lab: LabRecording,
+    bundle: Bundle,
+    epoch_s: float | None,
+) -> None:
+    """Count a recording's estimates against its hypnogram."""
+    estimates = folder.estimates_path(sidecar.recording)
+    expected = "" if sidecar.estimates is None else sidecar.estimates.sha256
+    if hash_file(estimates) != expected:
+        raise ArchiveError(
+            f"{estimates}: expected SHA-256 {expected[:12]}… as its sidecar says, found another: "
+            "it was altered"
+        )
+    _, found = read_estimates(estimates)
+    names = {called: name for name, called in lab.subjects.items()}
+    nights: dict[tuple[str, Kind], list[Estimate]] = defaultdict(list)
+    for estimate in found:
+        nights[names[estimate.subject], estimate.kind].append(estimate)
+    lengths = note(evaluated, lab, lab.open(), bundle, epoch_s)
+    evaluated.engine = "" if sidecar.summary is None else sidecar.summary.engine
+    count(evaluated.counts, lab, nights, (), bundle.spec, bundle.spec.epoch_s, lengths)

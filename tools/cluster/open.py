@@ -1,0 +1,143 @@
+"""Open a Dask cluster: processes of this machine, workers that are there, or jobs of a queue.
+
+Whoever reaches a Dask scheduler can run code as its user. So what is started here speaks TLS with
+certificates of its own, made anew each time, and on one machine it listens to nobody else.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hypnod
+from models.errors import ConfigError
+from tools.cluster.errors import ClusterError
+from tools.cluster.options import ClusterOptions, Queue
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_LOOPBACK = "127.0.0.1"
+_CONNECT_S = 20
+_AGAIN_S = 5.0
+"""So often a queue is asked for the workers that are missing, s."""
+_MEMORY = "2GB"
+"""Of each process of a queue's job, unless told otherwise."""
+
+
+@contextmanager
+def extra() -> Iterator[None]:
+    """Raise ConfigError, with what to install, where something of the extra is missing."""
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigError(
+            f"expected Dask and PyArrow, found: {error}; install them with: pip install "
+            "'hypnod[cluster]'"
+        ) from error
+
+
+@contextmanager
+def open_cluster(options: ClusterOptions, shared: Path) -> Iterator["Client"]:
+    """Give a client whose workers compute with one thread each; end what was started for it.
+
+    Args:
+        options: where.
+        shared: folder that the jobs of a queue see too: their logs and certificates go there.
+
+    Raises:
+        ConfigError: Dask is not installed.
+        ClusterError: the workers cannot be had.
+    """
+    # what happens to workers is told by what became of their work; theirs to inherit, before import
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")
+    with extra():
+        # Here, not above: what is not installed is no obstacle to the other commands.
+        from distributed import Client  # noqa: PLC0415
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+    with ExitStack() as stack:
+        where: Any = options.scheduler or stack.enter_context(_start(options, shared))
+        try:
+            client = Client(where, timeout=_CONNECT_S, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise ClusterError(
+                f"--scheduler: expected a Dask scheduler at {where}, found: {error}"
+            ) from error
+        yield stack.enter_context(client)
+
+
+def _start(options: ClusterOptions, shared: Path) -> Any:
+    if options.queue is not None:
+        return _kept_queue(options, shared)
+    from distributed import LocalCluster  # noqa: PLC0415  as above
+
+    return LocalCluster(
+        n_workers=options.workers or len(os.sched_getaffinity(0)),
+        threads_per_worker=1,
+        memory_limit=options.memory,
+        host=_LOOPBACK,
+        dashboard_address=f"{_LOOPBACK}:0",
+        security=True,
+        silence_logs=logging.CRITICAL,
+    )
+
+
+@contextmanager
+def _kept_queue(options: ClusterOptions, shared: Path) -> Iterator[Any]:
+    """Give a cluster of jobs in which those that end, by their walltime say, are replaced."""
+    from tornado.ioloop import PeriodicCallback  # noqa: PLC0415  as above
+
+    with open_queue(options, shared) as cluster:
+        cluster.scale(options.workers)
+        again = PeriodicCallback(lambda: cluster.scale(options.workers), 1e3 * _AGAIN_S)
+        cluster.loop.add_callback(again.start)
+        try:
+            yield cluster
+        finally:
+            cluster.loop.add_callback(again.stop)
+
+
+def open_queue(options: ClusterOptions, shared: Path) -> Any:
+    """Return a cluster of jobs of a queue, none of which is submitted yet.
+
+    Args:
+        options: the queue, and what to ask it for.
+        shared: see `open_cluster`.
+    """
+    import dask_jobqueue  # noqa: PLC0415  as above
+
+    name = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}[options.queue or ""]
+    cores = int(options.job.get("cores", 1))
+    logs = shared / "jobs"
+    logs.mkdir(parents=True, exist_ok=True)
+    return getattr(dask_jobqueue, name)(
+        cores=cores,
+        processes=cores,
+        memory=options.job.get("memory", _MEMORY),
+        python=sys.executable,
+        job_script_prologue=[
+            f"export PYTHONPATH={hypnod.HOME}${{PYTHONPATH:+:$PYTHONPATH}}",
+            "export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1",
+        ],
+        log_directory=str(logs),
+        shared_temp_directory=str(shared),
+        security=True,
+        silence_logs="critical",
+        scheduler_options={"dashboard_address": f"{_LOOPBACK}:0"},
+        **_asked(options.job, options.queue),
+    )
+
+
+def _asked(job: Mapping[str, str], queue: Queue | None) -> dict[str, Any]:
+    """Return what dask-jobqueue calls what a job is asked for."""
+    names = {"partition": "queue"} | ({"account": "project"} if queue == "lsf" else {})
+    given = ("queue", "walltime", "account", "project", "resource_spec", "interface")
+    told = {names.get(key, key): value for key, value in job.items()}
+    asked: dict[str, Any] = {key: told[key] for key in given if key in told}
+    others = {k: v for k, v in told.items() if k not in (*given, "cores", "memory")}
+    if queue == "slurm":
+        asked["job_extra_directives"] = [f"--{key}={value}" for key, value in others.items()]
+    return asked

@@ -1,0 +1,104 @@
+"""Where work is spread: this machine, a scheduler that is there, or a queue; as options say it."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+import msgspec
+import typer
+
+from models.errors import ConfigError
+
+Queue = Literal["slurm", "pbs", "lsf"]
+
+_ON_ALL = ("cores", "memory", "walltime", "account", "interface")
+_OF_JOBS: Mapping[Queue, tuple[str, ...]] = {
+    "slurm": ("partition",),
+    "pbs": ("queue", "resource_spec"),
+    "lsf": ("queue",),
+}
+"""What may be said of a job beside that which every queue knows."""
+
+_PAIRS = "such as 'walltime=08:00:00 memory=4GB'; docs/archives.md has the keys."
+
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes that compute; default here: as many as cores."),
+]
+MemoryOption = Annotated[
+    str, typer.Option(help="Memory of each process here, e.g. 2GB; default: its share.")
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(help="Compute on this Dask scheduler's workers.", metavar="tcp://HOST:PORT"),
+]
+SlurmOption = Annotated[
+    list[str] | None,
+    typer.Option(help=f"Compute in SLURM jobs, {_PAIRS}", metavar="KEY=VALUE…"),
+]
+PbsOption = Annotated[
+    list[str] | None, typer.Option(help="Likewise in PBS jobs.", metavar="KEY=VALUE…")
+]
+LsfOption = Annotated[
+    list[str] | None, typer.Option(help="Likewise in LSF jobs.", metavar="KEY=VALUE…")
+]
+
+
+class ClusterOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Where work is spread; with neither scheduler nor queue on this machine."""
+
+    workers: int | None = None
+    """Processes; None: as many as this machine has cores."""
+    memory: str = "auto"
+    """Of each process on this machine."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler."""
+    queue: Queue | None = None
+    job: Mapping[str, str] = {}
+    """What the queue is asked for."""
+
+
+def read_cluster(
+    workers: int | None,
+    memory: str,
+    scheduler: str | None,
+    slurm: Sequence[str] | None,
+    pbs: Sequence[str] | None,
+    lsf: Sequence[str] | None,
+) -> ClusterOptions:
+    """Return what the options say.
+
+    Raises:
+        ConfigError: they contradict each other, or a key is not known.
+    """
+    queues: dict[Queue, Sequence[str] | None] = {"slurm": slurm, "pbs": pbs, "lsf": lsf}
+    asked = [f"--{queue}" for queue, pairs in queues.items() if pairs] + ["--scheduler"] * bool(
+        scheduler
+    )
+    if len(asked) > 1:
+        raise ConfigError(f"expected one place to compute in, found {' and '.join(asked)}")
+    for queue, pairs in queues.items():
+        if pairs:
+            if workers is None:
+                raise ConfigError(f"--{queue}: expected --workers, how many processes, found none")
+            job = _read_job(queue, pairs)
+            return ClusterOptions(workers=workers, queue=queue, job=job)
+    if scheduler is not None and workers is not None:
+        raise ConfigError("--scheduler: expected no --workers, it has its own, found it")
+    return ClusterOptions(workers=workers, memory=memory, scheduler=scheduler)
+
+
+def _read_job(queue: Queue, pairs: Sequence[str]) -> dict[str, str]:
+    words = [word for pair in pairs for word in shlex.split(pair)]
+    job = dict(word.partition("=")[::2] for word in words)
+    known = (*_ON_ALL, *_OF_JOBS[queue])
+    wrong = [word for word in words if not word.partition("=")[2]]
+    # what else SLURM knows is handed on as it is: its options are KEY=VALUE themselves
+    wrong += [key for key in job if key not in known and queue != "slurm"]
+    wrong += [f"cores={n}" for n in [job.get("cores", "1")] if not n.isdigit() or int(n) < 1]
+    if wrong:
+        raise ConfigError(
+            f"--{queue}: expected {', '.join(f'{key}=…' for key in known)}, found "
+            f"{', '.join(wrong)}"
+        )
+    return job
