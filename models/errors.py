@@ -12,7 +12,7 @@
     ├── engines.errors.EngineError  4
     │   └── BundleError             4
     ├── daemon.errors.…             (drawn there)
-    └── tools.….NotifyError, …      each command's own
+    └── tools.….errors.…            each command's own
 
 Every message is one sentence that says what was expected and what was found.
 """

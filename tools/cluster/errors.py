@@ -1,7 +1,7 @@
 """Errors of spreading work; see models/errors.py for the root.
 
 HypnodError
-└── ClusterError        14  the workers cannot be had, or are lost
+└── ClusterError        15  the workers cannot be had, or are lost
     └── WorkersLostError    one piece of work ended every worker that had it
 """
 
@@ -11,7 +11,7 @@ from models.errors import HypnodError
 class ClusterError(HypnodError):
     """Workers cannot be had, or the scheduler is lost."""
 
-    exit_code = 14
+    exit_code = 15
 
 
 class WorkersLostError(ClusterError):

@@ -199,7 +199,7 @@ def test_a_full_disk_ends_the_run_and_what_is_done_stays(tmp_path, bundle):
         check=False,
         timeout=100,
     )
-    assert done.returncode == 13, done.stderr
+    assert done.returncode == 14, done.stderr
     last = done.stderr.splitlines()[-1]
     assert last.startswith("hypnod: ")
     assert "expected a place to write to, found: " in last
