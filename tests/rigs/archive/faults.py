@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.rigs.archive.parts import Lab, dask, free_port, process, wait_until
+from tools.cluster.errors import ClusterError
 
 
 def killed_run(folder: Path) -> str:
@@ -33,7 +34,7 @@ def lost_scheduler(folder: Path) -> str:
         run = lab.start("--scheduler", at)
         lab.wait_for(6, run)
         scheduler.kill()
-        told = lab.finish(run, code=14)
+        told = lab.finish(run, code=ClusterError.exit_code)
     before = lab.sidecars()
     lab.finish(lab.start("--workers", "2"))
     lab.check_whole(before)
