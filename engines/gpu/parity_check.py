@@ -20,7 +20,7 @@ from engines.gpu.tensorrt import TensorRtEngine
 from engines.parity import Parity, compare
 
 _SEED = 20240607
-_MORE_TICKS = 32  # than fill a context window
+_MORE_TICKS = 16  # than fill a context window
 
 
 class Bound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

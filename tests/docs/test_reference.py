@@ -1,16 +1,13 @@
-import subprocess
-import sys
-
 import pytest
 
 from daemon.config import StagingConfig
 from docs.reference import config_page, field_docs, messages_page
+from tests.rigs import forked
 from tests.support.paths import ROOT
 
 
 def reference(*arguments):
-    command = [sys.executable, "-m", "docs.reference", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return forked.run("-m", "docs.reference", *arguments, cwd=ROOT)
 
 
 def test_the_pages_are_fresh():

@@ -150,5 +150,5 @@ def test_a_size_that_computes_something_else_is_found_and_what_passed_before_it_
         verdict = check_parity(engine, reference, plan, DEVICE)
     assert [*verdict.passed] == ["1", "2", "3"]
     assert verdict.passed["1"] == kept.passed["1"]
-    ticks = bundle.spec.n_context + 32
+    ticks = bundle.spec.n_context + 16
     assert gpu.calls.count("cudaGraphLaunch") == 2 * ticks
