@@ -9,6 +9,7 @@ import pylsl
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from daemon.journal.packing import unpack
 from daemon.messages import StageMessage, StreamMessage
 from tests.rigs.daemon import Daemon, Listener, is_live, one_stream
 from tests.support.signals import noise
@@ -110,7 +111,6 @@ def test_log_metric_status_and_journal_say_it_once(source, daemon, systemd, subs
     assert status == f"{staging}; engine: {why}; {spare} goes on"
     with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as journal:
         assert journal.execute("SELECT engine FROM session").fetchall() == [(spare,)]
-        sql = "SELECT payload FROM message WHERE topic = 'stage.m1.live' ORDER BY seq"
-        payloads = journal.execute(sql)
-        kept = [json.loads(payload)["engine"] for (payload,) in payloads]
+        sql = "SELECT packed FROM message WHERE topic = 'stage.m1.live' ORDER BY seq"
+        kept = [json.loads(unpack(packed))["engine"] for (packed,) in journal.execute(sql)]
     assert kept == [GPU] * 2 + [spare] * 4

@@ -45,13 +45,12 @@ def test_live_and_offline_are_the_same(scored, tmp_path):
         daemon.listen()
         with Listener(daemon.endpoint, "stage.m1.") as subscriber:
             daemon.event("ready")
-            replay = start("replay", recording, "--name", name, "--speed", "max", "--quiet")
-            subscriber.until(is_live(n_epochs - 1))
-            daemon.signal(signal.SIGTERM)
-            subscriber.until(lambda m: (m.kind, m.epoch) == ("final", n_epochs - 1))
-            assert daemon.end()[0] == 0
-            assert replay.wait() == 0
-            replay.stdout.close()
+            with start("replay", recording, "--name", name, "--speed", "max", "--quiet") as replay:
+                subscriber.until(is_live(n_epochs - 1))
+                daemon.signal(signal.SIGTERM)
+                subscriber.until(lambda m: (m.kind, m.epoch) == ("final", n_epochs - 1))
+                assert daemon.end()[0] == 0
+                assert replay.wait() == 0
     heard = [m for m in subscriber.heard if m.epoch < n_epochs]
     for kind in ("live", "final"):
         messages = [m for m in heard if m.kind == kind]
