@@ -11,13 +11,14 @@ import ssl
 import subprocess
 import threading
 import time
+from contextlib import ExitStack, suppress
 from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
 from typer.testing import CliRunner
 
-from daemon.config import DayConfig
+from daemon.config import DayConfig, WebConfig
 from tests.support.nights import EVENING, stage, state
 from tests.support.talker import Talker
 from tests.tools.web.conftest import serve, serve_from
@@ -25,7 +26,9 @@ from tools.cli import app
 from tools.client.subscriber import Received
 from tools.day import Day
 from tools.live.board import Board
+from tools.web.connection import Connection
 from tools.web.events import Events
+from tools.web.server import Server
 from tools.web.site import STATIC
 from tools.web.updates import Updates
 
@@ -189,7 +192,46 @@ def test_what_cannot_be_is_one_sentence(tmp_path, monkeypatch, options, code, sa
     assert said in " ".join(words)
 
 
-def test_a_browser_that_takes_nothing_keeps_nobody_waiting_and_nothing_is_kept_for_it():
+def test_connections_that_ask_nothing_keep_nobody_out_for_long(monkeypatch):
+    """Whoever reaches the port could else take all of them, without the token."""
+    monkeypatch.setattr(Connection, "check_s", 0.2)
+    board, found = Board("tcp://rig:5570", hours=1.0), []
+
+    def crowd(server):
+        where = urlsplit(server.url)
+        address, begun = (
+            (where.hostname, where.port),
+            b"GET /api/events HTTP/1.1\r\nHost: localhost",
+        )
+        try:
+            with socket.create_connection(address, TIMEOUT_S) as listener, ExitStack() as stack:
+                listener.sendall(begun + b"\r\n\r\n")
+                stream = listener.makefile("rb")
+                read_event(stream)
+                others = [socket.create_connection(address, TIMEOUT_S) for _ in range(80)]
+                for k, other in enumerate(others):
+                    stack.enter_context(other)
+                    other.sendall(begun[:k])  # some begin to ask
+                for other in others:
+                    with suppress(ConnectionResetError):
+                        assert other.recv(1) == b""
+                read_event(stream)  # who listens is not cut
+                found.append(ask(server.url, "/api/about")[0])
+        finally:
+            server.end()
+
+    with Server(WebConfig(port=0), board, 1.0, Day(DayConfig()), None) as server:
+        thread = threading.Thread(target=crowd, args=(server,))
+        thread.start()
+        server.run()
+        thread.join()
+    assert found == [200]
+
+
+def test_a_browser_that_takes_nothing_keeps_nobody_waiting_and_nothing_is_kept_for_it(
+    monkeypatch,
+):
+    monkeypatch.setattr(Connection, "check_s", 0.2)
     asked = {"/taking": 0, "/stuck": 0}
 
     async def answer(scope, receive, send):
@@ -201,7 +243,7 @@ def test_a_browser_that_takes_nothing_keeps_nobody_waiting_and_nothing_is_kept_f
 
         await Events(contents())(scope, receive, send)
 
-    config = uvicorn.Config(answer, log_config=None, lifespan="off")
+    config = uvicorn.Config(answer, http=Connection, log_config=None, lifespan="off")
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))
@@ -212,6 +254,8 @@ def test_a_browser_that_takes_nothing_keeps_nobody_waiting_and_nothing_is_kept_f
                 one.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             with taking.makefile("rb") as stream:
                 for _ in range(50):
+                    read_event(stream)
+                while len(server.server_state.connections) > 1:  # it is given up at last
                     read_event(stream)
         server.should_exit = True
         thread.join()
