@@ -120,6 +120,20 @@ def test_live_signals_are_asked_for_as_long_as_they_are_on_the_page(server, talk
     wait_until(lambda: not talker.viewed, "nobody looks any more")
 
 
+def test_a_tab_that_nobody_sees_asks_for_nothing_and_comes_back(server, talker, open_page):
+    """A browser has six connections to a server: a fourth animal in a tab would not open."""
+    page = open_page(server.url + "#/m2")
+    page.wait_for_selector(".uplot[aria-label='EEG, live']")
+    show = "value => { Object.defineProperty(document, 'hidden', { value, configurable: true }); "
+    show += "document.dispatchEvent(new Event('visibilitychange')); }"
+    page.evaluate(show, True)
+    wait_until(lambda: not talker.viewed, "nobody looks any more")
+    page.wait_for_selector("#lost:not([hidden])")
+    page.evaluate(show, False)
+    wait_until(lambda: talker.viewed == ["m2"], "somebody looks again")
+    page.wait_for_selector("#lost[hidden]", state="attached")
+
+
 def test_who_says_nothing_more_is_told_from_who_sleeps(tmp_path, open_page):
     with Talker(tmp_path / "j.sqlite", ["m1", "m2"]) as talker, serve_from(talker) as server:
         page = open_page(server.url)
