@@ -269,6 +269,19 @@ def test_it_ends_at_once_though_somebody_listens(tmp_path, follow):
         assert server.wait(TIMEOUT_S) == 0
 
 
+def test_it_ends_soon_though_nobody_answers_for_the_past(tmp_path, follow):
+    names = [f"m{k}" for k in range(8)]
+    with (
+        Talker(tmp_path / "j.sqlite", names) as talker,
+        serve("--connect", talker.binds[0], "--catch-up", "tcp://127.0.0.1:9") as server,
+    ):
+        stream = follow(server.url)
+        while not read_event(stream)["names"]:
+            pass
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(TIMEOUT_S) == 0
+
+
 def test_an_update_has_what_changed_since_the_last_one_alone():
     board = Board("tcp://rig:5570", hours=1.0)
     said = [state(0, subjects=("m1", "m2"))]
