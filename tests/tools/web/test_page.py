@@ -75,6 +75,11 @@ def test_it_is_read_by_a_screen_reader_and_fits_a_phone(server, open_page, schem
     assert_accessible(page)
 
 
+def test_an_address_that_names_no_animal_says_so(server, open_page):
+    page = open_page(server.url + "#/%E0%A4%A")
+    page.wait_for_selector("text=%E0%A4%A is no subject of this daemon")
+
+
 def test_a_keyboard_goes_to_an_animal_through_its_night_and_back(server, open_page):
     page = open_page(server.url)
     expect(page.locator(".tile")).to_have_count(4)
