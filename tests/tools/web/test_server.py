@@ -103,7 +103,10 @@ def test_it_can_only_be_read(server):
             assert ask(server.url, path, method)[0] == 405
 
 
-def test_a_question_that_is_none_is_refused(server):
+def test_a_question_that_is_none_is_refused(server, follow):
+    stream = follow(server.url)
+    while not read_event(stream)["names"]:  # the server has just begun to listen
+        pass
     for path, status in (
         ("/api/subjects/nobody?start=0&end=1&steps=1", 404),
         ("/api/subjects/m1", 400),
