@@ -91,6 +91,8 @@ class Follow:
             topics = [f"stage.{name}.{kind}" for kind in ("final", "live") for name in names]
             missing = [topic for topic in topics if topic not in known]
             for topic in missing:
+                if self._stop.is_set():
+                    return
                 with suppress(CatchUpError):
                     self._fetch_one(topic)
                     known.add(topic)

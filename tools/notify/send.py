@@ -1,5 +1,6 @@
 """Ways to tell a person: a webhook, or mail; each has a thread and keeps no other waiting."""
 
+import http.client
 import queue
 import smtplib
 import socket
@@ -8,6 +9,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -22,7 +24,7 @@ log = structlog.get_logger()
 
 _ANSWER_S = 20.0
 _RETRY_S = (10.0, 30.0, 60.0, 300.0)
-_KEPT = 1000
+KEPT = 1000
 _END_S = 5.0
 _STARTTLS = "starttls"
 _TLS = "tls"
@@ -45,7 +47,7 @@ class Sender:
 
     def __init__(self, config: NotifyConfig) -> None:
         self._send = way_of(config)
-        self._waiting: queue.Queue[Notice | None] = queue.Queue(_KEPT)
+        self._waiting: queue.Queue[Notice | None] = queue.Queue(KEPT)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
         self._thread.start()
@@ -55,12 +57,13 @@ class Sender:
         try:
             self._waiting.put_nowait(notice)
         except queue.Full:
-            log.error("a notice is lost", text=notice.text, reason=f"{_KEPT} wait to be sent")
+            log.error("a notice is lost", text=notice.text, reason=f"{KEPT} wait to be sent")
 
     def close(self) -> None:
         """Send what waits, but not for long."""
         self._ending.set()
-        self._waiting.put(None)
+        with suppress(queue.Full):  # then it tries to send, and sees that this is the end
+            self._waiting.put_nowait(None)
         self._thread.join(_END_S)
 
     def _run(self) -> None:
@@ -103,6 +106,16 @@ def _read(path: str, key: str) -> str:
         raise ConfigError(f"{key}: expected a readable file, found: {error}") from error
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Refuses to be sent elsewhere: what arrived there would be a question without the notice."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow nothing: HTTPError is raised then."""
+
+
+_web = urllib.request.build_opener(_NoRedirect)
+
+
 def _post(url: str, notice: Notice) -> None:
     if not url.startswith(("http://", "https://")):
         raise NotifyError("expected a webhook that begins with https:// or http://, found another")
@@ -110,12 +123,15 @@ def _post(url: str, notice: Notice) -> None:
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(url, content, headers, method="POST")  # noqa: S310  checked
     try:
-        with urllib.request.urlopen(request, timeout=_ANSWER_S):  # noqa: S310  likewise
+        with _web.open(request, timeout=_ANSWER_S):
             pass
     except urllib.error.HTTPError as error:
         with error:
             raise NotifyError(f"expected the webhook to take a notice, found: {error}") from error
-    except (OSError, ValueError) as error:  # the address may be a secret: it is not repeated
+    except http.client.HTTPException as error:  # an answer that is none, or an address that is none
+        what = type(error).__name__  # the address may be a secret: it is not repeated
+        raise NotifyError(f"expected the webhook to take a notice, found: {what}") from error
+    except (OSError, ValueError) as error:
         raise NotifyError(f"expected the webhook to take a notice, found: {error}") from error
 
 
@@ -127,17 +143,18 @@ def _dial(config: NotifyConfig, host: str, port: int, context: ssl.SSLContext) -
 
 def _mail(config: NotifyConfig, password: str, notice: Notice) -> None:
     mail = EmailMessage()
-    mail["Subject"] = f"hypnod on {socket.gethostname()}: {notice.text}"[:200].replace("\n", " ")
-    mail["From"], mail["To"] = config.mail_from, ", ".join(config.mail_to)
+    subject = f"hypnod on {socket.gethostname()}: {notice.text}"
+    mail["Subject"] = " ".join(subject.split())[:200]
     mail.set_content(f"{notice.text}\n")
     host, _, port = config.smtp.rpartition(":")
     context = ssl.create_default_context()
     try:
+        mail["From"], mail["To"] = config.mail_from, ", ".join(config.mail_to)
         with _dial(config, host, int(port), context) as server:
             if config.smtp_security == _STARTTLS:
                 server.starttls(context=context)
             if config.smtp_user:
                 server.login(config.smtp_user, password)
             server.send_message(mail)
-    except (OSError, smtplib.SMTPException) as error:
+    except (OSError, ValueError, smtplib.SMTPException) as error:
         raise NotifyError(f"expected {config.smtp} to take a mail, found: {error}") from error

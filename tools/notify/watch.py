@@ -6,6 +6,7 @@ import msgspec
 
 from daemon.state import READY
 from tools.live.board import Board
+from tools.live.trouble import SILENT
 
 DAEMON = "daemon"
 
@@ -40,7 +41,17 @@ def find(board: Board) -> dict[str, str] | None:
                 if lasting.is_on and f"stream {subject.stream}" not in found:
                     why = next(t.text for t in subject.troubles if t.what == modality)
                     found[f"{subject.name} {modality}"] = why
-    return found
+        return found | _silent(board, found)
+
+
+def _silent(board: Board, found: Mapping[str, str]) -> dict[str, str]:
+    """Return of which streams that are well epochs come late or not at all, and whose."""
+    silent: dict[str, list[str]] = {}
+    for subject in board.subjects.values():
+        is_silent = any(trouble.what == SILENT for trouble in subject.troubles)
+        if is_silent and f"stream {subject.stream}" not in found:
+            silent.setdefault(f"epochs of stream {subject.stream}", []).append(subject.name)
+    return {what: f"late, or none at all, of {', '.join(names)}" for what, names in silent.items()}
 
 
 class Watch:

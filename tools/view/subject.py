@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from models.signal.drift import LIMIT
+from models.signal.quality import OK
 from models.stages import ART, UNKNOWN
 from tools.night.counting import Course
 from tools.night.figures import LENGTHS_S, Figures
@@ -18,7 +19,7 @@ from tools.view.html import Element, add, add_table
 from tools.view.overview import Told
 
 _MOST_LOST = 0.05
-"""With more of its time without a stage a subject is to be looked at."""
+"""With more of its time without a stage, or staged without a signal, it is to be looked at."""
 _MOST_PULSES = 200
 
 
@@ -217,6 +218,13 @@ def remarks_on(subject: Subject) -> list[str]:
         found.append(f"{percent(lost / whole)} without a stage: {next(iter(told.missing_s))}")
     if figures.drift_most is not None and figures.drift_most > LIMIT:
         found.append(f"drift {figures.drift_most:.1f}, beyond 1 for {in_hours(figures.drift_s)}")
+    staged = [m for m in subject.record.epochs if m.stage in subject.record.stages]
+    for modality in subject.record.modalities:
+        off = sum(m.validity.get(modality, OK) != OK for m in staged)
+        if off > _MOST_LOST * len(staged):
+            found.append(
+                f"{modality.upper()} unusable in {percent(off / len(staged))} of staged time"
+            )
     return found
 
 

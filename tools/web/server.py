@@ -15,6 +15,7 @@ from daemon.config import WebConfig
 from daemon.errors import AddressError
 from tools.live.board import Board
 from tools.shared.day import Day
+from tools.web.connection import Connection
 from tools.web.guard import Guard, check_reach, read_token
 from tools.web.site import Site
 from tools.web.traces import Traces
@@ -59,7 +60,7 @@ class Server:
             uvicorn.Config(
                 Guard(site.app(), token),
                 loop="asyncio",
-                http="h11",
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 log_config=None,

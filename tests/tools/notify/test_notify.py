@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
+from daemon.config import NotifyConfig
 from tests.rigs.forked import Forked
 from tests.support.talker import Talker
 from tools.cli import app
-from tools.notify.watch import DAEMON, Watch
+from tools.notify.send import KEPT, Sender, way_of
+from tools.notify.watch import DAEMON, Notice, Watch
 
 TIMEOUT_S = 30.0
 SUBJECTS = '[{ name = "m1", channels = { eeg = "E", emg = "M" } }]'
@@ -42,6 +45,11 @@ def webhook():
             content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             self.server.told.put(content)
             self.send_response(self.server.status)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+
+        def do_GET(self):
+            self.send_response(200)
             self.end_headers()
 
         def log_message(self, *_):
@@ -98,17 +106,20 @@ def test_what_is_wrong_is_told_once_and_that_it_is_over(tmp_path, webhook):
         config = write_config(tmp_path, way, talker.binds)
         process = Forked(["notify", "--config", config], {})
         try:
+            silent = "epochs of stream cage"
 
-            def told():
+            def told(but=silent):  # there may be none for a moment at the start
                 notice = webhook.told.get(timeout=TIMEOUT_S)
+                while notice["what"] == but:
+                    notice = webhook.told.get(timeout=TIMEOUT_S)
                 return notice["what"], notice["over"], notice["text"]
 
             flat = {"validity": {"eeg": "ok", "emg": "flat"}}
             talker.troubles = {"journal": "the disk is full"}
             first = told()
-            while first[0] == DAEMON:  # it was slow to come up
-                first = told()
             what = "the daemon's journal"
+            while first[0] != what:  # it was slow to come up
+                first = told()
             assert first == (what, False, "the daemon's journal: the disk is full")
             talker.troubles = {}
             assert told()[:2] == (what, True)
@@ -116,6 +127,11 @@ def test_what_is_wrong_is_told_once_and_that_it_is_over(tmp_path, webhook):
             assert told() == ("m1 emg", False, "m1 emg: EMG flat")
             talker.changes["m1"] = {}
             assert told() == ("m1 emg", True, "all clear: m1 emg, which was: EMG flat")
+            talker.changes["m1"] = None
+            text = f"{silent}: late, or none at all, of m1"
+            assert told(but="") == (silent, False, text)
+            talker.changes["m1"] = {}
+            assert told(but="")[:2] == (silent, True)
             talker.close()
             what, over, text = told()
             assert (what, over) == (DAEMON, False)
@@ -143,6 +159,59 @@ def test_by_mail(tmp_path, mail_server):
     mail = mail_server.told.get(timeout=TIMEOUT_S)
     assert re.search(r"^Subject: hypnod on .*: a test of hypnod notify", mail, re.MULTILINE)
     assert "To: a@lab.example, b@lab.example" in mail
+
+
+@pytest.fixture
+def no_web_server():
+    """The port of a server that speaks something else."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self):
+            self.wfile.write(b"SSH-2.0-OpenSSH\r\n")
+            self.rfile.readline()
+
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+    with serving(server):
+        yield server.server_address[1]
+
+
+def test_whatever_answers_in_the_place_of_the_webhook_is_one_sentence(
+    tmp_path, webhook, no_web_server
+):
+    """Else the thread that sends would end, and nobody be told of anything any more."""
+    webhook.status = 302  # what it leads to is not given the notice
+    urls = [webhook.url, f"http://127.0.0.1:{no_web_server}/secret", "http://rig/se cret"]
+    for url in urls:
+        done = run("--config", write_config(tmp_path, f'webhook = "{url}"'), "--test")
+        assert done.exception.exit_code == 13, url
+        assert "expected the webhook to take a notice" in str(done.exception)
+        assert "cret" not in str(done.exception)
+
+
+def test_an_address_that_is_none_is_one_sentence_and_a_reason_of_lines_is_mailed(
+    tmp_path, mail_server
+):
+    done = run("--config", write_config(tmp_path, 'mail_to = ["a\\nb"]'), "--test")
+    assert done.exception.exit_code == 13
+    smtp = f"127.0.0.1:{mail_server.server_address[1]}"
+    way = NotifyConfig(mail_to=("a@lab.example",), smtp=smtp)
+    way_of(way)(Notice(text="the disk\r\nis full", what="the daemon's journal", over=False))
+    assert "the disk is full" in mail_server.told.get(timeout=TIMEOUT_S)
+
+
+def test_it_ends_though_as_many_notices_as_are_kept_cannot_be_sent(webhook):
+    webhook.status = 500
+    with capture_logs() as logs:
+        sender = Sender(NotifyConfig(webhook=webhook.url))
+        for k in range(KEPT + 2):
+            if k == 1:
+                webhook.told.get(timeout=TIMEOUT_S)  # the first one waits to be sent again
+            sender.put(Notice(text=f"{k}", what="m1 emg", over=False))
+        closing = threading.Thread(target=sender.close, daemon=True)
+        closing.start()
+        closing.join(TIMEOUT_S)
+        assert not closing.is_alive()
+    assert "a notice is lost" in [told["event"] for told in logs]
 
 
 @pytest.mark.parametrize("way", ["webhook", "mail"])

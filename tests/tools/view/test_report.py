@@ -117,6 +117,15 @@ def test_it_says_what_was_and_by_which_rule(night):
     assert ["Bouts" in t and "epochs of 1 s" in t for t in page.texts].count(True) >= 2
 
 
+def test_an_electrode_that_was_lost_is_to_be_looked_at_though_all_was_staged(tmp_path):
+    said = [
+        stage(k, utc=iso(DUSK + k), validity={"eeg": "ok", "emg": "flat" if k < 30 else "ok"})
+        for k in range(100)
+    ]
+    cells = Page(write(tmp_path, said)).cells
+    assert "EMG unusable in 30.0 % of staged time" in cells
+
+
 def test_light_and_dark_are_apart(night):
     """Lights go off at seven in the evening: 18:30 to 19:00 is light."""
     cells = Page(night[1]).cells

@@ -15,6 +15,7 @@ from models.stages import MOUSE
 from tests.support.nights import EVENING, iso, session, stage, write_journal
 from tests.support.talker import FEATURES
 from tests.tools.web.conftest import serve
+from tools.live.history import LETTERS, NOTHING
 
 expect = pytest.importorskip("playwright.sync_api", reason="needs playwright").expect
 N = 600
@@ -101,6 +102,19 @@ def test_a_keyboard_selects_too(night, open_page):
     page.keyboard.press("w")
     told = page.get_by_role("region", name="Correct by hand").locator(".shown")
     expect(told).to_contain_text("is selected; 1 correction")
+
+
+def test_a_stage_is_drawn_only_where_there_is_an_epoch(night, open_page):
+    page = open_page(f"{night.url}#/m1")
+    expect(page.get_by_role("group", name="The last hours")).to_be_visible()
+    drawn = page.evaluate("""async () => {
+      const { Scoring } = await import("/static/scoring.js");
+      const { store } = await import("/static/store.js");
+      const scoring = new Scoring("m1", () => {});
+      scoring.spans = [{ start: 0, end: 3, stage: "REM" }];
+      return scoring.correct({ start: 0, step_s: 1, stages: store.about.nothing + "aaa" }).stages;
+    }""")
+    assert drawn == f"{NOTHING}{LETTERS['REM'] * 2}a"
 
 
 def test_both_files_say_who_and_when_and_are_read_as_an_expert_s(night, tmp_path):

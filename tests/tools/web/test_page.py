@@ -75,6 +75,11 @@ def test_it_is_read_by_a_screen_reader_and_fits_a_phone(server, open_page, schem
     assert_accessible(page)
 
 
+def test_an_address_that_names_no_animal_says_so(server, open_page):
+    page = open_page(server.url + "#/%E0%A4%A")
+    page.wait_for_selector("text=%E0%A4%A is no subject of this daemon")
+
+
 def test_a_keyboard_goes_to_an_animal_through_its_night_and_back(server, open_page):
     page = open_page(server.url)
     expect(page.locator(".tile")).to_have_count(4)
@@ -118,6 +123,20 @@ def test_live_signals_are_asked_for_as_long_as_they_are_on_the_page(server, talk
     page.get_by_role("button", name="show the last 10 s").click()
     page.get_by_role("link", name="all subjects").click()
     wait_until(lambda: not talker.viewed, "nobody looks any more")
+
+
+def test_a_tab_that_nobody_sees_asks_for_nothing_and_comes_back(server, talker, open_page):
+    """A browser has six connections to a server: a fourth animal in a tab would not open."""
+    page = open_page(server.url + "#/m2")
+    page.wait_for_selector(".uplot[aria-label='EEG, live']")
+    show = "value => { Object.defineProperty(document, 'hidden', { value, configurable: true }); "
+    show += "document.dispatchEvent(new Event('visibilitychange')); }"
+    page.evaluate(show, True)
+    wait_until(lambda: not talker.viewed, "nobody looks any more")
+    page.wait_for_selector("#lost:not([hidden])")
+    page.evaluate(show, False)
+    wait_until(lambda: talker.viewed == ["m2"], "somebody looks again")
+    page.wait_for_selector("#lost[hidden]", state="attached")
 
 
 def test_who_says_nothing_more_is_told_from_who_sleeps(tmp_path, open_page):

@@ -11,13 +11,14 @@ import ssl
 import subprocess
 import threading
 import time
+from contextlib import ExitStack, suppress
 from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
 from typer.testing import CliRunner
 
-from daemon.config import DayConfig
+from daemon.config import DayConfig, WebConfig
 from tests.support.nights import EVENING, stage, state
 from tests.support.talker import Talker
 from tests.tools.web.conftest import serve, serve_from
@@ -25,7 +26,9 @@ from tools.cli import app
 from tools.client.subscriber import Received
 from tools.live.board import Board
 from tools.shared.day import Day
+from tools.web.connection import Connection
 from tools.web.events import Events
+from tools.web.server import Server
 from tools.web.site import STATIC
 from tools.web.updates import Updates
 
@@ -100,7 +103,10 @@ def test_it_can_only_be_read(server):
             assert ask(server.url, path, method)[0] == 405
 
 
-def test_a_question_that_is_none_is_refused(server):
+def test_a_question_that_is_none_is_refused(server, follow):
+    stream = follow(server.url)
+    while not read_event(stream)["names"]:  # the server has just begun to listen
+        pass
     for path, status in (
         ("/api/subjects/nobody?start=0&end=1&steps=1", 404),
         ("/api/subjects/m1", 400),
@@ -189,7 +195,46 @@ def test_what_cannot_be_is_one_sentence(tmp_path, monkeypatch, options, code, sa
     assert said in " ".join(words)
 
 
-def test_a_browser_that_takes_nothing_keeps_nobody_waiting_and_nothing_is_kept_for_it():
+def test_connections_that_ask_nothing_keep_nobody_out_for_long(monkeypatch):
+    """Whoever reaches the port could else take all of them, without the token."""
+    monkeypatch.setattr(Connection, "check_s", 0.2)
+    board, found = Board("tcp://rig:5570", hours=1.0), []
+
+    def crowd(server):
+        where = urlsplit(server.url)
+        address, begun = (
+            (where.hostname, where.port),
+            b"GET /api/events HTTP/1.1\r\nHost: localhost",
+        )
+        try:
+            with socket.create_connection(address, TIMEOUT_S) as listener, ExitStack() as stack:
+                listener.sendall(begun + b"\r\n\r\n")
+                stream = listener.makefile("rb")
+                read_event(stream)
+                others = [socket.create_connection(address, TIMEOUT_S) for _ in range(80)]
+                for k, other in enumerate(others):
+                    stack.enter_context(other)
+                    other.sendall(begun[:k])  # some begin to ask
+                for other in others:
+                    with suppress(ConnectionResetError):
+                        assert other.recv(1) == b""
+                read_event(stream)  # who listens is not cut
+                found.append(ask(server.url, "/api/about")[0])
+        finally:
+            server.end()
+
+    with Server(WebConfig(port=0), board, 1.0, Day(DayConfig()), None) as server:
+        thread = threading.Thread(target=crowd, args=(server,))
+        thread.start()
+        server.run()
+        thread.join()
+    assert found == [200]
+
+
+def test_a_browser_that_takes_nothing_keeps_nobody_waiting_and_nothing_is_kept_for_it(
+    monkeypatch,
+):
+    monkeypatch.setattr(Connection, "check_s", 0.2)
     asked = {"/taking": 0, "/stuck": 0}
 
     async def answer(scope, receive, send):
@@ -201,7 +246,7 @@ def test_a_browser_that_takes_nothing_keeps_nobody_waiting_and_nothing_is_kept_f
 
         await Events(contents())(scope, receive, send)
 
-    config = uvicorn.Config(answer, log_config=None, lifespan="off")
+    config = uvicorn.Config(answer, http=Connection, log_config=None, lifespan="off")
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))
@@ -213,6 +258,8 @@ def test_a_browser_that_takes_nothing_keeps_nobody_waiting_and_nothing_is_kept_f
             with taking.makefile("rb") as stream:
                 for _ in range(50):
                     read_event(stream)
+                while len(server.server_state.connections) > 1:  # it is given up at last
+                    read_event(stream)
         server.should_exit = True
         thread.join()
     assert asked["/stuck"] < 20 < 50 <= asked["/taking"]
@@ -221,6 +268,19 @@ def test_a_browser_that_takes_nothing_keeps_nobody_waiting_and_nothing_is_kept_f
 def test_it_ends_at_once_though_somebody_listens(tmp_path, follow):
     with serve("--connect", "tcp://127.0.0.1:9") as server:
         read_event(follow(server.url))
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(TIMEOUT_S) == 0
+
+
+def test_it_ends_soon_though_nobody_answers_for_the_past(tmp_path, follow):
+    names = [f"m{k}" for k in range(8)]
+    with (
+        Talker(tmp_path / "j.sqlite", names) as talker,
+        serve("--connect", talker.binds[0], "--catch-up", "tcp://127.0.0.1:9") as server,
+    ):
+        stream = follow(server.url)
+        while not read_event(stream)["names"]:
+            pass
         server.send_signal(signal.SIGTERM)
         assert server.wait(TIMEOUT_S) == 0
 

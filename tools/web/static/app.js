@@ -15,7 +15,7 @@ let view = null;
 
 function route() {
   view?.close();
-  const name = decodeURIComponent(location.hash.replace(/^#\/?/, ""));
+  const name = location.hash.replace(/^#\/?/, "");
   view = name ? new SubjectView(main, name) : new Tiles(main);
   document.title = name ? `${name} · hypnod` : "hypnod";
   view.show([...store.tiles.keys()]);

@@ -51,8 +51,17 @@ async function* events(path, signal) {
   }
 }
 
-// Follows events for ever: `heard(event, first)`, and `silent()` whenever none has come for `patienceMs`.
-// Returns what ends it.
+// Comes true when somebody can see the tab.
+function seen() {
+  return new Promise((resolve) => {
+    if (document.hidden) document.addEventListener("visibilitychange", () => resolve(seen()), { once: true });
+    else resolve();
+  });
+}
+
+// Follows events for ever, while the tab is seen: a browser has six connections to a server, for all
+// of its tabs together, and the next one would not even open. `heard(event, first)`, and `silent()`
+// whenever none has come for `patienceMs`. Returns what ends it.
 export function follow(path, patienceMs, heard, silent, refused) {
   let over = false;
   let attempt = null;
@@ -64,8 +73,14 @@ export function follow(path, patienceMs, heard, silent, refused) {
       attempt?.abort();
     }, patienceMs);
   };
+  const hide = () => {
+    if (document.hidden) attempt?.abort();
+  };
+  document.addEventListener("visibilitychange", hide);
   (async () => {
-    while (!over) {
+    for (;;) {
+      await seen();
+      if (over) return;
       attempt = new AbortController();
       if (!watchdog) wait();
       try {
@@ -91,6 +106,7 @@ export function follow(path, patienceMs, heard, silent, refused) {
   return () => {
     over = true;
     clearTimeout(watchdog);
+    document.removeEventListener("visibilitychange", hide);
     attempt?.abort();
   };
 }

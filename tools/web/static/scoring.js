@@ -73,7 +73,10 @@ export class Scoring {
     for (const { start, end, stage } of this.spans) {
       const first = Math.max(0, Math.ceil((start - window.start) / window.step_s - 0.5));
       const last = Math.min(letters.length, Math.ceil((end - window.start) / window.step_s - 0.5));
-      letters.fill(store.looks.get(stage).letter, first, Math.max(first, last));
+      const { letter } = store.looks.get(stage);
+      for (let i = first; i < last; i += 1) {
+        if (letters[i] !== store.about.nothing) letters[i] = letter; // what is not there has no stage
+      }
     }
     return { ...window, stages: letters.join("") };
   }
