@@ -214,9 +214,10 @@ def test_connections_that_ask_nothing_keep_nobody_out_for_long(monkeypatch):
                 others = [socket.create_connection(address, TIMEOUT_S) for _ in range(80)]
                 for k, other in enumerate(others):
                     stack.enter_context(other)
-                    other.sendall(begun[:k])  # some begin to ask
+                    with suppress(ConnectionError):  # it may be cut already
+                        other.sendall(begun[:k])  # some begin to ask
                 for other in others:
-                    with suppress(ConnectionResetError):
+                    with suppress(ConnectionError):
                         assert other.recv(1) == b""
                 read_event(stream)  # who listens is not cut
                 found.append(ask(server.url, "/api/about")[0])
