@@ -56,10 +56,11 @@ def read_cohort(folder: ArchiveFolder) -> list[SubjectRow]:
         ArchiveError: this is no folder of an archive.
     """
     found = (folder.read(each.name) for each in folder.index().recordings)
-    return [row for sidecar in found if sidecar is not None for row in _rows(sidecar)]
+    return [row for sidecar in found if sidecar is not None for row in rows_of(sidecar)]
 
 
-def _rows(sidecar: Sidecar) -> Iterator[SubjectRow]:
+def rows_of(sidecar: Sidecar) -> Iterator[SubjectRow]:
+    """Yield a row for each subject of a recording; none where it is not done."""
     summary = sidecar.summary
     if summary is None:
         return

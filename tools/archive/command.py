@@ -165,6 +165,10 @@ def summary(
     csv: Annotated[
         Path | None, typer.Option(help="Write a row for each recording, subject and stage.")
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write the cohort as one page: table, means, a hypnogram a recording."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Sum up the **cohort**: time in each stage, bouts, transitions and drift of every subject.
@@ -173,12 +177,20 @@ def summary(
     --json have each recording by itself, tidy, as R, pandas and Prism like it, with what
     contradicts the species and what is odd in the file.
 
-        hypnod archive summary staged/ --csv cohort.csv
+    --html is for people: one file that needs nothing else, with who is to be looked at and what
+    was not staged.
+
+        hypnod archive summary staged/ --csv cohort.csv --html cohort.html
     """
-    check_outputs([], [csv])
+    check_outputs([], [csv, html])
     rows = read_cohort(ArchiveFolder(folder))
     if csv is not None:
         write_tidy(csv, rows)
+    if html is not None:
+        with extra():  # as above
+            from tools.archive.page import write_page  # noqa: PLC0415
+
+        write_page(html, ArchiveFolder(folder), plain_console(stderr=True))
     if as_json:
         _print_json(rows)
     else:

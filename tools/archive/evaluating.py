@@ -11,7 +11,7 @@ from daemon.stager import Estimate
 from engines.bundle import Bundle
 from models.errors import HypnodError, LearntError, RecordingError
 from models.recordings.hypnograms.interpret import Legend
-from models.recordings.lab import LabRecording, find_recordings, has_scores, hash_file, pair
+from models.recordings.lab import LabRecording, find_recordings, has_scores, pair
 from tools.archive.errors import ArchiveError
 from tools.archive.estimates import read_estimates
 from tools.archive.folder import ArchiveFolder
@@ -132,14 +132,7 @@ def _take(
     epoch_s: float | None,
 ) -> None:
     """Count a recording's estimates against its hypnogram."""
-    estimates = folder.estimates_path(sidecar.recording)
-    expected = "" if sidecar.estimates is None else sidecar.estimates.sha256
-    if hash_file(estimates) != expected:
-        raise ArchiveError(
-            f"{estimates}: expected SHA-256 {expected[:12]}… as its sidecar says, found another: "
-            "it was altered"
-        )
-    _, found = read_estimates(estimates)
+    _, found = read_estimates(folder.vouched_estimates(sidecar))
     names = {called: name for name, called in lab.subjects.items()}
     nights: dict[tuple[str, Kind], list[Estimate]] = defaultdict(list)
     for estimate in found:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from models.recordings.lab import hash_file
 from tools.archive.errors import ArchiveError
 from tools.archive.sidecar import Sidecar, Source, make_folder, now, read_sidecar, write_json
 
@@ -67,6 +68,17 @@ class ArchiveFolder:
         estimates = self.estimates_path(name)
         whole = estimates.is_file() and estimates.stat().st_size == found.estimates.size
         return found if whole else None
+
+    def vouched_estimates(self, sidecar: Sidecar) -> Path:
+        """Return the estimates that a sidecar vouches for; raises ArchiveError for other ones."""
+        path = self.estimates_path(sidecar.recording)
+        expected = "" if sidecar.estimates is None else sidecar.estimates.sha256
+        if hash_file(path) != expected:
+            raise ArchiveError(
+                f"{path}: expected SHA-256 {expected[:12]}… as its sidecar says, found another: "
+                "it was altered"
+            )
+        return path
 
     def write(self, sidecar: Sidecar) -> None:
         """Keep what became of a recording; raises ArchiveError where it cannot be written."""
