@@ -22,13 +22,16 @@ NAMES = (f"lab/{EVIL}/night.edf", "lab/m2/one.edf", "lab/m2/two.edf")
 
 
 @pytest.fixture(scope="module")
-def cohort(tmp_path_factory, bundle, cluster):
-    """Two subjects, one of whom was recorded twice, and a file that is none; its folder."""
+def cohort(tmp_path_factory, cluster):
+    """Two subjects, one of whom was recorded twice, and a file that is none; its folder.
+
+    By the shipped bundle: with the small one everything is Wake, and nothing could be mistaken.
+    """
     folder = tmp_path_factory.mktemp("cohort")
     for k, name in enumerate(NAMES):
-        write_night(folder / name, seconds=30 + 10 * k, seed=k)
+        write_night(folder / name, seconds=150 + 50 * k, seed=k)
     (folder / "lab" / "broken.edf").write_bytes(b"no EDF at all")
-    words = ["score", str(folder / "lab"), "--out", str(folder / "out"), "--bundle", str(bundle)]
+    words = ["score", str(folder / "lab"), "--out", str(folder / "out")]
     at = ["--scheduler", cluster.scheduler_address]
     found = CliRunner().invoke(app, ["archive", *words, *at])
     assert isinstance(found.exception, RecordingError)
