@@ -98,10 +98,10 @@ def score(
 
     options = read_cluster(workers, memory, scheduler, slurm, pbs, lsf)
     folder = ArchiveFolder(out)
-    jobs, left = find_jobs(folders, load_rules(config), bundle, out)
+    jobs, left, unusable = find_jobs(folders, load_rules(config), bundle, out)
     console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
     with folder.held():
-        folder.list([*map(listed, jobs)], folders, config)
+        folder.list([*map(listed, jobs)], folders, config, unusable)
         waiting = to_do(folder, jobs, again=again)
         dashboard, outcome = "", None
         if waiting:
@@ -115,20 +115,23 @@ def score(
                 outcome = run(folder, waiting, client, console)
         told = RunReport(
             out=str(out),
-            recordings=len(jobs),
+            recordings=len(jobs) + len(unusable),
             skipped=len(jobs) - len(waiting),
             done=outcome.done if outcome else 0,
             hours=outcome.hours if outcome else 0.0,
             animal_hours=outcome.animal_hours if outcome else 0.0,
             seconds=outcome.seconds if outcome else 0.0,
             dashboard=dashboard,
-            no_rule=tuple(map(str, left)),
-            problems=tuple(filter(None, (problem_of(folder.read(job.name)) for job in jobs))),
+            no_rule=tuple(left),
+            problems=(
+                *unusable,
+                *filter(None, (problem_of(folder.read(job.name)) for job in jobs)),
+            ),
         )
     if as_json:
         _print_json(told)
     else:
-        plain = plain_console()
+        plain = plain_console(soft_wrap=True)
         plain.print(
             f"{told.out}: {told.done} staged ({told.hours:.2f} h), {told.skipped} were "
             f"done before, {len(told.problems)} not staged"
@@ -139,8 +142,8 @@ def score(
             plain.print(f"{path}: no entry of {config} is for it")
     if told.problems:
         raise RecordingError(
-            f"expected to stage {len(jobs)} recordings, found {len(told.problems)} that cannot "
-            f"be; `hypnod archive status {out}` lists them"
+            f"expected to stage {told.recordings} recordings, found {len(told.problems)} that "
+            f"cannot be; `hypnod archive status {out}` lists them"
         )
 
 

@@ -12,7 +12,15 @@ import msgspec
 
 from models.recordings.lab import hash_file
 from tools.archive.errors import ArchiveError
-from tools.archive.sidecar import Sidecar, Source, make_folder, now, read_sidecar, write_json
+from tools.archive.sidecar import (
+    Problem,
+    Sidecar,
+    Source,
+    make_folder,
+    now,
+    read_sidecar,
+    write_json,
+)
 
 INDEX = "archive.json"
 _LOCK = ".lock"
@@ -40,6 +48,8 @@ class Index(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     searched: str
     """When, UTC."""
     recordings: tuple[Listed, ...]
+    unusable: tuple[Problem, ...] = ()
+    """What the last search found and could not take for a recording of the archive."""
 
 
 class ArchiveFolder:
@@ -109,7 +119,11 @@ class ArchiveFolder:
         return list(dict.fromkeys(each.root for each in self.index().recordings))
 
     def list(
-        self, recordings: Sequence[Listed], folders: Sequence[Path], config: Path | None
+        self,
+        recordings: Sequence[Listed],
+        folders: Sequence[Path],
+        config: Path | None,
+        unusable: Sequence[Problem] = (),
     ) -> Index:
         """Keep which recordings were found below some folders; others stay as they were.
 
@@ -128,6 +142,7 @@ class ArchiveFolder:
             config=None if config is None else str(config.resolve()),
             searched=now(),
             recordings=tuple(sorted([*kept, *recordings], key=lambda each: each.name)),
+            unusable=tuple(unusable),
         )
         write_json(self.path / INDEX, index)
         return index

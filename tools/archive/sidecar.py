@@ -88,6 +88,15 @@ class Sidecar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """When, UTC."""
 
 
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """A recording that is not done, or a folder that could not be searched."""
+
+    recording: str
+    """Its name in the archive."""
+    state: State
+    sentence: str
+
+
 def now() -> str:
     """Return this time, as a sidecar has it."""
     return datetime.now(UTC).isoformat(timespec="seconds")

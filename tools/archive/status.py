@@ -6,15 +6,7 @@ import msgspec
 from rich.console import Console
 
 from tools.archive.folder import ArchiveFolder, Listed
-from tools.archive.sidecar import Sidecar, Source, State
-
-
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """A recording that is not done."""
-
-    recording: str
-    state: State
-    sentence: str
+from tools.archive.sidecar import Problem, Sidecar, Source
 
 
 class ArchiveStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +47,8 @@ def read_status(folder: ArchiveFolder) -> ArchiveStatus:
     Raises:
         ArchiveError: this is no folder of an archive.
     """
-    recordings = folder.index().recordings
+    index = folder.index()
+    recordings = index.recordings
     found = {each.name: folder.read(each.name) for each in recordings}
     done = {n: s for n, s in found.items() if s is not None and s.summary is not None}
     there = {each.name: _source_now(each) for each in recordings}
@@ -73,7 +66,7 @@ def read_status(folder: ArchiveFolder) -> ArchiveStatus:
         ),
         gone=tuple(name for name, source in there.items() if source is None),
         odd=sum(bool(s.summary.flaws) for s in done.values() if s.summary),
-        problems=tuple(filter(None, map(problem_of, found.values()))),
+        problems=(*index.unusable, *filter(None, map(problem_of, found.values()))),
     )
 
 

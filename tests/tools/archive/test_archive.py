@@ -145,7 +145,7 @@ def test_killed_workers_lose_nothing_and_double_nothing(tmp_path, archive, bundl
 
 def test_a_recording_that_ends_every_worker_is_one_row(tmp_path):
     write_night(tmp_path / "lab" / "a.edf")
-    ((job,), _) = find_jobs([tmp_path / "lab"], ArchiveRules(), None, tmp_path / "out")
+    ((job,), _, _) = find_jobs([tmp_path / "lab"], ArchiveRules(), None, tmp_path / "out")
     folder = ArchiveFolder(tmp_path / "out")
     kept = keep(folder, job, WorkersLostError("expected it to live"))
     assert (kept.state, folder.read(job.name)) == ("failed", kept)
