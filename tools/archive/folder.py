@@ -91,7 +91,19 @@ class ArchiveFolder:
         return path
 
     def write(self, sidecar: Sidecar) -> None:
-        """Keep what became of a recording; raises ArchiveError where it cannot be written."""
+        """Keep what became of a recording, and no estimates that it does not vouch for.
+
+        Raises:
+            ArchiveError: it cannot be written.
+        """
+        if sidecar.estimates is None:  # who opens the folder as one dataset would count them
+            estimates = self.estimates_path(sidecar.recording)
+            try:
+                estimates.unlink(missing_ok=True)
+            except OSError as error:
+                raise ArchiveError(
+                    f"{estimates}: expected a place to write to, found: {error}"
+                ) from error
         write_json(self.sidecar_path(sidecar.recording), sidecar)
 
     def index(self) -> Index:

@@ -147,7 +147,11 @@ def test_a_recording_that_ends_every_worker_is_one_row(tmp_path):
     write_night(tmp_path / "lab" / "a.edf")
     ((job,), _, _) = find_jobs([tmp_path / "lab"], ArchiveRules(), None, tmp_path / "out")
     folder = ArchiveFolder(tmp_path / "out")
+    estimates = folder.estimates_path(job.name)  # of what the recording was before
+    estimates.parent.mkdir(parents=True)
+    estimates.touch()
     kept = keep(folder, job, WorkersLostError("expected it to live"))
+    assert not estimates.exists()
     assert (kept.state, folder.read(job.name)) == ("failed", kept)
     kept = keep(folder, job, ValueError("odd"))
     assert kept.sentence == "expected it to be staged, found ValueError: odd"
