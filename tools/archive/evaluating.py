@@ -11,12 +11,12 @@ from daemon.stager import Estimate
 from engines.bundle import Bundle
 from models.errors import HypnodError, LearntError, RecordingError
 from models.recordings.hypnograms.interpret import Legend
-from models.recordings.lab import LabRecording, find_recordings, has_scores, pair
+from models.recordings.lab import LabRecording, find_recordings, has_scores, hash_file, pair
 from tools.archive.errors import ArchiveError
 from tools.archive.estimates import read_estimates
 from tools.archive.folder import ArchiveFolder
 from tools.archive.rules import ArchiveRules, load_rules, settle
-from tools.archive.sidecar import Sidecar
+from tools.archive.sidecar import Sidecar, source_of
 from tools.evaluate.evaluation import Evaluated, count, note
 from tools.evaluate.learnt import learnt_as
 
@@ -115,6 +115,11 @@ def _open(
             "entry: run `hypnod archive score` again"
         )
     (found,) = find_recordings([path])
+    if not source_of(path).is_same(sidecar.source) and hash_file(path) != sidecar.source.sha256:
+        raise RecordingError(
+            "expected the recording that was staged, found that it has changed since: run "
+            "`hypnod archive score` again"
+        )
     if not has_scores(found, spec.stages, legend):
         return None
     found = found._replace(subject=sidecar.subject)

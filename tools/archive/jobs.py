@@ -13,7 +13,7 @@ from models.errors import ConfigError, RecordingError
 from models.recordings.lab import find_recordings
 from tools.archive.folder import ArchiveFolder, Listed
 from tools.archive.rules import ArchiveRules, RecordingRule
-from tools.archive.sidecar import Follows, Problem, Sidecar, Source
+from tools.archive.sidecar import Follows, Problem, Sidecar, Source, source_of
 
 _LONGEST_NAME = 220
 """Bytes; file systems allow 255, and a draft of the estimates is called by 31 more."""
@@ -84,14 +84,14 @@ def find_jobs(folders: Sequence[Path], rules: ArchiveRules, bundle: Path | None,
             hashes[chosen] = open_bundle(chosen).hash
         try:
             _check_name(path)
-            state, subject = path.stat(), rule.find_subject(below, found.subject)
+            subject = rule.find_subject(below, found.subject)
         except (ConfigError, RecordingError) as error:
             unusable.append(Problem(recording=_legible(name), state="refused", sentence=str(error)))
             continue
         jobs.append(
             Job(
                 name=name,
-                source=Source(path=str(path), size=state.st_size, mtime_ns=state.st_mtime_ns),
+                source=source_of(path),
                 subject=subject,
                 rule=rule,
                 bundle=chosen,

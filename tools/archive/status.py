@@ -6,7 +6,7 @@ import msgspec
 from rich.console import Console
 
 from tools.archive.folder import ArchiveFolder, Listed
-from tools.archive.sidecar import Problem, Sidecar, Source
+from tools.archive.sidecar import Problem, Sidecar, Source, source_of
 
 
 class ArchiveStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +91,6 @@ def print_status(console: Console, status: ArchiveStatus) -> None:
 def _source_now(listed: Listed) -> Source | None:
     """Return what a recording's file is now; None: it is gone."""
     try:
-        state = Path(listed.source.path).stat()
+        return source_of(Path(listed.source.path))
     except FileNotFoundError:
         return None
-    return Source(path=listed.source.path, size=state.st_size, mtime_ns=state.st_mtime_ns)

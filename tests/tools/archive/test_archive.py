@@ -101,6 +101,11 @@ def test_an_archive_is_held_against_experts(tmp_path, cluster, archive, bundle):
     content[100] ^= 1
     estimates.write_bytes(content)
     assert archive("evaluate", out)["recordings"] == 1
+    os.utime(lab / "m2" / "night.edf", ns=(1, 1))
+    assert archive("evaluate", out)["recordings"] == 1  # of another time, not of another content
+    write_night(lab / "m2" / "night.edf", seconds=40, seed=9)
+    said, _ = archive("evaluate", out, fails_with=RecordingError)
+    assert "lab/m2/night.edf: expected the recording that was staged, found that it has" in said
 
 
 def test_killed_workers_lose_nothing_and_double_nothing(tmp_path, archive, bundle, cluster):
