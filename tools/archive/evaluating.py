@@ -67,7 +67,7 @@ def evaluate_archive(
                 learnt.append(f"{lab.name} ({found})")
                 continue
             _take(against.evaluated, folder, sidecar, lab, bundle, epoch_s)
-        except HypnodError as error:
+        except (HypnodError, OSError) as error:
             against.problems.append(f"{sidecar.recording}: {error}")
     if learnt:
         raise LearntError(

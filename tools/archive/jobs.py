@@ -84,14 +84,14 @@ def find_jobs(folders: Sequence[Path], rules: ArchiveRules, bundle: Path | None,
             hashes[chosen] = open_bundle(chosen).hash
         try:
             _check_name(path)
-            subject = rule.find_subject(below, found.subject)
-        except (ConfigError, RecordingError) as error:
+            source, subject = source_of(path), rule.find_subject(below, found.subject)
+        except (ConfigError, RecordingError, OSError) as error:
             unusable.append(Problem(recording=_legible(name), state="refused", sentence=str(error)))
             continue
         jobs.append(
             Job(
                 name=name,
-                source=source_of(path),
+                source=source,
                 subject=subject,
                 rule=rule,
                 bundle=chosen,

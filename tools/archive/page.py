@@ -38,7 +38,7 @@ def write_page(path: Path, folder: ArchiveFolder, console: Console) -> None:
         RecordingError: the place cannot be written to.
     """
     nights: list[CohortNight] = []
-    altered: list[str] = []
+    unread: list[str] = []
     names = [each.name for each in folder.index().recordings]
     for name in track(names, "reading", console=console, transient=True):
         sidecar = folder.read(name)
@@ -46,9 +46,9 @@ def write_page(path: Path, folder: ArchiveFolder, console: Console) -> None:
             continue
         try:
             nights += _nights(folder, sidecar)
-        except ArchiveError as error:
-            altered.append(str(error))
-    write_cohort(path, nights, read_status(folder), altered)
+        except (ArchiveError, OSError) as error:
+            unread.append(str(error))
+    write_cohort(path, nights, read_status(folder), unread)
 
 
 def _nights(folder: ArchiveFolder, sidecar: Sidecar) -> Iterator[CohortNight]:

@@ -25,7 +25,7 @@ class ArchiveStatus(msgspec.Struct, frozen=True, kw_only=True):
     changed: tuple[str, ...]
     """Done, but the recording is another one now: the next run does them again."""
     gone: tuple[str, ...]
-    """Recordings that are no longer there; what came out of them stays."""
+    """Recordings that are no longer there, or out of reach; what came out of them stays."""
     odd: int
     """Done, with something in the file that is not as it should be."""
     problems: tuple[Problem, ...]
@@ -85,12 +85,12 @@ def print_status(console: Console, status: ArchiveStatus) -> None:
     for name in status.changed:
         console.print(f"changed since, the next run does it again: {name}")
     for name in status.gone:
-        console.print(f"no longer there: {name}")
+        console.print(f"no longer there, or out of reach: {name}")
 
 
 def _source_now(listed: Listed) -> Source | None:
-    """Return what a recording's file is now; None: it is gone."""
+    """Return what a recording's file is now; None: it is gone, or out of reach."""
     try:
         return source_of(Path(listed.source.path))
-    except FileNotFoundError:
+    except OSError:  # its disk is not there, its folder is closed: as good as gone
         return None

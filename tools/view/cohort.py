@@ -55,7 +55,7 @@ class CohortNight:
 
 
 def write_cohort(
-    path: Path, nights: Iterable[CohortNight], status: ArchiveStatus, altered: Sequence[str]
+    path: Path, nights: Iterable[CohortNight], status: ArchiveStatus, unread: Sequence[str]
 ) -> None:
     """Write the page.
 
@@ -63,7 +63,7 @@ def write_cohort(
         path: the file.
         nights: one for each subject of each recording that is done.
         status: of the archive.
-        altered: why recordings that are done cannot be shown, a sentence each.
+        unread: why recordings that are done cannot be shown, a sentence each.
 
     Raises:
         RecordingError: the place cannot be written to.
@@ -81,7 +81,7 @@ def write_cohort(
         f"({status.hours:.1f} h), {status.waiting} waiting, {len(status.problems)} not staged",
     )
     add(body, "p", "Staged by hypnod; no expert has looked at it.", class_="faint")
-    for problem in altered:
+    for problem in unread:
         add(body, "p", problem, class_="warn")
     missing = _rows_of_missing(status)
     if missing:
@@ -188,7 +188,9 @@ def _means(body: Element, stages: Sequence[str], nights: Sequence[CohortNight], 
 def _rows_of_missing(status: ArchiveStatus) -> list[list[str]]:
     rows = [[p.recording, p.state, p.sentence] for p in status.problems]
     rows += [[name, "changed", "the next run stages it again"] for name in status.changed]
-    return rows + [[name, "gone", "what came out of it stays"] for name in status.gone]
+    return rows + [
+        [name, "gone", "or out of reach; what came out of it stays"] for name in status.gone
+    ]
 
 
 def _hypnogram(body: Element, night: CohortNight, target: str) -> None:

@@ -18,7 +18,7 @@ import hypnod
 from models.errors import ConfigError, RecordingError
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.writers import write_csv
-from tests.support.archive import write_night
+from tests.support.archive import run_without_rights, write_night
 from tools.archive.errors import ArchiveError
 from tools.archive.folder import ArchiveFolder
 from tools.archive.jobs import find_jobs
@@ -101,6 +101,14 @@ def test_an_archive_is_held_against_experts(tmp_path, cluster, archive, bundle):
     content[100] ^= 1
     estimates.write_bytes(content)
     assert archive("evaluate", out)["recordings"] == 1
+    (lab / "m3").chmod(0)
+    for command, told in (("status", "or out of reach"), ("evaluate", "not compared")):
+        words = ["archive", command, str(out), *(["--bundle", str(bundle)] * (command != "status"))]
+        ran = run_without_rights(*words)
+        assert ran.returncode == 0, ran.stderr
+        assert f"{told}: " in ran.stdout + ran.stderr
+        assert "lab/m3/night.edf" in ran.stdout + ran.stderr
+    (lab / "m3").chmod(0o755)
     os.utime(lab / "m2" / "night.edf", ns=(1, 1))
     assert archive("evaluate", out)["recordings"] == 1  # of another time, not of another content
     write_night(lab / "m2" / "night.edf", seconds=40, seed=9)

@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from importlib import metadata
 
 import msgspec
@@ -16,7 +14,7 @@ from engines.select import open_engine
 from models.errors import ConfigError, HypnodError, RecordingError, SpeciesError
 from models.recordings.lab import hash_file
 from models.recordings.open import open_recording
-from tests.support.archive import write_night
+from tests.support.archive import run_without_rights, write_night
 from tools.archive.estimates import read_estimates
 from tools.archive.folder import ArchiveFolder
 from tools.archive.jobs import find_jobs, is_settled, to_do
@@ -224,16 +222,11 @@ def test_a_path_that_cannot_be_used_is_one_row_of_many(tmp_path, bundle):
 
 
 def test_a_folder_that_nobody_may_search_is_told(tmp_path):
-    """Root may, so it gives up that right where it runs this."""
     lab, out = tmp_path / "lab", tmp_path / "out"
     (lab / "denied").mkdir(parents=True)
     (lab / (240 * "x" + ".edf")).write_bytes(b"")
     (lab / "denied").chmod(0)
-    rights = "-dac_override,-dac_read_search"
-    able = ["setpriv", "--bounding-set", rights, "--inh-caps", rights] if os.getuid() == 0 else []
-    words = ["-m", "hypnod", "archive", "score", str(lab), "--out", str(out)]
-    command = [*able, sys.executable, *words]
-    found = subprocess.run(command, check=False, capture_output=True, text=True)
+    found = run_without_rights("archive", "score", str(lab), "--out", str(out))
     assert found.returncode == 6, found.stderr
     _, denied, long = found.stdout.splitlines()  # a sentence a line, however long it is
     assert denied.startswith("lab/denied: expected a folder that can be searched, found")
