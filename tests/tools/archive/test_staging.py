@@ -203,6 +203,15 @@ def test_a_pattern_that_several_channels_fit_is_refused(tmp_path, bundle):
         stage_job(job)
 
 
+def test_labels_that_do_not_tell_are_said_with_what_an_archive_has(tmp_path, bundle):
+    write_night(tmp_path / "lab" / "a.edf", labels=("1", "2"))
+    (job,) = jobs_of(tmp_path / "lab", out=tmp_path / "out", bundle=bundle)
+    with pytest.raises(
+        ConfigError, match=r"name them.*in an archive by its entry in archive\.toml"
+    ):
+        stage_job(job)
+
+
 def test_a_path_that_cannot_be_used_is_one_row_of_many(tmp_path, bundle):
     night = write_night(tmp_path / "lab" / "r1_a.edf")
     latin = os.fsdecode("r2_m\xe4use.edf".encode("latin-1"))
