@@ -1,5 +1,6 @@
 """How far an archive is: what is done, what is not and why, and what has changed since."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,8 @@ class ArchiveStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Done, but the recording is another one now: the next run does them again."""
     gone: tuple[str, ...]
     """Recordings that are no longer there, or out of reach; what came out of them stays."""
+    copies: dict[str, str]
+    """Done, but of the same content as another recording, by whose name: both are counted."""
     odd: int
     """Done, with something in the file that is not as it should be."""
     problems: tuple[Problem, ...]
@@ -65,6 +68,7 @@ def read_status(folder: ArchiveFolder) -> ArchiveStatus:
             if (now := there[name]) is not None and not now.is_same(sidecar.source)
         ),
         gone=tuple(name for name, source in there.items() if source is None),
+        copies=_copies(done),
         odd=sum(bool(s.summary.flaws) for s in done.values() if s.summary),
         problems=(*index.unusable, *filter(None, map(problem_of, found.values()))),
     )
@@ -84,8 +88,17 @@ def print_status(console: Console, status: ArchiveStatus) -> None:
         console.print(f"{problem.state}: {problem.recording}: {problem.sentence}")
     for name in status.changed:
         console.print(f"changed since, the next run does it again: {name}")
+    for name, other in status.copies.items():
+        console.print(f"of the same content as {other}, and both are counted: {name}")
     for name in status.gone:
         console.print(f"no longer there, or out of reach: {name}")
+
+
+def _copies(done: Mapping[str, Sidecar]) -> dict[str, str]:
+    """Return which recordings have the content of one before them, and of which one."""
+    first: dict[str | None, str] = {}
+    named = {name: first.setdefault(s.source.sha256, name) for name, s in done.items()}
+    return {name: other for name, other in named.items() if name != other}
 
 
 def _source_now(listed: Listed) -> Source | None:

@@ -85,7 +85,9 @@ def write_cohort(
         add(body, "p", problem, class_="warn")
     missing = _rows_of_missing(status)
     if missing:
-        add(body, "p").append(link("What is not staged, has changed or is gone", _MISSING))
+        add(body, "p").append(
+            link("What is not staged, has changed, is gone or there twice", _MISSING)
+        )
     anchors = {id(night): anchor(str(k)) for k, night in enumerate(ordered)}
     for (by, stages, hop_s), mine in groups.items():
         add(body, "h2", f"Staged by {by}")
@@ -93,7 +95,7 @@ def write_cohort(
         _means(body, stages, mine, rule)
         _table(body, stages, mine, rule, anchors)
     if missing:
-        add(body, "h2", "Not staged, changed or gone", id=_MISSING)
+        add(body, "h2", "Not staged, changed, gone or there twice", id=_MISSING)
         table = add_table(body, "", ["recording", "", "why"], missing)
         table.set("class", "words")
     for (by, stages, _), mine in groups.items():
@@ -188,6 +190,10 @@ def _means(body: Element, stages: Sequence[str], nights: Sequence[CohortNight], 
 def _rows_of_missing(status: ArchiveStatus) -> list[list[str]]:
     rows = [[p.recording, p.state, p.sentence] for p in status.problems]
     rows += [[name, "changed", "the next run stages it again"] for name in status.changed]
+    rows += [
+        [name, "copy", f"of the same content as {other}, and both are counted"]
+        for name, other in status.copies.items()
+    ]
     return rows + [
         [name, "gone", "or out of reach; what came out of it stays"] for name in status.gone
     ]

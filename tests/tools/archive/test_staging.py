@@ -17,7 +17,7 @@ from models.recordings.open import open_recording
 from tests.support.archive import run_without_rights, write_night
 from tools.archive.estimates import read_estimates
 from tools.archive.folder import ArchiveFolder
-from tools.archive.jobs import find_jobs, is_settled, to_do
+from tools.archive.jobs import find_jobs, is_settled, listed, to_do
 from tools.archive.rules import ArchiveRules, RecordingRule, load_rules, settle
 from tools.archive.staging import stage_job
 from tools.archive.status import read_status
@@ -210,6 +210,19 @@ def test_labels_that_do_not_tell_are_said_with_what_an_archive_has(tmp_path, bun
         ConfigError, match=r"name them.*in an archive by its entry in archive\.toml"
     ):
         stage_job(job)
+
+
+def test_a_recording_that_is_there_twice_is_told(tmp_path, bundle):
+    night = write_night(tmp_path / "lab" / "m1" / "night.edf")
+    (tmp_path / "lab" / "old").mkdir()
+    shutil.copyfile(night, tmp_path / "lab" / "old" / "copy.edf")
+    write_night(tmp_path / "lab" / "m2" / "night.edf", seed=1)
+    jobs = jobs_of(tmp_path / "lab", out=tmp_path / "out", bundle=bundle)
+    for job in jobs:
+        stage_job(job)
+    folder = ArchiveFolder(tmp_path / "out")
+    folder.list([*map(listed, jobs)], [tmp_path / "lab"], None)
+    assert read_status(folder).copies == {"lab/old/copy.edf": "lab/m1/night.edf"}
 
 
 def test_a_path_that_cannot_be_used_is_one_row_of_many(tmp_path, bundle):
