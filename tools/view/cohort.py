@@ -73,6 +73,7 @@ def write_cohort(
     for night in ordered:
         groups[night.by, night.stages, night.hop_s].append(night)
     page, body = new_page("Cohort", STYLE.read_text("utf-8"))
+    body.set("class", "cohort")
     add(body, "h1", "Cohort")
     add(
         body,

@@ -101,6 +101,14 @@ def test_a_browser_reads_it_as_it_was_meant(cohort, tmp_path):
     assert "CONSOLE" not in found.stderr
 
 
+def test_its_wide_table_is_printed_across(cohort, tmp_path):
+    pdf = tmp_path / "page.pdf"
+    browse(find_chromium(), cohort / "page.html", tmp_path, f"--print-to-pdf={pdf}")
+    sizes = re.findall(rb"/MediaBox \[0 0 (\d+)[\d.]* (\d+)", pdf.read_bytes())
+    assert sizes
+    assert all(int(width) > int(height) for width, height in sizes)
+
+
 def test_estimates_that_were_altered_are_told_and_not_shown(cohort):
     place = ArchiveFolder(cohort / "out").estimates_path(NAMES[1])
     whole = place.read_bytes()
