@@ -56,10 +56,11 @@ def read_cohort(folder: ArchiveFolder) -> list[SubjectRow]:
         ArchiveError: this is no folder of an archive.
     """
     found = (folder.read(each.name) for each in folder.index().recordings)
-    return [row for sidecar in found if sidecar is not None for row in _rows(sidecar)]
+    return [row for sidecar in found if sidecar is not None for row in rows_of(sidecar)]
 
 
-def _rows(sidecar: Sidecar) -> Iterator[SubjectRow]:
+def rows_of(sidecar: Sidecar) -> Iterator[SubjectRow]:
+    """Yield a row for each subject of a recording; none where it is not done."""
     summary = sidecar.summary
     if summary is None:
         return
@@ -132,22 +133,49 @@ def print_cohort(console: Console, rows: Sequence[SubjectRow]) -> None:
     for stage in stages:
         table.add_column(f"{stage} %", justify="right", style=STAGE_STYLES[stage], no_wrap=True)
     table.add_column("changes/h", justify="right")
-    shares: list[list[float]] = []
-    for subject, mine in sorted(by_subject.items()):
-        seconds = [sum(r.stages[s].seconds for r in mine if s in r.stages) for s in stages]
-        shares.append([100 * s / sum(seconds) if sum(seconds) else np.nan for s in seconds])
-        rates = [r.transitions_per_hour for r in mine if r.transitions_per_hour is not None]
+    shares = {subject: _percentages(mine) for subject, mine in sorted(by_subject.items())}
+    for subject, mine_shares in shares.items():
+        mine = by_subject[subject]
         table.add_row(
             *(subject, str(len(mine)), f"{sum(r.hours for r in mine):.1f}"),
-            *(f"{share:.1f}" for share in shares[-1]),
-            f"{np.mean(rates):.1f}" if rates else "–",
+            *(_say(mine_shares.get(stage)) for stage in stages),
+            _say(_transitions_per_hour(mine)),
         )
     if len(shares) > 1:
-        for name, figures in (
-            ("mean of subjects", np.nanmean(shares, axis=0)),
-            ("their SD", np.nanstd(shares, axis=0, ddof=1)),
-        ):
-            table.add_row(name, "", "", *(f"{figure:.1f}" for figure in figures), "")
+        known = [[mine[stage] for mine in shares.values() if stage in mine] for stage in stages]
+        means = [_say(float(np.mean(found))) for found in known]
+        sds = [_say(float(np.std(f, ddof=1)) if len(f) > 1 else None) for f in known]
+        table.add_row("mean of subjects", "", "", *means, "")
+        table.add_row("their SD", "", "", *sds, "")
+    console.print("time in stage as a share of what was recorded, ART and UNKNOWN included")
     console.print(table)
     for line in dict.fromkeys(c for row in rows for c in row.contradictions):
         console.print(line)
+
+
+def _percentages(rows: Sequence[SubjectRow]) -> dict[str, float]:
+    """Return the share of each stage that a subject's models know, of all its recordings, %."""
+    seconds: dict[str, float] = defaultdict(float)
+    for row in rows:
+        for stage, time in row.stages.items():
+            seconds[stage] += time.seconds
+    whole = sum(seconds.values())
+    return {stage: 100 * s / whole for stage, s in seconds.items()} if whole else {}
+
+
+def _transitions_per_hour(rows: Sequence[SubjectRow]) -> float | None:
+    """Return the mean over a subject's recordings, each counting by its time with a stage."""
+    staged = [
+        (
+            row.transitions_per_hour,
+            sum(t.seconds for t in row.stages.values() if t.bouts is not None),
+        )
+        for row in rows
+    ]
+    known = [(rate, seconds) for rate, seconds in staged if rate is not None and seconds]
+    whole = sum(seconds for _, seconds in known)
+    return sum(rate * seconds for rate, seconds in known) / whole if known else None
+
+
+def _say(figure: float | None) -> str:
+    return "–" if figure is None else f"{figure:.1f}"

@@ -98,10 +98,10 @@ def score(
 
     options = read_cluster(workers, memory, scheduler, slurm, pbs, lsf)
     folder = ArchiveFolder(out)
-    jobs, left = find_jobs(folders, load_rules(config), bundle, out)
+    jobs, left, unusable = find_jobs(folders, load_rules(config), bundle, out)
     console = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
     with folder.held():
-        folder.list([*map(listed, jobs)], folders, config)
+        folder.list([*map(listed, jobs)], folders, config, unusable)
         waiting = to_do(folder, jobs, again=again)
         dashboard, outcome = "", None
         if waiting:
@@ -115,20 +115,23 @@ def score(
                 outcome = run(folder, waiting, client, console)
         told = RunReport(
             out=str(out),
-            recordings=len(jobs),
+            recordings=len(jobs) + len(unusable),
             skipped=len(jobs) - len(waiting),
             done=outcome.done if outcome else 0,
             hours=outcome.hours if outcome else 0.0,
             animal_hours=outcome.animal_hours if outcome else 0.0,
             seconds=outcome.seconds if outcome else 0.0,
             dashboard=dashboard,
-            no_rule=tuple(map(str, left)),
-            problems=tuple(filter(None, (problem_of(folder.read(job.name)) for job in jobs))),
+            no_rule=tuple(left),
+            problems=(
+                *unusable,
+                *filter(None, (problem_of(folder.read(job.name)) for job in jobs)),
+            ),
         )
     if as_json:
         _print_json(told)
     else:
-        plain = plain_console()
+        plain = plain_console(soft_wrap=True)
         plain.print(
             f"{told.out}: {told.done} staged ({told.hours:.2f} h), {told.skipped} were "
             f"done before, {len(told.problems)} not staged"
@@ -139,8 +142,8 @@ def score(
             plain.print(f"{path}: no entry of {config} is for it")
     if told.problems:
         raise RecordingError(
-            f"expected to stage {len(jobs)} recordings, found {len(told.problems)} that cannot "
-            f"be; `hypnod archive status {out}` lists them"
+            f"expected to stage {told.recordings} recordings, found {len(told.problems)} that "
+            f"cannot be; `hypnod archive status {out}` lists them"
         )
 
 
@@ -165,6 +168,10 @@ def summary(
     csv: Annotated[
         Path | None, typer.Option(help="Write a row for each recording, subject and stage.")
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write the cohort as one page: table, means, a hypnogram a recording."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Sum up the **cohort**: time in each stage, bouts, transitions and drift of every subject.
@@ -173,12 +180,20 @@ def summary(
     --json have each recording by itself, tidy, as R, pandas and Prism like it, with what
     contradicts the species and what is odd in the file.
 
-        hypnod archive summary staged/ --csv cohort.csv
+    --html is for people: one file that needs nothing else, with who is to be looked at and what
+    was not staged.
+
+        hypnod archive summary staged/ --csv cohort.csv --html cohort.html
     """
-    check_outputs([], [csv])
+    check_outputs([], [csv, html])
     rows = read_cohort(ArchiveFolder(folder))
     if csv is not None:
         write_tidy(csv, rows)
+    if html is not None:
+        with extra():  # as above
+            from tools.archive.page import write_page  # noqa: PLC0415
+
+        write_page(html, ArchiveFolder(folder), plain_console(stderr=True))
     if as_json:
         _print_json(rows)
     else:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from daemon.stager import Estimate
+from models.recordings.hypnogram import Hypnogram
 from models.spec import ModelSpec
 from tools.archive.errors import ArchiveError
 
@@ -109,6 +110,23 @@ def read_estimates(path: Path) -> tuple[Written, list[Estimate]]:
         for i in range(len(table))
     ]
     return written, estimates
+
+
+def read_hypnograms(path: Path) -> dict[str, Hypnogram]:
+    """Return the final stages of each subject in a file of estimates."""
+    table = pq.read_table(
+        path, columns=["subject", "onset", "stage"], filters=[("kind", "=", "final")]
+    )
+    hop_s = msgspec.json.decode(table.schema.metadata[_KEY], type=Written).hop_s
+    subjects, stages = (np.array(table.column(n).to_pylist()) for n in ("subject", "stage"))
+    onsets = table.column("onset").to_numpy()
+    return {
+        str(name): Hypnogram(
+            onsets[mine], np.full(np.count_nonzero(mine), hop_s), tuple(stages[mine].tolist())
+        )
+        for name in np.unique(subjects)
+        for mine in [subjects == name]
+    }
 
 
 _NAMED = {

@@ -16,7 +16,7 @@ from tools.archive.errors import ArchiveError
 from tools.archive.estimates import read_estimates
 from tools.archive.folder import ArchiveFolder
 from tools.archive.rules import ArchiveRules, load_rules, settle
-from tools.archive.sidecar import Sidecar
+from tools.archive.sidecar import Sidecar, source_of
 from tools.evaluate.evaluation import Evaluated, count, note
 from tools.evaluate.learnt import learnt_as
 
@@ -67,7 +67,7 @@ def evaluate_archive(
                 learnt.append(f"{lab.name} ({found})")
                 continue
             _take(against.evaluated, folder, sidecar, lab, bundle, epoch_s)
-        except HypnodError as error:
+        except (HypnodError, OSError) as error:
             against.problems.append(f"{sidecar.recording}: {error}")
     if learnt:
         raise LearntError(
@@ -115,6 +115,11 @@ def _open(
             "entry: run `hypnod archive score` again"
         )
     (found,) = find_recordings([path])
+    if not source_of(path).is_same(sidecar.source) and hash_file(path) != sidecar.source.sha256:
+        raise RecordingError(
+            "expected the recording that was staged, found that it has changed since: run "
+            "`hypnod archive score` again"
+        )
     if not has_scores(found, spec.stages, legend):
         return None
     found = found._replace(subject=sidecar.subject)
@@ -132,14 +137,7 @@ def _take(
     epoch_s: float | None,
 ) -> None:
     """Count a recording's estimates against its hypnogram."""
-    estimates = folder.estimates_path(sidecar.recording)
-    expected = "" if sidecar.estimates is None else sidecar.estimates.sha256
-    if hash_file(estimates) != expected:
-        raise ArchiveError(
-            f"{estimates}: expected SHA-256 {expected[:12]}… as its sidecar says, found another: "
-            "it was altered"
-        )
-    _, found = read_estimates(estimates)
+    _, found = read_estimates(folder.vouched_estimates(sidecar))
     names = {called: name for name, called in lab.subjects.items()}
     nights: dict[tuple[str, Kind], list[Estimate]] = defaultdict(list)
     for estimate in found:

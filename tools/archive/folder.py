@@ -10,8 +10,17 @@ from pathlib import Path
 
 import msgspec
 
+from models.recordings.lab import hash_file
 from tools.archive.errors import ArchiveError
-from tools.archive.sidecar import Sidecar, Source, make_folder, now, read_sidecar, write_json
+from tools.archive.sidecar import (
+    Problem,
+    Sidecar,
+    Source,
+    make_folder,
+    now,
+    read_sidecar,
+    write_json,
+)
 
 INDEX = "archive.json"
 _LOCK = ".lock"
@@ -39,6 +48,8 @@ class Index(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     searched: str
     """When, UTC."""
     recordings: tuple[Listed, ...]
+    unusable: tuple[Problem, ...] = ()
+    """What the last search found and could not take for a recording of the archive."""
 
 
 class ArchiveFolder:
@@ -68,8 +79,31 @@ class ArchiveFolder:
         whole = estimates.is_file() and estimates.stat().st_size == found.estimates.size
         return found if whole else None
 
+    def vouched_estimates(self, sidecar: Sidecar) -> Path:
+        """Return the estimates that a sidecar vouches for; raises ArchiveError for other ones."""
+        path = self.estimates_path(sidecar.recording)
+        expected = "" if sidecar.estimates is None else sidecar.estimates.sha256
+        if hash_file(path) != expected:
+            raise ArchiveError(
+                f"{path}: expected SHA-256 {expected[:12]}… as its sidecar says, found another: "
+                "it was altered"
+            )
+        return path
+
     def write(self, sidecar: Sidecar) -> None:
-        """Keep what became of a recording; raises ArchiveError where it cannot be written."""
+        """Keep what became of a recording, and no estimates that it does not vouch for.
+
+        Raises:
+            ArchiveError: it cannot be written.
+        """
+        if sidecar.estimates is None:  # who opens the folder as one dataset would count them
+            estimates = self.estimates_path(sidecar.recording)
+            try:
+                estimates.unlink(missing_ok=True)
+            except OSError as error:
+                raise ArchiveError(
+                    f"{estimates}: expected a place to write to, found: {error}"
+                ) from error
         write_json(self.sidecar_path(sidecar.recording), sidecar)
 
     def index(self) -> Index:
@@ -97,7 +131,11 @@ class ArchiveFolder:
         return list(dict.fromkeys(each.root for each in self.index().recordings))
 
     def list(
-        self, recordings: Sequence[Listed], folders: Sequence[Path], config: Path | None
+        self,
+        recordings: Sequence[Listed],
+        folders: Sequence[Path],
+        config: Path | None,
+        unusable: Sequence[Problem] = (),
     ) -> Index:
         """Keep which recordings were found below some folders; others stay as they were.
 
@@ -116,6 +154,7 @@ class ArchiveFolder:
             config=None if config is None else str(config.resolve()),
             searched=now(),
             recordings=tuple(sorted([*kept, *recordings], key=lambda each: each.name)),
+            unusable=tuple(unusable),
         )
         write_json(self.path / INDEX, index)
         return index

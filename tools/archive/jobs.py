@@ -1,17 +1,22 @@
 """Which recordings there are, what each is to be staged by, and what is still to be done."""
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from engines.bundle import open_bundle
-from models.errors import ConfigError
+from models.errors import ConfigError, RecordingError
 from models.recordings.lab import find_recordings
 from tools.archive.folder import ArchiveFolder, Listed
 from tools.archive.rules import ArchiveRules, RecordingRule
-from tools.archive.sidecar import Follows, Sidecar, Source
+from tools.archive.sidecar import Follows, Problem, Sidecar, Source, source_of
+
+_LONGEST_NAME = 220
+"""Bytes; file systems allow 255, and a draft of the estimates is called by 31 more."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,10 +34,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Folder of the archive."""
 
 
-def find_jobs(
-    folders: Sequence[Path], rules: ArchiveRules, bundle: Path | None, out: Path
-) -> tuple[list[Job], list[Path]]:
-    """Return a job for each recording, and the recordings that no rule is for.
+class Jobs(NamedTuple):
+    """What was found below some folders."""
+
+    jobs: list[Job]
+    no_rule: list[str]
+    """Paths of the recordings that no rule is for."""
+    unusable: list[Problem]
+    """What cannot be a job, and why."""
+
+
+def find_jobs(folders: Sequence[Path], rules: ArchiveRules, bundle: Path | None, out: Path) -> Jobs:
+    """Return a job for each recording, and what is left.
 
     Args:
         folders: to be searched. What lies below one that was searched before is called as then.
@@ -41,7 +54,7 @@ def find_jobs(
         out: folder of the archive.
 
     Raises:
-        ConfigError: no folder, two of one name, or a path without a subject.
+        ConfigError: no folder, two of one name, or a species without a bundle.
         HypnodError: a folder without recordings, or a bundle that cannot be opened.
     """
     folders = [_check_folder(folder).resolve() for folder in folders]
@@ -53,34 +66,76 @@ def find_jobs(
                 f"found {roots[root.name]} and {root}: give the folder that holds both"
             )
     version, hashes = metadata.version("hypnod"), dict[Path | None, str]()
-    jobs, left = [], []
     searched = list(dict.fromkeys(_outermost(folder, roots.values()) for folder in folders))
+    jobs, left = list[Job](), list[str]()
+    unusable = [*_unreadable(folders, searched)]
     for found in find_recordings(searched, hypnograms=False):
         path = found.recording
         if not any(path.is_relative_to(folder) for folder in folders):
             continue
-        root = _outermost(path, searched)
-        below = path.relative_to(root).as_posix()
+        name = _name_of(path, searched)
+        below = name.partition("/")[2]
         rule = rules.rule_of(below)
         if rule is None:
-            left.append(path)
+            left.append(_legible(str(path)))
             continue
         chosen = rules.bundle_of(rule.species, bundle)
         if chosen not in hashes:
             hashes[chosen] = open_bundle(chosen).hash
-        state = path.stat()
+        try:
+            _check_name(path)
+            source, subject = source_of(path), rule.find_subject(below, found.subject)
+        except (ConfigError, RecordingError, OSError) as error:
+            unusable.append(Problem(recording=_legible(name), state="refused", sentence=str(error)))
+            continue
         jobs.append(
             Job(
-                name=f"{root.name}/{below}",
-                source=Source(path=str(path), size=state.st_size, mtime_ns=state.st_mtime_ns),
-                subject=rule.find_subject(below, found.subject),
+                name=name,
+                source=source,
+                subject=subject,
                 rule=rule,
                 bundle=chosen,
                 follows=Follows(bundle=hashes[chosen], rule=rule.hash, hypnod=version),
                 out=out.resolve(),
             )
         )
-    return jobs, left
+    return Jobs(jobs, left, unusable)
+
+
+def _unreadable(folders: Sequence[Path], searched: Sequence[Path]) -> Iterator[Problem]:
+    """Yield the folders that nobody may look into: the search passes over them in silence."""
+    errors: list[OSError] = []
+    for folder in folders:
+        for _, below, _ in os.walk(folder, onerror=errors.append):
+            below[:] = [name for name in below if not name.startswith(".")]  # as the search does
+    for error in errors:
+        name = _legible(_name_of(Path(error.filename), searched))
+        sentence = f"expected a folder that can be searched, found: {error.strerror}"
+        yield Problem(recording=name, state="failed", sentence=sentence)
+
+
+def _name_of(path: Path, searched: Sequence[Path]) -> str:
+    """Return what something below a folder that is searched is called in the archive."""
+    root = _outermost(path, searched)
+    return f"{root.name}/{path.relative_to(root).as_posix()}"
+
+
+def _check_name(path: Path) -> None:
+    """Raise RecordingError where what comes out of a recording could not be called by its name."""
+    if _legible(str(path)) != str(path):
+        raise RecordingError(
+            f"{_legible(str(path))}: expected a path in UTF-8, found other bytes in it: rename it"
+        )
+    if (n := len(os.fsencode(path.name))) > _LONGEST_NAME:
+        raise RecordingError(
+            f"{path}: expected a name of at most {_LONGEST_NAME} bytes, to which the names of what "
+            f"comes out add some, found {n}: rename it"
+        )
+
+
+def _legible(text: str) -> str:
+    """Return a path that can be written down: bytes that are no UTF-8 in hexadecimal."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 def _outermost(path: Path, roots: Iterable[Path]) -> Path:

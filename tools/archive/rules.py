@@ -130,7 +130,10 @@ def settle(path: Path, rule: RecordingRule, spec: ModelSpec) -> Chosen:
     """
     match = rule.match if path.suffix.lower() == ".xdf" else {}
     if not rule.subjects:
-        guessed = choose(path, None, {}, (), spec.modalities, match)
+        try:
+            guessed = choose(path, None, {}, (), spec.modalities, match)
+        except ConfigError as error:  # which names options of commands that read one file
+            raise ConfigError(f"{error}; in an archive by its entry in archive.toml") from error
         if (rule.unit, rule.jitter_s) == (None, guessed.stream.jitter_s):
             return guessed
         subjects = guessed.stream.subjects

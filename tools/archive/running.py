@@ -19,9 +19,8 @@ from models.errors import ConfigError, RecordingError, SpecError, StreamError
 from tools.archive.errors import ArchiveError
 from tools.archive.folder import ArchiveFolder
 from tools.archive.jobs import Job
-from tools.archive.sidecar import Sidecar, now
+from tools.archive.sidecar import Problem, Sidecar, now
 from tools.archive.staging import stage_job
-from tools.archive.status import Problem
 from tools.cluster.work import work
 
 if TYPE_CHECKING:

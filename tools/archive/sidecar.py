@@ -88,6 +88,21 @@ class Sidecar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """When, UTC."""
 
 
+def source_of(path: Path) -> Source:
+    """Return what a recording's file is now; raises OSError where that cannot be seen."""
+    state = path.stat()
+    return Source(path=str(path), size=state.st_size, mtime_ns=state.st_mtime_ns)
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """A recording that is not done, or a folder that could not be searched."""
+
+    recording: str
+    """Its name in the archive."""
+    state: State
+    sentence: str
+
+
 def now() -> str:
     """Return this time, as a sidecar has it."""
     return datetime.now(UTC).isoformat(timespec="seconds")

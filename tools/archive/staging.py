@@ -29,7 +29,7 @@ from tools.archive.estimates import EstimatesWriter
 from tools.archive.folder import ArchiveFolder
 from tools.archive.jobs import Job, is_settled
 from tools.archive.rules import settle
-from tools.archive.sidecar import Estimates, Sidecar, Source, make_folder, now
+from tools.archive.sidecar import Estimates, Sidecar, Source, make_folder, now, source_of
 from tools.score.drift import DriftLog, doubts, summarise
 from tools.score.offline import stage_recording
 from tools.score.scored import by_bundle, refuse
@@ -235,9 +235,7 @@ def _open_engine(path: Path | None, expected: str, n_rows: int) -> Engine:
 
 def _check_same(path: Path, source: Source) -> None:
     """Raise RecordingError where a recording was written to while it was staged."""
-    state = path.stat()
-    found = Source(path=source.path, size=state.st_size, mtime_ns=state.st_mtime_ns)
-    if not found.is_same(source):
+    if not source_of(path).is_same(source):
         raise RecordingError(
             f"{path}: expected a finished recording, found that it was written to while it was "
             "staged"

@@ -1,20 +1,13 @@
 """How far an archive is: what is done, what is not and why, and what has changed since."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 from rich.console import Console
 
 from tools.archive.folder import ArchiveFolder, Listed
-from tools.archive.sidecar import Sidecar, Source, State
-
-
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """A recording that is not done."""
-
-    recording: str
-    state: State
-    sentence: str
+from tools.archive.sidecar import Problem, Sidecar, Source, source_of
 
 
 class ArchiveStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +26,9 @@ class ArchiveStatus(msgspec.Struct, frozen=True, kw_only=True):
     changed: tuple[str, ...]
     """Done, but the recording is another one now: the next run does them again."""
     gone: tuple[str, ...]
-    """Recordings that are no longer there; what came out of them stays."""
+    """Recordings that are no longer there, or out of reach; what came out of them stays."""
+    copies: dict[str, str]
+    """Done, but of the same content as another recording, by whose name: both are counted."""
     odd: int
     """Done, with something in the file that is not as it should be."""
     problems: tuple[Problem, ...]
@@ -55,7 +50,8 @@ def read_status(folder: ArchiveFolder) -> ArchiveStatus:
     Raises:
         ArchiveError: this is no folder of an archive.
     """
-    recordings = folder.index().recordings
+    index = folder.index()
+    recordings = index.recordings
     found = {each.name: folder.read(each.name) for each in recordings}
     done = {n: s for n, s in found.items() if s is not None and s.summary is not None}
     there = {each.name: _source_now(each) for each in recordings}
@@ -72,8 +68,9 @@ def read_status(folder: ArchiveFolder) -> ArchiveStatus:
             if (now := there[name]) is not None and not now.is_same(sidecar.source)
         ),
         gone=tuple(name for name, source in there.items() if source is None),
+        copies=_copies(done),
         odd=sum(bool(s.summary.flaws) for s in done.values() if s.summary),
-        problems=tuple(filter(None, map(problem_of, found.values()))),
+        problems=(*index.unusable, *filter(None, map(problem_of, found.values()))),
     )
 
 
@@ -91,14 +88,22 @@ def print_status(console: Console, status: ArchiveStatus) -> None:
         console.print(f"{problem.state}: {problem.recording}: {problem.sentence}")
     for name in status.changed:
         console.print(f"changed since, the next run does it again: {name}")
+    for name, other in status.copies.items():
+        console.print(f"of the same content as {other}, and both are counted: {name}")
     for name in status.gone:
-        console.print(f"no longer there: {name}")
+        console.print(f"no longer there, or out of reach: {name}")
+
+
+def _copies(done: Mapping[str, Sidecar]) -> dict[str, str]:
+    """Return which recordings have the content of one before them, and of which one."""
+    first: dict[str | None, str] = {}
+    named = {name: first.setdefault(s.source.sha256, name) for name, s in done.items()}
+    return {name: other for name, other in named.items() if name != other}
 
 
 def _source_now(listed: Listed) -> Source | None:
-    """Return what a recording's file is now; None: it is gone."""
+    """Return what a recording's file is now; None: it is gone, or out of reach."""
     try:
-        state = Path(listed.source.path).stat()
-    except FileNotFoundError:
+        return source_of(Path(listed.source.path))
+    except OSError:  # its disk is not there, its folder is closed: as good as gone
         return None
-    return Source(path=listed.source.path, size=state.st_size, mtime_ns=state.st_mtime_ns)

@@ -1,6 +1,6 @@
 """The morning's report: one HTML file that needs nothing else, for a screen and for paper."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from tools.view.subject import (
     shares_of,
 )
 
-_STYLE = Path(__file__).with_name("report.css")
+STYLE = Path(__file__).with_name("report.css")
 _WIDTH = 900
 """Spans that a night is shown in where all subjects are: about as many as it has points."""
 
@@ -44,7 +44,7 @@ def write_report(
     """
     begin, end = (clock.day.local(moment) for moment in (clock.start, clock.end))
     title = f"Night of {begin:%Y-%m-%d}"
-    page, body = new_page(title, _STYLE.read_text("utf-8"))
+    page, body = new_page(title, STYLE.read_text("utf-8"))
     add(body, "h1", title)
     add(
         body,
@@ -78,10 +78,7 @@ def _cohort(body: Element, subjects: Sequence[Subject], clock: Clock) -> None:
     }
     add_overview(body, courses, clock)
     stages = _stages(subjects)
-    key = add(body, "p", class_="key")
-    for stage in (*stages, ART, UNKNOWN):
-        colour = COLOURS[stage].picture
-        add(add(key, "span"), "i", style=f"background: {colour}").tail = f" {stage} "
+    add_key(body, stages)
     rows = [_overall(subject, stages) for subject in subjects]
     columns = ["subject", "recorded", *stages, "no stage", "bouts", "to look at"]
     caption = f"Time in stage, and its share of staged time. {_rule(subjects)}"
@@ -90,6 +87,14 @@ def _cohort(body: Element, subjects: Sequence[Subject], clock: Clock) -> None:
         row[-1].set("class", "words")
     if len(subjects) > 1:
         _means(body, subjects, stages)
+
+
+def add_key(parent: Element, stages: Sequence[str]) -> None:
+    """Append what the colours of stages, of ART and of UNKNOWN are."""
+    key = add(parent, "p", class_="key")
+    for stage in (*stages, ART, UNKNOWN):
+        colour = COLOURS[stage].picture
+        add(add(key, "span"), "i", style=f"background: {colour}").tail = f" {stage} "
 
 
 def _overall(subject: Subject, stages: Sequence[str]) -> list[str | Element]:
@@ -120,17 +125,18 @@ def _means(body: Element, subjects: Sequence[Subject], stages: Sequence[str]) ->
     rows = []
     for name, found in spans.items():
         known = [shares for seconds in found if (shares := shares_of(seconds, stages))]
-        cells = [_mean([shares[stage] for shares in known]) for stage in stages]
+        cells = [mean_of([shares[stage] for shares in known]) for stage in stages]
         rows.append([name, str(len(known)), *cells])
     caption = "Share of staged time: mean ± SD over subjects, each counting once."
     add_table(body, f"{caption} {_rule(subjects)}", ["", "subjects", *stages], rows)
 
 
-def _mean(shares: Sequence[float]) -> str:
+def mean_of(values: Sequence[float], say: Callable[[float], str] = percent) -> str:
     """Say a mean with its SD, which takes two at least."""
-    if len(shares) < 2:
-        return ", ".join(map(percent, shares)) or "–"
-    return f"{percent(float(np.mean(shares)))} ± {100 * float(np.std(shares, ddof=1)):.1f}"
+    if len(values) < 2:
+        return ", ".join(map(say, values)) or "–"
+    sd, _, _ = say(float(np.std(values, ddof=1))).partition(" ")  # the unit stands once
+    return f"{say(float(np.mean(values)))} ± {sd}"
 
 
 def _rule(subjects: Sequence[Subject]) -> str:

@@ -214,8 +214,7 @@ def remarks_on(subject: Subject) -> list[str]:
     """Return what a person should look at first."""
     figures, told, found = subject.figures, subject.told, []
     whole = subject.course.end - subject.course.start
-    if (lost := sum(told.missing_s.values())) > _MOST_LOST * whole:
-        found.append(f"{percent(lost / whole)} without a stage: {next(iter(told.missing_s))}")
+    found += without_stage(told.missing_s, whole)
     if figures.drift_most is not None and figures.drift_most > LIMIT:
         found.append(f"drift {figures.drift_most:.1f}, beyond 1 for {in_hours(figures.drift_s)}")
     staged = [m for m in subject.record.epochs if m.stage in subject.record.stages]
@@ -226,6 +225,21 @@ def remarks_on(subject: Subject) -> list[str]:
                 f"{modality.upper()} unusable in {percent(off / len(staged))} of staged time"
             )
     return found
+
+
+def without_stage(missing_s: Mapping[str, float], whole_s: float) -> list[str]:
+    """Say that much of a time has no stage, and why most of that has none; else nothing.
+
+    Args:
+        missing_s: by reason, s.
+        whole_s: the time, s.
+    """
+    lost = sum(missing_s.values())
+    if lost <= _MOST_LOST * whole_s:
+        return []
+    return [
+        f"{percent(lost / whole_s)} without a stage: {max(missing_s, key=missing_s.__getitem__)}"
+    ]
 
 
 def sentence(text: str) -> str:

@@ -47,7 +47,7 @@ from pathlib import Path
 from tools.archive.jobs import find_jobs
 from tools.archive.rules import ArchiveRules
 from tools.archive.staging import stage_job
-((job,), _) = find_jobs([Path(sys.argv[1])], ArchiveRules(), None, Path(sys.argv[2]))
+((job,), _, _) = find_jobs([Path(sys.argv[1])], ArchiveRules(), None, Path(sys.argv[2]))
 sidecar = stage_job(job)
 for line in Path("/proc/self/status").read_text().splitlines():
     if line.startswith("VmHWM:"):
@@ -125,7 +125,7 @@ def repeat(path: Path, to: Path, times: int) -> Path:
 def measure_speed(folder: Path, animals: int, hours: float) -> Speed:
     """Stage a recording in this process, as an archive does and step by step, and the net alone."""
     night = simulate(folder / f"speed-{animals}" / "n.edf", hours, animals)
-    ((job,), _) = find_jobs([night.parent], ArchiveRules(), None, folder / f"out-{animals}")
+    ((job,), _, _) = find_jobs([night.parent], ArchiveRules(), None, folder / f"out-{animals}")
     stage_job(_short(folder, animals))  # opens the engine, loads what is loaded once
     began = time.process_time()
     stage_job(job)
@@ -154,7 +154,9 @@ def measure_speed(folder: Path, animals: int, hours: float) -> Speed:
 
 def _short(folder: Path, animals: int) -> Job:
     night = simulate(folder / f"short-{animals}" / "n.edf", 0.01, animals)
-    ((job,), _) = find_jobs([night.parent], ArchiveRules(), None, folder / f"short-out-{animals}")
+    ((job,), _, _) = find_jobs(
+        [night.parent], ArchiveRules(), None, folder / f"short-out-{animals}"
+    )
     return job
 
 
@@ -165,7 +167,7 @@ def measure_scaling(folder: Path, hours: float, n: int) -> dict[int, float]:
     found = {}
     for workers in (1, 2, 4):
         out = folder / f"scaling-{workers}"
-        jobs, _ = find_jobs([folder / "scaling"], ArchiveRules(), None, out)
+        jobs, _, _ = find_jobs([folder / "scaling"], ArchiveRules(), None, out)
         outcome = _run(out, jobs, workers)
         found[workers] = outcome["hours"] / outcome["seconds"]
     return found
@@ -178,7 +180,7 @@ def measure_small(folder: Path, n: int) -> dict[str, float]:
         shutil.copyfile(first, folder / "small" / f"n{k:04}.edf")
     out = folder / "small-out"
     began = time.perf_counter()
-    jobs, _ = find_jobs([folder / "small"], ArchiveRules(), None, out)
+    jobs, _, _ = find_jobs([folder / "small"], ArchiveRules(), None, out)
     listing_s = time.perf_counter() - began
     outcome = _run(out, jobs, 2)
     sidecars = [ArchiveFolder(out).read(job.name) for job in jobs]

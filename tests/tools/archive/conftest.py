@@ -26,7 +26,7 @@ def cluster(tmp_path_factory):
         n_workers=2,
         threads_per_worker=1,
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",  # any: other suites may run here
         silence_logs=50,
     ) as started:
         yield started

@@ -18,7 +18,7 @@ import hypnod
 from models.errors import ConfigError, RecordingError
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.writers import write_csv
-from tests.support.archive import write_night
+from tests.support.archive import run_without_rights, write_night
 from tools.archive.errors import ArchiveError
 from tools.archive.folder import ArchiveFolder
 from tools.archive.jobs import find_jobs
@@ -101,6 +101,19 @@ def test_an_archive_is_held_against_experts(tmp_path, cluster, archive, bundle):
     content[100] ^= 1
     estimates.write_bytes(content)
     assert archive("evaluate", out)["recordings"] == 1
+    (lab / "m3").chmod(0)
+    for command, told in (("status", "or out of reach"), ("evaluate", "not compared")):
+        words = ["archive", command, str(out), *(["--bundle", str(bundle)] * (command != "status"))]
+        ran = run_without_rights(*words)
+        assert ran.returncode == 0, ran.stderr
+        assert f"{told}: " in ran.stdout + ran.stderr
+        assert "lab/m3/night.edf" in ran.stdout + ran.stderr
+    (lab / "m3").chmod(0o755)
+    os.utime(lab / "m2" / "night.edf", ns=(1, 1))
+    assert archive("evaluate", out)["recordings"] == 1  # of another time, not of another content
+    write_night(lab / "m2" / "night.edf", seconds=40, seed=9)
+    said, _ = archive("evaluate", out, fails_with=RecordingError)
+    assert "lab/m2/night.edf: expected the recording that was staged, found that it has" in said
 
 
 def test_killed_workers_lose_nothing_and_double_nothing(tmp_path, archive, bundle, cluster):
@@ -145,9 +158,13 @@ def test_killed_workers_lose_nothing_and_double_nothing(tmp_path, archive, bundl
 
 def test_a_recording_that_ends_every_worker_is_one_row(tmp_path):
     write_night(tmp_path / "lab" / "a.edf")
-    ((job,), _) = find_jobs([tmp_path / "lab"], ArchiveRules(), None, tmp_path / "out")
+    ((job,), _, _) = find_jobs([tmp_path / "lab"], ArchiveRules(), None, tmp_path / "out")
     folder = ArchiveFolder(tmp_path / "out")
+    estimates = folder.estimates_path(job.name)  # of what the recording was before
+    estimates.parent.mkdir(parents=True)
+    estimates.touch()
     kept = keep(folder, job, WorkersLostError("expected it to live"))
+    assert not estimates.exists()
     assert (kept.state, folder.read(job.name)) == ("failed", kept)
     kept = keep(folder, job, ValueError("odd"))
     assert kept.sentence == "expected it to be staged, found ValueError: odd"

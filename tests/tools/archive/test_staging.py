@@ -14,12 +14,13 @@ from engines.select import open_engine
 from models.errors import ConfigError, HypnodError, RecordingError, SpeciesError
 from models.recordings.lab import hash_file
 from models.recordings.open import open_recording
-from tests.support.archive import write_night
+from tests.support.archive import run_without_rights, write_night
 from tools.archive.estimates import read_estimates
 from tools.archive.folder import ArchiveFolder
-from tools.archive.jobs import find_jobs, is_settled, to_do
+from tools.archive.jobs import find_jobs, is_settled, listed, to_do
 from tools.archive.rules import ArchiveRules, RecordingRule, load_rules, settle
 from tools.archive.staging import stage_job
+from tools.archive.status import read_status
 from tools.score.offline import stage_recording
 
 TWO = ("EEG m1", "EMG m1", "EEG m2", "EMG m2")
@@ -164,8 +165,8 @@ def test_patterns_say_how_recordings_are_read(tmp_path, bundle):
     write_night(tmp_path / "lab" / "mice" / "m1.edf")
     write_night(tmp_path / "lab" / "other" / "x.edf")
     rules = load_rules(tmp_path / "archive.toml")
-    jobs, left = find_jobs([tmp_path / "lab"], rules, None, tmp_path / "out")
-    assert [path.name for path in left] == ["x.edf"]
+    jobs, left, _ = find_jobs([tmp_path / "lab"], rules, None, tmp_path / "out")
+    assert left == [str(tmp_path / "lab" / "other" / "x.edf")]
     mouse, rat = jobs
     assert mouse.bundle is None
     assert (rat.subject, rat.bundle) == ("12", tmp_path / "rat-bundle")
@@ -200,6 +201,58 @@ def test_a_pattern_that_several_channels_fit_is_refused(tmp_path, bundle):
         ConfigError, match=r"eeg of m: expected one channel like 'EEG\*', found EEG m1, EEG m2"
     ):
         stage_job(job)
+
+
+def test_labels_that_do_not_tell_are_said_with_what_an_archive_has(tmp_path, bundle):
+    write_night(tmp_path / "lab" / "a.edf", labels=("1", "2"))
+    (job,) = jobs_of(tmp_path / "lab", out=tmp_path / "out", bundle=bundle)
+    with pytest.raises(
+        ConfigError, match=r"name them.*in an archive by its entry in archive\.toml"
+    ):
+        stage_job(job)
+
+
+def test_a_recording_that_is_there_twice_is_told(tmp_path, bundle):
+    night = write_night(tmp_path / "lab" / "m1" / "night.edf")
+    (tmp_path / "lab" / "old").mkdir()
+    shutil.copyfile(night, tmp_path / "lab" / "old" / "copy.edf")
+    write_night(tmp_path / "lab" / "m2" / "night.edf", seed=1)
+    jobs = jobs_of(tmp_path / "lab", out=tmp_path / "out", bundle=bundle)
+    for job in jobs:
+        stage_job(job)
+    folder = ArchiveFolder(tmp_path / "out")
+    folder.list([*map(listed, jobs)], [tmp_path / "lab"], None)
+    assert read_status(folder).copies == {"lab/old/copy.edf": "lab/m1/night.edf"}
+
+
+def test_a_path_that_cannot_be_used_is_one_row_of_many(tmp_path, bundle):
+    night = write_night(tmp_path / "lab" / "r1_a.edf")
+    latin = os.fsdecode("r2_m\xe4use.edf".encode("latin-1"))
+    for name in (latin, "r3_" + 240 * "x" + ".edf", "nobody.edf"):
+        shutil.copyfile(night, tmp_path / "lab" / name)
+    rules = ArchiveRules(recordings=(RecordingRule(subject=r"(r\d)_"),))
+    jobs, _, unusable = find_jobs([tmp_path / "lab"], rules, bundle, tmp_path / "out")
+    assert [job.name for job in jobs] == ["lab/r1_a.edf"]
+    sentences = {problem.recording: problem.sentence for problem in unusable}
+    assert "expected a subject by the regular expression" in sentences["lab/nobody.edf"]
+    assert "expected a path in UTF-8" in sentences[r"lab/r2_m\xe4use.edf"]
+    (long,) = (text for name, text in sentences.items() if "r3_" in name)
+    assert "expected a name of at most 220 bytes" in long
+    folder = ArchiveFolder(tmp_path / "out")
+    folder.list([], [tmp_path / "lab"], None, unusable)
+    assert read_status(folder).problems == tuple(unusable)
+
+
+def test_a_folder_that_nobody_may_search_is_told(tmp_path):
+    lab, out = tmp_path / "lab", tmp_path / "out"
+    (lab / "denied").mkdir(parents=True)
+    (lab / (240 * "x" + ".edf")).write_bytes(b"")
+    (lab / "denied").chmod(0)
+    found = run_without_rights("archive", "score", str(lab), "--out", str(out))
+    assert found.returncode == 6, found.stderr
+    _, denied, long = found.stdout.splitlines()  # a sentence a line, however long it is
+    assert denied.startswith("lab/denied: expected a folder that can be searched, found")
+    assert long.endswith("rename it")
 
 
 def test_two_folders_of_one_name_are_refused(tmp_path, bundle):

@@ -2,16 +2,14 @@
 
 import json
 import re
-import shutil
-import subprocess
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 
 import pytest
 from typer.testing import CliRunner
 
 from daemon.messages import Features
 from tests.support.nights import iso, session, stage, state, trigger, write_journal
+from tests.support.pages import Page, browse, find_chromium
 from tools.cli import app
 from tools.view.charts import runs_of
 
@@ -21,30 +19,6 @@ TEXT = "W" * 900 + "N" * 1200 + "R" * 300 + "a" * 60 + "N" * 600 + "u" * 540
 STAGES = {"W": "Wake", "N": "NREM", "R": "REM", "a": "ART", "u": "UNKNOWN"}
 EVIL = "<b onload=alert(1)>&\"'"
 FEATURES = Features(eeg_db=(20.0,) * 20, emg_db=10.0)
-
-
-class Page(HTMLParser):
-    """What a page holds: its elements, attributes and text."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.attributes, self.texts, self.cells = [], [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag in ("td", "th"):
-            self.cells.append("")
-
-    def handle_data(self, data):
-        self.texts.append(data)
-        if self.cells and self.lasttag in ("td", "th", "a"):
-            self.cells[-1] += data
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.texts).split())
 
 
 def messages(name="m1", text=TEXT, **options):
@@ -186,15 +160,7 @@ def test_runs_are_those_of_the_stages_and_of_what_fills_most():
 
 @pytest.fixture(scope="module")
 def chromium():
-    return shutil.which("chromium") or pytest.skip("needs Debian's chromium")
-
-
-def browse(chromium, html, folder, *options):
-    command = [
-        *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
-        *(f"--user-data-dir={folder / 'profile'}", *options, html.as_uri()),
-    ]
-    return subprocess.run(command, capture_output=True, check=True, text=True, timeout=60)
+    return find_chromium()
 
 
 def test_a_browser_reads_it_as_it_was_meant(chromium, night, tmp_path):
