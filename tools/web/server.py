@@ -3,6 +3,7 @@
 import errno
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,6 +101,9 @@ class _Uvicorn(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Let SIGTERM and SIGINT end `serve`, and give them back at its end."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals are that one's
+            return
 
         def end(_number: int, _frame: FrameType | None) -> None:
             self.should_exit = True

@@ -37,7 +37,7 @@ def serve_from(talker, *options):
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is there, its event loop has this thread
 def browser():
     if CHROMIUM is None:
         pytest.skip("needs Debian's package chromium")

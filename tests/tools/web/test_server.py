@@ -225,9 +225,9 @@ def test_connections_that_ask_nothing_keep_nobody_out_for_long(monkeypatch):
             server.end()
 
     with Server(WebConfig(port=0), board, 1.0, Day(DayConfig()), None) as server:
-        thread = threading.Thread(target=crowd, args=(server,))
+        thread = threading.Thread(target=server.run)  # Playwright's loop has this one
         thread.start()
-        server.run()
+        crowd(server)
         thread.join()
     assert found == [200]
 
