@@ -77,7 +77,7 @@ class Powers:
         return np.asarray(np.square(self.samples(modality)).mean(axis=1))
 
 
-class Features:
+class BandLevels:
     """What is told of the epochs of all subjects of a stream.
 
     Args:

@@ -16,7 +16,7 @@ from models.signal.chunk import Chunk, StreamDescription
 from models.signal.conditioning import Conditioner
 from models.signal.drift import Drift, Looks
 from models.signal.epochs import CutEpoch, EpochBuffer
-from models.signal.features import Features, Powers
+from models.signal.features import BandLevels, Powers
 from models.signal.montage import Montage, StreamChannels, unit_of, units_with
 from models.signal.no_brain import check_for
 from models.signal.quality import MAX_UV, MISSING, OK, Quality, QualityLimits, doubt_unit
@@ -57,7 +57,7 @@ class EpochBatch:
     microvolts: NDArray[np.float32]
     """(n_subjects, n_modalities, n_times), filtered and no more, µV."""
     features: NDArray[np.float64]
-    """(n_subjects, n_bands + 1), what `Features` says of them, dB; NaN where not usable."""
+    """(n_subjects, n_bands + 1), what `BandLevels` says of them, dB; NaN where not usable."""
 
 
 class Pipeline:
@@ -104,7 +104,7 @@ class Pipeline:
         relative = spec.relative is not None
         self._relative = Relative(spec, n_subjects, hop_s) if relative else None
         n_in, n_channels = self._conditioner.n_in, self._conditioner.n_channels
-        self._features = Features(spec)
+        self._features = BandLevels(spec)
         self._buffer = EpochBuffer(sfreq, n_in, hop_s, n_channels)
         self._quality = Quality(quality, spec.modalities, n_subjects, sfreq)
         self._no_brain = check_for(spec, n_subjects, sfreq, hop_s) if quality.no_brain else None

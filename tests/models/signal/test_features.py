@@ -8,7 +8,7 @@ from models.signal.features import (
     BAND_EDGES_HZ,
     BANDS_HZ,
     LEAST_DB,
-    Features,
+    BandLevels,
     Powers,
     bands_hz,
     power_between,
@@ -25,7 +25,7 @@ TIMES = np.arange(512) / 512
 def told(eeg, emg=None, spec=SPEC, usable=(True, True)):
     epochs = np.stack([eeg, np.zeros_like(eeg) if emg is None else emg])[None].astype(np.float32)
     known = np.array([usable])
-    return Features(spec)(Powers(epochs, spec.sfreq, known), known)[0]
+    return BandLevels(spec)(Powers(epochs, spec.sfreq, known), known)[0]
 
 
 def sine(hz, amplitude=100.0, spec=SPEC):
@@ -48,7 +48,7 @@ def test_of_white_noise_every_hertz_holds_as_much(spec):
     """Also where the bins of an epoch's spectrum do not lie as the bands do."""
     white = np.random.default_rng(0).normal(0, 50, (3000, 2, spec.n_times)).astype(np.float32)
     usable = np.ones((3000, 2), bool)
-    found = 10 ** (Features(spec)(Powers(white, spec.sfreq), usable) / 10)
+    found = 10 ** (BandLevels(spec)(Powers(white, spec.sfreq), usable) / 10)
     widths = np.diff(BAND_EDGES_HZ[: found.shape[1]])
     assert found[:, :-1].mean(axis=0) / widths == pytest.approx(50**2 / (spec.sfreq / 2), rel=0.07)
     assert found[:, -1].mean() == pytest.approx(50**2, rel=0.01)
@@ -87,7 +87,7 @@ def test_a_model_without_emg_has_none():
         SPEC, modalities=("eeg",), pathways=("mixed",), bands=(Band(0.5, 100),), token_shape=(8,)
     )
     epochs, usable = sine(5)[None, None].astype(np.float32), np.ones((1, 1), bool)
-    (found,) = Features(spec)(Powers(epochs, spec.sfreq), usable)
+    (found,) = BandLevels(spec)(Powers(epochs, spec.sfreq), usable)
     assert np.isnan(found).tolist() == [False] * N_BANDS + [True]
 
 
