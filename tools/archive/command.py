@@ -28,7 +28,8 @@ from tools.cluster.options import (
 )
 from tools.evaluate.report import report, write_subjects
 from tools.evaluate.tables import print_evaluation
-from tools.score.command import CODES_HELP, IGNORE_HELP, SAME_START_HELP, check_outputs
+from tools.score.command import check_outputs
+from tools.shared.legend import CodesOption, IgnoreOption, SameStartOption
 from tools.shared.plain import plain_console
 
 archive = typer.Typer(
@@ -208,9 +209,9 @@ def evaluate(
         float | None,
         typer.Option(min=0.001, help="Length of an epoch, s, in files of one stage a line."),
     ] = None,
-    codes: Annotated[str | None, typer.Option(help=CODES_HELP, metavar="BOOK")] = None,
-    ignore: Annotated[list[str] | None, typer.Option(help=IGNORE_HELP, metavar="LABEL")] = None,
-    same_start: Annotated[bool, typer.Option("--same-start", help=SAME_START_HELP)] = False,
+    codes: CodesOption = None,
+    ignore: IgnoreOption = None,
+    same_start: SameStartOption = False,
     epoch_s: Annotated[
         float | None,
         typer.Option(help="Length of the epochs compared, s; default: the expert's."),

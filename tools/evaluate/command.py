@@ -22,11 +22,9 @@ from tools.evaluate.learnt import check_unseen
 from tools.evaluate.report import report, write_subjects
 from tools.evaluate.tables import print_evaluation
 from tools.score.command import (
-    CODES_HELP,
-    IGNORE_HELP,
-    SAME_START_HELP,
     check_outputs,
 )
+from tools.shared.legend import CodesOption, IgnoreOption, SameStartOption
 from tools.shared.match import MatchOption, read_match
 from tools.shared.plain import plain_console
 from tools.shared.unit import UnitOption, read_unit
@@ -84,9 +82,9 @@ def evaluate(
         float | None,
         typer.Option(min=0.001, help="Length of an epoch, s, in files of one stage a line."),
     ] = None,
-    codes: Annotated[str | None, typer.Option(help=CODES_HELP, metavar="BOOK")] = None,
-    ignore: Annotated[list[str] | None, typer.Option(help=IGNORE_HELP, metavar="LABEL")] = None,
-    same_start: Annotated[bool, typer.Option("--same-start", help=SAME_START_HELP)] = False,
+    codes: CodesOption = None,
+    ignore: IgnoreOption = None,
+    same_start: SameStartOption = False,
     skip_unscored: Annotated[
         bool, typer.Option("--skip-unscored", help="Leave out recordings without a hypnogram.")
     ] = False,

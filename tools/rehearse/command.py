@@ -23,15 +23,13 @@ from models.recordings.open import Recording, check_match
 from tools.rehearse.rehearsal import Timing, play, see
 from tools.rehearse.report import Rehearsed, print_rehearsed, report_rules
 from tools.score.command import (
-    CODES_HELP,
-    IGNORE_HELP,
-    SAME_START_HELP,
     check_outputs,
     stage_recorded,
 )
 from tools.score.drift import DriftLog, summarise
 from tools.score.report import write_pictures
 from tools.score.scored import Scored, by_bundle
+from tools.shared.legend import CodesOption, IgnoreOption, SameStartOption
 from tools.shared.match import MatchOption, read_match
 from tools.shared.unit import UnitOption, read_unit
 
@@ -54,9 +52,9 @@ def rehearse(
         float | None,
         typer.Option(min=0.001, help="Length of its epochs, s, if it has one stage a line."),
     ] = None,
-    codes: Annotated[str | None, typer.Option(help=CODES_HELP, metavar="BOOK")] = None,
-    ignore: Annotated[list[str] | None, typer.Option(help=IGNORE_HELP, metavar="LABEL")] = None,
-    same_start: Annotated[bool, typer.Option("--same-start", help=SAME_START_HELP)] = False,
+    codes: CodesOption = None,
+    ignore: IgnoreOption = None,
+    same_start: SameStartOption = False,
     age_s: Annotated[
         float, typer.Option("--age", min=0, help="How old each estimate is taken to be, s.")
     ] = 0.05,

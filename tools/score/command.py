@@ -30,15 +30,9 @@ from tools.score.offline import stage_recording
 from tools.score.report import print_report, write_files, write_pictures
 from tools.score.scored import Scored, by_bundle, refuse
 from tools.score.whole import by_teacher, stage_whole
+from tools.shared.legend import CodesOption, IgnoreOption, SameStartOption
 from tools.shared.match import MatchOption, read_match
 from tools.shared.unit import UnitOption, read_unit
-
-CODES_HELP = (
-    "What the hypnogram's numbers mean: accusleep, sdreamer, yasa, … (docs/hypnograms.md), or "
-    "1=Wake,2=NREM,3=REM."
-)
-SAME_START_HELP = "Hypnograms begin with their recordings, whatever their own start says."
-IGNORE_HELP = "A label of the hypnogram that is no stage; as often as there are some."
 
 
 def score(
@@ -85,9 +79,9 @@ def score(
         float | None,
         typer.Option(min=0.001, help="Length of its epochs, s, if it has one stage a line."),
     ] = None,
-    codes: Annotated[str | None, typer.Option(help=CODES_HELP, metavar="BOOK")] = None,
-    ignore: Annotated[list[str] | None, typer.Option(help=IGNORE_HELP, metavar="LABEL")] = None,
-    same_start: Annotated[bool, typer.Option("--same-start", help=SAME_START_HELP)] = False,
+    codes: CodesOption = None,
+    ignore: IgnoreOption = None,
+    same_start: SameStartOption = False,
     epoch_s: Annotated[
         float | None,
         typer.Option(help="Give out epochs of this length, s: mean of the probabilities."),

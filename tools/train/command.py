@@ -22,11 +22,7 @@ from tools.cluster.options import (
     WorkersOption,
     read_cluster,
 )
-from tools.score.command import (
-    CODES_HELP,
-    IGNORE_HELP,
-    SAME_START_HELP,
-)
+from tools.shared.legend import CodesOption, IgnoreOption, SameStartOption
 from tools.shared.match import MatchOption, read_match
 from tools.shared.plain import plain_console
 from tools.shared.unit import UnitOption, read_unit
@@ -138,9 +134,9 @@ def train(
         float | None,
         typer.Option(min=0.001, help="Length of the expert's epochs, s, in files of one a line."),
     ] = None,
-    codes: Annotated[str | None, typer.Option(help=CODES_HELP, metavar="BOOK")] = None,
-    ignore: Annotated[list[str] | None, typer.Option(help=IGNORE_HELP, metavar="LABEL")] = None,
-    same_start: Annotated[bool, typer.Option("--same-start", help=SAME_START_HELP)] = False,
+    codes: CodesOption = None,
+    ignore: IgnoreOption = None,
+    same_start: SameStartOption = False,
     skip_unscored: Annotated[
         bool, typer.Option("--skip-unscored", help="Leave recordings out that nobody scored.")
     ] = False,
