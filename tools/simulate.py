@@ -18,8 +18,8 @@ from rich.table import Table
 from models.errors import RecordingError
 from models.recordings.writers import replacing
 from models.signal.chunk import MAX_SFREQ, MIN_SFREQ
-from models.simulator.hypnogram import find_bouts
-from models.simulator.simulate import SimulatedSubject, channel_names, iterate_subjects
+from models.simulator.mouse.hypnogram import find_bouts
+from models.simulator.mouse.simulate import SimulatedSubject, channel_names, iterate_subjects
 from models.stages import MOUSE
 from tools.shared.plain import plain_console
 

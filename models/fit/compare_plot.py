@@ -9,7 +9,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 
-from models.simulator.tracks import EMG
+from models.simulator.mouse.tracks import EMG
 from models.stages import COLOURS, MOUSE
 
 if TYPE_CHECKING:

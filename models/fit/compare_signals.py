@@ -19,11 +19,11 @@ from models.fit.band_powers import measure
 from models.fit.compare_plot import draw
 from models.fit.signals import EPOCH_S, Array, Index, ScoredPowers, halves, read_band_powers
 from models.recordings.open import open_recording
-from models.simulator.animal import Animal
-from models.simulator.eeg import add_eeg
-from models.simulator.emg import add_emg
-from models.simulator.simulate import iterate_subjects
-from models.simulator.tracks import COLUMNS, EMG, draw_tracks
+from models.simulator.mouse.animal import Animal
+from models.simulator.mouse.eeg import add_eeg
+from models.simulator.mouse.emg import add_emg
+from models.simulator.mouse.simulate import iterate_subjects
+from models.simulator.mouse.tracks import COLUMNS, EMG, draw_tracks
 from models.stages import MOUSE
 
 FIGURE = Path("docs/simulator-signals.png")

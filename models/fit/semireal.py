@@ -8,7 +8,7 @@ follows the SECOND half of the scored mouse, which the simulator was not fitted 
 What is real: the five band powers and the EMG of each 4 s epoch, their order, and the expert's
 stages. What is not: the shape of the waves within a band and an epoch, their phases, heart
 beats, twitches. These follow the stage that the powers and the EMG themselves suggest under
-`models.simulator.tracks`' statistics of the first half, never the expert's stage, so no label
+`models.simulator.mouse.tracks`' statistics of the first half, never the expert's stage, so no label
 enters the signals.
 """
 
@@ -28,10 +28,10 @@ from models.fit.band_powers import measure
 from models.fit.signals import EPOCH_S, Array, ScoredPowers, halves, read_band_powers
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.writers import replacing, write_csv
-from models.simulator.animal import Animal
-from models.simulator.eeg import add_eeg
-from models.simulator.emg import add_emg
-from models.simulator.tracks import COLUMNS, EMG, Tracks, mouse_signals
+from models.simulator.mouse.animal import Animal
+from models.simulator.mouse.eeg import add_eeg
+from models.simulator.mouse.emg import add_emg
+from models.simulator.mouse.tracks import COLUMNS, EMG, Tracks, mouse_signals
 from models.stages import MOUSE
 
 SUBJECT = "zfhx3"

@@ -1,4 +1,4 @@
-"""Fit the joint distribution of band powers and EMG that `models.simulator.tracks` draws from.
+"""Fit the joint distribution of band powers and EMG that `simulator.mouse.tracks` draws from.
 
     python -m models.fit.signals ../shared/data/mouse_bandpower
 
@@ -19,10 +19,17 @@ from numpy.typing import NDArray
 
 from models.errors import RecordingError
 from models.fit.band_powers import measure
-from models.simulator.animal import Animal
-from models.simulator.eeg import add_eeg
-from models.simulator.emg import add_emg
-from models.simulator.tracks import COLUMNS, EMG, SIGNALS_FILE, SignalStatistics, Table, Tracks
+from models.simulator.mouse.animal import Animal
+from models.simulator.mouse.eeg import add_eeg
+from models.simulator.mouse.emg import add_emg
+from models.simulator.mouse.tracks import (
+    COLUMNS,
+    EMG,
+    SIGNALS_FILE,
+    SignalStatistics,
+    Table,
+    Tracks,
+)
 from models.stages import MOUSE
 
 SOURCE = (

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, signal
 
-from models.simulator.animal import Track, between
+from models.simulator.mouse.animal import Track, between
 
 _BELOW_NYQUIST = 0.9
 _NOTCH_Q = 30.0

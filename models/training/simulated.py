@@ -13,7 +13,7 @@ from models.recordings.hypnogram import Hypnogram
 from models.recordings.lab import LabRecording, read_one
 from models.scored_epochs import ScoredEpochs
 from models.signal.montage import StreamChannels, SubjectChannels
-from models.simulator.simulate import MODALITIES, simulate_recording
+from models.simulator.mouse.simulate import MODALITIES, simulate_recording
 from models.spec import ModelSpec
 
 FIRST_UNSEEN_SEED = 1_000_000

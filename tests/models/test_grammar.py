@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from models.grammar import Filter, equilibrium, mouse_transitions, transitions
 from models.recordings.agreement import compare
-from models.simulator.hypnogram import draw_hypnogram, mouse_statistics
+from models.simulator.mouse.hypnogram import draw_hypnogram, mouse_statistics
 from models.spec import Grammar
 from models.stages import MOUSE
 from tests.support.bundles import mouse_grammar

@@ -50,8 +50,8 @@ from engines.bundle import Bundle, open_bundle
 from engines.select import open_engine
 from models.signal.chunk import Chunk, StreamDescription
 from models.signal.pipeline import EpochBatch, Pipeline
-from models.simulator.hypnogram import draw_hypnogram
-from models.simulator.simulate import channel_names, simulate_recording
+from models.simulator.mouse.hypnogram import draw_hypnogram
+from models.simulator.mouse.simulate import channel_names, simulate_recording
 
 SFREQ = 512
 _PIECE_S = 600

@@ -69,7 +69,7 @@ def _obey(spec: dict[str, Any]) -> None:
 def _play(spec: dict[str, Any]) -> None:
     """Push every chunk when its last sample is due, stamped with its time, for ever."""
     # Here, not above: they take seconds to import, and most sources need them not.
-    from models.simulator.simulate import simulate_recording  # noqa: PLC0415
+    from models.simulator.mouse.simulate import simulate_recording  # noqa: PLC0415
     from tools.replay.fault_plan import parse_plan  # noqa: PLC0415
     from tools.replay.faults import Injector, Samples  # noqa: PLC0415
     from tools.replay.outlets import OpenOutlets, first_outlet  # noqa: PLC0415

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from models.simulator.simulate import channel_names
+from models.simulator.mouse.simulate import channel_names
 from tests.rigs.soak.plan import SoakPlan, as_argument, draw_plan, expected_epochs, may_kill
 from tests.rigs.soak.record import Rows, account
 from tools.replay.fault_plan import Fault, parse_fault

@@ -9,7 +9,7 @@ from pathlib import Path
 import edfio
 import numpy as np
 
-from models.simulator.simulate import simulate_recording
+from models.simulator.mouse.simulate import simulate_recording
 
 SFREQ = 256
 _RIGHTS = "-dac_override,-dac_read_search"

@@ -2,7 +2,7 @@
 
 import edfio
 
-from models.simulator.simulate import simulate_recording
+from models.simulator.mouse.simulate import simulate_recording
 
 
 def write_interrupted_edf(path, onsets, offset=0.0, kind=b"EDF+D", sfreq=100):

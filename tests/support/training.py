@@ -8,7 +8,7 @@ import numpy as np
 
 from models.recordings.lab import LabOptions
 from models.scored_epochs import ScoredEpochs
-from models.simulator.simulate import iterate_subjects
+from models.simulator.mouse.simulate import iterate_subjects
 from models.training.run import Pass
 from models.training.train import Watcher
 from tools.simulate import write_edf

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from models.errors import RecordingError
 from models.recordings.hypnograms.read import read_hypnogram
-from models.simulator.simulate import simulate_recording
+from models.simulator.mouse.simulate import simulate_recording
 from models.stages import MOUSE
 from tools.cli import app
 

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import hypnod
 from daemon.messages import Message, StageMessage, decode
 from engines.bundle import Bundle
-from models.simulator.simulate import iterate_subjects
+from models.simulator.mouse.simulate import iterate_subjects
 from tools.bench.floor import FloorSpec
 from tools.client.subscriber import Subscriber
 from tools.daemon_process import ChildError, DaemonProcess, confined_lsl, write_config

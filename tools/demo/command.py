@@ -20,7 +20,7 @@ from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.read import read_hypnogram
 from models.recordings.open import open_recording
 from models.recordings.writers import replacing
-from models.simulator.simulate import channel_names, iterate_subjects
+from models.simulator.mouse.simulate import channel_names, iterate_subjects
 from models.spec import ModelSpec
 from models.stages import MOUSE
 from tools.client.subscriber import Subscriber

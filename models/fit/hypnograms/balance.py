@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from models.fit.hypnograms.scored_bouts import N_KINDS, Bouts, cut_bouts
 from models.fit.hypnograms.scored_mice import MouseRecord, score_epochs
 from models.fit.hypnograms.variation import normal_scores
-from models.simulator.hypnogram import KINDS, Statistics, draw_stages
+from models.simulator.mouse.hypnogram import KINDS, Statistics, draw_stages
 
 _N_COHORTS = 3  # a round, each of as many mice and hours as were fitted
 _SEED = 0

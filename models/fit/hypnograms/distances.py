@@ -29,7 +29,7 @@ from models.fit.hypnograms.scored_mice import (
     wake_of_hours,
 )
 from models.recordings.bouts import find_runs
-from models.simulator.hypnogram import KINDS, Statistics
+from models.simulator.mouse.hypnogram import KINDS, Statistics
 from models.stages import MOUSE
 
 _MICRO_AROUSAL = KINDS[0].most

@@ -23,7 +23,7 @@ from models.fit.hypnograms.scored_mice import (
     split_mice,
     start_hour,
 )
-from models.simulator.hypnogram import Statistics
+from models.simulator.mouse.hypnogram import Statistics
 from models.stages import MOUSE
 
 _COLOURS = {"simulated": "#d95f02", "fitted": "#7a7a7a", "left out": "#1b1b1b"}

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from models.fit.hypnograms.scored_mice import EPOCHS_PER_HOUR, WAKE, MouseRecord, hours_of_day
 from models.recordings.bouts import find_runs
-from models.simulator.hypnogram import KINDS, MEMORY_HOURS
+from models.simulator.mouse.hypnogram import KINDS, MEMORY_HOURS
 from models.stages import MOUSE
 
 N_PARTS = 12  # of the day, 2 h each

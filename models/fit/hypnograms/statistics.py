@@ -1,4 +1,4 @@
-"""Fit the statistics of mouse sleep that `models.simulator.hypnogram` draws from.
+"""Fit the statistics of mouse sleep that `models.simulator.mouse.hypnogram` draws from.
 
     python -m models.fit.hypnograms.statistics ../shared/data/mouse_hypnograms
     python -m models.fit.hypnograms.statistics ../shared/data/mouse_hypnograms --report docs
@@ -34,7 +34,7 @@ from models.fit.hypnograms.scored_mice import (
 )
 from models.fit.hypnograms.variation import fit_variation
 from models.fit.tables import write_table
-from models.simulator.hypnogram import (
+from models.simulator.mouse.hypnogram import (
     KINDS,
     MEMORY_HOURS,
     STATISTICS_FILE,

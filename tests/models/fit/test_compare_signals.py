@@ -13,7 +13,7 @@ from models.fit.compare_signals import (
     rule_stages,
 )
 from models.fit.signals import ScoredPowers
-from models.simulator.tracks import COLUMNS, EMG
+from models.simulator.mouse.tracks import COLUMNS, EMG
 
 
 def made_up(seed: int, n: int = 600) -> Epochs:

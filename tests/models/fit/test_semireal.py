@@ -11,7 +11,7 @@ from models.fit.semireal import agreement, suggested_stages, synthesise, write
 from models.fit.signals import ScoredPowers, halves, read_band_powers
 from models.recordings.hypnograms.read import read_hypnogram
 from models.recordings.open import open_recording
-from models.simulator.tracks import COLUMNS
+from models.simulator.mouse.tracks import COLUMNS
 from models.stages import MOUSE
 
 SFREQ = 256.0

@@ -12,7 +12,7 @@ from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.interpret import Legend
 from models.recordings.lab import LabOptions, find_recordings, open_lab, read_subjects
 from models.recordings.writers import write_csv, write_edf, write_events
-from models.simulator.simulate import iterate_subjects, simulate_recording
+from models.simulator.mouse.simulate import iterate_subjects, simulate_recording
 from models.stages import MOUSE, UNSCORED, to_indices
 from tests.support.edf import write_interrupted_edf
 from tests.support.signals import SPEC, stream_config

@@ -8,7 +8,7 @@ from models.recordings.as_stream import condition
 from models.recordings.base import ArrayRecording
 from models.scored_epochs import ScoredEpochs
 from models.signal.drift import EARLY_S, EXTREME, MIN_ANIMALS, Drift, fit_reference
-from models.simulator.simulate import simulate_recording
+from models.simulator.mouse.simulate import simulate_recording
 from models.spec import BundleManifest, Reference
 from tests.support.bundles import mouse_spec
 from tests.support.signals import stream_config

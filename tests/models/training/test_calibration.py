@@ -11,7 +11,7 @@ from models.graphs import step_inputs
 from models.recordings.agreement import compare
 from models.recordings.scores import score, tally
 from models.scored_epochs import ScoredEpochs
-from models.simulator.hypnogram import draw_hypnogram
+from models.simulator.mouse.hypnogram import draw_hypnogram
 from models.spec import ALL_FILE
 from models.stages import MOUSE, UNSCORED
 from models.training.calibration import (

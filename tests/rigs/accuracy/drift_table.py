@@ -22,7 +22,7 @@ from models.recordings.open import ArrayRecording, open_recording
 from models.signal.drift import fit_reference
 from models.signal.montage import StreamChannels, SubjectChannels
 from models.signal.pipeline import EpochBatch
-from models.simulator.simulate import simulate_recording
+from models.simulator.mouse.simulate import simulate_recording
 from models.spec import ModelSpec, Reference
 from models.training.simulated import simulate_mouse
 

@@ -28,7 +28,7 @@ import hypnod
 from daemon.config import StagingConfig
 from engines.bundle import open_bundle
 from engines.select import open_engine
-from models.simulator.simulate import simulate_recording
+from models.simulator.mouse.simulate import simulate_recording
 from tests.support.archive import write_night
 from tools.archive.folder import ArchiveFolder
 from tools.archive.jobs import Job, find_jobs, to_do

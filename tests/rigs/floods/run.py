@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from daemon.messages import StageMessage
-from models.simulator.simulate import iterate_subjects
+from models.simulator.mouse.simulate import iterate_subjects
 from tests.rigs.floods.attack import KINDS
 from tests.support.paths import ROOT
 from tools.client.subscriber import Subscriber

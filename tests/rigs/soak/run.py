@@ -22,7 +22,7 @@ import typer
 from rich.console import Console
 
 from models.errors import HypnodError
-from models.simulator.simulate import channel_names, iterate_subjects
+from models.simulator.mouse.simulate import channel_names, iterate_subjects
 from tests.rigs.soak.lives import Lives, Memory
 from tests.rigs.soak.plan import as_argument, draw_plan, expected_epochs, may_kill
 from tests.rigs.soak.record import (

@@ -17,7 +17,7 @@ from engines.onnxruntime import OnnxRuntimeEngine
 from models.errors import RecordingError, SpecError
 from models.recordings.lab import read_one
 from models.scored_epochs import ScoredEpochs
-from models.simulator.simulate import iterate_subjects
+from models.simulator.mouse.simulate import iterate_subjects
 from models.spec import SPEC_FILE, WEIGHTS_FILE
 from models.stages import MOUSE
 from models.training.devices import open_device

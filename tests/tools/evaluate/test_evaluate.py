@@ -20,7 +20,7 @@ from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.read import read_hypnogram
 from models.recordings.open import open_recording
 from models.recordings.writers import write_csv
-from models.simulator.simulate import iterate_subjects
+from models.simulator.mouse.simulate import iterate_subjects
 from models.spec import MIXED, Grammar
 from models.stages import MOUSE
 from tests.rigs import forked

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from daemon.messages import EchoMessage, PulseMessage, TriggerMessage
-from models.simulator.simulate import simulate_recording
+from models.simulator.mouse.simulate import simulate_recording
 from tests.rigs import forked
 from tests.rigs.daemon import Daemon, Listener, one_stream, write_config
 from tests.rigs.forked import Forked

@@ -10,7 +10,7 @@ from daemon.trigger.rulebook import Rulebook
 from daemon.trigger.rules import Leader, Rule
 from models.errors import ConfigError
 from models.recordings.hypnogram import Hypnogram
-from models.simulator.simulate import simulate_recording
+from models.simulator.mouse.simulate import simulate_recording
 from tests.rigs import forked
 from tests.support.bundles import TINY, make_bundle
 from tests.support.sights import sight, stays

@@ -21,7 +21,7 @@ from models.recordings.edf.reader import read_edf_annotations
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.read import read_hypnogram
 from models.recordings.open import open_recording
-from models.simulator.simulate import simulate_recording
+from models.simulator.mouse.simulate import simulate_recording
 from models.stages import ART, MOUSE, UNKNOWN
 from models.teacher import NAME, teacher_hash
 from tests.rigs import forked

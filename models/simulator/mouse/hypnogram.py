@@ -20,7 +20,7 @@ from scipy.special import ndtr
 from models.errors import RecordingError
 from models.stages import MOUSE
 
-STATISTICS_FILE = Path(__file__).with_name("mouse_statistics.json")
+STATISTICS_FILE = Path(__file__).with_name("statistics.json")
 
 
 class BoutKind(msgspec.Struct, frozen=True):

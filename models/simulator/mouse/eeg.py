@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from models.simulator.animal import Animal, Track, wander
-from models.simulator.tracks import BANDS, Tracks
+from models.simulator.mouse.animal import Animal, Track, wander
+from models.simulator.mouse.tracks import BANDS, Tracks
 from models.stages import MOUSE
 
 _BLOCK = 256  # frames synthesised at once: bounds the memory

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from models.simulator import hypnogram
-from models.simulator.animal import Animal, between
-from models.simulator.tracks import BANDS
+from models.simulator.mouse import hypnogram
+from models.simulator.mouse.animal import Animal, between
+from models.simulator.mouse.tracks import BANDS
 from models.stages import MOUSE
 
 _DELTA = list(BANDS).index("delta")
@@ -104,7 +104,7 @@ def draw_hypnogram(
     """Draw a hypnogram that may have only one stage, or begin with a long stretch of one.
 
     `every_stage` holds for the hypnograms that are as usual, and for what a long stretch at the
-    beginning displaces; see `models.simulator.hypnogram.draw_hypnogram`.
+    beginning displaces; see `models.simulator.mouse.hypnogram.draw_hypnogram`.
 
     Raises:
         RecordingError: `every_stage` was not reached, since `duration_s` is too short.

@@ -32,7 +32,7 @@ from models.fit.hypnograms.scored_mice import (
 )
 from models.fit.hypnograms.statistics import fit
 from models.fit.tables import write_table
-from models.simulator.hypnogram import (
+from models.simulator.mouse.hypnogram import (
     KINDS,
     Statistics,
     draw_hypnogram,

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, signal
 
-from models.simulator.animal import Animal, Track, wander
+from models.simulator.mouse.animal import Animal, Track, wander
 from models.stages import MOUSE
 
-SIGNALS_FILE = Path(__file__).with_name("mouse_signals.json")
+SIGNALS_FILE = Path(__file__).with_name("signals.json")
 
 BANDS = {"delta": (0.5, 4), "theta": (4, 8), "alpha": (8, 13), "beta": (13, 30), "gamma": (30, 100)}
 """Edges, Hz, of the bands whose powers the tracks give."""

@@ -1,10 +1,9 @@
 """Simulated mouse sleep with ground truth: hypnogram, EEG, EMG, artefacts.
 
 The hypnogram is semi-Markov with the statistics of expert-scored mice
-(`models.simulator.hypnogram`). Given it, band powers and muscle tone follow the joint
-distribution of a scored mouse (`models.simulator.tracks`), EEG and EMG follow these
-(`models.simulator.eeg`, `models.simulator.emg`), and every subject is another animal with other
-electrodes (`models.simulator.animal`). docs/simulator.md says how well this fits real mice.
+(`hypnogram.py`). Given it, band powers and muscle tone follow the joint distribution of a scored
+mouse (`tracks.py`), EEG and EMG follow these (`eeg.py`, `emg.py`), and every subject is another
+animal with other electrodes (`animal.py`). docs/simulator.md says how well this fits real mice.
 """
 
 import math
@@ -17,13 +16,13 @@ from scipy import signal
 
 from models.errors import RecordingError
 from models.signal.chunk import MAX_SFREQ, MIN_SFREQ
-from models.simulator import hypnogram
-from models.simulator import wide as widened
-from models.simulator.animal import Animal
-from models.simulator.eeg import add_eeg
-from models.simulator.emg import add_emg
 from models.simulator.instrument import Instrument
-from models.simulator.tracks import draw_tracks
+from models.simulator.mouse import hypnogram
+from models.simulator.mouse import wide as widened
+from models.simulator.mouse.animal import Animal
+from models.simulator.mouse.eeg import add_eeg
+from models.simulator.mouse.emg import add_emg
+from models.simulator.mouse.tracks import draw_tracks
 
 MODALITIES = ("eeg", "emg")
 
@@ -98,8 +97,8 @@ def simulate_recording(
         every_stage: draw hypnograms until one contains at least 5 % of each stage: for
             short demonstrations, whose bouts are then a biased choice of real ones.
         wide: let animals, hypnograms and instruments differ as those of many labs do
-            (`models.simulator.wide`, `models.simulator.instrument`). Some recordings have only
-            one stage then, whatever `every_stage` says.
+            (`wide.py`, `models.simulator.instrument`). Some recordings have only one stage
+            then, whatever `every_stage` says.
         stages: of each second, to be simulated in place of a drawn hypnogram.
 
     Raises:
