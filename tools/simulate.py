@@ -19,7 +19,8 @@ from models.errors import RecordingError
 from models.recordings.writers import replacing
 from models.signal.chunk import MAX_SFREQ, MIN_SFREQ
 from models.simulator.mouse.hypnogram import find_bouts
-from models.simulator.mouse.simulate import SimulatedSubject, channel_names, iterate_subjects
+from models.simulator.mouse.simulate import channel_names, iterate_subjects
+from models.simulator.recording import SimulatedSubject
 from models.stages import MOUSE
 from tools.shared.plain import plain_console
 

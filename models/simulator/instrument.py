@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, signal
 
-from models.simulator.mouse.animal import Track, between
+from models.simulator.noise import Track, between, mains, pink_noise
 
 _BELOW_NYQUIST = 0.9
 _NOTCH_Q = 30.0
-_HARMONICS = (1, 2, 3)
 _ENVELOPE_S = 1.0  # over which the EMG's level is taken where it is compressed
 _LEVEL_SAMPLES = 200_000  # from which a channel's level is read
 
@@ -145,28 +144,6 @@ class Instrument:
         if self.notch and self.mains_hz < _BELOW_NYQUIST * sfreq / 2:
             x = signal.lfilter(*signal.iirnotch(self.mains_hz, _NOTCH_Q, sfreq), x)
         return x
-
-
-def mains(n_samples: int, sfreq: float, mains_hz: float) -> Track:
-    """Return hum of amplitude 1 with two fainter harmonics, as far as the sampling carries it."""
-    phase = 2 * np.pi * mains_hz / sfreq * np.arange(n_samples)
-    out = np.zeros(n_samples)
-    for k in _HARMONICS:
-        if k * mains_hz < sfreq / 2:
-            out += np.sin(k * (phase + k)) / k
-    return out
-
-
-def pink_noise(rng: np.random.Generator, n_samples: int) -> Track:
-    """Return noise of SD 1 whose power falls as 1/f over three decades below the Nyquist.
-
-    The filter is that of J. O. Smith, Spectral Audio Signal Processing, "Example: Synthesis of
-    1/F Noise".
-    """
-    b = (0.049922035, -0.095993537, 0.050612699, -0.004408786)
-    a = (1.0, -2.494956002, 2.017265875, -0.522189400)
-    x = signal.lfilter(b, a, rng.standard_normal(n_samples))
-    return np.asarray(x / max(float(np.std(x)), 1e-12))
 
 
 def _draw_emg_form(rng: np.random.Generator) -> tuple[bool, float | None, float | None]:

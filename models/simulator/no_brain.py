@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
-from models.simulator.instrument import mains, pink_noise
-from models.simulator.mouse.animal import Track, between
+from models.simulator.noise import Track, between, mains, pink_noise
 
 _LEAST_UV, _MOST_UV = 1.0, 2000.0
 _DRIFT_HZ = 0.05  # corner below which brown noise no longer rises

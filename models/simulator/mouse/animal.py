@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
 
-Track = NDArray[np.float64]
+from models.simulator.noise import between
 
 _N_STAGES, _N_COLUMNS = 3, 6  # Wake, NREM, REM; five bands and the EMG
 
@@ -181,18 +180,5 @@ def _spread(rng: np.random.Generator, sd: float) -> float:
     return math.exp(rng.normal(0.0, sd))
 
 
-def between(rng: np.random.Generator, low: float, high: float) -> float:
-    """Draw between two limits, evenly on a log scale."""
-    return math.exp(rng.uniform(math.log(low), math.log(high)))
-
-
 def _three(values: NDArray[np.float64]) -> tuple[float, float, float]:
     return (float(values[0]), float(values[1]), float(values[2]))
-
-
-def wander(rng: np.random.Generator, n: int, time_constant: float) -> Track:
-    """Return n values of a stationary first-order random walk, mean 0 and SD 1."""
-    decay = np.exp(-1.0 / time_constant)
-    noise = rng.standard_normal(n) * np.sqrt(1.0 - decay**2)
-    noise[0] /= np.sqrt(1.0 - decay**2)
-    return np.asarray(signal.lfilter([1.0], [1.0, -decay], noise))

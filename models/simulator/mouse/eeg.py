@@ -6,71 +6,19 @@ each band is brought to the power asked for. The electrode then bends the spectr
 waves are sharper at their troughs.
 """
 
-from collections.abc import Callable, Iterator
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
-from models.simulator.mouse.animal import Animal, Track, wander
+from models.simulator.mouse.animal import Animal
 from models.simulator.mouse.tracks import BANDS, Tracks
+from models.simulator.noise import Spectrum, Track, interpolate, shaped_noise, wander
 from models.stages import MOUSE
 
-_BLOCK = 256  # frames synthesised at once: bounds the memory
 _THETA_HZ = 40.0  # theta and its harmonic are nothing above
 _EDGE = 0.06  # width of a change from one band to the next, in log frequency
 _WIDE_EDGE = 0.2  # the same where bands wander: nothing in the spectrum shows where they end
 _KNEE_HZ = 5.0
 _GRID = np.arange(0.5, 100.25, 0.5)  # Hz; where the powers of the bands are measured
-
-Spectrum = Callable[[Track, Track], NDArray[np.float64]]
-
-
-def interpolate(track: Track, rate: float, times: Track) -> Track:
-    """Return `track`, whose value i holds for the middle of its i-th 1/rate s, at `times` (s)."""
-    position = times * rate - 0.5
-    low = max(0, int(position[0]))
-    part = track[low : int(position[-1]) + 2]
-    return np.interp(position, np.arange(low, low + len(part)), part)
-
-
-def shaped_noise(
-    rng: np.random.Generator, spectrum: Spectrum, n_samples: int, sfreq: float
-) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Yield Gaussian noise with a changing power spectrum, block by block.
-
-    Frames of 2 s overlap by half under a sine window, whose squares add up to 1: the power
-    glides from the spectrum of one second to that of the next.
-
-    Args:
-        rng: the source of randomness.
-        spectrum: gives the one-sided power density `(n_frames, n_freqs)`, µV²/Hz, at times
-            `(n_frames,)` s and frequencies `(n_freqs,)` Hz.
-        n_samples: samples to make.
-        sfreq: sampling rate, Hz.
-
-    Yields:
-        Where in the recording the block lies, and its samples, µV.
-    """
-    hop = round(sfreq)
-    freqs = np.arange(hop + 1, dtype=np.float64) * (sfreq / (2 * hop))
-    window = np.sin(np.pi * (np.arange(2 * hop) + 0.5) / (2 * hop)).astype(np.float32)
-    tail = np.zeros(hop, np.float32)
-    n_frames = -(-n_samples // hop) + 1  # frame k is centred on sample k × hop
-    for first in range(0, n_frames, _BLOCK):
-        frames = np.arange(first, min(first + _BLOCK, n_frames), dtype=np.float64)
-        # A unit white spectrum has E|X|² = 2·hop per bin; density 2/sfreq.
-        gain = np.sqrt(spectrum(frames * (hop / sfreq), freqs) * (0.5 * hop * sfreq))
-        noise = rng.standard_normal((len(frames), 2 * (hop + 1)), np.float32).view(np.complex64)
-        x = fft.irfft(noise * gain.astype(np.float32), n=2 * hop, axis=1) * window
-        first_half, second_half = x[:, :hop], x[:, hop:]
-        first_half[1:] += second_half[:-1]
-        first_half[0] += tail
-        tail = second_half[-1].copy()
-        start = (first - 1) * hop  # the first frame's first half lies before the recording
-        block = first_half.reshape(-1)[max(0, -start) :]
-        where = slice(max(0, start), min(max(0, start) + len(block), n_samples))
-        yield where, block[: where.stop - where.start]
 
 
 def add_eeg(

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, signal
 
-from models.simulator.mouse.animal import Animal, Track, wander
-from models.simulator.mouse.eeg import Spectrum, hum, interpolate, shaped_noise
+from models.simulator.mouse.animal import Animal
+from models.simulator.mouse.eeg import hum
 from models.simulator.mouse.tracks import Tracks
+from models.simulator.noise import Spectrum, Track, interpolate, shaped_noise, wander
 from models.stages import MOUSE
 
 FINE_HZ = 50  # rate of everything slower than 10 Hz: tone, movement, heart phase

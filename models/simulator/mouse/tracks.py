@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, signal
 
-from models.simulator.mouse.animal import Animal, Track, wander
+from models.simulator.mouse.animal import Animal
+from models.simulator.noise import Track, wander
 from models.stages import MOUSE
 
 SIGNALS_FILE = Path(__file__).with_name("signals.json")

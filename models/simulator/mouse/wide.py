@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.simulator.mouse import hypnogram
-from models.simulator.mouse.animal import Animal, between
+from models.simulator.mouse.animal import Animal
 from models.simulator.mouse.tracks import BANDS
+from models.simulator.noise import between
 from models.stages import MOUSE
 
 _DELTA = list(BANDS).index("delta")

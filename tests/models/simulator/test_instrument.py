@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import signal
 
-from models.simulator.instrument import Instrument, mains, pink_noise
+from models.simulator.instrument import Instrument
+from models.simulator.noise import mains, pink_noise
 
 SFREQ = 512.0
 N = round(120 * SFREQ)

@@ -1,0 +1,175 @@
+"""What a simulation gives, whatever the species, and what is checked and added in each alike."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal
+
+from models.errors import RecordingError
+from models.signal.chunk import MAX_SFREQ, MIN_SFREQ
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A span in which one channel shows no sleep: electrode pop or gross movement."""
+
+    onset_s: float
+    duration_s: float
+    modality: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """A wave, or a spell of them, that was put into the signals on purpose."""
+
+    onset_s: float
+    duration_s: float
+    kind: str
+
+
+@dataclass(frozen=True)
+class SimulatedSubject:
+    """One subject's signals and what is true about them."""
+
+    data: NDArray[np.float32]
+    """(n_samples, n_modalities) µV."""
+    hypnogram: tuple[str, ...]
+    """One stage per second."""
+    artefacts: tuple[Artefact, ...]
+    """In order of onset."""
+
+
+@dataclass(frozen=True)
+class SimulatedRecording:
+    """Some subjects in one recording, and what is true about them."""
+
+    data: NDArray[np.float32]
+    """(n_samples, n_subjects × n_modalities) µV; all channels of a subject side by side."""
+    ch_names: tuple[str, ...]
+    """Label of each column."""
+    sfreq: float
+    """Sampling rate, Hz."""
+    epoch_s: float
+    """Resolution of the hypnograms, 1 s."""
+    hypnograms: tuple[tuple[str, ...], ...]
+    """For each subject, one stage per `epoch_s`."""
+    artefacts: tuple[tuple[Artefact, ...], ...]
+    """For each subject, in order of onset."""
+
+
+def numbered_channels(n_subjects: int, modalities: Sequence[str]) -> tuple[str, ...]:
+    """Return the channels of a recording of several, such as EEG1, EMG1, EEG2, EMG2."""
+    return tuple(f"{m.upper()}{k}" for k in range(1, n_subjects + 1) for m in modalities)
+
+
+def check_arguments(
+    *,
+    duration_s: float,
+    sfreq: float,
+    n_subjects: int,
+    artefacts_per_hour: float,
+    time_scale: float = 1.0,
+    stages: Sequence[str] | None,
+    known: Sequence[str],
+) -> None:
+    """Check what is to be simulated.
+
+    Raises:
+        RecordingError: an argument is out of range, or a stage none of those `known`.
+    """
+    limits = (
+        ("a sampling rate", sfreq, MIN_SFREQ, MAX_SFREQ, " Hz"),
+        ("a length", duration_s, 1, math.inf, " s"),
+        ("a number of subjects", n_subjects, 1, math.inf, ""),
+        ("a rate of artefacts", artefacts_per_hour, 0, math.inf, " per hour"),
+        ("a time scale", time_scale, 0.01, math.inf, ""),
+    )
+    for name, value, least, most, unit in limits:
+        if not least <= value <= most:
+            between = f"of at least {least:g}" if most == math.inf else f"of {least:g} to {most:g}"
+            raise RecordingError(f"expected {name} {between}{unit}, found {value:g}")
+    n_seconds = math.ceil(duration_s)
+    if stages is None:
+        return
+    if len(stages) != n_seconds:
+        raise RecordingError(f"expected a stage for each of {n_seconds} s, found {len(stages)}")
+    if strange := {*stages} - {*known}:
+        raise RecordingError(
+            f"expected stages of {', '.join(known)}, found {', '.join(sorted(strange))}"
+        )
+
+
+def gather(
+    subjects: Iterable[SimulatedSubject],
+    ch_names: tuple[str, ...],
+    duration_s: float,
+    sfreq: float,
+) -> SimulatedRecording:
+    """Put subjects of as many channels as `ch_names` has into one recording."""
+    data = np.empty((round(duration_s * sfreq), len(ch_names)), np.float32)
+    hypnograms, artefacts, column = [], [], 0
+    for subject in subjects:
+        width = subject.data.shape[1]
+        data[:, column : column + width] = subject.data
+        column += width
+        hypnograms.append(subject.hypnogram)
+        artefacts.append(subject.artefacts)
+    return SimulatedRecording(
+        data=data,
+        ch_names=ch_names,
+        sfreq=sfreq,
+        epoch_s=1.0,
+        hypnograms=tuple(hypnograms),
+        artefacts=tuple(artefacts),
+    )
+
+
+def draw_artefacts(
+    rng: np.random.Generator, modalities: Sequence[str], duration_s: float, per_hour: float
+) -> tuple[Artefact, ...]:
+    """Draw, for each channel on its own, so many artefacts an hour on average."""
+    artefacts = []
+    for modality in modalities:
+        for onset_s in rng.uniform(
+            0, duration_s, rng.poisson(per_hour * duration_s / 3600)
+        ).tolist():
+            length_s = min(1.0 + rng.exponential(2.0), duration_s - onset_s)
+            artefacts.append(Artefact(round(onset_s, 3), round(length_s, 3), modality))
+    return tuple(sorted(artefacts, key=lambda artefact: artefact.onset_s))
+
+
+def add_artefacts(
+    data: NDArray[np.float32],
+    rng: np.random.Generator,
+    artefacts: Iterable[Artefact],
+    level_uv: dict[str, float],
+    sfreq: float,
+) -> None:
+    """Add electrode pops (jumps that decay) and gross movements (large slow swings) to `data`.
+
+    Args:
+        data: (n_samples, n_modalities) µV, in the order of `level_uv`.
+        rng: the source of randomness.
+        artefacts: which.
+        level_uv: what each modality's channel has when it is quiet; artefacts are 8 to 25 times
+            as large.
+        sfreq: sampling rate, Hz.
+    """
+    column = {modality: k for k, modality in enumerate(level_uv)}
+    for artefact in artefacts:
+        amplitude = rng.uniform(8, 25) * level_uv[artefact.modality]
+        start = round(artefact.onset_s * sfreq)
+        stop = start + round(artefact.duration_s * sfreq)
+        samples = data[start:stop, column[artefact.modality]]
+        t = np.arange(len(samples)) / sfreq
+        if rng.random() < 0.5:
+            samples += amplitude * rng.choice([-1, 1]) * np.exp(-4.0 * t / artefact.duration_s)
+            continue
+        swings = signal.sosfilt(
+            signal.butter(2, [0.5, 12.0], "bandpass", fs=sfreq, output="sos"),
+            rng.standard_normal(len(samples)) * np.sqrt(sfreq / 23.0),
+        )
+        samples += 0.5 * amplitude * swings * np.hanning(len(samples))
