@@ -22,7 +22,8 @@ from models.fit.tables import rounded, write_table
 from models.signal.no_brain import RULE_FILES, NoBrain, NoBrainRule, log_variance
 from models.signal.quality import OK, Quality, QualityLimits
 from models.simulator.no_brain import KINDS, draw_no_brain
-from models.training.simulated import SFREQS, draw_sfreq, simulate_mouse
+from models.simulator.species import SIMULATORS
+from models.training.simulated import draw_sfreq, simulate_subject
 
 EDGES_HZ = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 11.0, 13.0, 16.0, 20.0, 24.0)
 """Of the bands: what every amplifier passes, finer at theta."""
@@ -31,7 +32,7 @@ LOST_BELOW, FOUND_ABOVE = 0.0, 2.0
 SURE_ABOVE, DOUBTED_BELOW = 4.0, -4.0
 """Log odds at which a brain is said to be lost, and to be there again."""
 
-_NOISE_SFREQS = (100.0, *SFREQS, 4000.0)
+_NOISE_SFREQS = (100.0, *SIMULATORS["mouse"].sfreqs, 4000.0)
 _NOISE_S = 40.0
 _FIRST_SEED = 995_000
 _GROUP = 12  # wires measured at once
@@ -80,8 +81,8 @@ def measure(data: list[NDArray[np.floating]], sfreq: float) -> Features:
 
 def measure_mouse(hours: float, seed: int) -> Features:
     """Measure a widened simulated mouse."""
-    sfreq = draw_sfreq(seed)
-    mouse = simulate_mouse(seed, hours, sfreq, wide=True).open()
+    sfreq = draw_sfreq("mouse", seed)
+    mouse = simulate_subject("mouse", seed, hours, sfreq, wide=True).open()
     return measure([mouse.read(0, mouse.n_samples)[:, 0]], sfreq)
 
 

@@ -21,7 +21,7 @@ from models.sdreamer.net import given_levels, new_spec
 from models.signal.features import Powers
 from models.signal.relative import MOUSE_FILE, Relative
 from models.spec import ModelSpec, RelativeSpec
-from models.training.simulated import draw_sfreq, simulate_mouse
+from models.training.simulated import draw_sfreq, simulate_subject
 
 EDGES_HZ = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 11.0, 15.0, 20.0, 25.0)
 """Of the EEG: what every amplifier passes. Finer at theta, which tells REM from NREM."""
@@ -44,8 +44,8 @@ def unscaled() -> RelativeSpec:
 
 def measure_mouse(spec: ModelSpec, hours: float, seed: int) -> NDArray[np.float64]:
     """Return mean and variance, (2, M, features), of a simulated mouse's usable epochs."""
-    sfreq = draw_sfreq(seed)
-    lab = simulate_mouse(seed, hours, sfreq, every_stage=True, wide=True)
+    sfreq = draw_sfreq("mouse", seed)
+    lab = simulate_subject("mouse", seed, hours, sfreq, every_stage=True, wide=True)
     relative = Relative(spec, 1, spec.epoch_s)
     batches = list(epochs_of(lab.open(), lab.stream, spec))
     found = np.concatenate([relative.measure(Powers(b.microvolts, spec.sfreq)) for b in batches])

@@ -28,7 +28,7 @@ from models.signal.relative import mouse_relative
 from models.spec import ModelSpec
 from models.stages import UNSCORED, to_indices
 from models.teacher import MOUSE_FILE, Levels, TeacherWeights, around
-from models.training.simulated import draw_sfreq, simulate_mouse
+from models.training.simulated import draw_sfreq, simulate_subject
 
 SPANS_S = (5.0, 15.0, 61.0)
 POWER = 0.4
@@ -55,8 +55,8 @@ class Mouse(NamedTuple):
 
 def measure_mouse(spec: ModelSpec, hours: float, seed: int) -> Mouse:
     """Simulate a mouse and measure its levels."""
-    sfreq = draw_sfreq(seed)
-    lab = simulate_mouse(seed, hours, sfreq, every_stage=seed % 4 != 0, wide=True)
+    sfreq = draw_sfreq("mouse", seed)
+    lab = simulate_subject("mouse", seed, hours, sfreq, every_stage=seed % 4 != 0, wide=True)
     levels = Levels(spec, 1)
     for batch in epochs_of(lab.open(), lab.stream, spec):
         levels.add(batch.microvolts, batch.usable)

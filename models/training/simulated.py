@@ -1,4 +1,4 @@
-"""Simulated mice as a lab's scored recordings, and many of them as conditioned epochs."""
+"""Simulated subjects as a lab's scored recordings, and many of them as conditioned epochs."""
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
@@ -13,19 +13,18 @@ from models.recordings.hypnogram import Hypnogram
 from models.recordings.lab import LabRecording, read_one
 from models.scored_epochs import ScoredEpochs
 from models.signal.montage import StreamChannels, SubjectChannels
-from models.simulator.mouse.simulate import MODALITIES, simulate_recording
+from models.simulator.species import SIMULATORS
 from models.spec import ModelSpec
 
 FIRST_UNSEEN_SEED = 1_000_000
-"""Seeds of simulated mice from here on are for testing; no model is ever trained on them."""
-SFREQS = (128.0, 200.0, 250.0, 256.0, 400.0, 500.0, 512.0, 512.0, 512.0, 1000.0, 1024.0, 2000.0)
-"""Sampling rates that simulated mice are drawn from; most labs of the paper's kind use 512 Hz."""
+"""Seeds of simulated subjects from here on are for testing; no model is ever trained on them."""
 
 Read = Callable[[LabRecording, ModelSpec], ScoredEpochs]
 """Reads a recording of one subject."""
 
 
-def simulate_mouse(
+def simulate_subject(
+    species: str,
     seed: int,
     hours: float,
     sfreq: float,
@@ -35,12 +34,13 @@ def simulate_mouse(
     wide: bool = False,
     stages: Sequence[str] | None = None,
 ) -> LabRecording:
-    """Simulate a mouse; see `simulate_recording`.
+    """Simulate one subject; see `simulate_recording` of the species.
 
     Raises:
         RecordingError: a length or rate is out of range.
     """
-    mouse = simulate_recording(
+    simulator = SIMULATORS[species]
+    simulated = simulator.record(
         seed=seed,
         duration_s=3600 * hours,
         sfreq=sfreq,
@@ -50,24 +50,24 @@ def simulate_mouse(
         stages=stages,
     )
     name = f"simulated-{seed}"
-    recording = ArrayRecording.of_microvolts(name, mouse.ch_names, sfreq, mouse.data)
-    subject = SubjectChannels(
-        name="m1", channels=dict(zip(MODALITIES, mouse.ch_names, strict=True))
-    )
+    recording = ArrayRecording.of_microvolts(name, simulated.ch_names, sfreq, simulated.data)
+    own = f"{simulator.prefix}1"
+    channels = dict(zip(simulator.modalities, simulated.ch_names, strict=True))
+    subject = SubjectChannels(name=own, channels=channels)
     return LabRecording(
         name=name,
         stream=StreamChannels(name="simulated", subjects=(subject,), unit="uV"),
-        subjects={"m1": name},
-        hypnograms={"m1": Hypnogram.from_epochs(mouse.hypnograms[0], mouse.epoch_s)},
+        subjects={own: name},
+        hypnograms={own: Hypnogram.from_epochs(simulated.hypnograms[0], simulated.epoch_s)},
         scored_in="simulation",
         duration_s=recording.duration,
         open=lambda: recording,
     )
 
 
-def draw_sfreq(seed: int) -> float:
-    """Return the sampling rate of this seed's mouse, Hz."""
-    return float(np.random.default_rng([seed, 1]).choice(SFREQS))
+def draw_sfreq(species: str, seed: int) -> float:
+    """Return the sampling rate of this seed's subject, Hz."""
+    return float(np.random.default_rng([seed, 1]).choice(SIMULATORS[species].sfreqs))
 
 
 def simulate_many(
@@ -79,10 +79,11 @@ def simulate_many(
     read: Read = read_one,
     wide: bool = False,
 ) -> Iterator[ScoredEpochs]:
-    """Simulate one mouse a seed, so many at once, each at a rate of `SFREQS`; read and pack it.
+    """Simulate one subject of the spec's species a seed, so many at once; read and pack it.
 
-    From half an hour on, three of four mice show every stage, since that time of many has no REM
-    or no sleep at all; the fourth does what mice do. Artefacts stay in, with the true stage: those
+    Each is at one of its species' usual rates. From half an hour of mice on, and an hour and a
+    half of people, three of four show every stage, since that time of many has no REM or no sleep
+    at all; the fourth does what its species does. Artefacts stay in, with the true stage: those
     that the checks of quality find are masked, the others have to be lived with. `wide`: see
     `simulate_recording`.
     """
@@ -96,9 +97,10 @@ def simulate_many(
 
 
 def _simulate_one(spec: ModelSpec, hours: float, read: Read, wide: bool, seed: int) -> ScoredEpochs:
-    every_stage = hours >= 0.5 and seed % 4 != 0
-    mouse = simulate_mouse(seed, hours, draw_sfreq(seed), every_stage=every_stage, wide=wide)
-    return pack(read(mouse, spec))
+    every_stage = hours >= SIMULATORS[spec.species].every_stage_from_h and seed % 4 != 0
+    sfreq = draw_sfreq(spec.species, seed)
+    subject = simulate_subject(spec.species, seed, hours, sfreq, every_stage=every_stage, wide=wide)
+    return pack(read(subject, spec))
 
 
 def pack(scored: ScoredEpochs) -> ScoredEpochs:

@@ -17,12 +17,12 @@ from models.teacher import (
     teach,
     teach_recording,
 )
-from models.training.simulated import FIRST_UNSEEN_SEED, simulate_mouse
+from models.training.simulated import FIRST_UNSEEN_SEED, simulate_subject
 
 
 @pytest.fixture(scope="module")
 def mouse():
-    lab = simulate_mouse(FIRST_UNSEEN_SEED + 701, 0.75, 256.0, every_stage=True)
+    lab = simulate_subject("mouse", FIRST_UNSEEN_SEED + 701, 0.75, 256.0, every_stage=True)
     levels = Levels(mouse_teacher().spec, 1)
     for batch in epochs_of(lab.open(), lab.stream, mouse_teacher().spec):
         levels.add(batch.microvolts, batch.usable)

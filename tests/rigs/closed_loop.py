@@ -31,7 +31,7 @@ from models.recordings.hypnograms.read import read_hypnogram
 from models.recordings.lab import hash_file
 from models.recordings.open import Recording, open_recording
 from models.signal.montage import StreamChannels, SubjectChannels
-from models.training.simulated import FIRST_UNSEEN_SEED, draw_sfreq, simulate_mouse
+from models.training.simulated import FIRST_UNSEEN_SEED, draw_sfreq, simulate_subject
 from tests.rigs.accuracy.page import digits, table, write_sections
 from tests.rigs.accuracy.real_mice import RECORDINGS, SEEN, read_scorers
 from tests.rigs.accuracy.real_mouse import CHANNELS
@@ -130,7 +130,7 @@ def look_at_real(path: Path) -> list[Row]:
 def look_at_mouse(hours: float, seed: int) -> Row:
     """Return the row of a widened simulated mouse."""
     bundle = open_bundle(None)
-    mouse = simulate_mouse(seed, hours, draw_sfreq(seed), wide=True)
+    mouse = simulate_subject("mouse", seed, hours, draw_sfreq("mouse", seed), wide=True)
     (subject,) = mouse.stream.subjects
     sights = look(mouse.open(), subject.channels, bundle, MICE_HOP_S)
     n, verdict = decide_and_judge(sights, mouse.hypnograms[_SUBJECT], bundle.spec.stages)

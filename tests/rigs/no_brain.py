@@ -20,7 +20,8 @@ from models.signal.no_brain import check_for
 from models.signal.pipeline import EpochBatch, Pipeline
 from models.signal.quality import NO_BRAIN, OK
 from models.simulator.no_brain import KINDS, draw_no_brain
-from models.training.simulated import FIRST_UNSEEN_SEED, SFREQS, simulate_mouse
+from models.simulator.species import SIMULATORS
+from models.training.simulated import FIRST_UNSEEN_SEED, simulate_subject
 from tests.rigs.accuracy.real_mice import RECORDINGS
 from tests.rigs.accuracy.real_mouse import CHANNELS
 from tests.support.signals import SPEC, description, noise, run, stream_config
@@ -60,7 +61,7 @@ def draw_wire(seed: int, brain_s: float = 0.0) -> tuple[NDArray[np.bool_], str]:
     sfreq, kind = WIRE_SFREQS[seed % len(WIRE_SFREQS)], list(KINDS)[seed % len(KINDS)]
     data, _ = draw_no_brain(np.random.default_rng([seed, 4]), _WIRE_S, sfreq, kind)
     if brain_s:
-        mouse = simulate_mouse(_FIRST_SEED + seed, brain_s / 3600, sfreq).open()
+        mouse = simulate_subject("mouse", _FIRST_SEED + seed, brain_s / 3600, sfreq).open()
         data = np.concatenate([mouse.read(0, mouse.n_samples), data])
     reasons = reasons_of(read(data, sfreq))[round(brain_s) + WITHIN_S :]
     return (reasons == OK).any(axis=1), kind
@@ -75,7 +76,8 @@ def mark_real(path: Path) -> NDArray[np.bool_]:
 
 def mark_simulated(seed: int, hours: float, *, wide: bool) -> NDArray[np.bool_]:
     """Return which epochs of a simulated mouse's EEG are marked."""
-    mouse = simulate_mouse(seed, hours, SFREQS[seed % len(SFREQS)], wide=wide)
+    sfreqs = SIMULATORS["mouse"].sfreqs
+    mouse = simulate_subject("mouse", seed, hours, sfreqs[seed % len(sfreqs)], wide=wide)
     return _marked(epochs_of(mouse.open(), mouse.stream, SPEC))
 
 

@@ -15,8 +15,8 @@ from engines.select import AUTO
 from models.errors import ConfigError
 from models.recordings.hypnograms.interpret import Legend
 from models.recordings.lab import LabOptions, LabRecording, check_unused, open_lab
-from models.stages import MOUSE
-from models.training.simulated import FIRST_UNSEEN_SEED, simulate_mouse
+from models.simulator.species import SIMULATORS
+from models.training.simulated import FIRST_UNSEEN_SEED, simulate_subject
 from tools.evaluate.evaluation import choose_withheld, evaluate_recordings
 from tools.evaluate.learnt import check_unseen
 from tools.evaluate.report import report, write_subjects
@@ -191,9 +191,8 @@ def _find(
         seconds = sum(lab.duration_s for lab in recordings)
         return ToStage("recordings scored by experts", recordings, seconds, left_out)
     check_unused(options)
-    if spec.stages != MOUSE:
-        raise ConfigError(f"--simulated: expected a model of mice, found {', '.join(spec.stages)}")
     seeds = range(mice.seed, mice.seed + mice.n)
-    data = f"unseen simulated mice, seeds {seeds[0]} to {seeds[-1]}, {mice.sfreq:g} Hz"
-    animals = (simulate_mouse(each, mice.hours, mice.sfreq) for each in seeds)
+    who = SIMULATORS[spec.species].plural
+    data = f"unseen simulated {who}, seeds {seeds[0]} to {seeds[-1]}, {mice.sfreq:g} Hz"
+    animals = (simulate_subject(spec.species, each, mice.hours, mice.sfreq) for each in seeds)
     return ToStage(data, animals, 3600 * mice.hours * mice.n, [])

@@ -12,6 +12,7 @@ from models.errors import RecordingError
 from models.recordings.lab import LabRecording, find_copies, open_lab, read_subjects
 from models.scored_epochs import ScoredEpochs
 from models.signal.relative import mouse_relative
+from models.simulator.species import SIMULATORS
 from models.spec import LearntAs, ModelSpec
 from models.training.simulated import FIRST_UNSEEN_SEED, pack, simulate_many
 from models.training.splits import Split, check_enough
@@ -187,7 +188,9 @@ def learnt_from(
 
 def _simulate_all(options: TrainOptions, spec: ModelSpec, progress: Progress) -> list[ScoredEpochs]:
     if not 3 <= options.simulated <= _SEEDS:
-        raise RecordingError(f"expected 3 to {_SEEDS} simulated mice, found {options.simulated}")
+        raise RecordingError(
+            f"expected 3 to {_SEEDS} simulated subjects, found {options.simulated}"
+        )
     first = _SEEDS * options.seed
     if first + options.simulated > FIRST_UNSEEN_SEED:
         raise RecordingError(f"expected a seed below {FIRST_UNSEEN_SEED // _SEEDS}")
@@ -197,13 +200,17 @@ def _simulate_all(options: TrainOptions, spec: ModelSpec, progress: Progress) ->
 
 
 def describe(
-    options: TrainOptions, subjects: Sequence[ScoredEpochs], beside: Sequence[ScoredEpochs]
+    options: TrainOptions,
+    species: str,
+    subjects: Sequence[ScoredEpochs],
+    beside: Sequence[ScoredEpochs],
 ) -> str:
     """Say what there is to learn from, for people and for provenance."""
     if not options.simulated:
         return _count(subjects)
     wide = "widened " if options.wide else ""
-    simulated = f"{len(subjects)} {wide}simulated mice of {options.hours:g} h"
+    who = SIMULATORS[species].plural
+    simulated = f"{len(subjects)} {wide}simulated {who} of {options.hours:g} h"
     return f"{simulated}, and beside them {_count(beside)}" if beside else simulated
 
 

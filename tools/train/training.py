@@ -251,7 +251,7 @@ class _Work:
     ) -> TrainReport:
         pooled = pool(list(counted.values()), self.spec.stages)
         return TrainReport(
-            data=describe(self.options, self.subjects, self.beside),
+            data=describe(self.options, self.spec.species, self.subjects, self.beside),
             command=shlex.join(["hypnod", *sys.argv[1:]]),
             device=str(self.device),
             minutes=round((time.monotonic() - started) / 60, 1),

@@ -12,7 +12,7 @@ from models.signal.no_brain import check_for
 from models.signal.pipeline import Pipeline
 from models.signal.quality import NO_BRAIN, OK, QualityLimits
 from models.simulator.no_brain import draw_no_brain
-from models.training.simulated import simulate_mouse
+from models.training.simulated import simulate_subject
 from tests.rigs.accuracy.real_mice import RECORDINGS
 from tests.rigs.no_brain import WITHIN_S, draw_wire, mark_real, read, reasons_of
 from tests.support.signals import SPEC, description, run, stream_config
@@ -31,7 +31,7 @@ def pipeline(hop_s: float = 1.0, *, on: bool = True) -> Pipeline:
 
 
 def mouse(seed: int, sfreq: float = SFREQ, seconds: float = 60.0) -> NDArray[np.float64]:
-    recording = simulate_mouse(seed, seconds / 3600, sfreq, artefacts_per_hour=0).open()
+    recording = simulate_subject("mouse", seed, seconds / 3600, sfreq, artefacts_per_hour=0).open()
     return recording.read(0, recording.n_samples)
 
 

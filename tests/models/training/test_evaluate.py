@@ -26,7 +26,7 @@ from models.training.evaluate import (
     read_all,
     tally,
 )
-from models.training.simulated import FIRST_UNSEEN_SEED, simulate_mouse
+from models.training.simulated import FIRST_UNSEEN_SEED, simulate_subject
 from models.weights import load_model
 from tests.support.bundles import TINY, make_bundle, mouse_grammar, mouse_spec
 
@@ -195,5 +195,5 @@ def test_shipped_bundle_is_small_and_given_levels_of_the_packaged_population() -
 
 def _unseen(seed: int, spec: ModelSpec) -> ScoredEpochs:
     """Ten minutes of a simulated mouse with every stage in them."""
-    mouse = simulate_mouse(seed, 1 / 6, 512.0, artefacts_per_hour=0.0, every_stage=True)
+    mouse = simulate_subject("mouse", seed, 1 / 6, 512.0, artefacts_per_hour=0.0, every_stage=True)
     return read_one(mouse, spec)

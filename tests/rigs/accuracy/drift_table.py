@@ -24,7 +24,7 @@ from models.signal.montage import StreamChannels, SubjectChannels
 from models.signal.pipeline import EpochBatch
 from models.simulator.mouse.simulate import simulate_recording
 from models.spec import ModelSpec, Reference
-from models.training.simulated import simulate_mouse
+from models.training.simulated import simulate_subject
 
 Signals = NDArray[np.float32]
 Change = Callable[[Signals], NDArray[np.floating]]
@@ -90,7 +90,7 @@ def fit(spec: ModelSpec, n_animals: int, minutes: float) -> Reference:
     """Fit a reference to simulated mice, every second one at 512 Hz."""
     sfreqs = (SFREQ, 128.0, SFREQ, 256.0, SFREQ, 1000.0)
     mice = (
-        simulate_mouse(FIRST_TRAINING + k, minutes / 60, sfreqs[k % len(sfreqs)])
+        simulate_subject("mouse", FIRST_TRAINING + k, minutes / 60, sfreqs[k % len(sfreqs)])
         for k in track(range(n_animals), "training animals", console=Console(stderr=True))
     )
     return fit_reference(list(read_subjects(mice, spec)), spec)

@@ -31,7 +31,7 @@ from models.spec import Band, ModelSpec
 from models.stages import MOUSE, to_indices
 from models.training.devices import Device
 from models.training.evaluate import evaluate
-from models.training.simulated import FIRST_UNSEEN_SEED, simulate_mouse
+from models.training.simulated import FIRST_UNSEEN_SEED, simulate_subject
 from models.training.train import TrainConfig, train
 
 LIVE = ModelSpec(
@@ -114,7 +114,7 @@ def compare_scales(path: Path) -> Table:
 def simulate(first_seed: int, n: int, hours: float) -> list[LabRecording]:
     """Simulate mice at the authors' sampling rate."""
     seeds = range(first_seed, first_seed + n)
-    return [simulate_mouse(s, hours, LIVE.sfreq, artefacts_per_hour=0.0) for s in seeds]
+    return [simulate_subject("mouse", s, hours, LIVE.sfreq, artefacts_per_hour=0.0) for s in seeds]
 
 
 def main(

@@ -24,7 +24,7 @@ from models.fit.semireal import synthesise, write
 from models.fit.signals import halves, read_band_powers
 from models.recordings.lab import LabRecording, open_lab
 from models.recordings.writers import replacing
-from models.training.simulated import FIRST_UNSEEN_SEED, draw_sfreq, simulate_mouse
+from models.training.simulated import FIRST_UNSEEN_SEED, draw_sfreq, simulate_subject
 from tests.rigs.accuracy.measured import Accuracy, Awake
 from tests.rigs.accuracy.page import write_page
 from tests.rigs.accuracy.real_mice import RECORDINGS, RealMice, look_at_all
@@ -150,7 +150,10 @@ def _measure(
 
 def _simulated(settings: Settings, *, wide: bool) -> Evaluation:
     seeds = range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + settings.mice)
-    mice = (simulate_mouse(s, settings.hours, draw_sfreq(s), wide=wide) for s in seeds)
+    mice = (
+        simulate_subject("mouse", s, settings.hours, draw_sfreq("mouse", s), wide=wide)
+        for s in seeds
+    )
     name = "widened simulated mice" if wide else "simulated mice"
     return _evaluate(settings, mice, f"Unseen {name}, seeds {seeds[0]} to {seeds[-1]}", each=True)
 
@@ -161,7 +164,8 @@ def _awake(settings: Settings) -> Awake:
     asleep = []
     for seed in range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + AWAKE_MICE):
         stages = ("Wake",) * AWAKE_S
-        mouse = simulate_mouse(seed, AWAKE_S / 3600, draw_sfreq(seed), wide=True, stages=stages)
+        sfreq = draw_sfreq("mouse", seed)
+        mouse = simulate_subject("mouse", seed, AWAKE_S / 3600, sfreq, wide=True, stages=stages)
         with open_engine(bundle, AUTO, n_rows=1) as engine:
             staged = stage_recording(
                 mouse.open(), mouse.stream, engine, grammar=bundle.manifest.grammar

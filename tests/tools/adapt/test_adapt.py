@@ -21,7 +21,7 @@ from models.simulator.mouse.simulate import iterate_subjects
 from models.spec import SPEC_FILE, WEIGHTS_FILE
 from models.stages import MOUSE
 from models.training.devices import open_device
-from models.training.simulated import simulate_mouse
+from models.training.simulated import simulate_subject
 from models.training.train import TrainConfig, train
 from models.weights import load_model, save_weights
 from tests.support.bundles import TINY, change_manifest, make_bundle
@@ -42,7 +42,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bundle = make_bundle(tmp_path_factory.mktemp("start"), 5, levels=True, **TINY)
     model = load_model(bundle)
     hours, course = SECONDS / 3600, COURSE[:SECONDS]
-    labs = [simulate_mouse(seed, hours, SFREQ, stages=course) for seed in (0, 1)]
+    labs = [simulate_subject("mouse", seed, hours, SFREQ, stages=course) for seed in (0, 1)]
     mice = [read_one(lab, model.spec) for lab in labs]
     config = TrainConfig(passes=4, patience=4, learning_rate=1e-3, masks=False)
     with open_device("cpu", "float32") as device:
