@@ -1,4 +1,4 @@
-"""What a lab's wires, amplifiers and software make of an EEG and an EMG.
+"""What a lab's wires, amplifiers and software make of an EEG and an EMG or EOG.
 
 Filters, compression, rectified or enveloped EMG, noise, hum, quantisation. Most instruments
 change little, few much. What they do is chosen after recordings of several labs, not fitted.
@@ -20,75 +20,128 @@ _LEVEL_SAMPLES = 200_000  # from which a channel's level is read
 
 
 @dataclass(frozen=True)
-class Instrument:
-    """What lies between an animal and the numbers in a file; by default nothing does.
+class Amplifier:
+    """What lies between a pair of electrodes and the numbers in a file; by default nothing does.
 
-    Levels are relative to the channel: for the EEG to its SD, from the median of |x|; for the
-    EMG to the 30th percentile of |x|, which quiet muscles have.
+    What it adds is relative to a level of the channel, which its user measures.
     """
 
-    eeg_gain: float = 1.0
-    emg_gain: float = 1.0
-    eeg_lowpass: tuple[float, int] | None = None
-    """Corner, Hz, and order of the EEG's low-pass."""
-    eeg_highpass_hz: float | None = None
-    """Corner of the EEG's high-pass of first order."""
+    gain: float = 1.0
+    lowpass: tuple[float, int] | None = None
+    """Corner, Hz, and order of the low-pass."""
+    highpass_hz: float | None = None
+    """Corner of the high-pass of first order."""
+    noise: float = 0.0
+    """SD of its noise, levels."""
+    pink: bool = False
+    """Whether the noise is pink; else white."""
+    hum: float = 0.0
+    """Amplitude of mains hum with harmonics, levels."""
+    mains_hz: float = 50.0
+    notch: bool = False
+    """Whether there is a notch at the mains frequency."""
+    offset: float = 0.0
+    """Constant added, levels."""
+    limit: float | None = None
+    """Where its input is cut off on either side, levels."""
+    step: float = 0.0
+    """Step of the quantisation, levels; 0 is none."""
+
+    def pass_band(self, x: Track, sfreq: float) -> Track:
+        """Return a channel (n_samples,) behind the filters.
+
+        Corners that the rate cannot carry are lowered to what it can.
+        """
+        if self.lowpass is not None:
+            x = _filter(x, "lowpass", *self.lowpass, sfreq)
+        if self.highpass_hz is not None:
+            x = _filter(x, "highpass", self.highpass_hz, 1, sfreq)
+        return x
+
+    def write(self, x: Track, level: float, sfreq: float, rng: np.random.Generator) -> Track:
+        """Return what becomes of a filtered channel (n_samples,) whose level is `level`."""
+        if self.noise > 0:
+            noise = pink_noise(rng, len(x)) if self.pink else rng.standard_normal(len(x))
+            x = x + self.noise * level * noise
+        if self.hum > 0:
+            x = x + self.hum * level * mains(len(x), sfreq, self.mains_hz)
+        if self.notch and self.mains_hz < _BELOW_NYQUIST * sfreq / 2:
+            x = signal.lfilter(*signal.iirnotch(self.mains_hz, _NOTCH_Q, sfreq), x)
+        x = x + self.offset * level
+        if self.limit is not None:
+            x = np.clip(x, -self.limit * level, self.limit * level)
+        if self.step > 0:
+            x = np.round(x / (self.step * level)) * (self.step * level)
+        return self.gain * x
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """What records a mouse's EEG and EMG; by default it changes nothing.
+
+    The level of the EEG is its SD, from the median of |x|; that of the EMG the 30th percentile of
+    |x|, which quiet muscles have.
+    """
+
+    eeg: Amplifier = Amplifier()
+    emg: Amplifier = Amplifier()
+    """Its filters lie behind the rectifier if there is one."""
     compression: float = 0.0
     """Exponent by which the EMG's contrast in level is lessened: 0 leaves it, 1 takes it away."""
-    emg_envelope_s: float | None = None
-    """Length of the moving average of the EMG's absolute value that is written instead of it."""
     rectified: bool = False
     """The EMG's absolute value is written."""
-    emg_lowpass_hz: float | None = None
-    """Corner of the EMG's low-pass of second order, behind the rectifier if there is one."""
-    emg_noise: float = 0.0
-    """SD of white noise in the EMG, levels."""
-    eeg_pink: float = 0.0
-    """SD of pink noise in the EEG, levels."""
+    emg_envelope_s: float | None = None
+    """Length of the moving average of the EMG's absolute value that is written instead of it."""
     eeg_in_emg: float = 0.0
     """SD of the EEG that the EMG's wire sees, levels."""
-    eeg_hum: float = 0.0
-    """Amplitude of mains hum with harmonics in the EEG, levels."""
-    emg_hum: float = 0.0
-    """The same in the EMG."""
-    notch: bool = False
-    """Both channels have a notch at the mains frequency."""
-    mains_hz: float = 50.0
-    eeg_step: float = 0.0
-    """Step of the EEG's quantisation, levels; 0 is none."""
-    emg_step: float = 0.0
-    """The same of the EMG."""
-    eeg_offset: float = 0.0
-    """Constant added to the EEG, levels."""
-    emg_offset: float = 0.0
-    """The same to the EMG."""
 
     @classmethod
     def draw(cls, rng: np.random.Generator, mains_hz: float = 50.0) -> "Instrument":
         """Draw an instrument on a grid of `mains_hz`: most are kind, few harsh."""
         rectified, lowpass_hz, envelope_s = _draw_emg_form(rng)
+        eeg_gain, emg_gain = between(rng, 0.4, 2.5), between(rng, 0.5, 2.0)
+        eeg_lowpass = None
+        if rng.random() < 0.6:
+            eeg_lowpass = between(rng, 15.0, 100.0), int(rng.integers(1, 7))
+        highpass_hz = between(rng, 0.2, 2.0) if rng.random() < 0.3 else None
+        compression = rarely(rng, 0.25) * rng.uniform(0.0, 0.7)
+        emg_noise = rarely(rng, 0.4) * between(rng, 0.1, 2.0)
+        eeg_pink = rarely(rng, 0.05) * between(rng, 0.05, 0.5)
+        eeg_in_emg = rarely(rng, 0.05) * between(rng, 0.2, 2.0)
+        eeg_hum = rarely(rng, 0.05) * between(rng, 0.05, 1.0)
+        emg_hum = rarely(rng, 0.05) * between(rng, 0.1, 3.0)
+        notch = bool(rng.random() < 0.1)
+        eeg_step = rarely(rng, 0.05) * between(rng, 0.01, 0.2)
+        emg_step = rarely(rng, 0.05) * between(rng, 0.02, 0.4)
+        eeg_offset = rarely(rng, 0.05) * rng.normal(0.0, 5.0)
+        emg_offset = rarely(rng, 0.05) * rng.normal(0.0, 5.0)
         return cls(
-            eeg_gain=between(rng, 0.4, 2.5),
-            emg_gain=between(rng, 0.5, 2.0),
-            eeg_lowpass=(between(rng, 15.0, 100.0), int(rng.integers(1, 7)))
-            if rng.random() < 0.6
-            else None,
-            eeg_highpass_hz=between(rng, 0.2, 2.0) if rng.random() < 0.3 else None,
-            compression=_rarely(rng, 0.25) * rng.uniform(0.0, 0.7),
-            emg_envelope_s=envelope_s,
+            eeg=Amplifier(
+                gain=eeg_gain,
+                lowpass=eeg_lowpass,
+                highpass_hz=highpass_hz,
+                noise=eeg_pink,
+                pink=True,
+                hum=eeg_hum,
+                mains_hz=mains_hz,
+                notch=notch,
+                offset=eeg_offset,
+                step=eeg_step,
+            ),
+            emg=Amplifier(
+                gain=emg_gain,
+                lowpass=None if lowpass_hz is None else (lowpass_hz, 2),
+                noise=emg_noise,
+                hum=emg_hum,
+                mains_hz=mains_hz,
+                notch=notch,
+                offset=emg_offset,
+                step=emg_step,
+            ),
+            compression=compression,
             rectified=rectified,
-            emg_lowpass_hz=lowpass_hz,
-            emg_noise=_rarely(rng, 0.4) * between(rng, 0.1, 2.0),
-            eeg_pink=_rarely(rng, 0.05) * between(rng, 0.05, 0.5),
-            eeg_in_emg=_rarely(rng, 0.05) * between(rng, 0.2, 2.0),
-            eeg_hum=_rarely(rng, 0.05) * between(rng, 0.05, 1.0),
-            emg_hum=_rarely(rng, 0.05) * between(rng, 0.1, 3.0),
-            notch=rng.random() < 0.1,
-            mains_hz=mains_hz,
-            eeg_step=_rarely(rng, 0.05) * between(rng, 0.01, 0.2),
-            emg_step=_rarely(rng, 0.05) * between(rng, 0.02, 0.4),
-            eeg_offset=_rarely(rng, 0.05) * rng.normal(0.0, 5.0),
-            emg_offset=_rarely(rng, 0.05) * rng.normal(0.0, 5.0),
+            emg_envelope_s=envelope_s,
+            eeg_in_emg=eeg_in_emg,
         )
 
     def apply(
@@ -98,7 +151,7 @@ class Instrument:
 
         Args:
             data: (n_samples, 2) µV: EEG, EMG.
-            sfreq: sampling rate, Hz; corners that it cannot carry are lowered to what it can.
+            sfreq: sampling rate, Hz.
             rng: the source of the noise.
 
         Returns:
@@ -106,43 +159,22 @@ class Instrument:
         """
         eeg, emg = np.array(data.T, np.float64)
         if self.eeg_in_emg > 0:
-            emg += self.eeg_in_emg * _quiet_level(emg) / _eeg_level(eeg) * eeg
+            emg += self.eeg_in_emg * _quiet_level(emg) / robust_sd(eeg) * eeg
         out = np.empty_like(data)
-        out[:, 0] = self._eeg(eeg, sfreq, rng)
-        out[:, 1] = self._emg(emg, sfreq, rng)
+        eeg = self.eeg.pass_band(eeg, sfreq)
+        out[:, 0] = self.eeg.write(eeg, robust_sd(eeg), sfreq, rng)
+        emg = self.emg.pass_band(self._form(emg, sfreq), sfreq)
+        out[:, 1] = self.emg.write(emg, _quiet_level(emg), sfreq, rng)
         return out
 
-    def _eeg(self, x: Track, sfreq: float, rng: np.random.Generator) -> Track:
-        if self.eeg_lowpass is not None:
-            x = _filter(x, "lowpass", *self.eeg_lowpass, sfreq)
-        if self.eeg_highpass_hz is not None:
-            x = _filter(x, "highpass", self.eeg_highpass_hz, 1, sfreq)
-        level = _eeg_level(x)
-        if self.eeg_pink > 0:
-            x = x + self.eeg_pink * level * pink_noise(rng, len(x))
-        x = self._mains(x, self.eeg_hum * level, sfreq)
-        return self.eeg_gain * _digitise(x, self.eeg_step * level, self.eeg_offset * level)
-
-    def _emg(self, x: Track, sfreq: float, rng: np.random.Generator) -> Track:
+    def _form(self, x: Track, sfreq: float) -> Track:
+        """Return the EMG compressed, rectified or enveloped."""
         if self.compression > 0:
             x = x * _running_rms(x, sfreq) ** -self.compression
         if self.rectified:
             x = np.abs(x)
         if self.emg_envelope_s is not None:
             x = _moving_average(np.abs(x), max(1, round(self.emg_envelope_s * sfreq)))
-        if self.emg_lowpass_hz is not None:
-            x = _filter(x, "lowpass", self.emg_lowpass_hz, 2, sfreq)
-        level = _quiet_level(x)
-        if self.emg_noise > 0:
-            x = x + self.emg_noise * level * rng.standard_normal(len(x))
-        x = self._mains(x, self.emg_hum * level, sfreq)
-        return self.emg_gain * _digitise(x, self.emg_step * level, self.emg_offset * level)
-
-    def _mains(self, x: Track, hum_uv: float, sfreq: float) -> Track:
-        if hum_uv > 0:
-            x = x + hum_uv * mains(len(x), sfreq, self.mains_hz)
-        if self.notch and self.mains_hz < _BELOW_NYQUIST * sfreq / 2:
-            x = signal.lfilter(*signal.iirnotch(self.mains_hz, _NOTCH_Q, sfreq), x)
         return x
 
 
@@ -158,7 +190,7 @@ def _draw_emg_form(rng: np.random.Generator) -> tuple[bool, float | None, float 
     return False, None, None
 
 
-def _rarely(rng: np.random.Generator, chance: float) -> float:
+def rarely(rng: np.random.Generator, chance: float) -> float:
     """Return 1 with this chance, else 0."""
     return float(rng.random() < chance)
 
@@ -183,12 +215,8 @@ def _running_rms(x: Track, sfreq: float) -> Track:
     return np.asarray(rms / np.median(rms[:: _stride(len(rms))]))
 
 
-def _digitise(x: Track, step: float, offset: float) -> Track:
-    x = x + offset
-    return np.round(x / step) * step if step > 0 else x
-
-
-def _eeg_level(x: Track) -> float:
+def robust_sd(x: Track) -> float:
+    """Return the SD of a channel, from the median of |x|."""
     return 1.4826 * float(np.median(np.abs(x[:: _stride(len(x))]))) + 1e-9
 
 

@@ -153,11 +153,12 @@ def _skin(rng: np.random.Generator, tracks: Tracks, person: Person) -> Track:
     """Return the potentials of skin and sweat and what gross movement does, µV at `FINE_HZ`."""
     n = len(tracks.scored)
     sweating = wander(rng, n, 1800.0) > 0.7
-    drift = person.drift_uv * wander(rng, n, 10.0)
+    drift = person.drift_uv * (0.6 + 0.8 * tracks.stages[:, W]) * wander(rng, n, 2.0)
     drift += person.sweat_uv * sweating * ndimage.gaussian_filter1d(wander(rng, n, 2.0), 1.0)
     slow = np.interp(np.arange(n * FINE_HZ) / FINE_HZ, np.arange(n) + 0.5, drift)
     sway = signal.sosfilt(
-        signal.butter(1, [0.3, 4.0], "bandpass", fs=FINE_HZ, output="sos"),
+        signal.butter(2, [0.3, 3.0], "bandpass", fs=FINE_HZ, output="sos"),
         rng.standard_normal(n * FINE_HZ),
     )
-    return slow + 120.0 * np.repeat(tracks.moving, FINE_HZ) * sway
+    awake = 6.0 * (tracks.stages[:, W] - tracks.closed)
+    return np.asarray(slow + np.repeat(awake + 80.0 * tracks.moving, FINE_HZ) * sway)
