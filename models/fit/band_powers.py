@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
-from models.simulator.mouse.tracks import BANDS
+from models.simulator.bands import BANDS
 
 _EMG_HIGHPASS_HZ = 10.0
 

@@ -9,14 +9,13 @@ waves are sharper at their troughs.
 import numpy as np
 from numpy.typing import NDArray
 
+from models.simulator.bands import band_masks, wide_bands
 from models.simulator.mouse.animal import Animal
-from models.simulator.mouse.tracks import BANDS, Tracks
+from models.simulator.mouse.tracks import Tracks
 from models.simulator.noise import Spectrum, Track, interpolate, shaped_noise, wander
 from models.stages import MOUSE
 
 _THETA_HZ = 40.0  # theta and its harmonic are nothing above
-_EDGE = 0.06  # width of a change from one band to the next, in log frequency
-_WIDE_EDGE = 0.2  # the same where bands wander: nothing in the spectrum shows where they end
 _KNEE_HZ = 5.0
 _GRID = np.arange(0.5, 100.25, 0.5)  # Hz; where the powers of the bands are measured
 
@@ -63,30 +62,12 @@ def eeg_spectrum(rng: np.random.Generator, tracks: Tracks, animal: Animal) -> Sp
         density: NDArray[np.float64] = _shape(freqs, now, animal) * (gain @ band_masks(freqs))
         if animal.wander > 0:
             strayed = [interpolate(track, 1.0, times) for track in tracks.wandering.T]
-            density *= np.exp(np.stack(strayed, axis=1) @ _wide_bands(freqs))
+            density *= np.exp(np.stack(strayed, axis=1) @ wide_bands(freqs))
         density *= electrode(freqs, animal)
         density += animal.floor_uv**2 / 100.0
         return density
 
     return spectrum
-
-
-def band_masks(freqs: Track, edge: float = _EDGE) -> NDArray[np.float64]:
-    """Return the share of each band in the power at `freqs`, (n_bands, n_freqs); sums are 1."""
-    lows = [low for low, _ in BANDS.values()][1:]
-    log_f = np.log(np.maximum(freqs, 1e-3))
-    above = [1.0 / (1.0 + np.exp(-(log_f - np.log(low)) / edge)) for low in lows]
-    steps = np.stack([np.ones_like(log_f), *above, np.zeros_like(log_f)])
-    return np.asarray(steps[:-1] - steps[1:])
-
-
-def _wide_bands(freqs: Track) -> NDArray[np.float64]:
-    """Return the weight of each band's wandering at `freqs`, (n_bands, n_freqs).
-
-    The squares add up to 1, so that the log power at every frequency strays by the same SD.
-    """
-    shares = band_masks(freqs, _WIDE_EDGE)
-    return np.asarray(shares / np.sqrt((shares**2).sum(axis=0)))
 
 
 def electrode(freqs: Track, animal: Animal) -> Track:

@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, signal
 
+from models.simulator.bands import BANDS
 from models.simulator.mouse.animal import Animal
 from models.simulator.noise import Track, wander
 from models.stages import MOUSE
 
 SIGNALS_FILE = Path(__file__).with_name("signals.json")
 
-BANDS = {"delta": (0.5, 4), "theta": (4, 8), "alpha": (8, 13), "beta": (13, 30), "gamma": (30, 100)}
-"""Edges, Hz, of the bands whose powers the tracks give."""
 COLUMNS = (*BANDS, "emg")
 EMG = len(BANDS)
 """The column of the EMG, behind those of the bands."""

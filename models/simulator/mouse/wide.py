@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from models.simulator.bands import BANDS
 from models.simulator.mouse import hypnogram
 from models.simulator.mouse.animal import Animal
-from models.simulator.mouse.tracks import BANDS
 from models.simulator.noise import between
 from models.stages import MOUSE
 
