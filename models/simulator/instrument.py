@@ -74,6 +74,11 @@ class Amplifier:
             x = np.round(x / (self.step * level)) * (self.step * level)
         return self.gain * x
 
+    def record(self, x: Track, sfreq: float, rng: np.random.Generator) -> Track:
+        """Return what becomes of an EEG or EOG (n_samples,); its level is its SD, robustly."""
+        x = self.pass_band(x, sfreq)
+        return self.write(x, robust_sd(x), sfreq, rng)
+
 
 @dataclass(frozen=True)
 class Instrument:
@@ -161,8 +166,7 @@ class Instrument:
         if self.eeg_in_emg > 0:
             emg += self.eeg_in_emg * _quiet_level(emg) / robust_sd(eeg) * eeg
         out = np.empty_like(data)
-        eeg = self.eeg.pass_band(eeg, sfreq)
-        out[:, 0] = self.eeg.write(eeg, robust_sd(eeg), sfreq, rng)
+        out[:, 0] = self.eeg.record(eeg, sfreq, rng)
         emg = self.emg.pass_band(self._form(emg, sfreq), sfreq)
         out[:, 1] = self.emg.write(emg, _quiet_level(emg), sfreq, rng)
         return out

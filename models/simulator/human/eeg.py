@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from models.simulator.bands import wide_bands
 from models.simulator.human.person import Person
 from models.simulator.human.sites import Site
 from models.simulator.human.tracks import N1, N2, N3, REM, Tracks, W
@@ -36,6 +37,9 @@ def add_background(
     The EOG sees the frontal brain, so part of its background is the EEG's.
     """
     levels = _levels(rng, tracks, person)
+    strayed = np.array(person.tilt) + person.wander * np.stack(
+        [wander(rng, len(tracks.scored), s) for s in person.wander_s], axis=1
+    )
     coherence = min(0.95, person.eog.shared * person.shared)
     common, own = rng.spawn(2)
     seed = common.integers(2**63)
@@ -44,12 +48,18 @@ def add_background(
         (1, person.eog, coherence, np.random.default_rng(seed)),
         (1, person.eog, 1.0 - coherence, own),
     ):
-        spectrum = _spectrum(levels, person, site, share)
+        spectrum = _spectrum(levels, strayed, person, site, share)
         for where, noise in shaped_noise(source, spectrum, len(out), sfreq):
             out[where, column] += noise
 
 
-def _spectrum(levels: dict[str, Track], person: Person, site: Site, share: float) -> Spectrum:
+def _spectrum(
+    levels: dict[str, Track],
+    strayed: NDArray[np.float64],
+    person: Person,
+    site: Site,
+    share: float,
+) -> Spectrum:
     """Return the power density that a derivation sees, times `share`."""
 
     def spectrum(times: Track, freqs: Track) -> NDArray[np.float64]:
@@ -57,6 +67,8 @@ def _spectrum(levels: dict[str, Track], person: Person, site: Site, share: float
         power = np.stack([interpolate(levels[name], 1.0, times) for name in shapes], axis=1)
         gains = np.array([getattr(site, _SEEN_WITH[name]) ** 2 for name in shapes])
         density = (power * gains) @ np.stack(list(shapes.values()))
+        now = np.stack([interpolate(track, 1.0, times) for track in strayed.T], axis=1)
+        density *= np.exp(now @ wide_bands(freqs))
         return np.asarray(share * (density + person.floor_uv**2 / 100.0))
 
     return spectrum

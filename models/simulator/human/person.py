@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.simulator.bands import BANDS
 from models.simulator.human.sites import EEG_SITES, EOG_SITES, Site
 from models.simulator.noise import between
 
@@ -106,6 +107,12 @@ class Person:
     """Amplitude of the mains hum, µV."""
     mains_hz: float
     """Mains frequency, Hz."""
+    tilt: tuple[float, ...] = (0.0,) * len(BANDS)
+    """Log power of each band of the background beyond the typical, in all stages alike."""
+    wander: float = 0.0
+    """SD with which each band's log power wanders on its own, whatever the stage."""
+    wander_s: tuple[float, ...] = (60.0,) * len(BANDS)
+    """Time constant of that in each band, s."""
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Person":

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.simulator.human import hypnogram
+from models.simulator.human import wide as widened
 from models.simulator.human.eeg import add_background
 from models.simulator.human.eog import add_eyes, add_heart_and_mains
 from models.simulator.human.person import Person
@@ -129,7 +130,7 @@ def iterate_subjects(
         )
 
     return (
-        _simulate_subject(s, duration_s, sfreq, artefacts_per_hour, draw)
+        _simulate_subject(s, duration_s, sfreq, artefacts_per_hour, draw, wide)
         for s in np.random.SeedSequence(seed).spawn(n_subjects)
     )
 
@@ -140,10 +141,13 @@ def _simulate_subject(
     sfreq: float,
     artefacts_per_hour: float,
     draw: Callable[[np.random.Generator], Sequence[str]],
+    wide: bool,
 ) -> SimulatedPerson:
     # One generator for each part, so that changing one leaves the others alone.
     rngs = [np.random.default_rng(s) for s in seed.spawn(10)]
     person = Person.draw(rngs[0])
+    if wide:
+        person = widened.widen(person, rngs[8])
     stages = tuple(draw(rngs[1]))
     tracks = draw_tracks(rngs[2], stages, person)
     data = np.zeros((round(duration_s * sfreq), 2), np.float32)
@@ -153,6 +157,9 @@ def _simulate_subject(
     add_heart_and_mains(data, rngs[6], tracks, person, sfreq)
     artefacts = draw_artefacts(rngs[7], MODALITIES, duration_s, artefacts_per_hour)
     add_artefacts(data, rngs[7], artefacts, dict.fromkeys(MODALITIES, _QUIET_UV), sfreq)
+    if wide:
+        for k, amplifier in enumerate(widened.draw_amplifiers(rngs[9], person.mains_hz)):
+            data[:, k] = amplifier.record(data[:, k].astype(np.float64), sfreq, rngs[9])
     return SimulatedPerson(
         data, stages, artefacts, person, tuple(sorted(events, key=lambda e: e.onset_s))
     )
