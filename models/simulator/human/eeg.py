@@ -17,7 +17,7 @@ from models.simulator.human.sites import Site
 from models.simulator.human.tracks import N1, N2, N3, REM, Tracks, W
 from models.simulator.noise import Spectrum, Track, interpolate, shaped_noise, wander
 
-_LEVEL_UV2 = np.array([1.2, 1.2, 3.5, 7.0, 1.0])  # power density at 10 Hz by stage, µV²/Hz
+_LEVEL_UV2 = np.array([1.2, 1.2, 2.4, 5.5, 1.0])  # power density at 10 Hz by stage, µV²/Hz
 _LOW = np.array([1.35, 1.7, 1.75, 1.7, 1.7])  # exponent below 10 Hz
 _HIGH = np.array([1.2, 1.9, 2.5, 2.7, 2.1])  # above
 _BREAK_HZ = 10.0

@@ -115,11 +115,11 @@ def _depth(rng: np.random.Generator, scored: NDArray[np.int64], person: Person) 
     nrem = np.isin(scored, (N2, N3))
     target = np.array(_DEPTH)
     target[N2] = person.light
-    pressure = 0.8 + 0.5 * np.exp(np.cumsum(nrem) / -_TIRED_S)
+    pressure = 0.85 + 0.35 * np.exp(np.cumsum(nrem) / -_TIRED_S)
     depth = _smooth(target[scored], _DEPTH_S)
-    depth *= np.exp(0.22 * wander(rng, n, 60.0) + 0.15 * wander(rng, n, 8.0)) * pressure
+    depth *= np.exp(0.2 * wander(rng, n, 60.0) + 0.12 * wander(rng, n, 8.0)) * pressure
     held = np.where(scored == N3, np.maximum(depth, 0.55), depth)
-    held = np.where(scored == N2, np.minimum(held, 0.65), held)
+    held = np.where(scored == N2, np.minimum(held, 0.55), held)
     awake = _smooth(np.isin(scored, (W, N1, REM)).astype(float), 1.5)
     return np.asarray(held + awake * (target[scored] - held))
 

@@ -121,7 +121,7 @@ def _slow_wave(
     rng: np.random.Generator, onset: float, depth: float, person: Person
 ) -> tuple[Event, Seen]:
     hz = float(np.clip(person.slow_wave_hz * np.exp(rng.normal(0.0, 0.3)), 0.5, 2.0))
-    size = person.slow_wave_uv * np.exp(rng.normal(0.0, 0.3)) * min(1.3, depth**0.5)
+    size = person.slow_wave_uv * np.exp(rng.normal(0.0, 0.3)) * min(1.3, depth**0.7)
     down = rng.uniform(0.35, 0.5)  # share of the duration below zero: troughs are sharper
 
     def wave(t: Track, _: Site) -> Track:
