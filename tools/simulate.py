@@ -1,11 +1,11 @@
-"""`hypnod simulate`: write simulated mouse sleep as EDF+, with the true hypnogram in it."""
+"""`hypnod simulate`: write simulated sleep as EDF+, with the true hypnogram in it."""
 
 import json
 import math
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import edfio
 import numpy as np
@@ -19,9 +19,8 @@ from models.errors import RecordingError
 from models.recordings.writers import replacing
 from models.signal.chunk import MAX_SFREQ, MIN_SFREQ
 from models.simulator.mouse.hypnogram import find_bouts
-from models.simulator.mouse.simulate import channel_names, iterate_subjects
 from models.simulator.recording import SimulatedSubject
-from models.stages import MOUSE
+from models.simulator.species import SIMULATORS
 from tools.shared.plain import plain_console
 
 _MAX_RECORD_S = 60
@@ -37,37 +36,44 @@ def simulate(
     minutes: Annotated[
         float | None, typer.Option(min=0, help="Length, min; an hour where neither is given.")
     ] = None,
+    species: Annotated[Literal["mouse", "human"], typer.Option(help="Whose sleep.")] = "mouse",
     sfreq: Annotated[
-        float, typer.Option(help=f"Sampling rate, {MIN_SFREQ:g} to {MAX_SFREQ:g} Hz.")
-    ] = 512.0,
-    subjects: Annotated[int, typer.Option(min=1, help="Mice in the recording.")] = 1,
+        float | None,
+        typer.Option(
+            help=f"Sampling rate, {MIN_SFREQ:g} to {MAX_SFREQ:g} Hz; default: 512, of people 128."
+        ),
+    ] = None,
+    subjects: Annotated[int, typer.Option(min=1, help="Subjects in the recording.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same file.")] = 0,
     artefacts: Annotated[
         float, typer.Option(min=0, help="Artefacts per hour and channel, on average.")
     ] = 0.0,
     time_scale: Annotated[
-        float, typer.Option(help="Divides every bout length; 1 is how mice sleep.")
+        float, typer.Option(help="Divides every bout length; 1 is how mice sleep. Mice only.")
     ] = 1.0,
     every_stage: Annotated[
-        bool, typer.Option("--every-stage", help="At least 5 % of each stage, however short.")
+        bool, typer.Option("--every-stage", help="Some of each stage, however short.")
     ] = False,
     wide: Annotated[
         bool,
-        typer.Option("--wide", help="Mice and instruments that differ as those of many labs do."),
+        typer.Option("--wide", help="Subjects and instruments that differ as in many labs."),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Write **simulated mouse sleep** with its true hypnogram as EDF+ annotations.
+    """Write **simulated sleep** with its true hypnogram as EDF+ annotations.
 
-    Each mouse k has the channels EEGk and EMGk (µV). One annotation per bout says the stage:
-    `NREM` for one mouse, `m2 NREM` for the second of several. Artefacts are annotated as
-    `artefact eeg` or `m2 artefact emg`. The bouts follow the statistics of expert-scored mice.
+    Each mouse k has the channels EEGk and EMGk (µV), each person EEGk and EOGk; one person alone
+    has labels such as EEG C3-M2 and EOG E1-M2. One annotation per bout says the stage: `NREM` for
+    one mouse, `m2 NREM` for the second of several, `p2 N3` for people. Artefacts are annotated as
+    `artefact eeg` or `m2 artefact emg`. The bouts follow the statistics of expert-scored sleep.
     At a rate such as 511.96 Hz the file is as much longer as whole data records need.
 
         hypnod simulate night.edf --hours 12 --subjects 4 --seed 7
 
         hypnod simulate short.edf --minutes 10 --every-stage
+
+        hypnod simulate night.edf --species human --hours 8
     """
     if out.exists() and not force:
         raise RecordingError(
@@ -77,6 +83,13 @@ def simulate(
         raise RecordingError(f"expected a folder to write {out.name} to, found no {out.parent}")
     if out.suffix.lower() != ".edf":
         raise RecordingError(f"expected a file name that ends in .edf, found {out.name}")
+    who = SIMULATORS[species]
+    sfreq = sfreq or who.default_sfreq
+    own = {}
+    if species == "mouse":
+        own = {"time_scale": time_scale}
+    elif time_scale != 1.0:
+        raise RecordingError(f"--time-scale: expected 1 for {who.plural}, found {time_scale:g}")
     record_s = data_record_s(sfreq)
     asked_s = 3600.0
     if hours is not None or minutes is not None:
@@ -87,19 +100,19 @@ def simulate(
     console = Console(stderr=True)
     columns = (SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        simulated = iterate_subjects(
+        simulated = who.iterate(
             seed=seed,
             duration_s=duration_s,
             sfreq=sfreq,
             n_subjects=subjects,
             artefacts_per_hour=artefacts,
-            time_scale=time_scale,
             every_stage=every_stage,
             wide=wide,
+            **own,
         )
         shown = progress.track(simulated, total=subjects, description="simulating")
         summary = write_edf(out, shown, sfreq, subjects)
-    _report(out, summary, duration_s, as_json=as_json)
+    _report(out, summary, who.subject.stages, duration_s, as_json=as_json)
 
 
 def data_record_s(sfreq: float) -> int:
@@ -122,20 +135,20 @@ def write_edf(
 ) -> Summary:
     """Write simulated subjects as EDF+; return the seconds in each stage by subject.
 
-    Subjects are called m1, m2, … Annotations are `<stage>` for one subject and
+    Subjects are called m1, m2, …, people p1, p2, … Annotations are `<stage>` for one subject and
     `<subject> <stage>` for several, one per bout.
 
     Raises:
         RecordingError: the file cannot be written, or the rate does not fit EDF.
     """
     record_s = data_record_s(sfreq)
-    names = iter(channel_names(n_subjects))
     signals, annotations, summary = [], [], {}
     for k, subject in enumerate(subjects, start=1):
-        signals += [_as_signal(x, next(names), sfreq) for x in subject.data.T]
-        annotations += annotate(subject, f"m{k}" if n_subjects > 1 else "")
-        summary[f"m{k}"] = {stage: float(subject.hypnogram.count(stage)) for stage in MOUSE}
-        summary[f"m{k}"] |= {"artefacts": float(len(subject.artefacts))}
+        name, labels = f"{subject.prefix}{k}", subject.channel_names(k, n_subjects)
+        signals += [_as_signal(x, n, sfreq) for x, n in zip(subject.data.T, labels, strict=True)]
+        annotations += annotate(subject, name if n_subjects > 1 else "")
+        summary[name] = {s: float(subject.hypnogram.count(s)) for s in subject.stages}
+        summary[name] |= {"artefacts": float(len(subject.artefacts))}
     edf = edfio.Edf(
         signals,
         recording=edfio.Recording(equipment_code="hypnod_simulate"),
@@ -173,12 +186,14 @@ def _as_signal(x: NDArray[np.float32], label: str, sfreq: float) -> edfio.EdfSig
     )
 
 
-def _report(out: Path, summary: Summary, duration_s: float, *, as_json: bool) -> None:
+def _report(
+    out: Path, summary: Summary, stages: tuple[str, ...], duration_s: float, *, as_json: bool
+) -> None:
     if as_json:
         text = json.dumps({"file": str(out), "duration_s": duration_s, "subjects": summary})
         typer.echo(text)
         return
-    table = Table(*("mouse", *(f"{stage} min" for stage in MOUSE), "artefacts"), title=str(out))
+    table = Table(*("subject", *(f"{stage} min" for stage in stages), "artefacts"), title=str(out))
     for name, row in summary.items():
-        table.add_row(name, *(f"{row[s] / 60:.1f}" for s in MOUSE), f"{row['artefacts']:.0f}")
+        table.add_row(name, *(f"{row[s] / 60:.1f}" for s in stages), f"{row['artefacts']:.0f}")
     plain_console().print(table)

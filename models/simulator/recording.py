@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,12 +35,23 @@ class Event:
 class SimulatedSubject:
     """One subject's signals and what is true about them."""
 
+    modalities: ClassVar[tuple[str, ...]]
+    """Of its channels, in order."""
+    stages: ClassVar[tuple[str, ...]]
+    """The stages that it can be in."""
+    prefix: ClassVar[str]
+    """Before its number in its name."""
+
     data: NDArray[np.float32]
     """(n_samples, n_modalities) µV."""
     hypnogram: tuple[str, ...]
     """One stage per second."""
     artefacts: tuple[Artefact, ...]
     """In order of onset."""
+
+    def channel_names(self, number: int, n_subjects: int) -> tuple[str, ...]:
+        """Return the labels of its channels as the `number`th of a recording's subjects."""
+        return tuple(f"{modality.upper()}{number}" for modality in self.modalities)
 
 
 @dataclass(frozen=True)
@@ -58,11 +70,6 @@ class SimulatedRecording:
     """For each subject, one stage per `epoch_s`."""
     artefacts: tuple[tuple[Artefact, ...], ...]
     """For each subject, in order of onset."""
-
-
-def numbered_channels(n_subjects: int, modalities: Sequence[str]) -> tuple[str, ...]:
-    """Return the channels of a recording of several, such as EEG1, EMG1, EEG2, EMG2."""
-    return tuple(f"{m.upper()}{k}" for k in range(1, n_subjects + 1) for m in modalities)
 
 
 def check_arguments(
@@ -103,23 +110,23 @@ def check_arguments(
 
 
 def gather(
-    subjects: Iterable[SimulatedSubject],
-    ch_names: tuple[str, ...],
-    duration_s: float,
-    sfreq: float,
+    subjects: Iterable[SimulatedSubject], n_subjects: int, sfreq: float
 ) -> SimulatedRecording:
-    """Put subjects of as many channels as `ch_names` has into one recording."""
-    data = np.empty((round(duration_s * sfreq), len(ch_names)), np.float32)
-    hypnograms, artefacts, column = [], [], 0
-    for subject in subjects:
-        width = subject.data.shape[1]
-        data[:, column : column + width] = subject.data
-        column += width
+    """Put subjects of one species into one recording."""
+    data = np.empty((0, 0), np.float32)
+    names: list[str] = []
+    hypnograms, artefacts = [], []
+    for k, subject in enumerate(subjects):
+        n_samples, width = subject.data.shape
+        if k == 0:
+            data = np.empty((n_samples, n_subjects * width), np.float32)
+        data[:, k * width : (k + 1) * width] = subject.data
+        names += subject.channel_names(k + 1, n_subjects)
         hypnograms.append(subject.hypnogram)
         artefacts.append(subject.artefacts)
     return SimulatedRecording(
         data=data,
-        ch_names=ch_names,
+        ch_names=tuple(names),
         sfreq=sfreq,
         epoch_s=1.0,
         hypnograms=tuple(hypnograms),

@@ -6,20 +6,18 @@ from dataclasses import dataclass
 from models.simulator.human import simulate as human
 from models.simulator.mouse import simulate as mouse
 from models.simulator.recording import SimulatedRecording, SimulatedSubject
-from models.stages import HUMAN, MOUSE
 
 
 @dataclass(frozen=True)
 class Simulator:
     """The simulated subjects of one species."""
 
-    stages: tuple[str, ...]
-    modalities: tuple[str, ...]
-    """Of a subject's channels, in order."""
+    subject: type[SimulatedSubject]
+    """What is true of all of them."""
     sfreqs: tuple[float, ...]
     """Sampling rates that its labs use, the usual ones several times, Hz."""
-    prefix: str
-    """Before a subject's number in its name."""
+    default_sfreq: float
+    """Of a recording that is asked for without one, Hz."""
     plural: str
     """What several of them are called."""
     every_stage_from_h: float
@@ -32,20 +30,18 @@ class Simulator:
 
 SIMULATORS = {
     "mouse": Simulator(
-        stages=MOUSE,
-        modalities=mouse.MODALITIES,
+        subject=mouse.SimulatedMouse,
         sfreqs=(128.0, 200.0, 250.0, 256.0, 400.0, 500.0, *(512.0,) * 3, 1000.0, 1024.0, 2000.0),
-        prefix="m",
+        default_sfreq=512.0,
         plural="mice",
         every_stage_from_h=0.5,
         record=mouse.simulate_recording,
         iterate=mouse.iterate_subjects,
     ),
     "human": Simulator(
-        stages=HUMAN,
-        modalities=human.MODALITIES,
+        subject=human.SimulatedPerson,
         sfreqs=(100.0, 100.0, 125.0, 128.0, 128.0, 200.0, 200.0, 250.0, 256.0, 256.0, 500.0, 512.0),
-        prefix="p",
+        default_sfreq=128.0,
         plural="people",
         every_stage_from_h=1.5,
         record=human.simulate_recording,

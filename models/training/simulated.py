@@ -51,8 +51,8 @@ def simulate_subject(
     )
     name = f"simulated-{seed}"
     recording = ArrayRecording.of_microvolts(name, simulated.ch_names, sfreq, simulated.data)
-    own = f"{simulator.prefix}1"
-    channels = dict(zip(simulator.modalities, simulated.ch_names, strict=True))
+    own = f"{simulator.subject.prefix}1"
+    channels = dict(zip(simulator.subject.modalities, simulated.ch_names, strict=True))
     subject = SubjectChannels(name=own, channels=channels)
     return LabRecording(
         name=name,

@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 from models.errors import RecordingError
 from models.recordings.hypnograms.read import read_hypnogram
+from models.simulator.human.simulate import simulate_recording as simulate_person
 from models.simulator.mouse.simulate import simulate_recording
-from models.stages import MOUSE
+from models.stages import HUMAN, MOUSE
 from tools.cli import app
 
 SHORT = ["--minutes", "2", "--time-scale", "8", "--seed", "3", "--every-stage"]
@@ -126,3 +127,21 @@ def test_a_name_of_another_format_is_refused(tmp_path: Path, name: str) -> None:
 def test_a_missing_folder_is_refused_before_simulating(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="expected a folder"):
         run(str(tmp_path / "nowhere" / "mouse.edf"), "--hours", "1000")
+
+
+def test_a_person_is_written_with_the_labels_and_stages_of_a_polysomnogram(tmp_path: Path) -> None:
+    out = tmp_path / "person.edf"
+    summary = json.loads(run(str(out), "--species", "human", "--minutes", "30", "--json"))
+    truth = simulate_person(seed=0, duration_s=1800)
+    edf = edfio.read_edf(out)
+    assert edf.labels == truth.ch_names
+    assert {signal.sampling_frequency for signal in edf.signals} == {128.0}
+    (stages,) = summary["subjects"].values()
+    assert stages == {s: truth.hypnograms[0].count(s) for s in HUMAN} | {"artefacts": 0}
+    read = read_hypnogram(out, HUMAN)
+    assert read.to_epochs(1.0, 1800) == list(truth.hypnograms[0])
+
+
+def test_bouts_of_people_have_their_own_length(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match="--time-scale: expected 1 for people, found 8"):
+        run(str(tmp_path / "p.edf"), "--species", "human", "--time-scale", "8")

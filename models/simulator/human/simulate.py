@@ -27,11 +27,9 @@ from models.simulator.recording import (
     check_arguments,
     draw_artefacts,
     gather,
-    numbered_channels,
 )
 from models.stages import HUMAN
 
-MODALITIES = ("eeg", "eog")
 _QUIET_UV = 15.0  # what artefacts are measured against
 
 
@@ -39,14 +37,19 @@ _QUIET_UV = 15.0  # what artefacts are measured against
 class SimulatedPerson(SimulatedSubject):
     """One person's EEG and EOG, and what is true about them."""
 
+    modalities = ("eeg", "eog")
+    stages = HUMAN
+    prefix = "p"
+
     person: Person
     events: tuple[Event, ...]
     """Spindles, K-complexes, slow, vertex and sawtooth waves, eye movements, blinks, arousals, in
     order of onset."""
 
-    @property
-    def ch_names(self) -> tuple[str, str]:
-        """Labels as a polysomnogram has them."""
+    def channel_names(self, number: int, n_subjects: int) -> tuple[str, ...]:
+        """Return labels as a polysomnogram has them, of one of several people as of mice."""
+        if n_subjects > 1:
+            return super().channel_names(number, n_subjects)
         return self.person.eeg.label, self.person.eog.label
 
 
@@ -81,20 +84,17 @@ def simulate_recording(
     Raises:
         RecordingError: an argument is out of range.
     """
-    subjects = list(
-        iterate_subjects(
-            seed=seed,
-            duration_s=duration_s,
-            sfreq=sfreq,
-            n_subjects=n_subjects,
-            artefacts_per_hour=artefacts_per_hour,
-            every_stage=every_stage,
-            wide=wide,
-            stages=stages,
-        )
+    subjects = iterate_subjects(
+        seed=seed,
+        duration_s=duration_s,
+        sfreq=sfreq,
+        n_subjects=n_subjects,
+        artefacts_per_hour=artefacts_per_hour,
+        every_stage=every_stage,
+        wide=wide,
+        stages=stages,
     )
-    names = numbered_channels(n_subjects, MODALITIES)
-    return gather(subjects, subjects[0].ch_names if n_subjects == 1 else names, duration_s, sfreq)
+    return gather(subjects, n_subjects, sfreq)
 
 
 def iterate_subjects(
@@ -155,8 +155,9 @@ def _simulate_subject(
     events = tracks.arousals + add_waves(data, rngs[4], tracks, person, sfreq)
     events += add_eyes(data, rngs[5], tracks, person, sfreq)
     add_heart_and_mains(data, rngs[6], tracks, person, sfreq)
-    artefacts = draw_artefacts(rngs[7], MODALITIES, duration_s, artefacts_per_hour)
-    add_artefacts(data, rngs[7], artefacts, dict.fromkeys(MODALITIES, _QUIET_UV), sfreq)
+    level_uv = dict.fromkeys(SimulatedPerson.modalities, _QUIET_UV)
+    artefacts = draw_artefacts(rngs[7], tuple(level_uv), duration_s, artefacts_per_hour)
+    add_artefacts(data, rngs[7], artefacts, level_uv, sfreq)
     if wide:
         for k, amplifier in enumerate(widened.draw_amplifiers(rngs[9], person.mains_hz)):
             data[:, k] = amplifier.record(data[:, k].astype(np.float64), sfreq, rngs[9])

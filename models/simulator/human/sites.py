@@ -108,8 +108,8 @@ _ONE_EYE = Site(
 _BOTH_EYES = Site(
     "EOG E1-E2",
     background=0.5,
-    slow_wave=0.12,
-    spindle=0.08,
+    slow_wave=0.25,
+    spindle=0.1,
     alpha=0.08,
     theta=0.4,
     vertex=0.03,

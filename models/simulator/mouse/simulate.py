@@ -26,23 +26,25 @@ from models.simulator.recording import (
     check_arguments,
     draw_artefacts,
     gather,
-    numbered_channels,
 )
 from models.stages import MOUSE
-
-MODALITIES = ("eeg", "emg")
 
 
 @dataclass(frozen=True)
 class SimulatedMouse(SimulatedSubject):
     """One mouse's EEG and EMG, and what is true about them."""
 
+    modalities = ("eeg", "emg")
+    stages = MOUSE
+    prefix = "m"
+
     animal: Animal
 
 
 def channel_names(n_subjects: int) -> tuple[str, ...]:
     """Return the channels of a recording: EEG1, EMG1, EEG2, EMG2, and so on."""
-    return numbered_channels(n_subjects, MODALITIES)
+    modalities = SimulatedMouse.modalities
+    return tuple(f"{m.upper()}{k}" for k in range(1, n_subjects + 1) for m in modalities)
 
 
 def simulate_recording(
@@ -89,7 +91,7 @@ def simulate_recording(
         wide=wide,
         stages=stages,
     )
-    return gather(subjects, channel_names(n_subjects), duration_s, sfreq)
+    return gather(subjects, n_subjects, sfreq)
 
 
 def iterate_subjects(
@@ -149,8 +151,8 @@ def _simulate_subject(
     data = np.zeros((round(duration_s * sfreq), 2), np.float32)
     add_eeg(data[:, 0], rngs[3], tracks, animal, sfreq)
     add_emg(data, rngs[4], tracks, animal, sfreq)
-    artefacts = draw_artefacts(rngs[5], MODALITIES, duration_s, artefacts_per_hour)
-    level_uv = dict(zip(MODALITIES, (animal.eeg_uv, 4 * animal.emg_uv), strict=True))
+    level_uv = {"eeg": animal.eeg_uv, "emg": 4 * animal.emg_uv}
+    artefacts = draw_artefacts(rngs[5], tuple(level_uv), duration_s, artefacts_per_hour)
     add_artefacts(data, rngs[5], artefacts, level_uv, sfreq)
     if wide:
         data = Instrument.draw(rngs[7], animal.mains_hz).apply(data, sfreq, rngs[7])
