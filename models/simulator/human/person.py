@@ -126,6 +126,8 @@ class Person:
         age = rng.uniform(YOUNGEST, OLDEST)
         older = (age - 20.0) / 10.0  # decades beyond 20
         alpha_hz = 10.3 - 0.15 * max(0.0, older - 2.0) + min(0.0, 1.2 * older)
+        slow_wave_uv = float(np.clip(155.0 * math.exp(-0.13 * older), 80.0, 175.0))
+        slow_wave_uv *= _spread(rng, 0.2)
         return cls(
             age=age,
             eeg=EEG_SITES[int(rng.integers(len(EEG_SITES)))],
@@ -142,9 +144,9 @@ class Person:
             rem_alpha=rng.uniform(0.0, 0.35),
             theta_uv=3.2 * _spread(rng, 0.3),
             beta_uv=2.2 * _spread(rng, 0.35),
-            slow_wave_uv=min(175.0, max(80.0, 155.0 * math.exp(-0.13 * older))) * _spread(rng, 0.2),
+            slow_wave_uv=slow_wave_uv,
             slow_wave_hz=between(rng, 0.75, 1.15),
-            light=between(rng, 0.15, 0.35),
+            light=between(rng, 0.15, 0.35) * min(1.0, 120.0 / slow_wave_uv),
             spindles=5.0 * math.exp(-0.1 * older) * _spread(rng, 0.35),
             spindle_hz=float(np.clip(13.3 + 0.05 * older + rng.normal(0.0, 0.5), 11.8, 15.0)),
             spindle_uv=max(18.0, 42.0 * math.exp(-0.12 * older)) * _spread(rng, 0.25),

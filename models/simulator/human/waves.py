@@ -70,7 +70,7 @@ def _draw(rng: np.random.Generator, tracks: Tracks, person: Person) -> Iterator[
         yield _k_complex(rng, onset, person)
         if rng.random() < 0.4:
             yield _spindle(rng, onset + rng.uniform(0.5, 0.9), person)
-    for onset in _onsets(rng, 0.9 * np.clip(tracks.depth - 0.05, 0.0, 1.0), 0.45):
+    for onset in _onsets(rng, 0.9 * np.minimum(tracks.depth, 1.0) ** 1.5, 0.45):
         yield _slow_wave(rng, onset, float(tracks.depth[int(onset)]), person)
     late = person.vertex_waves / 60 * (sure[:, N1] + 0.1 * sure[:, N2])
     for onset in _onsets(rng, late, 1.0):

@@ -209,7 +209,7 @@ def test_widened_mice_and_a_recording_train_a_net_of_levels_that_another_stops(
     ("arguments", "expected"),
     [
         (["--out", "x"], RecordingError("expected folders of recordings, --simulated or both")),
-        (["--out", "x", "--simulated", "2"], RecordingError("expected 3 to 1000 simulated mice")),
+        (["--out", "x", "--simulated", "2"], RecordingError("expected 3 to 1000 simulated")),
         (["d", "--out", "x", "--context", "64"], SpecError("--from-scratch")),
         (
             ["d", "--out", "x", "--workers", "2"],
