@@ -153,7 +153,7 @@ def _skin(rng: np.random.Generator, tracks: Tracks, person: Person) -> Track:
     """Return the potentials of skin and sweat and what gross movement does, µV at `FINE_HZ`."""
     n = len(tracks.scored)
     sweating = wander(rng, n, 1800.0) > 0.7
-    drift = person.drift_uv * (0.6 + 0.8 * tracks.stages[:, W]) * wander(rng, n, 2.0)
+    drift = person.drift_uv * (0.6 + 1.2 * tracks.stages[:, W]) * wander(rng, n, 2.0)
     drift += person.sweat_uv * sweating * ndimage.gaussian_filter1d(wander(rng, n, 2.0), 1.0)
     slow = np.interp(np.arange(n * FINE_HZ) / FINE_HZ, np.arange(n) + 0.5, drift)
     sway = signal.sosfilt(
