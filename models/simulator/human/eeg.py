@@ -109,11 +109,11 @@ def _levels(rng: np.random.Generator, tracks: Tracks, person: Person) -> dict[st
         "N2": base * n2 * (1 - 0.5 * tracks.arousal),
         "N3": base * n3 * (1 - 0.5 * tracks.arousal),
         "REM": base * rem,
-        "theta": person.theta_uv**2 * (n1 + 0.35 * rem + 0.5 * n2 + 0.25 * w) * base,
+        "theta": person.theta_uv**2 * (n1 + 0.35 * rem + 0.5 * n2 + 0.1 * w) * base,
         "alpha": (person.alpha_uv * eyes * waxing) ** 2,
         "slower alpha": (person.alpha_uv * rem * bursts * waxing) ** 2,
         "sigma": (0.035 * person.spindle_uv) ** 2 * (n2 + 0.6 * n3),
-        "beta": person.beta_uv**2 * (w + 0.35 * n1 + 0.25 * rem + 0.6 * tracks.arousal),
+        "beta": person.beta_uv**2 * (w + 0.25 * n1 + 0.2 * rem + 0.6 * tracks.arousal),
         "muscle": (person.muscle_uv * muscle) ** 2,
         "delta": (0.09 * person.slow_wave_uv * tracks.depth) ** 2,
     }

@@ -160,5 +160,5 @@ def _skin(rng: np.random.Generator, tracks: Tracks, person: Person) -> Track:
         signal.butter(2, [0.3, 3.0], "bandpass", fs=FINE_HZ, output="sos"),
         rng.standard_normal(n * FINE_HZ),
     )
-    awake = 6.0 * (tracks.stages[:, W] - tracks.closed)
+    awake = 10.0 * (tracks.stages[:, W] - tracks.closed)
     return np.asarray(slow + np.repeat(awake + 80.0 * tracks.moving, FINE_HZ) * sway)

@@ -160,7 +160,7 @@ class Person:
             blink_uv=between(rng, 80.0, 350.0),
             blinks=between(rng, 0.1, 0.5),
             closed=rng.normal(0.2, 0.8),
-            restless=rng.normal(-1.4, 0.4),
+            restless=rng.normal(-1.1, 0.4),
             muscle_uv=between(rng, 0.8, 5.0),
             sleeping_muscle=between(rng, 0.2, 0.7),
             arousals=10.0 * math.exp(0.1 * older) * _spread(rng, 0.4),

@@ -27,9 +27,9 @@ class Site:
     vertex: float = 1.0
     """Of vertex and sawtooth waves."""
     muscle: float = 1.0
-    horizontal: float = 0.02
+    horizontal: float = 0.04
     """Of eye movements to the left and right."""
-    vertical: float = 0.05
+    vertical: float = 0.08
     """Of eye movements up and down, and blinks."""
     heart: float = 1.0
     shared: float = 0.0
