@@ -1,4 +1,7 @@
-"""What a recorder writes when no brain is on the wire: noise, hum, a railing or open input."""
+"""What a recorder writes when no brain is on the wire: noise, hum, a railing or open input.
+
+The two channels are those of any subject: EEG and EMG of a mouse, EEG and EOG of a person.
+"""
 
 from collections.abc import Callable
 
@@ -18,7 +21,7 @@ Draw = Callable[[np.random.Generator, int, float, float], Track]
 def draw_no_brain(
     rng: np.random.Generator, duration_s: float, sfreq: float, kind: str | None = None
 ) -> tuple[NDArray[np.float32], str]:
-    """Draw two channels that see no animal.
+    """Draw two channels that see no subject.
 
     Args:
         rng: the source of randomness.

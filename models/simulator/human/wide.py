@@ -25,9 +25,9 @@ def _other_background(person: Person, rng: np.random.Generator) -> Person:
         person = replace(person, tilt=tuple(rng.normal(0.0, 0.5, len(BANDS)).tolist()))
     if rng.random() < 0.7:
         time_constants = tuple(between(rng, 10.0, 600.0) for _ in BANDS)
-        person = replace(person, wander=rng.uniform(0.0, 1.0), wander_s=time_constants)
+        person = replace(person, wander=rng.uniform(0.0, 0.7), wander_s=time_constants)
     if rng.random() < 0.5:
-        person = replace(person, contrast=person.contrast * rng.uniform(0.4, 1.1))
+        person = replace(person, contrast=person.contrast * rng.uniform(0.6, 1.1))
     levels = np.array(person.stage_levels) + rng.normal(0.0, 0.2, len(person.stage_levels))
     return replace(person, stage_levels=tuple(levels.tolist()))
 

@@ -37,3 +37,33 @@ def test_stages_that_are_given_are_simulated() -> None:
     assert given.hypnograms == (("N3",) * 60,)
     with pytest.raises(RecordingError, match="stages of W, N1, N2, N3, REM, found NREM"):
         simulate_recording(seed=3, duration_s=60, stages=("NREM",) * 60)
+
+
+def test_artefacts_are_where_the_truth_says_and_change_nothing_else() -> None:
+    stages = ("N2",) * 600
+    clean, dirty = (
+        next(iterate_subjects(seed=4, duration_s=600, artefacts_per_hour=n, stages=stages))
+        for n in (0, 40)
+    )
+    assert {a.modality for a in dirty.artefacts} == {"eeg", "eog"}
+    assert dirty.events == clean.events
+    touched = dirty.data != clean.data
+    outside = touched.copy()
+    for artefact in dirty.artefacts:
+        start = round(artefact.onset_s * 128)
+        span = slice(start, start + round(artefact.duration_s * 128))
+        column = ("eeg", "eog").index(artefact.modality)
+        assert touched[span, column].mean() > 0.9
+        outside[span, column] = False
+    assert not outside.any()
+
+
+def test_the_truth_names_every_kind_of_event_in_order() -> None:
+    person = next(iterate_subjects(seed=1, duration_s=4 * 3600, every_stage=True))
+    onsets = [event.onset_s for event in person.events]
+    assert onsets == sorted(onsets)
+    assert {event.kind for event in person.events} == {
+        *("spindle", "K-complex", "slow wave", "vertex wave", "sawtooth waves"),
+        *("rapid eye movement", "slow eye movements", "blink", "arousal"),
+    }
+    assert all(0 <= e.onset_s < 4 * 3600 + 1 and e.duration_s > 0 for e in person.events)
