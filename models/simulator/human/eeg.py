@@ -17,9 +17,9 @@ from models.simulator.human.sites import Site
 from models.simulator.human.tracks import N1, N2, N3, REM, Tracks, W
 from models.simulator.noise import Spectrum, Track, interpolate, shaped_noise, wander
 
-_LEVEL_UV2 = np.array([1.2, 1.2, 2.6, 7.0, 1.0])  # power density at 10 Hz by stage, µV²/Hz
+_LEVEL_UV2 = np.array([1.2, 1.2, 2.6, 8.0, 1.0])  # power density at 10 Hz by stage, µV²/Hz
 _LOW = np.array([1.25, 1.7, 1.75, 1.65, 1.7])  # exponent below 10 Hz
-_HIGH = np.array([1.2, 1.9, 2.8, 3.4, 2.1])  # above
+_HIGH = np.array([1.2, 1.9, 2.8, 3.2, 2.1])  # above
 _BREAK_HZ = 10.0
 _KNEE_HZ = 0.7  # below which the background no longer rises
 _GRID = np.arange(0.5, 200.25, 0.5)  # Hz; where the power of a rhythm is measured
@@ -112,7 +112,7 @@ def _levels(rng: np.random.Generator, tracks: Tracks, person: Person) -> dict[st
         "theta": person.theta_uv**2 * (n1 + 0.35 * rem + 0.5 * n2 + 0.1 * w) * base,
         "alpha": (person.alpha_uv * eyes * waxing) ** 2,
         "slower alpha": (person.alpha_uv * rem * bursts * waxing) ** 2,
-        "sigma": (0.035 * person.spindle_uv) ** 2 * (n2 + 0.6 * n3),
+        "sigma": (0.035 * person.spindle_uv) ** 2 * (n2 + 0.9 * n3),
         "beta": person.beta_uv**2 * (w + 0.25 * n1 + 0.2 * rem + 0.6 * tracks.arousal),
         "muscle": (person.muscle_uv * muscle) ** 2,
         "delta": (0.09 * person.slow_wave_uv * tracks.depth) ** 2,
@@ -140,7 +140,7 @@ def _shapes(freqs: Track, person: Person) -> dict[str, Track]:
         "alpha": _unit(f, lambda g: np.exp(-0.5 * ((g - alpha_hz) / 0.6) ** 2)),
         "slower alpha": _unit(f, lambda g: np.exp(-0.5 * ((g - slower_hz) / 0.6) ** 2)),
         "sigma": _unit(f, lambda g: np.exp(-0.5 * ((g - person.spindle_hz) / 1.0) ** 2)),
-        "beta": _unit(f, lambda g: np.exp(-0.5 * ((g - 20.0) / 5.0) ** 2)),
+        "beta": _unit(f, lambda g: np.exp(-0.5 * ((g - 18.0) / 6.0) ** 2)),
         "muscle": _unit(f, lambda g: 1 / (1 + (22.0 / g) ** 4) / (1 + (g / 90.0) ** 2)),
         "delta": _unit(f, lambda g: np.exp(-0.5 * (np.log(g / person.slow_wave_hz) / 0.6) ** 2)),
     }

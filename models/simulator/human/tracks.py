@@ -20,7 +20,7 @@ W, N1, N2, N3, REM = range(len(HUMAN))
 
 _BLEND_S = 2.0  # SD of a change from one state to the next
 _DEPTH_S = 25.0  # SD over which slow waves grow and fade between N2 and N3
-_DEPTH = (0.02, 0.08, 0.0, 1.0, 0.03)  # of slow waves by stage; N2's is the person's own
+_DEPTH = (0.02, 0.08, 0.0, 0.9, 0.03)  # of slow waves by stage; N2's is the person's own
 _TIRED_S = 9000.0  # of NREM, in which sleep pressure falls to 1/e (Achermann and Borbély 1990)
 _CLOSED_BEFORE_S = 90  # so long before N1 the eyes are closed
 _AROUSALS = np.array([0.0, 1.5, 1.0, 0.35, 0.8])  # a stage's over N2's
@@ -117,7 +117,7 @@ def _depth(rng: np.random.Generator, scored: NDArray[np.int64], person: Person) 
     target[N2] = person.light
     pressure = 0.85 + 0.35 * np.exp(np.cumsum(nrem) / -_TIRED_S)
     depth = _smooth(target[scored], _DEPTH_S)
-    depth *= np.exp(0.2 * wander(rng, n, 60.0) + 0.12 * wander(rng, n, 8.0)) * pressure
+    depth *= np.exp(0.25 * wander(rng, n, 60.0) + 0.12 * wander(rng, n, 8.0)) * pressure
     held = np.where(scored == N3, np.maximum(depth, 0.55), depth)
     held = np.where(scored == N2, np.minimum(held, 0.55), held)
     awake = _smooth(np.isin(scored, (W, N1, REM)).astype(float), 1.5)

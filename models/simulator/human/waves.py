@@ -63,7 +63,7 @@ def _draw(rng: np.random.Generator, tracks: Tracks, person: Person) -> Iterator[
     n = len(tracks.scored)
     waxing = np.exp(0.5 * wander(rng, n, 12.0) - 0.12)  # spindles come about every 50 s in groups
     lighter = np.clip(1.2 - tracks.depth, 0.3, 1.0)
-    rate = person.spindles / 60 * (sure[:, N2] + 0.5 * sure[:, N3]) * waxing * lighter
+    rate = person.spindles / 60 * (sure[:, N2] + 0.6 * sure[:, N3]) * waxing * lighter
     for onset in _onsets(rng, rate, 1.2):
         yield _spindle(rng, onset, person)
     for onset in _onsets(rng, person.k_complexes / 60 * sure[:, N2] * lighter, 4.0):
