@@ -58,6 +58,14 @@ class Powers:
         """How many epochs there are."""
         return len(self._epochs)
 
+    def in_parts(self, n_parts: int) -> "Powers":
+        """Return the powers of each epoch's equal parts, n × n_parts of them, epoch by epoch."""
+        if n_parts == 1:
+            return self
+        n, n_modalities, n_times = self._epochs.shape
+        parts = self._epochs.reshape(n, n_modalities, n_parts, n_times // n_parts).swapaxes(1, 2)
+        return Powers(parts.reshape(n * n_parts, n_modalities, -1), self._sfreq)
+
     def samples(self, modality: int) -> Floats:
         """Return the samples of a modality, (n_epochs, n_times), µV."""
         return self._epochs[:, modality]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from models.errors import SpecError
 from models.signal.features import Powers
 from models.signal.relative import Relative, mouse_relative
+from models.spec import RelativeSpec
 from tests.support.signals import LEVELS, SPEC, noise, pipeline, run
 
 N_EEG, N_EMG = mouse_relative().n_features
@@ -105,6 +106,32 @@ def test_what_is_where():
     own = (z - gain * step) / np.sqrt(variance + 0.1**2)
     np.testing.assert_allclose(found[:N_EMG], np.clip(own, -MOST, MOST), rtol=1e-5)
     assert not found[N_EMG:].any()
+
+
+def test_a_long_epoch_is_told_in_parts():
+    """What happens in one half of an epoch is in that half's levels, and nowhere else."""
+    relative = RelativeSpec(
+        source="x",
+        edges_hz=((2.0, 8.0, 24.0), ()),
+        mean=((0.0,) * 3, (0.0,) * 2),
+        sd=((1.0,) * 3, (1.0,) * 2),
+        n_parts=2,
+    )
+    spec = msgspec.structs.replace(LEVELS, relative=relative)
+    whole = msgspec.structs.replace(spec, relative=msgspec.structs.replace(relative, n_parts=1))
+    (epoch,) = some_epochs(1)
+    found = levels(spec=spec)(powers(epoch[None]), ALL).reshape(2, *relative.shape)
+    assert relative.shape == (2 + 3, max(relative.n_levels))
+    for part, half in enumerate((epoch[:, :256], epoch[:, 256:])):
+        (alone,) = levels(spec=spec).measure(powers(half[None]))
+        everyone = np.clip(alone[0, :2], -MOST, MOST)
+        np.testing.assert_allclose(found[0, part, 3:5], everyone, rtol=1e-5)
+    for mean in found[:, 2:].swapaxes(0, 1):
+        np.testing.assert_allclose(mean, found[:, :2].mean(axis=1), atol=1e-5)
+    twice = np.concatenate([epoch[:, :256]] * 2, axis=1)
+    alike = levels(spec=spec)(powers(twice[None]), ALL).reshape(2, *relative.shape)
+    np.testing.assert_array_equal(alike[:, 0], alike[:, 1])
+    assert levels(spec=whole)(powers(epoch[None]), ALL).shape == (1, 2, whole.n_inputs)
 
 
 def test_a_pipeline_gives_the_levels_of_microvolts():
