@@ -43,7 +43,7 @@ class Powers:
 
     def __init__(
         self,
-        epochs: NDArray[np.float32],
+        epochs: NDArray[np.floating],
         sfreq: float,
         usable: NDArray[np.bool_] | None = None,
     ) -> None:
