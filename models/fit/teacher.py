@@ -21,7 +21,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from models.fit.tables import rounded, write_table
-from models.grammar import equilibrium, mouse_grammar
+from models.grammar import equilibrium, grammar_of
 from models.recordings.as_stream import epochs_of
 from models.sdreamer.net import given_levels, new_spec
 from models.signal.relative import mouse_relative
@@ -71,7 +71,7 @@ def fit(mice: Sequence[Mouse], spec: ModelSpec, source: str) -> TeacherWeights:
     parts = [_thin(mouse, spans, i) for i, mouse in enumerate(mice) if _sleeps_and_wakes(mouse)]
     x, stages = (np.concatenate(each) for each in zip(*parts, strict=True))
     counts = np.bincount(stages, minlength=len(spec.stages))
-    weights = equilibrium(mouse_grammar(POWER, POWER)) / counts
+    weights = equilibrium(grammar_of("mouse", POWER, POWER)) / counts
     columns = np.flatnonzero(x.any(axis=0))  # not all modalities have as many levels
     mean, sd = x[:, columns].mean(axis=0), x[:, columns].std(axis=0)
     truth = np.eye(len(counts))[stages] * weights[stages][:, None]

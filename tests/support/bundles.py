@@ -119,7 +119,7 @@ def any_reference(spec: ModelSpec, mean: float = -2.0, sd: float = 5.0) -> Refer
 
 def mouse_grammar(beta_live: float = 0.4, beta_final: float = 0.3) -> Grammar:
     """Return the grammar that `hypnod train` would put into a bundle, with these powers."""
-    return grammar.mouse_grammar(beta_live, beta_final)
+    return grammar.grammar_of("mouse", beta_live, beta_final)
 
 
 def main() -> None:
