@@ -66,6 +66,7 @@ def human_stage(seq: int, subject: str = "p1", kind: Kind = "live", **changes: A
     found = {} if name in ("ART", "UNKNOWN") else dict.fromkeys(HUMAN, 0.05) | {name: 0.8}
     fields: dict[str, Any] = {
         "probabilities": found,
+        "evidence": found,
         "utc": iso(EVENING + 30 * seq),
         "onset": 1000.0 + 30 * seq,
         "epoch_s": 30.0,
