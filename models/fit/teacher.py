@@ -24,7 +24,7 @@ from models.fit.tables import rounded, write_table
 from models.grammar import equilibrium, grammar_of
 from models.recordings.as_stream import epochs_of
 from models.sdreamer.net import given_levels, new_spec
-from models.signal.relative import mouse_relative
+from models.signal.relative import relative_of
 from models.spec import ModelSpec
 from models.stages import UNSCORED, to_indices
 from models.teacher import MOUSE_FILE, Levels, TeacherWeights, around
@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=MOUSE_FILE)
     arguments = parser.parse_args()
-    spec = given_levels(new_spec(1), mouse_relative())
+    spec = given_levels(new_spec(1), relative_of("mouse"))
     measure = partial(measure_mouse, spec, arguments.hours)
     seeds = range(_FIRST_SEED, _FIRST_SEED + arguments.mice)
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
