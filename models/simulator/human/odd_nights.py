@@ -51,8 +51,11 @@ def draw_oddity(rng: np.random.Generator) -> Oddity:
         latency = rng.uniform(1.0, 4.0)
     if rng.random() < 0.12:  # sleep that is broken again and again, as by apnoea
         shift[[_ENTER + _WAKE, _ENTER + _N1]] += rng.uniform(0.5, 1.5, 2)
-    if rng.random() < 0.12:  # old age
+    deep = rng.random()
+    if deep < 0.12:  # old age
         shift[_ENTER + _N3] += _NEVER
+    elif deep < 0.27:  # youth, or an expert who sees much N3
+        shift[[_ENTER + _N3, _STAY + _N3]] += rng.uniform(0.2, 1.2, 2)
     is_nap, is_late = rng.random(2) < (0.08, 0.1)
     return Oddity(
         begun_late=float(rng.uniform(0.1, 0.8)) if is_late else 0.0,

@@ -10,8 +10,9 @@ from models.fit.hypnograms.people import find_steps, fit
 from models.fit.hypnograms.people_compared import draw_cohort, measure, score_epochs
 from models.fit.hypnograms.scored_people import Night, datasets_of, find_consensus, read_nights
 from models.fit.hypnograms.splits import split_subjects
-from models.simulator.human.hypnogram import KNOTS, N3, WAKE, draw_night, human_nights
-from models.stages import HUMAN
+from models.recordings.hypnograms.read import read_hypnogram
+from models.simulator.human.hypnogram import KNOTS, N3, REM, WAKE, draw_night, human_nights
+from models.stages import HUMAN, to_indices
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +100,23 @@ def test_drawn_nights_are_as_near_to_those_left_out_as_nights_differ(nights: lis
     for name, value in real.items():
         if " ends in " in name:
             assert drawn[name] == pytest.approx(value, abs=0.1), name
+
+
+def test_a_night_of_a_lab_that_was_never_fitted_is_none_that_could_not_be_drawn(
+    shared_data: Path,
+) -> None:
+    """Sleep-EDF SC4001, whose expert scored by the older rules."""
+    hypnogram = read_hypnogram(shared_data / "human_raw" / "SC4001EC-Hypnogram.edf", HUMAN)
+    scored = to_indices(hypnogram.to_epochs(30.0, 24 * 120), HUMAN)
+    real, *drawn = (_describe(night) for night in (scored, *draw_cohort(100, 5)))
+    low, high = np.min(drawn, axis=0), np.max(drawn, axis=0)
+    assert np.all((low <= real) & (real <= high)), (low, real, high)
+
+
+def _describe(night: np.ndarray) -> np.ndarray:
+    """Return shares of the stages and changes an epoch, from sleep onset to the last sleep."""
+    asleep = np.flatnonzero(night > WAKE)
+    sleep = night[asleep[0] : asleep[-1] + 1]
+    shares = [np.mean(sleep == stage) for stage in range(len(HUMAN))]
+    first_rem = np.argmax(sleep == REM) / 120
+    return np.array([*shares, np.mean(np.diff(sleep) != 0), first_rem, len(sleep) / 120])

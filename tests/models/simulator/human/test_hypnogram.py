@@ -148,6 +148,8 @@ def test_wide_nights_are_of_every_kind() -> None:
     assert any(o.nap_min for o in oddities)
     assert any(o.begun_late for o in oddities)
     assert any(o.latency > 1 for o in oddities)
+    deeper = [o.shift[len(HUMAN) + N3] > 0 for o in oddities]
+    assert 0.05 < np.mean(deeper) < 0.3
     assert 0.1 < np.mean([o.lacks_stages for o in oddities]) < 0.5
     for seed in range(8):
         stages = draw_hypnogram(np.random.default_rng(seed), 1800, wide=True, every_stage=True)
