@@ -23,15 +23,8 @@ from models.fit.hypnograms.people_compared import write_report
 from models.fit.hypnograms.scored_people import EPOCH_S, SOURCE, Night, datasets_of, read_nights
 from models.fit.hypnograms.splits import split_subjects
 from models.fit.tables import write_table
-from models.simulator.human.hypnogram import (
-    KNOTS,
-    NIGHTS_FILE,
-    WAKE,
-    History,
-    Nights,
-    add_factors,
-    tabulate,
-)
+from models.simulator.human.history import KNOTS, WAKE, History, tabulate
+from models.simulator.human.hypnogram import NIGHTS_FILE, Nights, add_factors
 from models.stages import HUMAN, UNSCORED
 
 N_ROUNDS = 8

@@ -21,7 +21,8 @@ from models.fit.hypnograms.scored_people import (
 )
 from models.fit.hypnograms.splits import SPLIT_SEED, split_subjects
 from models.recordings.bouts import find_runs
-from models.simulator.human.hypnogram import REM, REM_GAP, WAKE, Nights, draw_night
+from models.simulator.human.history import REM, REM_GAP, WAKE
+from models.simulator.human.hypnogram import Nights, draw_night
 from models.stages import HUMAN
 
 N_COHORTS = 20

@@ -11,8 +11,6 @@ nights. `models.fit.hypnograms.people` fitted it; docs/simulator.md says how nea
 S: stages.
 """
 
-from collections import deque
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -22,29 +20,12 @@ from numpy.typing import NDArray
 
 from models.errors import RecordingError
 from models.simulator.bouts import place_ends
+from models.simulator.human.history import KNOTS, WAKE, History, tabulate
 from models.simulator.human.odd_nights import Oddity, draw_oddity
 from models.stages import HUMAN
 
 NIGHTS_FILE = Path(__file__).with_name("hypnograms.json")
 
-WAKE, N1, N2, N3, REM = range(len(HUMAN))
-KNOTS: dict[str, tuple[int, ...]] = {
-    "night": (0, 120, 240, 420, 600, 840),
-    "stay": (1, 2, 3, 6, 15, 40, 100),
-    "since_rem": (0, 1, 4, 15, 40, 80, 120, 180, 300),
-    "rem": (0, 1, 6, 20, 50, 90),
-    "deep": (0, 1, 10, 30, 80),
-    "awake": (0, 1, 4, 10, 20),
-    "before": tuple(range(len(HUMAN))),
-}
-"""By field of `History`: the values, in epochs, between which its curve is straight, and beyond
-which it is level. `before` is a stage, each with a value of its own."""
-
-REM_GAP = 30
-"""So many epochs without REM, 15 min, end a REM period: Feinberg & Floyd 1979,
-doi:10.1111/j.1469-8986.1979.tb02991.x."""
-
-_LATELY = 20  # epochs
 _MIN_SHARE = 0.02  # of the recording, for a stage to count as shown: many nights have 3 % of N1
 _MAX_DRAWS = 300
 _AS_FITTED = Oddity()
@@ -77,48 +58,6 @@ class Nights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """The same from sleep onset to the last epoch of sleep."""
     awake_min: tuple[float, ...]
     """The same from there to the end."""
-
-
-@dataclass
-class History:
-    """What the next stage depends on: counts of epochs since sleep onset."""
-
-    stage: int
-    """The present one."""
-    before: int = WAKE
-    """The stage before the present bout."""
-    night: int = 0
-    """Since sleep onset."""
-    stay: int = 1
-    """In the present bout."""
-    since_rem: int = 0
-    """Since the last epoch of REM, or sleep onset; 0 in REM."""
-    rem: int = 0
-    """REM of the present REM period, or the last one."""
-    deep: int = 0
-    """N3 since the last epoch of REM."""
-
-    def __post_init__(self) -> None:
-        self._lately: deque[bool] = deque([False] * _LATELY, _LATELY)
-        self.awake = 0
-        """Wake among the last 20."""
-
-    def step(self, stage: int) -> None:
-        """Go on to the next epoch."""
-        if stage == self.stage:
-            self.stay += 1
-        else:
-            self.before, self.stay = self.stage, 1
-        self.awake += (stage == WAKE) - self._lately[0]
-        self._lately.append(stage == WAKE)
-        self.night += 1
-        if stage == REM:
-            self.rem = 1 if self.since_rem >= REM_GAP or self.rem == 0 else self.rem + 1
-            self.since_rem = self.deep = 0
-        else:
-            self.since_rem += 1
-            self.deep += stage == N3
-        self.stage = stage
 
 
 @cache
@@ -207,12 +146,6 @@ def draw_night(
     if oddity.only_wake:
         night[:] = WAKE
     return night[round(oddity.begun_late * len(night)) :]
-
-
-def tabulate(name: str) -> Array:
-    """Return what each knot weighs at each value of a field of `History`, (values, knots)."""
-    knots = KNOTS[name]
-    return np.array([np.interp(range(knots[-1] + 1), knots, row) for row in np.eye(len(knots))]).T
 
 
 @cache

@@ -11,7 +11,8 @@ from models.fit.hypnograms.people_compared import draw_cohort, measure, score_ep
 from models.fit.hypnograms.scored_people import Night, datasets_of, find_consensus, read_nights
 from models.fit.hypnograms.splits import split_subjects
 from models.recordings.hypnograms.read import read_hypnogram
-from models.simulator.human.hypnogram import KNOTS, N3, REM, WAKE, draw_night, human_nights
+from models.simulator.human.history import KNOTS, N3, REM, WAKE
+from models.simulator.human.hypnogram import draw_night, human_nights
 from models.stages import HUMAN, to_indices
 
 

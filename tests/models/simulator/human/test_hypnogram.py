@@ -8,18 +8,8 @@ import pytest
 
 from models.errors import RecordingError
 from models.fit.hypnograms.people_compared import score_epochs
-from models.simulator.human.hypnogram import (
-    KNOTS,
-    N1,
-    N3,
-    REM,
-    WAKE,
-    History,
-    draw_hypnogram,
-    draw_night,
-    human_nights,
-    tabulate,
-)
+from models.simulator.human.history import KNOTS, N1, N3, REM, WAKE, History, tabulate
+from models.simulator.human.hypnogram import draw_hypnogram, draw_night, human_nights
 from models.simulator.human.odd_nights import Oddity, draw_oddity
 from models.stages import HUMAN
 
