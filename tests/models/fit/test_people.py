@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -121,3 +122,11 @@ def _describe(night: np.ndarray) -> np.ndarray:
     shares = [np.mean(sleep == stage) for stage in range(len(HUMAN))]
     first_rem = np.argmax(sleep == REM) / 120
     return np.array([*shares, np.mean(np.diff(sleep) != 0), first_rem, len(sleep) / 120])
+
+
+def test_the_packaged_fit_is_of_the_people_to_fit(nights: list[Night]) -> None:
+    people, _ = split_subjects(datasets_of(nights))
+    found = fit([night for night in nights if night.person in people], n_rounds=0)
+    packaged = human_nights()
+    iterated = {"curves": packaged.curves, "factors": packaged.factors}  # by the rounds left out
+    assert msgspec.structs.replace(found, **iterated) == packaged
