@@ -31,15 +31,27 @@ _MOST_SDS = 5.0  # what the net sees, and by how much an epoch pulls the running
 _LEAST_WEIGHT = 1e-30  # of the last seconds: after a long gap nothing is left of them
 _LEAST_SD = 0.1  # of an animal's feature, in the population's SDs
 
-MOUSE_FILE = Path(__file__).with_name("mouse_relative.json")
+RELATIVE_FILES = {"mouse": Path(__file__).with_name("mouse_relative.json")}
+"""By species."""
 
 Floats = NDArray[np.float64]
 
 
 @cache
-def mouse_relative() -> RelativeSpec:
-    """Return what a mouse's EEG and EMG are held against, written by `models.fit.population`."""
-    return msgspec.json.decode(MOUSE_FILE.read_bytes(), type=RelativeSpec)
+def relative_of(species: str) -> RelativeSpec:
+    """Return what a species' signals are held against, written by `models.fit.population`.
+
+    Raises:
+        SpecError: no population of this species was measured.
+    """
+    try:
+        file = RELATIVE_FILES[species]
+    except KeyError as error:
+        raise SpecError(
+            f"expected a species whose levels were measured, {' or '.join(RELATIVE_FILES)}, "
+            f"found {species}: train it on samples"
+        ) from error
+    return msgspec.json.decode(file.read_bytes(), type=RelativeSpec)
 
 
 class Relative:

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from models.errors import SpecError
 from models.signal.features import Powers
-from models.signal.relative import Relative, mouse_relative
+from models.signal.relative import Relative, relative_of
 from models.spec import RelativeSpec
 from tests.support.signals import LEVELS, SPEC, noise, pipeline, run
 
-N_EEG, N_EMG = mouse_relative().n_features
-N = max(mouse_relative().n_levels)
+N_EEG, N_EMG = relative_of("mouse").n_features
+N = max(relative_of("mouse").n_levels)
 MOST = 5.0
 ALL = np.ones((1, 2), bool)
 
@@ -265,7 +265,7 @@ def test_a_channel_never_seen_begins_with_the_population():
 
 
 def test_what_is_older_than_its_memory_is_forgotten():
-    short = msgspec.structs.replace(mouse_relative(), memory_s=30.0)
+    short = msgspec.structs.replace(relative_of("mouse"), memory_s=30.0)
     spec = msgspec.structs.replace(LEVELS, relative=short)
     epochs = some_epochs(600)
     louder = 2 * epochs[:240]
@@ -277,7 +277,7 @@ def test_what_is_older_than_its_memory_is_forgotten():
 
 
 def test_a_hop_shorter_than_the_epoch_forgets_at_the_same_speed():
-    short = msgspec.structs.replace(mouse_relative(), memory_s=60.0)
+    short = msgspec.structs.replace(relative_of("mouse"), memory_s=60.0)
     spec = msgspec.structs.replace(LEVELS, relative=short)
     whole, halves = levels(spec=spec), levels(hop_s=0.5, spec=spec)
     for epoch in some_epochs(200):
@@ -307,3 +307,8 @@ def test_what_does_not_fit_is_one_sentence():
         levels().load_recent({})
     with pytest.raises(SpecError, match=r"'seen_s': expected shape \(1, 2\), found nothing"):
         levels().load_state({k: v for k, v in levels().state().items() if k != "seen_s"})
+
+
+def test_a_species_that_nobody_measured_is_refused():
+    with pytest.raises(SpecError, match="whose levels were measured, mouse, found rat"):
+        relative_of("rat")
