@@ -30,9 +30,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import expm
 
+from models.errors import SpecError
 from models.spec import Grammar, ModelSpec
+from models.stages import SPECIES
 
-MOUSE_FILE = Path(__file__).with_name("mouse_transitions.json")
+TRANSITION_FILES = {
+    species: Path(__file__).with_name(f"{species}_transitions.json") for species in SPECIES
+}
+"""The packaged counts by species."""
 
 _PSEUDO_COUNT = 1
 _LEAST = 1e-6  # evidence: no epoch alone rules a stage out
@@ -45,8 +50,8 @@ class Transitions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     source: str
     """The scored recordings."""
-    n_mice: int
-    """Mice used."""
+    n_subjects: int
+    """Mice or people used."""
     epoch_s: float
     """Length of the scored epochs, s."""
     stages: tuple[str, ...]
@@ -68,19 +73,34 @@ class Transitions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 @cache
-def mouse_transitions() -> Transitions:
-    """Return the packaged counts, written by `models.fit.transitions`."""
-    return msgspec.json.decode(MOUSE_FILE.read_bytes(), type=Transitions)
+def transitions_of(species: str) -> Transitions:
+    """Return the packaged counts of a species, written by `models.fit.transitions`.
+
+    Raises:
+        SpecError: nobody counted the transitions of this species.
+    """
+    try:
+        file = TRANSITION_FILES[species]
+    except KeyError as error:
+        raise SpecError(
+            f"expected a species whose transitions were counted, {' or '.join(TRANSITION_FILES)}, "
+            f"found {species}"
+        ) from error
+    return msgspec.json.decode(file.read_bytes(), type=Transitions)
 
 
 def counted_for(spec: ModelSpec) -> bool:
     """Whether the packaged counts are of the stages that a model tells apart."""
-    return spec.species == "mouse" and spec.stages == mouse_transitions().stages
+    return spec.stages == transitions_of(spec.species).stages
 
 
-def mouse_grammar(beta_live: float, beta_final: float) -> Grammar:
-    """Return the grammar of mice with these powers of the evidence."""
-    counted = mouse_transitions()
+def grammar_of(species: str, beta_live: float, beta_final: float) -> Grammar:
+    """Return the grammar of a species with these powers of the evidence.
+
+    Raises:
+        SpecError: nobody counted the transitions of this species.
+    """
+    counted = transitions_of(species)
     return Grammar(
         source=counted.source, rates=counted.rates, beta_live=beta_live, beta_final=beta_final
     )

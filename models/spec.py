@@ -1,5 +1,6 @@
 """What a model expects and gives: the contract between training, engines and daemon."""
 
+import math
 from typing import Literal
 
 import msgspec
@@ -38,7 +39,8 @@ class RelativeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     of each in the power of all of them, then the power of all; without, the RMS and the robust SD
     of the epoch, µV. The net gets each relative to the animal's own running mean and SD; the
     shares, which no gain changes, relative to the population, too; and of all these the running
-    means over the last seconds, so that it need not learn to average.
+    means over the last seconds, so that it need not learn to average. A long epoch may be told in
+    parts, so that what happens within it, such as a spindle, is not averaged away.
     """
 
     source: str
@@ -55,8 +57,12 @@ class RelativeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Time constant of the running mean and SD, s."""
     recent_s: tuple[float, ...] = (4.0, 16.0, 64.0)
     """Time constants of the running means over the last seconds, s."""
+    n_parts: int = 1
+    """Equal parts of an epoch, each of which has its own levels."""
 
     def __post_init__(self) -> None:
+        if self.n_parts < 1:
+            raise SpecError(f"relative.n_parts: expected at least 1, found {self.n_parts}")
         if any(len(e) == 1 or not (np.diff(e) > 0).all() for e in self.edges_hz):
             raise SpecError("relative.edges_hz: expected at least two, rising, or none")
         for name in ("mean", "sd"):
@@ -91,6 +97,11 @@ class RelativeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     def n_levels(self) -> tuple[int, ...]:
         """Levels of an epoch of each modality: features, then shares of the bands."""
         return tuple(map(sum, zip(self.n_features, self.n_bands, strict=True)))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows that the net is given of a modality (parts, then running means), and levels."""
+        return self.n_parts + len(self.recent_s), max(self.n_levels)
 
 
 class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -172,12 +183,18 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             raise SpecError(
                 f"relative: expected {self.n_modalities} modalities, found {len(relative.edges_hz)}"
             )
+        if self.n_times % relative.n_parts:
+            raise SpecError(
+                f"relative.n_parts: expected a divisor of {self.n_times} samples, "
+                f"found {relative.n_parts}"
+            )
+        part_s = self.epoch_s / relative.n_parts
         for edges in filter(None, relative.edges_hz):
-            bins = np.diff(edges) * self.epoch_s
+            bins = np.diff(edges) * part_s
             if edges[0] < 0 or edges[-1] > self.sfreq / 2 or bins.min() < 1 - 1e-9:
                 raise SpecError(
                     f"relative.edges_hz: expected 0 to {self.sfreq / 2:g} Hz, at least "
-                    f"{1 / self.epoch_s:g} Hz apart, found {', '.join(f'{e:g}' for e in edges)}"
+                    f"{1 / part_s:g} Hz apart, found {', '.join(f'{e:g}' for e in edges)}"
                 )
         if relative.memory_s < self.epoch_s:
             raise SpecError(
@@ -195,7 +212,7 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         """Numbers that the net is given of each modality of an epoch."""
         if self.relative is None:
             return self.n_times
-        return (1 + len(self.relative.recent_s)) * max(self.relative.n_levels)
+        return math.prod(self.relative.shape)
 
     @property
     def n_modalities(self) -> int:

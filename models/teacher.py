@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from models.errors import RecordingError, SpecError
-from models.grammar import Filter, mouse_grammar
+from models.grammar import Filter, grammar_of
 from models.recordings.as_stream import epochs_of
 from models.recordings.open import Recording
 from models.signal.features import Powers
@@ -140,7 +140,7 @@ def teach(found: Floats, usable: NDArray[np.bool_], weights: TeacherWeights) -> 
     said = around(found, usable, spans) @ np.array(weights.coefficients).T + weights.intercepts
     evidence = softmax(said, axis=1)
     evidence[~usable.any(axis=1)] = np.nan
-    of_rates = Filter(mouse_grammar(weights.power, weights.power), spec.epoch_s)
+    of_rates = Filter(grammar_of(weights.spec.species, weights.power, weights.power), spec.epoch_s)
     return Taught(evidence, of_rates.whole(evidence), of_rates.best_path(evidence))
 
 

@@ -49,7 +49,7 @@ def simulate(
         float, typer.Option(min=0, help="Artefacts per hour and channel, on average.")
     ] = 0.0,
     time_scale: Annotated[
-        float, typer.Option(help="Divides every bout length; 1 is how mice sleep. Mice only.")
+        float, typer.Option(help="Divides every bout length; 1 is how they sleep.")
     ] = 1.0,
     every_stage: Annotated[
         bool, typer.Option("--every-stage", help="Some of each stage, however short.")
@@ -85,11 +85,6 @@ def simulate(
         raise RecordingError(f"expected a file name that ends in .edf, found {out.name}")
     who = SIMULATORS[species]
     sfreq = sfreq or who.default_sfreq
-    own = {}
-    if species == "mouse":
-        own = {"time_scale": time_scale}
-    elif time_scale != 1.0:
-        raise RecordingError(f"--time-scale: expected 1 for {who.plural}, found {time_scale:g}")
     record_s = data_record_s(sfreq)
     asked_s = 3600.0
     if hours is not None or minutes is not None:
@@ -106,9 +101,9 @@ def simulate(
             sfreq=sfreq,
             n_subjects=subjects,
             artefacts_per_hour=artefacts,
+            time_scale=time_scale,
             every_stage=every_stage,
             wide=wide,
-            **own,
         )
         shown = progress.track(simulated, total=subjects, description="simulating")
         summary = write_edf(out, shown, sfreq, subjects)

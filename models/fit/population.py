@@ -19,7 +19,7 @@ from models.fit.tables import rounded, write_table
 from models.recordings.as_stream import epochs_of
 from models.sdreamer.net import given_levels, new_spec
 from models.signal.features import Powers
-from models.signal.relative import MOUSE_FILE, Relative
+from models.signal.relative import RELATIVE_FILES, Relative
 from models.spec import ModelSpec, RelativeSpec
 from models.training.simulated import draw_sfreq, simulate_subject
 
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--mice", type=int, default=60)
     parser.add_argument("--hours", type=float, default=0.5, help="of each; default: %(default)s")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=MOUSE_FILE)
+    parser.add_argument("--out", type=Path, default=RELATIVE_FILES["mouse"])
     arguments = parser.parse_args()
     found = fit(arguments.mice, arguments.hours, arguments.processes)
     write_table(arguments.out, found)

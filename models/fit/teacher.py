@@ -21,10 +21,10 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from models.fit.tables import rounded, write_table
-from models.grammar import equilibrium, mouse_grammar
+from models.grammar import equilibrium, grammar_of
 from models.recordings.as_stream import epochs_of
 from models.sdreamer.net import given_levels, new_spec
-from models.signal.relative import mouse_relative
+from models.signal.relative import relative_of
 from models.spec import ModelSpec
 from models.stages import UNSCORED, to_indices
 from models.teacher import MOUSE_FILE, Levels, TeacherWeights, around
@@ -71,7 +71,7 @@ def fit(mice: Sequence[Mouse], spec: ModelSpec, source: str) -> TeacherWeights:
     parts = [_thin(mouse, spans, i) for i, mouse in enumerate(mice) if _sleeps_and_wakes(mouse)]
     x, stages = (np.concatenate(each) for each in zip(*parts, strict=True))
     counts = np.bincount(stages, minlength=len(spec.stages))
-    weights = equilibrium(mouse_grammar(POWER, POWER)) / counts
+    weights = equilibrium(grammar_of("mouse", POWER, POWER)) / counts
     columns = np.flatnonzero(x.any(axis=0))  # not all modalities have as many levels
     mean, sd = x[:, columns].mean(axis=0), x[:, columns].std(axis=0)
     truth = np.eye(len(counts))[stages] * weights[stages][:, None]
@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=MOUSE_FILE)
     arguments = parser.parse_args()
-    spec = given_levels(new_spec(1), mouse_relative())
+    spec = given_levels(new_spec(1), relative_of("mouse"))
     measure = partial(measure_mouse, spec, arguments.hours)
     seeds = range(_FIRST_SEED, _FIRST_SEED + arguments.mice)
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:

@@ -3,8 +3,9 @@
 κ does not see them: a hypnogram may agree in nine of ten epochs and still be in pieces.
 
 Epochs without a stage (ART, UNKNOWN, not scored) are of no bout. Where no more than `MAX_GAP_S` in
-a row are without one, between two that have one, they take the stage before them: one artefact
-does not make two bouts of one, and what changes over it is one transition. A longer run of them
+a row, or a single one of longer epochs, are without one, between two that have one, they take the
+stage before them: one artefact does not make two bouts of one, and what changes over it is one
+transition. A longer run of them
 ends the bout before it, and no transition is counted across it. Two hypnograms are counted over
 the same time: what either of them leaves without a stage after that is left out of both. A bout
 that the start, the end or such a gap cuts counts as one, with what there is of it.
@@ -21,7 +22,7 @@ from models.recordings.agreement import divide, or_null
 from models.stages import UNSCORED
 
 MAX_GAP_S = 10.0
-"""Epochs in a row without a stage that do not end a bout, s."""
+"""Epochs in a row without a stage that do not end a bout, s; nor does one longer epoch."""
 
 _WAKE = 0  # the first of every stage set
 _REM = "REM"
@@ -118,11 +119,16 @@ def find_runs(codes: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np
     return onsets, np.diff(np.append(onsets, len(codes)))
 
 
+def longest_gap_s(epoch_s: float) -> float:
+    """Return how long epochs without a stage may be that do not end a bout, s."""
+    return max(MAX_GAP_S, epoch_s)
+
+
 def fill_gaps(stages: Indices, epoch_s: float) -> Indices:
     """Return the stages with short gaps filled by the stage before them; see the module."""
     filled = stages.copy()
     onsets, lengths = find_runs(stages)
-    short = (stages[onsets] == UNSCORED) & (lengths * epoch_s <= MAX_GAP_S)
+    short = (stages[onsets] == UNSCORED) & (lengths * epoch_s <= longest_gap_s(epoch_s))
     short[:1] = short[-1:] = False  # nothing before it, or nothing after it
     for onset, length in zip(onsets[short].tolist(), lengths[short].tolist(), strict=True):
         filled[onset : onset + length] = stages[onset - 1]

@@ -43,7 +43,7 @@ class Powers:
 
     def __init__(
         self,
-        epochs: NDArray[np.float32],
+        epochs: NDArray[np.floating],
         sfreq: float,
         usable: NDArray[np.bool_] | None = None,
     ) -> None:
@@ -57,6 +57,14 @@ class Powers:
     def n(self) -> int:
         """How many epochs there are."""
         return len(self._epochs)
+
+    def in_parts(self, n_parts: int) -> "Powers":
+        """Return the powers of each epoch's equal parts, n × n_parts of them, epoch by epoch."""
+        if n_parts == 1:
+            return self
+        n, n_modalities, n_times = self._epochs.shape
+        parts = self._epochs.reshape(n, n_modalities, n_parts, n_times // n_parts).swapaxes(1, 2)
+        return Powers(parts.reshape(n * n_parts, n_modalities, -1), self._sfreq)
 
     def samples(self, modality: int) -> Floats:
         """Return the samples of a modality, (n_epochs, n_times), µV."""

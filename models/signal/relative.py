@@ -31,15 +31,27 @@ _MOST_SDS = 5.0  # what the net sees, and by how much an epoch pulls the running
 _LEAST_WEIGHT = 1e-30  # of the last seconds: after a long gap nothing is left of them
 _LEAST_SD = 0.1  # of an animal's feature, in the population's SDs
 
-MOUSE_FILE = Path(__file__).with_name("mouse_relative.json")
+RELATIVE_FILES = {"mouse": Path(__file__).with_name("mouse_relative.json")}
+"""By species."""
 
 Floats = NDArray[np.float64]
 
 
 @cache
-def mouse_relative() -> RelativeSpec:
-    """Return what a mouse's EEG and EMG are held against, written by `models.fit.population`."""
-    return msgspec.json.decode(MOUSE_FILE.read_bytes(), type=RelativeSpec)
+def relative_of(species: str) -> RelativeSpec:
+    """Return what a species' signals are held against, written by `models.fit.population`.
+
+    Raises:
+        SpecError: no population of this species was measured.
+    """
+    try:
+        file = RELATIVE_FILES[species]
+    except KeyError as error:
+        raise SpecError(
+            f"expected a species whose levels were measured, {' or '.join(RELATIVE_FILES)}, "
+            f"found {species}: train it on samples"
+        ) from error
+    return msgspec.json.decode(file.read_bytes(), type=RelativeSpec)
 
 
 class Relative:
@@ -58,7 +70,7 @@ class Relative:
         if spec.relative is None:
             raise SpecError("expected a model that is given relative levels, found one of samples")
         self._spec, self._relative, self._hop_s = spec, spec.relative, hop_s
-        frequency = fft.rfftfreq(spec.n_times, 1 / spec.sfreq)
+        frequency = fft.rfftfreq(spec.n_times // spec.relative.n_parts, 1 / spec.sfreq)
         self._bins = [np.searchsorted(frequency, edges) for edges in spec.relative.edges_hz]
         n = (n_subjects, spec.n_modalities, max(spec.relative.n_features))
         self._centre, self._scale = np.zeros(n[1:]), np.ones(n[1:])
@@ -80,25 +92,28 @@ class Relative:
             usable: (n_subjects, n_modalities); the others change nothing.
 
         Returns:
-            (n_subjects, n_modalities, n_inputs): SDs from the animal's mean, then of the bands'
-            shares from the population's, zeros where a modality has fewer than another; then the
-            same for each running mean.
+            (n_subjects, n_modalities, n_inputs): of each part, SDs from the animal's mean, then of
+            the bands' shares from the population's, zeros where a modality has fewer than another;
+            then the same for each running mean.
         """
-        found = (self.measure(powers) - self._centre) / self._scale
+        parts = self.measure(powers.in_parts(self._relative.n_parts))
+        parts = parts.reshape(len(usable), self._relative.n_parts, *parts.shape[1:])
+        found = (parts.swapaxes(1, 2) - self._centre[:, None]) / self._scale[:, None]
         self._learn(found, usable)
-        own = (found - self._mean) / np.sqrt(self._variance + _LEAST_SD**2)
-        levels = np.zeros((*usable.shape, self._recent.shape[-1]), np.float32)
+        own = (found - self._mean[:, :, None]) / np.sqrt(self._variance + _LEAST_SD**2)[:, :, None]
+        levels = np.zeros((*found.shape[:3], self._recent.shape[-1]), np.float32)
         sizes = zip(self._relative.n_features, self._relative.n_bands, strict=True)
         for m, (n, n_bands) in enumerate(sizes):
-            levels[:, m, :n] = own[:, m, :n]
-            levels[:, m, n : n + n_bands] = found[:, m, :n_bands]
+            levels[:, m, :, :n] = own[:, m, :, :n]
+            levels[:, m, :, n : n + n_bands] = found[:, m, :, :n_bands]
         np.clip(levels, -_MOST_SDS, _MOST_SDS, out=levels)
-        means = np.clip(self._average(levels, usable), -_MOST_SDS, _MOST_SDS)  # they may round up
-        out = np.concatenate([levels[:, :, None], means], axis=2)
+        means = self._average(levels.mean(axis=2), usable)
+        means = np.clip(means, -_MOST_SDS, _MOST_SDS)  # they may round up
+        out = np.concatenate([levels, means], axis=2)
         return out.reshape(*usable.shape, self._spec.n_inputs)
 
     def measure(self, powers: Powers) -> Floats:
-        """Return the features (n_epochs, n_modalities, most features) of epochs."""
+        """Return the features (n, n_modalities, most features) of epochs or of their parts."""
         out = np.tile(self._centre, (powers.n, 1, 1))  # what there is no feature for is usual
         for m, (bins, n) in enumerate(zip(self._bins, self._relative.n_features, strict=True)):
             found = _bands(powers.spectrum(m), bins) if len(bins) else _amplitudes(powers, m)
@@ -106,14 +121,15 @@ class Relative:
         return out
 
     def _learn(self, found: Floats, usable: NDArray[np.bool_]) -> None:
-        """Let the animals' running means and variances follow."""
+        """Let the animals' running means and variances follow; (n, M, n_parts, n_features)."""
         self._seen_s = np.where(usable, self._seen_s + self._hop_s, self._seen_s)
         weight = np.minimum(self._seen_s + self._relative.prior_s, self._relative.memory_s)
         gain = np.where(usable, self._hop_s / weight, 0.0)[..., None]
-        most = _MOST_SDS * np.sqrt(self._variance)
-        step = np.clip(found - self._mean, -most, most)
-        self._mean = self._mean + gain * step
-        self._variance = self._variance + gain * ((1 - gain) * np.square(step) - self._variance)
+        most = _MOST_SDS * np.sqrt(self._variance)[:, :, None]
+        step = np.clip(found - self._mean[:, :, None], -most, most)
+        square = np.square(step).mean(axis=2)
+        self._mean = self._mean + gain * step.mean(axis=2)
+        self._variance = self._variance + gain * ((1 - gain) * square - self._variance)
 
     def _average(
         self, levels: NDArray[np.float32], usable: NDArray[np.bool_]

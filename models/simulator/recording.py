@@ -78,7 +78,7 @@ def check_arguments(
     sfreq: float,
     n_subjects: int,
     artefacts_per_hour: float,
-    time_scale: float = 1.0,
+    time_scale: float,
     stages: Sequence[str] | None,
     known: Sequence[str],
 ) -> None:

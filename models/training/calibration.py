@@ -19,7 +19,7 @@ from scipy.special import log_softmax
 from torch import nn
 
 from models.base import Model
-from models.grammar import counted_for, mouse_grammar
+from models.grammar import counted_for, grammar_of
 from models.recordings import scores
 from models.scored_epochs import ScoredEpochs
 from models.spec import Grammar, ModelSpec
@@ -121,7 +121,7 @@ def fold_temperatures(model: Model, temperatures: Mapping[str, float]) -> None:
 
 
 def fit_grammar(model: Model, subjects: Sequence[ScoredEpochs], lag: int) -> Grammar | None:
-    """Return the grammar of mice with the powers of `BETAS` that stage subjects best.
+    """Return the species' grammar with the powers of `BETAS` that stage subjects best.
 
     Best is the highest mean of κ and the F1 of REM (the rarest stage, and the one that is read
     where it cannot be), of all subjects' epochs together as they were scored. Of powers that are
@@ -134,11 +134,11 @@ def fit_grammar(model: Model, subjects: Sequence[ScoredEpochs], lag: int) -> Gra
         lag: of the final reading, in epochs.
 
     Returns:
-        None where the model does not stage mice: whoever has other transitions is not known here.
+        None where the packaged counts are not of the stages that the model tells apart.
     """
     if not counted_for(model.spec):
         return None
-    grammar = mouse_grammar(1.0, 1.0)
+    grammar = grammar_of(model.spec.species, 1.0, 1.0)
     read = [read_all(model, s.epochs, s.usable)[:, :, -1 - lag :].copy() for s in subjects]
     live, final = (_fit_beta(model.spec, subjects, read, each, grammar) for each in (0, lag))
     return msgspec.structs.replace(grammar, beta_live=live, beta_final=final)

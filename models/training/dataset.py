@@ -82,10 +82,7 @@ def draw_colours(spec: ModelSpec, n_subjects: int, rng: np.random.Generator) -> 
     relative = spec.relative
     if relative is None:
         return np.zeros((n_subjects, 1, 1), np.float32)
-    out = np.zeros(
-        (n_subjects, spec.n_modalities, 1 + len(relative.recent_s), max(relative.n_levels)),
-        np.float32,
-    )
+    out = np.zeros((n_subjects, spec.n_modalities, *relative.shape), np.float32)
     for m, (n, n_bands) in enumerate(zip(relative.n_features, relative.n_bands, strict=True)):
         if n_bands:
             drawn = rng.standard_normal((n_subjects, n_bands))

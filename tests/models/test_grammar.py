@@ -8,11 +8,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from models.grammar import Filter, equilibrium, mouse_transitions, transitions
+from models.errors import SpecError
+from models.grammar import Filter, equilibrium, grammar_of, transitions, transitions_of
 from models.recordings.agreement import compare
 from models.simulator.mouse.hypnogram import draw_hypnogram, mouse_statistics
 from models.spec import Grammar
-from models.stages import MOUSE
+from models.stages import HUMAN, MOUSE
 from tests.support.bundles import mouse_grammar
 
 FAST = Grammar(
@@ -169,10 +170,24 @@ def test_of_noisy_evidence_there_are_fewer_transitions_and_more_of_them_are_true
 
 
 def test_the_packaged_rates_lead_to_the_sleep_of_mice():
-    counted = mouse_transitions()
+    counted = transitions_of("mouse")
     assert counted.n_transitions[0][2] == 39  # Wake to REM: seldom, and not never
     assert counted.rates[0][2] == pytest.approx(40 / (4 * counted.n_epochs[0]), rel=1e-3)
     shares = mouse_statistics().time_fraction
     np.testing.assert_allclose(
         equilibrium(mouse_grammar()), [shares[stage] for stage in MOUSE], atol=0.02
     )
+
+
+def test_the_packaged_rates_of_people_lead_to_their_sleep():
+    """Time in stage of the counted nights themselves, and no stage that is an island."""
+    counted = transitions_of("human")
+    assert counted.stages == HUMAN
+    shares = np.array(counted.n_epochs) / sum(counted.n_epochs)
+    np.testing.assert_allclose(equilibrium(grammar_of("human", 1.0, 1.0)), shares, atol=0.02)
+    assert counted.n_transitions[0][1] > 5 * counted.n_transitions[0][2]  # sleep begins with N1
+
+
+def test_a_species_that_nobody_counted_is_refused():
+    with pytest.raises(SpecError, match="counted, mouse or human, found rat"):
+        grammar_of("rat", 1.0, 1.0)

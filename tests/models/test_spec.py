@@ -102,6 +102,7 @@ NAN = float("nan")
         ({"mean": ((0.0, NAN, 0.0), (0.0,) * 2)}, "finite means and SDs of more than 0"),
         ({"sd": ((1.0,) * 3, (1.0, NAN))}, "finite means and SDs of more than 0"),
         ({"sd": ((1.0,) * 3, (1.0, 0.0))}, "finite means and SDs of more than 0"),
+        ({"n_parts": 0}, "relative.n_parts: expected at least 1, found 0"),
         ({"prior_s": 0.0}, "relative.prior_s: expected more than 0, at most 14400 s, found 0"),
         ({"memory_s": 9.0}, "relative.prior_s: expected more than 0, at most 9 s, found 10"),
     ],
@@ -121,6 +122,8 @@ def test_levels_that_cannot_be_are_refused(change, message):
         ),
         ({"edges_hz": ((-1.0, 4.0, 8.0), ())}, "expected 0 to 256 Hz, .* found -1, 4, 8"),
         ({"edges_hz": ((1.0, 1.5, 8.0), ())}, "at least 1 Hz apart, found 1, 1.5, 8"),
+        ({"n_parts": 3}, "relative.n_parts: expected a divisor of 512 samples, found 3"),
+        ({"n_parts": 4, "edges_hz": ((1.0, 4.0, 7.0), ())}, "at least 4 Hz apart, found 1, 4, 7"),
         (
             {"prior_s": 0.1, "memory_s": 0.5},
             "relative.memory_s: expected at least an epoch, 1 s, found 0.5",

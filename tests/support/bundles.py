@@ -14,7 +14,7 @@ import msgspec
 
 from models import grammar
 from models.signal.drift import band_edges
-from models.signal.relative import mouse_relative
+from models.signal.relative import relative_of
 from models.spec import SPEC_FILE, Band, BundleManifest, Grammar, ModelSpec, Reference
 from models.stages import MOUSE
 from tests.support.paths import ROOT
@@ -119,7 +119,7 @@ def any_reference(spec: ModelSpec, mean: float = -2.0, sd: float = 5.0) -> Refer
 
 def mouse_grammar(beta_live: float = 0.4, beta_final: float = 0.3) -> Grammar:
     """Return the grammar that `hypnod train` would put into a bundle, with these powers."""
-    return grammar.mouse_grammar(beta_live, beta_final)
+    return grammar.grammar_of("mouse", beta_live, beta_final)
 
 
 def main() -> None:
@@ -161,7 +161,7 @@ def _make(bundle: Path, spec: ModelSpec, levels: bool) -> None:
     from models.sdreamer.net import given_levels  # noqa: PLC0415
     from models.training.export import export_bundle  # noqa: PLC0415
 
-    spec = given_levels(spec, mouse_relative()) if levels else spec
+    spec = given_levels(spec, relative_of("mouse")) if levels else spec
     with tempfile.TemporaryDirectory(dir=bundle.parent) as scratch:
         made = Path(scratch) / "bundle"
         export_bundle(random_model(spec, seed=0), spec, made, "random", {"seed": "0"})

@@ -24,6 +24,7 @@ from daemon.messages import (
     TriggerMessage,
 )
 from daemon.metrics import Metrics
+from models.stages import HUMAN
 from tools.bench.message import make_message
 
 EVENING = datetime(2026, 1, 31, 18, tzinfo=UTC).timestamp()
@@ -57,6 +58,24 @@ def stage(seq: int, subject: str = "m1", kind: Kind = "live", **changes: Any) ->
     }
     message = make_message(subject, seq, kind, hop=epoch, onset=1000.0 + epoch)
     return msgspec.structs.replace(message, **(fields | changes))
+
+
+def human_stage(seq: int, subject: str = "p1", kind: Kind = "live", **changes: Any) -> StageMessage:
+    """The estimate of epoch `seq` of 30 s of a person, unless told otherwise."""
+    name = changes.get("stage", "N2")
+    found = {} if name in ("ART", "UNKNOWN") else dict.fromkeys(HUMAN, 0.05) | {name: 0.8}
+    fields: dict[str, Any] = {
+        "probabilities": found,
+        "evidence": found,
+        "utc": iso(EVENING + 30 * seq),
+        "onset": 1000.0 + 30 * seq,
+        "epoch_s": 30.0,
+        "hop_s": 30.0,
+        "validity": {"eeg": "ok", "eog": "ok"},
+        "published_utc": iso(EVENING + 30 * seq + 30),
+        "stage": name,
+    }
+    return stage(seq, subject, kind, **(fields | changes))
 
 
 def state(seq: int, name: str = "STAGING", **changes: Any) -> StreamMessage:

@@ -11,12 +11,12 @@ from daemon.config import StagingConfig, StreamConfig, SubjectConfig
 from models.signal.chunk import Chunk, StreamDescription
 from models.signal.pipeline import EpochBatch, Pipeline
 from models.signal.quality import QualityLimits
-from models.signal.relative import mouse_relative
+from models.signal.relative import relative_of
 from models.spec import ModelSpec
 from tests.support.bundles import mouse_spec
 
 SPEC = mouse_spec()
-LEVELS = msgspec.structs.replace(SPEC, relative=mouse_relative())
+LEVELS = msgspec.structs.replace(SPEC, relative=relative_of("mouse"))
 """The same, but that a net is given levels in place of samples."""
 
 

@@ -140,8 +140,3 @@ def test_a_person_is_written_with_the_labels_and_stages_of_a_polysomnogram(tmp_p
     assert stages == {s: truth.hypnograms[0].count(s) for s in HUMAN} | {"artefacts": 0}
     read = read_hypnogram(out, HUMAN)
     assert read.to_epochs(1.0, 1800) == list(truth.hypnograms[0])
-
-
-def test_bouts_of_people_have_their_own_length(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match="--time-scale: expected 1 for people, found 8"):
-        run(str(tmp_path / "p.edf"), "--species", "human", "--time-scale", "8")

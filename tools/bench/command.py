@@ -20,9 +20,11 @@ from tools.bench.daemon import (
     Latencies,
     Load,
     Tick,
+    Views,
     measure_latency,
     measure_load,
     measure_startup,
+    measure_views,
 )
 from tools.bench.engine import time_step
 from tools.bench.journal import measure_journal
@@ -51,7 +53,7 @@ class _Effort:
     latency_s: float
     load_s: float
     hop_s: float
-    """For each hop."""
+    """For each hop, and for each spell with and without somebody who looks."""
     trigger_s: float
     """For each number of subjects."""
     starts: int
@@ -83,9 +85,10 @@ def bench(
     - 8 subjects at a hop of the epoch, and of a quarter of it: cost and latency
     - the journal, committed before an epoch is published, on the disk of the temporary folder
     - from the last sample to the pin of a simulated board, through daemon and `hypnod pulse`
-    - 64 subjects in real time, and how soon a daemon is ready
+    - 64 subjects in real time, with and without somebody who looks at their live signals
+    - how soon a daemon is ready
 
-    Takes about six minutes. LSL is confined to the bench, and ports are free ones.
+    Takes about seven minutes. LSL is confined to the bench, and ports are free ones.
 
         hypnod bench --json bench.json
     """
@@ -141,7 +144,7 @@ def _measure(
         journal = {
             str(n): measure_journal(bundle.spec, n, effort.ticks, scratch) for n in (1, SUBJECTS)
         }
-    latencies, load, startup_s = _watch_daemons(bundle, engine, effort, scratch, steps)
+    latencies, load, views, startup_s = _watch_daemons(bundle, engine, effort, scratch, steps)
     hops = _measure_hops(bundle, engine, effort, scratch, steps)
     triggers = _measure_triggers(bundle, engine, effort, scratch, steps)
     end_to_end, floor = _percentiles(latencies.daemon), _percentiles(latencies.floor)
@@ -161,6 +164,8 @@ def _measure(
         cpu_64_subjects=load.cpu,
         latency_64_subjects_ms=_percentiles(load.latencies),
         missed_64_subjects=load.missed,
+        cpu_64_subjects_unseen=views.nobody,
+        cpu_64_subjects_seen=views.all,
         subjects_per_core=SUBJECTS / load.cpu,
         rss_mb=latencies.rss_bytes / 1e6,
         rss_64_subjects_mb=load.rss_bytes / 1e6,
@@ -177,17 +182,19 @@ def _measure(
 
 def _watch_daemons(
     bundle: Bundle, engine: str, effort: _Effort, scratch: Path, steps: _Steps
-) -> tuple[Latencies, Load, float]:
-    folders = [scratch / name for name in ("latency", "load", "startup")]
+) -> tuple[Latencies, Load, Views, float]:
+    folders = [scratch / name for name in ("latency", "load", "views", "startup")]
     for folder in folders:
         folder.mkdir()
     with steps.step("latency of one subject in real time, and its floor", effort.latency_s) as tick:
         latencies = measure_latency(bundle, engine, effort.latency_s, folders[0], tick)
     with steps.step(f"{SUBJECTS} subjects in real time", effort.load_s) as tick:
         load = measure_load(bundle, engine, SUBJECTS, effort.load_s, folders[1], tick)
+    with steps.step("the same, looked at or not", 3 * effort.hop_s) as tick:
+        views = measure_views(bundle, engine, SUBJECTS, effort.hop_s, folders[2], tick)
     with steps.step("start"):
-        startup_s = measure_startup(bundle, engine, effort.starts, folders[2])
-    return latencies, load, startup_s
+        startup_s = measure_startup(bundle, engine, effort.starts, folders[3])
+    return latencies, load, views, startup_s
 
 
 def _measure_hops(

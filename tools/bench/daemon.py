@@ -63,6 +63,16 @@ class Load:
     """Messages that never came."""
 
 
+@dataclass(frozen=True, slots=True)
+class Views:
+    """What it costs that somebody looks at the live signals: seconds of computing per second."""
+
+    nobody: float
+    """While nobody does, before and after."""
+    all: float
+    """While somebody looks at every subject."""
+
+
 def measure_latency(
     bundle: Bundle, engine: str, seconds: float, folder: Path, tick: Tick
 ) -> Latencies:
@@ -102,26 +112,61 @@ def measure_load(
     hops_per_epoch: int = 1,
 ) -> Load:
     """Measure many subjects in real time, so many epochs of each per epoch length."""
+    with _running(bundle, engine, n_subjects, folder, hops_per_epoch) as (daemon, subscriber):
+        cpu, latencies = _spell(daemon, subscriber, seconds, tick)
+        rss = _scrape(daemon)["process_resident_memory_bytes"]
+    return Load(cpu, rss, latencies, subscriber.n_missed)
+
+
+def measure_views(
+    bundle: Bundle, engine: str, n_subjects: int, seconds: float, folder: Path, tick: Tick
+) -> Views:
+    """Measure many subjects in real time while nobody looks, while somebody does, and after."""
+    with _running(bundle, engine, n_subjects, folder) as (daemon, subscriber):
+        before, _ = _spell(daemon, subscriber, seconds, tick)
+        topics = [f"trace.{name}" for name in _subjects(n_subjects)]
+        with subscribed([daemon.endpoint], topics) as viewer:
+            if not viewer.poll(round(1000 * _CONNECT_S)):
+                raise ChildError("expected live signals of what is looked at, found none")
+            viewed, _ = _spell(daemon, subscriber, seconds, lambda s: tick(seconds + s))
+        after, _ = _spell(daemon, subscriber, seconds, lambda s: tick(2 * seconds + s))
+    return Views(nobody=(before + after) / 2, all=viewed)
+
+
+def _subjects(n: int) -> list[str]:
+    return [f"m{k}" for k in range(1, n + 1)]
+
+
+@contextmanager
+def _running(
+    bundle: Bundle, engine: str, n_subjects: int, folder: Path, hops_per_epoch: int = 1
+) -> Iterator[tuple[DaemonProcess, Subscriber]]:
+    """Run a daemon that stages many subjects, and listen to its stages."""
     environ = confined_lsl(folder)
     recording = simulate(folder, n_subjects)
-    subjects = [f"m{k}" for k in range(1, n_subjects + 1)]
     with ExitStack() as stack:
         hop_s = bundle.spec.epoch_s / hops_per_epoch
-        config = configure(bundle, engine, RACK, subjects, hop_s)
+        config = configure(bundle, engine, RACK, _subjects(n_subjects), hop_s)
         daemon = stack.enter_context(DaemonProcess(write_config(folder, config), environ))
         daemon.wait_ready()
         subscriber = stack.enter_context(Subscriber(daemon.endpoint, ["stage."]))
         replay = stack.enter_context(play(recording, RACK, environ))
         _wait_for_stage(subscriber, daemon, replay)
-        began, before = time.monotonic(), _scrape(daemon)
-        latencies: list[float] = []
-        while (passed := time.monotonic() - began) < seconds:
-            tick(passed)
-            latencies += _read_latencies(subscriber)
-        after, took = _scrape(daemon), time.monotonic() - began
+        yield daemon, subscriber
+
+
+def _spell(
+    daemon: DaemonProcess, subscriber: Subscriber, seconds: float, tick: Tick
+) -> tuple[float, list[float]]:
+    """Return the daemon's computing time per time over a spell, and its messages' latencies."""
+    began, before = time.monotonic(), _scrape(daemon)
+    latencies: list[float] = []
+    while (passed := time.monotonic() - began) < seconds:
+        tick(passed)
+        latencies += _read_latencies(subscriber)
+    after, took = _scrape(daemon), time.monotonic() - began
     used = after["process_cpu_seconds_total"] - before["process_cpu_seconds_total"]
-    rss = after["process_resident_memory_bytes"]
-    return Load(used / took, rss, latencies, subscriber.n_missed)
+    return used / took, latencies
 
 
 def measure_startup(bundle: Bundle, engine: str, n: int, folder: Path) -> float:

@@ -74,6 +74,10 @@ class BenchReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Then, from the arrival of the last sample at the daemon until the message is published."""
     missed_64_subjects: int
     """Then, messages that never came."""
+    cpu_64_subjects_unseen: float
+    """Then, in another run, before and after somebody looks at the live signals of the subjects."""
+    cpu_64_subjects_seen: float
+    """While somebody looks at those of all of them: signals that nobody looks at cost nothing."""
     subjects_per_core: float
     """64 over `cpu_64_subjects`: subjects that one core sustains in real time."""
     rss_mb: float
@@ -175,6 +179,11 @@ def _draw_lines(report: BenchReport) -> Iterator[Text]:
         f"{100 * report.cpu_64_subjects:.1f} % of one core, {report.rss_64_subjects_mb:.0f} MB, "
         f"published p99 {report.latency_64_subjects_ms.p99:.0f} ms after arrival, "
         f"{report.missed_64_subjects} missed",
+    )
+    yield Text.assemble(
+        ("live signals              ", "dim"),
+        f"nobody looks {100 * report.cpu_64_subjects_unseen:.1f} % of one core, somebody at all "
+        f"{SUBJECTS} {100 * report.cpu_64_subjects_seen:.1f} %",
     )
     yield Text.assemble(("subjects per core         ", "dim"), f"{report.subjects_per_core:.0f}")
     yield Text.assemble(

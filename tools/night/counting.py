@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.errors import ConfigError
 from models.longer_epochs import average
-from models.recordings.bouts import MAX_GAP_S, fill_gaps, find_runs
+from models.recordings.bouts import fill_gaps, find_runs, longest_gap_s
 from models.stages import ART, UNKNOWN, UNSCORED, from_indices, to_indices
 from tools.night.record import Record
 from tools.score.aggregate import check_epoch
@@ -50,9 +50,10 @@ class Rule:
         shortest = "bouts of any length"
         if self.min_bout_s:
             shortest = f"bouts of {self.min_bout_s:g} s or more, shorter ones are of the one before"
+        gap_s = longest_gap_s(self.epoch_s or hop_s)
         return (
             f"stages after the grammar, {epochs}, {shortest}, "
-            f"up to {MAX_GAP_S:g} s without a stage are of the bout before"
+            f"up to {gap_s:g} s without a stage are of the bout before"
         )
 
 

@@ -13,10 +13,11 @@ from models.signal.drift import LIMIT
 from models.stages import ART, UNKNOWN
 from tools.night.counting import Bout, Course, Rule, count
 from tools.night.record import Record
+from tools.night.sleep import SleepFigures, sleep_figures_of
 from tools.shared.day import HOUR_S, Day
 
-LENGTHS_S = (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
-"""From where on bouts are counted together in a histogram, s; the last ones are longer."""
+_N_LENGTHS = 9
+_LEAST_LENGTH_S = 5.0
 _REM = "REM"
 
 
@@ -29,7 +30,7 @@ class StageBouts(msgspec.Struct, frozen=True, kw_only=True):
     mean_s: float
     longest_s: float
     lengths: tuple[int, ...]
-    """How many are as long as `LENGTHS_S` says."""
+    """How many are as long as `Figures.lengths_s` says."""
     first_s: float
     """From the beginning of the record until the first one, s."""
 
@@ -66,12 +67,16 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """Likewise while it is dark."""
     bouts: dict[str, StageBouts]
     """By stage, those that there are."""
+    lengths_s: tuple[float, ...]
+    """From where on bouts are counted together in their `lengths`, s; the last ones are longer."""
     transitions: dict[str, dict[str, int]]
     """How often a stage went over into another one."""
     transitions_per_hour: float | None
     """In the time with a stage; null without any."""
     rem_after_s: float | None
     """From the first bout of sleep to the first one of REM, s; null without both."""
+    sleep: SleepFigures | None
+    """What a sleep lab reports of a person's night; null: of a mouse."""
     probability: dict[str, float]
     """Mean probability of a stage in its epochs: so many of them are expected to be right, as far
     as the model is calibrated (docs/accuracy.md)."""
@@ -106,15 +111,26 @@ def figures_of(record: Record, rule: Rule, day: Day) -> Counted:
         light_s=None if lit is None else _seconds(stages[lit], shown, course.epoch_s),
         dark_s=None if lit is None else _seconds(stages[~lit], shown, course.epoch_s),
         bouts={name: b for name in record.stages if (b := _bouts(course, name)) is not None},
+        lengths_s=lengths_of(course.epoch_s),
         transitions=_transitions(course),
         transitions_per_hour=_per_hour(course),
         rem_after_s=None if asleep is None or rem is None else rem - asleep,
+        sleep=sleep_figures_of(course),
         probability=_probability(record),
         drift_most=or_null(np.nanmax(record.drift)) if np.isfinite(record.drift).any() else None,
         drift_s=float(np.count_nonzero(record.drift > LIMIT) * record.hop_s),
         hours=_hours(course, day, shown),
     )
     return Counted(course, found)
+
+
+def lengths_of(epoch_s: float) -> tuple[float, ...]:
+    """Return from where on bouts are counted together, s.
+
+    Each is twice the one before, from 5 s on, or of longer epochs from two of them on.
+    """
+    least = _LEAST_LENGTH_S if epoch_s <= _LEAST_LENGTH_S else 2 * epoch_s
+    return (0.0, *(least * 2**k for k in range(_N_LENGTHS - 1)))
 
 
 def _seconds(stages: NDArray[np.str_], shown: Sequence[str], epoch_s: float) -> dict[str, float]:
@@ -137,13 +153,14 @@ def _bouts(course: Course, stage: str) -> StageBouts | None:
     if not mine:
         return None
     lengths = np.array([bout.duration for bout in mine])
-    bins = np.searchsorted(LENGTHS_S, lengths, side="right") - 1
+    edges = lengths_of(course.epoch_s)
+    bins = np.searchsorted(edges, lengths, side="right") - 1
     return StageBouts(
         n=len(mine),
         median_s=round(float(np.median(lengths)), 3),
         mean_s=round(float(lengths.mean()), 3),
         longest_s=round(float(lengths.max()), 3),
-        lengths=tuple(np.bincount(bins, minlength=len(LENGTHS_S)).tolist()),
+        lengths=tuple(np.bincount(bins, minlength=len(edges)).tolist()),
         first_s=round(mine[0].start - course.start, 3),
     )
 

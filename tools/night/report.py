@@ -15,6 +15,7 @@ from daemon.journal.reader import JournalReader, Session
 from models.stages import ART, UNKNOWN
 from tools.night.figures import Figures
 from tools.night.record import Record, Selection, read_restarts, to_iso
+from tools.night.sleep import sleep_lines
 from tools.night.stimuli import Stray
 from tools.night.triggers import TriggerNight, print_triggers, read_triggers
 from tools.shared.plain import plain_console
@@ -232,6 +233,9 @@ def _details(each: SubjectNight) -> list[str]:
     bouts = [
         f"{b.n} × {stage} (median {b.median_s:g} s)" for stage, b in each.figures.bouts.items()
     ]
+    if each.figures.sleep is not None:
+        said = [f"{name} {text}" for name, text in sleep_lines(each.figures.sleep)]
+        lines.append(f"sleep: {_below(said)}")
     lines.append(f"bouts: {_below(bouts) or 'none'}")
     for what, found in (("latency", each.latency_s), ("age", each.age_s)):
         times = [f"{p} {1000 * value:.1f} ms" for p, value in found.items()]

@@ -141,11 +141,11 @@ def print_report(scored: Scored, *, as_json: bool) -> None:
         return
     console = plain_console()
     stages = (*scored.by.spec.stages, ART, UNKNOWN)
-    table = Table("subject", "epochs", title=f"{summary.kind} stages of {summary.file}")
+    table = Table("subject", "epochs", title=f"{summary.kind} stages of {summary.file}, min")
     for stage in stages:
         table.add_column(stage, justify="right", style=STAGE_STYLES[stage])
     for name, subject in summary.subjects.items():
-        minutes = [f"{subject.seconds[stage] / 60:.1f} min" for stage in stages]
+        minutes = [f"{subject.seconds[stage] / 60:.1f}" for stage in stages]
         table.add_row(name, str(subject.epochs), *minutes)
     console.print(table)
     told = chain(*(_tell(scored, *each) for each in summary.subjects.items()))

@@ -11,7 +11,7 @@ from models.base import NEW_MODEL, part_of
 from models.errors import RecordingError
 from models.recordings.lab import LabRecording, find_copies, open_lab, read_subjects
 from models.scored_epochs import ScoredEpochs
-from models.signal.relative import mouse_relative
+from models.signal.relative import relative_of
 from models.simulator.species import SIMULATORS
 from models.spec import LearntAs, ModelSpec
 from models.training.simulated import FIRST_UNSEEN_SEED, pack, simulate_many
@@ -41,7 +41,7 @@ def new_spec(options: TrainOptions) -> ModelSpec:
         return msgspec.structs.replace(spec, architecture=spec.architecture | patch)
     if options.recipe == "paper":
         return spec
-    given: ModelSpec = net.given_levels(spec, mouse_relative())
+    given: ModelSpec = net.given_levels(spec, relative_of(spec.species))
     return given
 
 

@@ -8,9 +8,10 @@ from models.signal.drift import LIMIT
 from models.signal.quality import OK
 from models.stages import ART, UNKNOWN
 from tools.night.counting import Course
-from tools.night.figures import LENGTHS_S, Figures
+from tools.night.figures import Figures
 from tools.night.record import Record
 from tools.night.report import SubjectNight
+from tools.night.sleep import sleep_lines
 from tools.night.triggers import TriggerNight
 from tools.shared.day import HOUR_S
 from tools.view.charts import Hourly, add_drift, add_hours, add_lengths, add_night, runs_of
@@ -70,6 +71,7 @@ def add_subject(
     add_night(section, record.stages, runs, clock, signals)
     _hourly(section, subject)
     _times(section, subject)
+    _sleep(section, subject)
     _bouts(section, subject)
     _lengths(section, subject)
     pair = add(section, "div", class_="pair")
@@ -134,6 +136,14 @@ def _times(parent: Element, subject: Subject) -> None:
     add_table(parent, caption, ["", *known, "probability"], rows)
 
 
+def _sleep(parent: Element, subject: Subject) -> None:
+    figures = subject.figures
+    if figures.sleep is None:
+        return
+    caption = "Sleep, from the first epoch of the record to its last, of all epochs, bouts or not."
+    add_table(parent, caption, ["", ""], [list(line) for line in sleep_lines(figures.sleep)])
+
+
 def _bouts(parent: Element, subject: Subject) -> None:
     figures = subject.figures
     rows = [
@@ -153,8 +163,8 @@ def _lengths(parent: Element, subject: Subject) -> None:
     figures = subject.figures
     if not figures.bouts:
         return
-    edges = [f"{low:g}–{high:g} s" for low, high in pairwise(LENGTHS_S)]
-    edges.append(f"{LENGTHS_S[-1]:g} s on")
+    edges = [f"{low:g}–{high:g} s" for low, high in pairwise(figures.lengths_s)]
+    edges.append(f"{figures.lengths_s[-1]:g} s on")
     add(parent, "p", f"Bouts by length. {sentence(figures.rule)}.", class_="faint")
     add_lengths(parent, edges, {stage: b.lengths for stage, b in figures.bouts.items()})
 
@@ -169,7 +179,7 @@ def _transitions(parent: Element, subject: Subject) -> None:
     caption = "Transitions from (row) to (column)"
     caption += "" if a_hour is None else f", {a_hour:.1f} an hour of staged time"
     add_table(parent, f"{caption}. {sentence(figures.rule)}.", ["", *figures.transitions], rows)
-    if figures.rem_after_s is not None:
+    if figures.sleep is None and figures.rem_after_s is not None:
         add(parent, "p", f"First REM {_clock(figures.rem_after_s)} after the first sleep.")
 
 

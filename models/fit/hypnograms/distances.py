@@ -19,15 +19,14 @@ from models.fit.hypnograms.scored_mice import (
     EPOCHS_PER_HOUR,
     MIN_HOURS_OF_COSINE,
     SOURCE,
-    SPLIT_SEED,
     WAKE,
     MouseRecord,
     hours_of_day,
-    split_mice,
     start_hour,
     usual_wake,
     wake_of_hours,
 )
+from models.fit.hypnograms.splits import SPLIT_SEED, split_subjects
 from models.recordings.bouts import find_runs
 from models.simulator.mouse.hypnogram import KINDS, Statistics
 from models.stages import MOUSE
@@ -126,20 +125,20 @@ def measure_distances(
     Args:
         records: all records of the real mice.
         labs: lab by mouse, of all 92.
-        statistics: fitted to the mice of the first part of `split_mice(labs)`.
+        statistics: fitted to the mice of the first part of `split_subjects(labs)`.
         n_cohorts: of simulated mice.
         n_splits: of the real mice, at random.
     """
     real_mice = [measure(record, statistics) for record in records]
-    fitted_mice, left_out_mice = split_mice(labs)
-    fitted, left_out = (gather(real_mice, mice) for mice in split_mice(labs))
+    fitted_mice, left_out_mice = split_subjects(labs)
+    fitted, left_out = (gather(real_mice, mice) for mice in split_subjects(labs))
     cohorts = []
     for n in range(n_cohorts):
         cohort = simulate_cohort(pick(records, fitted_mice), statistics, n)
         cohorts.append(gather([measure(record, statistics) for record in cohort]))
     simulated = [compare(cohort, left_out) for cohort in cohorts]
     random = [
-        compare(*(gather(real_mice, mice) for mice in split_mice(labs, seed)))
+        compare(*(gather(real_mice, mice) for mice in split_subjects(labs, seed)))
         for seed in range(n_splits)
     ]
     real = compare(fitted, left_out)

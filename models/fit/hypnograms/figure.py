@@ -20,9 +20,9 @@ from models.fit.hypnograms.scored_mice import (
     WAKE,
     MouseRecord,
     hours_of_day,
-    split_mice,
     start_hour,
 )
+from models.fit.hypnograms.splits import split_subjects
 from models.simulator.mouse.hypnogram import Statistics
 from models.stages import MOUSE
 
@@ -37,7 +37,7 @@ def draw_figure(
     path: Path,
 ) -> None:
     """Write a PNG: bout lengths, the day, the variation between mice, and the distances."""
-    fitted, left_out = (pick(records, mice) for mice in split_mice(labs))
+    fitted, left_out = (pick(records, mice) for mice in split_subjects(labs))
     groups = {
         "fitted": fitted,
         "left out": left_out,

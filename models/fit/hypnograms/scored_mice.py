@@ -6,7 +6,6 @@ doi:10.18112/openneuro.ds006366.v1.0.1: expert scores in 4 s epochs, without clo
 
 import csv
 import zipfile
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,8 +21,6 @@ EPOCH_S = 4.0
 EPOCHS_PER_HOUR = 900
 MIN_HOURS = 2.0  # a shorter record cuts too many bouts at its ends
 MIN_HOURS_OF_COSINE = 20.0  # a shorter record does not show its own day
-SHARE_FITTED = 70 / 92
-SPLIT_SEED = 2026
 
 WAKE, NREM, REM, ARTEFACT = 1, 2, 3, 4
 
@@ -84,28 +81,6 @@ def read_labs(folder: Path) -> dict[str, str]:
     with (folder / "participants.tsv").open(newline="") as file:
         rows = csv.DictReader(file, delimiter="\t")
         return {row["participant_id"]: row["lab"] for row in rows}
-
-
-def split_mice(labs: dict[str, str], seed: int = SPLIT_SEED) -> tuple[frozenset[str], ...]:
-    """Split mice at random, in each lab alike: 70 and 22 of the dataset's 92.
-
-    Args:
-        labs: lab by mouse.
-        seed: of the split.
-
-    Returns:
-        The mice to fit, the mice left out.
-    """
-    rng = np.random.default_rng(seed)
-    by_lab: dict[str, list[str]] = defaultdict(list)
-    for mouse in rng.permutation(sorted(labs)).tolist():
-        by_lab[labs[mouse]].append(mouse)
-    # A place in the order of the whole from each mouse's place in its lab: any first part of
-    # that order holds the same share of every lab, to within a mouse.
-    place = {m: (i + 0.5) / len(mice) for mice in by_lab.values() for i, m in enumerate(mice)}
-    order = sorted(labs, key=lambda mouse: (place[mouse], mouse))
-    n_fitted = round(SHARE_FITTED * len(order))
-    return frozenset(order[:n_fitted]), frozenset(order[n_fitted:])
 
 
 def fill_artefacts(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -29,9 +29,9 @@ from models.fit.hypnograms.scored_mice import (
     hours_of_day,
     read_labs,
     read_records,
-    split_mice,
     start_hour,
 )
+from models.fit.hypnograms.splits import split_subjects
 from models.fit.hypnograms.variation import fit_variation
 from models.fit.tables import write_table
 from models.simulator.mouse.hypnogram import (
@@ -204,7 +204,7 @@ def main() -> None:
     if arguments.report:
         write_report(records, labs, arguments.report)
         return
-    fitted, _ = split_mice(labs)
+    fitted, _ = split_subjects(labs)
     statistics = fit([record for record in records if record.mouse in fitted])
     write_table(arguments.out, statistics)
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from models.stages import ART, MOUSE, UNKNOWN
+from models.stages import ART, HUMAN, MOUSE, UNKNOWN
 
-_HOURS_S = 2 * 3600.0  # a mouse that sleeps that long without waking up has been given a drug
+_HOURS_S = 2 * 3600.0  # who sleeps that long without waking up has been given a drug
 _ENOUGH_REM_S = 60.0
 
 
@@ -43,7 +43,7 @@ class HypnogramAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """Where the file is not whole, or contradicts itself or its recording's clock, a sentence
     each."""
     questions: tuple[str, ...] = ()
-    """What a mouse hardly does, or might mean something else."""
+    """What a mouse or a person hardly does, or might mean something else."""
 
 
 def make_account(
@@ -77,16 +77,19 @@ def make_account(
 def _questions(
     labels: Sequence[LabelAccount], seconds: Mapping[str, float], stages: Sequence[str]
 ) -> Iterable[str]:
-    if tuple(stages) != MOUSE:
-        return
-    total, wake, nrem, rem = sum(seconds.values()), *(seconds[stage] for stage in MOUSE)
+    total, wake, rem = sum(seconds.values()), seconds[stages[0]], seconds["REM"]
+    nrem = sum(seconds[stage] for stage in stages[1:-1])
     if total >= _HOURS_S and wake == 0:
-        yield f"no Wake in {total / 3600:.1f} h"
+        yield f"no {stages[0]} in {total / 3600:.1f} h"
     if total >= _HOURS_S and nrem == 0:
         yield f"no NREM in {total / 3600:.1f} h"
     elif rem > nrem and rem >= _ENOUGH_REM_S:
         yield f"{rem:g} s of REM beside {nrem:g} s of NREM"
-    if any(read.label.lower() == "a" and read.stage == ART for read in labels):
+    if tuple(stages) == HUMAN and total >= _HOURS_S and seconds["N1"] > seconds["N2"]:
+        yield f"{seconds['N1']:g} s of N1 beside {seconds['N2']:g} s of N2"
+    if tuple(stages) == MOUSE and any(
+        read.label.lower() == "a" and read.stage == ART for read in labels
+    ):
         yield "'A' was taken for an artefact: --codes A=Wake says that it is awake"
 
 

@@ -60,6 +60,7 @@ def simulate_recording(
     sfreq: float = 128.0,
     n_subjects: int = 1,
     artefacts_per_hour: float = 0.0,
+    time_scale: float = 1.0,
     every_stage: bool = False,
     wide: bool = False,
     stages: Sequence[str] | None = None,
@@ -77,7 +78,9 @@ def simulate_recording(
         n_subjects: people, each with one EEG and one EOG.
         artefacts_per_hour: mean number of electrode pops and gross movements per channel, beside
             the movements that people make.
-        every_stage: draw hypnograms until one contains some of each stage.
+        time_scale: divides every bout length. 1 is how people sleep; more packs a night into
+            less, with bouts and transitions that are no longer a person's.
+        every_stage: choose hypnograms with at least 2 % of each stage.
         wide: let people, hypnograms and instruments differ as those of many labs do.
         stages: of each second, to be simulated in place of a drawn hypnogram.
 
@@ -90,6 +93,7 @@ def simulate_recording(
         sfreq=sfreq,
         n_subjects=n_subjects,
         artefacts_per_hour=artefacts_per_hour,
+        time_scale=time_scale,
         every_stage=every_stage,
         wide=wide,
         stages=stages,
@@ -104,6 +108,7 @@ def iterate_subjects(
     sfreq: float = 128.0,
     n_subjects: int = 1,
     artefacts_per_hour: float = 0.0,
+    time_scale: float = 1.0,
     every_stage: bool = False,
     wide: bool = False,
     stages: Sequence[str] | None = None,
@@ -118,6 +123,7 @@ def iterate_subjects(
         sfreq=sfreq,
         n_subjects=n_subjects,
         artefacts_per_hour=artefacts_per_hour,
+        time_scale=time_scale,
         stages=stages,
         known=HUMAN,
     )
@@ -126,7 +132,11 @@ def iterate_subjects(
         if stages is not None:
             return stages
         return hypnogram.draw_hypnogram(
-            rng, math.ceil(duration_s), every_stage=every_stage, wide=wide
+            rng,
+            math.ceil(duration_s),
+            time_scale=time_scale,
+            every_stage=every_stage,
+            wide=wide,
         )
 
     return (

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from models.errors import RecordingError
+from models.simulator.bouts import place_ends
 from models.stages import MOUSE
 
 STATISTICS_FILE = Path(__file__).with_name("statistics.json")
@@ -171,7 +172,7 @@ def draw_stages(
     hour = rng.uniform(0, 24) if start_hour is None else start_hour
     n_epochs = duration_s * time_scale / tables.epoch_s + 2  # 2: an end moves by half of one
     kinds, lengths = _draw_bouts(rng, n_epochs, tables, hour)
-    seconds = _place(rng, lengths, tables.epoch_s) / time_scale
+    seconds = place_ends(rng, lengths, tables.epoch_s) / time_scale
     n_seconds = np.maximum(1, np.rint(seconds)).astype(int)
     return np.repeat(_STAGE_OF_KIND[kinds], n_seconds)[:duration_s]
 
@@ -265,21 +266,6 @@ def _draw_rest(
     """Return what is left of a bout met at a random time: a long one is met more often."""
     lengths = _draw_lengths(rng, tables, mouse, part, kind, _N_MET)
     return int(rng.integers(1, lengths[_choose(rng, lengths)] + 1))
-
-
-def _place(
-    rng: np.random.Generator, lengths: NDArray[np.int64], epoch_s: float
-) -> NDArray[np.float64]:
-    """Return the bouts' lengths in s after each end moved by -2, -1, 0 or 1 s.
-
-    Of the 4 s of each epoch its own stage keeps the most, or the first of as many: a bout of one
-    epoch that begins late may not also end early.
-    """
-    moved = rng.integers(-2, 2, len(lengths) + 1)
-    moved[0] = 0
-    late_and_early = (lengths == 1) & (moved[:-1] > 0) & (moved[1:] < 0)
-    moved[:-1][late_and_early] = 0
-    return np.asarray(lengths * epoch_s + np.diff(moved))
 
 
 def _choose(rng: np.random.Generator, weights: NDArray[np.float64]) -> int:

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 
 from models.fit import population
-from models.signal.relative import MOUSE_FILE, mouse_relative
+from models.signal.relative import RELATIVE_FILES, relative_of
 from models.spec import RelativeSpec
 
 SHORT = ["population", "--mice", "3", "--hours", "0.03", "--processes", "2", "--out"]
@@ -22,13 +22,16 @@ def test_a_population_of_three_short_mice_is_what_levels_are_held_against(tmp_pa
     for m, n in enumerate(found.n_features):
         np.testing.assert_allclose(found.mean[m], mean[m, :n], rtol=1e-3)
         np.testing.assert_allclose(found.sd[m], np.sqrt(variance[m, :n]), rtol=1e-3)
-    lines = [re.sub(r"-?[\d.]+", "0", x.read_text("utf-8")).splitlines() for x in (out, MOUSE_FILE)]
+    lines = [
+        re.sub(r"-?[\d.]+", "0", x.read_text("utf-8")).splitlines()
+        for x in (out, RELATIVE_FILES["mouse"])
+    ]
     assert len(lines[0]) == len(lines[1])  # a row of numbers is a line
 
 
 def test_the_packaged_population_has_the_bands_and_the_defaults_that_are_fitted():
     features = population.unscaled()
-    packaged = mouse_relative()
+    packaged = relative_of("mouse")
     for name in ("edges_hz", "prior_s", "memory_s", "recent_s"):
         assert getattr(packaged, name) == getattr(features, name)
 

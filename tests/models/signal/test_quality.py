@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import edfio
 import numpy as np
 import pytest
 
@@ -126,3 +127,34 @@ def test_the_least_signals_of_another_unit_are_doubted_without_being_sure(
 @pytest.mark.parametrize("rms_uv", [0.0, 0.6, 80.0, 15_000.0])
 def test_amplitudes_that_may_be_right_are_left_to_the_epoch_checks(rms_uv):
     assert doubt_unit(rms_uv, "µV", "eeg of m1", RIG) == ""
+
+
+def people(shared_data):
+    """Yield a modality and epochs of 30 s (n_epochs, n_times) of real people, µV."""
+    folder = shared_data / "human_raw"
+    psg = edfio.read_edf(folder / "short_psg.edf")
+    for label, modality in (("EEG Fpz-Cz", "eeg"), ("EEG Pz-Oz", "eeg"), ("EOG horizontal", "eog")):
+        yield modality, psg.get_signal(label).data[: 300 * 100].reshape(10, -1)
+    with np.load(folder / "ucddb_dev.npz") as arrays:
+        epochs, subjects = arrays["x"].astype(float), arrays["subject"]
+    for subject in np.unique(subjects):
+        mine = epochs[subjects == subject]
+        mine *= 25 / np.median(mine.std(axis=1))  # their unit is lost; 25 µV rms is usual
+        yield "eeg", mine
+
+
+def test_epochs_of_people_are_usable_and_their_unit_is_not_doubted(shared_data):
+    for modality, epochs in people(shared_data):
+        n_times = epochs.shape[1]
+        quality = Quality(QualityLimits(), (modality,), 1, n_times / 30)
+        for epoch in epochs:
+            raw = epoch[:, None].astype(float)
+            assert quality.assess(raw, 0.0, np.zeros_like(raw, bool))[0, 0] == "ok"
+        rms_uv = float(np.median(epochs.std(axis=1)))
+        assert doubt_unit(rms_uv, "µV", f"{modality} of p1", RIG) == ""
+        assert "look like V" in doubt_unit(rms_uv / 1e6, "µV", f"{modality} of p1", RIG)
+
+
+@pytest.mark.parametrize("rms_uv", [1.0, 8.0, 120.0])  # chin EMG in REM, quiet EEG, EOG
+def test_what_is_faint_or_large_in_people_is_not_doubted(rms_uv):
+    assert doubt_unit(rms_uv, "µV", "emg of p1", RIG) == ""

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from models.errors import SpecError
 from models.signal.features import Powers
-from models.signal.relative import Relative, mouse_relative
+from models.signal.relative import Relative, relative_of
+from models.spec import RelativeSpec
 from tests.support.signals import LEVELS, SPEC, noise, pipeline, run
 
-N_EEG, N_EMG = mouse_relative().n_features
-N = max(mouse_relative().n_levels)
+N_EEG, N_EMG = relative_of("mouse").n_features
+N = max(relative_of("mouse").n_levels)
 MOST = 5.0
 ALL = np.ones((1, 2), bool)
 
@@ -105,6 +106,32 @@ def test_what_is_where():
     own = (z - gain * step) / np.sqrt(variance + 0.1**2)
     np.testing.assert_allclose(found[:N_EMG], np.clip(own, -MOST, MOST), rtol=1e-5)
     assert not found[N_EMG:].any()
+
+
+def test_a_long_epoch_is_told_in_parts():
+    """What happens in one half of an epoch is in that half's levels, and nowhere else."""
+    relative = RelativeSpec(
+        source="x",
+        edges_hz=((2.0, 8.0, 24.0), ()),
+        mean=((0.0,) * 3, (0.0,) * 2),
+        sd=((1.0,) * 3, (1.0,) * 2),
+        n_parts=2,
+    )
+    spec = msgspec.structs.replace(LEVELS, relative=relative)
+    whole = msgspec.structs.replace(spec, relative=msgspec.structs.replace(relative, n_parts=1))
+    (epoch,) = some_epochs(1)
+    found = levels(spec=spec)(powers(epoch[None]), ALL).reshape(2, *relative.shape)
+    assert relative.shape == (2 + 3, max(relative.n_levels))
+    for part, half in enumerate((epoch[:, :256], epoch[:, 256:])):
+        (alone,) = levels(spec=spec).measure(powers(half[None]))
+        everyone = np.clip(alone[0, :2], -MOST, MOST)
+        np.testing.assert_allclose(found[0, part, 3:5], everyone, rtol=1e-5)
+    for mean in found[:, 2:].swapaxes(0, 1):
+        np.testing.assert_allclose(mean, found[:, :2].mean(axis=1), atol=1e-5)
+    twice = np.concatenate([epoch[:, :256]] * 2, axis=1)
+    alike = levels(spec=spec)(powers(twice[None]), ALL).reshape(2, *relative.shape)
+    np.testing.assert_array_equal(alike[:, 0], alike[:, 1])
+    assert levels(spec=whole)(powers(epoch[None]), ALL).shape == (1, 2, whole.n_inputs)
 
 
 def test_a_pipeline_gives_the_levels_of_microvolts():
@@ -238,7 +265,7 @@ def test_a_channel_never_seen_begins_with_the_population():
 
 
 def test_what_is_older_than_its_memory_is_forgotten():
-    short = msgspec.structs.replace(mouse_relative(), memory_s=30.0)
+    short = msgspec.structs.replace(relative_of("mouse"), memory_s=30.0)
     spec = msgspec.structs.replace(LEVELS, relative=short)
     epochs = some_epochs(600)
     louder = 2 * epochs[:240]
@@ -250,7 +277,7 @@ def test_what_is_older_than_its_memory_is_forgotten():
 
 
 def test_a_hop_shorter_than_the_epoch_forgets_at_the_same_speed():
-    short = msgspec.structs.replace(mouse_relative(), memory_s=60.0)
+    short = msgspec.structs.replace(relative_of("mouse"), memory_s=60.0)
     spec = msgspec.structs.replace(LEVELS, relative=short)
     whole, halves = levels(spec=spec), levels(hop_s=0.5, spec=spec)
     for epoch in some_epochs(200):
@@ -280,3 +307,8 @@ def test_what_does_not_fit_is_one_sentence():
         levels().load_recent({})
     with pytest.raises(SpecError, match=r"'seen_s': expected shape \(1, 2\), found nothing"):
         levels().load_state({k: v for k, v in levels().state().items() if k != "seen_s"})
+
+
+def test_a_species_that_nobody_measured_is_refused():
+    with pytest.raises(SpecError, match="whose levels were measured, mouse, found rat"):
+        relative_of("rat")

@@ -2,7 +2,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from models.grammar import equilibrium, mouse_grammar
+from models.grammar import equilibrium, grammar_of
 from models.scored_epochs import ScoredEpochs
 from models.stages import UNSCORED
 from models.training.balance import stage_weights
@@ -21,7 +21,7 @@ def test_weighted_stages_have_the_shares_of_scored_mice() -> None:
     subjects = [_subject(10, 60, 30, unscored=7), _subject(50, 40, 10)]
     weights = stage_weights(SPEC, subjects)
     counts = np.array([60, 100, 40])
-    np.testing.assert_allclose(weights * counts / 200, equilibrium(mouse_grammar(1.0, 1.0)))
+    np.testing.assert_allclose(weights * counts / 200, equilibrium(grammar_of("mouse", 1.0, 1.0)))
     assert weights @ counts / 200 == pytest.approx(1)
 
 

@@ -14,7 +14,7 @@ from models.base import Model
 from models.recordings.lab import read_one
 from models.scored_epochs import ScoredEpochs
 from models.signal.pipeline import EpochBatch
-from models.signal.relative import mouse_relative
+from models.signal.relative import relative_of
 from models.signal.state import Adaptation, PipelineState
 from models.spec import ModelSpec
 from models.stages import UNSCORED
@@ -189,7 +189,7 @@ def test_shipped_bundle_stages_simulated_mice_it_never_saw() -> None:
 
 def test_shipped_bundle_is_small_and_given_levels_of_the_packaged_population() -> None:
     bundle = open_bundle()
-    assert (bundle.spec.n_context, bundle.spec.relative) == (64, mouse_relative())
+    assert (bundle.spec.n_context, bundle.spec.relative) == (64, relative_of("mouse"))
     assert sum(file.stat().st_size for file in bundle.path.iterdir()) < 20e6
 
 

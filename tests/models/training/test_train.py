@@ -8,7 +8,7 @@ import torch
 
 from models.base import Model
 from models.errors import RecordingError, WeightsError
-from models.grammar import equilibrium, mouse_grammar
+from models.grammar import equilibrium, grammar_of
 from models.scored_epochs import ScoredEpochs
 from models.training.dataset import iterate_windows
 from models.training.devices import Device
@@ -64,7 +64,7 @@ def test_a_net_that_sees_nothing_says_how_often_mice_are_in_a_stage(balance: boo
     config = msgspec.structs.replace(CONFIG, balance=balance)
     model, _ = train(SPEC, [silent], [silent], config, CPU)
     said = read_all(model, silent.epochs[:50], usable[:50])[:, 0, -1].mean(axis=0)
-    expected = equilibrium(mouse_grammar(1.0, 1.0)) if balance else np.full(3, 1 / 3)
+    expected = equilibrium(grammar_of("mouse", 1.0, 1.0)) if balance else np.full(3, 1 / 3)
     np.testing.assert_allclose(said, expected, atol=0.08)
 
 

@@ -65,6 +65,8 @@ def test_every_figure_is_there_finite_and_consistent(shown):
     assert report["n_latencies"] > 0
     assert report["subjects_per_core"] == pytest.approx(64 / report["cpu_64_subjects"])
     assert report["missed_64_subjects"] == 0
+    assert report["cpu_64_subjects_unseen"] > 0
+    assert report["cpu_64_subjects_seen"] > 0
     for name in ("rss_mb", "rss_64_subjects_mb", "startup_s", "took_s"):
         assert report[name] > 0
 

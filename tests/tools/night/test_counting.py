@@ -18,7 +18,7 @@ from models.stages import MOUSE
 from tests.support.nights import EVENING, iso, session, stage, write_journal
 from tools.cli import app
 from tools.night.counting import NOT_RECORDED, Course, Rule, count
-from tools.night.figures import LENGTHS_S, figures_of
+from tools.night.figures import figures_of
 from tools.night.record import Selection, read_records
 from tools.shared.day import Day
 
@@ -143,7 +143,7 @@ def test_figures_of_a_night_over_lights_on(tmp_path):
     assert found.hours[1].start == "2026-01-31T07:00:00+00:00"
     nrem, rem = found.bouts["NREM"], found.bouts["REM"]
     assert (nrem.n, nrem.mean_s, nrem.longest_s, nrem.first_s) == (1, 120, 120, 60)
-    assert dict(zip(LENGTHS_S, rem.lengths, strict=True))[20.0] == 1
+    assert dict(zip(found.lengths_s, rem.lengths, strict=True))[20.0] == 1
     assert found.rem_after_s == 120
     assert found.transitions["NREM"] == {"Wake": 0, "REM": 1}
     assert found.transitions_per_hour == pytest.approx(2 * 3600 / 280)

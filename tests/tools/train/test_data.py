@@ -17,7 +17,7 @@ from models.recordings.writers import write_csv
 from models.scored_epochs import ScoredEpochs
 from models.sdreamer import net as sdreamer
 from models.sdreamer.losses import PAPER, LossConfig
-from models.signal.relative import mouse_relative
+from models.signal.relative import relative_of
 from models.spec import LearntAs
 from models.stages import MOUSE
 from models.training.splits import Split
@@ -109,7 +109,7 @@ def test_a_new_net_is_given_levels_unless_patches_or_the_paper_are_asked_for(
     lab: Path, tmp_path: Path
 ) -> None:
     scratch = train_options(lab, None, tmp_path / "x")
-    levels = sdreamer.given_levels(sdreamer.new_spec(dropout=0.1), mouse_relative())
+    levels = sdreamer.given_levels(sdreamer.new_spec(dropout=0.1), relative_of("mouse"))
     assert new_spec(scratch) == levels
     assert new_spec(msgspec.structs.replace(scratch, simulated=5)).architecture["dropout"] == 0.0
     for recipe in ("hypnod", "paper"):

@@ -18,7 +18,7 @@ from models.recordings.hypnogram import Hypnogram
 from models.recordings.lab import open_lab, read_one
 from models.recordings.writers import write_csv
 from models.scored_epochs import ScoredEpochs
-from models.signal.relative import mouse_relative
+from models.signal.relative import relative_of
 from models.spec import WEIGHTS_FILE, Grammar, ModelSpec
 from models.stages import MOUSE
 from models.training.calibration import BETAS, fit_confidence
@@ -192,7 +192,7 @@ def test_widened_mice_and_a_recording_train_a_net_of_levels_that_another_stops(
     done = CliRunner().invoke(app, ["train", *map(str, options)])
     assert done.exit_code == 0, done.output
     bundle = open_bundle(tmp_path / "wide")
-    assert bundle.spec.relative == mouse_relative()
+    assert bundle.spec.relative == relative_of("mouse")
     beside = f"1 subjects, 1 recordings, {SECONDS} epochs"
     data = f"3 widened simulated mice of 0.04 h, and beside them {beside}"
     assert bundle.manifest.provenance["data"] == data

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import edfio
+import msgspec
 import pytest
 
 from models.recordings.hypnograms.read import read_hypnogram
-from models.stages import MOUSE
-from tests.support.nights import EVENING, iso, session, stage, write_journal
+from models.stages import HUMAN, MOUSE
+from tests.support.nights import EVENING, human_stage, iso, session, stage, write_journal
 from tests.support.talker import FEATURES
 from tests.tools.web.conftest import serve
 from tools.live.history import LETTERS, NOTHING
@@ -164,3 +165,24 @@ def test_what_is_none_is_refused(night, tmp_path, changes, kind, name, status):
 
 def test_of_a_live_page_nothing_can_be_saved(server):
     assert post(server.url, {"scorer": "Ada", "spans": []})[0] == 404
+
+
+def test_a_persons_night_has_five_stages_their_keys_and_no_emg(tmp_path, open_page):
+    features = msgspec.structs.replace(FEATURES, emg_db=None)
+    epochs = [
+        human_stage(k, "p1", kind, stage=HUMAN[k % 5], features=features)
+        for kind in ("live", "final")
+        for k in range(100)
+    ]
+    path = write_journal(tmp_path / "journal.sqlite", epochs, session())
+    with serve("--night", str(path), "--out", str(tmp_path)) as server:
+        page = open_page(f"{server.url}#/p1")
+        past = page.get_by_role("group", name="The last hours")
+        expect(past.locator(".u-over").first).to_be_visible()
+        expect(past.locator(".u-over")).to_have_count(3)  # hypnogram, hypnodensity, spectrogram
+        for name in HUMAN:
+            expect(past.get_by_role("rowheader", name=name)).to_be_visible()
+        given = page.get_by_role("toolbar", name="Give the selected span a stage")
+        expect(given.get_by_role("button")).to_have_text(
+            ["W: W", "1: N1", "2: N2", "3: N3", "R: REM", "A: ART", "U: UNKNOWN", "undo (Ctrl-Z)"]
+        )

@@ -22,7 +22,9 @@ export class Scoring {
       made.addEventListener("click", act);
       return made;
     };
-    const keys = Object.entries(store.about.keys).map(([key, stage]) => button(`${key.toUpperCase()}: ${stage}`, () => this.give(stage)));
+    const order = store.about.stages.map((stage) => stage.name); // an object puts its digits first
+    const byStage = Object.entries(store.about.keys).sort(([, a], [, b]) => order.indexOf(a) - order.indexOf(b));
+    const keys = byStage.map(([key, stage]) => button(`${key.toUpperCase()}: ${stage}`, () => this.give(stage)));
     this.undoing = button("undo (Ctrl-Z)", () => this.undo());
     const bar = element("div", { class: "toolbar", role: "toolbar", "aria-label": "Give the selected span a stage" }, ...keys, this.undoing);
     this.who = element("input", { id: "scorer", required: "", maxlength: 60, autocomplete: "name", value: localStorage.getItem("hypnod-scorer") ?? "" });

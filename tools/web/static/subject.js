@@ -180,7 +180,8 @@ export class SubjectView {
       return;
     }
     const window = this.scoring ? this.scoring.correct(story.window) : story.window;
-    this.tracks.show(window, [HYPNOGRAM, HYPNODENSITY, SPECTROGRAM, EMG], span);
+    const hasEmg = "emg" in (this.tile?.validity ?? {}) || window.emg_db.some((level) => level !== null);
+    this.tracks.show(window, [HYPNOGRAM, HYPNODENSITY, SPECTROGRAM, ...(hasEmg ? [EMG] : [])], span);
     setText(this.shown, `${clock(span[0], true)} to ${clock(span[1], true)}${this.end === null && !isPast() ? ", following" : ""}`);
     this.following.setAttribute("aria-pressed", String(this.end === null));
     const newest = story.decisions.slice(-NEW_DECISIONS).reverse();

@@ -279,14 +279,20 @@ def test_sleep_scores_of_the_lab_and_of_others(tmp_path):
         ({"Wake": 50, "NREM": 90, "REM": 100}, "100 s of REM beside 90 s of NREM"),
         ({"Wake": 50, "NREM": 1000, "REM": 100}, None),
         ({"NREM": 600}, None),
+        ({"N2": 9000, "REM": 100}, "no W in 2.5 h"),
+        ({"W": 9000, "REM": 100}, "no NREM in 2.5 h"),
+        ({"W": 50, "N1": 30, "N2": 60, "REM": 100}, "100 s of REM beside 90 s of NREM"),
+        ({"W": 600, "N1": 9000, "N2": 600}, "9000 s of N1 beside 600 s of N2"),
+        ({"W": 600, "N1": 600, "N2": 9000, "N3": 600, "REM": 3000}, None),
     ],
 )
-def test_what_no_mouse_does_is_questioned(tmp_path, seconds, question):
+def test_what_nobody_does_is_questioned(tmp_path, seconds, question):
+    stages = HUMAN if seconds.keys() & {"W", "N2"} else MOUSE
     ends = np.cumsum([0, *seconds.values()])
     bouts = zip(ends, seconds.values(), seconds, strict=False)
     rows = [f"{onset},{duration},{stage}" for onset, duration, stage in bouts]
     path = write(tmp_path / "h.csv", "\n".join(["onset,duration,stage", *rows]))
-    found = read_scoring(path, MOUSE).account.questions
+    found = read_scoring(path, stages).account.questions
     assert found == (() if question is None else (question,))
 
 

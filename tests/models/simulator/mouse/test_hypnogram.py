@@ -27,9 +27,9 @@ from models.fit.hypnograms.scored_mice import (
     read_labs,
     read_records,
     score_epochs,
-    split_mice,
     start_hour,
 )
+from models.fit.hypnograms.splits import split_subjects
 from models.fit.hypnograms.statistics import fit
 from models.fit.tables import write_table
 from models.simulator.mouse.hypnogram import (
@@ -192,11 +192,11 @@ def test_mice_are_split_in_each_lab_alike(
     dataset: tuple[list[MouseRecord], dict[str, str]],
 ) -> None:
     _, labs = dataset
-    fitted, left_out = split_mice(labs)
+    fitted, left_out = split_subjects(labs)
     assert (len(fitted), len(left_out)) == (70, 22)
     assert fitted | left_out == set(labs)
-    assert split_mice(labs) == (fitted, left_out)
-    assert split_mice(labs, seed=1) != (fitted, left_out)
+    assert split_subjects(labs) == (fitted, left_out)
+    assert split_subjects(labs, seed=1) != (fitted, left_out)
     for lab in set(labs.values()):
         n_mice = sum(of == lab for of in labs.values())
         assert sum(labs[mouse] == lab for mouse in fitted) == pytest.approx(n_mice * 70 / 92, abs=1)
@@ -206,7 +206,7 @@ def test_the_packaged_statistics_are_those_of_the_mice_to_fit(
     dataset: tuple[list[MouseRecord], dict[str, str]], tmp_path: Path
 ) -> None:
     records, labs = dataset
-    fitted = fit(pick(records, split_mice(labs)[0]), n_rounds=0)
+    fitted = fit(pick(records, split_subjects(labs)[0]), n_rounds=0)
     packaged = mouse_statistics()
     balanced = {"centre": packaged.centre, "spread": packaged.spread}  # by the rounds left out
     assert close(msgspec.structs.replace(fitted, **balanced), packaged)
@@ -240,7 +240,7 @@ def test_simulated_mice_are_as_near_to_mice_left_out_as_real_ones(
 
 def test_distances_see_what_is_wrong(dataset: tuple[list[MouseRecord], dict[str, str]]) -> None:
     records, labs = dataset
-    fitted, left_out = (pick(records, mice) for mice in split_mice(labs))
+    fitted, left_out = (pick(records, mice) for mice in split_subjects(labs))
     days = [record for record in fitted if record.hours >= MIN_HOURS_OF_COSINE][-10:]
     statistics = mouse_statistics()
     short = msgspec.structs.replace(
@@ -271,9 +271,10 @@ def test_a_model_without_a_day_is_found_out(
             for before, kinds in statistics.transitions.items()
         },
     )
-    days = [r for r in pick(records, split_mice(labs)[0]) if r.hours >= MIN_HOURS_OF_COSINE][-10:]
+    fitted, left_out = (pick(records, mice) for mice in split_subjects(labs))
+    days = [r for r in fitted if r.hours >= MIN_HOURS_OF_COSINE][-10:]
     groups = [gather([measure(r, statistics) for r in simulate_cohort(days, noon, 0)])]
-    groups += [gather([measure(r, statistics) for r in pick(records, split_mice(labs)[1])])]
+    groups += [gather([measure(r, statistics) for r in left_out])]
     assert compare(*groups)["Wake in the half of activity, difference"] > 0.1
 
 
