@@ -18,7 +18,7 @@ from rich.table import Table
 from models.errors import RecordingError
 from models.recordings.writers import replacing
 from models.signal.chunk import MAX_SFREQ, MIN_SFREQ
-from models.simulator.mouse.hypnogram import find_bouts
+from models.simulator.bouts import find_bouts
 from models.simulator.recording import SimulatedSubject
 from models.simulator.species import SIMULATORS
 from tools.shared.plain import plain_console

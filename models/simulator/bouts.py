@@ -1,4 +1,4 @@
-"""Bouts of whole epochs become stretches of seconds, so that the stage changes at any time."""
+"""Bouts: found in a hypnogram, and placed so that the stage changes at any second."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,3 +23,11 @@ def place_ends(
     late_and_early = (lengths == 1) & (moved[:-1] > 0) & (moved[1:] < 0)
     moved[:-1][late_and_early] = 0
     return np.asarray(lengths * epoch_s + np.diff(moved))
+
+
+def find_bouts(hypnogram: tuple[str, ...]) -> list[tuple[int, int, str]]:
+    """Return (onset, length, stage) of each bout, in epochs of the hypnogram."""
+    names: NDArray[np.str_] = np.array(hypnogram)
+    onsets = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1).tolist()]
+    ends = [*onsets[1:], len(hypnogram)]
+    return [(on, end - on, hypnogram[on]) for on, end in zip(onsets, ends, strict=True)]

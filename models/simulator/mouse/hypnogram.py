@@ -177,14 +177,6 @@ def draw_stages(
     return np.repeat(_STAGE_OF_KIND[kinds], n_seconds)[:duration_s]
 
 
-def find_bouts(hypnogram: tuple[str, ...]) -> list[tuple[int, int, str]]:
-    """Return (onset, length, stage) of each bout, in epochs of the hypnogram."""
-    names: NDArray[np.str_] = np.array(hypnogram)
-    onsets = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1).tolist()]
-    ends = [*onsets[1:], len(hypnogram)]
-    return [(on, end - on, hypnogram[on]) for on, end in zip(onsets, ends, strict=True)]
-
-
 @cache
 def _packaged_tables() -> _Tables:
     return _tabulate(mouse_statistics())

@@ -32,12 +32,12 @@ from models.fit.hypnograms.scored_mice import (
 from models.fit.hypnograms.splits import split_subjects
 from models.fit.hypnograms.statistics import fit
 from models.fit.tables import write_table
+from models.simulator.bouts import find_bouts
 from models.simulator.mouse.hypnogram import (
     KINDS,
     Statistics,
     draw_hypnogram,
     draw_stages,
-    find_bouts,
     mouse_statistics,
 )
 from models.stages import MOUSE

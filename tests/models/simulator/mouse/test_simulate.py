@@ -12,10 +12,11 @@ from models.errors import RecordingError
 from models.fit.band_powers import measure
 from models.fit.signals import ScoredPowers, fit, halves, read_band_powers
 from models.simulator.bands import BANDS
+from models.simulator.bouts import find_bouts
 from models.simulator.mouse.animal import Animal
 from models.simulator.mouse.eeg import add_eeg
 from models.simulator.mouse.emg import add_emg
-from models.simulator.mouse.hypnogram import draw_hypnogram, find_bouts
+from models.simulator.mouse.hypnogram import draw_hypnogram
 from models.simulator.mouse.simulate import iterate_subjects, simulate_recording
 from models.simulator.mouse.tracks import COLUMNS, EMG, draw_tracks, mouse_signals
 from models.simulator.noise import Track, shaped_noise

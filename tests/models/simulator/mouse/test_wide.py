@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from models.fit.band_powers import measure
 from models.simulator.bands import BANDS
+from models.simulator.bouts import find_bouts
 from models.simulator.mouse.animal import Animal
 from models.simulator.mouse.eeg import add_eeg
 from models.simulator.mouse.emg import add_emg
-from models.simulator.mouse.hypnogram import find_bouts
 from models.simulator.mouse.simulate import simulate_recording
 from models.simulator.mouse.tracks import EMG, animal_means, draw_tracks, mouse_signals
 from models.simulator.mouse.wide import draw_hypnogram, widen
