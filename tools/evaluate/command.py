@@ -54,7 +54,7 @@ def evaluate(
         typer.Argument(help="Folders of scored recordings, or files.", metavar="DIR…"),
     ] = None,
     simulated: Annotated[
-        int, typer.Option(min=0, help="Instead of recordings so many simulated mice.")
+        int, typer.Option(min=0, help="Instead of recordings so many simulated subjects.")
     ] = 0,
     hours: Annotated[float, typer.Option(min=0.02, help="Of each simulated mouse.")] = 1.0,
     seed: Annotated[
@@ -64,7 +64,7 @@ def evaluate(
             help="Of the first simulated mouse; from a million on, no model is trained on it.",
         ),
     ] = FIRST_UNSEEN_SEED,
-    sfreq: Annotated[float, typer.Option(help="Sampling rate of simulated mice, Hz.")] = 512.0,
+    sfreq: Annotated[float, typer.Option(help="Sampling rate of simulated subjects, Hz.")] = 512.0,
     bundle: Annotated[
         Path | None, typer.Option(help="Folder of the model bundle; default: the shipped one.")
     ] = None,

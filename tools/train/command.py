@@ -70,7 +70,7 @@ def train(
     simulated: Annotated[
         int,
         typer.Option(
-            help="Train on so many simulated mice, and on recordings, if given, beside them."
+            help="Train on so many simulated subjects, and on recordings, if given, beside them."
         ),
     ] = 0,
     wide: Annotated[

@@ -3,7 +3,7 @@
 import numpy as np
 
 from models.simulator.human.person import OLDEST, YOUNGEST, Person
-from models.simulator.human.simulate import iterate_subjects, simulate_recording
+from models.simulator.human.simulate import iterate_subjects
 from models.simulator.human.wide import draw_amplifiers, widen
 
 
@@ -45,11 +45,11 @@ def test_amplifiers_filter_both_channels_alike() -> None:
 
 
 def test_a_wide_person_is_the_same_again_and_another_than_the_usual_one() -> None:
-    stages = ("N2",) * 120
     first, again, usual = (
-        simulate_recording(seed=4, duration_s=120, wide=wide, stages=stages)
+        next(iterate_subjects(seed=4, duration_s=120, wide=wide, stages=("N2",) * 120))
         for wide in (True, True, False)
     )
+    assert first.person != usual.person
     np.testing.assert_array_equal(first.data, again.data)
     assert np.isfinite(first.data).all()
     assert not np.array_equal(first.data, usual.data)
