@@ -18,7 +18,7 @@ from models.simulator.human.tracks import N1, N2, N3, REM, Tracks, W
 from models.simulator.noise import Spectrum, Track, interpolate, shaped_noise, wander
 
 _LEVEL_UV2 = np.array([1.2, 1.2, 2.6, 8.0, 1.0])  # power density at 10 Hz by stage, µV²/Hz
-_LOW = np.array([1.25, 1.7, 1.75, 1.65, 1.7])  # exponent below 10 Hz
+_LOW = np.array([1.1, 1.7, 1.75, 1.65, 1.7])  # exponent below 10 Hz
 _HIGH = np.array([1.2, 1.9, 2.8, 3.2, 2.1])  # above
 _BREAK_HZ = 10.0
 _KNEE_HZ = 0.7  # below which the background no longer rises

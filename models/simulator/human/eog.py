@@ -157,8 +157,9 @@ def _skin(rng: np.random.Generator, tracks: Tracks, person: Person) -> Track:
     drift += person.sweat_uv * sweating * ndimage.gaussian_filter1d(wander(rng, n, 2.0), 1.0)
     slow = np.interp(np.arange(n * FINE_HZ) / FINE_HZ, np.arange(n) + 0.5, drift)
     sway = signal.sosfilt(
-        signal.butter(2, [0.3, 3.0], "bandpass", fs=FINE_HZ, output="sos"),
+        signal.butter(2, [0.2, 2.0], "bandpass", fs=FINE_HZ, output="sos"),
         rng.standard_normal(n * FINE_HZ),
     )
-    awake = 10.0 * (tracks.stages[:, W] - tracks.closed)
+    heads = 7.0 * np.exp(0.8 * wander(rng, n, 5.0) - 0.3)  # heads are seldom quite still
+    awake = heads * (tracks.stages[:, W] - tracks.closed)
     return np.asarray(slow + np.repeat(awake + 80.0 * tracks.moving, FINE_HZ) * sway)

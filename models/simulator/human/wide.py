@@ -22,8 +22,8 @@ def widen(person: Person, rng: np.random.Generator) -> Person:
 def _other_background(person: Person, rng: np.random.Generator) -> Person:
     """Tilt the spectrum, let its bands wander, and make the stages more alike."""
     if rng.random() < 0.6:
-        person = replace(person, tilt=tuple(rng.normal(0.0, 0.5, len(BANDS)).tolist()))
-    if rng.random() < 0.7:
+        person = replace(person, tilt=tuple(rng.normal(0.0, 0.35, len(BANDS)).tolist()))
+    if rng.random() < 0.5:
         time_constants = tuple(between(rng, 10.0, 600.0) for _ in BANDS)
         person = replace(person, wander=rng.uniform(0.0, 0.7), wander_s=time_constants)
     if rng.random() < 0.5:
