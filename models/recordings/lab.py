@@ -279,7 +279,7 @@ def _open(
     found: Found, spec: ModelSpec, options: LabOptions, original: Path | None = None
 ) -> LabRecording:
     labels = {"eeg": options.eeg, "emg": options.emg, "eog": options.eog}
-    chosen = choose(found.recording, None, labels, (), spec.modalities, options.match)
+    chosen = choose(found.recording, None, labels, (), spec, options.match)
     stream = msgspec.structs.replace(chosen.stream, unit=options.unit)
     lab = pair(found, chosen._replace(stream=stream), spec, options.legend, options.match)
     if original is None:
@@ -336,7 +336,7 @@ def pair(
         scored_in=str(found.hypnogram),
         duration_s=recording.duration,
         left_out=tuple(chosen.left_out),
-        open=lambda: open_for(found.recording, stream, match),
+        open=lambda: open_for(found.recording, stream, match, spec.min_sfreq),
         path=found.recording,
     )
 

@@ -6,7 +6,10 @@ from structlog.testing import capture_logs
 from tests.rigs.lsl import Source, wait_until
 from tests.rigs.stream import SFREQ, Rig
 
-WORDS = "expected channels of a mouse, found EOG horizontal: labels of a person"
+WORDS = (
+    "expected channels of a mouse, found EOG horizontal: labels of a person, whom the bundle "
+    "sleepdifformer-human stages (species human)"
+)
 
 
 def said(rig):

@@ -25,6 +25,7 @@ from tools.cluster.options import (
 from tools.shared.legend import CodesOption, IgnoreOption, SameStartOption
 from tools.shared.match import MatchOption, read_match
 from tools.shared.plain import plain_console
+from tools.shared.species import SpeciesOption
 from tools.shared.unit import UnitOption, read_unit
 from tools.train.report import print_report
 
@@ -84,6 +85,7 @@ def train(
             metavar="DIR",
         ),
     ] = None,
+    species: SpeciesOption = None,
     from_bundle: Annotated[
         Path | None, typer.Option(help="Fine-tune this bundle; default: the shipped one.")
     ] = None,
@@ -128,6 +130,7 @@ def train(
     emg: Annotated[
         list[str] | None, typer.Option(help="Label of its EMG; `A-B` is a difference.")
     ] = None,
+    eog: Annotated[list[str] | None, typer.Option(help="Label of its EOG.")] = None,
     unit: UnitOption = None,
     match: MatchOption = None,
     hypnogram_epoch: Annotated[
@@ -197,6 +200,7 @@ def train(
     lab = LabOptions(
         eeg=eeg or (),
         emg=emg or (),
+        eog=eog or (),
         unit=read_unit(unit),
         match=read_match(match),
         legend=Legend(
@@ -214,7 +218,7 @@ def train(
         wide=wide,
         hours=hours,
         stop_by=tuple(stop_by or ()),
-        start=None if new else open_bundle(from_bundle).path,
+        start=None if new else open_bundle(from_bundle, species).path,
         leave_one_out=leave_one_subject_out,
         recipe=recipe,
         context=context or 16,
