@@ -24,12 +24,15 @@ from models.recordings.hypnograms.interpret import Legend
 from models.recordings.hypnograms.read import is_own, is_scored, read_hypnograms
 from models.recordings.mat import has_mat_scores
 from models.recordings.open import Recording, check_match
+from models.recordings.psg.excerpt import Excerpt, sleep_span
+from models.recordings.psg.layout import Layout
+from models.recordings.psg.layouts import find_collection
 from models.scored_epochs import ScoredEpochs
 from models.signal.montage import Montage, Nothing, StreamChannels, Units
 from models.spec import ModelSpec
 from models.stages import to_indices
 
-RECORDINGS = (".edf", ".bdf", ".rec", ".mat", ".xdf")
+RECORDINGS = (".edf", ".bdf", ".rec", ".mat", ".xdf", ".hea")
 """Extensions of what is taken for a recording."""
 BESIDE = (
     *("{stem}.csv", "{stem}.tsv", "{stem}.txt", "{stem}_events.tsv"),
@@ -53,6 +56,8 @@ class Found(NamedTuple):
     """The recording's own path where its hypnogram can only be inside; None: nowhere."""
     own: tuple[Path, ...] = ()
     """What hypnod wrote beside it: no expert's."""
+    layout: Layout | None = None
+    """Of the public collection that it is from; None: a lab's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +127,9 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def find_recordings(paths: Iterable[Path], *, hypnograms: bool = True) -> list[Found]:
+def find_recordings(
+    paths: Iterable[Path], *, hypnograms: bool = True, species: str = ""
+) -> list[Found]:
     """Find recordings and their hypnograms, in the order of their paths.
 
     A folder is searched with all below it, hidden files apart. The hypnogram of `night.edf` is
@@ -134,9 +141,13 @@ def find_recordings(paths: Iterable[Path], *, hypnograms: bool = True) -> list[F
     Files of one name in several folders are recordings of several subjects, as if the folder that
     holds them all had been given.
 
+    Of people a folder may be a public collection (`models.recordings.psg.layouts`), whose layout
+    says where hypnograms are and whose recordings these are.
+
     Args:
         paths: folders to search, or recordings.
         hypnograms: whether to look for them, too.
+        species: whose; only people are in collections.
 
     Raises:
         RecordingError: a path does not exist, holds no recording, or a recording has several
@@ -144,6 +155,9 @@ def find_recordings(paths: Iterable[Path], *, hypnograms: bool = True) -> list[F
     """
     found: dict[Path, Found] = {}
     for path in paths:
+        if species == "human" and (collected := _of_collection(path)):
+            found |= {f.recording.resolve(): f for f in collected}
+            continue
         recordings = [path] if path.is_file() else _search(path)
         if not recordings:
             what = "an empty folder" if path.is_dir() else "nothing"
@@ -155,6 +169,18 @@ def find_recordings(paths: Iterable[Path], *, hypnograms: bool = True) -> list[F
             subject = _subject_of(recording, path)
             found.setdefault(recording.resolve(), Found(subject, recording, pair, own))
     return sorted(_told_apart([*found.values()]), key=lambda f: f.recording)
+
+
+def _of_collection(path: Path) -> list[Found]:
+    """Return the recordings of a collection, or the one that is meant; empty: it is in none."""
+    collection = find_collection(path.parent if path.is_file() else path)
+    if collection is None:
+        return []
+    return [
+        Found(subject, recording, hypnogram, (), collection.layout)
+        for recording, (subject, hypnogram) in collection.recordings.items()
+        if path in (recording, *recording.parents)
+    ]
 
 
 def _told_apart(found: Sequence[Found]) -> Iterator[Found]:
@@ -178,6 +204,7 @@ def _search(folder: Path) -> list[Path]:
         if path.suffix.lower() in RECORDINGS
         and path.is_file()
         and not _HYPNOGRAM.search(path.stem)
+        and not (path.suffix == ".mat" and path.with_suffix(".hea").is_file())  # its samples
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
 
@@ -235,15 +262,19 @@ def open_lab(
             those that have none are named at once.
     """
     options = options or LabOptions()
-    found = find_recordings(paths)
+    found = find_recordings(paths, species=spec.species)
     check_match([f.recording for f in found], options.match)
-    unscored = [f for f in found if not has_scores(f, spec.stages, options.legend)]
+    unscored = [f for f in found if not has_scores(f, spec.stages, _legend(f, options))]
     if unscored and (not options.skip_unscored or len(unscored) == len(found)):
         own = ", ".join(str(path) for f in unscored for path in f.own)
+        layout = unscored[0].layout
+        places = f"inside or beside it as {', '.join(BESIDE)}".format(
+            stem=unscored[0].recording.stem
+        )
         raise RecordingError(
-            f"{', '.join(str(f.recording) for f in unscored)}: expected a hypnogram, inside or "
-            f"beside it as {', '.join(BESIDE).format(stem=unscored[0].recording.stem)}; found "
-            f"{f'what hypnod wrote alone: {own}' if own else 'none that somebody scored'}"
+            f"{', '.join(str(f.recording) for f in unscored)}: expected a hypnogram, "
+            f"{places if layout is None else f'as {layout.name} has them, {layout.example}'}; found"
+            f" {f'what hypnod wrote alone: {own}' if own else 'none that somebody scored'}"
         )
     kept = [f for f in found if f not in unscored]
     copies = find_copies([f.recording for f in kept])
@@ -279,13 +310,50 @@ def _open(
     found: Found, spec: ModelSpec, options: LabOptions, original: Path | None = None
 ) -> LabRecording:
     labels = {"eeg": options.eeg, "emg": options.emg, "eog": options.eog}
-    chosen = choose(found.recording, None, labels, (), spec, options.match)
+    layout = found.layout
+    preferred = {} if layout is None else layout.preferred
+    chosen = choose(found.recording, None, labels, (), spec, options.match, preferred)
     stream = msgspec.structs.replace(chosen.stream, unit=options.unit)
-    lab = pair(found, chosen._replace(stream=stream), spec, options.legend, options.match)
+    chosen = chosen._replace(stream=stream)
+    lab = pair(found, chosen, spec, _legend(found, options), options.match)
+    if layout is not None and layout.wake_s is not None:
+        lab = keep_wake(lab, layout.wake_s)
     if original is None:
         return lab
     copy = f"the very same file as {original}, counted once more"
     return replace(lab, left_out=(*lab.left_out, copy))
+
+
+def _legend(found: Found, options: LabOptions) -> Legend:
+    """Return how a hypnogram is to be read: as somebody says, else as its collection's are."""
+    if found.layout is None or options.legend != Legend():
+        return options.legend
+    return found.layout.legend
+
+
+def keep_wake(lab: LabRecording, wake_s: float) -> LabRecording:
+    """Return a recording of one person from so much before its sleep to so much after it.
+
+    Args:
+        lab: the recording.
+        wake_s: what is kept of the wakefulness before and after sleep, s.
+    """
+    ((name, hypnogram),) = lab.hypnograms.items()
+    start, end = sleep_span(hypnogram, wake_s, lab.duration_s)
+    length = end - start
+
+    def cut() -> Recording:
+        whole = lab.open()
+        first = round(start * whole.sfreq)
+        return Excerpt(whole, first, min(round(length * whole.sfreq), whole.n_samples - first))
+
+    return replace(
+        lab,
+        hypnograms={name: hypnogram.moved(-start, length)},
+        duration_s=length,
+        open=cut,
+        left_out=(*lab.left_out, f"read from {start:g} to {end:g} s, {wake_s:g} s around sleep"),
+    )
 
 
 def pair(

@@ -1,4 +1,4 @@
-"""Read a night: EDF, EDF+, BDF, the sDREAMER lab's .mat and XDF."""
+"""Read a night: EDF, EDF+, BDF, the sDREAMER lab's .mat, XDF and WFDB."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from models.errors import RecordingError
 from models.recordings.base import Annotation, ArrayRecording, Description, Recording
 from models.recordings.edf.reader import open_edf
 from models.recordings.mat import open_mat
+from models.recordings.wfdb import open_wfdb
 from models.recordings.xdf import open_xdf
 from models.signal.chunk import MIN_SFREQ
 
@@ -18,7 +19,7 @@ __all__ = [
     "open_recording",
 ]
 
-_EXTENSIONS = (".edf", ".bdf", ".rec", ".mat", ".xdf")
+_EXTENSIONS = (".edf", ".bdf", ".rec", ".mat", ".xdf", ".hea")
 
 
 def open_recording(
@@ -45,6 +46,8 @@ def open_recording(
         return open_mat(path, channels)
     if extension == ".xdf":
         return open_xdf(path, channels, match)
+    if extension == ".hea":
+        return open_wfdb(path, channels)
     return open_edf(path, channels, min_sfreq)
 
 

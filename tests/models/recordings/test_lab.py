@@ -59,7 +59,7 @@ def test_a_recording_is_paired_and_named(tmp_path, recording, beside, subject):
     (tmp_path / ".hidden").mkdir()
     (tmp_path / ".hidden" / "other.edf").touch()
     (path.parent / "notes.txt").touch()
-    assert find_recordings([tmp_path]) == [(subject, path, expected, ())]
+    assert find_recordings([tmp_path]) == [(subject, path, expected, (), None)]
     assert find_recordings([path, tmp_path])[0].recording == path
 
 
