@@ -20,7 +20,7 @@ from models.base import Model
 from models.errors import RecordingError, SpecError, SpeciesError
 from models.recordings.as_stream import condition
 from models.recordings.channels import choose
-from models.recordings.lab import Found, find_recordings, hash_file
+from models.recordings.find import Found, find_recordings, hash_file
 from models.recordings.open import check_match
 from models.scored_epochs import ScoredEpochs
 from models.spec import MIXED

@@ -10,8 +10,9 @@ from daemon.messages import Kind
 from daemon.stager import Estimate
 from engines.bundle import Bundle
 from models.errors import HypnodError, LearntError, RecordingError
+from models.recordings.find import find_recordings, hash_file
 from models.recordings.hypnograms.interpret import Legend
-from models.recordings.lab import LabRecording, find_recordings, has_scores, hash_file, pair
+from models.recordings.lab import LabRecording, has_scores, pair
 from tools.archive.errors import ArchiveError
 from tools.archive.estimates import read_estimates
 from tools.archive.folder import ArchiveFolder

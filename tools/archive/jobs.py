@@ -10,7 +10,7 @@ import msgspec
 
 from engines.bundle import open_bundle
 from models.errors import ConfigError, RecordingError
-from models.recordings.lab import find_recordings
+from models.recordings.find import find_recordings
 from tools.archive.folder import ArchiveFolder, Listed
 from tools.archive.rules import ArchiveRules, RecordingRule
 from tools.archive.sidecar import Follows, Problem, Sidecar, Source, source_of

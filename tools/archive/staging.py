@@ -20,7 +20,7 @@ from engines.select import open_engine
 from models.errors import RecordingError
 from models.recordings.bouts import Bouts, bouts_of
 from models.recordings.channels import Chosen
-from models.recordings.lab import hash_file
+from models.recordings.find import hash_file
 from models.recordings.writers import replacing
 from models.species import contradict
 from models.stages import to_indices

@@ -14,11 +14,11 @@ from daemon.trigger.rules import check_model
 from engines.bundle import Bundle, open_bundle
 from models.errors import ConfigError, RecordingError
 from models.recordings.channels import choose
+from models.recordings.find import Found, find_recordings
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.account import in_words
 from models.recordings.hypnograms.interpret import Legend, Scoring
 from models.recordings.hypnograms.read import is_scored, read_hypnograms
-from models.recordings.lab import Found, find_recordings
 from models.recordings.open import Recording, check_match
 from tools.rehearse.rehearsal import Timing, play, see
 from tools.rehearse.report import Rehearsed, print_rehearsed, report_rules

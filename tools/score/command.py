@@ -18,9 +18,9 @@ from engines.bundle import Bundle, open_bundle
 from engines.select import open_engine
 from models.errors import ConfigError, RecordingError
 from models.recordings.channels import choose
+from models.recordings.find import expert_places
 from models.recordings.hypnograms.interpret import Legend
 from models.recordings.hypnograms.read import read_hypnograms
-from models.recordings.lab import expert_places
 from models.recordings.open import Recording, check_match
 from models.signal.montage import StreamChannels
 from models.species import contradict

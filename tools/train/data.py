@@ -9,7 +9,8 @@ from rich.progress import Progress
 
 from models.base import NEW_MODEL, part_of
 from models.errors import RecordingError
-from models.recordings.lab import LabRecording, find_copies, open_lab, read_subjects
+from models.recordings.find import find_copies
+from models.recordings.lab import LabRecording, open_lab, read_subjects
 from models.scored_epochs import ScoredEpochs
 from models.signal.relative import mouse_relative
 from models.spec import LearntAs, ModelSpec
