@@ -233,7 +233,7 @@ def pair(
         own=found.own,
         scored_in=str(found.hypnogram),
         duration_s=recording.duration,
-        left_out=tuple(chosen.left_out),
+        left_out=(*chosen.absent, *chosen.left_out),
         open=lambda: open_for(found.recording, stream, match, spec.min_sfreq),
         path=found.recording,
     )

@@ -1,5 +1,6 @@
 """`hypnod train --leave-one-dataset-out`: a folder for each dataset, in layouts of their own."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -9,12 +10,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from engines.bundle import open_bundle
+from models import base
 from models.errors import RecordingError
-from models.sdreamer.net import new_spec
-from models.spec import Band, ModelSpec
-from models.stages import HUMAN
 from models.training.export import export_bundle
-from tests.support.bundles import TINY, random_model
+from models.weights import build_model
+from tests.support.one_pathway.net import SPEC
 from tests.support.psg import epochs, signal_of, write_psg, write_stages
 from tests.support.training import train_options
 from tests.support.wfdb import write_annotations, write_record
@@ -27,21 +27,11 @@ STAGES = ["W", "N1", "N2", "N3", "R", "N2"] * 2
 READING = "mixed live"
 
 
-def person_spec() -> ModelSpec:
-    """Return the spec of a small net of five stages, EEG and EOG."""
-    spec = new_spec(4, **{**TINY, "patch_size": 500})
-    return msgspec.structs.replace(
-        spec,
-        species="human",
-        stages=HUMAN,
-        modalities=("eeg", "eog"),
-        pathways=("mixed", "eeg", "eog"),
-        bands=(Band(0.3, 35.0), Band(0.3, 35.0)),
-        sfreq=100.0,
-        epoch_s=30.0,
-        token_shape=(2, TINY["token_size"]),
-        architecture={k: v for k, v in spec.architecture.items() if k != "token_size"},
-    )
+@pytest.fixture(scope="module", autouse=True)
+def registered() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(base.MODELS, SPEC.model, "tests.support.one_pathway")
+        yield
 
 
 def write_datasets(folder: Path) -> list[Path]:
@@ -67,15 +57,15 @@ def test_each_dataset_is_tested_by_a_net_that_saw_nobody_of_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     start = tmp_path / "start"
-    spec = person_spec()
-    export_bundle(random_model(spec, seed=0), spec, start, "random", {"seed": "0"})
+    export_bundle(build_model(SPEC).eval(), SPEC, start, "random", {})
     dirs = tuple(write_datasets(tmp_path))
     options = train_options(dirs[0], start, tmp_path / "out", dirs=dirs, leave_out="dataset")
     report = run(msgspec.structs.replace(options, passes=1), Console(quiet=True))
     assert report is not None
     assert sorted(report.datasets) == ["hmc", "ours", "p2018"]
     assert {name: each[READING].n_epochs for name, each in report.datasets.items()} == {
-        name: 2 * len(STAGES) for name in report.datasets
+        name: 2 * len(STAGES)
+        for name in report.datasets  # of 30 s
     }
     assert sorted(report.subjects) == [
         *("hmc/SN001", "hmc/SN002", "ours/p1", "ours/p2", "p2018/tr03-0001", "p2018/tr03-0002")
