@@ -20,7 +20,7 @@ BESIDE = (
 )
 """Where the hypnogram of `stem` is looked for, in the recording's folder."""
 
-_HYPNOGRAM = re.compile(r"[_-](hypnogram|events)$", re.IGNORECASE)
+_HYPNOGRAM = re.compile(r"[_-](hypnogram|events|sleepscoring)$", re.IGNORECASE)
 _BIDS_SUBJECT = re.compile(r"(?:^|[/\\_])sub-([A-Za-z0-9]+)")
 _BIDS_SUFFIX = re.compile(r"_(eeg|ieeg|emg)$")
 _INSIDE = (".edf", ".bdf", ".rec", ".mat")

@@ -109,7 +109,7 @@ def open_lab(
     options = options or LabOptions()
     found = find_recordings(paths, species=spec.species)
     check_match([f.recording for f in found], options.match)
-    unscored = [f for f in found if not has_scores(f, spec.stages, _legend(f, options))]
+    unscored = [f for f in found if not has_scores(f, spec.stages, legend_of(f, options.legend))]
     if unscored and (not options.skip_unscored or len(unscored) == len(found)):
         own = ", ".join(str(path) for f in unscored for path in f.own)
         layout = unscored[0].layout
@@ -145,7 +145,7 @@ def _open(
     chosen = choose(found.recording, None, labels, (), spec, options.match, preferred)
     stream = msgspec.structs.replace(chosen.stream, unit=options.unit)
     chosen = chosen._replace(stream=stream)
-    lab = pair(found, chosen, spec, _legend(found, options), options.match)
+    lab = pair(found, chosen, spec, legend_of(found, options.legend), options.match)
     if layout is not None and layout.wake_s is not None:
         lab = keep_wake(lab, layout.wake_s)
     if original is None:
@@ -154,11 +154,9 @@ def _open(
     return replace(lab, left_out=(*lab.left_out, copy))
 
 
-def _legend(found: Found, options: LabOptions) -> Legend:
+def legend_of(found: Found, given: Legend) -> Legend:
     """Return how a hypnogram is to be read: as somebody says, else as its collection's are."""
-    if found.layout is None or options.legend != Legend():
-        return options.legend
-    return found.layout.legend
+    return given if found.layout is None or given != Legend() else found.layout.legend
 
 
 def keep_wake(lab: LabRecording, wake_s: float) -> LabRecording:
