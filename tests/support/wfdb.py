@@ -22,7 +22,8 @@ def write_annotations(path: Path, texts: Sequence[tuple[int, str]]) -> None:
     content, before = b"", 0
     for sample, text in texts:
         gap = sample - before
-        if gap > 0x3FF:
+        if not 0 <= gap <= 0x3FF:
+            gap &= 0xFFFFFFFF
             content += _word(59, 0) + (gap >> 16).to_bytes(2, "little")
             content += (gap & 0xFFFF).to_bytes(2, "little")
             gap = 0
