@@ -77,7 +77,7 @@ def _read(
     names = ", ".join(subject.name for subject in subjects)
     try:
         part = msgspec.structs.replace(stream, subjects=tuple(subjects))
-        recording = open_for(path, part, stream.match)
+        recording = open_for(path, part, stream.match, spec.min_sfreq)
         if all(recording.units) and path.suffix.lower() != ".xdf":
             # A file knows its unit; the config mends what the stream says, and XDF repeats that.
             part = msgspec.structs.replace(part, unit=None)

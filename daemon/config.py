@@ -16,9 +16,10 @@ from daemon.messages import Encoding
 from daemon.trigger.rules import Rule
 from engines.gpu.flavour import Precision
 from models.errors import ConfigError
-from models.signal.chunk import MAX_SFREQ, MIN_SFREQ
+from models.signal.chunk import MAX_SFREQ
 from models.signal.montage import StreamChannels, SubjectChannels, check_modalities
 from models.signal.quality import QualityLimits
+from models.spec import SLOWEST_HZ
 from models.toml import parse_toml, read_toml
 
 Interval = Annotated[float, msgspec.Meta(ge=0.05, le=3600)]
@@ -52,7 +53,7 @@ class StreamConfig(StreamChannels, frozen=True, forbid_unknown_fields=True, kw_o
     """The subjects in this stream."""
     n_channels: Annotated[int, msgspec.Meta(gt=0, le=10_000)] | None = None
     """Channels the stream must have; default: any number that contains the labels."""
-    sfreq: Annotated[float, msgspec.Meta(ge=MIN_SFREQ, le=MAX_SFREQ)] | None = None
+    sfreq: Annotated[float, msgspec.Meta(ge=min(SLOWEST_HZ.values()), le=MAX_SFREQ)] | None = None
     """Nominal sampling rate the stream must have, Hz; default: any from 100 to 4000."""
 
 
@@ -65,9 +66,16 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     precision: Precision = "fp32"
     """In which a GPU computes. The processor always computes in fp32."""
     bundle: str = ""
-    """Folder of the model bundle; default: the one shipped with hypnod (mouse, EEG + EMG)."""
+    """Folder of the model bundle; default: the one shipped with hypnod for the species."""
+    species: Literal["mouse", "human"] | None = None
+    """Whose sleep the bundle stages: mouse, human; default: mouse, or whomever `bundle` is for."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     """Threads of one engine step. One is best below some 32 subjects."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Of the bundle; None: the shipped one."""
+        return Path(self.bundle) if self.bundle else None
 
 
 class StagingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

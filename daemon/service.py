@@ -105,10 +105,10 @@ class Service:
     def startup(self) -> None:
         """Check the config, bind sockets, warm the engine up, look for streams; then READY=1."""
         config, resources = self._config, self._resources
-        self._bundle = open_bundle(Path(config.engine.bundle) if config.engine.bundle else None)
+        resources.callback(self._notifier.close)
+        self._bundle = open_bundle(config.engine.folder, config.engine.species)
         config.check_modalities(self._bundle.spec.modalities)
         check_model(config.triggers, self._bundle.spec)
-        resources.callback(self._notifier.close)
         clients = Clients(
             config,
             journal_path(config.journal.path),

@@ -22,8 +22,7 @@ from models.spec import (
     BundleManifest,
     ModelSpec,
 )
-
-SHIPPED = "sdreamer-mouse"
+from models.species import SHIPPED
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +58,27 @@ class _Format(msgspec.Struct):
     format: int
 
 
-def open_bundle(path: Path | None = None) -> Bundle:
+def open_bundle(path: Path | None = None, species: str | None = None) -> Bundle:
     """Open a bundle and check every file of it.
 
     Args:
         path: its folder; default: the bundle shipped with hypnod.
+        species: whose it has to be; default: any, of those that are shipped that for mice.
 
     Raises:
-        BundleError: a file is missing, altered or unknown, or the format is.
+        BundleError: a file is missing, altered or unknown, or the format is; or the bundle is one
+            of another species, or none is shipped for it.
     """
-    folder = _shipped() if path is None else path
+    bundle = _open(_shipped(species or "mouse") if path is None else path)
+    if species not in (None, bundle.spec.species):
+        raise BundleError(
+            f"{bundle.path}: expected a bundle of the species {species}, found one of the species "
+            f"{bundle.spec.species}: name another bundle, or leave the species out"
+        )
+    return bundle
+
+
+def _open(folder: Path) -> Bundle:
     if not folder.is_dir():
         raise BundleError(f"expected a bundle (a folder with {SPEC_FILE}) at {folder}, found none")
     content = _read(folder / SPEC_FILE)
@@ -84,8 +94,25 @@ def open_bundle(path: Path | None = None) -> Bundle:
     return Bundle(folder, manifest, hashlib.sha256(content).hexdigest())
 
 
-def _shipped() -> Path:
-    return Path(str(resources.files("models").joinpath("bundles", SHIPPED)))
+def _shipped(species: str) -> Path:
+    """Return the folder of the bundle that is shipped for a species.
+
+    Raises:
+        BundleError: there is none.
+    """
+    if species not in SHIPPED:
+        raise BundleError(
+            f"expected a species with a bundle of its own, {' or '.join(SHIPPED)}, found "
+            f"{species!r}: name its bundle"
+        )
+    folder = Path(str(resources.files("models").joinpath("bundles", SHIPPED[species])))
+    if not folder.is_dir():
+        raise BundleError(
+            f"expected the bundle {SHIPPED[species]} for the species {species} to be shipped with "
+            f"this hypnod, found none in {folder.parent}: name the folder of one, or install a "
+            "hypnod that has it"
+        )
+    return folder
 
 
 def _read(file: Path) -> bytes:

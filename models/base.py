@@ -31,8 +31,8 @@ else:
 
 MODELS = {"sdreamer": "models.sdreamer"}
 """The folder of each model, by `ModelSpec.model`."""
-NEW_MODEL = "sdreamer"
-"""What is trained where nothing says which."""
+NEW_MODELS = {"mouse": "sdreamer", "human": "sleepdifformer"}
+"""What is trained anew, by species."""
 
 
 class Model(ABC, Module):

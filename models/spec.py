@@ -14,6 +14,10 @@ MODALITIES = ("eeg", "emg", "eog")
 MIXED = "mixed"
 """The pathway that reads all modalities; every other one has the name of the one it reads."""
 
+SLOWEST_HZ = {"mouse": 100.0, "human": 50.0}
+"""Sampling rate of the slowest channel that is staged, by species. People's EOG has little above
+25 Hz, and comes at 50 Hz in the largest collection (SHHS)."""
+
 _LONGEST_STAY_S = 1e6  # in a stage, on average
 _MOST_BETA = 10.0
 
@@ -206,6 +210,11 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     def n_times(self) -> int:
         """Samples of a conditioned epoch."""
         return round(self.sfreq * self.epoch_s)
+
+    @property
+    def min_sfreq(self) -> float:
+        """Sampling rate of the slowest channel that is staged, Hz."""
+        return SLOWEST_HZ[self.species]
 
     @property
     def n_inputs(self) -> int:

@@ -130,12 +130,12 @@ def _check_engines() -> Finding:
     return Finding(check="engines", level="ok", found=f"{found}; auto takes {explain_auto()}")
 
 
-def _check_bundle(path: Path | None) -> tuple[Finding, Bundle | None]:
+def _check_bundle(path: Path | None, species: str | None = None) -> tuple[Finding, Bundle | None]:
     check = f"bundle {path}" if path else "shipped bundle"
     try:
-        bundle = open_bundle(path)
+        bundle = open_bundle(path, species)
     except HypnodError as error:
-        do = "correct engine.bundle in the config" if path else "install hypnod again"
+        do = "correct [engine] in the config" if path or species else "install hypnod again"
         return Finding(check=check, level="error", found=str(error), do=do), None
     spec = bundle.spec
     found = (
@@ -191,8 +191,9 @@ def _check_config(path: Path, infos: Sequence[Any], shipped: Bundle | None) -> l
     names = ", ".join(s.name for stream in config.streams for s in stream.subjects)
     findings = [Finding(check="config", level="ok", found=f"{path}: subjects {names}")]
     bundle = shipped
-    if config.engine.bundle:
-        finding, bundle = _check_bundle(Path(config.engine.bundle))
+    engine = config.engine
+    if engine.bundle or engine.species:
+        finding, bundle = _check_bundle(engine.folder, engine.species)
         findings.append(finding)
     findings.append(_check_journal(config, bundle))
     modalities = bundle.spec.modalities if bundle else _modalities(config)

@@ -12,7 +12,8 @@ from typing import Any
 
 from daemon.config import StreamConfig
 from models.errors import ConfigError, StreamError
-from models.signal.chunk import MAX_SFREQ, MIN_SFREQ, StreamDescription
+from models.signal.chunk import MAX_SFREQ, StreamDescription
+from models.spec import SLOWEST_HZ
 
 LSL_CONFIG = """\
 [log]
@@ -177,10 +178,11 @@ def check_stream(config: StreamConfig, info: Any) -> StreamDescription:
         )
     if config.n_channels not in (None, n_channels):
         raise StreamError(f"{where}expected {config.n_channels} channels, found {n_channels}")
-    if not MIN_SFREQ <= found.sfreq <= MAX_SFREQ:
+    slowest = min(SLOWEST_HZ.values())  # of any model; the pipeline knows that of its own
+    if not slowest <= found.sfreq <= MAX_SFREQ:
         rate = f"{found.sfreq:g} Hz" if found.sfreq else "an irregular rate (0 Hz)"
         raise StreamError(
-            f"{where}expected a sampling rate from {MIN_SFREQ:g} to {MAX_SFREQ:g} Hz, found {rate}"
+            f"{where}expected a sampling rate from {slowest:g} to {MAX_SFREQ:g} Hz, found {rate}"
         )
     if config.sfreq and not math.isclose(found.sfreq, config.sfreq, rel_tol=0.01):
         raise StreamError(f"{where}expected {config.sfreq:g} Hz, found {found.sfreq:g} Hz")

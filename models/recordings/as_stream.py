@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.errors import RecordingError
 from models.recordings.open import Recording, open_recording
 from models.signal.bunches import Bunches
-from models.signal.chunk import Chunk, StreamDescription
+from models.signal.chunk import MIN_SFREQ, Chunk, StreamDescription
 from models.signal.montage import StreamChannels, misfit, no_channel, parts_of
 from models.signal.pipeline import EpochBatch, Pipeline
 from models.signal.quality import QualityLimits
@@ -57,14 +57,17 @@ def needed_jitter(recording: Recording, jitter_s: float) -> float | None:
 
 
 def open_for(
-    path: Path, stream: StreamChannels, match: Mapping[str, str] | None = None
+    path: Path,
+    stream: StreamChannels,
+    match: Mapping[str, str] | None = None,
+    min_sfreq: float = MIN_SFREQ,
 ) -> Recording:
     """Open a recording such that the stream's channels are in it, also slower ones.
 
     Raises:
         RecordingError: the file cannot be used, or a channel is missing or cannot be staged.
     """
-    recording = open_recording(path, match=match)
+    recording = open_recording(path, match=match, min_sfreq=min_sfreq)
     labels = [label for s in stream.subjects for label in s.channels.values()]
     wanted: list[str] = []
     for label in labels:
@@ -75,7 +78,7 @@ def open_for(
         wanted += parts
     if set(wanted) <= set(recording.ch_names):
         return recording
-    return open_recording(path, list(dict.fromkeys(wanted)), match)
+    return open_recording(path, list(dict.fromkeys(wanted)), match, min_sfreq)
 
 
 def epochs_of(

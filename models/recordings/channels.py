@@ -1,15 +1,23 @@
-"""Which channels of a recording belong to which subject, where no config says it."""
+"""Which channels of a recording belong to which subject, where no config says it.
+
+Of animals by labels that differ in the modality alone, EEG1 and EMG1; of people by the names of
+electrodes (`models.recordings.psg.montage`).
+"""
 
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
-from models.errors import ConfigError
+from models.errors import ConfigError, SpeciesError
 from models.recordings.as_stream import needed_jitter, open_for
 from models.recordings.open import Recording, open_recording
+from models.recordings.psg.montage import Pick, pick_channels, why_left
 from models.signal.montage import Nothing, StreamChannels, SubjectChannels, parts_of
+from models.spec import ModelSpec
+from models.species import contradict
 
 _NAME = "recording"
 _ANIMAL = re.compile(
@@ -30,6 +38,8 @@ class Chosen(NamedTuple):
     """Whether the labels told, and nobody else."""
     unused: dict[str, str]
     """The channels that are nobody's, and why."""
+    reasons: Mapping[str, str] = Nothing
+    """Why each channel of a person was chosen, by modality; empty: an animal's, or somebody did."""
     needed_jitter: float | None = None
     """The `jitter_s` that its timestamps need, s; None: the stream's does."""
 
@@ -37,13 +47,34 @@ class Chosen(NamedTuple):
     def guess(self) -> list[str]:
         """What was guessed, a line a subject."""
         subjects = self.stream.subjects if self.guessed else ()
-        return [f"guessed from the labels: {s.name}: {_in_words(s)}" for s in subjects]
+        said = [
+            f"guessed from the labels: {s.name}: {_in_words(s, self.reasons)}" for s in subjects
+        ]
+        return [*said, *self.absent]
+
+    @property
+    def absent(self) -> list[str]:
+        """What of a person is not there, a line."""
+        if not self.reasons or "eog" in self.reasons:
+            return []
+        return ["no EOG by its label: staged by the EEG alone"]
+
+    @property
+    def table(self) -> list[tuple[str, str, str]]:
+        """Each channel of a person, what it is read as (empty: nothing), and why."""
+        chosen = {m: c for s in self.stream.subjects for m, c in s.channels.items()}
+        taken = [(label, m, self.reasons[m]) for m, label in chosen.items() if m in self.reasons]
+        return taken + [(label, "", why) for label, why in self.unused.items() if taken]
 
     @property
     def left_out(self) -> list[str]:
         """What is not used, and what the file lacks, a line each."""
         unused = [f"{label} ({why})" for label, why in self.unused.items()]
-        lines = [f"not used: {', '.join(unused)}"] if unused else []
+        return ([f"not used: {', '.join(unused)}"] if unused else []) + self.flaws
+
+    @property
+    def flaws(self) -> list[str]:
+        """What the file lacks, a line each."""
         flaws = [*self.recording.flaws]
         if self.needed_jitter is not None:
             flaws.append(
@@ -51,7 +82,7 @@ class Chosen(NamedTuple):
                 f"are masked; jitter_s = {self.needed_jitter:g} for the stream in a config would do"
                 " (hypnod score --config)"
             )
-        return lines + [f"{self.recording.path.name}: {flaw}" for flaw in flaws]
+        return [f"{self.recording.path.name}: {flaw}" for flaw in flaws]
 
 
 def choose(
@@ -59,8 +90,9 @@ def choose(
     stream: StreamChannels | None,
     channels: Mapping[str, Sequence[str]],
     names: Sequence[str],
-    modalities: Sequence[str],
+    spec: ModelSpec,
     match: Mapping[str, str] = Nothing,
+    preferred: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Chosen:
     """Open a recording and settle which channels are whose.
 
@@ -69,11 +101,13 @@ def choose(
         stream: from a config; takes precedence.
         channels: labels by modality, one a subject; empty: they are guessed.
         names: of the subjects; default: m1, m2, …
-        modalities: what the model reads.
+        spec: the model.
         match: properties of the stream to read, in an XDF file.
+        preferred: derivations of a person to take before all others, by modality.
 
     Raises:
         ConfigError: the options contradict each other, or the labels do not tell.
+        SpeciesError: they do not, and are those of another species.
         RecordingError: the file cannot be used.
     """
     named = any(channels.values())
@@ -84,24 +118,43 @@ def choose(
     if stream is None and named:
         stream = StreamChannels(name=_NAME, subjects=named_subjects(channels, names))
     guessed = stream is None
+    picked: Mapping[str, Pick] = {}
     if stream is None:
-        stream = _guess(open_recording(path, match=match), names, modalities)
-    recording = open_for(path, stream, match)
-    unused = _unused(recording, stream, guessed, modalities)
+        unread = open_recording(path, match=match, min_sfreq=spec.min_sfreq)
+        try:
+            if spec.species == "human":
+                picked = pick_channels(unread.readable, spec.modalities, preferred)
+            subjects = _subjects_of(unread, names, spec.modalities, picked)
+        except ConfigError as error:
+            labels = (*unread.ch_names, *unread.skipped)
+            if (strange := contradict(labels, spec)) is not None:
+                advice = "to stage it all the same, name its channels"
+                raise SpeciesError(f"{path}: {strange}; {advice}") from error
+            raise ConfigError(f"{path}: {error}") from error
+        stream = StreamChannels(name=_NAME, subjects=subjects)
+    recording = open_for(path, stream, match, spec.min_sfreq)
+    unused = _unused(recording, stream, guessed, spec.modalities)
+    unused |= {n: why_left(n, picked) for n in unused if picked and n in recording.readable}
     jitter_s = needed_jitter(recording, stream.jitter_s)
-    return Chosen(recording, stream, guessed, unused, jitter_s)
+    reasons = {modality: pick.why for modality, pick in picked.items()}
+    return Chosen(recording, stream, guessed, unused, reasons, jitter_s)
 
 
-def _guess(recording: Recording, names: Sequence[str], modalities: Sequence[str]) -> StreamChannels:
+def _subjects_of(
+    recording: Recording,
+    names: Sequence[str],
+    modalities: Sequence[str],
+    picked: Mapping[str, Pick],
+) -> tuple[SubjectChannels, ...]:
+    """Return the subjects of a recording: the person whose channels were picked, or animals."""
+    if picked:
+        return named_subjects({m: [pick.label] for m, pick in picked.items()}, names)
     others = {n: why for n, why in recording.skipped.items() if n not in recording.readable}
-    try:
-        subjects = guess_subjects(recording.readable, modalities, others, len(names))
-    except ConfigError as error:
-        raise ConfigError(f"{recording.path}: {error}") from error
-    if names:
-        found = {m: [s.channels[m] for s in subjects if m in s.channels] for m in modalities}
-        subjects = named_subjects(found, names)
-    return StreamChannels(name=_NAME, subjects=subjects)
+    subjects = guess_subjects(recording.readable, modalities, others, len(names))
+    if not names:
+        return subjects
+    found = {m: [s.channels[m] for s in subjects if m in s.channels] for m in modalities}
+    return named_subjects(found, names)
 
 
 def _unused(
@@ -208,8 +261,9 @@ def _listed(words: Sequence[str], last: str) -> str:
     return f" {last} ".join(words)
 
 
-def _in_words(subject: SubjectChannels) -> str:
-    return ", ".join(f"{m} = {label}" for m, label in subject.channels.items())
+def _in_words(subject: SubjectChannels, reasons: Mapping[str, str]) -> str:
+    why = {m: f" ({reason})" for m, reason in reasons.items()}
+    return ", ".join(f"{m} = {label}{why.get(m, '')}" for m, label in subject.channels.items())
 
 
 def named_subjects(

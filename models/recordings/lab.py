@@ -4,13 +4,9 @@ What is paired is read the way the daemon reads a stream, so that whoever trains
 against it sees what a live model sees.
 """
 
-import hashlib
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from os.path import commonpath
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,41 +14,18 @@ import numpy as np
 from models.errors import ConfigError, RecordingError
 from models.recordings.as_stream import condition, describe, open_for
 from models.recordings.channels import Chosen, choose
+from models.recordings.find import BESIDE, Found, find_copies, find_recordings, hash_file
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.account import HypnogramAccount
 from models.recordings.hypnograms.interpret import Legend
-from models.recordings.hypnograms.read import is_own, is_scored, read_hypnograms
+from models.recordings.hypnograms.read import is_scored, read_hypnograms
 from models.recordings.mat import has_mat_scores
 from models.recordings.open import Recording, check_match
+from models.recordings.psg.excerpt import Excerpt, sleep_span
 from models.scored_epochs import ScoredEpochs
 from models.signal.montage import Montage, Nothing, StreamChannels, Units
 from models.spec import ModelSpec
 from models.stages import to_indices
-
-RECORDINGS = (".edf", ".bdf", ".rec", ".mat", ".xdf")
-"""Extensions of what is taken for a recording."""
-BESIDE = (
-    *("{stem}.csv", "{stem}.tsv", "{stem}.txt", "{stem}_events.tsv"),
-    *(f"{{stem}}_hypnogram.{e}" for e in ("csv", "tsv", "txt", "edf", "bdf", "mat")),
-)
-"""Where the hypnogram of `stem` is looked for, in the recording's folder."""
-
-_HYPNOGRAM = re.compile(r"[_-](hypnogram|events)$", re.IGNORECASE)
-_BIDS_SUBJECT = re.compile(r"(?:^|[/\\_])sub-([A-Za-z0-9]+)")
-_BIDS_SUFFIX = re.compile(r"_(eeg|ieeg|emg)$")
-_INSIDE = (".edf", ".bdf", ".rec", ".mat")
-
-
-class Found(NamedTuple):
-    """A recording on the disk."""
-
-    subject: str
-    """`sub-<label>` of its path, else the folder below the one searched, else its stem."""
-    recording: Path
-    hypnogram: Path | None
-    """The recording's own path where its hypnogram can only be inside; None: nowhere."""
-    own: tuple[Path, ...] = ()
-    """What hypnod wrote beside it: no expert's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,107 +89,6 @@ class LabRecording:
         return self.sha256 or (None if self.path is None else hash_file(self.path))
 
 
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a recording's file, by which bundles know what they learnt from."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def find_recordings(paths: Iterable[Path], *, hypnograms: bool = True) -> list[Found]:
-    """Find recordings and their hypnograms, in the order of their paths.
-
-    A folder is searched with all below it, hidden files apart. The hypnogram of `night.edf` is
-    the only one there is of `night.csv`, `.tsv`, `.txt`, `night_events.tsv` and
-    `night_hypnogram.csv`, `.tsv`, `.txt`, `.edf`, `.bdf` or `.mat`; a BIDS suffix such as `_eeg`
-    does not count as part of the stem. What hypnod wrote is none. Without one it is in the
-    recording itself: EDF+ annotations, or `sleep_scores` of a .mat.
-
-    Files of one name in several folders are recordings of several subjects, as if the folder that
-    holds them all had been given.
-
-    Args:
-        paths: folders to search, or recordings.
-        hypnograms: whether to look for them, too.
-
-    Raises:
-        RecordingError: a path does not exist, holds no recording, or a recording has several
-            hypnograms beside it.
-    """
-    found: dict[Path, Found] = {}
-    for path in paths:
-        recordings = [path] if path.is_file() else _search(path)
-        if not recordings:
-            what = "an empty folder" if path.is_dir() else "nothing"
-            raise RecordingError(
-                f"{path}: expected recordings ({', '.join(RECORDINGS)}), found {what} of the kind"
-            )
-        for recording in recordings:
-            pair, own = _hypnogram_of(recording) if hypnograms else (None, ())
-            subject = _subject_of(recording, path)
-            found.setdefault(recording.resolve(), Found(subject, recording, pair, own))
-    return sorted(_told_apart([*found.values()]), key=lambda f: f.recording)
-
-
-def _told_apart(found: Sequence[Found]) -> Iterator[Found]:
-    """Name subjects by their folders where one file name in several folders named them all."""
-    named = [f for f in found if f.subject == f.recording.stem]
-    for each in found:
-        alike = {f.recording.resolve().parent for f in named if f.subject == each.subject}
-        if each in named and len(alike) > 1:
-            above = Path(commonpath(alike))
-            below = each.recording.resolve().relative_to(above).parts
-            yield each._replace(subject=below[0] if len(below) > 1 else each.subject)
-        else:
-            yield each
-
-
-def _search(folder: Path) -> list[Path]:
-    """Return the recordings below a folder."""
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in RECORDINGS
-        and path.is_file()
-        and not _HYPNOGRAM.search(path.stem)
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
-
-
-def _subject_of(recording: Path, searched: Path) -> str:
-    if labels := _BIDS_SUBJECT.findall(recording.as_posix()):
-        return f"sub-{labels[-1]}"
-    if recording == searched:
-        return recording.stem
-    below = recording.relative_to(searched).parts
-    return below[0] if len(below) > 1 else recording.stem
-
-
-def expert_places(recording: Path) -> set[str]:
-    """Return the names under which an expert's hypnogram is looked for, in lower case."""
-    stems = dict.fromkeys((recording.stem, _BIDS_SUFFIX.sub("", recording.stem)))
-    return {name.format(stem=stem).lower() for name in BESIDE for stem in stems}
-
-
-def _hypnogram_of(recording: Path) -> tuple[Path | None, tuple[Path, ...]]:
-    """Return where its hypnogram is, and what hypnod wrote in such places."""
-    names = expert_places(recording)
-    beside = [
-        path
-        for path in sorted(recording.parent.iterdir())
-        if path.name.lower() in names and path != recording
-    ]
-    own = tuple(path for path in beside if is_own(path))
-    beside = [path for path in beside if path not in own]
-    if len(beside) > 1:
-        raise RecordingError(
-            f"{recording}: expected one hypnogram beside it, found "
-            f"{' and '.join(path.name for path in beside)}"
-        )
-    if beside:
-        return beside[0], own
-    return (recording if recording.suffix.lower() in _INSIDE else None), own
-
-
 def open_lab(
     paths: Iterable[Path], spec: ModelSpec, options: LabOptions | None = None
 ) -> tuple[list[LabRecording], list[Path]]:
@@ -235,35 +107,24 @@ def open_lab(
             those that have none are named at once.
     """
     options = options or LabOptions()
-    found = find_recordings(paths)
+    found = find_recordings(paths, species=spec.species)
     check_match([f.recording for f in found], options.match)
-    unscored = [f for f in found if not has_scores(f, spec.stages, options.legend)]
+    unscored = [f for f in found if not has_scores(f, spec.stages, legend_of(f, options.legend))]
     if unscored and (not options.skip_unscored or len(unscored) == len(found)):
         own = ", ".join(str(path) for f in unscored for path in f.own)
+        layout = unscored[0].layout
+        places = f"inside or beside it as {', '.join(BESIDE)}".format(
+            stem=unscored[0].recording.stem
+        )
         raise RecordingError(
-            f"{', '.join(str(f.recording) for f in unscored)}: expected a hypnogram, inside or "
-            f"beside it as {', '.join(BESIDE).format(stem=unscored[0].recording.stem)}; found "
-            f"{f'what hypnod wrote alone: {own}' if own else 'none that somebody scored'}"
+            f"{', '.join(str(f.recording) for f in unscored)}: expected a hypnogram, "
+            f"{places if layout is None else f'as {layout.name} has them, {layout.example}'}; found"
+            f" {f'what hypnod wrote alone: {own}' if own else 'none that somebody scored'}"
         )
     kept = [f for f in found if f not in unscored]
     copies = find_copies([f.recording for f in kept])
     scored = [_open(f, spec, options, copies.get(f.recording)) for f in kept]
     return scored, [f.recording for f in unscored]
-
-
-def find_copies(recordings: Iterable[Path]) -> dict[Path, Path]:
-    """Return which recordings are the very same file as one before, and as which."""
-    by_size: dict[int, list[Path]] = {}
-    for path in recordings:
-        by_size.setdefault(path.stat().st_size, []).append(path)
-    copies = {}
-    for alike in by_size.values():
-        first: dict[str, Path] = {}
-        for path in alike if len(alike) > 1 else []:
-            original = first.setdefault(hash_file(path), path)
-            if original != path:
-                copies[path] = original
-    return copies
 
 
 def has_scores(found: Found, stages: Sequence[str], legend: Legend) -> bool:
@@ -279,13 +140,48 @@ def _open(
     found: Found, spec: ModelSpec, options: LabOptions, original: Path | None = None
 ) -> LabRecording:
     labels = {"eeg": options.eeg, "emg": options.emg, "eog": options.eog}
-    chosen = choose(found.recording, None, labels, (), spec.modalities, options.match)
+    layout = found.layout
+    preferred = {} if layout is None else layout.preferred
+    chosen = choose(found.recording, None, labels, (), spec, options.match, preferred)
     stream = msgspec.structs.replace(chosen.stream, unit=options.unit)
-    lab = pair(found, chosen._replace(stream=stream), spec, options.legend, options.match)
+    chosen = chosen._replace(stream=stream)
+    lab = pair(found, chosen, spec, legend_of(found, options.legend), options.match)
+    if layout is not None and layout.wake_s is not None:
+        lab = keep_wake(lab, layout.wake_s)
     if original is None:
         return lab
     copy = f"the very same file as {original}, counted once more"
     return replace(lab, left_out=(*lab.left_out, copy))
+
+
+def legend_of(found: Found, given: Legend) -> Legend:
+    """Return how a hypnogram is to be read: as somebody says, else as its collection's are."""
+    return given if found.layout is None or given != Legend() else found.layout.legend
+
+
+def keep_wake(lab: LabRecording, wake_s: float) -> LabRecording:
+    """Return a recording of one person from so much before its sleep to so much after it.
+
+    Args:
+        lab: the recording.
+        wake_s: what is kept of the wakefulness before and after sleep, s.
+    """
+    ((name, hypnogram),) = lab.hypnograms.items()
+    start, end = sleep_span(hypnogram, wake_s, lab.duration_s)
+    length = end - start
+
+    def cut() -> Recording:
+        whole = lab.open()
+        first = round(start * whole.sfreq)
+        return Excerpt(whole, first, min(round(length * whole.sfreq), whole.n_samples - first))
+
+    return replace(
+        lab,
+        hypnograms={name: hypnogram.moved(-start, length)},
+        duration_s=length,
+        open=cut,
+        left_out=(*lab.left_out, f"read from {start:g} to {end:g} s, {wake_s:g} s around sleep"),
+    )
 
 
 def pair(
@@ -335,8 +231,8 @@ def pair(
         own=found.own,
         scored_in=str(found.hypnogram),
         duration_s=recording.duration,
-        left_out=tuple(chosen.left_out),
-        open=lambda: open_for(found.recording, stream, match),
+        left_out=(*chosen.absent, *chosen.left_out),
+        open=lambda: open_for(found.recording, stream, match, spec.min_sfreq),
         path=found.recording,
     )
 

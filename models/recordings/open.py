@@ -1,4 +1,4 @@
-"""Read a night: EDF, EDF+, BDF, the sDREAMER lab's .mat and XDF."""
+"""Read a night: EDF, EDF+, BDF, the sDREAMER lab's .mat, XDF and WFDB."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,9 @@ from models.errors import RecordingError
 from models.recordings.base import Annotation, ArrayRecording, Description, Recording
 from models.recordings.edf.reader import open_edf
 from models.recordings.mat import open_mat
+from models.recordings.wfdb import open_wfdb
 from models.recordings.xdf import open_xdf
+from models.signal.chunk import MIN_SFREQ
 
 __all__ = [
     "Annotation",
@@ -17,13 +19,14 @@ __all__ = [
     "open_recording",
 ]
 
-_EXTENSIONS = (".edf", ".bdf", ".rec", ".mat", ".xdf")
+_EXTENSIONS = (".edf", ".bdf", ".rec", ".mat", ".xdf", ".hea")
 
 
 def open_recording(
     path: Path,
     channels: Sequence[str] | None = None,
     match: Mapping[str, str] | None = None,
+    min_sfreq: float = MIN_SFREQ,
 ) -> Recording:
     """Open a recording by its extension.
 
@@ -32,6 +35,7 @@ def open_recording(
         channels: labels of the channels to read, in this order, the slower ones at the rate of the
             fastest; default: all channels at the highest sampling rate.
         match: LSL properties of the stream to read, in an XDF file; default: the only fitting one.
+        min_sfreq: rate of the slowest channel that can be staged beside faster ones, Hz.
 
     Raises:
         RecordingError: the file is missing, broken, of an unknown kind, or lacks a channel.
@@ -42,7 +46,9 @@ def open_recording(
         return open_mat(path, channels)
     if extension == ".xdf":
         return open_xdf(path, channels, match)
-    return open_edf(path, channels)
+    if extension == ".hea":
+        return open_wfdb(path, channels)
+    return open_edf(path, channels, min_sfreq)
 
 
 def check_match(paths: Sequence[Path], match: Mapping[str, str]) -> None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_SFREQ, MAX_SFREQ = 100.0, 4000.0
-"""Sampling rates that can be staged, Hz."""
+from models.spec import SLOWEST_HZ
+
+MIN_SFREQ, MAX_SFREQ = SLOWEST_HZ["mouse"], 4000.0
+"""Sampling rates of mice that can be staged, Hz; see `ModelSpec.min_sfreq`."""
 
 EARLIEST_S, LATEST_S = -1e9, 1e11
 """Timestamps that can be a time, s: from 30 years before a clock's zero to 3000 after it. Unix time

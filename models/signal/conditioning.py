@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import signal, sparse
 
 from models.errors import SpecError
-from models.signal.chunk import MAX_SFREQ, MIN_SFREQ
+from models.signal.chunk import MAX_SFREQ
 from models.signal.quality import QualityLimits, within_range
 from models.signal.state import check_shapes
 from models.spec import Band, ModelSpec
@@ -36,7 +36,7 @@ class Conditioner:
 
     Args:
         spec: the model the epochs are for.
-        sfreq: the stream's nominal sampling rate, from MIN_SFREQ to MAX_SFREQ, Hz.
+        sfreq: the stream's nominal sampling rate, from `spec.min_sfreq` to MAX_SFREQ, Hz.
         n_subjects: subjects in the stream.
         hop_s: seconds between epochs; default: `spec.epoch_s`.
         limits: what of the signal is out of range; default: the usual limits.
@@ -53,9 +53,10 @@ class Conditioner:
         hop_s: float | None = None,
         limits: QualityLimits | None = None,
     ) -> None:
-        if not MIN_SFREQ <= sfreq <= MAX_SFREQ:
+        low = spec.min_sfreq
+        if not low <= sfreq <= MAX_SFREQ:
             raise SpecError(
-                f"expected a sampling rate of {MIN_SFREQ:g} to {MAX_SFREQ:g} Hz, found {sfreq:g} Hz"
+                f"expected a sampling rate of {low:g} to {MAX_SFREQ:g} Hz, found {sfreq:g} Hz"
             )
         self.spec = spec
         self.sfreq = sfreq

@@ -17,7 +17,7 @@ from models.signal.conditioning import Conditioner
 from models.signal.drift import Drift, Looks
 from models.signal.epochs import CutEpoch, EpochBuffer
 from models.signal.features import BandLevels, Powers
-from models.signal.montage import Montage, StreamChannels, unit_of, units_with
+from models.signal.montage import Montage, StreamChannels, misfit, unit_of, units_with
 from models.signal.no_brain import check_for
 from models.signal.quality import MAX_UV, MISSING, OK, Quality, QualityLimits, doubt_unit
 from models.signal.relative import Relative
@@ -73,8 +73,8 @@ class Pipeline:
         stall_s: see `pop_ready`, s.
 
     Raises:
-        ConfigError, StreamError: the stream does not fit the config; see `Montage`.
-        SpecError: its sampling rate is out of range.
+        ConfigError, StreamError: the stream does not fit the config or the model; see `Montage`.
+        SpecError: its sampling rate is too high.
     """
 
     def __init__(
@@ -96,6 +96,12 @@ class Pipeline:
         self._hop_s = hop_s = hop_s or spec.epoch_s
         self._stall_s = stall_s
         sfreq, n_subjects = description.sfreq, len(stream.subjects)
+        if sfreq < spec.min_sfreq:
+            raise misfit(
+                description,
+                f"expected a sampling rate from {spec.min_sfreq:g} Hz for a {spec.species}, "
+                f"found {sfreq:g} Hz",
+            )
         self._montage = Montage(stream, description, spec.modalities)
         self._timeline = Timeline(sfreq, stream.jitter_s)
         self._conditioner = Conditioner(spec, sfreq, n_subjects, hop_s, quality)

@@ -52,6 +52,42 @@ def leave_one_out(names: Iterable[str], seed: int) -> Iterator[Split]:
         yield Split(others[n_held:], others[:n_held], (name,))
 
 
+def leave_one_dataset_out(names: Iterable[str], seed: int) -> Iterator[Split]:
+    """Yield a split for each dataset that has all of its subjects as test.
+
+    A tenth of the others' subjects, whatever dataset they are of, is for validation.
+
+    Args:
+        names: of the subjects, `dataset/subject`.
+        seed: of the draw.
+
+    Raises:
+        RecordingError: there are fewer than two datasets, or too few subjects beside one.
+    """
+    order = _shuffled(names, 3, seed)
+    datasets = sorted({dataset_of(name) for name in order})
+    if len(datasets) < 2:
+        raise RecordingError(
+            "expected at least two datasets, to learn from some and be tested on another, found "
+            f"{', '.join(datasets)}"
+        )
+    for dataset in datasets:
+        others = tuple(name for name in order if dataset_of(name) != dataset)
+        if len(others) < 2:
+            raise RecordingError(
+                f"expected at least two subjects beside those of {dataset}, to learn from one and "
+                f"stop by the other, found {', '.join(others)}"
+            )
+        n_held = _held_out(others)
+        test = tuple(name for name in order if dataset_of(name) == dataset)
+        yield Split(others[n_held:], others[:n_held], test)
+
+
+def dataset_of(name: str) -> str:
+    """Return the dataset of a subject of several, `dataset/subject`."""
+    return name.partition("/")[0]
+
+
 def hold_out(names: Iterable[str], seed: int) -> Split:
     """Return a split without a test: what the net to be used is trained on.
 

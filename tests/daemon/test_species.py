@@ -1,12 +1,21 @@
 """Channels that say it is a person, in front of a model of mice: said, and staged all the same."""
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from daemon.config import load_config
+from daemon.metrics import Metrics
+from daemon.service import Service
+from engines.errors import BundleError
+from tests.rigs.daemon import one_stream, write_config
 from tests.rigs.lsl import Source, wait_until
 from tests.rigs.stream import SFREQ, Rig
 
-WORDS = "expected channels of a mouse, found EOG horizontal: labels of a person"
+WORDS = (
+    "expected channels of a mouse, found EOG horizontal: labels of a person, whom the bundle "
+    "sleepdifformer-human stages (species human)"
+)
 
 
 def said(rig):
@@ -36,3 +45,11 @@ def test_labels_of_a_person_are_said_until_a_source_without_them_comes(name):
 @pytest.mark.usefixtures("source")
 def test_labels_of_a_mouse_are_no_matter(rig):
     assert not any("labels of a person" in reason for reason in said(rig))
+
+
+def test_a_bundle_of_another_species_than_the_config_asks_for_ends_the_start(tmp_path, bundle):
+    config = load_config(write_config(tmp_path, one_stream("any"), bundle))
+    engine = msgspec.structs.replace(config.engine, species="human")
+    config = msgspec.structs.replace(config, engine=engine)
+    with pytest.raises(BundleError, match="a bundle of the species human, found one of the specie"):
+        Service(config, Metrics()).run()

@@ -7,6 +7,7 @@ import pytest
 from engines.bundle import open_bundle
 from engines.errors import BundleError
 from models.spec import ALL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
+from models.species import SHIPPED
 
 SPEC = {
     "model": "sdreamer",
@@ -129,3 +130,17 @@ def test_manifest_that_is_none(bundle, content):
     (bundle / SPEC_FILE).write_bytes(content)
     with pytest.raises(BundleError, match=r"spec\.json: expected a bundle manifest, found: "):
         open_bundle(bundle)
+
+
+def test_a_bundle_of_another_species_than_asked_for_is_refused(bundle):
+    assert open_bundle(bundle, "mouse").spec.species == "mouse"
+    with pytest.raises(BundleError, match="expected a bundle of the species human, found one of"):
+        open_bundle(bundle, "human")
+
+
+def test_a_species_that_no_bundle_is_shipped_for_is_said(monkeypatch):
+    monkeypatch.setitem(SHIPPED, "human", "nowhere")
+    with pytest.raises(BundleError, match="expected the bundle nowhere for the species human to"):
+        open_bundle(species="human")
+    with pytest.raises(BundleError, match="mouse or human, found 'rat': name its bundle"):
+        open_bundle(species="rat")

@@ -3,15 +3,16 @@ import sys
 
 import pytest
 
-from models.base import MODELS, NEW_MODEL, part_of
+from models.base import MODELS, NEW_MODELS, part_of
 from models.errors import SpecError
+from models.stages import SPECIES
 from tests.support.paths import ROOT
 
 WITHOUT_TORCH = """
 import sys
 import engines.select, engines.onnxruntime, models.base, models.graphs
 from models.base import part_of
-part_of(models.base.NEW_MODEL, "work")
+part_of(models.base.NEW_MODELS["mouse"], "work")
 assert "torch" not in sys.modules
 """
 
@@ -33,5 +34,6 @@ def test_unknown_model_is_refused():
 
 
 def test_the_registry_and_what_asks_it_import_no_torch():
-    assert NEW_MODEL in MODELS
+    assert NEW_MODELS["mouse"] in MODELS
+    assert set(NEW_MODELS) == set(SPECIES)
     subprocess.run([sys.executable, "-c", WITHOUT_TORCH], check=True, cwd=ROOT)

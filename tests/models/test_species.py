@@ -18,6 +18,10 @@ MOUSE_LABELS = (
 )
 
 
+def person_spec():
+    return msgspec.structs.replace(mouse_spec(), species="human", stages=HUMAN)
+
+
 @pytest.mark.parametrize("labels", MOUSE_LABELS)
 def test_a_mouse_is_not_taken_for_a_person(labels):
     assert find_human_labels(labels) == []
@@ -33,7 +37,32 @@ def test_a_mouse_is_not_taken_for_a_person(labels):
 )
 def test_one_label_of_a_person_tells(label):
     found = contradict(["EEG1", label, "EMG1"], mouse_spec())
-    assert found == f"expected channels of a mouse, found {label}: labels of a person"
+    assert found == (
+        f"expected channels of a mouse, found {label}: labels of a person, whom the bundle "
+        "sleepdifformer-human stages (species human)"
+    )
+
+
+@pytest.mark.parametrize(
+    "labels", [["EEG1", "EMG1"], ["EEG", "EMG"], ["LFP CA1", "EMG neck"], ["EEG F3", "EMG", "Temp"]]
+)
+def test_an_animal_in_front_of_a_model_of_people_is_told(labels):
+    found = contradict(labels, person_spec())
+    assert found is not None
+    assert found.endswith(
+        "labels of a mouse, which the bundle sdreamer-mouse stages (species mouse)"
+    )
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        *(["EEG Fpz-Cz", "EMG submental"], ["EEG", "EMG", "EOG(L)"], ["EEG1", "EEG2"]),
+        *(["C3", "C4", "M1", "EMG chin"], ["EEG", "EMG Leg", "EMG TIB"]),
+    ],
+)
+def test_a_person_is_not_taken_for_an_animal(labels):
+    assert contradict(labels, person_spec()) is None
 
 
 def test_electrodes_over_three_regions_tell():
@@ -42,8 +71,7 @@ def test_electrodes_over_three_regions_tell():
 
 
 def test_a_bundle_of_people_or_with_eyes_is_not_contradicted():
-    person = msgspec.structs.replace(mouse_spec(), species="human", stages=HUMAN)
-    assert contradict(["EEG Fpz-Cz", "EOG"], person) is None
+    assert contradict(["EEG Fpz-Cz", "EOG"], person_spec()) is None
     mouse = mouse_spec()
     with_eyes = msgspec.structs.replace(
         mouse,

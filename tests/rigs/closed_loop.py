@@ -26,9 +26,9 @@ from daemon.trigger.rules import Rule
 from daemon.trigger.sight import Sight
 from engines.bundle import Bundle, open_bundle
 from engines.select import open_engine
+from models.recordings.find import hash_file
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.read import read_hypnogram
-from models.recordings.lab import hash_file
 from models.recordings.open import Recording, open_recording
 from models.signal.montage import StreamChannels, SubjectChannels
 from models.training.simulated import FIRST_UNSEEN_SEED, draw_sfreq, simulate_subject

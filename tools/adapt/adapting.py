@@ -20,7 +20,7 @@ from models.base import Model
 from models.errors import RecordingError, SpecError, SpeciesError
 from models.recordings.as_stream import condition
 from models.recordings.channels import choose
-from models.recordings.lab import Found, find_recordings, hash_file
+from models.recordings.find import Found, find_recordings, hash_file
 from models.recordings.open import check_match
 from models.scored_epochs import ScoredEpochs
 from models.spec import MIXED
@@ -264,7 +264,7 @@ class _Work:
         """Yield of each subject of a recording what the teacher is trusted in."""
         lab, file = self.options.lab, hash_file(found.recording)
         labels = {"eeg": lab.eeg, "emg": lab.emg}
-        chosen = choose(found.recording, None, labels, (), self.spec.modalities, lab.match)
+        chosen = choose(found.recording, None, labels, (), self.spec, lab.match)
         for line in (*chosen.guess, *chosen.left_out):
             self._say(f"{found.recording}: {line}")
         recording = chosen.recording

@@ -10,8 +10,9 @@ from daemon.messages import Kind
 from daemon.stager import Estimate
 from engines.bundle import Bundle
 from models.errors import HypnodError, LearntError, RecordingError
+from models.recordings.find import find_recordings, hash_file
 from models.recordings.hypnograms.interpret import Legend
-from models.recordings.lab import LabRecording, find_recordings, has_scores, hash_file, pair
+from models.recordings.lab import LabRecording, has_scores, legend_of, pair
 from tools.archive.errors import ArchiveError
 from tools.archive.estimates import read_estimates
 from tools.archive.folder import ArchiveFolder
@@ -114,12 +115,13 @@ def _open(
             "expected archive.toml to say of it what it did when it was staged, found another "
             "entry: run `hypnod archive score` again"
         )
-    (found,) = find_recordings([path])
+    (found,) = find_recordings([path], species=spec.species)
     if not source_of(path).is_same(sidecar.source) and hash_file(path) != sidecar.source.sha256:
         raise RecordingError(
             "expected the recording that was staged, found that it has changed since: run "
             "`hypnod archive score` again"
         )
+    legend = legend_of(found, legend)
     if not has_scores(found, spec.stages, legend):
         return None
     found = found._replace(subject=sidecar.subject)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from models.recordings.lab import hash_file
+from models.recordings.find import hash_file
 from tools.archive.errors import ArchiveError
 from tools.archive.sidecar import (
     Problem,

@@ -10,7 +10,7 @@ import msgspec
 
 from engines.bundle import open_bundle
 from models.errors import ConfigError, RecordingError
-from models.recordings.lab import find_recordings
+from models.recordings.find import find_recordings
 from tools.archive.folder import ArchiveFolder, Listed
 from tools.archive.rules import ArchiveRules, RecordingRule
 from tools.archive.sidecar import Follows, Problem, Sidecar, Source, source_of
@@ -65,7 +65,7 @@ def find_jobs(folders: Sequence[Path], rules: ArchiveRules, bundle: Path | None,
                 f"expected folders of different names, which the archive calls recordings by, "
                 f"found {roots[root.name]} and {root}: give the folder that holds both"
             )
-    version, hashes = metadata.version("hypnod"), dict[Path | None, str]()
+    version, hashes = metadata.version("hypnod"), dict[tuple[Path | None, str | None], str]()
     searched = list(dict.fromkeys(_outermost(folder, roots.values()) for folder in folders))
     jobs, left = list[Job](), list[str]()
     unusable = [*_unreadable(folders, searched)]
@@ -80,8 +80,9 @@ def find_jobs(folders: Sequence[Path], rules: ArchiveRules, bundle: Path | None,
             left.append(_legible(str(path)))
             continue
         chosen = rules.bundle_of(rule.species, bundle)
-        if chosen not in hashes:
-            hashes[chosen] = open_bundle(chosen).hash
+        shipped_for = rule.species if chosen is None else None
+        if (chosen, shipped_for) not in hashes:
+            hashes[chosen, shipped_for] = open_bundle(chosen, shipped_for).hash
         try:
             _check_name(path)
             source, subject = source_of(path), rule.find_subject(below, found.subject)
@@ -95,7 +96,7 @@ def find_jobs(folders: Sequence[Path], rules: ArchiveRules, bundle: Path | None,
                 subject=subject,
                 rule=rule,
                 bundle=chosen,
-                follows=Follows(bundle=hashes[chosen], rule=rule.hash, hypnod=version),
+                follows=Follows(bundle=hashes[chosen, shipped_for], rule=rule.hash, hypnod=version),
                 out=out.resolve(),
             )
         )

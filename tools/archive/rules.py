@@ -14,9 +14,10 @@ from models.recordings.channels import Chosen, choose
 from models.recordings.open import open_recording
 from models.signal.montage import StreamChannels, SubjectChannels, Units, parts_of
 from models.spec import ModelSpec
+from models.species import SHIPPED
 from models.toml import parse_toml, read_toml
 
-_SHIPPED_SPECIES = "mouse"
+_SPECIES = "mouse"
 
 
 class RecordingRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -25,7 +26,7 @@ class RecordingRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     files: str = "*"
     """Which: a pattern of the path below the folder searched, such as "rats/*.edf"; `*` stands for
     any characters, a slash too. The first entry that fits a recording holds for it."""
-    species: str = _SHIPPED_SPECIES
+    species: str = _SPECIES
     """Whose bundle stages them."""
     subject: str = ""
     """A regular expression, searched for in that path; its first group is the subject's name.
@@ -81,8 +82,8 @@ class ArchiveRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """The whole file."""
 
     bundles: dict[str, str] = {}
-    """Folder of the bundle by species, from the file's own folder on; default: of mice the one
-    shipped with hypnod."""
+    """Folder of the bundle by species, from the file's own folder on; default: the one shipped
+    with hypnod."""
     recordings: tuple[RecordingRule, ...] = (RecordingRule(),)
     """How recordings are read; the first entry that fits holds."""
 
@@ -91,7 +92,7 @@ class ArchiveRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         return next((r for r in self.recordings if fnmatchcase(path, r.files)), None)
 
     def bundle_of(self, species: str, bundle: Path | None) -> Path | None:
-        """Return the folder of a species' bundle; None: the shipped one.
+        """Return the folder of a species' bundle; None: the one that is shipped for it.
 
         Args:
             species: whose.
@@ -102,7 +103,7 @@ class ArchiveRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         """
         if species in self.bundles:
             return Path(self.bundles[species])
-        if bundle is None and species != _SHIPPED_SPECIES:
+        if bundle is None and species not in SHIPPED:
             raise ConfigError(
                 f"species {species!r}: expected its bundle under [bundles], found none"
             )
@@ -131,20 +132,20 @@ def settle(path: Path, rule: RecordingRule, spec: ModelSpec) -> Chosen:
     match = rule.match if path.suffix.lower() == ".xdf" else {}
     if not rule.subjects:
         try:
-            guessed = choose(path, None, {}, (), spec.modalities, match)
+            guessed = choose(path, None, {}, (), spec, match)
         except ConfigError as error:  # which names options of commands that read one file
             raise ConfigError(f"{error}; in an archive by its entry in archive.toml") from error
         if (rule.unit, rule.jitter_s) == (None, guessed.stream.jitter_s):
             return guessed
         subjects = guessed.stream.subjects
     else:
-        labels = open_recording(path, match=match).readable
+        labels = open_recording(path, match=match, min_sfreq=spec.min_sfreq).readable
         subjects = tuple(_fill_in(subject, labels, path) for subject in rule.subjects)
     stream = StreamChannels(
         name="recording", subjects=subjects, unit=rule.unit, jitter_s=rule.jitter_s
     )
-    chosen = choose(path, stream, {}, (), spec.modalities, match)
-    return chosen if rule.subjects else chosen._replace(guessed=True)
+    chosen = choose(path, stream, {}, (), spec, match)
+    return chosen if rule.subjects else chosen._replace(guessed=True, reasons=guessed.reasons)
 
 
 def _fill_in(subject: SubjectChannels, labels: Sequence[str], path: Path) -> SubjectChannels:

@@ -20,7 +20,7 @@ from engines.select import open_engine
 from models.errors import RecordingError
 from models.recordings.bouts import Bouts, bouts_of
 from models.recordings.channels import Chosen
-from models.recordings.lab import hash_file
+from models.recordings.find import hash_file
 from models.recordings.writers import replacing
 from models.species import contradict
 from models.stages import to_indices
@@ -73,7 +73,7 @@ def stage_job(job: Job) -> Sidecar:
 
 def _stage(job: Job, path: Path, source: Source, folder: ArchiveFolder) -> Sidecar:
     """Stage a recording, write its estimates, and return what is to be kept beside them."""
-    bundle, rule = _open(job.bundle, job.follows.bundle), job.rule
+    bundle, rule = _open(*_which(job)), job.rule
     night = _Night(job, settle(path, rule, bundle.spec), bundle)
     refuse(path, night.contradictions, anyway=rule.anyway, how=_ANYWAY)  # before hours of staging
     place = folder.estimates_path(job.name)
@@ -155,7 +155,7 @@ class _Night:
             HypnodError: the recording cannot be staged, or has no whole epoch.
         """
         recording, manifest = self._chosen.recording, self._bundle.manifest
-        engine = _open_engine(self._job.bundle, self._bundle.hash, len(self.called))
+        engine = _open_engine(*_which(self._job), len(self.called))
         self._engine = engine.description
         for row in range(engine.n_rows):
             engine.clear_context(row)
@@ -214,10 +214,15 @@ class _Night:
         )
 
 
+def _which(job: Job) -> tuple[Path | None, str | None, str]:
+    """Return the folder of a job's bundle, or the species that one is shipped for, and its hash."""
+    return job.bundle, job.rule.species if job.bundle is None else None, job.follows.bundle
+
+
 @lru_cache(_OPEN_BUNDLES)
-def _open(path: Path | None, expected: str) -> Bundle:
+def _open(path: Path | None, species: str | None, expected: str) -> Bundle:
     """Open a bundle; raises BundleError where it is another one here than where the run began."""
-    bundle = open_bundle(path)
+    bundle = open_bundle(path, species)
     if bundle.hash != expected:
         raise BundleError(
             f"{bundle.path}: expected the bundle {expected[:12]} as on the machine where the run "
@@ -227,9 +232,10 @@ def _open(path: Path | None, expected: str) -> Bundle:
 
 
 @lru_cache(_OPEN_ENGINES)
-def _open_engine(path: Path | None, expected: str, n_rows: int) -> Engine:
+def _open_engine(path: Path | None, species: str | None, expected: str, n_rows: int) -> Engine:
     lanes, n_read = max(1, _PER_CALL // n_rows), StagingConfig().final_lag + 1
-    engine = open_engine(_open(path, expected), _ENGINE, n_rows=lanes * n_rows, n_read=n_read)
+    bundle = _open(path, species, expected)
+    engine = open_engine(bundle, _ENGINE, n_rows=lanes * n_rows, n_read=n_read)
     return engine if lanes == 1 else AheadEngine(engine, lanes)
 
 

@@ -27,6 +27,7 @@ from tools.score.command import (
 from tools.shared.legend import CodesOption, IgnoreOption, SameStartOption
 from tools.shared.match import MatchOption, read_match
 from tools.shared.plain import plain_console
+from tools.shared.species import SpeciesOption
 from tools.shared.unit import UnitOption, read_unit
 
 
@@ -68,6 +69,7 @@ def evaluate(
     bundle: Annotated[
         Path | None, typer.Option(help="Folder of the model bundle; default: the shipped one.")
     ] = None,
+    species: SpeciesOption = None,
     engine: Annotated[str, typer.Option(help="`hypnod doctor` lists them.")] = AUTO,
     eeg: Annotated[
         list[str] | None, typer.Option(help="Label of a subject's EEG in every recording.")
@@ -134,7 +136,7 @@ def evaluate(
         hypnod evaluate --simulated 8 --hours 2 --sfreq 1000
     """
     check_outputs(paths or [], [csv, png])
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle, species)
     withheld = choose_withheld(opened.spec, without or [], each=pathways == "all")
     options = LabOptions(
         eeg=eeg or (),

@@ -14,11 +14,11 @@ from daemon.trigger.rules import check_model
 from engines.bundle import Bundle, open_bundle
 from models.errors import ConfigError, RecordingError
 from models.recordings.channels import choose
+from models.recordings.find import Found, find_recordings
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.account import in_words
 from models.recordings.hypnograms.interpret import Legend, Scoring
 from models.recordings.hypnograms.read import is_scored, read_hypnograms
-from models.recordings.lab import Found, find_recordings
 from models.recordings.open import Recording, check_match
 from tools.rehearse.rehearsal import Timing, play, see
 from tools.rehearse.report import Rehearsed, print_rehearsed, report_rules
@@ -81,7 +81,7 @@ def rehearse(
     chosen = chosen if unit is None else msgspec.structs.replace(chosen, unit=read_unit(unit))
     if not settings.triggers:
         raise ConfigError(f"{config}: expected [[triggers]] to rehearse, found none")
-    bundle = open_bundle(Path(settings.engine.bundle) if settings.engine.bundle else None)
+    bundle = open_bundle(settings.engine.folder, settings.engine.species)
     check_model(settings.triggers, bundle.spec)
     found = find_recordings(recordings)
     if hypnogram is not None and len(found) > 1:
@@ -113,7 +113,7 @@ def _rehearse_one(
     png: Path | None,
 ) -> Rehearsed:
     spec = bundle.spec
-    chosen = choose(found.recording, stream, {}, (), spec.modalities, match or stream.match)
+    chosen = choose(found.recording, stream, {}, (), spec, match or stream.match)
     recording = chosen.recording
     names = [s.name for s in stream.subjects]
     scorings, where = _truth(found, recording, names, bundle, legend)

@@ -18,9 +18,9 @@ from engines.bundle import Bundle, open_bundle
 from engines.select import open_engine
 from models.errors import ConfigError, RecordingError
 from models.recordings.channels import choose
+from models.recordings.find import expert_places
 from models.recordings.hypnograms.interpret import Legend
 from models.recordings.hypnograms.read import read_hypnograms
-from models.recordings.lab import expert_places
 from models.recordings.open import Recording, check_match
 from models.signal.montage import StreamChannels
 from models.species import contradict
@@ -30,8 +30,10 @@ from tools.score.offline import stage_recording
 from tools.score.report import print_report, write_files, write_pictures
 from tools.score.scored import Scored, by_bundle, refuse
 from tools.score.whole import by_teacher, stage_whole
+from tools.shared.channels import print_channels
 from tools.shared.legend import CodesOption, IgnoreOption, SameStartOption
 from tools.shared.match import MatchOption, read_match
+from tools.shared.species import SpeciesOption
 from tools.shared.unit import UnitOption, read_unit
 
 
@@ -57,6 +59,7 @@ def score(
     bundle: Annotated[
         Path | None, typer.Option(help="Folder of the model bundle; default: the shipped one.")
     ] = None,
+    species: SpeciesOption = None,
     engine: Annotated[
         str | None, typer.Option(help="onnxruntime or torch; default: the best one here.")
     ] = None,
@@ -108,9 +111,11 @@ def score(
     Without `--config` or labels, the channels are guessed: those whose labels differ in EEG and
     EMG alone belong to one subject. What was guessed is said, and what is not used; where another
     guess is as good nothing is guessed. Of several channels of one label, EEG#2 is the second.
+    Of a person they are chosen by the names of electrodes, C4-M1 and E1-M2 first
+    (docs/evaluation.md); a table says which and why.
 
     A recording that contradicts the model's species is refused with exit code 10: by the labels of
-    a person (`EOG`, `Fpz-Cz`), or by a drift above 1 for minutes and in most of it.
+    a person (`EOG`, `Fpz-Cz`) or of an animal, or by a drift above 1 for minutes and in most of it.
 
         hypnod score night.edf --png night.png --csv night-staged.csv
 
@@ -120,6 +125,8 @@ def score(
 
         hypnod score night.xdf --config hypnod.toml --json
 
+        hypnod score psg.edf --species human --csv psg-staged.csv
+
         hypnod score night.edf --offline --csv night-best.csv
 
     `--offline` gives the best hypnogram of a finished recording instead: not what a live model
@@ -128,25 +135,27 @@ def score(
     check_outputs([file, config, hypnogram], [csv, edf, tsv, png])
     check_places(file, [csv, edf, tsv])
     base = load_config(config) if config else Config(streams=())
-    if offline and (bundle or engine or kind):
-        raise ConfigError("expected --offline without --bundle, --engine or --kind: no model runs")
+    if offline and (bundle or species or engine or kind):
+        raise ConfigError(
+            "expected --offline without --bundle, --species, --engine or --kind: no model runs, "
+            "and the teacher is of mice"
+        )
     if hypnogram is None and (codes or ignore or same_start):
         raise ConfigError("expected --codes, --ignore and --same-start with --hypnogram only")
-    opened = None if offline else _open(bundle, base)
+    opened = None if offline else _open(bundle, species, base)
     by = by_teacher() if opened is None else by_bundle(opened)
     labels = {"eeg": eeg or [], "emg": emg or [], "eog": eog or []}
     configured = base.stream(stream) if config else None
     asked = read_match(match)
     check_match([file], asked)
     asked = asked or (configured.match if configured else {})
-    found = choose(file, configured, labels, subject or [], by.spec.modalities, asked)
+    found = choose(file, configured, labels, subject or [], by.spec, asked)
     recording = found.recording
     units, chosen = read_unit(unit), found.stream
     if units is not None:
         chosen = msgspec.structs.replace(chosen, unit=units)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    for line in found.guess:
-        console.print(line, markup=False)
+    print_channels(console, found)
     hop_s = (None if offline else base.staging.hop_s) or by.spec.epoch_s
     check_epoch(hop_s if epoch_s is None else epoch_s, hop_s)
     names = [s.name for s in chosen.subjects]
@@ -165,7 +174,7 @@ def score(
         )
     contradiction = contradict((*recording.ch_names, *recording.skipped), by.spec)
     refuse(file, [contradiction], anyway=anyway)  # before hours of staging
-    for line in found.left_out:
+    for line in found.flaws if found.table else found.left_out:
         console.print(line, markup=False)
     drift = DriftLog(names, by.spec.modalities, hop_s)
     estimates, description = stage_recorded(opened, engine, recording, chosen, base, drift, console)
@@ -219,9 +228,10 @@ def check_places(recording: Path, outputs: Sequence[Path | None]) -> None:
             )
 
 
-def _open(path: Path | None, config: Config) -> Bundle:
-    named = config.engine.bundle
-    return open_bundle(path or (Path(named) if named else None))
+def _open(path: Path | None, species: str | None, config: Config) -> Bundle:
+    if path is None and species is None:
+        return open_bundle(config.engine.folder, config.engine.species)
+    return open_bundle(path, species)
 
 
 def stage_recorded(

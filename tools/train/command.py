@@ -1,5 +1,6 @@
 """`hypnod train`: train a model on a lab's own scored recordings, or on simulated mice."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,6 +26,7 @@ from tools.cluster.options import (
 from tools.shared.legend import CodesOption, IgnoreOption, SameStartOption
 from tools.shared.match import MatchOption, read_match
 from tools.shared.plain import plain_console
+from tools.shared.species import SpeciesOption
 from tools.shared.unit import UnitOption, read_unit
 from tools.train.report import print_report
 
@@ -41,9 +43,13 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
     stop_by: tuple[Path, ...]
     start: Path | None
     """Bundle to go on from; None: new weights."""
-    leave_one_out: bool
+    leave_out: Literal["subject", "dataset"] | None
+    """What a net is trained without, and tested on, in turn; None: a tenth is tested on, once."""
     recipe: Literal["hypnod", "paper"]
-    context: int
+    species: str | None
+    """Whose net a new one is; None: a mouse's."""
+    context: int | None
+    """Epochs that a new net sees at once; None: as its paper has it."""
     patch: int | None
     """Samples of a patch; None: the paper's, or the net is given relative levels, not samples."""
     dropout: float | None
@@ -84,6 +90,7 @@ def train(
             metavar="DIR",
         ),
     ] = None,
+    species: SpeciesOption = None,
     from_bundle: Annotated[
         Path | None, typer.Option(help="Fine-tune this bundle; default: the shipped one.")
     ] = None,
@@ -97,12 +104,20 @@ def train(
             help="Test on each subject a net that never saw it; the bundle learns from all.",
         ),
     ] = False,
+    leave_one_dataset_out: Annotated[
+        bool,
+        typer.Option(
+            "--leave-one-dataset-out",
+            help="Each DIR is a dataset: test on each a net that saw nobody of it.",
+        ),
+    ] = False,
     recipe: Annotated[
         Literal["hypnod", "paper"],
         typer.Option(help="paper: loss and optimiser of the sDREAMER authors, no masks."),
     ] = "hypnod",
     context: Annotated[
-        int | None, typer.Option(min=1, help="Epochs that a new net sees at once; default: 16.")
+        int | None,
+        typer.Option(min=1, help="Epochs a new net sees at once; default: its paper's."),
     ] = None,
     patch: Annotated[
         int | None,
@@ -128,6 +143,7 @@ def train(
     emg: Annotated[
         list[str] | None, typer.Option(help="Label of its EMG; `A-B` is a difference.")
     ] = None,
+    eog: Annotated[list[str] | None, typer.Option(help="Label of its EOG.")] = None,
     unit: UnitOption = None,
     match: MatchOption = None,
     hypnogram_epoch: Annotated[
@@ -176,6 +192,9 @@ def train(
 
         hypnod train --simulated 20 --hours 0.5 --out trial
 
+        hypnod train sleep-edfx hmc isruc shhs p2018 --out table --species human --from-scratch
+        --recipe paper --leave-one-dataset-out
+
     With --workers, --scheduler or a queue the nets without a subject are trained at once, on this
     machine or on many (docs/archives.md); what comes out is the same.
 
@@ -183,8 +202,9 @@ def train(
     """
     if not (dirs or simulated):
         raise RecordingError("expected folders of recordings, --simulated or both, found neither")
-    if simulated and leave_one_subject_out:
-        raise RecordingError("expected --leave-one-subject-out without --simulated")
+    leave_out = _read_folds(
+        dirs or [], simulated, subject=leave_one_subject_out, dataset=leave_one_dataset_out
+    )
     cluster = read_cluster(workers, memory, scheduler, slurm, pbs, lsf)
     if wide and not simulated:
         raise RecordingError("expected --wide with --simulated only")
@@ -197,6 +217,7 @@ def train(
     lab = LabOptions(
         eeg=eeg or (),
         emg=emg or (),
+        eog=eog or (),
         unit=read_unit(unit),
         match=read_match(match),
         legend=Legend(
@@ -214,10 +235,11 @@ def train(
         wide=wide,
         hours=hours,
         stop_by=tuple(stop_by or ()),
-        start=None if new else open_bundle(from_bundle).path,
-        leave_one_out=leave_one_subject_out,
+        start=None if new else open_bundle(from_bundle, species).path,
+        leave_out=leave_out,
         recipe=recipe,
-        context=context or 16,
+        species=species,
+        context=context,
         patch=patch,
         dropout=dropout,
         passes=passes,
@@ -230,7 +252,7 @@ def train(
         device=device,
         precision=precision,
         threads=threads,
-        cluster=_check_folds(cluster, leave_one_out=leave_one_subject_out),
+        cluster=_check_folds(cluster, leave_out),
     )
     try:  # here, not above: torch takes seconds to load, and where hypnod only stages there is none
         from tools.train.training import run  # noqa: PLC0415
@@ -249,12 +271,41 @@ def train(
     console.print(f"wrote {out}, {options.report}.json and {options.report}.png")
 
 
-def _check_folds(cluster: ClusterOptions, *, leave_one_out: bool) -> ClusterOptions | None:
+def _read_folds(
+    dirs: Sequence[Path], simulated: int, *, subject: bool, dataset: bool
+) -> Literal["subject", "dataset"] | None:
+    """Return what is left out in turn.
+
+    Raises:
+        RecordingError: there are no such parts to leave out.
+    """
+    if simulated and (subject or dataset):
+        option = "--leave-one-subject-out" if subject else "--leave-one-dataset-out"
+        raise RecordingError(f"expected {option} without --simulated")
+    if not dataset:
+        return "subject" if subject else None
+    if subject:
+        raise RecordingError(
+            "expected --leave-one-subject-out or --leave-one-dataset-out, found both"
+        )
+    names = [folder.resolve().name for folder in dirs]
+    if len(names) < 2 or len({*names}) < len(names) or not all(map(Path.is_dir, dirs)):
+        raise RecordingError(
+            "--leave-one-dataset-out: expected a folder for each of two datasets or more, of "
+            f"different names, found {', '.join(map(str, dirs)) or 'none'}"
+        )
+    return "dataset"
+
+
+def _check_folds(cluster: ClusterOptions, leave_out: str | None) -> ClusterOptions | None:
     """Return where nets are trained at once; None: nobody asked for it."""
     if cluster == ClusterOptions():
         return None
-    if not leave_one_out:
-        raise ConfigError("expected --workers, --scheduler, … with --leave-one-subject-out only")
+    if leave_out is None:
+        raise ConfigError(
+            "expected --workers, --scheduler, … with --leave-one-subject-out or "
+            "--leave-one-dataset-out only"
+        )
     return cluster
 
 

@@ -1,15 +1,17 @@
 """What `hypnod train` trains, how, and on whom: by its options."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 from rich.progress import Progress
 
-from models.base import NEW_MODEL, part_of
+from models.base import NEW_MODELS, part_of
 from models.errors import RecordingError
-from models.recordings.lab import LabRecording, find_copies, open_lab, read_subjects
+from models.recordings.find import find_copies
+from models.recordings.lab import LabRecording, open_lab, read_subjects
 from models.scored_epochs import ScoredEpochs
 from models.signal.relative import relative_of
 from models.simulator.species import SIMULATORS
@@ -34,12 +36,14 @@ def new_spec(options: TrainOptions) -> ModelSpec:
     """Return the spec of a new net."""
     usual = 0.0 if options.simulated else 0.1  # endless data of one kind needs none
     dropout = usual if options.dropout is None else options.dropout
-    net = part_of(NEW_MODEL, "net")
-    spec: ModelSpec = net.new_spec(options.context, dropout=dropout)
+    species = options.species or "mouse"
+    net = part_of(NEW_MODELS[species], "net")
+    context = {} if options.context is None else {"n_context": options.context}
+    spec: ModelSpec = net.new_spec(**context, dropout=dropout)
     if options.patch is not None:
         patch = {"patch_size": options.patch}
         return msgspec.structs.replace(spec, architecture=spec.architecture | patch)
-    if options.recipe == "paper":
+    if options.recipe == "paper" or species != "mouse":  # whose levels alone were measured
         return spec
     given: ModelSpec = net.given_levels(spec, relative_of(spec.species))
     return given
@@ -84,7 +88,11 @@ def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress)
         HypnodError: a recording cannot be used, there are too few subjects, or no seeds for so
             many mice.
     """
-    recordings = _open(options.dirs, options, spec, progress)
+    if options.leave_out == "dataset":
+        opened = (_of_dataset(path, options, spec, progress) for path in options.dirs)
+        recordings = [lab for labs in opened for lab in labs]
+    else:
+        recordings = _open(options.dirs, options, spec, progress)
     deciding = _open(options.stop_by, options, spec, progress)
     _check_apart(recordings, deciding)
     if not options.simulated:
@@ -103,6 +111,19 @@ def read_or_simulate(options: TrainOptions, spec: ModelSpec, progress: Progress)
         return Data(real, sources, files, stop_by, [])
     simulated = _simulate_all(options, spec, progress)
     return Data(simulated, sources, files, stop_by, real)
+
+
+def _of_dataset(
+    folder: Path, options: TrainOptions, spec: ModelSpec, progress: Progress
+) -> list[LabRecording]:
+    """Return the scored recordings of a dataset, whose subjects are named after it, too."""
+    name = folder.resolve().name
+    recordings = _open((folder,), options, spec, progress)
+    progress.console.print(f"{name}: {len(recordings)} recordings")
+    return [
+        replace(lab, subjects={own: f"{name}/{who}" for own, who in lab.subjects.items()})
+        for lab in recordings
+    ]
 
 
 def _open(

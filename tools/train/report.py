@@ -1,5 +1,7 @@
 """What a training run writes: OUT-report.json and its table."""
 
+from collections.abc import Sequence
+
 import msgspec
 from rich.table import Table
 
@@ -53,6 +55,8 @@ class TrainReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """All test subjects' epochs together, by pathway and reading."""
     subjects: dict[str, dict[str, Scores]]
     """The same of each test subject."""
+    datasets: dict[str, dict[str, Scores]] = {}
+    """The same of each dataset, where one was left out in turn."""
 
 
 def print_report(report: TrainReport) -> None:
@@ -61,12 +65,22 @@ def print_report(report: TrainReport) -> None:
     table = Table(*columns, title=f"{report.tested}; {report.data}")
     for name, s in report.scores.items():
         table.add_row(name, *map(digits, (s.accuracy, s.macro_f1, s.kappa, s.ece)))
-    if len(report.subjects) > 1:
+    parts = report.datasets or report.subjects
+    if len(parts) > 1:
+        live = {name: by_reading["mixed live"] for name, by_reading in parts.items()}
         table.add_section()
-        for subject, by_reading in report.subjects.items():
-            s = by_reading["mixed live"]
-            table.add_row(subject, *map(digits, (s.accuracy, s.macro_f1, s.kappa, s.ece)))
+        for name, s in live.items():
+            table.add_row(name, *map(digits, (s.accuracy, s.macro_f1, s.kappa, s.ece)))
+    if report.datasets:
+        figures = [(s.accuracy, s.macro_f1, s.kappa, s.ece) for s in live.values()]
+        means = map(_mean, zip(*figures, strict=True))
+        table.add_row("mean of the datasets", *map(digits, means))
     plain_console().print(table)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 def digits(value: float | None) -> str:

@@ -3,7 +3,7 @@
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -21,7 +21,7 @@ from engines.bundle import open_bundle
 from models.base import Model
 from models.errors import RecordingError
 from models.recordings import scores
-from models.recordings.scores import Tally
+from models.recordings.scores import Scores, Tally
 from models.scored_epochs import ScoredEpochs
 from models.signal.drift import fit_reference
 from models.spec import MIXED, Grammar, LearntAs, ModelSpec, Reference
@@ -42,7 +42,14 @@ from models.training.evaluate import (
 )
 from models.training.export import export_bundle
 from models.training.run import Pass, best_pass
-from models.training.splits import Split, hold_out, leave_one_out, split_subjects
+from models.training.splits import (
+    Split,
+    dataset_of,
+    hold_out,
+    leave_one_dataset_out,
+    leave_one_out,
+    split_subjects,
+)
 from models.training.train import Watcher, train
 from models.weights import load_model
 from tools.cluster.open import open_cluster
@@ -148,18 +155,18 @@ class _Work:
         """Train, test, and write bundle and report."""
         names = [s.name for s in self.subjects]
         counted: Counted = {}
-        if self.options.leave_one_out:
-            folds = [*leave_one_out(names, self.config.seed)]
+        if self.options.leave_out is not None:
+            folds = self._folds()
             if self.options.cluster is None:
                 for i in range(len(folds)):
                     counted |= self.count_fold(i)
             else:
-                counted = self._spread([fold.test[0] for fold in folds], self.options.cluster)
+                counted = self._spread(map(self._left_out, folds), self.options.cluster)
             split = hold_out(names, self.config.seed)
         else:
             split = split_subjects(names, self.config.seed)
         trained = self._train(split, "", "all")
-        if not self.options.leave_one_out:
+        if self.options.leave_out is None:
             counted = self._test(trained, split)
         report = self._report(split, trained, counted, started)
         if self.device.rank == 0:
@@ -167,13 +174,24 @@ class _Work:
         return report
 
     def count_fold(self, number: int) -> Counted:
-        """Train without one subject and count its epochs."""
-        names = [s.name for s in self.subjects]
-        fold = [*leave_one_out(names, self.config.seed)][number]
-        return self._test(self._train(fold, f"without {fold.test[0]}, ", f"without-{number}"), fold)
+        """Train without one subject, or those of one dataset, and count their epochs."""
+        fold = self._folds()[number]
+        title = f"without {self._left_out(fold)}, "
+        return self._test(self._train(fold, title, f"without-{number}"), fold)
 
-    def _spread(self, names: Sequence[str], cluster: ClusterOptions) -> Counted:
-        """Let workers train without each of these subjects; return what they counted, in order."""
+    def _folds(self) -> list[Split]:
+        names = [s.name for s in self.subjects]
+        folds = leave_one_out if self.options.leave_out == "subject" else leave_one_dataset_out
+        return [*folds(names, self.config.seed)]
+
+    def _left_out(self, fold: Split) -> str:
+        """Return the subject, or the dataset, that a fold tests."""
+        name = fold.test[0]
+        return name if self.options.leave_out == "subject" else dataset_of(name)
+
+    def _spread(self, left_out: Iterable[str], cluster: ClusterOptions) -> Counted:
+        """Let workers train without each of these; return what they counted, in order."""
+        names = [*left_out]
         tasks = {name: FoldTask(self.options, i) for i, name in enumerate(names)}
         found: dict[str, Counted] = {}
         with open_cluster(cluster, self.options.state) as client:
@@ -263,16 +281,32 @@ class _Work:
             temperatures=trained.temperatures,
             grammar=trained.grammar,
             scores={_name(reading): each for reading, each in pooled.items()},
+            datasets=self._by_dataset(counted),
             subjects={
                 name: {_name(r): scores.score(t, self.spec.stages) for r, t in tallies.items()}
                 for name, tallies in sorted(counted.items())
             },
         )
 
+    def _by_dataset(self, counted: Counted) -> dict[str, dict[str, Scores]]:
+        """Return the figures of each dataset's epochs together, where there are datasets."""
+        if self.options.leave_out != "dataset":
+            return {}
+        tallies: dict[str, list[dict[Reading, Tally]]] = {}
+        for name, found in sorted(counted.items()):
+            tallies.setdefault(dataset_of(name), []).append(found)
+        return {
+            dataset: {_name(r): each for r, each in pool(of_it, self.spec.stages).items()}
+            for dataset, of_it in tallies.items()
+        }
+
     def _tested(self, names: Sequence[str]) -> str:
         lengths = sorted({s.scored_in * self.spec.epoch_s for s in self._of(names)})
         whom = f"{len(names)} subjects" if len(names) > 1 else names[0]
-        alone = ", each with a net that never saw it" if self.options.leave_one_out else ""
+        alone = ""
+        if self.options.leave_out is not None:
+            whose = "it" if self.options.leave_out == "subject" else "anybody of its dataset"
+            alone = f", each with a net that never saw {whose}"
         return f"{whom}{alone}, epochs of {', '.join(f'{s:g}' for s in lengths)} s"
 
     def _write(self, model: Model, split: Split, report: TrainReport) -> None:
@@ -334,14 +368,14 @@ class _Work:
 
 @dataclass(frozen=True)
 class FoldTask:
-    """One subject of a run that is to be left out."""
+    """One subject, or dataset, of a run that is to be left out."""
 
     options: TrainOptions
     number: int
 
 
 def count_fold(task: FoldTask) -> Counted:
-    """Train without one subject and count its epochs, in a worker.
+    """Train without one subject or dataset and count its epochs, in a worker.
 
     Raises:
         HypnodError: recordings, bundle or state cannot be used.

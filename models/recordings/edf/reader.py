@@ -100,13 +100,16 @@ class EdfRecording(Recording):
         return self._onsets[record] + sample / self.sfreq
 
 
-def open_edf(path: Path, channels: Sequence[str] | None = None) -> EdfRecording:
+def open_edf(
+    path: Path, channels: Sequence[str] | None = None, min_sfreq: float = MIN_SFREQ
+) -> EdfRecording:
     """Open an EDF or BDF file.
 
     Args:
         path: the file.
         channels: labels to read, of any rates that can be staged: all of them come at the highest;
             default: all that have the highest rate in the file.
+        min_sfreq: rate of the slowest channel that can be staged, Hz.
 
     Raises:
         RecordingError: the file is broken, or a channel is missing.
@@ -137,7 +140,7 @@ def open_edf(path: Path, channels: Sequence[str] | None = None) -> EdfRecording:
     if not numeric:
         why = "; ".join(f"{labels[i]} ({whys[i]})" for i in signals)
         raise RecordingError(f"{path}: expected numeric signals, found {why}")
-    chosen = _choose(file, numeric, labels, channels)
+    chosen = _choose(file, numeric, labels, channels, min_sfreq)
     n_samples = max(file.n_samples[i] for i in chosen)
     rates = {i: file.n_samples[i] / file.record_s for i in signals}
     annotations, flaws = read_annotations(file)
@@ -150,9 +153,9 @@ def open_edf(path: Path, channels: Sequence[str] | None = None) -> EdfRecording:
         n_samples=n_samples * len(file.records),
         start=start,
         annotations=annotations,
-        readable=tuple(labels[i] for i in numeric if rates[i] >= MIN_SFREQ),
+        readable=tuple(labels[i] for i in numeric if rates[i] >= min_sfreq),
         skipped={
-            labels[i]: whys[i] or _why_apart(rates[i], n_samples / file.record_s)
+            labels[i]: whys[i] or _why_apart(rates[i], n_samples / file.record_s, min_sfreq)
             for i in signals
             if i not in chosen
         },
@@ -176,7 +179,11 @@ def read_edf_annotations(
 
 
 def _choose(
-    file: EdfFile, numeric: list[int], labels: Mapping[int, str], channels: Sequence[str] | None
+    file: EdfFile,
+    numeric: list[int],
+    labels: Mapping[int, str],
+    channels: Sequence[str] | None,
+    min_sfreq: float,
 ) -> list[int]:
     """Return the signals to read: the wanted ones, or all at the highest rate."""
     if channels is None:
@@ -187,9 +194,9 @@ def _choose(
     if len({file.n_samples[i] for i in chosen}) > 1:
         for i in chosen:
             rate = file.n_samples[i] / file.record_s
-            if rate < MIN_SFREQ:
+            if rate < min_sfreq:
                 raise RecordingError(
-                    f"{file.path}: expected channels of at least {MIN_SFREQ:g} Hz, found "
+                    f"{file.path}: expected channels of at least {min_sfreq:g} Hz, found "
                     f"{labels[i]!r} at {rate:g} Hz"
                 )
     return chosen
@@ -221,9 +228,9 @@ def _why_no_numbers(signal: _Signal, limits: Sequence[str]) -> str:
     ).rstrip()
 
 
-def _why_apart(sfreq: float, highest: float) -> str:
+def _why_apart(sfreq: float, highest: float, min_sfreq: float) -> str:
     """Say why a signal does not come along with those at the highest rate, Hz."""
-    if sfreq < MIN_SFREQ:
+    if sfreq < min_sfreq:
         return f"{sfreq:g} Hz, too slow to be staged"
     return "" if sfreq == highest else f"{sfreq:g} Hz"
 

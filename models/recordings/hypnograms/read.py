@@ -1,4 +1,4 @@
-"""Hypnograms as people keep them: EDF+ annotations, tables, one stage a line, .mat."""
+"""Hypnograms as people keep them: EDF+ or WFDB annotations, tables, a stage a line, .mat, XML."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,15 @@ from models.recordings.hypnograms.annotations import read_annotations
 from models.recordings.hypnograms.codes import in_words, open_book
 from models.recordings.hypnograms.interpret import Legend, Scoring, interpret
 from models.recordings.hypnograms.marks import Marks, StageOf, consecutive, epoch_given
+from models.recordings.hypnograms.nsrr import read_nsrr
 from models.recordings.hypnograms.table import read_table
+from models.recordings.hypnograms.wfdb import read_wfdb_marks
 from models.recordings.mat import read_mat_scores
 from models.recordings.open import Recording, check_file
 from models.stages import MOUSE, UNKNOWN, find_stage
 
 _TABLES = (".csv", ".tsv", ".txt")
-_EXTENSIONS = (".edf", ".bdf", ".rec", *_TABLES, ".mat")
+_EXTENSIONS = (".edf", ".bdf", ".rec", *_TABLES, ".mat", ".xml", ".arousal")
 _SDREAMER = "sdreamer"
 _MICROAROUSAL = "3"
 _REMEMBERED = 1024  # labels
@@ -113,7 +115,8 @@ def read_scoring(
 
     Args:
         path: EDF+ or BDF+ annotations, a table (.csv, .tsv, .txt) of bouts or of one stage a
-            line, or a .mat with sleep_scores or labels.
+            line, a .mat with sleep_scores or labels, NSRR's or Profusion's .xml, or WFDB's
+            .arousal.
         stages: the stage set that its labels are read as.
         subject: whose stages, where a file holds those of several: annotations of the form
             "<subject> <stage>", or a column `subject`.
@@ -250,6 +253,10 @@ def _open(path: Path, stages: Sequence[str], legend: Legend) -> _File:
     try:
         if path.suffix.lower() == ".mat":
             return _Table({None: _read_mat(path, legend)})
+        if path.suffix.lower() == ".xml":
+            return _Table({None: read_nsrr(path)})
+        if path.suffix.lower() == ".arousal":
+            return _Table({None: read_wfdb_marks(path)})
         if path.suffix.lower() in _TABLES:
             return _Table(read_table(path, legend.epoch_s, stage_of))
         return _Annotated(*read_edf_annotations(path))

@@ -18,6 +18,7 @@ WITH_EVENTS = (
     *("code", "marker", "anmerkung", "ereignis", "evenement"),
 )
 ONSETS = (
+    "recording onset",  # as HMC has it, beside a Time of day
     *("onset", "onsets", "start", "begin", "start time", "begin time", "onset time", "time"),
     *("epoch start", "timestamp", "time stamp", "time of day", "clock time", "date time"),
     *("datetime", "beginn", "anfang", "startzeit", "zeit", "uhrzeit", "zeitpunkt", "zeitstempel"),

@@ -8,9 +8,10 @@ from scipy import io
 from models.errors import RecordingError
 from models.recordings.as_stream import condition
 from models.recordings.base import ArrayRecording
+from models.recordings.find import find_recordings
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.interpret import Legend
-from models.recordings.lab import LabOptions, find_recordings, open_lab, read_subjects
+from models.recordings.lab import LabOptions, open_lab, read_subjects
 from models.recordings.writers import write_csv, write_edf, write_events
 from models.simulator.mouse.simulate import iterate_subjects, simulate_recording
 from models.stages import MOUSE, UNSCORED, to_indices
@@ -59,7 +60,7 @@ def test_a_recording_is_paired_and_named(tmp_path, recording, beside, subject):
     (tmp_path / ".hidden").mkdir()
     (tmp_path / ".hidden" / "other.edf").touch()
     (path.parent / "notes.txt").touch()
-    assert find_recordings([tmp_path]) == [(subject, path, expected, ())]
+    assert find_recordings([tmp_path]) == [(subject, path, expected, (), None)]
     assert find_recordings([path, tmp_path])[0].recording == path
 
 

@@ -671,14 +671,14 @@ def test_of_a_rate_that_its_timestamps_contradict_the_measured_one_is_taken(
 def test_of_bunched_timestamps_is_said_which_jitter_would_do(tmp_path, bunch):
     data = noise(128 * 80).reshape(-1, 2).astype(np.float32)
     path = write_streams(tmp_path / "night.xdf", [XdfStream(data, ("EEG", "EMG"), bunch=bunch)])
-    found = choose(path, None, {}, [], ("eeg", "emg"))
+    found = choose(path, None, {}, [], SPEC)
     told = [line for line in found.left_out if "come in bunches" in line]
     assert len(told) == (bunch > 1)
     needed = found.needed_jitter
     if needed is not None:
         assert f"jitter_s = {needed:g} for the stream in a config would do" in told[0]
         stream = msgspec.structs.replace(found.stream, jitter_s=needed)
-        assert choose(path, stream, {}, [], ("eeg", "emg")).left_out == []
+        assert choose(path, stream, {}, [], SPEC).left_out == []
         for epoch in epochs_of(found.recording, stream, SPEC):
             assert MISSING not in epoch.reasons
 

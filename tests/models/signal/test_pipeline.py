@@ -1,5 +1,6 @@
 """Chunks in, epochs out: the grid never moves, and chunking never shows."""
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from daemon.lsl.inlet import Clocks
 from daemon.restart.point import decode_state, encode_state
 from models.errors import StreamError, UnitError
 from models.signal.epochs import EpochBuffer
-from tests.support.signals import noise, pipeline, run
+from tests.support.signals import SPEC, noise, pipeline, run
 
 
 def regular(n_samples, sfreq, start=1234.5):
@@ -173,3 +174,9 @@ def test_what_a_restart_needs_can_be_written_after_the_clock_was_set(jump):
     after = run(pipeline(), noise(len(timestamps)), timestamps, [100])[-1].after
     state = decode_state(encode_state("", 512.0, 0, Clocks(0.0, 0.0), 1.0, after))
     assert (state.clock_shift, state.next_hop) == (after.clock_shift, after.next_hop)
+
+
+def test_a_stream_that_is_too_slow_for_the_species_is_refused():
+    with pytest.raises(StreamError, match="from 100 Hz for a mouse, found 64 Hz"):
+        pipeline(sfreq=64.0)
+    assert pipeline(sfreq=50.0, spec=msgspec.structs.replace(SPEC, species="human"))

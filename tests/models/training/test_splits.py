@@ -3,7 +3,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import RecordingError
-from models.training.splits import hold_out, leave_one_out, split_subjects
+from models.training.splits import (
+    dataset_of,
+    hold_out,
+    leave_one_dataset_out,
+    leave_one_out,
+    split_subjects,
+)
 
 NAMES = st.lists(st.sampled_from([f"mouse{i}" for i in range(40)]), min_size=1, max_size=60)
 
@@ -42,3 +48,26 @@ def test_a_tenth_is_held_out_and_the_seed_decides_who():
     assert [len(part) for part in split_subjects(many, 0)] == [460, 20, 20]
     with pytest.raises(RecordingError, match="at least 2 subjects"):
         hold_out(["one"], 0)
+
+
+PEOPLE = st.lists(
+    st.sampled_from([f"{d}/{i}" for d in ("hmc", "shhs", "isruc") for i in range(9)]), min_size=1
+)
+
+
+@given(names=PEOPLE, seed=st.integers(0, 5))
+def test_each_dataset_is_left_out_once_with_everybody_of_it(names, seed):
+    of = {name: dataset_of(name) for name in names}
+    beside = [sum(d != dataset for d in of.values()) for dataset in set(of.values())]
+    if len(of) < 3 or len(beside) < 2 or min(beside) < 2:
+        with pytest.raises(RecordingError, match="expected at least"):
+            list(leave_one_dataset_out(names, seed))
+        return
+    splits = [*leave_one_dataset_out(names, seed)]
+    assert sorted(name for split in splits for name in split.test) == sorted(of)
+    for split in splits:
+        (dataset,) = {of[name] for name in split.test}
+        assert dataset not in {of[name] for name in (*split.training, *split.validation)}
+        assert {*split.training, *split.validation, *split.test} == {*of}
+        assert split.training
+        assert split.validation

@@ -15,8 +15,8 @@ import numpy as np
 from daemon.messages import Kind
 from engines.bundle import Bundle
 from models.recordings.agreement import compare
+from models.recordings.find import hash_file
 from models.recordings.hypnograms.read import read_hypnogram
-from models.recordings.lab import hash_file
 from models.recordings.open import open_recording
 from models.signal.montage import StreamChannels, SubjectChannels
 from models.stages import UNKNOWN

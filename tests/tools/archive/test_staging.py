@@ -12,7 +12,7 @@ import pytest
 from engines.bundle import open_bundle
 from engines.select import open_engine
 from models.errors import ConfigError, HypnodError, RecordingError, SpeciesError
-from models.recordings.lab import hash_file
+from models.recordings.find import hash_file
 from models.recordings.open import open_recording
 from tests.support.archive import run_without_rights, write_night
 from tools.archive.estimates import read_estimates

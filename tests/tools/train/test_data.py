@@ -66,7 +66,7 @@ def lab(tmp_path: Path) -> Path:
 
 
 def _options(lab: Path, start: Path, out: Path) -> TrainOptions:
-    return train_options(lab, start, out, leave_one_out=True, passes=1)
+    return train_options(lab, start, out, leave_out="subject", passes=1)
 
 
 def test_a_lab_that_scores_4_s_is_told_its_agreement_in_4_s(

@@ -213,7 +213,7 @@ def test_widened_mice_and_a_recording_train_a_net_of_levels_that_another_stops(
         (["d", "--out", "x", "--context", "64"], SpecError("--from-scratch")),
         (
             ["d", "--out", "x", "--workers", "2"],
-            ConfigError("expected --workers, --scheduler, … with --leave-one-subject-out only"),
+            ConfigError("expected --workers, --scheduler, … with --leave-one-subject-out or"),
         ),
         (
             ["d", "--out", "x", "--simulated", "3", "--leave-one-subject-out"],
