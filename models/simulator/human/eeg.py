@@ -1,9 +1,10 @@
 """The background of EEG and EOG: noise whose spectrum follows the stages second by second.
 
-A broken power law for each stage (Lendner et al. 2020, eLife 9:e55092; Schneider et al. 2022,
-Sleep 45:zsac133: it steepens from W over N2 to N3, above 10 Hz most), and on it the rhythms:
-alpha with the eyes closed (8 to 13 Hz), theta (4 to 7 Hz) of N1, beta and muscle of W, the
-delta of N3. What has a shape, such as a spindle, is drawn by `waves.py`.
+A broken power law for each stage, steeper from W over N2 to N3, above 10 Hz most (Lendner et al.
+2020, eLife 9:e55092; Schneider et al. 2022, doi:10.3389/fninf.2022.989262), and on it the rhythms:
+alpha with the eyes closed (8 to 13 Hz), theta (4 to 7 Hz) of N1, beta and muscle of W, the delta of
+N3. Levels and exponents are chosen so that epochs resemble real ones (docs/simulator.md). What has
+a shape, such as a spindle, is drawn by `waves.py`.
 """
 
 from collections.abc import Callable

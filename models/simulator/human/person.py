@@ -118,10 +118,10 @@ class Person:
     def draw(cls, rng: np.random.Generator) -> "Person":
         """Draw a person of any age with good or mediocre electrodes.
 
-        Slow waves shrink with age and children's are large (Ohayon et al. 2004, Sleep 27:1255;
-        Carrier et al. 2011, Eur J Neurosci 33:758), spindles and K-complexes grow fewer and
-        smaller (Purcell et al. 2017, Nat Commun 8:15930; Crowley et al. 2002, J Sleep Res 11:129),
-        alpha slows beyond middle age and with it comes more waking (Ohayon et al. 2004).
+        Slow waves shrink with age and children's are large (Carrier et al. 2011, Eur J Neurosci
+        33:758), spindles and K-complexes grow fewer and smaller (Purcell et al. 2017, Nat Commun
+        8:15930; Crowley et al. 2002, doi:10.1046/j.1365-2869.2002.00293.x), alpha slows beyond
+        middle age, arousals grow more. How widely people differ is chosen.
         """
         age = rng.uniform(YOUNGEST, OLDEST)
         older = (age - 20.0) / 10.0  # decades beyond 20

@@ -2,7 +2,8 @@
 
 Stages are a scorer's summary of 30 s; within one the brain goes to and fro. These tracks say how:
 how far one stage has gone over into the next, how deep the slow waves are, whether the eyes are
-closed, where sleep is disturbed by an arousal.
+closed, where sleep is disturbed by an arousal. Sleep pressure is Process S (Borbély 1982, Hum
+Neurobiol 1:195).
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ W, N1, N2, N3, REM = range(len(HUMAN))
 _BLEND_S = 2.0  # SD of a change from one state to the next
 _DEPTH_S = 25.0  # SD over which slow waves grow and fade between N2 and N3
 _DEPTH = (0.02, 0.08, 0.0, 0.9, 0.03)  # of slow waves by stage; N2's is the person's own
-_TIRED_S = 9000.0  # of NREM, in which sleep pressure falls to 1/e (Achermann and Borbély 1990)
+_TIRED_S = 9000.0  # of NREM, in which sleep pressure falls to 1/e (Borbély 1982)
 _CLOSED_BEFORE_S = 90  # so long before N1 the eyes are closed
 _AROUSALS = np.array([0.0, 1.5, 1.0, 0.35, 0.8])  # a stage's over N2's
 _AROUSAL_S = (3.0, 15.0)  # AASM: at least 3 s; above 15 s a stage of its own
