@@ -64,7 +64,9 @@ def test_work_of_another_architecture_is_not_guessed():
     bundle = open_bundle()
     spec = msgspec.structs.replace(mouse_spec(), model="other")
     manifest = msgspec.structs.replace(bundle.manifest, spec=spec)
-    with pytest.raises(SpecError, match="model: expected one of sdreamer, found 'other'"):
+    with pytest.raises(
+        SpecError, match="model: expected one of sdreamer, sleepdifformer, found 'other'"
+    ):
         count_work(type(bundle)(bundle.path, manifest, bundle.hash))
 
 

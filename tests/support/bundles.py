@@ -16,7 +16,7 @@ from models import grammar
 from models.signal.drift import band_edges
 from models.signal.relative import mouse_relative
 from models.spec import SPEC_FILE, Band, BundleManifest, Grammar, ModelSpec, Reference
-from models.stages import MOUSE
+from models.stages import HUMAN, MOUSE
 from tests.support.paths import ROOT
 
 TINY = {
@@ -48,14 +48,35 @@ def mouse_spec(
     )
 
 
+def human_spec(
+    n_context: int = 5, token_size: int = 16, epoch_s: float = 4.0, **architecture: int
+) -> ModelSpec:
+    """Return the spec of a small SleepDIFFormer, or of one of another size."""
+    small = {"layers": 2, "n_heads": 2, "ffn_size": 16, "filters": 4}
+    small |= {"sequence_heads": 2, "sequence_size": 16}
+    return ModelSpec(
+        model="sleepdifformer",
+        species="human",
+        stages=HUMAN,
+        modalities=("eeg", "eog"),
+        pathways=("mixed",),
+        bands=(Band(0.3, 35.0), Band(0.3, 35.0)),
+        sfreq=100.0,
+        epoch_s=epoch_s,
+        n_context=n_context,
+        token_shape=(token_size,),
+        architecture=small | architecture,
+    )
+
+
 def random_model(spec: ModelSpec, seed: int) -> Any:
     """Return a net whose weights are large enough that everything influences the result."""
     import torch  # noqa: PLC0415  a bundle that was made before needs none
 
-    from models.sdreamer import net as sdreamer  # noqa: PLC0415
+    from models.weights import build_model  # noqa: PLC0415
 
     torch.manual_seed(seed)
-    model = sdreamer.build(spec).eval()
+    model = build_model(spec).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
