@@ -10,7 +10,9 @@ A model is a folder of `models/`, written from one paper:
                 PAPER_RECIPE, the settings of `models.training.train.TrainConfig` that the paper
                 trains with
     work.py     count_products(spec, n_read) → multiplications to encode an epoch, to read slots
-    authors.py  its authors' checkpoints, for `hypnod import`
+    authors.py  its authors' checkpoints, for `hypnod import`: recognise(checkpoint) → what their
+                net is called, or None; read_spec(checkpoint, highpass_hz, lowpass_hz);
+                load_net(checkpoint, spec) → the net and the names that it does not use; ASSUMED
 
 The first two need torch. Nothing here does: a part is imported when somebody asks for it.
 
