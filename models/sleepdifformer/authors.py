@@ -61,7 +61,8 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"(en_embedding_\d)\.position$", r"\1.pos_embedding"),
     (r"\.dsa\.", ".self_attention."),
     (r"\.dca\.", ".cross_attention."),
-    (r"\.(q|k|v|out)\.weight$", r".\1_proj.weight"),
+    (r"\.qkv\.weight$", r".<q_proj,k_proj,v_proj>.weight"),
+    (r"\.(v|out)\.weight$", r".\1_proj.weight"),
     (r"\.lambdas$", ".inner_attention.<lambda_q1,lambda_k1,lambda_q2,lambda_k2>"),
     (r"_attention\.norm\.", "_attention.inner_attention.subln."),
 )

@@ -226,10 +226,10 @@ class EpochEncoder(nn.Module):
         nothing but the global tokens.
         """
         epochs = epochs.masked_fill(~valid[..., None], 0.0)
-        there = valid.unbind(1)
-        x = [e(epochs[:, i], there[i]) for i, e in enumerate(self.embedding.values())]
+        lost = [~valid[:, i, None, None] for i in range(valid.shape[1])]
+        x = [e(epochs[:, i], valid[:, i]) for i, e in enumerate(self.embedding.values())]
         for layer in self.layers:
-            x = layer(x, there, alone=layer is self.layers[-1] and not series)
+            x = layer(x, lost, alone=layer is self.layers[-1] and not series)
         last = torch.stack([t[:, -1] for t in x], dim=1)
         token = torch.where(valid[..., None], last, self.absent).flatten(1)
         if not series:
@@ -301,43 +301,38 @@ class DifferentialLayer(nn.Module):
         )
         self.drop = nn.Dropout(a.dropout)
 
-    def forward(self, x: list[Tensor], valid: Sequence[Tensor], *, alone: bool) -> list[Tensor]:
+    def forward(self, x: list[Tensor], lost: Sequence[Tensor], *, alone: bool) -> list[Tensor]:
         """Map tokens (G, L, D) of each modality to the same.
 
         Args:
             x: of each modality.
-            valid: (G,) of each modality.
+            lost: (G, 1, 1) of each modality, True where nobody is to attend to it.
             alone: return (G, 1, D), the global tokens: the others are keys and no more.
         """
         before = [norm(t) for norm, t in zip(self.norm_before.values(), x, strict=True)]
         attended = self.drop(self.dsa(torch.cat(before), alone=alone)).unflatten(0, (len(x), -1))
-        x = [(t[:, -1:] if alone else t) + a for t, a in zip(x, attended.unbind(0), strict=True)]
+        x = [(t[:, -1:] if alone else t) + attended[i] for i, t in enumerate(x)]
         x[0] = self.norm_first(x[0])
         tokens = [t[:, -1:] for t in x]
-        crossed = [self.drop(self.dca(t)) for t in tokens]
+        crossed = self.drop(self.dca(torch.cat(tokens))).unflatten(0, (len(x), -1))
         for i, norm in enumerate(self.norm_token.values()):
-            other = crossed[1 - i].masked_fill(~valid[1 - i][:, None, None], 0.0)
-            x[i] = torch.cat([x[i][:, :-1], norm(tokens[i] + other)], dim=1)
+            token = norm(tokens[i] + crossed[1 - i].masked_fill(lost[1 - i], 0.0))
+            x[i] = token if alone else torch.cat([x[i][:, :-1], token], dim=1)
         after = zip(self.norm_after.values(), self.ffn.values(), x, strict=True)
         return [norm(t + ffn(t)) for norm, ffn, t in after]
 
 
 class _Differential(nn.Module):
-    """What DSA and DCA have in common: V, λ, RMSNorm by head and the projection of all heads."""
+    """What DSA and DCA have in common: λ, RMSNorm by head and the projection of all heads."""
 
     def __init__(self, width: int, n_heads: int, layer: int) -> None:
         super().__init__()
-        self.n_heads, self.width = n_heads, width
+        self.n_heads = n_heads
         self.lambda_init = lambda_init(layer)
-        self.v = nn.Linear(width, width, bias=False)
         # λq1, λk1, λq2, λk2
         self.lambdas = nn.Parameter(0.02 * torch.randn(4, width // n_heads // 2))
         self.norm = nn.RMSNorm(width // n_heads, eps=1e-5)
         self.out = nn.Linear(width, width, bias=False)
-
-    def heads(self, x: Tensor) -> Tensor:
-        """Return V of tokens (G, L, D) by head: (G, heads, L, D / heads)."""
-        return self.v(x).view(*x.shape[:2], self.n_heads, -1).transpose(1, 2)  # type: ignore[no-any-return]
 
     def lambda_(self) -> Tensor:
         """Return λ = exp(λq1·λk1) − exp(λq2·λk2) + λ_init."""
@@ -356,27 +351,34 @@ class DifferentialAttention(_Differential, Watched):
 
     def __init__(self, width: int, n_heads: int, layer: int) -> None:
         super().__init__(width, n_heads, layer)
-        self.q = nn.Linear(width, width, bias=False)
-        self.k = nn.Linear(width, width, bias=False)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
 
     def forward(self, x: Tensor, *, alone: bool = False) -> Tensor:
         """Map (G, L, D) to the same, or to (G, 1, D) if the last token is alone asked for."""
-        q, k = self.q(x[:, -1:] if alone else x), self.k(x)
+        G, L, _ = x.shape
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        q = q[:, -1:] if alone else q
+        q, k = (t.reshape(G, -1, self.n_heads, 2, v.shape[-1] // self.n_heads // 2) for t in (q, k))
         # (G, heads, 2, L, d)
-        q, k = (t.unflatten(2, (self.n_heads, 2, -1)).permute(0, 2, 3, 1, 4) for t in (q, k))
-        both = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(-1)
-        first, second = both.unbind(2)
+        q, k = q.permute(0, 2, 3, 1, 4), k.permute(0, 2, 3, 4, 1)
+        both = (q @ k * q.shape[-1] ** -0.5).softmax(-1)
+        first, second = both[:, :, 0], both[:, :, 1]
         weights = first - self.lambda_() * second
         self.saw(weights, first, second)
-        return self.join(weights @ self.heads(x))
+        return self.join(weights @ v.reshape(G, L, self.n_heads, -1).transpose(1, 2))
 
 
 class DifferentialCross(_Differential):
     """DCA of one global token: its single key makes both softmaxes 1, so A = 1 − λ."""
 
+    def __init__(self, width: int, n_heads: int, layer: int) -> None:
+        super().__init__(width, n_heads, layer)
+        self.v = nn.Linear(width, width, bias=False)
+
     def forward(self, x: Tensor) -> Tensor:
         """Map the other modality's global token (G, 1, D) to what is added to one's own."""
-        return self.join((1 - self.lambda_()) * self.heads(x))
+        v = self.v(x).view(len(x), self.n_heads, 1, -1)
+        return self.join((1 - self.lambda_()) * v)
 
 
 class SequenceEncoder(nn.Module):

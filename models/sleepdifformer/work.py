@@ -14,9 +14,9 @@ def count_products(spec: ModelSpec, n_read: int) -> tuple[int, int]:
 
     def layer(asked: int) -> int:
         """Multiplications of a layer for one modality, of which `asked` tokens go on."""
-        keys = L * 2 * D * D
-        return keys + asked * (2 * D * D + 3 * L * D + 2 * D * a["ffn_size"]) + 2 * D * D
+        after = D * D + 2 * L * D + 2 * D * a["ffn_size"]
+        return L * 3 * D * D + asked * after + 2 * D * D
 
     encode = M * (embed + (a["layers"] - 1) * layer(L) + layer(1))
-    after = 2 * W * W + 2 * N * W + 2 * W * a["sequence_size"] + W * W + W * S
-    return encode, N * 2 * W * W + n_read * after
+    after = 2 * W * W + 2 * N * W + 2 * W * a["sequence_size"] + W * S
+    return encode, N * 3 * W * W + n_read * after

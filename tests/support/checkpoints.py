@@ -43,6 +43,8 @@ def released_weights(model: nn.Module, layer: int) -> dict[str, Tensor]:
         if name == "epoch.absent":  # not theirs
             continue
         sources = sleepdifformer.find_sources(name, layer)
-        parts = tensor.unbind(0) if len(sources) > 1 else [tensor]
-        state.update({source: x.clone() for source, x in zip(sources, parts, strict=True)})
+        equal = tensor.unflatten(0, (len(sources), -1)) if len(sources) > 1 else tensor[None]
+        state.update(
+            {source: x.squeeze(0).clone() for source, x in zip(sources, equal, strict=True)}
+        )
     return state
