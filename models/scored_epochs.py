@@ -24,5 +24,7 @@ class ScoredEpochs:
     scored_in: float = 1.0
     """Length of the epochs that the expert scored, in epochs: 4 where 1 s epochs got their stages
     from one of 4 s. It need not be whole, and is never below 1."""
+    dataset: str = ""
+    """Which data set it is of, where several are learnt from: what losses align between."""
     looks: NDArray[np.float64] | None = None
     """(n, M, features), what drift is measured from; see `models.signal.drift.Looks`."""

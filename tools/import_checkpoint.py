@@ -1,4 +1,4 @@
-"""`hypnod import`: a checkpoint of sDREAMER, trained on real mice, becomes a bundle."""
+"""`hypnod import`: a checkpoint of a model's authors becomes a bundle."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +9,8 @@ from rich.console import Console
 
 from models.errors import WeightsError
 from models.spec import ModelSpec
+
+_SHOWN = 8  # unused weights, of those that a person is told
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,19 +37,28 @@ def import_checkpoint(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The bundle's folder, which is new.")],
     name: Annotated[str, typer.Option(help="The bundle's name; default: its folder's.")] = "",
     highpass: Annotated[
-        float, typer.Option(min=0.01, max=20.0, help="High-pass of EEG and EMG, Hz.")
-    ] = 0.1,
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=20.0,
+            help="High-pass, Hz; default: 0.1 of sDREAMER, 0.3 of SleepDIFFormer.",
+        ),
+    ] = None,
     lowpass: Annotated[
         float | None,
-        typer.Option(min=30.0, help="Low-pass of both, Hz; default: 0.45 of the net's rate."),
+        typer.Option(
+            min=30.0,
+            help="Low-pass, Hz; default: 0.45 of the net's rate of sDREAMER, 35 of SleepDIFFormer.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
-    """Make a bundle of a **checkpoint** of the sDREAMER authors' code, to stage live with it.
+    """Make a bundle of a **checkpoint** of the authors of sDREAMER or SleepDIFFormer.
 
-    Reads the hierarchical net of the paper and the net that the authors' scoring app ships weights
-    for, with any context window. Nothing in the file is run. docs/import.md leads from a checkpoint
-    to live stages, and says how signals are prepared here and how they were in training.
+    Of sDREAMER it reads the hierarchical net of the paper and the net that the authors' scoring app
+    ships weights for; of SleepDIFFormer the released net; with any context window. Which it is
+    follows from the names of the weights. Nothing in the file is run. docs/import.md leads from a
+    checkpoint to live stages, and says how signals are prepared here and how they were in training.
 
         hypnod import model_best.pth.tar --out bundles/lab
 
@@ -66,24 +77,29 @@ def import_checkpoint(
         _print(imported)
 
 
-def _import(path: Path, out: Path, name: str, band: tuple[float, float | None]) -> Imported:
+def _import(path: Path, out: Path, name: str, band: tuple[float | None, float | None]) -> Imported:
     """Write the bundle and say what it is made of."""
     try:  # here, not above: only computers that make bundles have torch
-        from models.sdreamer import authors as reader  # noqa: PLC0415
+        from models.checkpoint import (  # noqa: PLC0415
+            describe_origin,
+            find_authors,
+            read_checkpoint,
+        )
         from models.training.export import export_bundle  # noqa: PLC0415
     except ImportError as error:
         raise WeightsError(
             f"expected pip install '.[train]' to have been run in hypnod's checkout, found: {error}"
         ) from error
-    checkpoint = reader.read_checkpoint(path)
-    spec = reader.read_spec(checkpoint, *band)
-    model, unused = reader.load_net(checkpoint, spec)
+    checkpoint = read_checkpoint(path)
+    authors, net = find_authors(checkpoint)
+    spec = authors.read_spec(checkpoint, *band)
+    model, unused = authors.load_net(checkpoint, spec)
     with Console(stderr=True).status("writing the bundle, which takes up to a minute"):
-        origin = reader.describe_origin(checkpoint, unused)
+        origin = describe_origin(checkpoint, net, unused, authors.ASSUMED)
         export_bundle(model, spec, out, name, origin)
     return Imported(
         bundle=str(out),
-        net=checkpoint.variant.value,
+        net=str(net),
         n_parameters=sum(p.numel() for p in model.parameters()),
         weights_not_used=tuple(unused),
         sha256=checkpoint.sha256,
@@ -94,11 +110,12 @@ def _import(path: Path, out: Path, name: str, band: tuple[float, float | None]) 
 
 def _print(imported: Imported) -> None:
     """Tell a person what was recognised, what is not known and what to do next."""
-    spec, band = imported.spec, imported.spec.bands[0]
+    spec, band, unused = imported.spec, imported.spec.bands[0], imported.weights_not_used
     console = Console(soft_wrap=True, highlight=False, markup=False)
     for name, text in (
-        ("found", f"sDREAMER, {imported.net}, {imported.n_parameters:,} parameters, all used"),
-        *(("unused", weight) for weight in imported.weights_not_used),
+        ("found", f"{imported.net}, {imported.n_parameters:,} parameters, all used"),
+        *(("unused", weight) for weight in unused[:_SHOWN]),
+        *([("", f"and {len(unused) - _SHOWN} more, see --json")] if len(unused) > _SHOWN else []),
         *(("note", f"{key} {value}") for key, value in imported.notes.items()),
         ("expects", f"{' and '.join(spec.modalities)} in epochs of {spec.epoch_s:g} s"),
         ("", f"at {spec.sfreq:g} Hz, {spec.n_context} in the context window"),

@@ -31,8 +31,13 @@ _LOW: dict[Precision, tuple[int, DTypeLike]] = {
     "fp16": (TensorProto.FLOAT16, np.float16),
     "bf16": (TensorProto.BFLOAT16, ml_dtypes.bfloat16),
 }
-_KEPT = {"LayerNormalization", "ReduceL2", "Clip", "Expand", "Div"}
+_KEPT = {
+    *("LayerNormalization", "ReduceL2", "Clip", "Expand", "Div"),
+    *("Pow", "ReduceMean", "Sqrt", "Reciprocal"),  # what a RMSNorm is made of
+}
 """Computed in float32 in every precision: they sum squares, or divide by what may be tiny."""
+_NOT_IN_BF16 = {"Conv", "MaxPool"}
+"""Have no bf16 in opset 20."""
 _FLOAT = TensorProto.FLOAT
 
 
@@ -133,8 +138,9 @@ def _lower(model: onnx.ModelProto, precision: Precision) -> None:
     }
     (low, dtype), read_out = _LOW[precision], _read_out(model.graph)
     lowering = _Lowering(low, dtype, constants, types)
+    kept = _KEPT | (_NOT_IN_BF16 if precision == "bf16" else set())
     for node in model.graph.node:
-        lowering.rewrite(node, full=node.op_type in _KEPT or bool(read_out & set(node.output)))
+        lowering.rewrite(node, full=node.op_type in kept or bool(read_out & set(node.output)))
     _replace(model.graph, lowering.nodes)
     model.graph.initializer.extend(lowering.new_constants.values())
     _drop_unused(model.graph)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  everybody's name for it
 
+from models.spec import ModelSpec
 from models.stages import UNSCORED
 
 
@@ -85,6 +86,10 @@ def staging_loss(
         if config.single:
             loss = loss + config.single * _cross_entropy(single, stages, seen, weights)
     return loss
+
+
+def beside(spec: ModelSpec, config: LossConfig) -> None:
+    """Return what is to be trained beside the net: nothing."""
 
 
 def _cross_entropy(logits: Tensor, stages: Tensor, used: Tensor, weights: Tensor | None) -> Tensor:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  everybody's name for it
 
-from models.base import Model
+from models.base import AttentionMaps, Model, Watched, Weights, watching
 from models.errors import SpecError
 from models.spec import MIXED, Band, Hyperparameter, ModelSpec, RelativeSpec
 from models.stages import MOUSE
@@ -168,6 +168,26 @@ class SDreamer(Model, nn.Module):
         """Encode and read whole windows (B, N, M, T): logits (B, 1 + M, N, S)."""
         return torch.stack(self.read(self.encode(epochs, mask), mask), dim=1)
 
+    @torch.no_grad()
+    def attend(self, epochs: Tensor, mask: Tensor) -> AttentionMaps:
+        """Return what decisions on windows (B, N, M, T) rest on; see Model."""
+        B, N, M, T = epochs.shape
+        within: list[list[Tensor]] = self.epoch.attend(epochs.reshape(-1, M, T))
+        with watching(*(block.attention for block in self.sequence.blocks)) as seen:
+            self.read(self.encode(epochs, mask), mask)
+        mixed = [calls[0][0].view(B, -1, M, N, M, N) for calls in seen]
+        single = [calls[1][0].view(M, B, -1, 1, N, 1, N).unbind(0) for calls in seen]
+        return AttentionMaps(
+            within={
+                m: [Weights(w, w) for w in (x.view(B, N, *x.shape[1:]) for x in layers)]
+                for m, layers in zip(self.spec.modalities, within, strict=True)
+            },
+            over={
+                MIXED: mixed,
+                **{m: [x[i] for x in single] for i, m in enumerate(self.spec.modalities)},
+            },
+        )
+
 
 class EpochTransformer(nn.Module):
     """One epoch of each modality → its epoch token; nothing crosses epochs or modalities."""
@@ -201,6 +221,14 @@ class EpochTransformer(nn.Module):
         tokens = [self.proj[m](cls[i]) for i, m in enumerate(self.modalities)]
         return F.normalize(torch.stack(tokens, dim=1), dim=-1)
 
+    def attend(self, epochs: Tensor) -> list[list[Tensor]]:
+        """Return what CLS attends to, by modality and layer (G, heads, L), itself last."""
+        with watching(*(block.attention for block in self.blocks)) as seen:
+            self(epochs)
+        M = len(self.modalities)
+        layers = [w[:, :, 0].reshape(M, -1, *w.shape[1::2]).roll(-1, -1) for ((w,),) in seen]
+        return [[x[i] for x in layers] for i in range(M)]
+
 
 class SeparateEpochTransformers(nn.Module):
     """The epoch stage of the authors' scoring app: a transformer for each modality."""
@@ -215,6 +243,11 @@ class SeparateEpochTransformers(nn.Module):
         """Encode epochs (G, M, T) to epoch tokens (G, M, D) of any length."""
         tokens = [encode(epochs[:, i]) for i, encode in enumerate(self.modalities.values())]
         return torch.stack(tokens, dim=1)
+
+    def attend(self, epochs: Tensor) -> list[list[Tensor]]:
+        """Return what CLS attends to, by modality and layer (G, heads, L), itself last."""
+        each = self.modalities.values()
+        return [transformer.attend(epochs[:, i]) for i, transformer in enumerate(each)]  # type: ignore[operator]
 
 
 class ModalityTransformer(nn.Module):
@@ -241,6 +274,12 @@ class ModalityTransformer(nn.Module):
         x = torch.cat([x, self.cls.expand(x.shape[0], -1, -1)], dim=1)
         x = (x + self.position).view(-1, D)
         return _pick(self.blocks, x, (1, L, 1), self.route, L - 1)
+
+    def attend(self, epochs: Tensor) -> list[Tensor]:
+        """Return what CLS attends to, by layer (G, heads, L), itself last."""
+        with watching(*(block.attention for block in self.blocks)) as seen:
+            self(epochs)
+        return [w[:, :, -1] for ((w,),) in seen]
 
 
 class SequenceTransformer(nn.Module):
@@ -300,7 +339,7 @@ class PerModality(nn.ModuleDict):
         return _apply_to_shares(list(self.values()), x)
 
 
-class Attention(nn.Module):
+class Attention(nn.Module, Watched):
     """Multi-head self-attention within one modality or over several.
 
     Args:
@@ -343,7 +382,9 @@ class Attention(nn.Module):
         scores = q @ k.transpose(-2, -1) * d**-0.5
         if bias is not None:
             scores = scores + bias
-        y = (scores.softmax(-1) @ v).view(M // joint, -1, self.n_heads, joint, L, d)
+        weights = scores.softmax(-1)
+        self.saw(weights)
+        y = (weights @ v).view(M // joint, -1, self.n_heads, joint, L, d)
         y = y.permute(0, 3, 1, 4, 2, 5).reshape(-1, self.n_heads * d)
         out: Tensor = self.drop(self.proj(y))
         return out

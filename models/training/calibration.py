@@ -81,7 +81,7 @@ def fit_temperatures(
 def _read_live(
     model: Model, subject: ScoredEpochs, rng: np.random.Generator, masks: bool, every: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
-    """Return logits (n, 1 + M, S), stages (n,) and which logits would be answers (n, 1 + M)."""
+    """Return logits (n, P, S) of P pathways, stages (n,), which would be answers (n, P)."""
     N, M = model.spec.n_context, model.spec.n_modalities
     drawn = draw_masks(len(subject.epochs), N, M, rng) if masks else None
     parts = read_windows(

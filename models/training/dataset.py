@@ -26,6 +26,8 @@ class Windows:
     """(B, N) int64."""
     mask: Tensor
     """(B, N, M) bool."""
+    domains: Tensor
+    """(B,) int64, which of the data sets of the pass each is of."""
 
 
 def n_windows(subjects: Sequence[ScoredEpochs], n_context: int) -> int:
@@ -55,6 +57,7 @@ def iterate_windows(
         for s, offset in enumerate(rng.integers(N, size=len(subjects)).tolist())
         for w in range(len(subjects[s].epochs) // N - 1)
     ]
+    datasets = sorted({subject.dataset for subject in subjects})
     order = rng.permutation(len(places))
     for first in range(0, len(places), batch_size):
         chosen = [places[i] for i in order[first : first + batch_size]]
@@ -66,6 +69,7 @@ def iterate_windows(
             torch.from_numpy(epochs).float(),
             torch.from_numpy(np.stack([subjects[s].stages[k : k + N] for s, k in chosen])),
             torch.from_numpy(mask),
+            torch.tensor([datasets.index(subjects[s].dataset) for s, _ in chosen]),
         )
 
 

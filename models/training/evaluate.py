@@ -57,7 +57,7 @@ def read_windows(
         every: read only every so many-th window, the first and so on.
 
     Yields:
-        Batch by batch, logits (b, 1 + M, N, S) and what was seen (b, N, M).
+        Batch by batch, logits (b, n_pathways, N, S) and what was seen (b, N, M).
     """
     N = model.spec.n_context
     before = tokens.new_zeros(N - 1, *tokens.shape[1:])
@@ -90,7 +90,7 @@ def read_all(
         every: give only every so many-th answer.
 
     Returns:
-        Probabilities (n / every, 1 + M, N, S); [k, :, -1] is epoch k · every as read live.
+        Probabilities (n / every, n_pathways, N, S); [k, :, -1] is epoch k · every as read live.
     """
     there = np.ones(epochs.shape[:2], bool) if usable is None else usable
     parts = read_windows(model, encode_all(model, epochs, there), there, every=every)

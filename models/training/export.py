@@ -15,9 +15,11 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -153,11 +155,33 @@ def trace(module: nn.Module, ports: Ports, outputs: Sequence[str]) -> onnx.Model
             dynamic_shapes=(first_of_any_length,) * len(inputs),
             input_names=tuple(ports),
             output_names=tuple(outputs),
+            optimize=False,
             verbose=False,
         )
-    if program is None:
-        raise WeightsError("expected torch to export the net, found no program")
+        if program is None:
+            raise WeightsError("expected torch to export the net, found no program")
+        with _weights_as_inputs(program.model.graph):
+            program.optimize()
     return program.model_proto
+
+
+@contextmanager
+def _weights_as_inputs(graph: Any) -> Iterator[None]:
+    """Let weights be inputs of a graph for a while: what is computed of them alone stays in it.
+
+    Else an optimiser puts its result into the graph, which would then not follow from the spec.
+    """
+    weights = {value: value.const_value for value in graph.initializers.values()}
+    for value in weights:
+        graph.initializers.pop(value.name)
+        value.const_value = None
+    graph.inputs.extend(weights)
+    yield
+    del graph.inputs[-len(weights) :]
+    for value, content in weights.items():
+        value.const_value = content
+        if value.uses():
+            graph.register_initializer(value)
 
 
 def _save(model: onnx.ModelProto, path: Path) -> None:

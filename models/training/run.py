@@ -49,6 +49,8 @@ class Run:
     """What the run follows from, as JSON: going on with another is refused."""
     history: list[Pass] = field(default_factory=list)
     best_weights: dict[str, Tensor] | None = None
+    beside: nn.Module | None = None
+    """What is trained beside the net, and goes on with it."""
 
     @property
     def n_passes(self) -> int:
@@ -76,6 +78,8 @@ class Run:
             "history": [msgspec.structs.asdict(each) for each in self.history],
             "best_weights": self.best_weights,
         }
+        if self.beside is not None:
+            state["beside"] = self.beside.state_dict()
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_suffix(".part")
         torch.save(state, scratch)
@@ -95,6 +99,8 @@ class Run:
         self.scaler.load_state_dict(state["scaler"])
         self.history = [Pass(**each) for each in state["history"]]
         self.best_weights = state["best_weights"]
+        if self.beside is not None:
+            self.beside.load_state_dict(state["beside"])
 
 
 def describe(

@@ -23,12 +23,13 @@ SURE = 0.9
 CONTRADICTS = 0.7
 """Probability from which on the net contradicts it."""
 LEAST_S = 1800.0
-"""Usable signal of both modalities that a recording needs, s."""
-LEAST_SHARES = (0.05, 0.05, 0.01)
-"""Of Wake, NREM and REM, by the teacher. Of one of them it makes two, but not all three."""
+"""Usable signal of all modalities that a recording needs, s."""
+LEAST_SHARES = {"Wake": 0.05, "NREM": 0.05}
+"""Of the commonest stages, by the teacher; of others 0.01. Of one it makes two, but not all."""
 LEAST_KAPPA = 0.4
 """Of teacher and net, over the recording."""
 
+_LEAST_SHARE = 0.01
 _LAG = 4  # epochs after the one that is read: some, as for final
 _EVERY = 4
 
@@ -103,7 +104,8 @@ def why_not(taught: Taught, said: Floats, usable: NDArray[np.bool_], spec: Model
         )
     read = np.isfinite(said).all(axis=1) & np.isfinite(taught.evidence).all(axis=1)
     stages, net = taught.stages[read], said[read].argmax(axis=1)
-    for index, (stage, least) in enumerate(zip(spec.stages, LEAST_SHARES, strict=True)):
+    for index, stage in enumerate(spec.stages):
+        least = LEAST_SHARES.get(stage, _LEAST_SHARE)
         share = np.count_nonzero(stages == index) / max(1, len(stages))
         if share < least:
             return (

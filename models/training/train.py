@@ -135,9 +135,11 @@ def train(
     model = build_model(spec)
     if start is not None:
         model.load_state_dict(start.state_dict())
-    model.to(device.place)
     about = describe(spec, training, validation, config, start)
-    run = Run(model, _optimizer(model, config), device.scaler(), about)
+    learner = _Learner(model, part_of(spec.model, "losses").beside(spec, config.loss))
+    learner.to(device.place)
+    optimizer = _optimizer(learner, config)
+    run = Run(model, optimizer, device.scaler(), about, beside=learner.beside)
     watcher = watcher or Watcher()
     if state is not None and state.exists():
         run.load(state)
@@ -145,7 +147,7 @@ def train(
     if start is not None and not run.history:
         run.add(_validate(run, validation, config, device, 0))
         watcher.passed(run.history[0])
-    called = device.parallel(model)
+    called = device.parallel(learner)
     loss = _loss_of(spec, training, config, device)
     while run.n_passes < config.passes and _may_improve(run, config):
         _run_pass(run, called, loss, training, validation, config, device, watcher, start)
@@ -155,6 +157,22 @@ def train(
     if run.best_weights is not None:
         model.load_state_dict(run.best_weights)
     return model.eval(), run.history
+
+
+class _Learner(nn.Module):
+    """What learns, called as one: the net, and what is trained beside it, if anything."""
+
+    def __init__(self, model: Model, beside: nn.Module | None) -> None:
+        super().__init__()
+        self.model, self.beside = model, beside
+
+    def forward(self, epochs: Tensor, mask: Tensor, domains: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits of windows, and what is added to their loss, a scalar."""
+        if self.beside is None:
+            logits = self.model(epochs, mask)
+            return logits, logits.new_zeros(())
+        logits, more = self.beside(self.model, epochs, mask, domains)
+        return logits, more
 
 
 def _loss_of(
@@ -181,10 +199,10 @@ def _may_improve(run: Run, config: TrainConfig) -> bool:
     return not run.history or run.n_passes - run.best.number < config.patience
 
 
-def _optimizer(model: Model, config: TrainConfig) -> torch.optim.Optimizer:
+def _optimizer(learner: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """AdamW that decays matrices only."""
-    matrices = [p for p in model.parameters() if p.ndim == 2]
-    others = [p for p in model.parameters() if p.ndim != 2]
+    matrices = [p for p in learner.parameters() if p.ndim == 2]
+    others = [p for p in learner.parameters() if p.ndim != 2]
     groups = [
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": others, "weight_decay": 0.0},
@@ -211,7 +229,7 @@ def _run_pass(
     n_steps = math.ceil(dataset.n_windows(training, spec.n_context) / config.batch_size)
     batches = dataset.iterate_windows(spec, training, config.batch_size, rng, masks=config.masks)
     losses: list[float] = []
-    run.model.train()
+    called.train()
     for step, batch in enumerate(batches):
         if len(batch.stages) < device.n_ranks:
             continue
@@ -251,17 +269,17 @@ def _step(
     for group in run.optimizer.param_groups:
         group["lr"] = rate
     share = slice(device.rank, None, device.n_ranks)
-    epochs, stages, mask = (
-        x[share].to(device.place) for x in (batch.epochs, batch.stages, batch.mask)
+    epochs, stages, mask, domains = (
+        x[share].to(device.place) for x in (batch.epochs, batch.stages, batch.mask, batch.domains)
     )
     with device.autocast():
-        logits = called(epochs, mask)
-    loss = loss_of(logits, stages, mask)
+        logits, more = called(epochs, mask, domains)
+    loss: Tensor = loss_of(logits, stages, mask) + more
     run.optimizer.zero_grad()
     run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     if config.clip is not None:
         run.scaler.unscale_(run.optimizer)
-        nn.utils.clip_grad_norm_(run.model.parameters(), config.clip)
+        nn.utils.clip_grad_norm_(called.parameters(), config.clip)
     run.scaler.step(run.optimizer)
     run.scaler.update()
     return loss.item()

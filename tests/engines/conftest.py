@@ -1,18 +1,18 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from engines.bundle import Bundle, open_bundle
-from tests.support.bundles import make_bundle
+from tests.support.bundles import human_spec, make_bundle, make_bundle_of
 from tests.support.engines import ENGINES, open_kind
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The paper's net with random weights."""
-    folder: Path = make_bundle(tmp_path_factory.mktemp("bundle"))
-    return open_bundle(folder)
+def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """sDREAMER as its paper has it, or the model that the test asks for, with random weights."""
+    folder = tmp_path_factory.mktemp("bundle")
+    if getattr(request, "param", "sdreamer") == "sdreamer":
+        return open_bundle(make_bundle(folder))
+    return open_bundle(make_bundle_of(human_spec(), folder))
 
 
 @pytest.fixture(params=ENGINES)

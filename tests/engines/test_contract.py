@@ -1,4 +1,4 @@
-"""What every engine must do; a new engine joins tests.support.engines.ENGINES."""
+"""What every engine must do with every model; a new engine joins tests.support.engines.ENGINES."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,10 @@ import torch
 from engines.bundle import open_bundle
 from engines.parity import compare
 from models.weights import load_model
-from tests.support.bundles import TINY, make_bundle
-from tests.support.engines import ENGINES, open_kind, some, step
+from tests.support.bundles import TINY, human_levels, make_bundle, make_bundle_of
+from tests.support.engines import BOTH_MODELS, ENGINES, answer_shape, open_kind, some, step
+
+pytestmark = BOTH_MODELS
 
 EXACT = 1e-6
 CACHED = 1e-5
@@ -24,10 +26,7 @@ def recompute(model, history, spec, hops):
     with torch.inference_mode():
         logits = model(torch.from_numpy(epochs), torch.from_numpy(mask))
     probabilities = logits.softmax(-1).numpy()[0]
-    readable = mask[0].any(axis=0)
-    probabilities[1:][~readable] = np.nan
-    if not readable.any():
-        probabilities[0] = np.nan
+    probabilities[~spec.readable(mask[0].any(axis=0))] = np.nan
     return probabilities
 
 
@@ -39,22 +38,25 @@ def test_equals_the_torch_reference(bundle, name, n_read):
         open_kind(bundle, "torch", 4, n_read=n_read) as reference,
     ):
         parity = compare(engine, reference, ticks=30, seed=1)
-    assert parity.n_compared > (500 if n_read is None else 250)
+    assert parity.n_compared > 10 * len(bundle.spec.pathways) * (n_read or bundle.spec.n_context)
     assert parity.max_abs_difference < REFERENCE
     assert parity.argmax_agreement == 1
 
 
 @pytest.fixture(scope="module")
-def levels(tmp_path_factory):
-    """A small net that is given levels in place of samples."""
-    return open_bundle(make_bundle(tmp_path_factory.mktemp("levels"), 5, levels=True, **TINY))
+def levels(bundle, tmp_path_factory):
+    """A small net of the same model that is given levels in place of samples."""
+    folder = tmp_path_factory.mktemp("levels")
+    if bundle.spec.model == "sdreamer":
+        return open_bundle(make_bundle(folder, 5, levels=True, **TINY))
+    return open_bundle(make_bundle_of(human_levels(), folder))
 
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_net_of_levels_equals_the_reference_and_recomputing_the_window(levels, random, name):
     with open_kind(levels, name, 4) as engine, open_kind(levels, "torch", 4) as reference:
         parity = compare(engine, reference, ticks=20, seed=1)
-    assert parity.n_compared > 100
+    assert parity.n_compared > 50 * len(levels.spec.pathways)
     assert parity.max_abs_difference < REFERENCE
     assert parity.argmax_agreement == 1
     model, history = load_model(levels.path), []
@@ -103,7 +105,7 @@ def test_rows_at_different_positions_each_read_their_own_window(open_here, bundl
         valid = random.random((len(rows), 2)) < 0.8
         epochs = some(random, engine, len(rows))
         found = step(engine, epochs, valid, rows)
-        assert found.shape == (len(rows), 3, bundle.spec.n_context, 3)
+        assert found.shape == (len(rows), *answer_shape(bundle.spec))
         for i, row in enumerate(rows):
             histories[row].append((epochs[i], valid[i]))
             expected = recompute(model, histories[row], bundle.spec, 1)
@@ -130,7 +132,9 @@ def test_masked_slot_is_as_if_it_had_never_been(open_here, random):
         np.testing.assert_array_equal(step(outage, epochs), step(fresh, epochs))
 
 
-def test_masked_emg_leaves_the_eeg_pathway_as_it_is(open_here, random):
+def test_masked_emg_leaves_the_eeg_pathway_as_it_is(open_here, bundle, random):
+    if len(bundle.spec.pathways) == 1:
+        pytest.skip("this model reads no modality alone")
     both, eeg_only = open_here(1), open_here(1)
     for _ in range(6):
         epochs = some(random, both, 1)
@@ -186,7 +190,7 @@ def test_the_newest_slots_alone_are_as_in_the_whole_window(bundle, random, kind,
             epochs = some(random, whole, 2)
             valid = np.stack([tick_valid, tick_valid[::-1]])
             found = step(few, epochs, valid)
-            assert found.shape == (2, 3, n_read, 3)
+            assert found.shape == (2, *answer_shape(bundle.spec, n_read))
             np.testing.assert_allclose(
                 found, step(whole, epochs, valid)[:, :, -n_read:], rtol=0, atol=EXACT
             )

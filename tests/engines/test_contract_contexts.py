@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from engines.errors import EngineError
-from tests.support.engines import some, step
+from tests.support.engines import BOTH_MODELS, answer_shape, some, step
+
+pytestmark = BOTH_MODELS
 
 
 @pytest.mark.parametrize("hops", [1, 2])
@@ -91,40 +93,49 @@ def test_warm_up_leaves_the_contexts_as_they_are(open_here, random):
 
 def test_no_rows_give_no_answers(open_here, bundle, random):
     engine = open_here(1)
-    shape = (0, 3, bundle.spec.n_context, 3)
-    assert step(engine, some(random, engine, 0), unimodal=False).shape == shape
+    found = step(engine, some(random, engine, 0), unimodal=False)
+    assert found.shape == (0, *answer_shape(bundle.spec))
 
 
-EPOCHS = np.zeros((2, 2, 512), np.float32)
 ROWS = np.arange(2)
 VALID = np.ones((2, 2), bool)
-NOT_FINITE = EPOCHS.copy()
-NOT_FINITE[1, 0, 100] = np.nan
+
+
+def not_finite(epochs):
+    """Put a number into epochs that is none."""
+    epochs[1, 0, 100] = np.nan
+    return epochs
 
 
 @pytest.mark.parametrize(
-    ("epochs", "rows", "valid", "complaint"),
+    ("change", "rows", "valid", "complaint"),
     [
-        (EPOCHS[:, :, :-1], ROWS, VALID, r"epochs: expected \(2, 2, 512\) float32, found \(2, 2"),
-        (EPOCHS[:1], ROWS, VALID, r"epochs: expected \(2, 2, 512\)"),
-        (EPOCHS[:, :1], ROWS, VALID, r"epochs: expected \(2, 2, 512\)"),
-        (EPOCHS.astype(float), ROWS, VALID, "found .* float64"),
-        (EPOCHS, ROWS, VALID[:1], r"valid: expected \(2, 2\) bool, found \(1, 2\) bool"),
-        (EPOCHS, ROWS, VALID.astype(int), "valid: .* found .* int64"),
-        (EPOCHS, np.array([0, 0]), VALID, r"rows: .* found \[0, 0\]"),
-        (EPOCHS, np.array([0, 3]), VALID, r"rows: expected different .* below 3, found \[0, 3"),
-        (EPOCHS, np.array([-1, 0]), VALID, "rows: "),
-        (EPOCHS, np.array([0.0, 1.0]), VALID, r"rows: expected \(n,\) integers, found .* float64"),
-        (EPOCHS, np.array([[0, 1]]), VALID, r"rows: expected \(n,\) integers"),
-        (NOT_FINITE, ROWS, VALID, "epochs: expected finite samples where valid"),
+        (
+            lambda e: e[:, :, :-1],
+            ROWS,
+            VALID,
+            r"epochs: expected \(2, 2, T\) float32, found \(2, 2",
+        ),
+        (lambda e: e[:1], ROWS, VALID, r"epochs: expected \(2, 2, T\)"),
+        (lambda e: e[:, :1], ROWS, VALID, r"epochs: expected \(2, 2, T\)"),
+        (lambda e: e.astype(float), ROWS, VALID, "found .* float64"),
+        (None, ROWS, VALID[:1], r"valid: expected \(2, 2\) bool, found \(1, 2\) bool"),
+        (None, ROWS, VALID.astype(int), "valid: .* found .* int64"),
+        (None, np.array([0, 0]), VALID, r"rows: .* found \[0, 0\]"),
+        (None, np.array([0, 3]), VALID, r"rows: expected different .* below 3, found \[0, 3"),
+        (None, np.array([-1, 0]), VALID, "rows: "),
+        (None, np.array([0.0, 1.0]), VALID, r"rows: expected \(n,\) integers, found .* float64"),
+        (None, np.array([[0, 1]]), VALID, r"rows: expected \(n,\) integers"),
+        (not_finite, ROWS, VALID, "epochs: expected finite samples where valid"),
     ],
-)  # fmt: skip
+)
 def test_arrays_that_do_not_fit_are_refused_and_change_nothing(
-    open_here, epochs, rows, valid, complaint
+    open_here, bundle, change, rows, valid, complaint
 ):
-    engine = open_here(3)
-    with pytest.raises(EngineError, match=complaint):
-        engine.step(epochs, rows, valid)
+    engine, n_times = open_here(3), bundle.spec.n_times
+    epochs = np.zeros((2, 2, n_times), np.float32)
+    with pytest.raises(EngineError, match=complaint.replace("T", str(n_times))):
+        engine.step(change(epochs) if change else epochs, rows, valid)
     assert engine.slots_filled(np.arange(3)).tolist() == [0, 0, 0]
 
 

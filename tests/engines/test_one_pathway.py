@@ -11,32 +11,25 @@ from engines.gpu.network import derive_network
 from engines.gpu.plan import build_plan
 from engines.gpu.plan_cache import PlanRequest
 from engines.parity import compare
-from models import base
 from models.training.calibration import fold_temperatures
 from models.training.evaluate import read_all
 from models.training.export import export_bundle
-from models.weights import build_model, load_model
+from models.weights import load_model
+from tests.support.bundles import human_spec, make_bundle_of
 from tests.support.engines import ENGINES, open_kind
 from tests.support.fake_gpu import open_without_gpu
-from tests.support.one_pathway.net import SPEC
 
+SPEC = human_spec()
 N, M, T = SPEC.n_context, SPEC.n_modalities, SPEC.n_times
 
 
-@pytest.fixture(scope="module", autouse=True)
-def registered():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(base.MODELS, SPEC.model, "tests.support.one_pathway")
-        yield
-
-
 @pytest.fixture(scope="module")
-def bundle(registered, tmp_path_factory):
-    torch.manual_seed(0)
-    model = build_model(SPEC).eval()
+def bundle(tmp_path_factory):
+    made = make_bundle_of(SPEC, tmp_path_factory.mktemp("made"))
+    model = load_model(made)
     fold_temperatures(model, {"mixed": 0.5})
     folder = tmp_path_factory.mktemp("one") / "pathway"
-    export_bundle(model, SPEC, folder, "one-pathway", {})
+    export_bundle(model, SPEC, folder, "one-pathway", {}, like=made)
     return open_bundle(folder)
 
 

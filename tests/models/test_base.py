@@ -25,11 +25,14 @@ def test_a_model_s_folder_has_what_export_and_training_ask_for(model):
     assert net.build(spec).spec == spec
     assert isinstance(losses.PAPER_RECIPE["loss"], losses.LossConfig)
     assert callable(losses.staging_loss)
+    assert callable(losses.beside)
     assert min(part_of(model, "work").count_products(spec, 1)) > 0
 
 
 def test_unknown_model_is_refused():
-    with pytest.raises(SpecError, match="model: expected one of sdreamer, found 'dreamer'"):
+    with pytest.raises(
+        SpecError, match="model: expected one of sdreamer, sleepdifformer, found 'dreamer'"
+    ):
         part_of("dreamer", "net")
 
 

@@ -18,10 +18,10 @@ from tests.support.bundles import TINY, make_bundle, mouse_spec
 
 
 def test_the_paper_s_net_is_timed_cached_and_full():
-    paper = time_paper({16: 2})
-    assert paper["16"].work_ratio == pytest.approx(9.0, abs=0.1)
-    assert paper["16"].full_ms > paper["16"].cached_ms > 0
-    assert draw(paper).row_count == 1
+    (paper,) = time_paper({("sdreamer", 16): 2})
+    assert paper.work_ratio == pytest.approx(9.0, abs=0.1)
+    assert paper.full_ms > paper.cached_ms > 0
+    assert draw([paper]).row_count == 1
 
 
 def test_many_subjects_are_staged_in_every_way_and_alike(tmp_path):
@@ -64,7 +64,9 @@ def test_work_of_another_architecture_is_not_guessed():
     bundle = open_bundle()
     spec = msgspec.structs.replace(mouse_spec(), model="other")
     manifest = msgspec.structs.replace(bundle.manifest, spec=spec)
-    with pytest.raises(SpecError, match="model: expected one of sdreamer, found 'other'"):
+    with pytest.raises(
+        SpecError, match="model: expected one of sdreamer, sleepdifformer, found 'other'"
+    ):
         count_work(type(bundle)(bundle.path, manifest, bundle.hash))
 
 

@@ -13,10 +13,19 @@ from typing import Any
 import msgspec
 
 from models import grammar
+from models.base import MODELS, part_of
 from models.signal.drift import band_edges
 from models.signal.relative import relative_of
-from models.spec import SPEC_FILE, Band, BundleManifest, Grammar, ModelSpec, Reference
-from models.stages import MOUSE
+from models.spec import (
+    SPEC_FILE,
+    Band,
+    BundleManifest,
+    Grammar,
+    ModelSpec,
+    Reference,
+    RelativeSpec,
+)
+from models.stages import HUMAN, MOUSE
 from tests.support.paths import ROOT
 
 TINY = {
@@ -48,14 +57,35 @@ def mouse_spec(
     )
 
 
+def human_spec(
+    n_context: int = 5, token_size: int = 16, epoch_s: float = 4.0, **architecture: int
+) -> ModelSpec:
+    """Return the spec of a small SleepDIFFormer, or of one of another size."""
+    small = {"layers": 2, "n_heads": 2, "ffn_size": 16, "filters": 4}
+    small |= {"sequence_heads": 2, "sequence_size": 16}
+    return ModelSpec(
+        model="sleepdifformer",
+        species="human",
+        stages=HUMAN,
+        modalities=("eeg", "eog"),
+        pathways=("mixed",),
+        bands=(Band(0.3, 35.0), Band(0.3, 35.0)),
+        sfreq=100.0,
+        epoch_s=epoch_s,
+        n_context=n_context,
+        token_shape=(token_size,),
+        architecture=small | architecture,
+    )
+
+
 def random_model(spec: ModelSpec, seed: int) -> Any:
     """Return a net whose weights are large enough that everything influences the result."""
     import torch  # noqa: PLC0415  a bundle that was made before needs none
 
-    from models.sdreamer import net as sdreamer  # noqa: PLC0415
+    from models.weights import build_model  # noqa: PLC0415
 
     torch.manual_seed(seed)
-    model = sdreamer.build(spec).eval()
+    model = build_model(spec).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -84,9 +114,31 @@ def make_bundle(
         architecture: `token_size` and hyperparameters of `models.sdreamer.net.Architecture`;
             `**TINY` is small; default: those of the shipped bundle.
     """
-    bundle = folder / f"bundle-{n_context}"
-    made = _make_once(n_context, levels, tuple(sorted(architecture.items())))
-    return shutil.copytree(made, bundle)
+    spec = mouse_spec(n_context, **architecture)
+    if levels:
+        spec = _given_levels(spec, relative_of("mouse"))
+    return make_bundle_of(spec, folder)
+
+
+def make_bundle_of(spec: ModelSpec, folder: Path) -> Path:
+    """Copy into `folder` the bundle of a net of `spec` with random weights; see `make_bundle`."""
+    return shutil.copytree(_make_once(msgspec.json.encode(spec)), folder / "bundle")
+
+
+def human_levels() -> ModelSpec:
+    """Return the spec of a small SleepDIFFormer that is given levels."""
+    relative = RelativeSpec(
+        source="a test",
+        edges_hz=((0.5, 4.0, 8.0, 30.0), (0.5, 30.0)),
+        mean=((0.0,) * 4, (0.0,) * 2),
+        sd=((1.0,) * 4, (1.0,) * 2),
+    )
+    return _given_levels(human_spec(), relative)
+
+
+def _given_levels(spec: ModelSpec, relative: RelativeSpec) -> ModelSpec:
+    levels: ModelSpec = part_of(spec.model, "net").given_levels(spec, relative)
+    return levels
 
 
 def change_manifest(bundle: Path, **changes: object) -> Path:
@@ -124,26 +176,27 @@ def mouse_grammar(beta_live: float = 0.4, beta_final: float = 0.3) -> Grammar:
 
 def main() -> None:
     """Trace the nets of the tests before they run: it takes longer than a test may."""
-    tiny = tuple(sorted(TINY.items()))
-    wanted = ((16, False, ()), (16, False, tiny), (5, True, tiny), (5, False, tiny))
+    specs = (
+        *(mouse_spec(), mouse_spec(**TINY), mouse_spec(5, **TINY), human_spec(), human_levels()),
+        _given_levels(mouse_spec(5, **TINY), relative_of("mouse")),
+    )
     with ProcessPoolExecutor(max_workers=2) as pool:
-        for made in [pool.submit(_make_once, *which) for which in wanted]:
+        for made in [pool.submit(_make_once, msgspec.json.encode(spec)) for spec in specs]:
             made.result()
 
 
 @cache
-def _make_once(n_context: int, levels: bool, architecture: tuple[tuple[str, int], ...]) -> Path:
+def _make_once(spec: bytes) -> Path:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     torch = project["optional-dependencies"]["train"]  # its version, also where there is none
-    key = hashlib.sha256(repr((n_context, levels, architecture, torch)).encode())
+    key = hashlib.sha256(spec + repr(torch).encode())
     sources = (
-        "models/sdreamer/net.py",
+        *(f"models/{model}/net.py" for model in MODELS),
         "models/training/export.py",
         "models/base.py",
         "models/graphs.py",
         "models/weights.py",
         "models/spec.py",
-        "models/signal/mouse_relative.json",
     )
     for name in sources:
         key.update((ROOT / name).read_bytes())
@@ -153,15 +206,13 @@ def _make_once(n_context: int, levels: bool, architecture: tuple[tuple[str, int]
     with bundle.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another test process need not make it again
         if not bundle.exists():
-            _make(bundle, mouse_spec(n_context, **dict(architecture)), levels)
+            _make(bundle, msgspec.json.decode(spec, type=ModelSpec))
     return bundle
 
 
-def _make(bundle: Path, spec: ModelSpec, levels: bool) -> None:
-    from models.sdreamer.net import given_levels  # noqa: PLC0415
+def _make(bundle: Path, spec: ModelSpec) -> None:
     from models.training.export import export_bundle  # noqa: PLC0415
 
-    spec = given_levels(spec, relative_of("mouse")) if levels else spec
     with tempfile.TemporaryDirectory(dir=bundle.parent) as scratch:
         made = Path(scratch) / "bundle"
         export_bundle(random_model(spec, seed=0), spec, made, "random", {"seed": "0"})

@@ -1,4 +1,4 @@
-"""Checkpoints as the sDREAMER authors' code writes them."""
+"""Checkpoints as the authors of sDREAMER and SleepDIFFormer write them."""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.sdreamer.authors import Variant, find_sources
+from models.sleepdifformer import authors as sleepdifformer
 
 
 def to_authors(model: nn.Module, variant: Variant) -> dict[str, Tensor]:
@@ -33,3 +34,17 @@ def save_as_authors(weights: dict[str, Tensor], path: Path) -> Path:
     }
     torch.save(content, path)
     return path
+
+
+def released_weights(model: nn.Module, layer: int) -> dict[str, Tensor]:
+    """Return the weights of a SleepDIFFormer of one layer under its authors' names."""
+    state = {}
+    for name, tensor in model.state_dict().items():
+        if name == "epoch.absent":  # not theirs
+            continue
+        sources = sleepdifformer.find_sources(name, layer)
+        equal = tensor.unflatten(0, (len(sources), -1)) if len(sources) > 1 else tensor[None]
+        state.update(
+            {source: x.squeeze(0).clone() for source, x in zip(sources, equal, strict=True)}
+        )
+    return state

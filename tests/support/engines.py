@@ -17,6 +17,15 @@ ENGINES = [
 """All that keep the contract; `fake-gpu` is the GPU's engine without a GPU."""
 
 
+BOTH_MODELS = pytest.mark.parametrize("bundle", ["sdreamer", "sleepdifformer"], indirect=True)
+"""Runs the tests of a file with a bundle of each model."""
+
+
+def answer_shape(spec, n_read=None):
+    """Return the shape of what a step answers for a row."""
+    return len(spec.pathways), n_read or spec.n_context, len(spec.stages)
+
+
 def open_kind(bundle, kind, n_rows, hops_per_epoch=1, n_read=None):
     """Open an engine of ENGINES, or skip the test where it needs a GPU that is not there."""
     if kind == "fake-gpu":

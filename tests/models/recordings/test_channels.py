@@ -5,9 +5,11 @@ import pytest
 from models.errors import RecordingError, SpeciesError
 from models.recordings.as_stream import condition
 from models.recordings.channels import choose
-from tests.support.one_pathway.net import SPEC as PERSON
+from tests.support.bundles import human_spec
 from tests.support.psg import write_psg
 from tests.support.signals import SPEC as MOUSE
+
+PERSON = human_spec(epoch_s=2.0)
 
 SHHS = {"EEG(sec)": 125, "ECG": 125, "EOG(L)": 50, "EOG(R)": 50, "EEG": 125, "AIRFLOW": 10}
 

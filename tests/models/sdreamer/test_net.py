@@ -134,6 +134,44 @@ def test_attention_looks_both_ways(model: nn.Module) -> None:
     assert (model(epochs, everything(epochs)) - before).abs().amax(dim=(0, 1, 3)).min() > 1e-4
 
 
+@torch.no_grad()
+def test_attention_is_told_while_asked_for(model: nn.Module) -> None:
+    epochs, mask = torch.randn(2, 5, 2, 64), torch.ones(2, 5, 2, dtype=torch.bool)
+    mask[0, 1] = mask[1, 3, 1] = False
+    logits = model(epochs, mask)
+    maps = model.attend(epochs, mask)
+    assert torch.equal(model(epochs, mask), logits)
+    for layers in maps.within.values():
+        assert [w.weights.shape for w in layers] == [(2, 5, 2, 64 // 16 + 1)] * 2
+        for weights, first, second in layers:
+            assert second is None
+            assert torch.equal(weights, first)
+            torch.testing.assert_close(weights.sum(-1), torch.ones(2, 5, 2))
+    assert {p: [x.shape for x in layers] for p, layers in maps.over.items()} == {
+        "mixed": [(2, 2, 2, 5, 2, 5)] * 3,
+        "eeg": [(2, 2, 1, 5, 1, 5)] * 3,
+        "emg": [(2, 2, 1, 5, 1, 5)] * 3,
+    }
+    for over in maps.over["mixed"]:
+        torch.testing.assert_close(over.sum((-1, -2)), torch.ones(2, 2, 2, 5))
+        assert over[0, ..., 1].max() == over[1, ..., 1, 3].max() == 0
+    assert all(x[1, ..., 3].max() == 0 for x in maps.over["emg"])
+    assert all(x[1, ..., 3].max() > 0 for x in maps.over["eeg"])
+
+
+@torch.no_grad()
+def test_attention_is_of_the_modality_and_epoch_that_it_says(model: nn.Module) -> None:
+    epochs = torch.randn(2, 5, 2, 64)
+    before = model.attend(epochs, everything(epochs)).within
+    epochs[1, 3, 1] = torch.randn(64)
+    after = model.attend(epochs, everything(epochs)).within
+    moved = {
+        m: (before[m][0].weights - after[m][0].weights).abs().amax((2, 3)).nonzero().tolist()
+        for m in before
+    }
+    assert moved == {"eeg": [], "emg": [[1, 3]]}
+
+
 def test_everything_about_the_shape_is_configuration() -> None:
     spec = msgspec.structs.replace(
         TINY,

@@ -10,10 +10,17 @@ import torch
 from torch import nn
 
 from models.graphs import step_inputs, step_outputs
-from models.spec import ALL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE, BundleManifest
+from models.spec import ALL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE, BundleManifest, ModelSpec
 from models.training.export import export_bundle
 from models.weights import load_model
-from tests.support.bundles import TINY, make_bundle, mouse_spec, random_model
+from tests.support.bundles import (
+    TINY,
+    human_spec,
+    make_bundle,
+    make_bundle_of,
+    mouse_spec,
+    random_model,
+)
 
 N, M, T = 16, 2, 512
 SPEC = mouse_spec(**TINY)
@@ -102,3 +109,12 @@ def test_export_is_deterministic_and_replaces_a_bundle_whole(
     for name in files:
         assert (out / name).read_bytes() == (bundle / name).read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "other"]
+
+
+@pytest.mark.parametrize("spec", [human_spec(), mouse_spec(5, **TINY, separate_epochs=True)])
+def test_graphs_follow_from_the_spec_alone(spec: ModelSpec, tmp_path: Path) -> None:
+    made = make_bundle_of(spec, tmp_path)
+    export_bundle(random_model(spec, seed=1), spec, tmp_path / "other", "other", {})
+    for graph in (STEP_FILE, ALL_FILE)[: len(spec.pathways)]:
+        assert (tmp_path / "other" / graph).read_bytes() == (made / graph).read_bytes()
+    assert (tmp_path / "other" / WEIGHTS_FILE).read_bytes() != (made / WEIGHTS_FILE).read_bytes()

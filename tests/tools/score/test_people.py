@@ -7,14 +7,15 @@ import torch
 from typer.testing import CliRunner
 
 from engines.errors import BundleError
-from models import base
 from models.errors import ConfigError, SpeciesError
 from models.species import SHIPPED
 from models.training.export import export_bundle
 from models.weights import build_model
-from tests.support.one_pathway.net import SPEC
+from tests.support.bundles import human_spec
 from tests.support.psg import write_psg
 from tools.cli import app
+
+SPEC = human_spec(epoch_s=2.0)
 
 LABELS = {"EEG F4-M1": 128, "EEG C4-M1": 128, "EMG chin": 128, "EOG E1-M2": 64, "SaO2": 1}
 
@@ -23,9 +24,7 @@ LABELS = {"EEG F4-M1": 128, "EEG C4-M1": 128, "EMG chin": 128, "EOG E1-M2": 64, 
 def bundle(tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("people") / "bundle"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(base.MODELS, SPEC.model, "tests.support.one_pathway")
-        export_bundle(build_model(SPEC).eval(), SPEC, folder, "people", {})
+    export_bundle(build_model(SPEC).eval(), SPEC, folder, "people", {})
     return folder
 
 

@@ -1,6 +1,5 @@
 """`hypnod train --leave-one-dataset-out`: a folder for each dataset, in layouts of their own."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -10,11 +9,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from engines.bundle import open_bundle
-from models import base
 from models.errors import RecordingError
 from models.training.export import export_bundle
 from models.weights import build_model
-from tests.support.one_pathway.net import SPEC
+from tests.support.bundles import human_spec
 from tests.support.psg import epochs, signal_of, write_psg, write_stages
 from tests.support.training import train_options
 from tests.support.wfdb import write_annotations, write_record
@@ -22,16 +20,11 @@ from tools.cli import app
 from tools.train.report import print_report
 from tools.train.training import run
 
+SPEC = human_spec(epoch_s=2.0)
+
 pytestmark = pytest.mark.timeout(600)  # four trainings and two exports
 STAGES = ["W", "N1", "N2", "N3", "R", "N2"] * 2
 READING = "mixed live"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def registered() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(base.MODELS, SPEC.model, "tests.support.one_pathway")
-        yield
 
 
 def write_datasets(folder: Path) -> list[Path]:

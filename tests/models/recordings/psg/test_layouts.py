@@ -11,9 +11,11 @@ from models.recordings.hypnograms.read import read_scoring
 from models.recordings.lab import LabOptions, open_lab, read_subjects
 from models.recordings.psg.layouts import find_collection
 from models.stages import HUMAN
-from tests.support.one_pathway.net import SPEC
+from tests.support.bundles import human_spec
 from tests.support.psg import epochs, write_psg, write_stages
 from tests.support.wfdb import write_annotations, write_record
+
+SPEC = human_spec(epoch_s=2.0)
 
 STAGES = ["W", "W", "N1", "N2", "N3", "N3", "R", "W"]
 INDICES = [0, 0, 1, 2, 3, 3, 4, 0]

@@ -23,7 +23,9 @@ from engines.gpu.plan import build_plan
 from engines.gpu.plan_cache import PlanRequest
 from engines.onnxruntime import OnnxRuntimeEngine, open_session
 from engines.torch import TorchEngine
+from models.base import MODELS
 from models.sdreamer import net as sdreamer
+from models.stages import HUMAN, MOUSE
 from models.weights import load_model
 from tests.rigs import forked
 from tests.support.bundles import everything, mouse_spec
@@ -34,10 +36,26 @@ GOLDEN = ROOT.parent / "shared" / "data" / "golden"
 ENGINES: list[type[Engine]] = [OnnxRuntimeEngine, TorchEngine]
 ATOL = 1e-4
 MADE_BY = [
-    *(f"models/sdreamer/{name}.py" for name in ("net", "authors")),
-    *(f"models/{name}.py" for name in ("base", "graphs", "spec", "training/export")),
+    *(f"models/{model}/{name}.py" for model in MODELS for name in ("net", "authors")),
+    *(f"models/{name}.py" for name in ("base", "checkpoint", "graphs", "spec", "training/export")),
     "tools/import_checkpoint.py",
 ]
+
+FOUND: dict[str, tuple[str, int, list[str]]] = {
+    "sdreamer_hmome_n16": (
+        "sDREAMER, the paper's hierarchical net",
+        2_035_081,
+        [f"ep_moe_transformer.pool.pool_head.0.{kind}" for kind in ("bias", "weight")],
+    ),
+    "sdreamer_app_n64": ("sDREAMER, the scoring app's net", 2_410_633, []),
+    "sleepdifformer_released": (
+        "SleepDIFFormer as its released code computes, by the last layer alone",
+        1_127_109,
+        [],
+    ),
+}
+"""What `hypnod import` is to say of each: the net, its parameters, the weights that it has no use
+for."""
 
 pytestmark = pytest.mark.timeout(400)  # the first time, two nets are traced
 needs_rtx = pytest.mark.skipif(not version_of("rtx"), reason="tensorrt-rtx is not installed")
@@ -46,6 +64,7 @@ needs_rtx = pytest.mark.skipif(not version_of("rtx"), reason="tensorrt-rtx is no
 class Golden(NamedTuple):
     """A bundle that `hypnod import` made of the reference's weights, and what they give."""
 
+    name: str
     bundle: Bundle
     report: dict[str, Any]
     input: NDArray[np.float32]
@@ -53,7 +72,7 @@ class Golden(NamedTuple):
     """(B, P, N, S)"""
 
 
-@pytest.fixture(scope="module", params=["sdreamer_hmome_n16", "sdreamer_app_n64"])
+@pytest.fixture(scope="module", params=[*FOUND])
 def golden(request: pytest.FixtureRequest) -> Golden:
     path = GOLDEN / f"{request.param}.npz"
     if not path.exists():
@@ -61,9 +80,10 @@ def golden(request: pytest.FixtureRequest) -> Golden:
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files}
     folder = _import_once(path, arrays)
-    logits = np.stack([arrays[f"logits_{p}"] for p in ("mixed", "eeg", "emg")], axis=1)
+    names = ("logits", "logits_mixed", "logits_eeg", "logits_emg")
+    logits = np.stack([arrays[name] for name in names if name in arrays], axis=1)
     report = json.loads((folder / "report.json").read_text())
-    return Golden(open_bundle(folder / "bundle"), report, arrays["input"], logits)
+    return Golden(request.param, open_bundle(folder / "bundle"), report, arrays["input"], logits)
 
 
 def _import_once(path: Path, arrays: dict[str, NDArray[Any]]) -> Path:
@@ -89,7 +109,11 @@ def _import(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
         for name, array in arrays.items()
         if name.startswith("weights/")
     }
-    checkpoint = save_as_authors(weights, folder / "model_best.pth.tar")
+    checkpoint = folder / "model_best.pth.tar"
+    if any(name.startswith("ae.") for name in weights):
+        torch.save(weights, checkpoint)  # plain, as SleepDIFFormer's authors do
+    else:
+        save_as_authors(weights, checkpoint)
     done = forked.run("import", checkpoint, "--out", folder / "bundle", "--json")
     assert done.returncode == 0, done.stderr
     (folder / "report.json").write_text(done.stdout)
@@ -104,20 +128,23 @@ def _stage(engine: Engine, epochs: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.log(answer)
 
 
+def _before_newest(tokens: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a ring of all tokens (B, N, …) but for the newest, which are zeros."""
+    ring = tokens.copy()
+    ring[:, -1] = 0.0
+    return ring.reshape(-1, *tokens.shape[2:])
+
+
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return torch.from_numpy(logits).log_softmax(-1).numpy()
 
 
 def test_import_says_what_it_found(golden: Golden) -> None:
-    n_context = golden.input.shape[1]
-    app = n_context == 64
-    assert golden.report["n_parameters"] == (2_410_633 if app else 2_035_081)
-    assert golden.report["spec"]["n_context"] == n_context
-    assert golden.report["net"] == (
-        "the scoring app's net" if app else "the paper's hierarchical net"
-    )
-    pooler = [f"ep_moe_transformer.pool.pool_head.0.{kind}" for kind in ("bias", "weight")]
-    assert golden.report["weights_not_used"] == ([] if app else pooler)
+    report = golden.report
+    found = (report["net"], report["n_parameters"], report["weights_not_used"])
+    assert found == FOUND[golden.name]
+    assert report["spec"]["n_context"] == golden.input.shape[1]
+    assert report["spec"]["stages"] == list(HUMAN if "sleep" in golden.name else MOUSE)
     assert golden.bundle.manifest.provenance["checkpoint sha256"] == golden.report["sha256"]
 
 
@@ -148,7 +175,7 @@ def test_network_for_a_gpu_gives_the_reference_probabilities(golden: Golden) -> 
         "mask": np.ones((B, N, M), bool),
         "before": slots[:, :-1],
         "newest": slots[:, -1:],
-        "ring": tokens.reshape(B * N, M, -1) * (np.arange(B * N) % N < N - 1)[:, None, None],
+        "ring": _before_newest(tokens),
     }
     (found,) = session.run(["probabilities"], feed)
     np.testing.assert_allclose(np.log(found), _log_softmax(golden.logits), rtol=0, atol=ATOL)
