@@ -5,64 +5,60 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
-from daemon.baseline import read_baselines
-from daemon.config import Config, StreamConfig, load_config
+from daemon.config import Config, load_config
 from daemon.messages import Kind
-from daemon.stager import Estimate, hops_per_epoch
-from engines.bundle import Bundle, open_bundle
-from engines.select import open_engine
+from daemon.stager import Estimate
+from engines.bundle import Bundle
 from models.errors import ConfigError, RecordingError
-from models.recordings.channels import choose
 from models.recordings.find import expert_places
 from models.recordings.hypnograms.interpret import Legend
 from models.recordings.hypnograms.read import read_hypnograms
-from models.recordings.open import Recording, check_match
+from models.recordings.open import Recording
 from models.signal.montage import StreamChannels
 from models.species import contradict
 from tools.score.aggregate import check_epoch
 from tools.score.drift import DriftLog, summarise
-from tools.score.offline import stage_recording
+from tools.score.offline import open_configured, stage_configured
 from tools.score.report import print_report, write_files, write_pictures
 from tools.score.scored import Scored, by_bundle, refuse
 from tools.score.whole import by_teacher, stage_whole
 from tools.shared.channels import print_channels
 from tools.shared.legend import CodesOption, IgnoreOption, SameStartOption
-from tools.shared.match import MatchOption, read_match
+from tools.shared.match import MatchOption
+from tools.shared.source import (
+    AnywayOption,
+    BundleOption,
+    ConfigOption,
+    EegOption,
+    EmgOption,
+    EngineOption,
+    EogOption,
+    FileArgument,
+    StreamOption,
+    choose_asked,
+    open_asked,
+)
 from tools.shared.species import SpeciesOption
-from tools.shared.unit import UnitOption, read_unit
+from tools.shared.unit import UnitOption
 
 
 def score(
-    file: Annotated[Path, typer.Argument(help="EDF, BDF, .mat or XDF.", metavar="FILE")],
-    config: Annotated[
-        Path | None,
-        typer.Option(help="Take subjects, channels, quality and staging from a hypnod.toml."),
-    ] = None,
-    stream: Annotated[
-        str | None, typer.Option(help="Which stream of the config; default: its only one.")
-    ] = None,
-    eeg: Annotated[
-        list[str] | None, typer.Option(help="Label of a subject's EEG; once for each subject.")
-    ] = None,
-    emg: Annotated[
-        list[str] | None, typer.Option(help="Label of its EMG; `A-B` is a difference.")
-    ] = None,
-    eog: Annotated[list[str] | None, typer.Option(help="Label of its EOG.")] = None,
+    file: FileArgument,
+    config: ConfigOption = None,
+    stream: StreamOption = None,
+    eeg: EegOption = None,
+    emg: EmgOption = None,
+    eog: EogOption = None,
     subject: Annotated[list[str] | None, typer.Option(help="Its name; default: m1, m2, …")] = None,
     unit: UnitOption = None,
     match: MatchOption = None,
-    bundle: Annotated[
-        Path | None, typer.Option(help="Folder of the model bundle; default: the shipped one.")
-    ] = None,
+    bundle: BundleOption = None,
     species: SpeciesOption = None,
-    engine: Annotated[
-        str | None, typer.Option(help="onnxruntime or torch; default: the best one here.")
-    ] = None,
+    engine: EngineOption = None,
     kind: Annotated[
         Kind | None,
         typer.Option(help="Which estimates make the hypnogram, default: final; --csv holds both."),
@@ -97,10 +93,7 @@ def score(
     png: Annotated[
         Path | None, typer.Option(help="Draw the night; one file for each of several subjects.")
     ] = None,
-    anyway: Annotated[
-        bool,
-        typer.Option("--anyway", help="Also where it is not of animals that the model knows."),
-    ] = False,
+    anyway: AnywayOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Stage a **recording** offline.
@@ -142,18 +135,12 @@ def score(
         )
     if hypnogram is None and (codes or ignore or same_start):
         raise ConfigError("expected --codes, --ignore and --same-start with --hypnogram only")
-    opened = None if offline else _open(bundle, species, base)
+    opened = None if offline else open_asked(bundle, species, base)
     by = by_teacher() if opened is None else by_bundle(opened)
-    labels = {"eeg": eeg or [], "emg": emg or [], "eog": eog or []}
     configured = base.stream(stream) if config else None
-    asked = read_match(match)
-    check_match([file], asked)
-    asked = asked or (configured.match if configured else {})
-    found = choose(file, configured, labels, subject or [], by.spec, asked)
-    recording = found.recording
-    units, chosen = read_unit(unit), found.stream
-    if units is not None:
-        chosen = msgspec.structs.replace(chosen, unit=units)
+    channels = {"eeg": eeg, "emg": emg, "eog": eog}
+    found = choose_asked(file, by.spec, configured, channels, subject, unit, match)
+    recording, chosen = found.recording, found.stream
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     print_channels(console, found)
     hop_s = (None if offline else base.staging.hop_s) or by.spec.epoch_s
@@ -228,12 +215,6 @@ def check_places(recording: Path, outputs: Sequence[Path | None]) -> None:
             )
 
 
-def _open(path: Path | None, species: str | None, config: Config) -> Bundle:
-    if path is None and species is None:
-        return open_bundle(config.engine.folder, config.engine.species)
-    return open_bundle(path, species)
-
-
 def stage_recorded(
     bundle: Bundle | None,
     kind: str | None,
@@ -250,27 +231,10 @@ def stage_recorded(
     if bundle is None:
         return _stage_whole(recording, stream, config, console), "numpy"
     estimates: list[Estimate] = []
-    engine = open_engine(
-        bundle,
-        kind or config.engine.kind,
-        n_rows=len(stream.subjects),
-        threads=config.engine.threads,
-        precision=config.engine.precision,
-        hops_per_epoch=hops_per_epoch(config.staging.hop_s, bundle.spec),
-        n_read=config.staging.final_lag + 1,
-    )
+    engine = open_configured(bundle, kind, config, n_rows=len(stream.subjects))
     with engine, _progress(console) as progress:
         task = progress.add_task("staging", total=recording.n_samples)
-        staging, quality = config.staging, config.quality
-        spec, manifest = bundle.spec, bundle.manifest
-        reference, grammar = manifest.reference, manifest.grammar
-        learnt = None
-        if isinstance(stream, StreamConfig):  # only a config names baselines
-            learnt = read_baselines(stream, staging.hop_s, quality, spec, reference)
-        staged = stage_recording(
-            recording, stream, engine, staging, quality, reference, learnt, grammar, drift
-        )
-        for n_read, new in staged:
+        for n_read, new in stage_configured(bundle, engine, recording, stream, config, drift):
             estimates += new
             progress.update(task, completed=n_read)
         return estimates, engine.description

@@ -1,13 +1,16 @@
 """Stage a recording the way the daemon stages a stream: by the same code, without LSL."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from daemon.config import StagingConfig
-from daemon.stager import Estimate, Stager
+from daemon.baseline import read_baselines
+from daemon.config import Config, StagingConfig, StreamConfig
+from daemon.stager import Estimate, Stager, hops_per_epoch
 from engines.ahead import AheadEngine
 from engines.base import Engine
+from engines.bundle import Bundle
+from engines.select import open_engine
 from models.recordings.as_stream import chunks, describe
 from models.recordings.open import Recording
 from models.signal.montage import StreamChannels
@@ -28,6 +31,7 @@ def stage_recording(
     learnt: Adaptation | None = None,
     grammar: Grammar | None = None,
     drift: DriftLog | None = None,
+    look: Callable[[EpochBatch], object] | None = None,
 ) -> Iterator[tuple[int, list[Estimate]]]:
     """Stage a recording from its first to its last complete epoch.
 
@@ -42,6 +46,7 @@ def stage_recording(
         learnt: of the same animals before; None: everything is learnt from the first epoch on.
         grammar: of the bundle; None: the net's own probabilities are taken as they are.
         drift: keeps how unlike the training animals the subjects look.
+        look: called with each epoch before it is staged.
 
     Yields:
         How many samples were read, and the estimates that are new since then; last the final
@@ -69,14 +74,63 @@ def stage_recording(
         pipeline.push(chunk)
         n_read += len(chunk.data)
         batches = pipeline.pop_ready()
-        if drift is not None:
-            for batch in batches:
+        for batch in batches:
+            if drift is not None:
                 drift.look(batch.drift, pipeline.explain_drift)
+            if look is not None:
+                look(batch)
         waiting += batches
         if len(waiting) >= at_once:
             yield n_read, _stage(stager, engine, waiting)
             waiting = []
     yield n_read, _stage(stager, engine, waiting) + stager.flush()
+
+
+def open_configured(bundle: Bundle, kind: str | None, config: Config, n_rows: int) -> Engine:
+    """Open the engine that a config asks for, or of another kind.
+
+    Raises:
+        EngineError: it is not available here.
+        ConfigError: the hop does not fit the epoch.
+    """
+    return open_engine(
+        bundle,
+        kind or config.engine.kind,
+        n_rows=n_rows,
+        threads=config.engine.threads,
+        precision=config.engine.precision,
+        hops_per_epoch=hops_per_epoch(config.staging.hop_s, bundle.spec),
+        n_read=config.staging.final_lag + 1,
+    )
+
+
+def stage_configured(
+    bundle: Bundle,
+    engine: Engine,
+    recording: Recording,
+    stream: StreamChannels,
+    config: Config,
+    drift: DriftLog | None = None,
+    look: Callable[[EpochBatch], object] | None = None,
+) -> Iterator[tuple[int, list[Estimate]]]:
+    """Stage a recording by a bundle as a config says; see `stage_recording`."""
+    staging, quality, manifest = config.staging, config.quality, bundle.manifest
+    learnt = None
+    if isinstance(stream, StreamConfig):  # only a config names baselines
+        spec, reference = bundle.spec, manifest.reference
+        learnt = read_baselines(stream, staging.hop_s, quality, spec, reference)
+    return stage_recording(
+        recording,
+        stream,
+        engine,
+        staging,
+        quality,
+        manifest.reference,
+        learnt,
+        manifest.grammar,
+        drift,
+        look,
+    )
 
 
 def _stage(stager: Stager, engine: Engine, batches: Sequence[EpochBatch]) -> list[Estimate]:
