@@ -24,6 +24,7 @@ _COMMANDS = {
     "disarm": "tools.arm:disarm",
     "doctor": "tools.doctor:doctor",
     "evaluate": "tools.evaluate.command:evaluate",
+    "explain": "tools.explain.command:explain",
     "import": "tools.import_checkpoint:import_checkpoint",
     "init": "tools.init:init",
     "keygen": "tools.keygen:keygen",

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 _UNITS = {"d": "days", "h": "hours", "min": "minutes", "s": "seconds"}
+_DAY_S = 86400.0
 
 
 def parse_time(text: str, now: datetime | None = None) -> datetime:
@@ -51,3 +52,35 @@ Since = Annotated[
     ),
 ]
 """The option of every command that begins at a time."""
+
+
+def parse_moment(text: str, start: datetime | None) -> float:
+    """Return the moment of a recording that a text names, since its first sample, s.
+
+    Args:
+        text: `03:12:30` or `2026-01-31T03:12:30`, on the recorder's clock, or, where the recording
+            hides that, since its first sample; `+03:12:30`, since its first sample in any case;
+            or a number of seconds since then.
+        start: when its first sample was taken, on the recorder's clock; None: not known.
+
+    Raises:
+        typer.BadParameter: it names none.
+    """
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    since = re.fullmatch(r"(\+?)(\d+):(\d\d)(?::(\d\d(?:\.\d+)?))?", text)
+    try:
+        if since is None and start is not None:
+            return (datetime.fromisoformat(text) - start).total_seconds()
+    except (ValueError, TypeError):
+        since = None
+    if since is None:
+        raise typer.BadParameter(
+            f"expected a moment such as 03:12:30, +01:30:00 since the first sample, or seconds, "
+            f"found {text!r}"
+        )
+    moment_s = 3600.0 * int(since[2]) + 60.0 * int(since[3]) + float(since[4] or 0)
+    if since[1] or start is None:
+        return moment_s
+    begun = start - datetime.combine(start.date(), time(), start.tzinfo)
+    return (moment_s - begun.total_seconds()) % _DAY_S
