@@ -15,7 +15,7 @@ from torch import Tensor
 
 from engines.bundle import Bundle
 from engines.errors import EngineError
-from models.base import Model, Weights
+from models.base import AttentionMaps, Model, Weights
 from models.recordings.open import Recording
 from models.spec import MIXED, ModelSpec, RelativeSpec
 from models.weights import load_model
@@ -49,6 +49,8 @@ def explain(decision: Decision, net: Model, bundle: Bundle, recording: Recording
     estimate, spec = decision.estimate, net.spec
     what_if = WhatIf(decision, net)
     what_if.check()
+    mask = torch.from_numpy(decision.mask)
+    maps = net.attend(torch.from_numpy(decision.epochs)[None], mask[None])
     start = recording.start
     return Explanation(
         file=Path(recording.path).name,
@@ -63,8 +65,8 @@ def explain(decision: Decision, net: Model, bundle: Bundle, recording: Recording
         evidence=_by_stage(estimate.evidence, spec),
         pathway=what_if.pathway,
         slot=decision.slot,
-        window=_window(decision, what_if),
-        parts=_parts(decision, what_if),
+        window=_window(decision, what_if, maps),
+        parts=_parts(decision, what_if, maps),
         bands=_bands(decision, what_if),
         modalities=what_if.without_modality(),
     )
@@ -143,9 +145,7 @@ class WhatIf:
         return np.where(np.abs(support) < _LEAST, 0.0, support)
 
 
-def _window(decision: Decision, what_if: WhatIf) -> tuple[Slot, ...]:
-    mask = torch.from_numpy(decision.mask)
-    maps = what_if.net.attend(torch.from_numpy(decision.epochs)[None], mask[None])
+def _window(decision: Decision, what_if: WhatIf, maps: AttentionMaps) -> tuple[Slot, ...]:
     layers = torch.stack([w[0] for w in maps.over[what_if.pathway]])  # (layers, heads, K, N, K, N)
     attention = layers[:, :, :, decision.slot].mean((0, 1, 2)).sum(0).tolist()
     support = what_if.without_slots().tolist()
@@ -163,10 +163,8 @@ def _window(decision: Decision, what_if: WhatIf) -> tuple[Slot, ...]:
     )
 
 
-def _parts(decision: Decision, what_if: WhatIf) -> dict[str, tuple[Part, ...]]:
-    mask, spec = torch.from_numpy(decision.mask), what_if.spec
-    maps = what_if.net.attend(torch.from_numpy(decision.epochs)[None], mask[None])
-    found = {}
+def _parts(decision: Decision, what_if: WhatIf, maps: AttentionMaps) -> dict[str, tuple[Part, ...]]:
+    found, spec = {}, what_if.spec
     for m, (modality, layers) in enumerate(maps.within.items()):
         if not decision.mask[decision.slot, m] or what_if.pathway not in (MIXED, modality):
             continue

@@ -98,29 +98,57 @@ class Window:
                 f"--at: expected an epoch of {name} that has a stage, found {found.stage} at "
                 f"{found.onset:g} s after the first sample ({found.reason}): nothing was decided"
             )
-        return self._gather(found, known, subject)
-
-    def _gather(self, found: Estimate, known: Mapping[int, Estimate], subject: int) -> Decision:
-        """Put the window together, its last slot as late as the estimate was read."""
-        N, spec = self._spec.n_context, self._spec
-        after = max(k for k in range(self._lag + 1) if found.hop + k * self._every in self._batches)
-        slot = N - 1 - after
-        hops = [found.hop + (i - slot) * self._every for i in range(N)]
-        epochs = np.zeros((N, spec.n_modalities, spec.n_inputs), np.float32)
-        mask = np.zeros((N, spec.n_modalities), bool)
-        microvolts = np.full((N, spec.n_modalities, spec.n_times), np.nan, np.float32)
-        for i, hop in enumerate(hops):
-            if hop in self._batches:
-                batch = self._batches[hop]
-                mask[i] = batch.usable[subject]
-                epochs[i, mask[i]] = batch.epochs[subject, mask[i]]
-                microvolts[i] = batch.microvolts[subject]
-        return Decision(
-            estimate=found,
-            slot=slot,
-            epochs=epochs,
-            mask=mask,
-            microvolts=microvolts,
-            onsets=np.asarray(found.onset + (np.arange(N) - slot) * spec.epoch_s, np.float64),
-            stages=tuple(known[hop].stage if hop in known else "" for hop in hops),
+        return gather(
+            found,
+            known,
+            self._batches,
+            self._spec,
+            subject=subject,
+            hops_per_epoch=self._every,
+            most_after=self._lag,
         )
+
+
+def gather(
+    found: Estimate,
+    known: Mapping[int, Estimate],
+    batches: Mapping[int, EpochBatch],
+    spec: ModelSpec,
+    *,
+    subject: int,
+    hops_per_epoch: int = 1,
+    most_after: int,
+) -> Decision:
+    """Put together the window that an estimate was read of.
+
+    Args:
+        found: the estimate.
+        known: estimates of the same kind and subject, by hop.
+        batches: the epochs, by hop.
+        spec: the model.
+        subject: whose it is, by number.
+        hops_per_epoch: points of the time grid an epoch length.
+        most_after: epoch lengths after which such an estimate is read, where there are so many.
+    """
+    N = spec.n_context
+    after = max(k for k in range(most_after + 1) if found.hop + k * hops_per_epoch in batches)
+    slot = N - 1 - after
+    hops = [found.hop + (i - slot) * hops_per_epoch for i in range(N)]
+    epochs = np.zeros((N, spec.n_modalities, spec.n_inputs), np.float32)
+    mask = np.zeros((N, spec.n_modalities), bool)
+    microvolts = np.full((N, spec.n_modalities, spec.n_times), np.nan, np.float32)
+    for i, hop in enumerate(hops):
+        if hop in batches:
+            batch = batches[hop]
+            mask[i] = batch.usable[subject]
+            epochs[i, mask[i]] = batch.epochs[subject, mask[i]]
+            microvolts[i] = batch.microvolts[subject]
+    return Decision(
+        estimate=found,
+        slot=slot,
+        epochs=epochs,
+        mask=mask,
+        microvolts=microvolts,
+        onsets=np.asarray(found.onset + (np.arange(N) - slot) * spec.epoch_s, np.float64),
+        stages=tuple(known[hop].stage if hop in known else "" for hop in hops),
+    )
