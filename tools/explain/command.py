@@ -33,6 +33,7 @@ from tools.shared.source import (
     EogOption,
     FileArgument,
     StreamOption,
+    SubjectOption,
     choose_asked,
     open_asked,
 )
@@ -58,14 +59,16 @@ def explain(
     kind: Annotated[
         Kind, typer.Option(help="live: as read at once; final: with the epochs after it.")
     ] = "final",
-    subject: Annotated[
-        str | None, typer.Option(help="Which of several: m2, or its name in the config.")
+    of: Annotated[
+        str | None,
+        typer.Option(help="Whose decision, where there are several: m2.", metavar="NAME"),
     ] = None,
     config: ConfigOption = None,
     stream: StreamOption = None,
     eeg: EegOption = None,
     emg: EmgOption = None,
     eog: EogOption = None,
+    subject: SubjectOption = None,
     unit: UnitOption = None,
     match: MatchOption = None,
     bundle: BundleOption = None,
@@ -94,7 +97,7 @@ def explain(
 
         hypnod explain psg.edf --species human --at 01:05:00 --png why.png
 
-        hypnod explain night.xdf --config hypnod.toml --subject m3 --at 4210
+        hypnod explain night.xdf --config hypnod.toml --of m3 --at 4210
 
     Needs what training needs (pip install '.[train]').
     """
@@ -109,7 +112,7 @@ def explain(
         raise WeightsError(
             f"expected pip install '.[train]' to have been run in hypnod's checkout, found: {error}"
         ) from error
-    found = choose_asked(file, opened.spec, configured, channels, None, unit, match)
+    found = choose_asked(file, opened.spec, configured, channels, subject, unit, match)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     print_channels(console, found)
     recording = found.recording
@@ -118,7 +121,7 @@ def explain(
     for line in found.flaws if found.table else found.left_out:
         console.print(line, markup=False)
     at_s = parse_moment(at, recording.start)
-    decision = decide(opened, found, base, at_s, kind, subject, engine)
+    decision = decide(opened, found, base, at_s, kind, of, engine)
     explanation = computing.explain(decision, computing.open_net(opened), opened, recording)
     if as_json is not None:
         with replacing(as_json) as draft:
@@ -137,7 +140,7 @@ def decide(
     config: Config,
     at_s: float,
     kind: Kind,
-    subject: str | None = None,
+    of: str | None = None,
     engine: str | None = None,
 ) -> Decision:
     """Stage a recording up to a decision.
@@ -148,7 +151,7 @@ def decide(
         config: quality, staging and engine.
         at_s: a moment within the epoch, since the first sample, s.
         kind: of the estimate.
-        subject: whose, by name; None: the only one's.
+        of: whose, by name; None: the only one's.
         engine: as `--engine` has it.
 
     Raises:
@@ -163,11 +166,9 @@ def decide(
             f"{at_s:g} s"
         )
     names = [s.name for s in chosen.stream.subjects]
-    if (subject is None and len(names) > 1) or subject not in (None, *names):
-        raise ConfigError(
-            f"--subject: expected one of {', '.join(names)}, found {subject or 'none'}"
-        )
-    number = 0 if subject is None else names.index(subject)
+    if (of is None and len(names) > 1) or of not in (None, *names):
+        raise ConfigError(f"--of: expected one of {', '.join(names)}, found {of or 'none'}")
+    number = 0 if of is None else names.index(of)
     hops = hops_per_epoch(config.staging.hop_s, bundle.spec)
     window = Window(bundle.spec, at_s, kind, hops, config.staging.final_lag)
     with open_configured(bundle, engine, config, n_rows=len(names)) as opened:

@@ -125,7 +125,8 @@ class WhatIf:
         """Return the support (N,) of each slot; 0 where it is masked already."""
         N = self.spec.n_context
         mask = self._mask & ~torch.eye(N, dtype=torch.bool)[..., None]
-        return self._support(self._tokens.expand(N, *self._tokens.shape), mask)
+        support = self._support(self._tokens.expand(N, *self._tokens.shape), mask)
+        return np.where(self._decision.mask.any(axis=1), support, 0.0)
 
     def without_modality(self) -> dict[str, float]:
         """Return the support of each modality over the window; none where one alone was read."""
@@ -142,7 +143,7 @@ class WhatIf:
 
     def _support(self, tokens: Tensor, mask: Tensor) -> NDArray[np.float64]:
         support: NDArray[np.float64] = (self._odds - self._log_odds(tokens, mask)).numpy()
-        return np.where(np.abs(support) < _LEAST, 0.0, support)
+        return support
 
 
 def _window(decision: Decision, what_if: WhatIf, maps: AttentionMaps) -> tuple[Slot, ...]:

@@ -5,6 +5,7 @@ the decided stage, in the net's own evidence, fall when a part is taken out; bel
 against the stage. What is taken out is masked, silenced, or set to what is usual: see each.
 """
 
+from datetime import timedelta
 from typing import Annotated
 
 import msgspec
@@ -87,6 +88,13 @@ class Explanation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     modalities: dict[str, float]
     """Support by modality, nats. Taken out: it is masked in all of the window. Empty where one
     alone was read."""
+
+    @property
+    def when(self) -> str:
+        """The epoch's onset, for people."""
+        if self.clock is not None:
+            return self.clock[11:19]
+        return f"{timedelta(seconds=round(self.onset_s))} after the first sample"
 
     @property
     def own(self) -> Slot:

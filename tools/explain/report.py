@@ -26,10 +26,7 @@ def print_report(explanation: Explanation, console: Console) -> None:
 
 
 def _decided(e: Explanation) -> Table:
-    when = f"{e.onset_s:g} s after the first sample"
-    if e.clock is not None:
-        when = f"{e.clock[11:19]}, {when}"
-    title = f"{e.subject}, {when}: {e.stage} ({e.kind}, {e.pathway}, {e.model})"
+    title = f"{e.subject} at {e.when}: {e.stage} ({e.kind}, {e.pathway}, {e.model})"
     table = Table("", title=title)
     for stage in e.probabilities:
         table.add_column(stage, justify="right", style=STAGE_STYLES[stage])

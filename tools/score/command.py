@@ -39,6 +39,7 @@ from tools.shared.source import (
     EogOption,
     FileArgument,
     StreamOption,
+    SubjectOption,
     choose_asked,
     open_asked,
 )
@@ -53,7 +54,7 @@ def score(
     eeg: EegOption = None,
     emg: EmgOption = None,
     eog: EogOption = None,
-    subject: Annotated[list[str] | None, typer.Option(help="Its name; default: m1, m2, …")] = None,
+    subject: SubjectOption = None,
     unit: UnitOption = None,
     match: MatchOption = None,
     bundle: BundleOption = None,

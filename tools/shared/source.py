@@ -32,6 +32,9 @@ EegOption = Annotated[
 EmgOption = Annotated[
     list[str] | None, typer.Option("--emg", help="Label of its EMG; `A-B` is a difference.")
 ]
+SubjectOption = Annotated[
+    list[str] | None, typer.Option("--subject", help="Its name; default: m1, m2, …")
+]
 EogOption = Annotated[list[str] | None, typer.Option("--eog", help="Label of its EOG.")]
 BundleOption = Annotated[
     Path | None,

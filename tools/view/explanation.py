@@ -1,5 +1,7 @@
 """The picture of what a decision rests on: attention and support, on the traces."""
 
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from tools.view.panels import BLUE, FAINT_INK, GROUND, INK, ORANGE
 
 _MOST_COLUMNS = 2400  # more samples than pixels are drawn as their extremes
 _LONG_S = 600.0
+_FEW = 32  # epochs of a window are told apart
+_LEAST_NAMED = 0.04  # of the window: a shorter run has no room for its name
 _FOR, _AGAINST = "#2F6B3C", "#B03A2E"
 """Support for the stage, and against it."""
 
@@ -67,7 +71,7 @@ def _lay_out(figure: Figure, heights: dict[str, float]) -> dict[str, Axes]:
         1,
         height_ratios=list(heights.values()),
         left=0.075,
-        right=0.835,
+        right=0.795,
         top=1 - 0.95 / inch,
         bottom=0.6 / inch,
         hspace=0.14,
@@ -86,8 +90,7 @@ def _lay_out(figure: Figure, heights: dict[str, float]) -> dict[str, Axes]:
 
 def _write_titles(figure: Figure, e: Explanation) -> None:
     inch = figure.get_figheight()
-    when = f"{e.onset_s:g} s after the first sample" if e.clock is None else e.clock[11:19]
-    title = f"Why {e.stage} at {when}?  ·  {e.subject} · {e.file}"
+    title = f"Why {e.stage} at {e.when}?  ·  {e.subject} · {e.file}"
     said = ", ".join(f"{stage} {p:.2f}" for stage, p in e.probabilities.items())
     own = ", ".join(f"{stage} {p:.2f}" for stage, p in e.evidence.items())
     below = f"{e.model}, {e.kind}, {e.pathway}  ·  probabilities {said}  ·  the net's own {own}"
@@ -109,17 +112,13 @@ def _draw_window(axes: dict[str, Axes], e: Explanation, d: Decision, spec: Model
             (0, 1),
             facecolor=GROUND if masked else colour,
             edgecolor="white",
-            linewidth=0.6,
+            linewidth=0.6 if N <= _FEW else 0.0,
             hatch="////" if masked else None,
         )
-        if slot.stage and N <= 32:
-            strip.text(
-                *(x + width / 2, 0.5, slot.stage),
-                ha="center",
-                va="center",
-                size=8,
-                color="white",
-            )
+    for stage, first, last in _runs([slot.stage for slot in e.window]):
+        if (last - first) / N > _LEAST_NAMED:
+            middle = (edges[first] + edges[last]) / 2
+            strip.text(middle, 0.47, stage, ha="center", va="center", size=8, color="white")
     strip.set_ylim(0, 1)
     strip.set_yticks([])
     strip.spines[:].set_visible(False)
@@ -150,6 +149,15 @@ def _draw_window(axes: dict[str, Axes], e: Explanation, d: Decision, spec: Model
         "when that epoch is masked",
         0.95,
     )
+
+
+def _runs(stages: Sequence[str]) -> Iterator[tuple[str, int, int]]:
+    """Yield each stage that lasts, with the first slot and the one after the last."""
+    at = 0
+    for stage, run in groupby(stages):
+        n = len(list(run))
+        yield stage, at, at + n
+        at += n
 
 
 def _draw_epoch(
@@ -342,8 +350,8 @@ def _mark_own(axis: Axes, width: float) -> None:
 def _explain(axis: Axes, title: str, text: str, y: float) -> None:
     """Say right of a panel what it shows."""
     kwargs: dict[str, Any] = {"transform": axis.transAxes, "va": "top", "color": INK}
-    axis.text(1.06, y, title, size=9.5, weight="bold", **kwargs)
-    axis.text(1.06, y, f"\n{text}", size=8.5, linespacing=1.3, **kwargs | {"color": FAINT_INK})
+    axis.text(1.065, y, title, size=9.5, weight="bold", **kwargs)
+    axis.text(1.065, y, f"\n{text}", size=8.5, linespacing=1.3, **kwargs | {"color": FAINT_INK})
 
 
 def _unit(span_s: float) -> tuple[float, str]:

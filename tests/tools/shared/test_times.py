@@ -7,7 +7,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.shared.times import parse_time
+from tools.shared.times import parse_moment, parse_time
 
 NOW = datetime(2026, 2, 1, 8, 0, tzinfo=UTC).astimezone()
 
@@ -66,3 +66,22 @@ def test_a_time_of_day_is_within_the_last_day_and_two_hours(now, clock):
 def test_what_is_no_time_is_told(text):
     with pytest.raises(typer.BadParameter, match="expected a time such as"):
         parse_time(text, NOW)
+
+
+@given(at_s=st.integers(0, 86_399), start=st.datetimes(max_value=datetime(2100, 1, 1)))
+def test_a_moment_of_a_recording_is_told_by_its_clock_or_since_its_first_sample(at_s, start):
+    start = start.replace(microsecond=0)
+    moment = start + timedelta(seconds=at_s)
+    assert parse_moment(f"{moment:%H:%M:%S}", start) == at_s
+    assert parse_moment(moment.isoformat(), start) == at_s
+    since = f"{at_s // 3600:02}:{at_s // 60 % 60:02}:{at_s % 60:02}"
+    assert parse_moment(f"+{since}", start) == at_s
+    assert parse_moment(since, None) == at_s
+    assert parse_moment(str(at_s), start) == at_s
+
+
+@pytest.mark.parametrize("text", ["", "noon", "3h", "-00:10:00", "2026-02-30T00:00", "1:2"])
+def test_what_is_no_moment_is_refused(text):
+    for start in (None, datetime(2026, 1, 31, 22)):
+        with pytest.raises(typer.BadParameter, match="expected a moment such as 03:12:30"):
+            parse_moment(text, start)

@@ -133,9 +133,10 @@ def _train(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["train", *map(str, arguments), "--device", "cpu"])
 
 
-@pytest.mark.parametrize("command", ["adapt", "train", "import"])
+@pytest.mark.parametrize("command", ["adapt", "train", "import", "explain"])
 def test_a_computer_without_torch_is_told_what_to_install(tmp_path: Path, command: str) -> None:
-    arguments = [sys.executable, "-c", WITHOUT_TORCH, command, str(tmp_path / "x"), "--out", "y"]
+    rest = ("--at", "0") if command == "explain" else ("--out", "y")
+    arguments = [sys.executable, "-c", WITHOUT_TORCH, command, str(tmp_path / "x"), *rest]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 4
     assert done.stderr.strip() == (
