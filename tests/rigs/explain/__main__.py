@@ -8,10 +8,10 @@ bands of spindles or theta against the other bands of the EEG.
 
 import argparse
 import json
+from itertools import count
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from engines.bundle import open_bundle
@@ -23,7 +23,7 @@ def main() -> None:
     """Measure a bundle and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, help="default: the shipped one")
-    parser.add_argument("--epochs", type=int, default=200, help="at least so many are weighed")
+    parser.add_argument("--epochs", type=int, default=200, help="so many are weighed")
     parser.add_argument("--kind", choices=("live", "final"), default="final")
     parser.add_argument("--json", type=Path, help="write what was found")
     options = parser.parse_args()
@@ -31,25 +31,23 @@ def main() -> None:
     net = open_net(bundle)
     found: list[Weighed] = []
     console = Console(stderr=True)
-    for subject in track(_seeds(options.epochs), console=console, description="subjects"):
-        found += weigh(decided(bundle, subject, options.kind), net, bundle)
-        if len(found) >= options.epochs:
-            break
+    with console.status("simulating and staging"):
+        for number in count():
+            found += weigh(decided(bundle, number, options.kind), net, bundle)
+            if len(found) >= options.epochs:
+                break
     rows = summarise(found[: options.epochs], SOUGHT[bundle.spec.species])
-    table = Table("what", "epochs", "where it should lie", "elsewhere", "more there, of epochs")
+    table = Table("what", "epochs", "subjects", "there", "elsewhere", "more there")
     for row in rows:
         table.add_row(
-            row.what, str(row.n), f"{row.there:.3f}", f"{row.elsewhere:.3f}", f"{row.more:.2f}"
+            *(row.what, str(row.epochs), str(row.subjects)),
+            *(f"{row.there:.3f}", f"{row.elsewhere:.3f}"),
+            f"{100 * row.more:.0f} % of epochs, {row.subjects_with_more} subjects",
         )
     title = f"{bundle.manifest.name} {bundle.hash[:12]}, {options.kind}, simulated subjects"
     Console(width=120).print(title, table)
     if options.json:
         options.json.write_text(json.dumps([row._asdict() for row in rows], indent=1) + "\n")
-
-
-def _seeds(n_epochs: int) -> range:
-    """Numbers of subjects, of which each gives some epochs."""
-    return range(n_epochs)
 
 
 if __name__ == "__main__":

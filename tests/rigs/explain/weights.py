@@ -66,11 +66,14 @@ class Row(NamedTuple):
     """One measure, the mean over epochs of the mean within each."""
 
     what: str
-    n: int
+    epochs: int
+    subjects: int
     there: float
     elsewhere: float
     more: float
     """Share of epochs with more of it there than elsewhere."""
+    subjects_with_more: int
+    """Subjects in whose mean there is."""
 
 
 def decided(bundle: Bundle, number: int, kind: Kind) -> Iterator[Decided]:
@@ -159,7 +162,7 @@ def hold(explanation: Explanation, events: Sequence[Event]) -> NDArray[np.bool_]
 def summarise(weighed: Sequence[Weighed], sought: Sought) -> list[Row]:
     """Return each measure over the epochs that it can be had of."""
     rows: list[Row] = []
-    if weighed and any(w.holds.any() for w in weighed):
+    if any(w.holds.any() for w in weighed):
         rows += _on_spans(weighed, sought)
     if weighed and weighed[0].explanation.bands:
         rows.append(_on_bands(weighed, sought))
@@ -167,43 +170,50 @@ def summarise(weighed: Sequence[Weighed], sought: Sought) -> list[Row]:
 
 
 def _on_spans(weighed: Sequence[Weighed], sought: Sought) -> Iterator[Row]:
-    def of(name: str) -> list[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
-        return [
-            (
-                np.array([getattr(p, name) for p in e.parts["eeg"] if p.start_s is not None]),
-                holds,
-            )
-            for e, holds in weighed
-        ]
-
-    attention = of("attention")
-    yield _row(f"attention, spans with a {sought.event}", attention)
-    if weighed[0].explanation.parts["eeg"][0].undifferenced is not None:
-        plain = of("undifferenced")
-        yield _row("the first softmax alone", plain)
-        gain = [(a - p, holds) for (a, holds), (p, _) in zip(attention, plain, strict=True)]
-        yield _row("amplified by the difference", gain)
-    yield _row("support", of("support"))
+    where = f"spans of the EEG with a {sought.event}"
+    spans = [[p for p in w.explanation.parts["eeg"] if p.start_s is not None] for w in weighed]
+    attention = [np.array([p.attention for p in each]) for each in spans]
+    yield _row(f"attention, {where}", weighed, attention, [w.holds for w in weighed])
+    if spans[0][0].undifferenced is not None:
+        plain = [np.array([p.undifferenced or 0.0 for p in each]) for each in spans]
+        yield _row("the first softmax alone", weighed, plain, [w.holds for w in weighed])
+        gain = [a - p for a, p in zip(attention, plain, strict=True)]
+        yield _row("amplified by the difference", weighed, gain, [w.holds for w in weighed])
+    support = [np.array([p.support for p in each]) for each in spans]
+    yield _row(f"support, {where}", weighed, support, [w.holds for w in weighed])
 
 
 def _on_bands(weighed: Sequence[Weighed], sought: Sought) -> Row:
     low, high = sought.band_hz
-    bands = [
-        [b for b in e.bands if b.modality == "eeg" and b.low_hz is not None and b.high_hz]
-        for e, _ in weighed
-    ]
-    values = [
-        (
-            np.array([b.support for b in each]),
-            np.array([b.low_hz < high and b.high_hz > low for b in each], bool),
-        )
-        for each in bands
-    ]
-    return _row(f"support of the bands of {low:g} to {high:g} Hz", values)
+    support, there = [], []
+    for w in weighed:
+        bands = [
+            (b.support, b.low_hz < high and b.high_hz > low)
+            for b in w.explanation.bands
+            if b.modality == "eeg" and b.low_hz is not None and b.high_hz is not None
+        ]
+        support.append(np.array([s for s, _ in bands]))
+        there.append(np.array([t for _, t in bands], np.bool_))
+    return _row(f"support, bands of the EEG, {low:g} to {high:g} Hz", weighed, support, there)
 
 
-def _row(what: str, values: Sequence[tuple[NDArray[np.float64], NDArray[np.bool_]]]) -> Row:
-    there = np.array([v[where].mean() for v, where in values])
-    elsewhere = np.array([v[~where].mean() for v, where in values])
-    more = float((there > elsewhere).mean())
-    return Row(what, len(values), float(there.mean()), float(elsewhere.mean()), more)
+def _row(
+    what: str,
+    weighed: Sequence[Weighed],
+    values: Sequence[NDArray[np.float64]],
+    where: Sequence[NDArray[np.bool_]],
+) -> Row:
+    there = np.array([v[here].mean() for v, here in zip(values, where, strict=True)])
+    elsewhere = np.array([v[~here].mean() for v, here in zip(values, where, strict=True)])
+    whose = np.array([w.explanation.file for w in weighed])
+    subjects = np.unique(whose)
+    more = [bool((there - elsewhere)[whose == one].mean() > 0) for one in subjects]
+    return Row(
+        what=what,
+        epochs=len(weighed),
+        subjects=len(subjects),
+        there=float(there.mean()),
+        elsewhere=float(elsewhere.mean()),
+        more=float((there > elsewhere).mean()),
+        subjects_with_more=sum(more),
+    )
