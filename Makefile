@@ -7,7 +7,7 @@ DEV     := $(VENV)/.dev
 # TensorRT's signatures, for mypy, where they lie beside the checkout
 TYPING  := $(wildcard ../shared/typing)
 
-.PHONY: help install dev demo test test-pythons lint docs bench archives archives-bench chaos floods web-cost kill soak fuzz gpu-check demo-night journal-size bundle ablations accuracy closed-loop clean
+.PHONY: help install dev demo test test-pythons lint docs bench archives archives-bench chaos floods web-cost kill soak fuzz gpu-check demo-night journal-size bundle ablations accuracy closed-loop explain clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -87,6 +87,11 @@ accuracy: $(RUNTIME) ## measure what docs/accuracy.md shows, and write its table
 
 closed-loop: $(RUNTIME) ## how often the REM rule is right, into docs/closed-loop.md (ten minutes of computing)
 	$(BIN)/python -m tests.rigs.closed_loop
+
+explain: $(DEV) ## whether decisions rest on the planted spindle or theta, of a small net and of the shipped one (20 minutes)
+	$(BIN)/python -m tests.rigs.explain.small --out runs/small-people
+	$(BIN)/python -m tests.rigs.explain --bundle runs/small-people
+	$(BIN)/python -m tests.rigs.explain
 
 gpu-check: $(DEV) ## test and measure TensorRT on this computer's GPU, and write gpu-check.json
 	$(BIN)/python -m tests.rigs.bench.gpu_check --out gpu-check.json

@@ -10,6 +10,7 @@ from tools.explain.explanation import Explanation
 from tools.view.live import STAGE_STYLES
 
 _MOST = 5  # of a list
+_LEAST = 0.005  # what is said to count is not 0.00
 _T = TypeVar("_T")
 
 
@@ -69,4 +70,4 @@ def _tables(e: Explanation) -> Iterable[Table]:
 def _most(items: Sequence[_T], support: Sequence[float]) -> list[_T]:
     """Return those that count most, for or against, that which counts most first."""
     order = sorted(range(len(items)), key=lambda i: -abs(support[i]))
-    return [items[i] for i in order[:_MOST] if support[i]]
+    return [items[i] for i in order[:_MOST] if abs(support[i]) >= _LEAST]

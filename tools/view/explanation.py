@@ -20,6 +20,7 @@ from tools.view.panels import BLUE, FAINT_INK, GROUND, INK, ORANGE
 
 _MOST_COLUMNS = 2400  # more samples than pixels are drawn as their extremes
 _LONG_S = 600.0
+_DARKEST = 0.55
 _FEW = 32  # epochs of a window are told apart
 _LEAST_NAMED = 0.04  # of the window: a shorter run has no room for its name
 _FOR, _AGAINST = "#2F6B3C", "#B03A2E"
@@ -170,13 +171,12 @@ def _draw_epoch(
 ) -> None:
     """Draw the epoch's traces, shaded by attention, and what is told within it."""
     length = spec.epoch_s
-    largest = max((p.attention for m in inside for p in e.parts[m]), default=1.0)
     for modality in traces:
         axis = axes[modality]
         samples = d.microvolts[d.slot, spec.modalities.index(modality)]
         spans = [p for p in e.parts.get(modality, ()) if p.start_s is not None]
         if modality in inside:
-            _shade(axis, spans, largest)
+            _shade(axis, spans)
         _draw_trace(axis, samples, 0.0, length, 0.7)
         usable = d.estimate.validity[modality]
         ok = "" if usable == "ok" else f"\n{usable}"
@@ -199,7 +199,7 @@ def _draw_epoch(
 
 def _shading(inside: list[str]) -> str:
     if inside:
-        return "darker: more attention"
+        return "darker: more attention, from\nthe least of its channel to the most"
     return "read as one piece: attention\ntells nothing within it"
 
 
@@ -270,7 +270,9 @@ def _draw_support(
     )
     axis.axhline(0, color=INK, linewidth=0.6)
     most = max(float(np.abs(support).max()), 0.05)
-    axis.set_ylim(min(1.15 * float(support.min()), -0.15 * most), 1.15 * most)
+    low, high = min(1.15 * float(support.min()), -0.15 * most), 1.15 * most
+    before = (0.0, 0.0) if len(axis.containers) == 1 else axis.get_ylim()
+    axis.set_ylim(min(low, before[0]), max(high, before[1]))
     axis.set_ylabel("support", size=9, color=_FOR)
     axis.tick_params(labelsize=9, colors=INK)
     axis.spines[["top", "left"]].set_visible(False)
@@ -337,9 +339,12 @@ def _draw_trace(
     axis.set_ylim(-1.15 * most, 1.15 * most)
 
 
-def _shade(axis: Axes, parts: list[Part], largest: float) -> None:
+def _shade(axis: Axes, parts: list[Part]) -> None:
+    """Shade spans from the least attention of the epoch, white, to the most."""
+    attention = [p.attention for p in parts]
+    least, span = min(attention), max(max(attention) - min(attention), 1e-9)
     for part in parts:
-        strength = 0.55 * max(0.0, part.attention) / max(largest, 1e-9)
+        strength = _DARKEST * (part.attention - least) / span
         axis.axvspan(part.start_s or 0.0, part.stop_s or 0.0, color=BLUE, alpha=strength, lw=0)
 
 
