@@ -97,6 +97,11 @@ class Explanation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         return f"{timedelta(seconds=round(self.onset_s))} after the first sample"
 
     @property
+    def alone(self) -> str:
+        """What the net's own evidence says, without the grammar."""
+        return max(self.evidence, key=lambda stage: self.evidence[stage])
+
+    @property
     def own(self) -> Slot:
         """The decided epoch."""
         return self.window[self.slot]

@@ -17,6 +17,10 @@ _T = TypeVar("_T")
 def print_report(explanation: Explanation, console: Console) -> None:
     """Print the decision, and what weighs most in it."""
     console.print(_decided(explanation))
+    if (alone := explanation.alone) != explanation.stage:
+        console.print(
+            f"the net alone would say {alone}: with the stages around it, the grammar decided"
+        )
     for table in _tables(explanation):
         if table.row_count:
             console.print(table)

@@ -199,7 +199,7 @@ def _draw_epoch(
 
 def _shading(inside: list[str]) -> str:
     if inside:
-        return "darker: more attention, from\nthe least of its channel to the most"
+        return "darker: more attention, each\nchannel from least to most"
     return "read as one piece: attention\ntells nothing within it"
 
 
@@ -293,7 +293,7 @@ def _draw_bands(axis: Axes, e: Explanation) -> None:
     _draw_support(axis, x, support, 1.3)
     axis.yaxis.set_label_position("left")
     axis.yaxis.tick_left()
-    names = [f"{_short(b.name)}\n{b.level:+.1f} SD" for b in e.bands]
+    names = [f"{_short(b.name)}\n{round(b.level, 1) + 0.0:+.1f} SD" for b in e.bands]
     axis.set_xticks(x, names, size=8)
     axis.tick_params(labelbottom=True, bottom=False)
     axis.set_xlim(-0.6, len(e.bands) - 0.4)
