@@ -10,8 +10,9 @@ from daemon.stager import Estimate
 from engines.errors import EngineError
 from models.signal.relative import relative_of
 from tests.support.bundles import TINY, human_levels, human_spec, mouse_spec, random_model
-from tools.explain.computing import WhatIf, columns_of, piece_names, without_pieces
+from tools.explain.computing import columns_of, piece_names, without_pieces
 from tools.explain.decision import Decision
+from tools.explain.what_if import WhatIf
 
 SPECS = {
     "mouse samples": mouse_spec(5, patch_size=64, **TINY),
