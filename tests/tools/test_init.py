@@ -12,6 +12,7 @@ import pytest
 from daemon.config import load_config
 from tests.rigs import forked
 from tests.rigs.lsl import Source
+from tests.support.bundles import human_spec, make_bundle_of
 from tests.support.xdf import XdfStream, write_streams
 from tools.init import _count_up
 
@@ -67,6 +68,48 @@ def test_a_recording_stands_for_its_replay(tmp_path: Path) -> None:
     (stream,) = tomllib.loads(text)["streams"]
     assert stream["match"] == {"name": "night 1"}
     assert [s["channels"]["eeg"] for s in stream["subjects"]] == ["EEG1", "EEG2"]
+
+
+def write_person(path: Path) -> None:
+    labels = ("EMG chin", "F3-M2", "C4-M1", "E1-M2", "E2-M2")
+    signals = [
+        edfio.EdfSignal(np.sin(np.arange(640.0)), 64, label=label, physical_dimension="uV")
+        for label in labels
+    ]
+    edfio.Edf(signals).write(path)
+
+
+def test_of_a_person_the_electrodes_are_found_by_name_and_a_stage_comes_within_the_epoch(
+    tmp_path: Path,
+) -> None:
+    write_person(tmp_path / "night.edf")
+    bundle = make_bundle_of(human_spec(epoch_s=8.0), tmp_path)
+    asked = ("init", "--recording", "night.edf", "--species", "human", "--bundle", str(bundle))
+    done = run(tmp_path, *asked, says="\n\n")
+    assert done.returncode == 0, done.stderr
+    assert "of no person: EMG chin, F3-M2, E2-M2" in done.stdout
+    config = load_config(tmp_path / "hypnod.toml")
+    (person,) = config.streams[0].subjects
+    assert (person.name, person.channels) == ("p1", {"eeg": "C4-M1", "eog": "E1-M2"})
+    assert (config.engine.species, config.engine.folder) == ("human", bundle)
+    assert config.staging.hop_s == 4.0
+    wrong = run(tmp_path, *asked, "b.toml", "--eeg", "C4-M1", "--emg", "EMG chin")
+    assert wrong.returncode == 2
+    assert "expected --eeg or --eog for the species human, found --emg" in said(wrong)
+
+
+def test_a_person_is_no_mouse(tmp_path: Path) -> None:
+    write_person(tmp_path / "night.edf")
+    done = run(tmp_path, "init", "--recording", "night.edf", "--eeg", "C4-M1", "--emg", "EMG chin")
+    assert done.returncode == 2
+    assert "sleepdifformer-human stages (species human)" in said(done)
+    assert "give --species" in said(done)
+    assert not (tmp_path / "hypnod.toml").exists()
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    """Return what stands in the frame of an error."""
+    return " ".join(done.stderr.replace("│", " ").split())
 
 
 def test_two_ways_to_count_on_are_not_guessed_among(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ STREAM = "demo"
 _POLL_S = 0.05
 _SUBSCRIBED_S = 10.0
 _SILENT_S = 30.0
-"""Without a stage for this long the run is over, whatever is missing."""
+"""Without a stage for this long beyond an epoch the run is over, whatever is missing."""
 
 
 @dataclass(frozen=True)
@@ -200,14 +200,15 @@ def _prepare(
     spec = bundle.spec
     hop_s = spec.epoch_s / hops_per_epoch(hop_s or spec.live_hop_s, spec, "--hop")
     who, scene = SIMULATORS[spec.species], SCENES[spec.species]
+    time_scale = scene.trigger_time_scale if trigger else 1.0
     file = folder / f"{STREAM}.edf"
     simulated = who.iterate(
         seed=seed,
         duration_s=60 * minutes,
         sfreq=who.default_sfreq,
         n_subjects=n_subjects,
-        time_scale=scene.trigger_time_scale if trigger else 1.0,
-        every_stage=True,
+        time_scale=time_scale,
+        every_stage=minutes * time_scale >= scene.every_stage_from,
     )
     write_edf(file, simulated, who.default_sfreq, n_subjects)
     names = [f"{who.subject.prefix}{k}" for k in range(1, n_subjects + 1)]
@@ -260,7 +261,7 @@ def _stage(run: _Run, speed: str, folder: Path, console: Console) -> tuple[Colle
         _subscribe(take_in, daemon)
         played = (run.recording, "--name", STREAM, "--speed", speed)
         replay = stack.enter_context(ReplayProcess(*played, environ=environ))
-        _collect(take_in, collector, daemon, replay)
+        _collect(take_in, collector, daemon, replay, _SILENT_S + run.spec.epoch_s)
         daemon.ask_to_stop()
         while daemon.process.poll() is None:
             take_in(_POLL_S)
@@ -287,6 +288,7 @@ def _collect(
     collector: Collector,
     daemon: DaemonProcess,
     replay: ReplayProcess,
+    patience_s: float,
 ) -> None:
     """Receive until every epoch is there, or nothing comes any more."""
     heard = time.monotonic()
@@ -297,7 +299,7 @@ def _collect(
         take_in(_POLL_S)
         now = time.monotonic()
         heard = now if collector.count("live") > n else heard
-        if now - heard > _SILENT_S:
+        if now - heard > patience_s:
             return
 
 

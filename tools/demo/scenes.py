@@ -18,6 +18,8 @@ class Scene:
     trigger_minutes: float
     trigger_time_scale: float
     """Divides the bouts of what is shown in real time: see `SIMULATORS`."""
+    every_stage_from: float
+    """Minutes of sleep that mostly have room for every stage: from so many on there is some."""
     rule: dict[str, Any]
     """Of --trigger, as in the config."""
     data: str
@@ -33,6 +35,7 @@ SCENES = {
         web_minutes=60.0,
         trigger_minutes=4.0,
         trigger_time_scale=1.0,
+        every_stage_from=0.0,
         # two seconds of REM, a pulse of two seconds, and again, after a first minute
         rule={
             "name": "rem-restriction",
@@ -53,6 +56,7 @@ SCENES = {
         web_minutes=180.0,
         trigger_minutes=6.0,
         trigger_time_scale=10.0,  # nobody is in N3 within six minutes
+        every_stage_from=60.0,
         # a sound of two seconds in N3, and again after ten; a window of a few minutes does
         rule={
             "name": "n3-sound",

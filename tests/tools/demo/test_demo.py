@@ -11,12 +11,13 @@ import pytest
 from rich.console import Console
 
 from daemon.config import parse_config
+from daemon.trigger.rules import Rule, check_model
 from models.recordings.agreement import compare
 from models.recordings.hypnogram import Hypnogram
 from models.stages import MOUSE
 from tests.rigs import forked
 from tests.rigs.forked import Forked
-from tests.support.bundles import TINY, make_bundle
+from tests.support.bundles import TINY, human_spec, make_bundle, make_bundle_of
 from tests.support.nights import stage, trigger
 from tools.client.subscriber import Received, Subscriber
 from tools.daemon_process import ChildError, DaemonProcess, to_toml, write_config
@@ -83,6 +84,26 @@ def test_it_shows_what_it_found_and_that_the_data_are_simulated(shown):
     console = Console(file=io.StringIO(), width=80)
     console.print(draw_report(msgspec.convert(report, DemoReport)))
     assert "κ live" in console.file.getvalue()
+
+
+def test_a_person_is_shown_by_the_bundle_of_people(tmp_path):
+    bundle = make_bundle_of(human_spec(), tmp_path)
+    options = "--species human --minutes 0.5 --subjects 1 --speed 10 --json demo.json"
+    process = forked.run("demo", "--bundle", bundle, *options.split(), cwd=tmp_path)
+    assert process.returncode == 0, process.stdout + process.stderr
+    report = json.loads((tmp_path / "demo.json").read_bytes())
+    assert report["epochs_expected"] == report["epochs_published"] == report["finals_published"]
+    assert report["epochs_expected"] == 7  # of 4 s
+    assert (report["problems"], list(report["subjects"])) == ([], ["p1"])
+    assert "simulated people; nobody was recorded" in " ".join(process.stdout.split())
+    assert (tmp_path / "hypnod-demo.png").exists()
+    other = forked.run("demo", "--bundle", bundle, "--species", "mouse", cwd=tmp_path)
+    assert other.returncode == 4
+    assert "expected a bundle of the species mouse" in other.stderr
+
+
+def test_the_rule_that_people_are_shown_fits_their_model():
+    check_model([msgspec.convert(SCENES["human"].rule, Rule)], human_spec())
 
 
 def run_demo(folder, *options):
