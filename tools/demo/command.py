@@ -89,7 +89,7 @@ def demo(
         float | None, typer.Option(help="Seconds from stage to stage; default: 1, of people 5.")
     ] = None,
     trigger: Annotated[
-        bool, typer.Option("--trigger", help="Show a rule at work: in REM, of people in N3.")
+        bool, typer.Option("--trigger", help="Show a rule at work: in REM, of people in N2 and N3.")
     ] = False,
     web: Annotated[
         bool, typer.Option("--web", help="Show them on the live page of a browser.")
@@ -113,7 +113,7 @@ def demo(
     With `--trigger` a rule restricts REM: after 2 s of it a pulse of 2 s, and again. The screen
     says when it is on or refused, and why; how many pulses were right comes last. Rules act in
     real time alone: they trust no estimate that is ahead of time. There is no hardware. For people
-    it is sounds of 2 s in N3; they sleep ten times as fast as people do, or it would take an hour.
+    it is sounds of 2 s in N2 and N3; they fall asleep ten times as fast as people do.
 
     With `--web` the page of `hypnod web` shows eight mice, of which one is unplugged and one looks
     unlike those that the model learnt from; or four people, of whom one is unplugged. The first

@@ -59,9 +59,10 @@ SCENES = {
         every_stage_from=60.0,
         # a sound of two seconds in N3, and again after ten; a window of a few minutes does
         rule={
-            "name": "n3-sound",
+            "name": "nrem-sound",
             "species": "human",
-            "stages": ["N3"],
+            "stages": ["N2", "N3"],
+            "probability": 0.7,
             "dwell_s": 10.0,
             "on_s": 2.0,
             "hold": "time",
