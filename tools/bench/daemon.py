@@ -84,7 +84,7 @@ def measure_latency(
     """
     environ = confined_lsl(folder)
     recording, spec = simulate(bundle.spec, folder, 1), bundle.spec
-    played_s = seconds + spec.epoch_s - spec.live_hop_s
+    played_s = spec.epoch_s + seconds
     with ExitStack() as stack:
         config = configure(bundle, engine, DAEMON, [DAEMON], HOPS)
         daemon = stack.enter_context(DaemonProcess(write_config(folder, config), environ))
@@ -278,19 +278,27 @@ def _receive(
 ) -> list[tuple[float, Message]]:
     """Receive until the streams are over; return when each message came, and the messages.
 
-    They are over after `seconds`, which whoever could not listen for a while notices by the clock
-    alone: the daemon goes on telling that nothing comes.
+    They are over `seconds` after the last of them was first heard of, which whoever could not
+    listen for a while notices by the clock alone: the daemon goes on telling that nothing comes.
     """
     deadline = time.monotonic() + _CONNECT_S + spec.epoch_s
     while not socket.poll(round(1000 * _POLL_S)):
         _check(deadline, daemon, *replays)
     received: list[tuple[float, bytes, bytes]] = []
+    heard: dict[bytes, float] = {}
     passed = 0.0
-    while passed < seconds + _OVER_S and socket.poll(round(1000 * _OVER_S)):
+    while passed < seconds + _OVER_S:
+        if not socket.poll(round(1000 * _OVER_S)):
+            if len(heard) == len(replays):
+                break
+            _check(deadline, daemon, *replays)  # one of them begins later
+            continue
         topic, payload = socket.recv_multipart()
         received.append((time.monotonic(), topic, payload))
-        passed = received[-1][0] - received[0][0]
-        tick(passed)
+        heard.setdefault(topic.split(b".")[1], received[-1][0])
+        if len(heard) == len(replays):
+            passed = received[-1][0] - max(heard.values())
+            tick(passed)
     return [(moment, decode(topic.decode(), payload)) for moment, topic, payload in received]
 
 
