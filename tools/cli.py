@@ -25,7 +25,7 @@ _COMMANDS = {
     "doctor": "tools.doctor:doctor",
     "evaluate": "tools.evaluate.command:evaluate",
     "import": "tools.import_checkpoint:import_checkpoint",
-    "init": "tools.init:init",
+    "init": "tools.init.command:init",
     "keygen": "tools.keygen:keygen",
     "night": "tools.night.command:night",
     "notify": "tools.notify.command:notify",

@@ -3,7 +3,7 @@
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -25,6 +25,7 @@ from models.signal.montage import Montage, Unit, Units, parts_of, to_microvolts
 from models.simulator.species import SIMULATORS
 from models.spec import ModelSpec
 from models.species import contradict
+from tools.init.counting import check_step, count_up
 from tools.shared.match import MatchOption, read_match
 from tools.shared.species import SpeciesOption
 from tools.shared.unit import read_unit
@@ -120,8 +121,8 @@ def init(
     if spec.species == "human" and subjects is None:
         subjects = 1  # what comes after C4 is no other person's
     if step is None and subjects != 1:
-        _check_step(first, found.ch_names)
-    counted = _count_up(first, found.ch_names, endless=subjects is not None, step=step)
+        check_step(first, found.ch_names)
+    counted = count_up(first, found.ch_names, endless=subjects is not None, step=step)
     each = list(islice(counted, subjects))
     units = read_unit(unit) if unit else _ask_unit(first, found)
     replay = []
@@ -252,66 +253,6 @@ def _ask(option: str, text: str, guess: str) -> str:
     except typer.Abort as error:
         raise typer.BadParameter(f"expected {option}, or an answer; found none") from error
     return answer.strip()
-
-
-def _check_step(first: Mapping[str, str], known: Sequence[str]) -> None:
-    """Raise BadParameter where it is not clear which channels the second animal has.
-
-    After CH1 and CH9 come CH10 and CH18, or CH2 and CH10 where all EEGs come first.
-    """
-    labels = [part for label in first.values() for part in parts_of(label, known)]
-    split = [_split(label) for label in labels]
-    if len({(before, after) for before, _, after in split}) != 1 or not split[0][1]:
-        return
-    numbers = {int(digits) for _, digits, _ in split}
-    widest = max(numbers) - min(numbers) + 1
-    steps = [s for s in range(1, widest + 1) if not numbers & {n + s for n in numbers}]
-    second = {}
-    for step in (steps[0], widest):
-        for other in islice(_count_up(first, known, endless=False, step=step), 1, 2):
-            second[step] = " and ".join(other.values())
-    if steps[0] < widest and second:
-        ways = ", ".join(f"--step {step} for {channels}" for step, channels in second.items())
-        raise typer.BadParameter(
-            f"expected how to go on from {' and '.join(first.values())} to the next animal; give "
-            f"{ways}, or --animals 1"
-        )
-
-
-def _count_up(
-    first: Mapping[str, str], known: Sequence[str], *, endless: bool, step: int | None = None
-) -> Iterator[dict[str, str]]:
-    """Yield each animal's channels.
-
-    Args:
-        first: those of the first animal, by modality.
-        known: the labels there are.
-        endless: go on beyond the labels that there are.
-        step: by how much the numbers grow; default: until the next ones are free.
-    """
-    parts = {modality: parts_of(label, known) or (label,) for modality, label in first.items()}
-    split = {part: _split(part) for several in parts.values() for part in several}
-    numbers: dict[tuple[str, str], list[int]] = {}
-    for before, digits, after in split.values():
-        numbers.setdefault((before, after), []).append(int(digits or 0))
-    steps = {stem: step or max(found) - min(found) + 1 for stem, found in numbers.items()}
-    yield dict(first)
-    animal = 1
-    while all(digits for _, digits, _ in split.values()):
-        labels = {
-            part: f"{before}{int(digits) + animal * steps[before, after]:0{len(digits)}}{after}"
-            for part, (before, digits, after) in split.items()
-        }
-        if not endless and not set(labels.values()) <= set(known):
-            return
-        yield {m: "-".join(labels[part] for part in several) for m, several in parts.items()}
-        animal += 1
-
-
-def _split(label: str) -> tuple[str, str, str]:
-    """Return what is before, in and after the last number of a label; all empty without one."""
-    found = re.fullmatch(r"(.*?)(\d+)(\D*)", label)
-    return (found[1], found[2], found[3]) if found else ("", "", "")
 
 
 def _compose(

@@ -14,7 +14,7 @@ from tests.rigs import forked
 from tests.rigs.lsl import Source
 from tests.support.bundles import human_spec, make_bundle_of
 from tests.support.xdf import XdfStream, write_streams
-from tools.init import _count_up
+from tools.init.counting import count_up
 
 CHANNELS = tuple(f"CH{i}" for i in range(1, 17))
 
@@ -122,7 +122,7 @@ def test_two_ways_to_count_on_are_not_guessed_among(tmp_path: Path) -> None:
     asked = ("init", "--recording", "night.edf", "--eeg", "CH1", "--emg")
     eight = run(tmp_path, *asked, "CH9")
     assert eight.returncode == 2
-    assert "--step 1 for CH2 and CH10, or --animals 1" in " ".join(eight.stderr.split())
+    assert "--step 1 for CH2 and CH10, or --subjects 1" in " ".join(eight.stderr.split())
     two = run(tmp_path, *asked, "CH4", "--animals", "2")
     assert "--step 1 for CH2 and CH5, --step 4 for CH5 and CH8" in " ".join(two.stderr.split())
     done = run(tmp_path, *asked, "CH9", "--step", "1", "--animals", "7")
@@ -179,11 +179,11 @@ def test_of_a_unit_that_one_modality_lacks_the_other_is_left_as_it_is(
         (("EEG", "EMG"), ("EEG", "EMG"), ("EEG", "EMG")),
     ],
 )
-def test_numbers_count_up(first: Sequence[str], known: Sequence[str], last: Sequence[str]) -> None:
+def test_numberscount_up(first: Sequence[str], known: Sequence[str], last: Sequence[str]) -> None:
     def table(labels: Sequence[str]) -> dict[str, str]:
         return {m: label for m, label in zip(("eeg", "emg"), labels, strict=True) if label}
 
-    animals = list(_count_up(table(first), known, endless=False))
+    animals = list(count_up(table(first), known, endless=False))
     assert (animals[0], animals[-1]) == (table(first), table(last))
 
 
