@@ -36,6 +36,7 @@ from tools.shared.species import SpeciesOption
 _STREAM = "kills"
 _PATIENT_S = 600.0  # the source is no real-time one: its silence says nothing
 _STAGED_S = 30.0
+_BREATH_S = 0.2
 _DRAWN_HZ = 512.0  # pieces are drawn as so many samples of an epoch of a second
 _MOST_SCALED = 8.0  # longer by so much at most: twelve of them fit into LSL's buffers
 
@@ -140,8 +141,9 @@ class KillRun:
             if kill:
                 daemon.process.kill()
             else:
-                self._wait_staged()
-                self._push(round(10 * self._bundle.spec.epoch_s * self._sfreq))
+                for _ in range(10):
+                    self._push(round(self._bundle.spec.epoch_s * self._sfreq))
+                    time.sleep(_BREATH_S)  # long epochs would not fit into LSL's buffers at once
                 self._wait_staged()
                 daemon.ask_to_stop()
             daemon.process.wait()
