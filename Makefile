@@ -7,6 +7,9 @@ DEV     := $(VENV)/.dev
 # TensorRT's signatures, for mypy, where they lie beside the checkout
 TYPING  := $(wildcard ../shared/typing)
 
+# Options of demo, bench, chaos, kill, soak and closed-loop, such as ARGS="--species human".
+ARGS ?=
+
 .PHONY: help install dev demo test test-pythons lint docs bench archives archives-bench chaos floods web-cost kill soak fuzz gpu-check demo-night journal-size bundle ablations accuracy closed-loop explain clean
 
 help:            ## show this list
@@ -27,7 +30,7 @@ install: $(RUNTIME) ## install hypnod into .venv
 dev: $(DEV) ## install what development needs too (torch, linters, tests)
 
 demo: $(RUNTIME) ## simulated mice through the real daemon, seen live
-	$(BIN)/hypnod demo
+	$(BIN)/hypnod demo $(ARGS)
 
 # Four workers for two cores: half of the time is waiting, for streams, clocks and processes.
 test: $(DEV) ## run the tests
@@ -61,11 +64,11 @@ docs: $(RUNTIME) ## regenerate docs/config.md and docs/messages.md
 	$(BIN)/python -m docs.reference
 
 bench: $(DEV) ## measure this computer and the engines, and write bench.json and bench-engines.json
-	$(BIN)/hypnod bench --json bench.json
-	$(BIN)/python -m tests.rigs.bench.run --json bench-engines.json
+	$(BIN)/hypnod bench --json bench.json $(ARGS)
+	$(BIN)/python -m tests.rigs.bench.run --json bench-engines.json $(ARGS)
 
 chaos: $(RUNTIME) ## every fault of docs/faults.md against a real daemon (7 minutes)
-	$(BIN)/python -m tests.rigs.chaos.run
+	$(BIN)/python -m tests.rigs.chaos.run $(ARGS)
 
 floods: $(RUNTIME) ## clients do their worst, and live messages must come as soon (3 minutes)
 	$(BIN)/python -m tests.rigs.floods.run
@@ -74,7 +77,7 @@ web-cost: $(DEV) ## what the live page costs with 64 subjects: daemon, server, b
 	$(BIN)/python -m tests.rigs.web_cost
 
 kill: $(RUNTIME) ## kill the daemon 100 times and see that nothing is lost (6 minutes)
-	$(BIN)/python -m tests.rigs.kill.run --kills 100
+	$(BIN)/python -m tests.rigs.kill.run --kills 100 $(ARGS)
 
 archives: $(DEV) ## kill, cut off and stop who works at an archive; hosts and SLURM where they can be had (4 minutes)
 	$(BIN)/python -m tests.rigs.archive.run
@@ -86,7 +89,7 @@ accuracy: $(RUNTIME) ## measure what docs/accuracy.md shows, and write its table
 	$(BIN)/python -m tests.rigs.accuracy.run
 
 closed-loop: $(RUNTIME) ## how often the REM rule is right, into docs/closed-loop.md (ten minutes of computing)
-	$(BIN)/python -m tests.rigs.closed_loop
+	$(BIN)/python -m tests.rigs.closed_loop $(ARGS)
 
 explain: $(DEV) ## whether decisions rest on the planted spindle or theta, of a small net and of the shipped one (20 minutes)
 	$(BIN)/python -m tests.rigs.explain.small --out runs/small-people
@@ -104,7 +107,7 @@ journal-size: $(RUNTIME) ## stage an hour of eight simulated mice and say what e
 	folder=$$(mktemp -d) && $(BIN)/python -m tests.rigs.night --calm --hours 1 --out $$folder/night.sqlite; rm -r $$folder
 
 soak: $(RUNTIME) ## a night in fast motion with faults and kills (HOURS, SUBJECTS, SEED, KILLS, OUT)
-	$(BIN)/python -m tests.rigs.soak.run
+	$(BIN)/python -m tests.rigs.soak.run $(ARGS)
 
 FUZZ_TARGETS ?= config edf bdf mat xdf hypnogram journal request key manifest network
 FUZZ_SECONDS ?= 60

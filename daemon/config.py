@@ -54,7 +54,8 @@ class StreamConfig(StreamChannels, frozen=True, forbid_unknown_fields=True, kw_o
     n_channels: Annotated[int, msgspec.Meta(gt=0, le=10_000)] | None = None
     """Channels the stream must have; default: any number that contains the labels."""
     sfreq: Annotated[float, msgspec.Meta(ge=min(SLOWEST_HZ.values()), le=MAX_SFREQ)] | None = None
-    """Nominal sampling rate the stream must have, Hz; default: any from 100 to 4000."""
+    """Nominal sampling rate the stream must have, Hz; default: any from 100 to 4000, of people from
+    50 on."""
 
 
 class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -83,7 +84,8 @@ class StagingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     hop_s: Interval | None = None
     """Time between two epochs' onsets, s; the epoch length must be a multiple of it. Default: the
-    epoch length."""
+    epoch length. For people, of 30 s, `hypnod init` writes 5 s: less than that between two stages
+    costs more steps of the model and says little new."""
     final_lag: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 4
     """Epoch lengths after which an epoch is read again as `final`, below n_context."""
     stall_s: Interval = 2.0

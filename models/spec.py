@@ -18,6 +18,10 @@ SLOWEST_HZ = {"mouse": 100.0, "human": 50.0}
 """Sampling rate of the slowest channel that is staged, by species. People's EOG has little above
 25 Hz, and comes at 50 Hz in the largest collection (SHHS)."""
 
+LIVE_HOP_S = {"mouse": 1.0, "human": 5.0}
+"""How often a stage is wanted by who watches, by species, s. A person's epoch is long: a stage of
+it every 5 s is six times as much to compute, and none that is on show is older than 5 s."""
+
 _LONGEST_STAY_S = 1e6  # in a stage, on average
 _MOST_BETA = 10.0
 
@@ -215,6 +219,11 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     def min_sfreq(self) -> float:
         """Sampling rate of the slowest channel that is staged, Hz."""
         return SLOWEST_HZ[self.species]
+
+    @property
+    def live_hop_s(self) -> float:
+        """Time from one stage to the next for who watches: a whole fraction of the epoch, s."""
+        return self.epoch_s / max(1, round(self.epoch_s / LIVE_HOP_S[self.species]))
 
     @property
     def n_inputs(self) -> int:

@@ -26,7 +26,7 @@ _COMMANDS = {
     "evaluate": "tools.evaluate.command:evaluate",
     "explain": "tools.explain.command:explain",
     "import": "tools.import_checkpoint:import_checkpoint",
-    "init": "tools.init:init",
+    "init": "tools.init.command:init",
     "keygen": "tools.keygen:keygen",
     "night": "tools.night.command:night",
     "notify": "tools.notify.command:notify",

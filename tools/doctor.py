@@ -44,7 +44,10 @@ from engines.bundle import Bundle, open_bundle
 from engines.select import available_engines, explain_auto
 from models.errors import HypnodError, StreamError
 from models.signal.chunk import printable
+from models.signal.conditioning import check_sfreq
 from models.signal.montage import Montage
+from models.spec import ModelSpec
+from models.species import contradict
 from tools.shared.plain import plain_console
 from tools.shared.visible import VisibleStream, find_streams, full_info, inspect
 
@@ -210,7 +213,8 @@ def _check_config(path: Path, infos: Sequence[Any], shipped: Bundle | None) -> l
     except HypnodError as error:
         do = "correct channels in the config, or name a bundle that reads them in engine.bundle"
         return [*findings, Finding(check="modalities", level="error", found=str(error), do=do)]
-    matching = [_check_match(stream, infos, modalities) for stream in config.streams]
+    spec = None if bundle is None else bundle.spec
+    matching = [_check_match(stream, infos, modalities, spec) for stream in config.streams]
     findings += matching
     findings += _check_shared(config.streams, infos)
     fitting = [
@@ -285,8 +289,13 @@ def _modalities(config: Config) -> tuple[str, ...]:
     return tuple(sorted({modality for subject in subjects for modality in subject.channels}))
 
 
-def _check_match(stream: StreamConfig, infos: Sequence[Any], modalities: Sequence[str]) -> Finding:
-    """See whether exactly one visible stream matches, is as configured and has the labels."""
+def _check_match(
+    stream: StreamConfig, infos: Sequence[Any], modalities: Sequence[str], spec: ModelSpec | None
+) -> Finding:
+    """See whether exactly one visible stream matches, is as configured and has the labels.
+
+    Where the model is known (`spec`), also whether it stages that rate, and such labels.
+    """
     check = f"stream {stream.name}"
     matching = [info for info in infos if matches(info, stream.match)]
     if len(matching) != 1:
@@ -302,9 +311,14 @@ def _check_match(stream: StreamConfig, infos: Sequence[Any], modalities: Sequenc
         description = check_stream(stream, full_info(matching[0]))
         Montage(stream, description, modalities)
         EchoLines(stream).find(description)
+        if spec is not None:
+            check_sfreq(spec, description.sfreq)
     except HypnodError as error:
         do = "make the config say what the stream is, or the stream be what the config says"
         return Finding(check=check, level="error", found=str(error), do=do)
+    if spec is not None and (contradiction := contradict(description.ch_names, spec)) is not None:
+        do = "name the bundle of who is recorded in [engine]: triggers stay off"
+        return Finding(check=check, level="warning", found=contradiction, do=do)
     found = f"{identify(matching[0])}, all channels found, {description.sfreq:g} Hz"
     return Finding(check=check, level="ok", found=found)
 

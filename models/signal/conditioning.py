@@ -53,11 +53,7 @@ class Conditioner:
         hop_s: float | None = None,
         limits: QualityLimits | None = None,
     ) -> None:
-        low = spec.min_sfreq
-        if not low <= sfreq <= MAX_SFREQ:
-            raise SpecError(
-                f"expected a sampling rate of {low:g} to {MAX_SFREQ:g} Hz, found {sfreq:g} Hz"
-            )
+        check_sfreq(spec, sfreq)
         self.spec = spec
         self.sfreq = sfreq
         self.n_subjects = n_subjects
@@ -267,6 +263,19 @@ class Conditioner:
         self._last = np.array(state["last"], np.float64)
         self._level = np.array(state["level"], np.float64)
         self._seen_s = np.array(state["seen_s"], np.float64)
+
+
+def check_sfreq(spec: ModelSpec, sfreq: float) -> None:
+    """See that a model stages signals of this sampling rate, Hz.
+
+    Raises:
+        SpecError: it does not.
+    """
+    low = spec.min_sfreq
+    if not low <= sfreq <= MAX_SFREQ:
+        raise SpecError(
+            f"expected a sampling rate of {low:g} to {MAX_SFREQ:g} Hz, found {sfreq:g} Hz"
+        )
 
 
 def _filter(sos: Floats, x: Floats, zi: Floats) -> tuple[Floats, Floats, Floats]:

@@ -1,7 +1,8 @@
 """Whether an epoch of a modality can be used, and if not, why."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import msgspec
@@ -28,6 +29,11 @@ MAX_UV = 1e6
 """No sample of an electrode lies further from 0, µV: half-cells give some 300 mV at most, which
 amplifiers are built to bear, and this is three times that. What does is never filtered."""
 
+_MOST_LOST = 0.5
+"""Share of an epoch's seconds. People are scored by what is left of an epoch until more than half
+of it is obscured (AASM Manual for the Scoring of Sleep and Associated Events, major body movement);
+a mouse's epoch of one second is lost with that second."""
+
 _PLAUSIBLE_RMS_UV = (5.0, 2000.0)  # of any EEG, EMG or EOG, epoch by epoch
 _UNITS: dict[Unit, float] = {"µV": 1.0, "mV": 1e3, "V": 1e6, "nV": 1e-3}
 
@@ -49,8 +55,9 @@ class ModalityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """A sample further than this from the epoch's mean is out of range, µV. One that is further
     from 0 after the high-pass filter makes it ring, and the epochs until that is gone settling."""
     max_out_of_range: Fraction = 0.01
-    """Fraction of samples out of range, or settling, above which the epoch is an artefact; the
-    latter from the first one that is, so that it counts alike wherever in the epoch it begins."""
+    """Fraction of a second's samples out of range, or settling, above which that second is lost;
+    the latter from the first one that is, so that it counts alike wherever in it it begins. An
+    epoch is an artefact when more than half of its seconds are lost."""
 
 
 class QualityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,7 +68,8 @@ class QualityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     max_not_finite: Fraction = 0.02
     """Fraction of the epoch's samples that may be NaN or infinite; they are held."""
     max_clipped: Fraction = 0.05
-    """Fraction of samples at one and the same extreme value above which it is clipped."""
+    """Fraction of a second's samples at one and the same extreme value of the epoch above which
+    that second is clipped; an epoch is when more than half of its seconds are."""
     max_mains: Fraction = 0.8
     """Fraction of the power at the mains frequency above which it is mains hum."""
     mains_hz: Literal[50, 60] = 50
@@ -120,15 +128,18 @@ class Quality:
         x -= (x.sum(axis=1) / np.maximum(n_within, 1))[:, None]
         x[~within] = 0.0
         power = np.square(x).sum(axis=1) / np.maximum(n_within, 1)
-        out = np.count_nonzero(np.abs(x) > self._max_abs[:, None], axis=1)
-        out = (out + n_finite - n_within) / n
+        out = (np.abs(x) > self._max_abs[:, None]) | (np.isfinite(raw.T) & ~within)
         hum = self._mains_power(x) / np.maximum(power, 1e-12)
         reasons = np.full(len(x), OK, dtype=object)
         # From the least to the most telling: the later one stands.
-        reasons[_ringing(settling) > self._max_out] = SETTLING
+        seconds = _seconds(n, self._sfreq)
+        rings = [_ringing(settling[s]) > self._max_out for s in seconds]
+        beyond = [out[:, s].mean(axis=1) > self._max_out for s in seconds]
+        clipped = [each > limits.max_clipped for each in _clipped(x, within, seconds)]
+        reasons[_lost(np.logical_or(rings, beyond))] = SETTLING
         reasons[hum > limits.max_mains] = MAINS
-        reasons[out > self._max_out] = OUT_OF_RANGE
-        reasons[_clipped(x, within) > limits.max_clipped] = CLIPPED
+        reasons[_lost(beyond)] = OUT_OF_RANGE
+        reasons[_lost(clipped)] = CLIPPED
         reasons[power < np.square(self._min_rms)] = FLAT
         reasons[n_within == 0] = OUT_OF_RANGE
         reasons[1.0 - missing - n_finite / n > limits.max_not_finite] = NOT_FINITE
@@ -150,12 +161,26 @@ def _wave(frequency: float, n: int) -> NDArray[np.float64]:
     return np.stack([np.cos(phase), np.sin(phase)], axis=1)
 
 
-def _clipped(x: NDArray[np.float64], within: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Fraction of samples at the highest or at the lowest value, the larger; (n_channels,)."""
-    at_top = np.count_nonzero(within & (x == x.max(axis=1)[:, None]), axis=1)
-    at_bottom = np.count_nonzero(within & (x == x.min(axis=1)[:, None]), axis=1)
-    fraction: NDArray[np.float64] = np.maximum(at_top, at_bottom) / x.shape[1]
-    return fraction
+def _seconds(n: int, sfreq: float) -> list[slice]:
+    """Return the seconds of an epoch of n samples, one at least."""
+    edges = np.linspace(0, n, max(1, round(n / sfreq)) + 1).round().astype(int).tolist()
+    return [slice(first, last) for first, last in pairwise(edges)]
+
+
+def _lost(seconds: Sequence[NDArray[np.bool_]] | NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which channels' epochs are lost with their seconds, (n_seconds, n_channels)."""
+    lost: NDArray[np.bool_] = np.mean(seconds, axis=0) > _MOST_LOST
+    return lost
+
+
+def _clipped(
+    x: NDArray[np.float64], within: NDArray[np.bool_], seconds: Sequence[slice]
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the fraction of each second at the epoch's highest or lowest value, the larger."""
+    at_top = within & (x == x.max(axis=1)[:, None])
+    at_bottom = within & (x == x.min(axis=1)[:, None])
+    for second in seconds:
+        yield np.maximum(at_top[:, second].mean(axis=1), at_bottom[:, second].mean(axis=1))
 
 
 def _ringing(settling: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ import pytest
 from daemon.messages import StageMessage
 from tests.rigs.daemon import Daemon, Listener, one_stream
 from tests.rigs.lsl import Source
+from tests.support.bundles import human_spec, make_bundle_of
 
 SFREQ = 512
 EVERY, FIRST, LAST = 7, 2, 5
@@ -93,6 +94,31 @@ def test_all_channels_bad_is_unknown_or_an_artefact_and_says_why(hypnod):
         assert message.stage == ("UNKNOWN" if reason in ("flat", "not_finite") else "ART")
         assert message.reason == f"eeg {reason}, emg {reason}"
         assert message.probabilities == {}
+
+
+def test_a_person_s_bad_eog_is_marked_absent_and_the_eeg_is_read(tmp_path):
+    """The one net reads both; a fault of more than half of an epoch costs it the modality."""
+    spec = human_spec()
+    n, name = round(spec.epoch_s * SFREQ), f"fault-{uuid.uuid4().hex}"
+    data = noise(8 * round(spec.epoch_s))
+    data[2 * n : 3 * n, 1] = np.nan
+    data[4 * n : 4 * n + n // 4, 1] = np.clip(data[4 * n : 4 * n + n // 4, 1], -60, 60)
+    stream = one_stream(name).replace("emg", "eog").replace("EMG", "EOG")
+    bundle = make_bundle_of(spec, tmp_path)
+    with (
+        Source(name, sfreq=SFREQ, labels=("EEG", "EOG")) as source,
+        Daemon(tmp_path, stream, bundle) as daemon,
+    ):
+        daemon.listen()
+        source.wait_for_consumers()
+        with Listener(daemon.endpoint, "stage.") as subscriber:
+            source.push(len(data), data=data)
+            subscriber.until(lambda m: m.kind == "live" and m.epoch == 6)
+    live = [m for m in subscriber.heard if m.kind == "live"]
+    assert {m.epoch: m.validity["eog"] for m in live if m.validity["eog"] != "ok"} == {
+        2: "not_finite"
+    }
+    assert all(m.pathway == "mixed" and m.stage in m.probabilities for m in live)
 
 
 def test_the_emg_electrode_is_off_for_ten_minutes(hypnod):

@@ -4,7 +4,7 @@ import pytest
 
 from models.errors import SpecError
 from models.spec import Band, BundleManifest, Grammar, ModelSpec, RelativeSpec
-from tests.support.bundles import mouse_grammar
+from tests.support.bundles import human_spec, mouse_grammar, mouse_spec
 from tests.support.signals import LEVELS, SPEC
 
 
@@ -170,3 +170,9 @@ def test_a_grammar_is_of_the_stages_of_its_spec():
     two = msgspec.structs.replace(grammar, rates=((0.0, 0.1), (0.2, 0.0)))
     with pytest.raises(SpecError, match=r"grammar.rates: expected 3 stages, found 2"):
         msgspec.structs.replace(manifest, grammar=two)
+
+
+def test_people_are_staged_more_often_than_once_an_epoch() -> None:
+    assert mouse_spec().live_hop_s == mouse_spec().epoch_s == 1.0
+    assert human_spec(epoch_s=30.0).live_hop_s == 5.0
+    assert human_spec(epoch_s=4.0).live_hop_s == 4.0

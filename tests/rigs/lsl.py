@@ -26,9 +26,9 @@ class Source:
     Sample k of channel c is k + 1000 c unless data is given, k counting over restarts too.
     Timestamps default to k / sfreq after the source's LSL clock at its first push.
 
-    With `faults`, as of `hypnod replay --fault`, it plays a simulated mouse in real time instead;
-    channels that are neither EEG nor EMG are noise. `began` is when it did, by its LSL clock, s.
-    Outlets of the names in `twins` send the same.
+    With `faults`, as of `hypnod replay --fault`, it plays a simulated subject of `species` in real
+    time instead; channels that are not named as its modalities, such as EEG, are noise. `began` is
+    when it did, by its LSL clock, s. Outlets of the names in `twins` send the same.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Source:
         within: Sequence[str] = (),
         faults: Sequence[str] | None = None,
         twins: Sequence[str] = (),
+        species: str = "mouse",
     ) -> None:
         """Start it, `within` a command that runs the rest of its arguments."""
         self.spec: dict[str, Any] = {
@@ -58,6 +59,7 @@ class Source:
             "units": units if units is None or isinstance(units, str) else list(units),
             "faults": None if faults is None else list(faults),
             "twins": list(twins),
+            "species": species,
         }
         self._within = list(within)
         self.sent = 0

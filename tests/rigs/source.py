@@ -1,7 +1,7 @@
 """An LSL source in a process of its own; see `tests.rigs.lsl.Source`, which drives it.
 
 It says in a line of JSON what it opened. Then it obeys one command a line on stdin, with one reply
-a line on stdout; or it plays a simulated mouse with faults, in real time. It ends with its stdin.
+a line on stdout; or it plays a simulated subject with faults, in real time. It ends with its stdin.
 """
 
 import json
@@ -69,15 +69,16 @@ def _obey(spec: dict[str, Any]) -> None:
 def _play(spec: dict[str, Any]) -> None:
     """Push every chunk when its last sample is due, stamped with its time, for ever."""
     # Here, not above: they take seconds to import, and most sources need them not.
-    from models.simulator.mouse.simulate import simulate_recording  # noqa: PLC0415
+    from models.simulator.species import SIMULATORS  # noqa: PLC0415
     from tools.replay.fault_plan import parse_plan  # noqa: PLC0415
     from tools.replay.faults import Injector, Samples  # noqa: PLC0415
     from tools.replay.outlets import OpenOutlets, first_outlet  # noqa: PLC0415
 
     labels, sfreq = spec["labels"], spec["sfreq"]
-    mouse = simulate_recording(seed=1, duration_s=_SIMULATED_S, sfreq=sfreq, n_subjects=1).data
-    noise = np.random.default_rng(2).normal(0.0, 20.0, len(mouse))
-    known = dict(zip(("EEG", "EMG"), mouse.T, strict=True))
+    who = SIMULATORS[spec["species"]]
+    (one,) = who.iterate(seed=1, duration_s=_SIMULATED_S, sfreq=sfreq, n_subjects=1)
+    noise = np.random.default_rng(2).normal(0.0, 20.0, len(one.data))
+    known = {m.upper(): x for m, x in zip(one.modalities, one.data.T, strict=True)}
     data = np.stack([known.get(label, noise) for label in labels], axis=1).astype(np.float32)
     first = first_outlet(labels, [spec["units"]] * len(labels), sfreq, spec["source_id"])
     injector, outlets = (

@@ -1,13 +1,17 @@
 """The soak's own arithmetic: it must find what is lost, and know what is due."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from engines.bundle import open_bundle
 from models.simulator.mouse.simulate import channel_names
 from tests.rigs.soak.plan import SoakPlan, as_argument, draw_plan, expected_epochs, may_kill
 from tests.rigs.soak.record import Rows, account
+from tests.rigs.soak.run import Soak
+from tests.support.bundles import human_spec, make_bundle_of
 from tools.replay.fault_plan import Fault, parse_fault
 
 
@@ -72,6 +76,21 @@ def test_a_plan_is_a_function_of_its_seed_and_ends_in_mid_epoch(seed: int) -> No
         ends = plan.duration_s + forward + drift
         assert expected_epochs(plan, storm) == math.floor(ends)
         assert 0.05 < ends % 1.0 < 0.95
+
+
+def test_epochs_that_overlap_are_counted_by_their_hops() -> None:
+    plan = draw_plan(1, 1, ("EEG1",), n_streams=1, n_kills=0, storm_per_h=0, hop_s=5.0)
+    assert 0.05 < plan.duration_s / 5.0 % 1.0 < 0.95
+    assert 3600 <= plan.duration_s < 3605
+    assert expected_epochs(plan, (), 30.0, 5.0) == 715  # onsets from 0 to 3570 s
+
+
+@pytest.mark.timeout(300)  # a start of the daemon and of the replay, whatever else runs
+def test_a_short_soak_of_people_is_whole(tmp_path: Path) -> None:
+    bundle = open_bundle(make_bundle_of(human_spec(), tmp_path))
+    report = Soak(bundle, 0.05, 2, seed=0, kills=0, storm=20.0, folder=tmp_path).run()
+    assert report.ok
+    assert report.epochs_expected == 2 * 45  # of 4 s
 
 
 def test_a_fault_survives_the_command_line() -> None:

@@ -96,13 +96,13 @@ def measure(folder: Path, console: Console) -> tuple[Meter, float]:
 
     bundle = open_bundle(None)
     environ = confined_lsl(folder)
-    recording = simulate(folder, SUBJECTS)
+    recording = simulate(bundle.spec, folder, SUBJECTS)
     names = [f"m{k:02}" for k in range(1, SUBJECTS + 1)]
-    config = configure(bundle, "onnxruntime", RACK, names, bundle.spec.epoch_s)
+    config = configure(bundle, "onnxruntime", RACK, names)
     with ExitStack() as stack:
         daemon = stack.enter_context(DaemonProcess(write_config(folder, config), environ))
         daemon.wait_ready()
-        stack.enter_context(play(recording, RACK, environ))
+        stack.enter_context(play(recording, bundle.spec, RACK, environ))
         daemon.event("stream", state="STAGING")
         meter = Meter(daemon)
         driver = stack.enter_context(sync_playwright())

@@ -7,7 +7,7 @@ import msgspec
 from daemon.trigger.decide import Decision, RuleState, decide
 from daemon.trigger.rules import Rule
 from daemon.trigger.sight import Sight
-from models.stages import ART, MOUSE, UNKNOWN
+from models.stages import ART, HUMAN, MOUSE, UNKNOWN
 
 NOON = 1_800_014_400.0  # 2027-01-15 12:00 UTC
 
@@ -15,7 +15,11 @@ NOON = 1_800_014_400.0  # 2027-01-15 12:00 UTC
 def sight(stage: str, hop: int, hop_s: float = 1.0, **changes: object) -> Sight:
     """Return a faultless estimate of a stage, whose epoch ended `(hop + 1) * hop_s` after noon."""
     read = stage not in (ART, UNKNOWN)
-    sure = {s: 0.9 if s == stage else 0.05 for s in MOUSE} if read else {}
+    sure = (
+        {s: 0.9 if s == stage else 0.05 for s in (HUMAN if stage in HUMAN[:-1] else MOUSE)}
+        if read
+        else {}
+    )
     seen = Sight(
         subject="m1",
         hop=hop,

@@ -3,17 +3,24 @@
 import pytest
 
 from engines.bundle import open_bundle
+from models.grammar import grammar_of
 from tests.rigs.kill.run import KillRun
-from tests.support.bundles import TINY, change_manifest, make_bundle, mouse_grammar
+from tests.support.bundles import TINY, change_manifest, human_levels, make_bundle, make_bundle_of
 
 pytestmark = pytest.mark.timeout(400)  # five starts of the daemon, whatever else runs
 
 
-@pytest.fixture(params=[(False, 1.0), (True, 0.25)], ids=["samples", "levels, a short hop"])
+@pytest.fixture(
+    params=[("mouse", False, 1.0), ("mouse", True, 0.25), ("human", True, 1.0)],
+    ids=["samples", "levels, a short hop", "people, a short hop"],
+)
 def run(request, tmp_path):
-    levels, hop_s = request.param
-    made = make_bundle(tmp_path, n_context=16, levels=levels, **TINY)
-    bundle = open_bundle(change_manifest(made, grammar=mouse_grammar()))
+    species, levels, hop_s = request.param
+    if species == "human":
+        made = make_bundle_of(human_levels(), tmp_path)
+    else:
+        made = make_bundle(tmp_path, n_context=16, levels=levels, **TINY)
+    bundle = open_bundle(change_manifest(made, grammar=grammar_of(species, 0.4, 0.3)))
     with KillRun(tmp_path, bundle, seed=3, hop_s=hop_s) as run:
         yield run
 

@@ -22,6 +22,7 @@ import hypnod
 from engines.select import explain_auto
 from tests.rigs import forked
 from tests.rigs.lsl import Source
+from tests.support.bundles import human_spec, make_bundle_of
 from tests.support.nights import write_journal
 from tests.support.paths import ROOT
 
@@ -113,6 +114,27 @@ def test_a_missing_label_is_named_with_the_nearest(tmp_path: Path) -> None:
     assert code == 1
     assert "expected a channel 'EEG9', found EEG, EMG" in findings["stream cage"]["found"]
     assert findings["stream cage"]["do"]
+
+
+def test_a_stream_too_slow_for_the_model_is_refused_as_the_daemon_does(tmp_path: Path) -> None:
+    with Source("slow", sfreq=64.0):
+        mouse, found, _ = examine("--config", config := write_config(tmp_path, "slow"))
+        assert found["stream cage"]["level"] == "error"
+        assert "expected a sampling rate of 100 to 4000 Hz, found 64 Hz" in str(found)
+        text = config.read_text().replace("emg", "eog")
+        config.write_text(
+            f'{text}\n[engine]\nbundle = "{make_bundle_of(human_spec(), tmp_path)}"\n'
+        )
+        _, found, _ = examine("--config", config)
+    assert mouse == 1
+    assert "expected a sampling rate" not in str(found["stream cage"])
+
+
+def test_labels_of_another_species_are_warned_of(tmp_path: Path) -> None:
+    with Source("person", labels=("EEG C3-M2", "EMG")):
+        _, findings, _ = examine("--config", write_config(tmp_path, "person", eeg="EEG C3-M2"))
+    assert findings["stream cage"]["level"] == "warning"
+    assert "sleepdifformer-human" in findings["stream cage"]["found"]
 
 
 def test_a_missing_echo_line_is_named(tmp_path: Path) -> None:

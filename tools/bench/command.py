@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from daemon.stager import hops_per_epoch
 from engines.bundle import Bundle, open_bundle
 from engines.select import open_engine
 from models.recordings.writers import replacing
@@ -42,6 +43,7 @@ from tools.bench.report import (
 from tools.bench.trigger import measure_trigger
 from tools.daemon_process import ChildError
 from tools.shared.measure import Percentiles, describe_machine, percentiles
+from tools.shared.species import SpeciesOption
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def bench(
     bundle: Annotated[
         Path | None, typer.Option(help="Model bundle; default: the one shipped.")
     ] = None,
+    species: SpeciesOption = None,
     engine: Annotated[str, typer.Option(help="Engine; `hypnod doctor` lists them.")] = "auto",
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here.")
@@ -82,7 +85,7 @@ def bench(
     - one step by number of subjects
     - the way of one subject in real time: `hypnod replay` in one process, daemon in another, ZeroMQ
       subscriber in a third, against the same way without computing (the floor), at the same time
-    - 8 subjects at a hop of the epoch, and of a quarter of it: cost and latency
+    - 8 subjects at a hop of a second (of people 5 s), and of a quarter of it: cost and latency
     - the journal, committed before an epoch is published, on the disk of the temporary folder
     - from the last sample to the pin of a simulated board, through daemon and `hypnod pulse`
     - 64 subjects in real time, with and without somebody who looks at their live signals
@@ -94,7 +97,7 @@ def bench(
     """
     console = Console()
     began = time.monotonic()
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle, species)
     effort = _QUICK if quick else _FULL
     with tempfile.TemporaryDirectory(prefix="hypnod-bench-") as scratch, _Steps(console) as steps:
         report = _measure(opened, engine, effort, Path(scratch), steps, quick=quick, began=began)
@@ -202,9 +205,10 @@ def _measure_hops(
 ) -> dict[str, HopCost]:
     found = {}
     for n in HOPS:
-        hop_s, folder = bundle.spec.epoch_s / n, scratch / f"hop-{n}"
+        hop_s, folder = bundle.spec.live_hop_s / n, scratch / f"hop-{n}"
         folder.mkdir()
-        step = time_step(bundle, engine, HOP_SUBJECTS, effort.steps["8"], hops_per_epoch=n)
+        hops = hops_per_epoch(hop_s, bundle.spec)
+        step = time_step(bundle, engine, HOP_SUBJECTS, effort.steps["8"], hops_per_epoch=hops)
         with steps.step(f"{HOP_SUBJECTS} subjects, a hop of {hop_s:g} s", effort.hop_s) as tick:
             load = measure_load(bundle, engine, HOP_SUBJECTS, effort.hop_s, folder, tick, n)
         found[f"{hop_s:g}"] = HopCost(

@@ -17,22 +17,23 @@ from prometheus_client.parser import text_string_to_metric_families
 import hypnod
 from daemon.messages import Message, StageMessage, decode
 from engines.bundle import Bundle
-from models.simulator.mouse.simulate import iterate_subjects
+from models.simulator.species import SIMULATORS
+from models.spec import ModelSpec
 from tools.bench.floor import FloorSpec
 from tools.client.subscriber import Subscriber
 from tools.daemon_process import ChildError, DaemonProcess, confined_lsl, write_config
 from tools.replay.process import ReplayProcess
 from tools.simulate import write_edf
 
-SFREQ = 512.0
-CHUNK = 32
 HOPS = 8
-"""Epochs per epoch length where latency is measured: that many more to take percentiles of. Each
-ends with a chunk."""
+"""So much shorter than the usual live hop is the one where latency is measured: that many more to
+take percentiles of. Each ends with a chunk."""
+_CHUNK = 32  # samples, at most
 DAEMON, FLOOR, RACK = "daemon", "floor", "rack"
 _SIMULATED_S = 16
 _CONNECT_S = 30.0
 _POLL_S = 0.2
+_LEAST_HOPS = 2
 _OVER_S = 1.0
 """Without a message for so long the streams are over; the daemon tells so only later."""
 
@@ -82,23 +83,24 @@ def measure_latency(
     streams, `tools.bench.floor` the other.
     """
     environ = confined_lsl(folder)
-    recording = simulate(folder, 1)
+    recording, spec = simulate(bundle.spec, folder, 1), bundle.spec
+    played_s = spec.epoch_s + seconds
     with ExitStack() as stack:
-        config = configure(bundle, engine, DAEMON, [DAEMON], bundle.spec.epoch_s / HOPS)
+        config = configure(bundle, engine, DAEMON, [DAEMON], HOPS)
         daemon = stack.enter_context(DaemonProcess(write_config(folder, config), environ))
-        floor = stack.enter_context(run_floor(bundle, FLOOR, HOPS, environ))
+        floor = stack.enter_context(run_floor(bundle.spec, FLOOR, HOPS, environ))
         daemon.wait_ready()
         socket = stack.enter_context(subscribed([daemon.endpoint, floor], ["stage."]))
         replays = [
-            stack.enter_context(play(recording, name, environ, "--duration", seconds))
+            stack.enter_context(play(recording, spec, name, environ, "--duration", played_s))
             for name in (DAEMON, FLOOR)
         ]
-        received = _receive(socket, daemon, replays, seconds, tick)
+        received = _receive(socket, daemon, replays, spec, seconds, tick)
         rss = _scrape(daemon)["process_resident_memory_bytes"]
     times: dict[str, list[float]] = {DAEMON: [], FLOOR: []}
     for moment, message in received:
         if isinstance(message, StageMessage) and _is_staged(message):
-            times[message.subject].append(moment - message.onset - message.epoch_s)
+            times[message.subject].append(moment - message.onset - spec.epoch_s)
     return Latencies(times[DAEMON], times[FLOOR], rss)
 
 
@@ -109,10 +111,11 @@ def measure_load(
     seconds: float,
     folder: Path,
     tick: Tick,
-    hops_per_epoch: int = 1,
+    hops: int = 1,
 ) -> Load:
-    """Measure many subjects in real time, so many epochs of each per epoch length."""
-    with _running(bundle, engine, n_subjects, folder, hops_per_epoch) as (daemon, subscriber):
+    """Measure many subjects in real time, so many epochs of each per usual live hop."""
+    seconds = max(seconds, _LEAST_HOPS * bundle.spec.live_hop_s)
+    with _running(bundle, engine, n_subjects, folder, hops) as (daemon, subscriber):
         cpu, latencies = _spell(daemon, subscriber, seconds, tick)
         rss = _scrape(daemon)["process_resident_memory_bytes"]
     return Load(cpu, rss, latencies, subscriber.n_missed)
@@ -139,19 +142,18 @@ def _subjects(n: int) -> list[str]:
 
 @contextmanager
 def _running(
-    bundle: Bundle, engine: str, n_subjects: int, folder: Path, hops_per_epoch: int = 1
+    bundle: Bundle, engine: str, n_subjects: int, folder: Path, hops: int = 1
 ) -> Iterator[tuple[DaemonProcess, Subscriber]]:
     """Run a daemon that stages many subjects, and listen to its stages."""
     environ = confined_lsl(folder)
-    recording = simulate(folder, n_subjects)
+    recording = simulate(bundle.spec, folder, n_subjects)
     with ExitStack() as stack:
-        hop_s = bundle.spec.epoch_s / hops_per_epoch
-        config = configure(bundle, engine, RACK, _subjects(n_subjects), hop_s)
+        config = configure(bundle, engine, RACK, _subjects(n_subjects), hops)
         daemon = stack.enter_context(DaemonProcess(write_config(folder, config), environ))
         daemon.wait_ready()
         subscriber = stack.enter_context(Subscriber(daemon.endpoint, ["stage."]))
-        replay = stack.enter_context(play(recording, RACK, environ))
-        _wait_for_stage(subscriber, daemon, replay)
+        replay = stack.enter_context(play(recording, bundle.spec, RACK, environ))
+        _wait_for_stage(subscriber, daemon, replay, bundle.spec)
         yield daemon, subscriber
 
 
@@ -172,7 +174,7 @@ def _spell(
 def measure_startup(bundle: Bundle, engine: str, n: int, folder: Path) -> float:
     """Return the median time from starting a daemon of one subject until it is ready, s."""
     times = []
-    config = configure(bundle, engine, DAEMON, [DAEMON], bundle.spec.epoch_s)
+    config = configure(bundle, engine, DAEMON, [DAEMON])
     for k in range(n):
         place = folder / str(k)
         place.mkdir()
@@ -183,9 +185,9 @@ def measure_startup(bundle: Bundle, engine: str, n: int, folder: Path) -> float:
 
 
 def configure(
-    bundle: Bundle, engine: str, stream: str, subjects: Sequence[str], hop_s: float
+    bundle: Bundle, engine: str, stream: str, subjects: Sequence[str], hops: int = 1
 ) -> dict[str, Any]:
-    """Return the config of a daemon with one stream."""
+    """Return the config of a daemon with one stream, of so many epochs per usual live hop."""
     named = [
         {"name": name, "channels": {m: f"{m.upper()}{k}" for m in bundle.spec.modalities}}
         for k, name in enumerate(subjects, start=1)
@@ -193,38 +195,52 @@ def configure(
     return {
         "streams": [{"name": stream, "match": {"name": stream}, "subjects": named}],
         "engine": {"kind": engine, "bundle": str(bundle.path.resolve())},
-        "staging": {"hop_s": hop_s},
+        "staging": {"hop_s": bundle.spec.live_hop_s / hops},
     }
 
 
-def simulate(folder: Path, n_subjects: int) -> Path:
+def simulate(spec: ModelSpec, folder: Path, n_subjects: int) -> Path:
     """Write a short recording that is played round and round."""
-    mice = iterate_subjects(seed=0, duration_s=_SIMULATED_S, sfreq=SFREQ, n_subjects=n_subjects)
-    write_edf(folder / "mice.edf", mice, SFREQ, n_subjects)
-    return folder / "mice.edf"
+    who = SIMULATORS[spec.species]
+    subjects = who.iterate(
+        seed=0, duration_s=_SIMULATED_S, sfreq=who.default_sfreq, n_subjects=n_subjects
+    )
+    labelled = max(2, n_subjects)  # a person alone has labels of electrodes
+    write_edf(folder / "simulated.edf", subjects, who.default_sfreq, labelled)
+    return folder / "simulated.edf"
 
 
-def play(recording: Path, name: str, environ: Mapping[str, str], *more: object) -> ReplayProcess:
+def play(
+    recording: Path, spec: ModelSpec, name: str, environ: Mapping[str, str], *more: object
+) -> ReplayProcess:
     """Play a recording round and round as the stream `name`."""
+    shortest = _hop_samples(spec, HOPS)
+    chunk = next(n for n in range(_CHUNK, 0, -1) if shortest % n == 0)
     return ReplayProcess(
-        recording, "--name", name, "--loop", "--chunk", CHUNK, *more, environ=environ
+        recording, "--name", name, "--loop", "--chunk", chunk, *more, environ=environ
     )
 
 
+def _hop_samples(spec: ModelSpec, hops: int) -> int:
+    """Return the samples from one epoch to the next, of so many per usual live hop."""
+    return round(spec.live_hop_s * SIMULATORS[spec.species].default_sfreq) // hops
+
+
 @contextmanager
-def run_floor(bundle: Bundle, stream: str, hops: int, environ: Mapping[str, str]) -> Iterator[str]:
+def run_floor(spec: ModelSpec, stream: str, hops: int, environ: Mapping[str, str]) -> Iterator[str]:
     """Run the floor; yield where it publishes.
 
     Args:
-        bundle: tells how long an epoch is.
+        spec: tells how long an epoch is.
         stream: what it reads, and whom its messages are of.
-        hops: epochs per epoch length.
+        hops: epochs per usual live hop.
         environ: on top of this process's environment.
     """
-    n_epoch = round(bundle.spec.epoch_s * SFREQ)
-    spec = FloorSpec(name=stream, sfreq=SFREQ, epoch=n_epoch, hop=n_epoch // hops)
+    sfreq = SIMULATORS[spec.species].default_sfreq
+    n_epoch, n_hop = round(spec.epoch_s * sfreq), _hop_samples(spec, hops)
+    floor = FloorSpec(name=stream, sfreq=sfreq, epoch=n_epoch, hop=n_hop)
     with subprocess.Popen(  # noqa: S603  this interpreter, our own module
-        hypnod.command("-m", "tools.bench.floor", msgspec.json.encode(spec).decode()),
+        hypnod.command("-m", "tools.bench.floor", msgspec.json.encode(floor).decode()),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -256,24 +272,33 @@ def _receive(
     socket: zmq.Socket[bytes],
     daemon: DaemonProcess,
     replays: Sequence[ReplayProcess],
+    spec: ModelSpec,
     seconds: float,
     tick: Tick,
 ) -> list[tuple[float, Message]]:
     """Receive until the streams are over; return when each message came, and the messages.
 
-    They are over after `seconds`, which whoever could not listen for a while notices by the clock
-    alone: the daemon goes on telling that nothing comes.
+    They are over `seconds` after the last of them was first heard of, which whoever could not
+    listen for a while notices by the clock alone: the daemon goes on telling that nothing comes.
     """
-    deadline = time.monotonic() + _CONNECT_S
+    deadline = time.monotonic() + _CONNECT_S + spec.epoch_s
     while not socket.poll(round(1000 * _POLL_S)):
         _check(deadline, daemon, *replays)
     received: list[tuple[float, bytes, bytes]] = []
+    heard: dict[bytes, float] = {}
     passed = 0.0
-    while passed < seconds + _OVER_S and socket.poll(round(1000 * _OVER_S)):
+    while passed < seconds + _OVER_S:
+        if not socket.poll(round(1000 * _OVER_S)):
+            if len(heard) == len(replays):
+                break
+            _check(deadline, daemon, *replays)  # one of them begins later
+            continue
         topic, payload = socket.recv_multipart()
         received.append((time.monotonic(), topic, payload))
-        passed = received[-1][0] - received[0][0]
-        tick(passed)
+        heard.setdefault(topic.split(b".")[1], received[-1][0])
+        if len(heard) == len(replays):
+            passed = received[-1][0] - max(heard.values())
+            tick(passed)
     return [(moment, decode(topic.decode(), payload)) for moment, topic, payload in received]
 
 
@@ -291,8 +316,10 @@ def _is_staged(message: StageMessage) -> bool:
     return message.kind == "live" and message.latency_s is not None
 
 
-def _wait_for_stage(subscriber: Subscriber, daemon: DaemonProcess, replay: ReplayProcess) -> None:
-    deadline = time.monotonic() + _CONNECT_S
+def _wait_for_stage(
+    subscriber: Subscriber, daemon: DaemonProcess, replay: ReplayProcess, spec: ModelSpec
+) -> None:
+    deadline = time.monotonic() + _CONNECT_S + spec.epoch_s
     while not _read_latencies(subscriber):
         _check(deadline, daemon, replay)
 

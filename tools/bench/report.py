@@ -13,7 +13,7 @@ from tools.shared.measure import Machine, Percentiles
 SUBJECTS = 64
 TRIGGERED = (1, 16)
 HOPS, HOP_SUBJECTS = (1, 4), 8
-"""Epochs per epoch length, and of how many subjects, where shorter hops are measured."""
+"""Epochs per usual live hop, and of how many subjects, where shorter hops are measured."""
 GOAL_TRIGGER_MS = 15.0
 GOAL_ABOVE_FLOOR_MS = 10.0
 GOAL_CPU = 0.5

@@ -47,11 +47,12 @@ def measure_trigger(
     """
     environ = confined_lsl(folder)
     subjects = [f"m{k}" for k in range(1, n_subjects + 1)]
-    epoch_s, hop_s = bundle.spec.epoch_s, bundle.spec.epoch_s / HOPS
+    spec = bundle.spec
+    epoch_s, hop_s = spec.epoch_s, spec.live_hop_s / HOPS
     rule = {
         "name": "bench",
-        "species": bundle.spec.species,
-        "stages": list(bundle.spec.stages),
+        "species": spec.species,
+        "stages": list(spec.stages),
         "probability": 0.0,
         "usable": 0.0,
         "on_s": hop_s / 2,
@@ -63,18 +64,18 @@ def measure_trigger(
     with ExitStack() as stack:
         board = stack.enter_context(Board())
         output = {"driver": "serial", "subjects": [subjects[-1]], "options": {"port": board.port}}
-        config = configure(bundle, engine, RACK, subjects, hop_s) | {
+        config = configure(bundle, engine, RACK, subjects, HOPS) | {
             "triggers": [rule],
             "pulse": [output],
         }
         daemon = stack.enter_context(DaemonProcess(write_config(folder, config), environ))
         daemon.wait_ready()
-        base = stack.enter_context(run_floor(bundle, RACK, HOPS, environ))
+        base = stack.enter_context(run_floor(spec, RACK, HOPS, environ))
         topics = [f"trigger.{subjects[-1]}", f"stage.{RACK}."]
         socket = stack.enter_context(subscribed([daemon.endpoint, base], topics))
         stack.enter_context(_pulse(folder, config, daemon, environ))
-        replay = stack.enter_context(play(simulate(folder, n_subjects), RACK, environ))
-        if not board.wait_for(high=True, timeout_s=_CONNECT_S):
+        replay = stack.enter_context(play(simulate(spec, folder, n_subjects), spec, RACK, environ))
+        if not board.wait_for(high=True, timeout_s=_CONNECT_S + epoch_s):
             daemon.check_alive()
             replay.check()
             raise ChildError(f"expected a pulse within {_CONNECT_S:g} s, found none")

@@ -1,4 +1,4 @@
-"""`hypnod demo`: simulated mice through the real daemon, compared with what is true of them."""
+"""`hypnod demo`: simulated subjects through the real daemon, held against what is true of them."""
 
 import tempfile
 import time
@@ -9,36 +9,36 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from daemon.stager import hops_per_epoch
-from engines.bundle import open_bundle
-from models.errors import ConfigError, SpecError
+from engines.bundle import Bundle, open_bundle
+from models.errors import ConfigError
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.read import read_hypnogram
 from models.recordings.open import open_recording
 from models.recordings.writers import replacing
-from models.simulator.mouse.simulate import channel_names, iterate_subjects
+from models.simulator.species import SIMULATORS
 from models.spec import ModelSpec
-from models.stages import MOUSE
 from tools.client.subscriber import Subscriber
 from tools.daemon_process import ChildError, DaemonProcess, confined_lsl, write_config
 from tools.demo.report import Collector, DemoReport, draw_report, make_report
+from tools.demo.scenes import SCENES, Scene
 from tools.demo.screen import Screen
-from tools.demo.triggers import RULE
-from tools.demo.web import MICE, MINUTES, show_page
+from tools.demo.web import show_page
 from tools.replay.process import ReplayProcess
+from tools.shared.species import SpeciesOption
 from tools.simulate import write_edf
 from tools.view.overview import Overview
 
 STREAM = "demo"
-SFREQ = 512.0
 _POLL_S = 0.05
 _SUBSCRIBED_S = 10.0
 _SILENT_S = 30.0
-"""Without a stage for this long the run is over, whatever is missing."""
+"""Without a stage for this long beyond an epoch the run is over, whatever is missing."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class _Run:
 
     recording: Path
     spec: ModelSpec
+    scene: Scene
     hypnograms: Mapping[str, Hypnogram]
     hop_s: float
     truth: Mapping[str, Sequence[str]]
@@ -58,30 +59,37 @@ def demo(
     speed: Annotated[
         str | None,
         typer.Option(
-            help="Times real time, or max; default: 15, with --trigger 1.", metavar="N|max"
+            help="Times real time, or max; default: 15, of people 120, with --trigger 1.",
+            metavar="N|max",
         ),
     ] = None,
     minutes: Annotated[
         float | None,
         typer.Option(
             min=0.5,
-            help="Length of the recording, min; default: 10, with --trigger 4, with --web 60.",
+            help="Length of the recording, min; default: 10, with --trigger 4, with --web 60; of "
+            "people 120, 6, 180.",
         ),
     ] = None,
     subjects: Annotated[
         int | None,
-        typer.Option(min=1, help="Simulated mice; default: 4, with --web 8.", metavar="N"),
+        typer.Option(
+            min=1,
+            help="Simulated subjects; default: 4 mice or 2 people, with --web 8 or 4.",
+            metavar="N",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same mice.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same subjects.")] = 1,
+    species: SpeciesOption = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Model bundle; default: the one shipped.")
     ] = None,
     engine: Annotated[str, typer.Option(help="Engine; `hypnod doctor` lists them.")] = "auto",
     hop: Annotated[
-        float | None, typer.Option(help="Seconds from stage to stage; default: the epoch.")
+        float | None, typer.Option(help="Seconds from stage to stage; default: 1, of people 5.")
     ] = None,
     trigger: Annotated[
-        bool, typer.Option("--trigger", help="Show a rule at work that stimulates in REM.")
+        bool, typer.Option("--trigger", help="Show a rule at work: in REM, of people in N2 and N3.")
     ] = False,
     web: Annotated[
         bool, typer.Option("--web", help="Show them on the live page of a browser.")
@@ -93,21 +101,24 @@ def demo(
         Path | None, typer.Option(metavar="FILE", help="Where the picture goes.")
     ] = Path("hypnod-demo.png"),
 ) -> None:
-    """Show the **whole way on simulated mice**: LSL stream, daemon, subscriber, truth.
+    """Show the **whole way on simulated mice or people**: LSL stream, daemon, subscriber, truth.
 
-    Simulates mice whose stages are known, plays them as one LSL stream (as `hypnod replay` does),
-    starts the real daemon as its own process, and watches it over ZeroMQ (as `hypnod watch` does).
-    Ends with the agreement of the stages with the truth, the latencies and a picture of the
-    first mouse. LSL is confined to the demo, and ports are free ones: it disturbs nothing else.
+    Simulates subjects whose stages are known, plays them as one LSL stream (as `hypnod replay`
+    does), starts the real daemon as its own process, and watches it over ZeroMQ (as `hypnod watch`
+    does). Ends with the agreement of the stages with the truth, the latencies and a picture of the
+    first one. LSL is confined to the demo, and ports are free ones: it disturbs nothing else.
+
+    People are staged in epochs of 30 s, a new one every 5 s: two hours of them pass in a minute.
 
     With `--trigger` a rule restricts REM: after 2 s of it a pulse of 2 s, and again. The screen
     says when it is on or refused, and why; how many pulses were right comes last. Rules act in
-    real time alone: they trust no estimate that is ahead of time. There is no hardware.
+    real time alone: they trust no estimate that is ahead of time. There is no hardware. For people
+    it is sounds of 2 s in N2 and N3; they fall asleep ten times as fast as people do.
 
     With `--web` the page of `hypnod web` shows eight mice, of which one is unplugged and one looks
-    unlike those that the model learnt from. The first third of the recording is staged as fast as
-    can be, so that there is a past; the rest is in real time. It ends with the recording or
-    Ctrl-C, without a report.
+    unlike those that the model learnt from; or four people, of whom one is unplugged. The first
+    third of the recording is staged as fast as can be, so that there is a past; the rest is in real
+    time. It ends with the recording or Ctrl-C, without a report.
 
     The exit code is 1 where an epoch is missing, double or out of order.
 
@@ -116,38 +127,44 @@ def demo(
         hypnod demo --trigger --hop 0.25
 
         hypnod demo --web
+
+        hypnod demo --species human
     """
     console = Console()
     if web and speed is not None:
         raise ConfigError(f"expected --web without --speed, found --speed {speed}")
-    speed = speed or ("1" if trigger else "15")
-    minutes = minutes or (MINUTES if web else 4.0 if trigger else 10.0)
-    subjects = subjects or (MICE if web else 4)
+    opened = open_bundle(bundle, species)
+    who, scene = SIMULATORS[opened.spec.species], SCENES[opened.spec.species]
+    speed = speed or ("1" if trigger else scene.speed)
+    usual = scene.trigger_minutes if trigger else scene.minutes
+    minutes = minutes or (scene.web_minutes if web else usual)
+    subjects = subjects or (scene.web_subjects if web else scene.subjects)
     if trigger and speed != "1":
         raise ConfigError(
             "expected --trigger with --speed 1, for a rule trusts no estimate that is ahead of "
             f"time, found --speed {speed}"
         )
-    if trigger and 60 * minutes <= RULE["leave_out_s"]:
+    if trigger and 60 * minutes <= scene.rule["leave_out_s"]:
         raise ConfigError(
-            f"expected --trigger with --minutes above {RULE['leave_out_s'] / 60:g}, for its rule "
-            f"leaves out so much at first, found {minutes:g}"
+            f"expected --trigger with --minutes above {scene.rule['leave_out_s'] / 60:g}, for its "
+            f"rule leaves out so much at first, found {minutes:g}"
         )
     with tempfile.TemporaryDirectory(prefix="hypnod-demo-") as scratch:
         folder = Path(scratch)
         console.print(
-            f"simulating {subjects} mice for {minutes:g} min at {SFREQ:g} Hz "
-            "(simulated data: no animal was recorded)"
+            f"simulating {subjects} {who.plural} for {minutes:g} min at {who.default_sfreq:g} Hz "
+            f"({scene.data})"
         )
-        run = _prepare(folder, subjects, minutes, seed, bundle, engine, hop, trigger=trigger)
+        run = _prepare(folder, subjects, minutes, seed, opened, engine, hop, trigger=trigger)
         if web:
-            show_page(run.recording, STREAM, run.config, folder, minutes)
+            show_page(run.recording, STREAM, run.config, folder, minutes, scene)
             return
         collector, startup_s = _stage(run, speed, folder, console)
         report = make_report(
             collector,
             run.spec.stages,
             run.hypnograms,
+            scene,
             speed=speed if speed == "max" else float(speed),
             minutes=minutes,
             seed=seed,
@@ -169,7 +186,7 @@ def _prepare(
     n_subjects: int,
     minutes: float,
     seed: int,
-    bundle: Path | None,
+    bundle: Bundle,
     engine: str,
     hop_s: float | None,
     *,
@@ -178,42 +195,43 @@ def _prepare(
     """Simulate the recording, and read back from it what is true.
 
     Raises:
-        SpecError: the bundle is not for mice.
         ConfigError: the hop is no whole fraction of its epoch.
     """
-    opened = open_bundle(bundle)
-    spec = opened.spec
-    if spec.stages != MOUSE:
-        raise SpecError(
-            f"expected a bundle for {'/'.join(MOUSE)}, since mice are simulated; "
-            f"found {opened.manifest.name} for {'/'.join(spec.stages)}"
-        )
-    hop_s = spec.epoch_s / hops_per_epoch(hop_s, spec, "--hop")
-    recording = folder / f"{STREAM}.edf"
-    mice = iterate_subjects(
-        seed=seed, duration_s=60 * minutes, sfreq=SFREQ, n_subjects=n_subjects, every_stage=True
+    spec = bundle.spec
+    hop_s = spec.epoch_s / hops_per_epoch(hop_s or spec.live_hop_s, spec, "--hop")
+    who, scene = SIMULATORS[spec.species], SCENES[spec.species]
+    time_scale = scene.trigger_time_scale if trigger else 1.0
+    file = folder / f"{STREAM}.edf"
+    simulated = who.iterate(
+        seed=seed,
+        duration_s=60 * minutes,
+        sfreq=who.default_sfreq,
+        n_subjects=n_subjects,
+        time_scale=time_scale,
+        every_stage=minutes * time_scale >= scene.every_stage_from,
     )
-    write_edf(recording, mice, SFREQ, n_subjects)
-    names = [f"m{k}" for k in range(1, n_subjects + 1)]
+    write_edf(file, simulated, who.default_sfreq, n_subjects)
+    names = [f"{who.subject.prefix}{k}" for k in range(1, n_subjects + 1)]
     hypnograms = {
-        name: read_hypnogram(recording, spec.stages, subject=name if n_subjects > 1 else None)
+        name: read_hypnogram(file, spec.stages, subject=name if n_subjects > 1 else None)
         for name in names
     }
-    over_s = open_recording(recording).duration - spec.epoch_s
-    n_epochs = 1 + int(over_s / hop_s + 1e-6)
+    recording = open_recording(file)
+    n_epochs = 1 + int((recording.duration - spec.epoch_s) / hop_s + 1e-6)
     truth = {n: h.to_epochs(spec.epoch_s, n_epochs, hop_s) for n, h in hypnograms.items()}
-    config = _config(spec, names, opened.path, engine) | {"staging": {"hop_s": hop_s}}
-    if trigger:
-        config["triggers"] = [RULE]
-    return _Run(recording, spec, hypnograms, hop_s, truth, config)
-
-
-def _config(spec: ModelSpec, names: Sequence[str], bundle: Path, engine: str) -> dict[str, Any]:
+    labels = np.reshape(recording.ch_names, (n_subjects, -1)).tolist()
     channels = {
-        name: {m: f"{m.upper()}{k}" for m in spec.modalities}
-        for k, name in enumerate(names, start=1)
+        name: dict(zip(who.subject.modalities, own, strict=True))
+        for name, own in zip(names, labels, strict=True)
     }
-    subjects = [{"name": name, "channels": channels[name]} for name in names]
+    config = _config(channels, bundle.path, engine) | {"staging": {"hop_s": hop_s}}
+    if trigger:
+        config["triggers"] = [scene.rule]
+    return _Run(file, spec, scene, hypnograms, hop_s, truth, config)
+
+
+def _config(channels: Mapping[str, Mapping[str, str]], bundle: Path, engine: str) -> dict[str, Any]:
+    subjects = [{"name": name, "channels": own} for name, own in channels.items()]
     return {
         "streams": [{"name": STREAM, "match": {"name": STREAM}, "subjects": subjects}],
         "engine": {"kind": engine, "bundle": str(bundle.resolve())},
@@ -243,7 +261,7 @@ def _stage(run: _Run, speed: str, folder: Path, console: Console) -> tuple[Colle
         _subscribe(take_in, daemon)
         played = (run.recording, "--name", STREAM, "--speed", speed)
         replay = stack.enter_context(ReplayProcess(*played, environ=environ))
-        _collect(take_in, collector, daemon, replay)
+        _collect(take_in, collector, daemon, replay, _SILENT_S + run.spec.epoch_s)
         daemon.ask_to_stop()
         while daemon.process.poll() is None:
             take_in(_POLL_S)
@@ -270,6 +288,7 @@ def _collect(
     collector: Collector,
     daemon: DaemonProcess,
     replay: ReplayProcess,
+    patience_s: float,
 ) -> None:
     """Receive until every epoch is there, or nothing comes any more."""
     heard = time.monotonic()
@@ -280,12 +299,12 @@ def _collect(
         take_in(_POLL_S)
         now = time.monotonic()
         heard = now if collector.count("live") > n else heard
-        if now - heard > _SILENT_S:
+        if now - heard > patience_s:
             return
 
 
 def _draw(png: Path, run: _Run, collector: Collector, report: DemoReport) -> None:
-    """Draw the first mouse's live stages against the truth."""
+    """Draw the first subject's live stages against the truth."""
     from tools.view.night import Night, plot_night  # noqa: PLC0415  matplotlib takes a second to import
 
     subject = next(iter(run.truth))
@@ -293,7 +312,7 @@ def _draw(png: Path, run: _Run, collector: Collector, report: DemoReport) -> Non
     plot_night(
         png,
         Night(
-            title=f"hypnod demo: {subject}, a simulated mouse, staged live",
+            title=f"hypnod demo: {subject}, simulated, staged live",
             subtitle=(
                 f"live stages, Cohen's κ {agreement.kappa or 0:.3f} with the simulated truth; "
                 f"model {report.model}, {report.engine}"
@@ -310,9 +329,12 @@ def _draw(png: Path, run: _Run, collector: Collector, report: DemoReport) -> Non
 
 
 def _overview(run: _Run) -> Overview:
-    """Return the first mouse's signals for the picture."""
-    recording = open_recording(run.recording, channel_names(1))
+    """Return the first subject's signals for the picture."""
+    eeg, second = run.spec.modalities
+    own = run.config["streams"][0]["subjects"][0]["channels"]
+    recording = open_recording(run.recording, (own[eeg], own[second]))
     overview = Overview(recording.sfreq, recording.duration)
     data = recording.read(0, recording.n_samples)
-    overview.add(recording.timestamps(0, recording.n_samples), data[:, 0], data[:, 1])
+    emg = data[:, 1] if second == "emg" else np.full(len(data), np.nan)
+    overview.add(recording.timestamps(0, recording.n_samples), data[:, 0], emg)
     return overview

@@ -17,6 +17,7 @@ from models.recordings.agreement import Agreement, compare
 from models.recordings.hypnogram import Hypnogram
 from models.stages import UNKNOWN
 from tools.client.subscriber import Received
+from tools.demo.scenes import Scene
 from tools.demo.triggers import judge_triggers
 from tools.rehearse.report import RuleReport, draw_rules
 from tools.shared.measure import Machine, Percentiles, describe_machine, percentiles
@@ -143,6 +144,7 @@ def make_report(
     collector: Collector,
     stages: Sequence[str],
     hypnograms: Mapping[str, Hypnogram],
+    scene: Scene,
     *,
     speed: float | str,
     minutes: float,
@@ -155,6 +157,7 @@ def make_report(
         collector: its messages.
         stages: the stage set.
         hypnograms: the truth by subject.
+        scene: what was shown.
         speed: recording time per time, as asked for.
         minutes: of recording.
         seed: of the simulation.
@@ -163,7 +166,7 @@ def make_report(
     first = next((m for s in collector.truth for m in collector.of("live", s)), None)
     live, final = (_agree(collector, kind, collector.truth, stages) for kind in ("live", "final"))
     return DemoReport(
-        data="simulated mice; no animal was recorded",
+        data=scene.data,
         epochs_expected=collector.expected,
         hop_s=first.hop_s if first else 0.0,
         epochs_published=collector.count("live"),
@@ -183,6 +186,7 @@ def make_report(
             {s: {m.hop: m for m in collector.of("live", s)} for s in collector.truth},
             hypnograms,
             stages,
+            scene.rule,
         ),
         latency_ms=percentiles(collector.latencies_s),
         engine=first.engine if first else "",

@@ -1,4 +1,4 @@
-"""The rule that `hypnod demo --trigger` shows, and how its decisions stand to the truth."""
+"""How the decisions of the rule that `hypnod demo --trigger` shows stand to the truth."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,23 +14,13 @@ from daemon.trigger.sight import Sight
 from models.recordings.hypnogram import Hypnogram
 from tools.rehearse.report import RuleReport, report_rules
 
-RULE: dict[str, Any] = {
-    "name": "rem-restriction",
-    "stages": ["REM"],
-    "probability": 0.7,
-    "dwell_s": 2.0,
-    "on_s": 2.0,
-    "leave_out_s": 60.0,
-    "armed": "always",
-}
-"""As in the config: two seconds of REM, a pulse of two seconds, and again, after a first minute."""
-
 
 def judge_triggers(
     messages: Sequence[TriggerMessage],
     live: Mapping[str, Mapping[int, StageMessage]],
     truth: Mapping[str, Hypnogram],
     stages: Sequence[str],
+    rule: Mapping[str, Any],
 ) -> tuple[RuleReport, ...]:
     """Return what the rule did to each subject, and how many of its pulses were right.
 
@@ -39,13 +29,14 @@ def judge_triggers(
         live: the estimates by subject and hop.
         truth: by subject.
         stages: of the model.
+        rule: as in the config.
     """
-    rule = msgspec.convert(RULE, Rule)
+    shown = msgspec.convert(rule, Rule)
     told: dict[tuple[str, str], list[Told]] = defaultdict(list)
     for message in messages:
         estimate = live[message.subject].get(message.hop)
         if estimate is not None:
-            told[rule.name, message.subject].append(_tell(rule, message, estimate))
+            told[shown.name, message.subject].append(_tell(shown, message, estimate))
     sights = [each.sight for decisions in told.values() for each in decisions]
     return report_rules(told, sights, truth, stages)
 

@@ -1,11 +1,11 @@
-"""`hypnod demo --web`: the live page of simulated mice, of which not all are well."""
+"""`hypnod demo --web`: the live page of simulated subjects, of whom not all are well."""
 
 import json
 import os
 import subprocess
 import time
 import webbrowser
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -17,11 +17,9 @@ from rich.console import Console
 import hypnod
 from daemon.lsl.library import load_pylsl
 from tools.daemon_process import ChildError, DaemonProcess, confined_lsl, write_config
-from tools.demo.triggers import RULE
+from tools.demo.scenes import Scene
 from tools.replay.process import ReplayProcess
 
-MICE = 8
-MINUTES = 60.0
 _UNPLUGGED, _DRIFTING = 3, 6
 _PAST = 1 / 3
 """So much of the recording is played as fast as can be: a page without a past shows little."""
@@ -77,9 +75,14 @@ class _Playing:
 
 
 def show_page(
-    recording: Path, stream: str, config: Mapping[str, Any], folder: Path, minutes: float
+    recording: Path,
+    stream: str,
+    config: Mapping[str, Any],
+    folder: Path,
+    minutes: float,
+    scene: Scene,
 ) -> None:
-    """Stage a recording of mice and serve the page of it, until it is over or Ctrl-C.
+    """Stage a recording and serve the page of it, until it is over or Ctrl-C.
 
     Args:
         recording: is played.
@@ -87,13 +90,15 @@ def show_page(
         config: of the daemon.
         folder: for the journal and so on.
         minutes: length of the recording.
+        scene: what is shown.
 
     Raises:
         ChildError: a process that this starts does not do its part.
     """
-    file = write_config(folder, {**config, "triggers": [RULE], "day": _day()})
+    file = write_config(folder, {**config, "triggers": [scene.rule], "day": _day()})
     environ = confined_lsl(folder)
-    past_s, n_mice = 60 * minutes * _PAST, len(config["streams"][0]["subjects"])
+    past_s = 60 * minutes * _PAST
+    channels = [subject["channels"] for subject in config["streams"][0]["subjects"]]
     console = Console(highlight=False)
     with ExitStack() as stack:
         stack.enter_context(suppress(KeyboardInterrupt))
@@ -103,25 +108,26 @@ def show_page(
         console.print(f"{url}  (Ctrl-C ends)")
         if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
             webbrowser.open(url)
-        faults = partial(_faults, past_s, n_mice)
+        faults = partial(_faults, past_s, channels)
         _Playing(recording, stream, environ, daemon, faults).play(past_s)
         console.print("the recording is over")
 
 
-def _faults(past_s: float, n_mice: int, start_s: float) -> list[str]:
-    """Return what is wrong with two of the mice, where there are so many.
+def _faults(past_s: float, channels: Sequence[Mapping[str, str]], start_s: float) -> list[str]:
+    """Return what is wrong with two of the subjects, where there are so many.
 
     Args:
         past_s: of the recording is the past.
-        n_mice: how many there are.
+        channels: labels of each subject's, by modality.
         start_s: where it is played from, which the times of faults count from.
     """
     off = f"electrode-off@{max(0.0, past_s * _PAST_WELL - start_s):.0f}+1e6"
-    faults = {
-        _UNPLUGGED: [f"{off}:{modality}{_UNPLUGGED}" for modality in ("EEG", "EMG")],
-        _DRIFTING: [f"mains={_HUM_UV}@0+1e6:EEG{_DRIFTING}"],
-    }
-    return [fault for mouse, each in faults.items() if mouse <= n_mice for fault in each]
+    faults = []
+    if len(channels) >= _UNPLUGGED:
+        faults += [f"{off}:{label}" for label in channels[_UNPLUGGED - 1].values()]
+    if len(channels) >= _DRIFTING:
+        faults.append(f"mains={_HUM_UV}@0+1e6:{channels[_DRIFTING - 1]['eeg']}")
+    return faults
 
 
 def _day() -> dict[str, str]:

@@ -3,12 +3,15 @@
 A decision falls at the end of its hop, and a pulse lasts until a decision ends it.
 """
 
+from itertools import pairwise
+
 import pytest
 
 from daemon.config import load_config
+from daemon.stager import hops_per_epoch
 from daemon.trigger.rules import Rule, check_model
 from models.stages import ART
-from tests.support.bundles import mouse_spec
+from tests.support.bundles import human_spec, mouse_spec
 from tests.support.paths import ROOT
 from tests.support.sights import play, runs, sight, stays
 
@@ -41,12 +44,35 @@ def pulses(rule: Rule, hop_s: float, *parts: tuple[str, float], **changes: objec
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_every_example_is_for_the_shipped_model_and_acts_only_when_armed(file):
+def test_every_example_is_for_its_species_and_acts_only_when_armed(file):
     config = load_config(file)
-    check_model(config.triggers, mouse_spec())
     (rule,) = config.triggers
-    parts = ("NREM", 700), ("REM", 200), ("Wake", 200)
+    spec = human_spec(epoch_s=30.0) if config.engine.species == "human" else mouse_spec()
+    check_model(config.triggers, spec)
+    config.check_modalities(spec.modalities)
+    hops_per_epoch(config.staging.hop_s, spec)
+    deep = "N3" if spec.species == "human" else "NREM"
+    parts = (deep, 4000), ("REM", 200), (spec.stages[0], 200)
     assert pulses(rule, 1.0, *parts, armed=False) == []
+
+
+def test_a_person_hears_sounds_in_n3_after_20_minutes_and_no_more_when_awake():
+    rule, parts = rule_of("n3-sound"), (("N2", 600), ("N3", 900), ("W", 60))
+    played = pulses(rule, 1.0, *parts, probabilities={"N3": 0.9, "N2": 0.1})
+    assert (played[0][0], played[-1][1]) == (1201, 1499)  # armed at the end of the first hop
+    gaps = {b[0] - a[0] for a, b in pairwise(played)}
+    assert gaps == {3.0}  # 0.1 and 2.5 s in whole hops
+    assert {d.ttl_s for d in play(rule, night(1.0, *parts)) if d.action == "on"} <= {0.1}
+    unsure = pulses(rule, 1.0, *parts, probabilities={"N3": 0.7, "N2": 0.3})
+    assert unsure == []
+
+
+def test_a_person_is_cued_in_rem_ten_times_a_night_at_most():
+    rule = rule_of("rem-cue")
+    played = pulses(rule, 5.0, ("N2", 3600), ("REM", 3600))
+    assert [p[1] - p[0] for p in played] == [10.0] * 10
+    assert played[0][0] == 3660.0
+    assert min(b[0] - a[1] for a, b in pairwise(played)) >= 120.0
 
 
 def test_rem_is_restricted_by_pulses_of_2_s_after_2_s_of_it_again_and_again(hop_s):

@@ -89,6 +89,46 @@ def test_what_goes_on_after_the_epoch_counts_wherever_it_began(left):
     assert (bears_it.assess(epoch(), 0.0, settling) == "ok").all()
 
 
+PERSON = Quality(QualityLimits(), ("eeg", "eog"), 1, 128)
+HALF_MINUTE = (30 * 128, 2)
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [("out of range", "out_of_range"), ("ringing", "settling"), ("saturated", "clipped")],
+)
+@pytest.mark.parametrize("last", [False, True])
+def test_a_long_epoch_is_lost_with_more_than_half_of_its_seconds(how, reason, last):
+    """What is left of it is enough to score a person by; one second is lost with 6 of 512."""
+    for seconds, found in ((1, "ok"), (15, "ok"), (16, reason)):
+        raw = np.random.default_rng(0).normal(0, 30, HALF_MINUTE)
+        settling = np.zeros(HALF_MINUTE, bool)
+        bad = slice(-seconds * 128, None) if last else slice(0, seconds * 128)
+        if how == "out of range":
+            raw[bad, 0] = np.random.default_rng(1).normal(0, 20_000, seconds * 128)
+        elif how == "saturated":
+            raw[bad, 0] = np.resize([125, 125, 0.0], seconds * 128)
+            raw[:, 0] = np.clip(raw[:, 0], -125, 125)
+        else:
+            settling[bad, 0] = True
+        assert PERSON.assess(raw, 0.0, settling).tolist() == [[found, "ok"]]
+
+
+def test_what_rings_of_a_movement_is_lost_with_it():
+    raw, settling = np.zeros(HALF_MINUTE), np.zeros(HALF_MINUTE, bool)
+    raw += np.random.default_rng(0).normal(0, 30, HALF_MINUTE)
+    raw[: 10 * 128, 0] = np.random.default_rng(1).normal(0, 20_000, 10 * 128)
+    settling[10 * 128 : 16 * 128, 0] = True
+    assert PERSON.assess(raw, 0.0, settling)[0, 0] == "settling"
+
+
+def test_blinks_are_no_artefact():
+    t = np.arange(HALF_MINUTE[0]) / 128
+    raw = np.random.default_rng(0).normal(0, 20, HALF_MINUTE)
+    raw[:, 1] += 1000 * np.exp(-0.5 * ((t % 3 - 1.5) / 0.1) ** 2)
+    assert (PERSON.assess(raw, 0.0, np.zeros(HALF_MINUTE, bool)) == "ok").all()
+
+
 def test_mains():
     raw = epoch() * [0.1, 1.0]
     raw[:, 0] += 100 * np.sin(2 * np.pi * 50 * TIME)

@@ -24,6 +24,7 @@ from tests.rigs.bench.full import time_cached_and_full
 from tests.rigs.bench.many import ManyReport, thread_counts, time_many
 from tests.rigs.bench.steps import StepReport, count_work_ratio, time_steps
 from tests.support.bundles import make_bundle_of
+from tools.shared.species import SpeciesOption
 
 NETS = {("sdreamer", 16): 300, ("sdreamer", 64): 100, ("sleepdifformer", 20): 100}
 """The papers' nets, by model and epochs of the context window, and how often each is timed."""
@@ -62,15 +63,17 @@ def main(
         Path | None, typer.Option("--json", help="Write the figures here.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="See that it runs.")] = False,
+    bundle: Annotated[Path | None, typer.Option(help="Default: the one shipped.")] = None,
+    species: SpeciesOption = None,
 ) -> None:
     """Measure the engines on this computer, which should be idle."""
-    console, bundle = Console(), open_bundle()
+    console, opened = Console(), open_bundle(bundle, species)
     paper = time_paper(dict.fromkeys(NETS, 2) if quick else NETS)
     console.print(draw(paper))
-    timed = time_steps(bundle, _kinds(), tuple(sorted({1, os.cpu_count() or 1})), quick=quick)
+    timed = time_steps(opened, _kinds(), tuple(sorted({1, os.cpu_count() or 1})), quick=quick)
     console.print(steps.draw(timed))
     subjects = dict.fromkeys(many.SUBJECTS, 1) if quick else many.SUBJECTS
-    ways = time_many(bundle, thread_counts(len(os.sched_getaffinity(0))), subjects)
+    ways = time_many(opened, thread_counts(len(os.sched_getaffinity(0))), subjects)
     console.print(many.draw(ways))
     if json_file is not None:
         report = EngineReport(paper=paper, steps=timed, many=ways)

@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from daemon.messages import Message, StageMessage
+from engines.bundle import Bundle
+from models.simulator.species import SIMULATORS
 from tests.rigs.lsl import Source
 from tools.client.subscriber import Received, Subscriber
 from tools.daemon_process import DaemonProcess, confined_lsl, write_config
 
 NAME = "chaos"
-_SFREQ = 512.0
 _POLL_S = 0.02
 _TIMEOUT_S = 40.0
 _ROUNDING_S = 1e-6
-_SUBJECTS = [{"name": "m1", "channels": {"eeg": "EEG", "emg": "EMG"}}]
-_STREAM = {"name": NAME, "match": {"name": NAME}, "subjects": _SUBJECTS}
 
 Says = Callable[[Message], bool]
 
@@ -28,16 +27,27 @@ class Rehearsal:
 
     Args:
         folder: where files go.
+        bundle: the model.
         faults: of the first source.
         hop_s: from one estimate to the next, s.
     """
 
-    def __init__(self, folder: Path, faults: Sequence[str] = (), hop_s: float = 1.0) -> None:
+    def __init__(
+        self, folder: Path, bundle: Bundle, faults: Sequence[str] = (), hop_s: float = 1.0
+    ) -> None:
         folder.mkdir()
+        self.spec = bundle.spec
+        self.labels = tuple(m.upper() for m in self.spec.modalities)
         os.environ.update(confined_lsl(folder))
         self.heard: list[Received] = []
         self._resources = ExitStack()
-        settings = {"streams": [_STREAM], "staging": {"hop_s": hop_s}}
+        channels = dict(zip(self.spec.modalities, self.labels, strict=True))
+        subjects = [{"name": "m1", "channels": channels}]
+        settings = {
+            "streams": [{"name": NAME, "match": {"name": NAME}, "subjects": subjects}],
+            "engine": {"kind": "onnxruntime", "bundle": str(bundle.path.resolve())},
+            "staging": {"hop_s": hop_s},
+        }
         config = write_config(folder, settings)
         self.daemon = self._resources.enter_context(DaemonProcess(config, {}))
         self.daemon.wait_ready()
@@ -47,7 +57,14 @@ class Rehearsal:
 
     def start(self, **changes: Any) -> Source:
         """Start a source like the first one, but for `changes`; `source` is it from now on."""
-        first: dict[str, Any] = {"sfreq": _SFREQ, "source_id": "amp", "faults": ()}
+        species = self.spec.species
+        first: dict[str, Any] = {
+            "sfreq": SIMULATORS[species].default_sfreq,
+            "labels": self.labels,
+            "source_id": "amp",
+            "faults": (),
+            "species": species,
+        }
         self.source = Source(NAME, **{**first, **changes})
         self._resources.callback(self.source.kill)
         return self.source
@@ -74,7 +91,7 @@ class Rehearsal:
 
     def until(self, says: Says, since: float) -> Received | None:
         """Return the first message since a time that says so; None where none comes."""
-        looked, end = 0, time.monotonic() + _TIMEOUT_S
+        looked, end = 0, time.monotonic() + _TIMEOUT_S + self.spec.epoch_s
         while time.monotonic() < end:
             for received in self.heard[looked:]:
                 if received.monotonic >= since and says(received.message):

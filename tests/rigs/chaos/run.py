@@ -4,6 +4,8 @@ Sources run in real time in processes of their own; they are killed, frozen, cha
 the faults of `hypnod replay --fault`. A row is as expected when the daemon says what it should;
 in every scenario the epochs must come one after the other on one grid, and no message be lost.
 Every other scenario has a hop of a quarter of the epoch.
+
+    python -m tests.rigs.chaos.run --species human 0 25
 """
 
 import signal
@@ -14,18 +16,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
 from daemon.messages import Message, StageMessage, StreamMessage
+from engines.bundle import Bundle, open_bundle
+from models.spec import ModelSpec
 from tests.rigs.chaos.rehearsal import Rehearsal, Says
 from tools.shared.measure import describe_machine
+from tools.shared.species import SpeciesOption
 
-AT_S, PACED_AT_S = 6, 24
-"""When injected faults begin; clocks are set when the source has shown its pace."""
-QUIET_S = 6.0
-HOPS_S = (1.0, 0.25)
-"""Of scenarios with even numbers and of those with odd ones."""
+_BEFORE_S, _PACED_AT_S = 5.0, 24.0
+"""Injected faults begin so long after the first epoch; clocks are set when the source has shown its
+pace."""
+_SETTLED_S = 3.0
+HOPS = (1, 4)
+"""Per epoch, of scenarios with even numbers and of those with odd ones."""
 _OTHER_HOST = ("unshare", "--uts", "sh", "-c", 'hostname otherhost; exec "$@"', "sh")
 
 
@@ -81,19 +89,15 @@ def staged(**fields: object) -> Says:
     return says
 
 
-def without_emg(reason: str) -> Says:
-    """Return the test for an epoch read from the EEG, as the EMG is bad."""
-    return staged(pathway="eeg", validity={"eeg": "ok", "emg": reason})
-
-
-def missing() -> Says:
+def missing(spec: ModelSpec) -> Says:
     """Return the test for an epoch without samples."""
-    return staged(stage="UNKNOWN", reason="eeg missing, emg missing")
+    reason = ", ".join(f"{modality} missing" for modality in spec.modalities)
+    return staged(stage="UNKNOWN", reason=reason)
 
 
 def _settle(rehearsal: Rehearsal) -> float:
     """Wait until epochs come, and return the time."""
-    rehearsal.until(lambda _: rehearsal.staged_s() >= AT_S // 2, 0.0)
+    rehearsal.until(lambda _: rehearsal.staged_s() >= _SETTLED_S, 0.0)
     return time.monotonic()
 
 
@@ -109,10 +113,12 @@ def _killed(rehearsal: Rehearsal) -> Iterator[Step]:
 def _unfit(rehearsal: Rehearsal) -> Iterator[Step]:
     _settle(rehearsal)
     rehearsal.source.kill()
-    since = rehearsal.start(labels=("EEG", "ECG")).began
-    yield Step("restart without the EMG's label", "STALLED", since, stalled("a channel 'EMG'"))
+    first, second = rehearsal.labels
+    since = rehearsal.start(labels=(first, "ECG")).began
+    said = stalled(f"a channel '{second}'")
+    yield Step(f"restart without the {second}'s label", "STALLED", since, said)
     since = time.monotonic()
-    yield Step("… the epochs meanwhile", "UNKNOWN", since, missing())
+    yield Step("… the epochs meanwhile", "UNKNOWN", since, missing(rehearsal.spec))
     rehearsal.restart()
     yield Step("… back with it", "reconnected", rehearsal.source.began, noted("reconnected"))
 
@@ -140,7 +146,7 @@ def _frozen(rehearsal: Rehearsal) -> Iterator[Step]:
     since = _settle(rehearsal)
     rehearsal.source.freeze()
     yield Step("source frozen (SIGSTOP)", "STALLED", since, stalled("connected, but no samples"))
-    yield Step("… the epochs meanwhile", "UNKNOWN", since, missing())
+    yield Step("… the epochs meanwhile", "UNKNOWN", since, missing(rehearsal.spec))
     since = time.monotonic()
     rehearsal.source.thaw()
     yield Step("… thaws, sends all at once", "staged", since, staged(pathway="mixed"))
@@ -168,82 +174,107 @@ def _daemon_stopped(rehearsal: Rehearsal) -> Iterator[Step]:
     yield Step("daemon stood still for 5 s", "no epoch masked", since, None)
 
 
-def injected(fault: str, spec: str, expected: str, says: Says | None, at: float = AT_S) -> Scenario:
-    """Return the scenario of a fault in the source's samples."""
+def injected(fault: str, spec: str, expected: str, says: Says | None, at: float) -> Scenario:
+    """Return the scenario of a fault in the source's samples, `at` s from their beginning on."""
 
     def steps(rehearsal: Rehearsal) -> Iterator[Step]:
         yield Step(fault, expected, rehearsal.source.began + at, says)
 
-    return Scenario(steps, (spec.replace("@", f"@{at}"),))
+    return Scenario(steps, (spec.replace("@", f"@{at:g}"),))
 
 
-def replaced(fault: str, kind: str, again: str = "") -> Scenario:
+def replaced(at: float, fault: str, kind: str, again: str = "") -> Scenario:
     """Return the scenario of a source that ends, and comes back after 2 s with a change.
 
     Args:
+        at: when, s.
         fault: what it is.
         kind: as of `hypnod replay --fault`.
         again: what it is to come back so a second time.
     """
-    ends = {fault: AT_S} | ({again: 2 * AT_S} if again else {})
+    ends = {fault: at} | ({again: 2 * at} if again else {})
 
     def steps(rehearsal: Rehearsal) -> Iterator[Step]:
-        for what, at in ends.items():
-            since = rehearsal.source.began + at + 2
+        for what, end in ends.items():
+            since = rehearsal.source.began + end + 2
             yield Step(what, "reconnected, same grid", since, noted("reconnected"))
             yield Step("… its next epoch", "staged", since, staged(pathway="mixed"))
 
-    return Scenario(steps, tuple(f"{kind}@{at}+2" for at in ends.values()))
+    return Scenario(steps, tuple(f"{kind}@{end:g}+2" for end in ends.values()))
 
 
-SCENARIOS = (
-    Scenario(_killed),
-    replaced("restart without a source_id", "no-id", "… and again, as neither had one"),
-    replaced("restart at another rate", "new-rate=1000"),
-    replaced("restart with another order", "new-order"),
-    replaced("restart with more channels", "more-channels"),
-    Scenario(_unfit),
-    Scenario(_another_host),
-    Scenario(_rebooted),
-    Scenario(_frozen),
-    Scenario(_twins),
-    Scenario(_daemon_stopped),
-    injected("samples lost for 3 s", "gap@+3", "UNKNOWN", missing()),
-    injected("outlet closed for 1 s", "drop@+1", "reconnected", noted("reconnected")),
-    injected("restart, stamped anew from 10 s", "reboot@+2", "same grid", noted("set"), PACED_AT_S),
-    injected("samples repeated", "duplicate@+1", "no epoch masked", None),
-    injected("samples in the wrong order", "reorder@+0.4", "UNKNOWN", missing()),
-    injected("bunches of 15 ms", "bunch=0.015@+60", "no epoch masked", None),
-    injected("bunches of 100 ms", "bunch=0.1@+90", "says what to set", noted("would do")),
-    injected("jitter of 4 ms (SD)", "jitter=0.004@+60", "no epoch masked", None),
-    injected("drift of 200 ppm", "drift=200@", "no epoch masked", None),
-    *(
-        injected(
-            f"clock set by {jump}", f"clock-jump={by}@", "same grid", noted("was set"), PACED_AT_S
+def scenarios(spec: ModelSpec) -> tuple[Scenario, ...]:
+    """Return all of them, of faults as long as a model's epochs need to show them."""
+    return (*_of_sources(spec), *_of_samples(spec), *_of_clocks(spec), *_of_signals(spec))
+
+
+def _begin(spec: ModelSpec) -> float:
+    """Return when injected faults begin, s."""
+    return spec.epoch_s + _BEFORE_S
+
+
+def _of_sources(spec: ModelSpec) -> Iterator[Scenario]:
+    at = _begin(spec)
+    yield Scenario(_killed)
+    yield replaced(at, "restart without a source_id", "no-id", "… and again, as neither had one")
+    yield replaced(at, "restart at another rate", "new-rate=1000")
+    yield replaced(at, "restart with another order", "new-order")
+    yield replaced(at, "restart with more channels", "more-channels")
+    for steps in (_unfit, _another_host, _rebooted, _frozen, _twins, _daemon_stopped):
+        yield Scenario(steps)
+
+
+def _of_samples(spec: ModelSpec) -> Iterator[Scenario]:
+    at, unseen = _begin(spec), "no epoch masked"
+    reordered_s = max(0.4, 0.03 * spec.epoch_s)  # more than may be missing
+    yield injected("samples lost for 3 s", "gap@+3", "UNKNOWN", missing(spec), at)
+    yield injected("outlet closed for 1 s", "drop@+1", "reconnected", noted("reconnected"), at)
+    paced = max(_PACED_AT_S, at)
+    yield injected("restart, stamped anew from 10 s", "reboot@+2", "same grid", noted("set"), paced)
+    yield injected("samples repeated", "duplicate@+1", unseen, None, at)
+    yield injected(
+        "samples in the wrong order", f"reorder@+{reordered_s:g}", "UNKNOWN", missing(spec), at
+    )
+    yield injected("bunches of 15 ms", "bunch=0.015@+60", unseen, None, at)
+    yield injected("bunches of 100 ms", "bunch=0.1@+90", "says what to set", noted("would do"), at)
+    yield injected("jitter of 4 ms (SD)", "jitter=0.004@+60", unseen, None, at)
+    yield injected("drift of 200 ppm", "drift=200@", unseen, None, at)
+
+
+def _of_clocks(spec: ModelSpec) -> Iterator[Scenario]:
+    for jump, by in (("+2 s", 2), ("−2 s", -2), ("+1 year", 3e7), ("−1 year", -3e7)):
+        at = max(_PACED_AT_S, _begin(spec))
+        yield injected(
+            f"clock set by {jump}", f"clock-jump={by}@", "same grid", noted("was set"), at
         )
-        for jump, by in (("+2 s", 2), ("−2 s", -2), ("+1 year", 3e7), ("−1 year", -3e7))
-    ),
-    *(
-        injected(f"EMG {what}", f"{spec}:EMG", "EEG alone", without_emg(reason))
-        for what, spec, reason in (
-            ("is NaN", "nan@+4", "not_finite"),
-            ("is infinite", "inf@+4", "not_finite"),
-            ("is flat", "flat@+4", "flat"),
-            ("is clipped", "clip=1@+4", "clipped"),
-            ("has mains hum", "mains@+4", "mains"),
-            ("electrode is off", "electrode-off@+10", "mains"),
-        )
-    ),
-    injected("all channels are NaN", "nan@+4", "UNKNOWN", staged(stage="UNKNOWN")),
-)
 
 
-def run(scenario: Scenario, folder: Path, hop_s: float) -> Iterator[Row]:
-    """Do what a scenario says, and yield what comes of it."""
-    with Rehearsal(folder, scenario.faults, hop_s) as rehearsal:
+def _of_signals(spec: ModelSpec) -> Iterator[Scenario]:
+    at, long = _begin(spec), 4 * spec.epoch_s
+    second = spec.modalities[1]
+    alone = "eeg" if "eeg" in spec.pathways else "mixed"
+    for what, fault, reason in (
+        ("is NaN", f"nan@+{long:g}", "not_finite"),
+        ("is infinite", f"inf@+{long:g}", "not_finite"),
+        ("is flat", f"flat@+{long:g}", "flat"),
+        ("is clipped", f"clip=1@+{long:g}", "clipped"),
+        ("has mains hum", f"mains@+{long:g}", "mains"),
+        ("electrode is off", f"electrode-off@+{2.5 * long:g}", "mains"),
+    ):
+        says = staged(pathway=alone, validity={"eeg": "ok", second: reason})
+        label = second.upper()
+        yield injected(f"{label} {what}", f"{fault}:{label}", "EEG alone", says, at)
+    says = staged(stage="UNKNOWN")
+    yield injected("all channels are NaN", f"nan@+{long:g}", "UNKNOWN", says, at)
+
+
+def run(scenario: Scenario, folder: Path, bundle: Bundle, hops: int) -> Iterator[Row]:
+    """Do what a scenario says, with so many hops an epoch, and yield what comes of it."""
+    hop_s = bundle.spec.epoch_s / hops
+    with Rehearsal(folder, bundle, scenario.faults, hop_s) as rehearsal:
         for step in scenario.steps(rehearsal):
             yield _look(rehearsal, step)
-        rehearsal.listen(2.5)
+        rehearsal.listen(1.5 + bundle.spec.epoch_s)
         problem = rehearsal.grid_problem()
         if problem:
             yield Row("… the record", "every epoch once, on its grid", problem, None, good=False)
@@ -251,7 +282,8 @@ def run(scenario: Scenario, folder: Path, hop_s: float) -> Iterator[Row]:
 
 def _look(rehearsal: Rehearsal, step: Step) -> Row:
     if step.says is None:
-        rehearsal.listen(max(0.0, step.since + QUIET_S - time.monotonic()))
+        quiet_s = _begin(rehearsal.spec)
+        rehearsal.listen(max(0.0, step.since + quiet_s - time.monotonic()))
         masked = [m.epoch for m in rehearsal.live(step.since) if m.pathway != "mixed"]
         seen = f"epochs {masked} masked" if masked else "no epoch masked"
         return Row(step.fault, step.expected, seen, None, good=not masked)
@@ -270,18 +302,24 @@ def _describe(message: Message) -> str:
     return f"{message.state}: {message.reason}" if isinstance(message, StreamMessage) else ""
 
 
-def choose(numbers: Sequence[str]) -> list[int]:
-    """Return which scenarios are to run, without a number all of them; end where there is none."""
-    known = [str(k) for k in range(len(SCENARIOS))]
+def choose(numbers: Sequence[str], n: int) -> list[int]:
+    """Return which of n scenarios are to run, without a number all; end where there is none."""
+    known = [str(k) for k in range(n)]
     for number in numbers:
         if number not in known:
             sys.exit(f"expected numbers of scenarios, 0 to {known[-1]}, found {number!r}")
     return sorted({int(number) for number in numbers or known})
 
 
-def main() -> None:
+def main(
+    numbers: Annotated[list[str] | None, typer.Argument(help="Which; default: all.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Default: the one shipped.")] = None,
+    species: SpeciesOption = None,
+) -> None:
     """Run every scenario, or those of the numbers given, and print a table."""
-    chosen = choose(sys.argv[1:])
+    opened = open_bundle(bundle, species)
+    planned = scenarios(opened.spec)
+    chosen = choose(numbers or (), len(planned))
     console, machine = Console(soft_wrap=True, highlight=False), describe_machine()
     console.print(
         f"Measured {datetime.now(UTC):%Y-%m-%d} on {machine.processor}, Python {machine.python}; "
@@ -291,7 +329,7 @@ def main() -> None:
     bad = 0
     with tempfile.TemporaryDirectory(prefix="hypnod-chaos-") as scratch:
         for k in chosen:
-            for row in run(SCENARIOS[k], Path(scratch) / str(k), HOPS_S[k % 2]):
+            for row in run(planned[k], Path(scratch) / str(k), opened, HOPS[k % 2]):
                 bad += not row.good
                 took = "" if row.seconds is None else f"{row.seconds:.2f}"
                 seen = row.seen if row.good else f"**{row.seen}**"
@@ -301,4 +339,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

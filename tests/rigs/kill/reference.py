@@ -17,10 +17,15 @@ from engines.select import open_engine
 from models.signal.chunk import Chunk, StreamDescription
 from models.signal.pipeline import Pipeline
 from models.signal.quality import QualityLimits
+from models.spec import ModelSpec
 
-SFREQ = 512.0
 SUBJECTS = ("m1", "m2")
-LABELS = tuple(f"{m}{i}" for i in range(1, len(SUBJECTS) + 1) for m in ("EEG", "EMG"))
+
+
+def labels_of(spec: ModelSpec) -> tuple[str, ...]:
+    """Return the labels of the source's channels: all of the first subject, then the second."""
+    numbers = range(1, len(SUBJECTS) + 1)
+    return tuple(f"{m.upper()}{number}" for number in numbers for m in spec.modalities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +46,27 @@ class Signal:
     Args:
         seed: of the values.
         t0: timestamp of sample 0, s.
+        sfreq: sampling rate, Hz.
+        n_channels: of the stream.
     """
 
     seed: int
     t0: float
+    sfreq: float
+    n_channels: int
 
     def times(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the timestamps (n,) of samples, s."""
-        return self.t0 + numbers / SFREQ
+        return self.t0 + numbers / self.sfreq
 
     def values(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return samples (n, n_channels), µV: noise whose amplitude changes every second."""
-        block = round(SFREQ)
-        out = np.empty((len(numbers), len(LABELS)), np.float32)
+        block = round(self.sfreq)
+        out = np.empty((len(numbers), self.n_channels), np.float32)
         for second in np.unique(numbers // block):
             rng = np.random.default_rng([self.seed, int(second)])
-            noise = rng.normal(0, rng.uniform(20, 80, len(LABELS)), (block, len(LABELS)))
+            level = rng.uniform(20, 80, self.n_channels)
+            noise = rng.normal(0, level, (block, self.n_channels))
             here = numbers // block == second
             out[here] = noise[numbers[here] % block]
         return out
@@ -89,19 +99,20 @@ def _stage(
     spec = bundle.spec
     hops = hops_per_epoch(staging.hop_s, spec)
     hop_s = spec.epoch_s / hops
-    description = StreamDescription(stream.name, LABELS, ("uV",) * len(LABELS), SFREQ)
+    labels, sfreq = labels_of(spec), signal.sfreq
+    description = StreamDescription(stream.name, labels, ("uV",) * len(labels), sfreq)
     quality = QualityLimits(no_brain=False)  # `Signal` has none
     start = partial(Pipeline, stream, spec, description, hop_s=staging.hop_s)
     start = partial(start, quality=quality, stall_s=staging.stall_s)
     pipeline = start()
     pipeline.count_from(stretches[0].first_hop)
-    origin = signal.t0 + stretches[0].first / SFREQ
+    origin = signal.t0 + stretches[0].first / sfreq
     n_rows = len(SUBJECTS)
     with open_engine(bundle, "onnxruntime", n_rows=n_rows, hops_per_epoch=hops) as engine:
         stager = Stager(engine, {stream.name: list(SUBJECTS)}, staging, bundle.manifest.grammar)
         end, after = origin, None
         for stretch in stretches:
-            too_short = stretch.first / SFREQ + signal.t0 - end < stream.jitter_s
+            too_short = stretch.first / sfreq + signal.t0 - end < stream.jitter_s
             if after is not None and (too_short or hops > 1):
                 # Too few samples are missing to be a gap, but a restart starts the filters anew,
                 # and with a short hop it has lost the first samples of the next epochs.
@@ -109,7 +120,7 @@ def _stage(
                 pipeline.recall(after)
             end = origin + (stretch.last_hop - stretches[0].first_hop) * hop_s + spec.epoch_s
             # with a short hop the first sample after a restart tells that others are missing
-            stop = max(round((end - signal.t0) * SFREQ), stretch.first + (hops > 1))
+            stop = max(round((end - signal.t0) * sfreq), stretch.first + (hops > 1))
             numbers = np.arange(stretch.first, stop)
             parts = np.array_split(numbers, len(numbers) // 500 + 1)
             for part in filter(len, parts):  # none where it staged but what was missing

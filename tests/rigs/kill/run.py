@@ -27,13 +27,18 @@ from daemon.journal.reader import Entry, JournalReader
 from daemon.messages import StageMessage
 from daemon.stager import Estimate
 from engines.bundle import Bundle, open_bundle
-from tests.rigs.kill.reference import LABELS, SFREQ, SUBJECTS, Signal, Stretch, reference
+from models.simulator.species import SIMULATORS
+from tests.rigs.kill.reference import SUBJECTS, Signal, Stretch, labels_of, reference
 from tests.rigs.lsl import Source
 from tools.daemon_process import DaemonProcess, confined_lsl, write_config
+from tools.shared.species import SpeciesOption
 
 _STREAM = "kills"
 _PATIENT_S = 600.0  # the source is no real-time one: its silence says nothing
 _STAGED_S = 30.0
+_BREATH_S = 0.2
+_DRAWN_HZ = 512.0  # pieces are drawn as so many samples of an epoch of a second
+_MOST_SCALED = 8.0  # longer by so much at most: twelve of them fit into LSL's buffers
 
 
 @dataclass
@@ -62,19 +67,27 @@ class KillRun:
         folder: where everything goes.
         bundle: the model.
         seed: of everything random.
-        hop_s: from one estimate to the next, s.
+        hop_s: from one estimate to the next, s; default: as often as the species is staged live.
     """
 
-    def __init__(self, folder: Path, bundle: Bundle, seed: int, hop_s: float = 1.0) -> None:
+    def __init__(self, folder: Path, bundle: Bundle, seed: int, hop_s: float | None = None) -> None:
+        spec = bundle.spec
         self._folder = folder
-        self._staging = StagingConfig(hop_s=hop_s)
+        self._staging = StagingConfig(hop_s=hop_s or spec.live_hop_s)
+        self._sfreq = SIMULATORS[spec.species].default_sfreq
+        self._scale = min(spec.epoch_s, _MOST_SCALED) * self._sfreq / _DRAWN_HZ
         self._bundle = bundle
         self._random = random.Random(seed)
         self._name = f"hypnod-kills-{os.getpid()}-{seed}"
+        labels = labels_of(spec)
         self._source = Source(
-            self._name, n_channels=len(LABELS), sfreq=SFREQ, labels=LABELS, source_id=self._name
+            *(self._name,),
+            n_channels=len(labels),
+            sfreq=self._sfreq,
+            labels=labels,
+            source_id=self._name,
         )
-        self._signal = Signal(seed, self._source.clock())
+        self._signal = Signal(seed, self._source.clock(), self._sfreq, len(labels))
         self._heard: list[tuple[str, bytes]] = []
         self._stretches: list[Stretch] = []
         self._report = KillReport()
@@ -94,7 +107,7 @@ class KillRun:
             away_s = self._random.choice([0.0, 0.3, 2.0, 5.0])
             if self._random.random() < 0.1:
                 away_s = self._bundle.spec.n_context * self._bundle.spec.epoch_s + 5.0
-            self._source.sent += round(away_s * SFREQ)
+            self._source.sent += round(away_s * self._sfreq)
         self._live(kill=False)
         self._check()
         return self._report
@@ -121,14 +134,16 @@ class KillRun:
             listener.connect(daemon.endpoint)
             daemon.event("connected")
             for _ in range(self._random.randint(1, 12)):
-                self._push(self._random.randint(50, 1500))
+                self._push(round(self._random.randint(50, 1500) * self._scale))
                 time.sleep(self._random.uniform(0, 0.05))
                 self._hear(listener)
             time.sleep(self._random.uniform(0, 0.1))
             if kill:
                 daemon.process.kill()
             else:
-                self._push(round(10 * SFREQ))
+                for _ in range(10):
+                    self._push(round(self._bundle.spec.epoch_s * self._sfreq))
+                    time.sleep(_BREATH_S)  # long epochs would not fit into LSL's buffers at once
                 self._wait_staged()
                 daemon.ask_to_stop()
             daemon.process.wait()
@@ -149,7 +164,7 @@ class KillRun:
     def _wait_staged(self) -> None:
         """Wait until all epochs that are complete are in the journal."""
         spec, deadline = self._bundle.spec, time.monotonic() + _STAGED_S
-        end = self._signal.t0 + self._source.sent / SFREQ - 2 * spec.epoch_s
+        end = self._signal.t0 + self._source.sent / self._sfreq - 2 * spec.epoch_s
         while time.monotonic() < deadline:
             last = self.reader.latest(f"stage.{SUBJECTS[-1]}.final", 1)
             if last and (last[0].onset or 0.0) + 5 * spec.epoch_s >= end:
@@ -172,7 +187,7 @@ class KillRun:
         away_s = _away_s(daemon)
         warm = away_s is not None
         first = onset + (away_s or 0.0)
-        number = round((first - self._signal.t0) * SFREQ)
+        number = round((first - self._signal.t0) * self._sfreq)
         self._report.warm += warm
         self._report.cold += staged >= 0 and not warm
         self._stretches.append(Stretch(number, first_hop, last, warm))
@@ -189,8 +204,9 @@ class KillRun:
 
     @property
     def _stream(self) -> StreamConfig:
+        modalities = self._bundle.spec.modalities
         subjects = tuple(
-            SubjectConfig(name=name, channels={"eeg": f"EEG{i}", "emg": f"EMG{i}"})
+            SubjectConfig(name=name, channels={m: f"{m.upper()}{i}" for m in modalities})
             for i, name in enumerate(SUBJECTS, start=1)
         )
         return StreamConfig(name=_STREAM, match={"name": self._name}, subjects=subjects)
@@ -275,12 +291,14 @@ def _away_s(daemon: DaemonProcess) -> float | None:
 def main(
     kills: Annotated[int, typer.Option(help="How often to kill.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the moments and of the signal.")] = 0,
-    hop: Annotated[float, typer.Option(help="From one estimate to the next, s.")] = 1.0,
+    hop: Annotated[float | None, typer.Option(help="From one estimate to the next, s.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Default: the one shipped.")] = None,
+    species: SpeciesOption = None,
 ) -> None:
     """Kill the daemon again and again; print a JSON; fail where anything was lost."""
     with tempfile.TemporaryDirectory(prefix="hypnod-kills-") as name:
         os.environ.update(confined_lsl(Path(name)))
-        with KillRun(Path(name), open_bundle(), seed, hop) as run:
+        with KillRun(Path(name), open_bundle(bundle, species), seed, hop) as run:
             report = run.run(kills)
     typer.echo(json.dumps(asdict(report), indent=2))
     raise typer.Exit(1 if report.problems else 0)

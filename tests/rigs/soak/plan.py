@@ -28,9 +28,9 @@ class SoakPlan:
     storms: tuple[tuple[Fault, ...], ...]
     """Of each stream, in order."""
     kills: tuple[int, ...]
-    """Epochs from which on the daemon is killed, as soon as it `may_kill`, in order."""
+    """Times from which on the daemon is killed, as soon as it `may_kill`, in order, s."""
     naps: tuple[int, ...]
-    """Epochs at which the subscriber falls asleep, in order."""
+    """Times at which the subscriber falls asleep, in order, s."""
 
 
 def draw_plan(
@@ -41,6 +41,7 @@ def draw_plan(
     n_streams: int,
     n_kills: int,
     storm_per_h: float,
+    hop_s: float = 1.0,
 ) -> SoakPlan:
     """Draw what goes wrong.
 
@@ -51,6 +52,7 @@ def draw_plan(
         n_streams: with a storm of its own each.
         n_kills: of the daemon; the subscriber falls asleep as often.
         storm_per_h: faults of each stream in an hour, on average.
+        hop_s: from one epoch to the next, s.
     """
     rng = np.random.default_rng([seed, 1])
     asked_s = 3600.0 * hours
@@ -60,19 +62,21 @@ def draw_plan(
         drawn = [f for hour in range(math.ceil(hours)) for f in draw_storm(plan, hour, ch_names)]
         storms.append(_tamed(drawn, asked_s - MARGIN_S))
     return SoakPlan(
-        duration_s=_mid_epoch(asked_s, storms),
+        duration_s=_mid_hop(asked_s, storms, hop_s),
         storms=tuple(storms),
         kills=_draw_moments(rng, n_kills, asked_s),
         naps=_draw_moments(rng, n_kills, asked_s),
     )
 
 
-def expected_epochs(plan: SoakPlan, storm: Sequence[Fault], epoch_s: float = 1.0) -> int:
-    """Return how many whole epochs lie between a stream's first and last sample.
+def expected_epochs(
+    plan: SoakPlan, storm: Sequence[Fault], epoch_s: float = 1.0, hop_s: float = 1.0
+) -> int:
+    """Return how many whole epochs, one a hop, lie between a stream's first and last sample.
 
     Only what a clock has gained lengthens its time; one that is set back is found out.
     """
-    return math.floor((plan.duration_s + _gained(storm)) / epoch_s)
+    return math.floor((plan.duration_s + _gained(storm) - epoch_s + hop_s) / hop_s)
 
 
 def as_argument(fault: Fault) -> str:
@@ -86,13 +90,14 @@ def _gained(storm: Sequence[Fault]) -> float:
     return jumps + sum(f.amount * 1e-6 * f.duration for f in storm if f.kind == "drift")
 
 
-def _mid_epoch(asked_s: float, storms: Sequence[Sequence[Fault]]) -> float:
+def _mid_hop(asked_s: float, storms: Sequence[Sequence[Fault]], hop_s: float) -> float:
     """Return about the length asked for, so that no stream ends near the end of an epoch."""
-    ends = [
-        (tenth, [(asked_s + tenth / 10 + _gained(s)) % 1.0 for s in storms]) for tenth in range(10)
-    ]
-    best, _ = min(ends, key=lambda end: max(abs(part - 0.5) for part in end[1]))
-    return asked_s + best / 10
+    ends = {
+        more: [(asked_s + more + _gained(s)) / hop_s % 1.0 for s in storms]
+        for more in (tenth / 10 * hop_s for tenth in range(10))
+    }
+    best = min(ends, key=lambda more: max(abs(part - 0.5) for part in ends[more]))
+    return asked_s + best
 
 
 def _tamed(drawn: Sequence[Fault], until: float) -> tuple[Fault, ...]:
@@ -122,18 +127,17 @@ def _over(fault: Fault) -> float:
     return fault.start if fault.kind == "clock-jump" else fault.end
 
 
-def may_kill(storm: Sequence[Fault], epoch: int, epoch_s: float = 1.0) -> bool:
+def may_kill(storm: Sequence[Fault], at_s: float) -> bool:
     """Whether a kill now hides nothing that lengthens the time of a stream, nor a long gap.
 
     Args:
         storm: of the stream.
-        epoch: its newest one.
-        epoch_s: length of an epoch, s.
+        at_s: where its newest epoch is, s.
     """
     gained = 0.0
     for fault in storm:
         start, end = fault.start + gained, _over(fault) + gained
-        if fault.kind in _HIDEABLE and start - APART_S < epoch * epoch_s < end + APART_S:
+        if fault.kind in _HIDEABLE and start - APART_S < at_s < end + APART_S:
             return False
         gained += _gained([fault])
     return True

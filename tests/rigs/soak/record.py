@@ -33,7 +33,7 @@ class Heard:
         values.extend((2 * message.seq + is_final, 2 * message.hop + is_final))
 
     def add_all(self, received: Iterable[Received]) -> int:
-        """Take what a subscriber received; return the newest live epoch among it, -1: none."""
+        """Take what a subscriber received; return the newest live hop among it, -1: none."""
         newest = -1
         for each in received:
             if isinstance(each.message, StageMessage):
@@ -61,8 +61,8 @@ def read_journal(path: Path, subject: str) -> Rows:
     return np.array(found, np.int64).reshape(-1, 2)
 
 
-def newest_epoch(path: Path, subject: str) -> int:
-    """Return a subject's newest live epoch in the journal; -1: none."""
+def newest_hop(path: Path, subject: str) -> int:
+    """Return the hop of a subject's newest live epoch in the journal; -1: none."""
     sql = "SELECT hop FROM message WHERE topic = ? ORDER BY seq DESC LIMIT 1"
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
         found = db.execute(sql, (f"stage.{subject}.live",)).fetchone()
@@ -149,7 +149,7 @@ def longest_silence(path: Path, subjects: Iterable[str], expected: Mapping[str, 
                 now = datetime.fromisoformat(message.published_utc).timestamp()
                 wall = max(wall, now - (before or now))
                 before = now
-                unstaged = 0.0 if message.probabilities else unstaged + message.epoch_s
+                unstaged = 0.0 if message.probabilities else unstaged + message.hop_s
                 recording = max(recording, unstaged)
     return Silence(wall, recording)
 

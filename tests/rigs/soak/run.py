@@ -21,8 +21,9 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from engines.bundle import Bundle, open_bundle
 from models.errors import HypnodError
-from models.simulator.mouse.simulate import channel_names, iterate_subjects
+from models.simulator.species import SIMULATORS
 from tests.rigs.soak.lives import Lives, Memory
 from tests.rigs.soak.plan import as_argument, draw_plan, expected_epochs, may_kill
 from tests.rigs.soak.record import (
@@ -31,7 +32,7 @@ from tests.rigs.soak.record import (
     account,
     count_restarts,
     longest_silence,
-    newest_epoch,
+    newest_hop,
     read_journal,
 )
 from tests.rigs.soak.report import SoakReport
@@ -39,9 +40,9 @@ from tools.client.follower import Follower, Start
 from tools.daemon_process import ChildError, confined_lsl
 from tools.replay.process import ReplayProcess
 from tools.shared.measure import describe_machine
+from tools.shared.species import SpeciesOption
 from tools.simulate import write_edf
 
-_SFREQ = 512.0
 _RECORDING_S = 1800.0
 _AHEAD_S = 3.0
 """Recording time that a kill may hide, at most; with what the daemon has read, s."""
@@ -63,6 +64,8 @@ def main(
     storm: Annotated[float, typer.Option(envvar="STORM", min=0, help="Faults an hour.")] = 20.0,
     out: Annotated[Path | None, typer.Option(envvar="OUT", help="Also write it here.")] = None,
     keep: Annotated[Path | None, typer.Option(envvar="KEEP", help="Keep all files here.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Default: the one shipped.")] = None,
+    species: SpeciesOption = None,
 ) -> None:
     """Run the daemon through a night of faults and kills, and count what became of each epoch."""
     try:
@@ -73,7 +76,8 @@ def main(
             else:
                 keep.mkdir(parents=True)
                 folder = keep
-            report = Soak(hours, subjects, seed, kills, storm, folder).run()
+            opened = open_bundle(bundle, species)
+            report = Soak(opened, hours, subjects, seed, kills, storm, folder).run()
     except HypnodError as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"soak: {error}", markup=False)
         sys.exit(error.exit_code)
@@ -88,6 +92,7 @@ class Soak:
     """One soak.
 
     Args:
+        bundle: the model; its species is simulated.
         hours: length of each stream.
         subjects: of both streams together.
         seed: of everything.
@@ -97,8 +102,16 @@ class Soak:
     """
 
     def __init__(
-        self, hours: float, subjects: int, seed: int, kills: int, storm: float, folder: Path
+        self,
+        bundle: Bundle,
+        hours: float,
+        subjects: int,
+        seed: int,
+        kills: int,
+        storm: float,
+        folder: Path,
     ) -> None:
+        self._bundle, spec = bundle, bundle.spec
         self._hours, self._seed, self._folder = hours, seed, folder
         names = [f"m{k}" for k in range(1, subjects + 1)]
         half = (subjects + 1) // 2
@@ -106,13 +119,14 @@ class Soak:
         self._plan = draw_plan(
             seed,
             hours,
-            channel_names(subjects - half),
+            [label for k in range(subjects - half) for label in self._labels(k + 1).values()],
             n_streams=len(self._streams),
             n_kills=kills,
             storm_per_h=storm,
+            hop_s=spec.live_hop_s,
         )
         self._expected = {
-            subject: expected_epochs(self._plan, storm_)
+            subject: expected_epochs(self._plan, storm_, spec.epoch_s, spec.live_hop_s)
             for (_, members), storm_ in zip(self._streams.items(), self._plan.storms, strict=True)
             for subject in members
         }
@@ -176,23 +190,32 @@ class Soak:
         newest, moved = -1, time.monotonic()
         while replay.is_playing:
             lives.look()
-            epoch = self._heard.add_all(follower.receive(0.1))
-            if epoch > newest:
-                newest, moved = epoch, time.monotonic()
+            hop = self._heard.add_all(follower.receive(0.1))
+            if hop > newest:
+                newest, moved = hop, time.monotonic()
             if time.monotonic() - moved > _STUCK_S:
                 raise ChildError(f"expected epochs after {newest}, found none for {_STUCK_S:g} s")
-            if kills and newest >= kills[0] and self._may_kill():
+            if kills and self._time_of(newest) >= kills[0] and self._may_kill():
                 kills.pop(0)
                 self._kills += 1
                 lives.kill()
-            if naps and newest >= naps[0]:
+            if naps and self._time_of(newest) >= naps[0]:
                 naps.pop(0)
                 self._sleep(float(self._rng.uniform(*_NAP_S)))
             self._say(newest)
 
     def _may_kill(self) -> bool:
-        epochs = [newest_epoch(self._journal, m[0]) for m in self._streams.values()]
-        return min(epochs) > 0 and all(map(may_kill, self._plan.storms, epochs))
+        hops = [newest_hop(self._journal, m[0]) for m in self._streams.values()]
+        return min(hops) > 0 and all(map(may_kill, self._plan.storms, map(self._time_of, hops)))
+
+    def _time_of(self, hop: int) -> float:
+        """Return where in the stream the last hop of an epoch begins, s."""
+        spec = self._bundle.spec
+        return spec.epoch_s + (hop - 1) * spec.live_hop_s
+
+    def _labels(self, number: int) -> dict[str, str]:
+        """Return the channels of the `number`th subject of a stream, by modality."""
+        return {m: f"{m.upper()}{number}" for m in self._bundle.spec.modalities}
 
     def _sleep(self, nap_s: float) -> None:
         time.sleep(nap_s)
@@ -212,17 +235,18 @@ class Soak:
                 return  # what is still missing is counted as lost
 
     def _simulate(self) -> list[Path]:
-        recordings = []
+        recordings, who = [], SIMULATORS[self._bundle.spec.species]
         for k, (stream, members) in enumerate(self._streams.items()):
-            self._console.print(f"simulating {len(members)} mice of {stream}")
-            mice = iterate_subjects(
+            self._console.print(f"simulating {len(members)} {who.plural} of {stream}")
+            subjects = who.iterate(
                 seed=self._seed + k,
                 duration_s=min(_RECORDING_S, 60.0 * math.ceil(60 * self._hours)),
-                sfreq=_SFREQ,
+                sfreq=who.default_sfreq,
                 n_subjects=len(members),
             )
             recordings.append(self._folder / f"{stream}.edf")
-            write_edf(recordings[-1], mice, _SFREQ, len(members))
+            labelled = max(2, len(members))  # a person alone has labels of electrodes
+            write_edf(recordings[-1], subjects, who.default_sfreq, labelled)
         return recordings
 
     def _config(self, publish: str, catch_up: str) -> dict[str, Any]:
@@ -231,7 +255,7 @@ class Soak:
                 "name": stream,
                 "match": {"name": stream},
                 "subjects": [
-                    {"name": name, "channels": {"eeg": f"EEG{k}", "emg": f"EMG{k}"}}
+                    {"name": name, "channels": self._labels(k)}
                     for k, name in enumerate(members, start=1)
                 ],
             }
@@ -240,7 +264,8 @@ class Soak:
         sockets = {"bind": publish, "catchup_bind": catch_up}
         return {
             "streams": streams,
-            "engine": {"kind": "onnxruntime"},
+            "engine": {"kind": "onnxruntime", "bundle": str(self._bundle.path.resolve())},
+            "staging": {"hop_s": self._bundle.spec.live_hop_s},
             "publish": {**sockets, "high_water_mark": _FEW, "heartbeat_s": 1.0},
             "journal": {"path": str(self._journal)},
         }

@@ -3,10 +3,13 @@ import math
 import os
 import subprocess
 
+import numpy as np
 import pytest
 
 import hypnod
+from engines.bundle import open_bundle
 from tests.support import bundles
+from tools.bench.daemon import measure_latency
 from tools.bench.engine import time_in_turns
 from tools.bench.report import TriggerCost, judge
 from tools.shared.measure import Percentiles, percentiles
@@ -75,6 +78,15 @@ def test_the_goals_are_told(shown):
     process, report = shown
     assert "quick: not figures to tell" in process.stdout
     assert len(report["goals"]) == 3
+
+
+def test_people_are_measured_by_their_own_simulation_at_a_hop_within_the_epoch(tmp_path):
+    bundle = open_bundle(bundles.make_bundle_of(bundles.human_spec(epoch_s=8.0), tmp_path))
+    found = measure_latency(bundle, "onnxruntime", 2.0, tmp_path, lambda _: None)
+    assert len(found.daemon) >= 3  # one each half second
+    assert len(found.floor) >= 3
+    assert 0 < np.median(found.floor) < 1
+    assert 0 < np.median(found.daemon) < 1
 
 
 def test_turns_time_each_call_as_often():

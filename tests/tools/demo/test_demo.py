@@ -11,19 +11,21 @@ import pytest
 from rich.console import Console
 
 from daemon.config import parse_config
+from daemon.trigger.rules import Rule, check_model
 from models.recordings.agreement import compare
 from models.recordings.hypnogram import Hypnogram
 from models.stages import MOUSE
 from tests.rigs import forked
 from tests.rigs.forked import Forked
-from tests.support.bundles import TINY, make_bundle
+from tests.support.bundles import TINY, human_spec, make_bundle, make_bundle_of
 from tests.support.nights import stage, trigger
 from tools.client.subscriber import Received, Subscriber
 from tools.daemon_process import ChildError, DaemonProcess, to_toml, write_config
 from tools.demo.report import Collector, DemoReport, draw_report, make_report
+from tools.demo.scenes import SCENES
 from tools.demo.screen import Screen
-from tools.demo.triggers import RULE
 
+MICE = SCENES["mouse"]
 TRUTH = {"m1": ("Wake", "NREM", "REM"), "m2": ("Wake", "Wake", "NREM")}
 
 
@@ -84,6 +86,26 @@ def test_it_shows_what_it_found_and_that_the_data_are_simulated(shown):
     assert "κ live" in console.file.getvalue()
 
 
+def test_a_person_is_shown_by_the_bundle_of_people(tmp_path):
+    bundle = make_bundle_of(human_spec(), tmp_path)
+    options = "--species human --minutes 0.5 --subjects 1 --speed 10 --json demo.json"
+    process = forked.run("demo", "--bundle", bundle, *options.split(), cwd=tmp_path)
+    assert process.returncode == 0, process.stdout + process.stderr
+    report = json.loads((tmp_path / "demo.json").read_bytes())
+    assert report["epochs_expected"] == report["epochs_published"] == report["finals_published"]
+    assert report["epochs_expected"] == 7  # of 4 s
+    assert (report["problems"], list(report["subjects"])) == ([], ["p1"])
+    assert "simulated people; nobody was recorded" in " ".join(process.stdout.split())
+    assert (tmp_path / "hypnod-demo.png").exists()
+    other = forked.run("demo", "--bundle", bundle, "--species", "mouse", cwd=tmp_path)
+    assert other.returncode == 4
+    assert "expected a bundle of the species mouse" in other.stderr
+
+
+def test_the_rule_that_people_are_shown_fits_their_model():
+    check_model([msgspec.convert(SCENES["human"].rule, Rule)], human_spec())
+
+
 def run_demo(folder, *options):
     return forked.run("demo", "--minutes", "0.5", *options, cwd=folder)
 
@@ -119,7 +141,7 @@ def test_the_live_page_of_two_mice_has_a_past_and_ends_with_ctrl_c(tmp_path, bun
 
 
 def test_the_rule_that_is_shown_is_one_and_acts_without_being_armed():
-    config = daemon_config("bundle") | {"triggers": [RULE]}
+    config = daemon_config("bundle") | {"triggers": [MICE.rule]}
     (rule,) = parse_config(to_toml(config), "test").triggers
     assert (rule.stages, rule.dwell_s, rule.on_s, rule.armed) == (("REM",), 2, 2, "always")
 
@@ -137,7 +159,9 @@ def test_pulses_are_counted_and_judged_by_the_simulated_truth():
         said = trigger(hop, "off" if pulse is None else "on", pulse=pulse, **fields)
         for message in (stage(hop, hop_s=0.25, slots_filled=64, **fields), said):
             collector.add(Received(message.topic, message, time.time(), time.monotonic()))
-    report = make_report(collector, MOUSE, hypnograms, speed=1.0, minutes=1, seed=0, startup_s=1.0)
+    report = make_report(
+        collector, MOUSE, hypnograms, MICE, speed=1.0, minutes=1, seed=0, startup_s=1.0
+    )
     (rule,) = report.triggers
     assert [(p.start, p.duration) for p in rule.pulses] == [(63.01, 2.0), (68.01, 2.0)]
     assert (rule.verdict.right, rule.verdict.false) == (1, 1)
@@ -184,7 +208,9 @@ def collect(epochs, kind="live"):
 def test_what_is_missing_double_or_out_of_order_is_a_problem(epochs):
     problems = list(collect(epochs).find_problems())
     assert problems[0].startswith("m1: expected 3 live epochs, each once and in order, found")
-    report = make_report(collect(epochs), MOUSE, {}, speed="max", minutes=1, seed=0, startup_s=1.0)
+    report = make_report(
+        collect(epochs), MOUSE, {}, MICE, speed="max", minutes=1, seed=0, startup_s=1.0
+    )
     assert report.problems == tuple(problems)
     console = Console(file=io.StringIO(), width=120)
     console.print(draw_report(report))

@@ -3,7 +3,7 @@
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -14,16 +14,24 @@ from daemon.config import parse_config
 from daemon.lsl.library import check_stream, describe, identify, list_visible, matches
 from daemon.lsl.outlet import CONTENT_TYPES
 from engines.bundle import open_bundle
-from models.errors import StreamError
+from models.errors import ConfigError, StreamError
 from models.recordings.as_stream import describe as describe_recording
 from models.recordings.open import check_match, open_recording
+from models.recordings.psg.montage import pick_channels
 from models.recordings.writers import replacing
-from models.signal.chunk import MIN_SFREQ, StreamDescription, printable
+from models.signal.chunk import StreamDescription, printable
+from models.signal.conditioning import check_sfreq
 from models.signal.montage import Montage, Unit, Units, parts_of, to_microvolts
+from models.simulator.species import SIMULATORS
+from models.spec import ModelSpec
+from models.species import contradict
+from tools.init.counting import check_step, count_up
 from tools.shared.match import MatchOption, read_match
+from tools.shared.species import SpeciesOption
 from tools.shared.unit import read_unit
 from tools.shared.visible import find_streams, full_info
 
+_ONE = {"mouse": "animal", "human": "person"}
 _SHOWN = 16
 """Labels that are shown to who is asked for one."""
 
@@ -37,19 +45,31 @@ def init(
         Path | None, typer.Option(help="For this file, as hypnod replay plays it.", metavar="FILE")
     ] = None,
     match: MatchOption = None,
+    species: SpeciesOption = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Model bundle; default: the one shipped.", metavar="DIR")
+    ] = None,
     eeg: Annotated[
-        str | None, typer.Option(help="EEG of the first animal: CH1, or CH1-CH2.", metavar="LABEL")
+        str | None, typer.Option(help="EEG of the first subject: CH1, or CH1-CH2.", metavar="LABEL")
     ] = None,
     emg: Annotated[
         str | None, typer.Option(help="EMG of the first animal; none: ''.", metavar="LABEL")
     ] = None,
-    animals: Annotated[
-        int | None, typer.Option(min=1, help="How many; default: all that there are labels for.")
+    eog: Annotated[
+        str | None, typer.Option(help="EOG of the first person; none: ''.", metavar="LABEL")
+    ] = None,
+    subjects: Annotated[
+        int | None,
+        typer.Option(
+            *("--subjects", "--animals"),
+            min=1,
+            help="How many; default: all that there are labels for.",
+        ),
     ] = None,
     step: Annotated[
         int | None,
         typer.Option(
-            min=1, help="By how much the numbers of the next animal's channels are higher."
+            min=1, help="By how much the numbers of the next subject's channels are higher."
         ),
     ] = None,
     unit: Annotated[
@@ -63,10 +83,13 @@ def init(
 ) -> None:
     """Write **a config** for a stream that is visible, ready for doctor and run.
 
-    The first animal's channels say where those of the next ones are, by their numbers: after CH1
+    The first subject's channels say where those of the next ones are, by their numbers: after CH1
     and CH2 come CH3 and CH4, after CH1 and CH3-CH4 come CH5 and CH7-CH8, after EEG1 and EMG1 come
     EEG2 and EMG2. Where others are as likely, as CH2 and CH10 after CH1 and CH9, --step tells.
     What is not given is asked for.
+
+    With --species human the EEG and the EOG are looked for by the names of their electrodes, as
+    `hypnod score` does, there is one person, and a stage is said every 5 s of the epochs of 30 s.
 
         hypnod init                                             # asks
 
@@ -75,48 +98,62 @@ def init(
         hypnod init --stream "Rack 1" --eeg CH1 --emg CH9 --step 1
 
         hypnod init trial.toml --recording night.edf --eeg EEG1 --emg EMG1
+
+        hypnod init --species human --eeg C4-M1 --eog E1-M2
     """
     if out.exists():
         raise typer.BadParameter(f"OUT: expected a file to make, found {out} there already")
     if recording is not None and stream:
         raise typer.BadParameter("expected --stream or --recording, found both")
+    spec = open_bundle(bundle, species).spec
     info, asked = None, read_match(match)
     if recording is not None:
         check_match([recording], asked)
-        found = describe_recording(open_recording(recording, match=asked))
+        opened = open_recording(recording, match=asked, min_sfreq=spec.min_sfreq)
+        found = describe_recording(opened)
         meant = {"name": recording.stem}
     else:
-        info, meant = _find(stream, asked, timeout)
+        info, meant = _find(stream, asked, timeout, spec.min_sfreq)
         found = describe(info)
-    first = _ask_channels(found, {"eeg": eeg, "emg": emg})
-    if step is None and animals != 1:
-        _check_step(first, found.ch_names)
-    counted = _count_up(first, found.ch_names, endless=animals is not None, step=step)
-    subjects = list(islice(counted, animals))
+    if species is None and (contradiction := contradict(found.ch_names, spec)) is not None:
+        raise typer.BadParameter(f"{contradiction}; give --species")
+    first = _ask_channels(found, {"eeg": eeg, "emg": emg, "eog": eog}, spec)
+    if spec.species == "human" and subjects is None:
+        subjects = 1  # what comes after C4 is no other person's
+    if step is None and subjects != 1:
+        check_step(first, found.ch_names)
+    counted = count_up(first, found.ch_names, endless=subjects is not None, step=step)
+    each = list(islice(counted, subjects))
     units = read_unit(unit) if unit else _ask_unit(first, found)
     replay = []
     if recording is not None:
         chosen = " ".join(f"--match {shlex.quote(f'{k}={v}')}" for k, v in asked.items())
         replay = [f"hypnod replay {shlex.quote(str(recording))} {chosen}".rstrip()]
-    text = _compose(out, meant, units, subjects, replay)
+    engine = {} if bundle is None else {"bundle": str(bundle.resolve())}
+    engine |= {"species": species} if species else {}
+    text = _compose(out, meant, units, each, replay, spec) + _tell_model(engine, spec)
     config = parse_config(text, str(out)).streams[0]
-    Montage(config, found, open_bundle(None).spec.modalities)
+    Montage(config, found, spec.modalities)
+    check_sfreq(spec, found.sfreq)
     if info is not None:
         check_stream(config, info)
     with replacing(out) as draft:
         draft.write_text(text, encoding="utf-8")
-    labels = {label for subject in subjects for label in subject.values()}
+    labels = {label for subject in each for label in subject.values()}
     taken = {part for label in labels for part in parts_of(label, found.ch_names)}
     if left := [label for label in found.ch_names if label not in taken]:
-        typer.echo(f"of no animal: {_some(left)}")
-    typer.echo(f"written: {out}, animals: {len(subjects)}\nnext: {_commands(out)[0]}")
+        typer.echo(f"of no {_ONE[spec.species]}: {_some(left)}")
+    plural = SIMULATORS[spec.species].plural
+    typer.echo(f"written: {out}, {plural}: {len(each)}\nnext: {_commands(out)[0]}")
 
 
-def _find(name: str, asked: Mapping[str, str], timeout_s: float) -> tuple[Any, dict[str, str]]:
+def _find(
+    name: str, asked: Mapping[str, str], timeout_s: float, min_sfreq: float
+) -> tuple[Any, dict[str, str]]:
     """Return the full description of the stream that is meant, and what it alone has."""
     infos = [info for info in find_streams(timeout_s) if info.type() not in CONTENT_TYPES]
     named = [info for info in infos if name in ("", info.name()) and matches(info, asked)]
-    fast = [info for info in named if info.nominal_srate() >= MIN_SFREQ]
+    fast = [info for info in named if info.nominal_srate() >= min_sfreq]
     meant = fast or named
     wanted = f"a stream {name!r}" if name else "a stream"
     if not meant:
@@ -149,19 +186,43 @@ def _choose(infos: Sequence[Any]) -> str:
     return "stop one, or give each a source_id of its own to choose by"
 
 
-def _ask_channels(found: StreamDescription, given: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the first animal's channels, as given or as a person says."""
+def _ask_channels(
+    found: StreamDescription, given: Mapping[str, str | None], spec: ModelSpec
+) -> dict[str, str]:
+    """Return the first subject's channels, as given or as a person says.
+
+    Raises:
+        BadParameter: there are none, or one is given that the model does not read.
+    """
     typer.echo(f"{printable(found.name)}: {found.sfreq:g} Hz, {_some(found.ch_names)}")
+    options = " or ".join(f"--{modality}" for modality in spec.modalities)
+    if other := [m for m, label in given.items() if label and m not in spec.modalities]:
+        raise typer.BadParameter(
+            f"expected {options} for the species {spec.species}, found --{other[0]}"
+        )
+    guesses = _guess(found.ch_names, spec)
     channels = {}
-    for modality, label in given.items():
-        guess = next((name for name in found.ch_names if modality in name.lower()), "")
-        text = f"{modality.upper()} of the first animal (A-B for a difference, empty for none)"
+    for modality in spec.modalities:
+        text = f"{modality.upper()} of the first {_ONE[spec.species]}"
+        text += " (A-B for a difference, empty for none)"
+        label, guess = given[modality], guesses.get(modality, "")
         chosen = _ask(f"--{modality}", text, guess) if label is None else label
         if chosen:
             channels[modality] = chosen
     if not channels:
-        raise typer.BadParameter("expected --eeg or --emg, found neither")
+        raise typer.BadParameter(f"expected {options}, found neither")
     return channels
+
+
+def _guess(labels: Sequence[str], spec: ModelSpec) -> dict[str, str]:
+    """Return the likely channel of each modality; of people by the names of the electrodes."""
+    if spec.species == "human":
+        try:
+            return {m: pick.label for m, pick in pick_channels(labels, spec.modalities).items()}
+        except ConfigError:
+            return {}  # labels such as CH1 say nothing
+    named = {m: [label for label in labels if m in label.lower()] for m in spec.modalities}
+    return {modality: several[0] for modality, several in named.items() if several}
 
 
 def _some(labels: Sequence[str]) -> str:
@@ -194,75 +255,17 @@ def _ask(option: str, text: str, guess: str) -> str:
     return answer.strip()
 
 
-def _check_step(first: Mapping[str, str], known: Sequence[str]) -> None:
-    """Raise BadParameter where it is not clear which channels the second animal has.
-
-    After CH1 and CH9 come CH10 and CH18, or CH2 and CH10 where all EEGs come first.
-    """
-    labels = [part for label in first.values() for part in parts_of(label, known)]
-    split = [_split(label) for label in labels]
-    if len({(before, after) for before, _, after in split}) != 1 or not split[0][1]:
-        return
-    numbers = {int(digits) for _, digits, _ in split}
-    widest = max(numbers) - min(numbers) + 1
-    steps = [s for s in range(1, widest + 1) if not numbers & {n + s for n in numbers}]
-    second = {}
-    for step in (steps[0], widest):
-        for other in islice(_count_up(first, known, endless=False, step=step), 1, 2):
-            second[step] = " and ".join(other.values())
-    if steps[0] < widest and second:
-        ways = ", ".join(f"--step {step} for {channels}" for step, channels in second.items())
-        raise typer.BadParameter(
-            f"expected how to go on from {' and '.join(first.values())} to the next animal; give "
-            f"{ways}, or --animals 1"
-        )
-
-
-def _count_up(
-    first: Mapping[str, str], known: Sequence[str], *, endless: bool, step: int | None = None
-) -> Iterator[dict[str, str]]:
-    """Yield each animal's channels.
-
-    Args:
-        first: those of the first animal, by modality.
-        known: the labels there are.
-        endless: go on beyond the labels that there are.
-        step: by how much the numbers grow; default: until the next ones are free.
-    """
-    parts = {modality: parts_of(label, known) or (label,) for modality, label in first.items()}
-    split = {part: _split(part) for several in parts.values() for part in several}
-    numbers: dict[tuple[str, str], list[int]] = {}
-    for before, digits, after in split.values():
-        numbers.setdefault((before, after), []).append(int(digits or 0))
-    steps = {stem: step or max(found) - min(found) + 1 for stem, found in numbers.items()}
-    yield dict(first)
-    animal = 1
-    while all(digits for _, digits, _ in split.values()):
-        labels = {
-            part: f"{before}{int(digits) + animal * steps[before, after]:0{len(digits)}}{after}"
-            for part, (before, digits, after) in split.items()
-        }
-        if not endless and not set(labels.values()) <= set(known):
-            return
-        yield {m: "-".join(labels[part] for part in several) for m, several in parts.items()}
-        animal += 1
-
-
-def _split(label: str) -> tuple[str, str, str]:
-    """Return what is before, in and after the last number of a label; all empty without one."""
-    found = re.fullmatch(r"(.*?)(\d+)(\D*)", label)
-    return (found[1], found[2], found[3]) if found else ("", "", "")
-
-
 def _compose(
     out: Path,
     match: Mapping[str, str],
     unit: Units | None,
     subjects: Sequence[Mapping[str, str]],
     replay: Sequence[str],
+    spec: ModelSpec,
 ) -> str:
     """Return the config as TOML, with what to do with it on top, after the replay that it needs."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", match["name"]).strip("-_") or "stream"
+    prefix = SIMULATORS[spec.species].subject.prefix
     lines = [f"# {line}" for line in (*replay, *_commands(out))]
     lines += [
         "# every key: docs/config.md",
@@ -273,12 +276,23 @@ def _compose(
         *([] if unit is None else [f"unit = {_toml(unit)}"]),
         "subjects = [",
         *(
-            f'  {{ name = "m{number}", channels = {_inline(channels)} }},'
+            f'  {{ name = "{prefix}{number}", channels = {_inline(channels)} }},'
             for number, channels in enumerate(subjects, 1)
         ),
         "]",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _tell_model(engine: Mapping[str, str], spec: ModelSpec) -> str:
+    """Return the TOML of whose model it is, and of how often it says a stage."""
+    lines = (
+        [] if not engine else ["", "[engine]", *(f"{k} = {_quoted(v)}" for k, v in engine.items())]
+    )
+    if spec.live_hop_s < spec.epoch_s:
+        every = f"a stage every {spec.live_hop_s:g} s, of the last {spec.epoch_s:g} s each"
+        lines += ["", "[staging]", f"hop_s = {spec.live_hop_s:g}  # {every}"]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _commands(out: Path) -> list[str]:
@@ -287,9 +301,13 @@ def _commands(out: Path) -> list[str]:
 
 
 def _toml(unit: Units) -> str:
-    return _inline(unit) if isinstance(unit, dict) else json.dumps(unit, ensure_ascii=False)
+    return _inline(unit) if isinstance(unit, dict) else _quoted(unit)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _inline(table: Mapping[str, str]) -> str:
-    pairs = (f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items())
+    pairs = (f"{key} = {_quoted(value)}" for key, value in table.items())
     return f"{{ {', '.join(pairs)} }}"

@@ -12,8 +12,9 @@ import pytest
 from daemon.config import load_config
 from tests.rigs import forked
 from tests.rigs.lsl import Source
+from tests.support.bundles import human_spec, make_bundle_of
 from tests.support.xdf import XdfStream, write_streams
-from tools.init import _count_up
+from tools.init.counting import count_up
 
 CHANNELS = tuple(f"CH{i}" for i in range(1, 17))
 
@@ -69,6 +70,48 @@ def test_a_recording_stands_for_its_replay(tmp_path: Path) -> None:
     assert [s["channels"]["eeg"] for s in stream["subjects"]] == ["EEG1", "EEG2"]
 
 
+def write_person(path: Path) -> None:
+    labels = ("EMG chin", "F3-M2", "C4-M1", "E1-M2", "E2-M2")
+    signals = [
+        edfio.EdfSignal(np.sin(np.arange(640.0)), 64, label=label, physical_dimension="uV")
+        for label in labels
+    ]
+    edfio.Edf(signals).write(path)
+
+
+def test_of_a_person_the_electrodes_are_found_by_name_and_a_stage_comes_within_the_epoch(
+    tmp_path: Path,
+) -> None:
+    write_person(tmp_path / "night.edf")
+    bundle = make_bundle_of(human_spec(epoch_s=8.0), tmp_path)
+    asked = ("init", "--recording", "night.edf", "--species", "human", "--bundle", str(bundle))
+    done = run(tmp_path, *asked, says="\n\n")
+    assert done.returncode == 0, done.stderr
+    assert "of no person: EMG chin, F3-M2, E2-M2" in done.stdout
+    config = load_config(tmp_path / "hypnod.toml")
+    (person,) = config.streams[0].subjects
+    assert (person.name, person.channels) == ("p1", {"eeg": "C4-M1", "eog": "E1-M2"})
+    assert (config.engine.species, config.engine.folder) == ("human", bundle)
+    assert config.staging.hop_s == 4.0
+    wrong = run(tmp_path, *asked, "b.toml", "--eeg", "C4-M1", "--emg", "EMG chin")
+    assert wrong.returncode == 2
+    assert "expected --eeg or --eog for the species human, found --emg" in said(wrong)
+
+
+def test_a_person_is_no_mouse(tmp_path: Path) -> None:
+    write_person(tmp_path / "night.edf")
+    done = run(tmp_path, "init", "--recording", "night.edf", "--eeg", "C4-M1", "--emg", "EMG chin")
+    assert done.returncode == 2
+    assert "sleepdifformer-human stages (species human)" in said(done)
+    assert "give --species" in said(done)
+    assert not (tmp_path / "hypnod.toml").exists()
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    """Return what stands in the frame of an error."""
+    return " ".join(done.stderr.replace("│", " ").split())
+
+
 def test_two_ways_to_count_on_are_not_guessed_among(tmp_path: Path) -> None:
     """All EEGs may come first, then all EMGs."""
     signals = [
@@ -79,7 +122,7 @@ def test_two_ways_to_count_on_are_not_guessed_among(tmp_path: Path) -> None:
     asked = ("init", "--recording", "night.edf", "--eeg", "CH1", "--emg")
     eight = run(tmp_path, *asked, "CH9")
     assert eight.returncode == 2
-    assert "--step 1 for CH2 and CH10, or --animals 1" in " ".join(eight.stderr.split())
+    assert "--step 1 for CH2 and CH10, or --subjects 1" in " ".join(eight.stderr.split())
     two = run(tmp_path, *asked, "CH4", "--animals", "2")
     assert "--step 1 for CH2 and CH5, --step 4 for CH5 and CH8" in " ".join(two.stderr.split())
     done = run(tmp_path, *asked, "CH9", "--step", "1", "--animals", "7")
@@ -136,11 +179,11 @@ def test_of_a_unit_that_one_modality_lacks_the_other_is_left_as_it_is(
         (("EEG", "EMG"), ("EEG", "EMG"), ("EEG", "EMG")),
     ],
 )
-def test_numbers_count_up(first: Sequence[str], known: Sequence[str], last: Sequence[str]) -> None:
+def test_numberscount_up(first: Sequence[str], known: Sequence[str], last: Sequence[str]) -> None:
     def table(labels: Sequence[str]) -> dict[str, str]:
         return {m: label for m, label in zip(("eeg", "emg"), labels, strict=True) if label}
 
-    animals = list(_count_up(table(first), known, endless=False))
+    animals = list(count_up(table(first), known, endless=False))
     assert (animals[0], animals[-1]) == (table(first), table(last))
 
 
