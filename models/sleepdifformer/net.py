@@ -104,7 +104,7 @@ def given_levels(spec: ModelSpec, relative: RelativeSpec) -> ModelSpec:
     half = {"layers": 2, "ffn_size": 128, "sequence_size": 128}
     smaller = half | spec.architecture | {"patch_size": max(relative.n_levels)}
     return msgspec.structs.replace(
-        spec, relative=relative, token_shape=(128,), architecture=smaller
+        spec, relative=relative, token_shape=(spec.token_shape[0] // 2,), architecture=smaller
     )
 
 
