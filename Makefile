@@ -7,10 +7,7 @@ DEV     := $(VENV)/.dev
 # TensorRT's signatures, for mypy, where they lie beside the checkout
 TYPING  := $(wildcard ../shared/typing)
 
-# Options of demo, bench, chaos, kill, soak and closed-loop, such as ARGS="--species human".
-ARGS ?=
-
-.PHONY: help install dev demo test test-pythons lint docs bench archives archives-bench chaos floods web-cost kill soak fuzz gpu-check demo-night journal-size bundle ablations accuracy closed-loop explain clean
+.PHONY: help install dev demo test test-pythons lint docs bench archives archives-bench chaos floods web-cost kill soak fuzz gpu-check demo-night journal-size bundle bundle-human ablations accuracy closed-loop explain clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -127,6 +124,16 @@ bundle: $(DEV) ## make the shipped bundle again, of widened simulated mice and r
 		--hours 0.75 --context 64 --passes 6 --patience 2 --batch-size 8 --learning-rate 5e-4 \
 		--threads $(THREADS) --stop-by runs/real/stop-by --out models/bundles/sdreamer-mouse \
 		--state runs/sdreamer-mouse.state --report runs/sdreamer-mouse
+
+PEOPLE ?= 48
+YASA ?= /tmp/yasa/bin/python
+
+bundle-human: $(DEV) ## make the shipped bundle of people again, of simulated people that YASA staged (docs/yasa_stage.py; an hour on two cores)
+	$(BIN)/python -m tests.rigs.accuracy.silver_people --yasa $(YASA) --people $(PEOPLE) --out runs/people
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/hypnod train runs/people/train --species human --from-scratch \
+		--stop-by runs/people/stop-by --passes 16 --patience 4 --batch-size 16 --learning-rate 1e-3 \
+		--dropout 0.2 --threads $(THREADS) --out models/bundles/sleepdifformer-human \
+		--state runs/sleepdifformer-human.state --report runs/sleepdifformer-human
 
 JOBS ?= 2
 

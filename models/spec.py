@@ -45,7 +45,7 @@ class RelativeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     All by modality, in the model's order. A feature is a natural logarithm: with bands, the share
     of each in the power of all of them, then the power of all; without, the RMS and the robust SD
-    of the epoch, µV. The net gets each relative to the animal's own running mean and SD; the
+    of the epoch, µV. The net gets each relative to the animal's own running centre and spread; the
     shares, which no gain changes, relative to the population, too; and of all these the running
     means over the last seconds, so that it need not learn to average. A long epoch may be told in
     parts, so that what happens within it, such as a spindle, is not averaged away.
@@ -67,6 +67,11 @@ class RelativeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Time constants of the running means over the last seconds, s."""
     n_parts: int = 1
     """Equal parts of an epoch, each of which has its own levels."""
+    own: Literal["moments", "quantiles"] = "moments"
+    """What an animal's centre and spread are: mean and SD, or middle and distance of the 5th and
+    the 95th percentile, which depend less on how long it was in which stage."""
+    population: bool = True
+    """Whether the net is given shares relative to the population, too."""
 
     def __post_init__(self) -> None:
         if self.n_parts < 1:
@@ -103,8 +108,9 @@ class RelativeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     @property
     def n_levels(self) -> tuple[int, ...]:
-        """Levels of an epoch of each modality: features, then shares of the bands."""
-        return tuple(map(sum, zip(self.n_features, self.n_bands, strict=True)))
+        """Levels of an epoch of each modality: features, then shares of the bands, if given."""
+        shares = self.n_bands if self.population else (0,) * len(self.edges_hz)
+        return tuple(map(sum, zip(self.n_features, shares, strict=True)))
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -2,10 +2,11 @@
 
 Waveforms differ from one amplifier, electrode and animal to the next; that an animal's delta is
 high for this animal, or its muscles quiet, does not. So a feature (see `RelativeSpec`) is held
-against its running mean and SD in the same channel. These begin as the population's and give way
-to the animal's own within seconds of usable signal. An animal that is long in one stage becomes its
-own measure, though, so the shares of bands are held against the population as well. Levels in µV
-are not: gains differ most. A second tells little, so the net gets running means as well.
+against its running centre and spread in the same channel. These begin as the population's and give
+way to the animal's own with its usable signal. An animal that is long in one stage becomes its own
+measure, though. Where centre and spread are mean and SD, the shares of bands are therefore held
+against the population as well; the 5th and the 95th percentile depend on the extremes alone. Levels
+in µV are not: gains differ most. A second tells little, so the net gets running means as well.
 
 Every step is a recursion from epoch to epoch, so chunking cannot change a bit.
 """
@@ -13,6 +14,7 @@ Every step is a recursion from epoch to epoch, so chunking cannot change a bit.
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from statistics import NormalDist
 
 import msgspec
 import numpy as np
@@ -30,8 +32,15 @@ _MAD_TO_SD = 1.4826  # of a normal distribution
 _MOST_SDS = 5.0  # what the net sees, and by how much an epoch pulls the running mean at most
 _LEAST_WEIGHT = 1e-30  # of the last seconds: after a long gap nothing is left of them
 _LEAST_SD = 0.1  # of an animal's feature, in the population's SDs
+_QUANTILE = 0.05  # and what lies so far from the other end
+_NORMAL = NormalDist()
+_QUANTILE_SDS = -_NORMAL.inv_cdf(_QUANTILE)  # from the middle, in a normal distribution
+_DRAWN = 2.0  # times what the newest epoch weighs
+_QUANTILE_DENSITY = _NORMAL.pdf(_QUANTILE_SDS)  # there, per SD
 
-RELATIVE_FILES = {"mouse": Path(__file__).with_name("mouse_relative.json")}
+RELATIVE_FILES = {
+    species: Path(__file__).with_name(f"{species}_relative.json") for species in ("mouse", "human")
+}
 """By species."""
 
 Floats = NDArray[np.float64]
@@ -80,6 +89,8 @@ class Relative:
         self._seen_s = np.zeros(n[:2])
         constants = np.array(spec.relative.recent_s)
         self._gain = (-np.expm1(-hop_s / constants)).astype(np.float32)
+        learn = {"moments": self._learn_moments, "quantiles": self._learn_quantiles}
+        self._learn = learn[spec.relative.own]
         n_levels = max(spec.relative.n_levels)
         self._recent = np.zeros((*n[:2], len(constants), n_levels), np.float32)
         self._recent_weight = np.zeros((*n[:2], len(constants)), np.float32)
@@ -92,9 +103,9 @@ class Relative:
             usable: (n_subjects, n_modalities); the others change nothing.
 
         Returns:
-            (n_subjects, n_modalities, n_inputs): of each part, SDs from the animal's mean, then of
-            the bands' shares from the population's, zeros where a modality has fewer than another;
-            then the same for each running mean.
+            (n_subjects, n_modalities, n_inputs): of each part, SDs from the animal's centre, then,
+            if they are given, of the bands' shares from the population's, zeros where a modality
+            has fewer than another; then the same for each running mean.
         """
         parts = self.measure(powers.in_parts(self._relative.n_parts))
         parts = parts.reshape(len(usable), self._relative.n_parts, *parts.shape[1:])
@@ -102,10 +113,10 @@ class Relative:
         self._learn(found, usable)
         own = (found - self._mean[:, :, None]) / np.sqrt(self._variance + _LEAST_SD**2)[:, :, None]
         levels = np.zeros((*found.shape[:3], self._recent.shape[-1]), np.float32)
-        sizes = zip(self._relative.n_features, self._relative.n_bands, strict=True)
-        for m, (n, n_bands) in enumerate(sizes):
+        sizes = zip(self._relative.n_features, self._relative.n_levels, strict=True)
+        for m, (n, n_levels) in enumerate(sizes):
             levels[:, m, :, :n] = own[:, m, :, :n]
-            levels[:, m, :, n : n + n_bands] = found[:, m, :, :n_bands]
+            levels[:, m, :, n:n_levels] = found[:, m, :, : n_levels - n]
         np.clip(levels, -_MOST_SDS, _MOST_SDS, out=levels)
         means = self._average(levels.mean(axis=2), usable)
         means = np.clip(means, -_MOST_SDS, _MOST_SDS)  # they may round up
@@ -120,11 +131,34 @@ class Relative:
             out[:, m, :n] = found
         return out
 
-    def _learn(self, found: Floats, usable: NDArray[np.bool_]) -> None:
-        """Let the animals' running means and variances follow; (n, M, n_parts, n_features)."""
+    def _gains(self, usable: NDArray[np.bool_]) -> Floats:
+        """Count the usable epochs, and return how much the newest weighs, (n, M, 1)."""
         self._seen_s = np.where(usable, self._seen_s + self._hop_s, self._seen_s)
         weight = np.minimum(self._seen_s + self._relative.prior_s, self._relative.memory_s)
-        gain = np.where(usable, self._hop_s / weight, 0.0)[..., None]
+        return np.where(usable, self._hop_s / weight, 0.0)[..., None]
+
+    def _learn_quantiles(self, found: Floats, usable: NDArray[np.bool_]) -> None:
+        """Let middle and spread follow the 5th and the 95th percentile of the epochs.
+
+        Each end steps by what the newest epoch says of its percentile, over the density there, as
+        if it were normal (Robbins & Monro 1951, doi:10.1214/aoms/1177729586). Both are drawn after
+        an epoch beyond them: an amplifier's gain may lie far from the population.
+        """
+        gain, epoch = self._gains(usable), found.mean(axis=2)
+        sd = np.sqrt(self._variance)
+        low, high = (self._mean + side * _QUANTILE_SDS * sd for side in (-1.0, 1.0))
+        step = gain * sd / _QUANTILE_DENSITY
+        beyond = np.maximum(epoch - high, 0.0) - np.maximum(low - epoch, 0.0)
+        drawn = np.minimum(_DRAWN * gain, 1.0) * beyond
+        low = low + step * (_QUANTILE - (epoch < low)) + drawn
+        high = high - step * (_QUANTILE - (epoch > high)) + drawn
+        self._mean = (low + high) / 2
+        least = (high - low) / (2 * _QUANTILE_SDS)
+        self._variance = np.square(np.maximum(least, _LEAST_SD))
+
+    def _learn_moments(self, found: Floats, usable: NDArray[np.bool_]) -> None:
+        """Let the running means and variances follow; (n, M, n_parts, n_features)."""
+        gain = self._gains(usable)
         most = _MOST_SDS * np.sqrt(self._variance)[:, :, None]
         step = np.clip(found - self._mean[:, :, None], -most, most)
         square = np.square(step).mean(axis=2)
@@ -142,7 +176,10 @@ class Relative:
         return np.asarray(self._recent / weight[..., None], np.float32)
 
     def state(self) -> dict[str, Floats]:
-        """Return copies of the arrays that hold what was learnt of the animals."""
+        """Return copies of the arrays that hold what was learnt of the animals.
+
+        `mean` and `variance` are centre and squared spread.
+        """
         return {
             "mean": self._mean.copy(),
             "variance": self._variance.copy(),

@@ -97,10 +97,14 @@ def released(spec: ModelSpec) -> ModelSpec:
 
 
 def given_levels(spec: ModelSpec, relative: RelativeSpec) -> ModelSpec:
-    """Return the spec of a net that is given relative levels, a series token for each row."""
-    patches = {"patch_size": max(relative.n_levels)}
+    """Return the spec of a net that is given relative levels, a series token for each row.
+
+    It is half as wide and half as deep: ten numbers of a part say less than its samples.
+    """
+    half = {"layers": 2, "ffn_size": 128, "sequence_size": 128}
+    smaller = half | spec.architecture | {"patch_size": max(relative.n_levels)}
     return msgspec.structs.replace(
-        spec, relative=relative, architecture=spec.architecture | patches
+        spec, relative=relative, token_shape=(spec.token_shape[0] // 2,), architecture=smaller
     )
 
 

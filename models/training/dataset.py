@@ -81,10 +81,11 @@ def draw_colours(spec: ModelSpec, n_subjects: int, rng: np.random.Generator) -> 
     they deserve in a lab that it never saw.
 
     Returns:
-        (n_subjects, n_modalities, n_inputs), or (n_subjects, 1, 1) where a net is given samples.
+        (n_subjects, n_modalities, n_inputs), or (n_subjects, 1, 1) where a net is given samples,
+        or nothing relative to the population.
     """
     relative = spec.relative
-    if relative is None:
+    if relative is None or not relative.population:
         return np.zeros((n_subjects, 1, 1), np.float32)
     out = np.zeros((n_subjects, spec.n_modalities, *relative.shape), np.float32)
     for m, (n, n_bands) in enumerate(zip(relative.n_features, relative.n_bands, strict=True)):

@@ -43,7 +43,7 @@ def new_spec(options: TrainOptions) -> ModelSpec:
     if options.patch is not None:
         patch = {"patch_size": options.patch}
         return msgspec.structs.replace(spec, architecture=spec.architecture | patch)
-    if options.recipe == "paper" or species != "mouse":  # whose levels alone were measured
+    if options.recipe == "paper":
         return spec
     given: ModelSpec = net.given_levels(spec, relative_of(spec.species))
     return given

@@ -40,7 +40,7 @@ def through(relative, epochs, usable=None):
     usable = np.ones((len(epochs), 2), bool) if usable is None else usable
     pairs = zip(epochs, usable, strict=True)
     found = [relative(powers(e[None], u[None]), u[None]) for e, u in pairs]
-    return np.concatenate([np.empty((0, 2, LEVELS.n_inputs), np.float32), *found])
+    return np.concatenate(found) if found else np.empty((0, 2, LEVELS.n_inputs), np.float32)
 
 
 def assert_same_state(a, b):
@@ -132,6 +132,54 @@ def test_a_long_epoch_is_told_in_parts():
     alike = levels(spec=spec)(powers(twice[None]), ALL).reshape(2, *relative.shape)
     np.testing.assert_array_equal(alike[:, 0], alike[:, 1])
     assert levels(spec=whole)(powers(epoch[None]), ALL).shape == (1, 2, whole.n_inputs)
+
+
+QUANTILES = msgspec.structs.replace(
+    LEVELS,
+    relative=msgspec.structs.replace(
+        LEVELS.relative, own="quantiles", population=False, prior_s=200.0
+    ),
+)
+
+
+def with_loud(n, every):
+    """Return epochs (n, 2, 512) of which one in so many is three times as loud as the others."""
+    epochs = np.random.default_rng(3).normal(0.0, 20.0, (n, 2, 512)).astype(np.float32)
+    epochs[::every] *= 3
+    return epochs
+
+
+def test_without_the_population_a_net_is_given_what_is_the_animal_s_own():
+    assert max(QUANTILES.relative.n_levels) == N_EEG
+    few = some_epochs(4)
+    own = through(levels(spec=QUANTILES), few).reshape(4, 2, 4, N_EEG)
+    assert np.isfinite(own).all()
+    assert not own[:, 1, :, N_EMG:].any()
+
+
+def test_an_animal_s_percentiles_follow_its_own():
+    """From the population's to those of an animal that varies half as much and is louder."""
+    relative, epochs = levels(spec=QUANTILES), with_loud(3000, 2)
+    rms = np.exp(LEVELS.relative.mean[1][0] + 0.2) / 20
+    epochs[:, 1] *= rms * np.exp(np.random.default_rng(1).normal(0, 0.15, (3000, 1)))
+    epochs[::2, 1] /= 3
+    through(relative, epochs)
+    found = (relative.measure(powers(epochs)) - relative._centre) / relative._scale
+    low, high = np.quantile(found[:, 1, 0], [0.05, 0.95])
+    state = relative.state()
+    middle, spread = state["mean"][0, 1, 0], np.sqrt(state["variance"])[0, 1, 0]
+    assert middle == pytest.approx((low + high) / 2, abs=0.15 * (high - low))
+    own = (high - low) / (2 * 1.645)
+    assert abs(spread - own) < 0.4 * abs(1 - own)  # the population's is 1
+
+
+def test_percentiles_depend_less_than_moments_on_how_long_an_animal_is_in_a_stage():
+    """The same two loudnesses, the louder one in a half or in a tenth of the epochs."""
+    quiet = {}
+    for kind, spec in (("moments", LEVELS), ("quantiles", QUANTILES)):
+        seen = [through(levels(spec=spec), with_loud(1500, every))[-1] for every in (2, 10)]
+        quiet[kind] = abs(seen[0][1, 0] - seen[1][1, 0])
+    assert quiet["quantiles"] < 0.75 * quiet["moments"]
 
 
 def test_a_pipeline_gives_the_levels_of_microvolts():
@@ -310,5 +358,5 @@ def test_what_does_not_fit_is_one_sentence():
 
 
 def test_a_species_that_nobody_measured_is_refused():
-    with pytest.raises(SpecError, match="whose levels were measured, mouse, found rat"):
+    with pytest.raises(SpecError, match="whose levels were measured, mouse or human, found rat"):
         relative_of("rat")

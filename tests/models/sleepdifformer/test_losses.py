@@ -118,7 +118,8 @@ def test_the_branch_draws_epochs_and_leaves_the_net_as_it_is(spec) -> None:
     names = [*model.state_dict()]
     logits, mu, drawn = branch(model, epochs, everything(epochs))
     torch.testing.assert_close(logits, model(epochs, everything(epochs)))
-    assert (mu.shape, drawn.shape) == ((2, spec.n_context, 16), epochs.shape)
+    width = spec.token_shape[0]
+    assert (mu.shape, drawn.shape) == ((2, spec.n_context, width), epochs.shape)
     assert [*build_model(spec).state_dict()] == names
 
 

@@ -178,7 +178,7 @@ def test_given_levels_embeds_each_row_of_levels_as_a_series_token() -> None:
     spec = sleepdifformer.given_levels(TINY, RELATIVE)
     model = random_model(spec, 1)
     assert spec.n_inputs == 4 * 5  # of now and of three running means
-    assert model.epoch.embedding["eeg"].position.shape == (4, 8)
+    assert model.epoch.embedding["eeg"].position.shape == (4, TINY.token_shape[0] // 4)
     levels, mask = torch.randn(2, N, 2, 20), torch.rand(2, N, 2) < 0.6
     logits = model(levels, mask)
     levels[~mask] = torch.nan

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from daemon.messages import Kind
 from tests.rigs.accuracy.measured import Accuracy, Awake
+from tests.rigs.accuracy.people import People
 from tests.rigs.accuracy.real_mice import RealMice
 from tools.evaluate.report import Evaluation, find
 
@@ -36,6 +37,8 @@ def goals(accuracy: Accuracy) -> list[Goal]:
     found: list[Goal] = []
     if accuracy.real_mice is not None:
         found += _of_real_mice(accuracy.real_mice)
+    if accuracy.people is not None:
+        found += _of_people(accuracy.people)
     if accuracy.semireal is not None:
         found += _of_night(accuracy.semireal)
     if accuracy.widened is not None:
@@ -66,6 +69,13 @@ def _of_real_mice(real: RealMice) -> Iterator[Goal]:
         if row.truth == _EYE:
             called = row.wake_as_rem_s["live"]
             yield Goal(f"{name}: Wake called REM live, s", 0.0, called, at_most=True)
+
+
+def _of_people(people: People) -> Iterator[Goal]:
+    night, eleven, _ = people.rows
+    for kind, kappa in zip(_KINDS, (0.75, 0.80), strict=True):
+        yield Goal(f"{night.what}: κ {kind}", kappa, night.kappa[f"hypnod {kind}"])
+    yield Goal(f"{eleven.what}: accuracy final", 0.90, eleven.accuracy["hypnod final"])
 
 
 def _of_night(night: Evaluation) -> Iterator[Goal]:

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from tests.rigs.accuracy.people import People
 from tests.rigs.accuracy.real_mice import RealMice
 from tests.rigs.accuracy.real_mouse import RealMouse
 from tools.evaluate.report import Evaluation
@@ -23,6 +24,8 @@ class Awake(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What docs/accuracy.json holds."""
 
+    people: People | None = None
+    """Every real labelled epoch of people at hand."""
     real_mice: RealMice | None = None
     """Every real recording at hand."""
     semireal: Evaluation | None = None

@@ -12,6 +12,7 @@ from models.errors import RecordingError
 from models.recordings.agreement import Agreement
 from tests.rigs.accuracy.goals import goals
 from tests.rigs.accuracy.measured import Accuracy, Awake
+from tests.rigs.accuracy.people import People, PeopleRow
 from tests.rigs.accuracy.real_mice import RealMice
 from tests.rigs.accuracy.real_mouse import RealMouse
 from tools.evaluate.evaluation import ALL, FIRST_MINUTE
@@ -57,6 +58,7 @@ def sections(accuracy: Accuracy) -> dict[str, str]:
     """Return the markdown of each generated section."""
     shown: dict[str, tuple[Any, Callable[[Any], str]]] = {
         "real-mice": (accuracy.real_mice, _real_mice),
+        "people": (accuracy.people, _people),
         "semireal": (accuracy.semireal, _semireal),
         "widened": (accuracy.widened, _simulated),
         "awake": (accuracy.awake, _awake),
@@ -99,6 +101,23 @@ def _goals(accuracy: Accuracy) -> str:
         for goal in goals(accuracy)
     ]
     return table(["goal", "wanted", "found", ""], rows) if rows else _NOTHING
+
+
+def _people(people: People) -> str:
+    return f"Bundle {people.bundle}.\n\n" + "\n\n".join(
+        [*map(_people_row, people.rows), f"ECE of the whole night, live: {people.ece:.3f}."]
+    )
+
+
+def _people_row(row: PeopleRow) -> str:
+    stages = [s for s, f1 in next(iter(row.f1.values())).items() if f1 is not None]
+    rows = [
+        [scorer, digits(kappa, 2), digits(row.accuracy[scorer], 2)]
+        + [digits(row.f1[scorer][stage], 2) for stage in stages]
+        for scorer, kappa in row.kappa.items()
+    ]
+    header = [f"{row.what}, {row.n_epochs} epochs", "κ", "accuracy", *(f"F1 {s}" for s in stages)]
+    return table(header, rows)
 
 
 def _figures(e: Evaluation, parts: Sequence[str]) -> str:

@@ -27,6 +27,7 @@ from models.recordings.writers import replacing
 from models.training.simulated import FIRST_UNSEEN_SEED, draw_sfreq, simulate_subject
 from tests.rigs.accuracy.measured import Accuracy, Awake
 from tests.rigs.accuracy.page import write_page
+from tests.rigs.accuracy.people import UCDDB, People, look_at_people
 from tests.rigs.accuracy.real_mice import RECORDINGS, RealMice, look_at_all
 from tests.rigs.accuracy.real_mouse import RealMouse, look_at
 from tests.support.paths import ROOT
@@ -41,13 +42,14 @@ _DATA = ROOT.parent / "shared" / "data"
 _SCORED = _DATA / "mouse_bandpower" / "baseline.npz"
 _REAL = _DATA / "mouse_raw" / "mouse_eeg_emg_29min.edf"
 
-Made = Awake | Evaluation | RealMice | RealMouse
+Made = Awake | Evaluation | People | RealMice | RealMouse
 
 
 class Part(StrEnum):
     """What can be measured by itself."""
 
     REAL_MICE = "real-mice"
+    PEOPLE = "people"
     SEMIREAL = "semireal"
     WIDENED = "widened"
     AWAKE = "awake"
@@ -61,6 +63,8 @@ class Settings:
     """What is measured, and how much of it."""
 
     bundle: Path | None
+    people: Path | None
+    """The bundle of people."""
     mice: int
     hours: float
     night_hours: float
@@ -84,6 +88,9 @@ def accuracy(
     bundle: Annotated[
         Path | None, typer.Option(help="Folder of the model bundle; default: the shipped one.")
     ] = None,
+    people: Annotated[
+        Path | None, typer.Option(help="Folder of the bundle of people; default: the shipped one.")
+    ] = None,
     mice: Annotated[int, typer.Option(min=2, help="Simulated mice, and widened ones.")] = 16,
     hours: Annotated[float, typer.Option(min=0.02, help="Of each simulated mouse.")] = 0.75,
     night_hours: Annotated[
@@ -105,7 +112,7 @@ def accuracy(
         if task.needs is not None and not task.needs.exists():
             console.print(f"{task.name}: not measured, for it needs {task.needs}")
     tasks = {n: task for n, task in tasks.items() if task.needs is None or task.needs.exists()}
-    settings = Settings(bundle, mice, hours, night_hours, docs)
+    settings = Settings(bundle, people, mice, hours, night_hours, docs)
     made = {name.value.replace("-", "_"): m for name, m in _measure(tasks, settings, jobs, console)}
     known = msgspec.structs.replace(known, **made)
     with replacing(path) as draft:
@@ -131,6 +138,7 @@ def _tasks() -> dict[Part, Task]:
         Part.SEMIREAL: Task("the semi-real night", _SCORED, _semireal),
         Part.REAL: Task("the raw mouse", _REAL, _real),
         Part.REAL_MICE: Task("the real mice", RECORDINGS[0], _real_mice),
+        Part.PEOPLE: Task("the real people", UCDDB, _people),
     }
 
 
@@ -203,6 +211,10 @@ def _real(settings: Settings) -> RealMouse:
 
 def _real_mice(settings: Settings) -> RealMice:
     return look_at_all(open_bundle(settings.bundle))
+
+
+def _people(settings: Settings) -> People:
+    return look_at_people(open_bundle(settings.people, "human"))
 
 
 def _evaluate(

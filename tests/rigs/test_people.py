@@ -1,0 +1,51 @@
+"""What the bundle of people learns from, and what it is measured on."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from engines.bundle import open_bundle
+from models.recordings.lab import open_lab, read_subjects
+from models.stages import HUMAN
+from tests.rigs.accuracy.people import SCORERS, look_at_people, read_ucddb
+from tests.rigs.accuracy.silver_people import write_staged
+from tests.support.bundles import human_spec, make_bundle_of
+
+
+def test_what_was_staged_is_read_back_as_a_lab_s_recording(tmp_path):
+    data = np.random.default_rng(0).normal(0, 20, (100 * 90, 2)).astype(np.float32)
+    labels, stages = ("EEG C3-M2", "EOG E1-M2"), ["W", "N2", "REM"]
+    write_staged(tmp_path / "p0001" / "both.edf", data, labels, 100.0, stages)
+    write_staged(tmp_path / "p0001" / "eeg.edf", data[:, :1], labels, 100.0, stages[::-1])
+    labs, _ = open_lab([tmp_path], human_spec(epoch_s=30.0))
+    both, eeg = read_subjects(labs, human_spec(epoch_s=30.0))
+    assert (both.name, eeg.name) == ("p0001", "p0001")
+    assert [HUMAN[k] for k in both.stages] == stages
+    assert [HUMAN[k] for k in eeg.stages] == stages[::-1]
+    assert both.usable.all()
+    assert not eeg.usable[:, 1].any()
+
+
+def test_every_real_epoch_has_its_place_and_the_others_stages(shared_data):
+    people = read_ucddb()
+    assert len(people) == 12
+    assert sum(len(each.stages) for each in people) == 1812
+    with SCORERS.open(encoding="utf-8", newline="") as file:
+        scored = {(row["subject"], int(row["epoch"])) for row in csv.DictReader(file)}
+    for each in people:
+        assert (np.diff(each.place) > 0).all()
+        assert {(each.subject, int(k)) for k in each.place} <= scored
+        assert np.median(np.abs(each.data)) == pytest.approx(12.0, rel=0.01)
+
+
+@pytest.mark.timeout(300)
+def test_a_bundle_is_held_against_all_of_them(shared_data, tmp_path):
+    """A net that knows nothing stages every epoch and agrees with nobody."""
+    bundle = open_bundle(make_bundle_of(human_spec(epoch_s=30.0), tmp_path))
+    found = look_at_people(bundle)
+    night, eleven, edf = found.rows
+    assert (night.n_epochs, eleven.n_epochs, edf.n_epochs) == (822, 990, 18)
+    assert abs(night.kappa["hypnod live"]) < 0.2
+    assert night.kappa["yasa"] == pytest.approx(0.81, abs=0.01)
+    assert 0 <= found.ece <= 1
