@@ -7,6 +7,9 @@ DEV     := $(VENV)/.dev
 # TensorRT's signatures, for mypy, where they lie beside the checkout
 TYPING  := $(wildcard ../shared/typing)
 
+# Options of demo, bench, chaos, kill, soak and closed-loop, such as ARGS="--species human".
+ARGS ?=
+
 .PHONY: help install dev demo test test-pythons lint docs bench archives archives-bench chaos floods web-cost kill soak fuzz gpu-check demo-night journal-size bundle bundle-human ablations accuracy closed-loop explain clean
 
 help:            ## show this list
