@@ -195,14 +195,14 @@ def columns_of(
 ) -> list[tuple[str, float | None, float | None, list[int]]]:
     """Return name, edges (Hz) and the columns of levels of each feature of a modality.
 
-    A band's share is told twice, against the subject and against the population; RMS and robust
-    SD, which hardly differ, are one: the amplitude.
+    A band's share may be told twice, against the subject and against the population; RMS and
+    robust SD, which hardly differ, are one: the amplitude.
     """
     edges, n = relative.edges_hz[modality], relative.n_features[modality]
     if not edges:
         return [("amplitude", None, None, list(range(n)))]
     bands: list[tuple[str, float | None, float | None, list[int]]] = [
-        (f"{low:g}–{high:g} Hz", low, high, [j, n + j])
+        (f"{low:g}–{high:g} Hz", low, high, [j, n + j] if relative.population else [j])
         for j, (low, high) in enumerate(pairwise(edges))
     ]
     return [*bands, ("total power", None, None, [n - 1])]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from daemon.stager import Estimate
 from engines.errors import EngineError
-from models.signal.relative import relative_of
+from models.signal.relative import RELATIVE_FILES, relative_of
 from tests.support.bundles import TINY, human_levels, human_spec, mouse_spec, random_model
 from tools.explain.computing import columns_of, piece_names, without_pieces
 from tools.explain.decision import Decision
@@ -123,7 +123,7 @@ def test_a_piece_is_gone_and_nothing_else_far_from_it(which, modality, data):
 
 
 def test_every_level_is_of_one_feature_and_no_other():
-    for relative in (relative_of("mouse"), human_levels().relative):
+    for relative in (*map(relative_of, RELATIVE_FILES), human_levels().relative):
         for m, n in enumerate(relative.n_levels):
             columns = [c for *_, found in columns_of(relative, m) for c in found]
             assert sorted(columns) == list(range(n))
