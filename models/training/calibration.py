@@ -35,7 +35,7 @@ from models.training.evaluate import (
     read_windows,
 )
 
-BETAS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+BETAS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0)
 """Powers of the evidence that are tried."""
 
 _MOST = 10.0  # temperatures are sought from a tenth to ten
