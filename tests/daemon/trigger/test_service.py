@@ -192,9 +192,11 @@ def test_nothing_is_switched_on_where_the_labels_are_of_a_person(name, bundle, t
             person.push(len(noise), data=noise)
             subscriber.until(is_trigger(2))
     assert {m.action for m in said(subscriber.heard)} == {"off"}
-    assert {m.reason for m in said(subscriber.heard)} == {
-        "expected channels of a mouse, found EOG horizontal: labels of a person"
-    }
+    expected = (
+        "expected channels of a mouse, found EOG horizontal: labels of a person, whom the bundle "
+        "sleepdifformer-human stages (species human)"
+    )
+    assert {m.reason for m in said(subscriber.heard)} == {expected}
 
 
 def test_a_daemon_that_stops_switches_nothing_on_any_more(source, run):
