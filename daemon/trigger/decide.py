@@ -16,7 +16,7 @@ import msgspec
 
 from daemon.messages import Action
 from daemon.trigger.rules import Rule, limits_of
-from daemon.trigger.sight import Sight, doubt, is_within
+from daemon.trigger.sight import Sight, doubt, is_within, whole
 
 AGREE_S = 1.0
 """Clocks that differ by no more over a hop agree: that much is jitter."""
@@ -205,12 +205,12 @@ def _missing(rule: Rule, state: RuleState, sight: Sight) -> str | None:
     if rule.wait_s is not None and state.wait_s is not None:
         out_s = state.least - state.out
         over = out_s >= state.wait_s - _TINY_S and not is_within(rule, sight)
-        return None if over else f"out of the stages for {out_s:.3g} of {state.wait_s:.3g} s"
+        return None if over else f"out of the stages for {whole(out_s)} of {whole(state.wait_s)} s"
     if state.since is None or not is_within(rule, sight):
         return f"{sight.stage}, {100 * sight.probabilities.get(sight.stage, 0.0):.0f} %"
     dwelt_s = state.least - state.since
     if dwelt_s < rule.dwell_s - _TINY_S:
-        return f"{sight.stage} for {dwelt_s:.3g} of {rule.dwell_s:g} s"
+        return f"{sight.stage} for {whole(dwelt_s)} of {rule.dwell_s:g} s"
     return None
 
 
@@ -218,8 +218,8 @@ def _asking(rule: Rule, state: RuleState) -> str:
     if rule.yoked_to is not None:
         return f"{rule.yoked_to.subject} is stimulated"
     if rule.wait_s is not None:
-        return f"out of {'/'.join(rule.stages)} for {state.least - state.out:.3g} s"
-    return f"{'/'.join(rule.stages)} for {state.least - (state.since or 0.0):.3g} s"
+        return f"out of {'/'.join(rule.stages)} for {whole(state.least - state.out)} s"
+    return f"{'/'.join(rule.stages)} for {whole(state.least - (state.since or 0.0))} s"
 
 
 def _left(rule: Rule, state: RuleState, sight: Sight) -> str | None:
@@ -230,7 +230,7 @@ def _left(rule: Rule, state: RuleState, sight: Sight) -> str | None:
         return None
     out_s = math.inf if state.within is None else state.most - state.within
     over = out_s >= rule.exit_s - _TINY_S
-    return f"{sight.stage}, out of the stages for {out_s:.3g} s" if over else None
+    return f"{sight.stage}, out of the stages for {whole(out_s)} s" if over else None
 
 
 def _closed(rule: Rule, state: RuleState, sight: Sight) -> str | None:
@@ -252,9 +252,9 @@ def _too_soon(rule: Rule, state: RuleState) -> str | None:
     """Return why no pulse may begin yet, None where one may."""
     since_armed_s = state.least - (state.armed_at or 0.0)
     if since_armed_s < rule.leave_out_s - _TINY_S:
-        return f"armed for {since_armed_s:.3g} s, the first {rule.leave_out_s:g} s are left out"
+        return f"armed for {whole(since_armed_s)} s, the first {rule.leave_out_s:g} s are left out"
     if state.least < state.free_at - _TINY_S:
-        return f"refractory for another {state.free_at - state.least:.3g} s"
+        return f"refractory for another {whole(state.free_at - state.least)} s"
     for cap, hours in ((rule.per_hour, 1), (rule.per_night, _NIGHT_H)):
         recent = sum(state.least - at < hours * 3600.0 for at in state.starts)
         if cap is not None and recent >= cap:

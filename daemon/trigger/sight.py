@@ -85,7 +85,7 @@ def doubt(rule: Rule, sight: Sight) -> str | None:
     if sight.age_s is None:
         return "its age is not known"
     if not abs(sight.age_s) <= rule.max_age_s:
-        return f"{sight.age_s:.3g} s old, expected at most {rule.max_age_s:g} s"
+        return f"{whole(sight.age_s)} s old, expected at most {rule.max_age_s:g} s"
     if sight.stage in (ART, UNKNOWN):
         return f"{sight.stage}: {sight.reason}"
     if sight.pathway not in rule.pathways:
@@ -98,3 +98,8 @@ def doubt(rule: Rule, sight: Sight) -> str | None:
     if not sight.probabilities or not all(map(math.isfinite, numbers)):
         return "its probabilities are not known"
     return None
+
+
+def whole(seconds: float) -> str:
+    """Return a length of time for people: three digits, or all before the point."""
+    return f"{seconds:.3g}" if abs(seconds) < 1000 else f"{seconds:.0f}"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from daemon.trigger.decide import Decision, RuleState, decide, interrupted
 from daemon.trigger.rules import Leader, Rule, limits_of
-from daemon.trigger.sight import Sight
+from daemon.trigger.sight import Sight, whole
 from models.stages import ART, UNKNOWN
 from tests.support.sights import play, runs, sight, stays
 
@@ -420,3 +420,10 @@ def test_a_rule_says_why_it_does_nothing(changes, reason):
     *_, decision = play(rule, [sight(stage, hop) for hop, stage in enumerate(stays(("REM", 2)))])
     assert (decision.action == "on") == (reason is None)
     assert (reason or "") in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.25, "0.25"), (12.34, "12.3"), (999.4, "999"), (1231.4, "1231")]
+)
+def test_a_length_of_time_is_told_without_exponents(seconds, text):
+    assert whole(seconds) == text
