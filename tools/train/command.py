@@ -1,4 +1,4 @@
-"""`hypnod train`: train a model on a lab's own scored recordings, or on simulated mice."""
+"""`hypnod train`: train a model on a lab's own scored recordings, or on simulated ones."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,9 +80,9 @@ def train(
         ),
     ] = 0,
     wide: Annotated[
-        bool, typer.Option("--wide", help="Simulate animals and instruments of many labs.")
+        bool, typer.Option("--wide", help="Simulate subjects and instruments of many labs.")
     ] = False,
-    hours: Annotated[float, typer.Option(min=0.02, help="Of each simulated mouse.")] = 1.0,
+    hours: Annotated[float, typer.Option(min=0.02, help="Of each simulated subject.")] = 1.0,
     stop_by: Annotated[
         list[Path] | None,
         typer.Option(
@@ -113,7 +113,7 @@ def train(
     ] = False,
     recipe: Annotated[
         Literal["hypnod", "paper"],
-        typer.Option(help="paper: loss and optimiser of the sDREAMER authors, no masks."),
+        typer.Option(help="paper: loss and optimiser of the model's authors, no masks."),
     ] = "hypnod",
     context: Annotated[
         int | None,
@@ -124,12 +124,12 @@ def train(
         typer.Option(
             min=1,
             help="Samples of a new net's patches; default: it is given levels relative to the "
-            "animal's own instead, and 16 with --recipe paper.",
+            "subject's own instead, and with --recipe paper the paper's samples.",
         ),
     ] = None,
     dropout: Annotated[
         float | None,
-        typer.Option(min=0, max=0.9, help="Of a new net; default: 0.1, simulated mice 0."),
+        typer.Option(min=0, max=0.9, help="Of a new net; default: 0.1, with --simulated 0."),
     ] = None,
     passes: Annotated[
         int | None, typer.Option(min=1, help="At most, through the training subjects.")

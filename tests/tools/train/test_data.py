@@ -18,6 +18,7 @@ from models.scored_epochs import ScoredEpochs
 from models.sdreamer import net as sdreamer
 from models.sdreamer.losses import PAPER, LossConfig
 from models.signal.relative import relative_of
+from models.sleepdifformer import net as sleepdifformer
 from models.spec import LearntAs
 from models.stages import MOUSE
 from models.training.splits import Split
@@ -115,6 +116,15 @@ def test_a_new_net_is_given_levels_unless_patches_or_the_paper_are_asked_for(
     for recipe in ("hypnod", "paper"):
         patches = msgspec.structs.replace(scratch, patch=128, recipe=recipe)
         assert new_spec(patches) == sdreamer.new_spec(dropout=0.1, patch_size=128)
+
+
+def test_a_new_net_for_people_is_given_their_levels_unless_the_paper_is_asked_for(
+    lab: Path, tmp_path: Path
+) -> None:
+    scratch = train_options(lab, None, tmp_path / "x", species="human")
+    paper = sleepdifformer.new_spec(16, dropout=0.1)
+    assert new_spec(scratch) == sleepdifformer.given_levels(paper, relative_of("human"))
+    assert new_spec(msgspec.structs.replace(scratch, recipe="paper")) == paper
 
 
 def test_a_file_was_for_what_most_of_it_was_for_ever() -> None:
