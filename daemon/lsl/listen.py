@@ -9,8 +9,10 @@ from models.errors import StreamError
 from models.signal.source_clock import SourceClock
 from models.signal.timeline import Timeline
 
-LISTEN_S = 6.0
-"""Long enough for one window of arrivals."""
+_LISTEN_S = 10.0
+"""The longest, for a source that sends seldom."""
+_N_WINDOWS, _WINDOW_S = 4, 1.0
+"""So many windows of arrivals tell a rate that is wrong from a program that lagged for a while."""
 _OPEN_S = 3.0
 _SILENT_S = 3.0
 
@@ -47,12 +49,12 @@ def _hold(
     stream: StreamConfig, inlet: Any, info: Any, offset: float
 ) -> tuple[float | None, list[str]]:
     now = load_pylsl().local_clock
-    clock = SourceClock(stream.name, settled=1)
+    clock = SourceClock(stream.name, _N_WINDOWS, _WINDOW_S)
     clock.connect(info.nominal_srate(), is_live=is_live(info))
     timeline = Timeline(info.nominal_srate(), stream.jitter_s)
     said: list[str] = []
     began, n, first = now(), 0, 0.0
-    while now() - began < (LISTEN_S if n else _SILENT_S):
+    while not clock.is_settled and now() - began < (_LISTEN_S if n else _SILENT_S):
         _, timestamps = inlet.pull_chunk(0.1, as_numpy=True)
         if not len(timestamps):
             continue

@@ -53,9 +53,14 @@ class Lateness(NamedTuple):
 
 
 class Pace:
-    """Remembers the least lateness of one source's samples."""
+    """Remembers the least lateness of one source's samples.
 
-    def __init__(self) -> None:
+    Args:
+        window_s: of which each has its least lateness, s; None for what suits a night.
+    """
+
+    def __init__(self, window_s: float | None = None) -> None:
+        self._window_s = _WINDOW_S if window_s is None else window_s
         self._least: deque[tuple[float, float]] = deque(maxlen=_N_KEPT)
         self._first: deque[tuple[float, float]] = deque(maxlen=_N_WINDOWS)
         self._window: tuple[float, tuple[float, float]] | None = None
@@ -89,11 +94,11 @@ class Pace:
             self._first.append(sample)
         else:
             self._first[-1] = (self._first[-1][0], min(self._first[-1][1], sample[1]))
-        if self._window is None or arrived - self._window[0] > 2 * _WINDOW_S:
+        if self._window is None or arrived - self._window[0] > 2 * self._window_s:
             self._window = (arrived, sample)
             return
         since, least = self._window
-        if arrived - since >= _WINDOW_S:
+        if arrived - since >= self._window_s:
             self._least.append(least)
             self._window, self._line = (arrived, sample), None
         else:

@@ -52,11 +52,12 @@ class SourceClock:
     Args:
         name: of the stream, for messages to people.
         settled: windows of arrivals after which rates are judged.
+        window_s: of those windows; None for what suits a night.
     """
 
-    def __init__(self, name: str, settled: int = SETTLED) -> None:
+    def __init__(self, name: str, settled: int = SETTLED, window_s: float | None = None) -> None:
         self._name = name
-        self._settled = settled
+        self._settled, self._window_s = settled, window_s
         self._lateness: Lateness | None = None
         self._last = -np.inf
         self.connect(sfreq=1.0)
@@ -70,7 +71,7 @@ class SourceClock:
                 believed.
         """
         self._sfreq, self._is_live = sfreq, is_live
-        self._pace = Pace()
+        self._pace = Pace(self._window_s)
         self._by_arrival = False
         self._said: set[str] = set()
         self._spacings: list[float] = []
@@ -80,6 +81,11 @@ class SourceClock:
         self._n = 0
         self.sfreq: float | None = None
         """The rate that samples come at, where it is not what their source says, Hz."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether enough has come from the connected source for its rates to be judged."""
+        return self._pace.n_windows >= self._settled
 
     @property
     def is_contradicted(self) -> bool:
@@ -197,7 +203,7 @@ class SourceClock:
         rate = spaced or timeline.sfreq
         if is_tracked and _runs_away(lateness):
             said += self._say_rate(rate * (1 - lateness.slope), rate)
-        is_known = self._pace.n_windows >= self._settled if spaced else self._pace.is_real
+        is_known = self.is_settled if spaced else self._pace.is_real
         if is_known and (spaced or is_tracked) and abs(rate / self._sfreq - 1) > _SAID:
             said += self._say(
                 "declared",

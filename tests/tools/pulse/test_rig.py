@@ -166,23 +166,28 @@ seed = 4
 """
 
 
-def test_the_pin_is_high_once_for_each_pulse_decided_on_and_for_no_other(source, bundle, tmp_path):
-    with running(source, bundle, tmp_path, SHORT) as (_, daemon, pulse, board):
-        with Listener(daemon.endpoint, "trigger.") as subscriber:
-            subscriber.until(lambda m: m.action == "on")
-            first = subscriber.heard[-1].pulse
-            while not {"sham", "on"} <= {m.action for m in subscriber.heard if m.pulse != first}:
-                subscriber.next()
-            subscriber.until(lambda m: m.action == "off")
-        decided = {m.pulse for m in subscriber.heard if m.action == "on"}
-        assert board.wait_for(high=False)
-        rises = [moment for moment, high in board.edges if high]
-        # one may have come before we listened
-        assert len(decided) <= len(rises) <= len(decided) + 1
+def test_the_pin_is_high_once_for_a_pulse_decided_on_and_for_nothing_else(source, bundle, tmp_path):
+    """What it is told too late, on a busy machine, it does not do: so not every pulse must be."""
+    with (
+        running(source, bundle, tmp_path, SHORT) as (_, daemon, pulse, board),
+        Listener(daemon.endpoint, "trigger.") as subscriber,
+    ):
+        while len(_rises(board)) < 2 or "sham" not in {m.action for m in subscriber.heard}:
+            subscriber.next()
         pulse.send_signal(signal.SIGTERM)
         said = [json.loads(line) for line in pulse.stdout]
+        subscriber.until(lambda m: m.action == "on")  # nothing before it is left to hear
+        assert board.wait_for(high=False)
+        decided = {m.pulse for m in subscriber.heard if m.action == "on"}
+        first = 1  # may have been decided before we listened
+        done = [line for line in said if line["event"] == "on"]
+        assert len(_rises(board)) == len(done) <= len(decided | {first})
         assert {"on", "off"} <= {line["event"] for line in said}
         assert all(line["by"] == ["any/m1"] for line in said)  # an "off": what has ended
+
+
+def _rises(board):
+    return [moment for moment, high in board.edges if high]
 
 
 class Player:
