@@ -186,3 +186,26 @@ def test_a_persons_night_has_five_stages_their_keys_and_no_emg(tmp_path, open_pa
         expect(given.get_by_role("button")).to_have_text(
             ["W: W", "1: N1", "2: N2", "3: N3", "R: REM", "A: ART", "U: UNKNOWN", "undo (Ctrl-Z)"]
         )
+
+
+def test_a_person_in_rem_alone_is_drawn_on_the_levels_of_people(tmp_path, open_page):
+    """As wherever somebody zooms into REM: a mouse's REM lies elsewhere."""
+    epochs = [
+        human_stage(k, "p1", kind, stage="REM") for kind in ("live", "final") for k in range(100)
+    ]
+    path = write_journal(tmp_path / "journal.sqlite", epochs, session())
+    with serve("--night", str(path), "--out", str(tmp_path)) as server:
+        page = open_page(f"{server.url}#/p1")
+        plot = page.get_by_role("img", name="Stage")
+        expect(plot).to_be_visible()
+        top, bottom = plot.locator("canvas").evaluate("""(canvas) => {
+          const { width, height } = canvas;
+          const column = canvas.getContext("2d").getImageData(width / 2, 0, 1, height).data;
+          const rem = [0xc2, 0x40, 0x7e];
+          const rows = [];
+          for (let y = 0; y < height; y++) {
+            if (rem.every((c, i) => column[4 * y + i] === c)) rows.push(y / height);
+          }
+          return [rows[0], rows.at(-1)];
+        }""")
+        assert 0 < bottom - top < 1 / 5  # of five levels, not of three

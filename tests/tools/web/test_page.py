@@ -114,6 +114,32 @@ def test_an_animal_tells_its_probabilities_and_decisions(server, open_page):
         expect(page.locator(".u-legend").nth(k)).to_contain_text(re.compile(told, re.DOTALL))
 
 
+def test_scales_follow_what_is_shown(server, open_page):
+    """An animal that wakes up is not cut off at what it did while it slept."""
+    page = open_page(f"{server.url}#/m1")
+    expect(page.locator(".u-over").first).to_be_visible()
+    live, past = page.evaluate("""async () => {
+      const { EMG, Tracks } = await import("/static/tracks.js");
+      const { Trace } = await import("/static/trace.js");
+      const [trace, place] = [new Trace("m1"), document.createElement("div")];
+      const tracks = new Tracks(place, () => {});
+      document.body.append(trace.node, place);
+      for (const size of [2, 50]) {
+        const utc = new Date(1000 * size).toISOString();
+        trace.take({ utc, span_s: 1, microvolts: { emg: Array(100).fill(size) } });
+        const emg_db = Array(3).fill(10 * size);
+        const window = { start: 0, step_s: 1, stages: "aaa", probabilities: {}, emg_db };
+        tracks.show(window, [EMG], [0, 3]);
+        await Promise.resolve();  // the plots take what they were given all at once
+      }
+      const found = [trace.plots.get("emg").plot.scales.y.max, tracks.plots[0].scales.y.max];
+      trace.close();
+      return found;
+    }""")
+    assert live > 50
+    assert past > 50
+
+
 def test_live_signals_are_asked_for_as_long_as_they_are_on_the_page(server, talker, open_page):
     page = open_page(f"{server.url}#/m1")
     live = page.get_by_role("figure", name="Live signals")

@@ -55,15 +55,15 @@ export function nightColour() {
   return getComputedStyle(document.documentElement).getPropertyValue("--night");
 }
 
-// Draws the epochs of [start, end], Unix time, s.
-export function drawStrip(canvas, strip, start, end) {
+// Draws the epochs of [start, end], Unix time, s; `stages` are those of the subject, as far as known.
+export function drawStrip(canvas, strip, stages, start, end) {
   const { context, width, height } = prepare(canvas);
   if (!width) return;
   const step = (end - start) / width;
   context.fillStyle = nightColour();
   for (const [from, to] of darkness(start, end)) context.fillRect((from - start) / step, 0, (to - from) / step, height);
   const names = [...new Set(strip.letters)].map((letter) => store.looks.get(letter)?.name ?? "");
-  const levels = levelsOf(names);
+  const levels = levelsOf([...stages, ...names]);
   const thick = height / levels.length;
   for (let x = 0; x < width; x++) {
     const from = (start + x * step) / strip.cell_s - strip.first;

@@ -93,7 +93,7 @@ class Tile {
     if (!strip) return;
     const end = utcNow();
     const start = Math.max(end - 3600 * store.about.hours, Math.min(strip.first * strip.cell_s, end - LEAST_S));
-    drawStrip(this.canvas, strip, start, end);
+    drawStrip(this.canvas, strip, Object.keys(this.tile?.probabilities ?? {}), start, end);
     setText(this.times.firstChild, clock(start));
     setText(this.times.lastChild, clock(end));
   }

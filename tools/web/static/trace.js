@@ -79,7 +79,7 @@ export class Trace {
       {
         width: this.width(),
         height: HEIGHT,
-        scales: { x: { time: true, auto: false }, y: { auto: false, range: () => [-kept.reach, kept.reach] } },
+        scales: { x: { time: true, auto: false }, y: { range: () => [-kept.reach, kept.reach] } },
         axes: [{ ...timeAxis(), size: 26 }, valueAxis(`${modality.toUpperCase()} µV`)],
         series: [{}, { stroke: ink, width: 1, points: { show: false } }],
         cursor: { show: false },

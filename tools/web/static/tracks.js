@@ -67,23 +67,26 @@ function nameOf(letter) {
   return store.looks.get(letter)?.name ?? "";
 }
 
+// By all stages of the night, for a person may be in REM alone for as long as is shown.
+const levelsIn = (window) => levelsOf(Object.keys(window.probabilities));
+
 // A track knows its height and series, takes what it shows out of a story, and draws it.
 export const HYPNOGRAM = {
   label: "Stage",
   height: 110,
   series: () => [told("stage", (_, __, ___, i) => (i === null ? "–" : nameOf(HYPNOGRAM.letters[i]) || "–"))],
-  axis: () => {
-    const levels = levelsOf([...new Set(HYPNOGRAM.letters)].map(nameOf));
+  axis: (window) => {
+    const levels = levelsIn(window);
     return valueAxis(null, { size: AXIS + LABEL, splits: levels.map((_, i) => levels.length - 0.5 - i), values: () => levels, grid: { show: false }, ticks: { show: false } });
   },
-  range: () => [0, levelsOf([...new Set(HYPNOGRAM.letters)].map(nameOf)).length],
+  range: (window) => [0, levelsIn(window).length],
   letters: "",
   take: (window) => {
     HYPNOGRAM.letters = window.stages;
     return [Array.from(window.stages, () => 0)];
   },
   draw: (u, window) => {
-    const levels = levelsOf([...new Set(window.stages)].map(nameOf));
+    const levels = levelsIn(window);
     Array.from(window.stages).forEach((letter, i) => {
       const name = nameOf(letter);
       if (!name) return;
@@ -224,7 +227,7 @@ export class Tracks {
       {
         width: this.width(),
         height: track.height + (last ? 34 : 6),
-        scales: { x: { time: true, auto: false }, y: { auto: false, range: (u) => track.range(this.window, u) } },
+        scales: { x: { time: true, auto: false }, y: { range: () => track.range(this.window) } },
         axes: [{ ...timeAxis(), ...(last ? { size: 34 } : { values: (_, at) => at.map(() => ""), size: 6 }) }, track.axis(this.window)],
         series: [{ label: "time", value: (_, t) => (t === null || t === undefined ? "–" : clock(t, true)) }, ...track.series(this.window)],
         cursor: { sync: { key: this.sync.key }, drag: { x: true, y: false, setScale: false }, points: { show: false } },
