@@ -97,14 +97,17 @@ def add_night(
     """
     order = vertical_order(stages)
     low = 26 + _LANE * len(order)
-    bottom = low + (0 if signals is None else 148)
-    frame = _frame(parent, clock, bottom, "hypnogram, spectrogram of the EEG and level of the EMG")
+    has_emg = signals is not None and signals[1].has_emg  # people have none
+    bottom = low + (0 if signals is None else 148 if has_emg else 104)
+    what = "hypnogram, spectrogram of the EEG" + " and level of the EMG" * has_emg
+    frame = _frame(parent, clock, bottom, what)
     for start, end in clock.dark:
         frame.bar(start, end, 22, low - 22, "shade")
     _hypnogram(frame, order, runs, low)
     if signals is not None:
         _spectrogram(frame, *signals, low + 8)
-        _emg(frame, *signals, low + 108)
+        if has_emg:
+            _emg(frame, *signals, low + 108)
 
 
 def add_drift(

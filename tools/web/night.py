@@ -37,7 +37,8 @@ class Night(Board):
         end = max(record.times[-1] + record.durations[-1] for record in records)
         self.hours = float(end - start) / HOUR_S
         """How long it was, h."""
-        super().__init__(reader.name, self.hours + 1)
+        # where the journal lies: by it a browser tells the corrections of one from another's
+        super().__init__(str(reader.path.resolve()), self.hours + 1)
         for name in watch([*self.records]):
             for kind in get_args(Kind):
                 for entry in selection.read(reader, f"stage.{name}.{kind}"):

@@ -1,8 +1,10 @@
 """Stages corrected by hand, written as an expert's: files of their own, never the journal."""
 
 import re
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +22,8 @@ KEYS = {
     HUMAN: {"w": "W", "1": "N1", "2": "N2", "3": "N3", "r": "REM", "a": ART, "u": UNKNOWN},
 }
 """Which key gives which stage, by stage set."""
+_NAME = re.compile(r"[\w.,' -]{1,60}")
+_saving = threading.Lock()  # two that save in the same second have files of their own
 _Time = Annotated[float, msgspec.Meta(ge=-1e11, le=1e11)]
 
 
@@ -36,8 +40,8 @@ class Span(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 class Scoring(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What somebody has corrected of a subject's night."""
 
-    scorer: Annotated[str, msgspec.Meta(pattern=r"^[\w.,' -]{1,60}$")]
-    """Who."""
+    scorer: Annotated[str, msgspec.Meta(max_length=1000)]
+    """Who: letters, digits, spaces and . , ' -, at most 60."""
     spans: Annotated[tuple[Span, ...], msgspec.Meta(max_length=20_000)]
     """In the order in which they were given: a later one holds."""
 
@@ -59,8 +63,14 @@ def save(record: Record, scoring: Scoring, folder: Path) -> Saved:
         folder: where to; a file that is there already stays.
 
     Raises:
-        RecordingError: a stage is none of the night's set, or the files cannot be written.
+        RecordingError: a stage is none of the night's set, who scored it has no name that can be
+            written, or the files cannot be written.
     """
+    if not _NAME.fullmatch(scoring.scorer):
+        raise RecordingError(
+            "expected a name of 1 to 60 letters, digits, spaces and . , ' -, found "
+            f"{scoring.scorer!r}"
+        )
     known = (*record.stages, ART, UNKNOWN)
     stages = np.array(record.hypnogram.stages, dtype=object)
     for span in scoring.spans:
@@ -72,10 +82,7 @@ def save(record: Record, scoring: Scoring, folder: Path) -> Saved:
     corrected = Hypnogram(record.onsets, record.durations, tuple(stages.tolist()))
     now = datetime.now(UTC)
     by = f"{scoring.scorer}, {now.isoformat(timespec='seconds')}"
-    stem = _stem(record.subject, scoring.scorer, now)
-    edf, csv = folder / f"{stem}.edf", folder / f"{stem}.csv"
     start = record.local_start.replace(tzinfo=None)  # as every recorder does, it has local time
-    write_edf(edf, {record.subject: corrected}, start, scored_by=by)
     n = len(stages)
     columns: dict[str, Sequence[object]] = {
         "utc": [to_iso(time) for time in record.times],
@@ -83,10 +90,20 @@ def save(record: Record, scoring: Scoring, folder: Path) -> Saved:
         "scored_utc": [now.isoformat(timespec="seconds")] * n,
         "corrected": ["yes" if each else "" for each in changed.tolist()],
     }
-    write_csv(csv, corrected, columns)
+    with _saving:
+        edf, csv = _free(folder, _stem(record.subject, scoring.scorer, now))
+        write_edf(edf, {record.subject: corrected}, start, scored_by=by)
+        write_csv(csv, corrected, columns)
     return Saved(files=[str(edf), str(csv)], epochs_changed=int(changed.sum()))
 
 
 def _stem(subject: str, scorer: str, now: datetime) -> str:
     who = re.sub(r"[^\w-]+", "-", scorer).strip("-") or "scorer"
     return f"{subject}-{who}-{now:%Y%m%dT%H%M%S}"
+
+
+def _free(folder: Path, stem: str) -> tuple[Path, Path]:
+    """Return an EDF and a CSV that are not there yet."""
+    names = chain([stem], (f"{stem}-{k}" for k in count(2)))
+    pairs = ((folder / f"{name}.edf", folder / f"{name}.csv") for name in names)
+    return next(pair for pair in pairs if not any(path.exists() for path in pair))

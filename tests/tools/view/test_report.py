@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from daemon.messages import Features
-from tests.support.nights import iso, session, stage, state, trigger, write_journal
+from tests.support.nights import human_stage, iso, session, stage, state, trigger, write_journal
 from tests.support.pages import Page, browse, find_chromium
 from tools.cli import app
 from tools.view.charts import runs_of
@@ -127,6 +127,14 @@ def test_without_lights_features_and_drift_the_rest_is_there(tmp_path):
     assert "ZT" not in page.text
     assert "Drift" not in page.text
     assert "0.17 h, 100.0 %" in page.cells
+
+
+def test_of_people_there_is_no_emg_to_be_shown(tmp_path):
+    without = Features(eeg_db=FEATURES.eeg_db, emg_db=None)
+    said = [human_stage(k, features=without) for k in range(100)]
+    page = Page(write(tmp_path, said))
+    assert "EEG, Hz" in page.text
+    assert "EMG" not in page.text
 
 
 @pytest.mark.parametrize(

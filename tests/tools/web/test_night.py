@@ -4,19 +4,24 @@ import hashlib
 import http.client
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import edfio
 import msgspec
 import pytest
 
+from daemon.journal.reader import JournalReader
 from models.recordings.hypnograms.read import read_hypnogram
 from models.stages import HUMAN, MOUSE
 from tests.support.nights import EVENING, human_stage, iso, session, stage, write_journal
 from tests.support.talker import FEATURES
 from tests.tools.web.conftest import serve
 from tools.live.history import LETTERS, NOTHING
+from tools.night.record import Selection
+from tools.web.night import Night
 
 expect = pytest.importorskip("playwright.sync_api", reason="needs playwright").expect
 N = 600
@@ -144,6 +149,32 @@ def test_a_later_span_holds_and_nothing_is_written_over(night, tmp_path):
     assert len(list(tmp_path.glob("m1-*"))) == 4
     (edf,) = tmp_path.glob("m1-Bo-*.edf")
     assert rem_of(edf) == [(100.0, 120.0), (125.0, 130.0)]
+
+
+def test_who_saves_twice_in_a_second_has_files_of_each(night, tmp_path):
+    def save(k):
+        return post(night.url, {"scorer": "Ada", "spans": [SPAN | {"end": EVENING + 110 + k}]})
+
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(save, range(8)))
+    assert [status for status, _ in answers] == [200] * 8
+    saved = [json.loads(body) for _, body in answers]
+    assert sorted(tmp_path.iterdir()) == sorted(Path(name) for s in saved for name in s["files"])
+    assert [rem_of(Path(s["files"][0])) for s in saved] == [[(100.0, 110.0 + k)] for k in range(8)]
+
+
+def test_a_browser_tells_journals_of_one_name_apart_by_where_they_lie(journal, monkeypatch):
+    monkeypatch.chdir(journal.parent)
+    shown = Night(JournalReader(Path(journal.name)), Selection())
+    assert shown.daemon.endpoint == str(journal.resolve())
+
+
+def test_a_name_that_cannot_be_written_is_one_sentence(night):
+    status, body = post(night.url, {"scorer": "<b>Ada</b>", "spans": [SPAN]})
+    assert (status, body) == (
+        400,
+        "expected a name of 1 to 60 letters, digits, spaces and . , ' -, found '<b>Ada</b>'",
+    )
 
 
 @pytest.mark.parametrize(

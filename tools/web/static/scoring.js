@@ -88,7 +88,8 @@ export class Scoring {
     localStorage.setItem("hypnod-scorer", scorer);
     try {
       const saved = await sendJson(`/api/subjects/${encodeURIComponent(this.name)}/scoring`, { scorer, spans: this.spans });
-      setText(this.told, `saved, ${saved.epochs_changed} epochs corrected: ${saved.files.join(" and ")}`);
+      const epochs = `${saved.epochs_changed} ${saved.epochs_changed === 1 ? "epoch" : "epochs"}`;
+      setText(this.told, `saved, ${epochs} corrected: ${saved.files.join(" and ")}`);
     } catch (error) {
       setText(this.told, `not saved: ${error.message}`);
     }
