@@ -1,6 +1,7 @@
 """`hypnod notify`: tells a person when something is wrong, and when it no longer is."""
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,7 @@ from tools.client.keys import ClientKey, ServerKey, read_keys
 from tools.client.where import dial_config
 from tools.live.board import Board
 from tools.live.follow import PREFIXES
-from tools.notify.send import Sender, way_of
+from tools.notify.send import NotifyError, Sender, way_of
 from tools.notify.watch import Notice, Watch, find
 from tools.shared.stopping import stopping
 
@@ -51,9 +52,7 @@ def notify(
         raise ConfigError(f"{config}: expected [[notify]], whom to tell, found none")
     configure_log(settings.log)
     if test:
-        for way in settings.notify:
-            way_of(way)(_TEST)
-            typer.echo(f"sent to {_describe(way)}")
+        _try_all(settings.notify)
         return
     keys = read_keys(server_key, client_key)
     endpoint = dial_config(settings.publish.bind)
@@ -82,6 +81,24 @@ def notify(
             for watch, sender in ways:
                 for notice in watch.look(found, lost, now):
                     sender.put(notice)
+
+
+def _try_all(ways: Sequence[NotifyConfig]) -> None:
+    """Send one notice each way, whatever becomes of the others.
+
+    Raises:
+        NotifyError: one of them failed.
+    """
+    failed = []
+    for way in ways:
+        try:
+            way_of(way)(_TEST)
+        except NotifyError as error:
+            failed.append(str(error))
+        else:
+            typer.echo(f"sent to {_describe(way)}")
+    if failed:
+        raise NotifyError("; ".join(failed))
 
 
 def _describe(way: NotifyConfig) -> str:

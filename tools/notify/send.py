@@ -132,7 +132,8 @@ def _post(url: str, notice: Notice) -> None:
         what = type(error).__name__  # the address may be a secret: it is not repeated
         raise NotifyError(f"expected the webhook to take a notice, found: {what}") from error
     except (OSError, ValueError) as error:
-        raise NotifyError(f"expected the webhook to take a notice, found: {error}") from error
+        why = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise NotifyError(f"expected the webhook to take a notice, found: {why}") from error
 
 
 def _dial(config: NotifyConfig, host: str, port: int, context: ssl.SSLContext) -> smtplib.SMTP:

@@ -151,6 +151,14 @@ def test_a_test_sends_one_notice(tmp_path, webhook):
     assert "a test of hypnod notify" in webhook.told.get(timeout=TIMEOUT_S)["text"]
 
 
+def test_a_test_tries_every_way_though_one_fails(tmp_path, webhook):
+    way = f'webhook = "http://127.0.0.1:9/secret"\n[[notify]]\nwebhook = "{webhook.url}"'
+    done = run("--config", write_config(tmp_path, way), "--test")
+    assert (done.exception.exit_code, done.output) == (13, "sent to the webhook\n")
+    assert str(done.exception).endswith("found: [Errno 111] Connection refused")
+    assert "a test of hypnod notify" in webhook.told.get(timeout=TIMEOUT_S)["text"]
+
+
 def test_by_mail(tmp_path, mail_server):
     smtp = f"127.0.0.1:{mail_server.server_address[1]}"
     way = f'mail_to = ["a@lab.example", "b@lab.example"]\nsmtp = "{smtp}"'
