@@ -31,6 +31,7 @@ from tools.demo.screen import Screen
 from tools.demo.web import show_page
 from tools.replay.process import ReplayProcess
 from tools.shared.species import SpeciesOption
+from tools.shared.stopping import ended_by_sigterm
 from tools.simulate import write_edf
 from tools.view.overview import Overview
 
@@ -149,7 +150,7 @@ def demo(
             f"expected --trigger with --minutes above {scene.rule['leave_out_s'] / 60:g}, for its "
             f"rule leaves out so much at first, found {minutes:g}"
         )
-    with tempfile.TemporaryDirectory(prefix="hypnod-demo-") as scratch:
+    with ended_by_sigterm(), tempfile.TemporaryDirectory(prefix="hypnod-demo-") as scratch:
         folder = Path(scratch)
         console.print(
             f"simulating {subjects} {who.plural} for {minutes:g} min at {who.default_sfreq:g} Hz "

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as something to look at between two steps of work."""
+"""SIGTERM and SIGINT as something to look at between two steps of work, or SIGTERM as Ctrl-C."""
 
 import signal
 from collections.abc import Iterator
@@ -21,3 +21,13 @@ def stopping() -> Iterator[list[int]]:
     finally:
         for number, former in before.items():
             signal.signal(number, former)
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end it as Ctrl-C does: else the processes that were started would go on."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import time
+import urllib.error
 import urllib.request
 
 import msgspec
@@ -122,7 +123,8 @@ def test_a_rule_is_shown_in_real_time_and_long_enough(tmp_path):
     assert "--hop: expected a whole fraction of the epoch" in " ".join(uneven.stderr.split())
 
 
-def test_the_live_page_of_two_mice_has_a_past_and_ends_with_ctrl_c(tmp_path, bundle):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_the_live_page_of_two_mice_has_a_past_and_ends_with_all_of_it(tmp_path, bundle, how):
     pytest.importorskip("uvicorn", reason="needs hypnod[web]")
     options = ("--web", "--minutes", "0.5", "--subjects", "2", "--bundle", str(bundle))
     with Forked(["demo", *options], cwd=tmp_path, stdout=subprocess.PIPE, stderr=2) as process:
@@ -134,8 +136,10 @@ def test_the_live_page_of_two_mice_has_a_past_and_ends_with_ctrl_c(tmp_path, bun
                 line = events.readline()
                 told = json.loads(line.removeprefix(b"data: ")) if line.startswith(b"data") else {}
                 staged |= {t["name"]: t for t in told.get("tiles", ()) if t["stage"]}
-        process.send_signal(signal.SIGINT)
+        process.send_signal(how)
         assert process.wait(60) == 0
+    with pytest.raises(urllib.error.URLError):  # what it had started has ended, too
+        urllib.request.urlopen(url, timeout=60)
     assert sorted(staged) == ["m1", "m2"]
     assert not list(tmp_path.iterdir())
 
