@@ -193,8 +193,10 @@ class Board:
         return subject
 
     def _history(self, subject: Subject, message: StageMessage) -> History:
-        if subject.history is None or subject.history.hop_s != message.hop_s:
+        if subject.history is None:
             subject.history = History(self._hours, message.hop_s)
+        elif not subject.history.fits(message.hop_s):  # the daemon was started with another hop
+            subject.history = subject.history.finer(message.hop_s)
         return subject.history
 
     def _take_stage(self, message: StageMessage, received: Received) -> None:

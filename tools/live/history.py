@@ -53,11 +53,12 @@ class History:
 
     Args:
         hours: how far back it reaches.
-        hop_s: from one epoch's onset to the next one's, s.
+        hop_s: from one epoch's onset to the next one's, s; where epochs come less often, each has
+            as many places as it takes.
     """
 
     def __init__(self, hours: float, hop_s: float) -> None:
-        self.hop_s = hop_s
+        self._hours = hours
         self.step_s = max(LEAST_S, hop_s)
         self.cell_s = self.step_s * math.ceil(CELL_S / self.step_s)
         self._n = max(2, math.ceil(3600 * hours / self.step_s))
@@ -87,7 +88,35 @@ class History:
         One that is older than the ring reaches is left out.
         """
         onset = datetime.fromisoformat(message.utc).timestamp()
-        step = math.floor(onset / self.step_s + _SAME)
+        first = math.floor(onset / self.step_s + _SAME)
+        end = math.floor((onset + message.hop_s) / self.step_s + _SAME)
+        for step in range(first, max(first + 1, end)):
+            self._add_at(step, message)
+
+    def fits(self, hop_s: float) -> bool:
+        """Whether epochs that come so often, s, have a place each."""
+        return max(LEAST_S, hop_s) >= self.step_s
+
+    def finer(self, hop_s: float) -> "History":
+        """Return the same with a place for each epoch of a shorter hop, s."""
+        made = History(self._hours, hop_s)
+        end = math.floor((self._newest + 1) * self.step_s / made.step_s + _SAME)
+        steps = np.arange(end - made._n, end)
+        of = np.floor((steps + 0.5) * made.step_s / self.step_s).astype(np.int64)
+        known = self._at[of % self._n] == of
+        places, former = steps[known] % made._n, of[known] % self._n
+        made._stages = self._stages
+        made._at[places] = steps[known]
+        for name in ("_stage", "_levels", "_found"):
+            old = getattr(self, name)
+            new = np.zeros((made._n, *old.shape[1:]), old.dtype)
+            new[places] = old[former]
+            setattr(made, name, new)
+        made._newest = end - 1
+        made._newest_final = math.floor(self.end / made.step_s + _SAME) - 1
+        return made
+
+    def _add_at(self, step: int, message: StageMessage) -> None:
         if step <= self._newest - self._n:
             return
         self._newest = max(self._newest, step)

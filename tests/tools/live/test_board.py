@@ -6,6 +6,7 @@ from daemon.messages import Heartbeat
 from tests.support.nights import EVENING, iso, pulse, stage, state, trigger
 from tools.client.subscriber import Received
 from tools.live.board import Board
+from tools.live.history import LETTERS, NOTHING
 
 
 @pytest.fixture
@@ -92,3 +93,15 @@ def test_what_rules_decide_is_told_where_it_changes(board):
     assert (subject.pulse.what, subject.pulse.at) == ("on decided", EVENING + 5)
     say(board, pulse("on", 6.0), pulse("off", 8.0))
     assert (subject.pulse.what, subject.pulse.at) == ("on", EVENING + 6)
+
+
+def test_what_was_staged_at_another_hop_stays_in_the_past_of_an_animal(board):
+    """As where the daemon was restarted with another hop, and the past is fetched bit by bit."""
+    for k in range(4):
+        board.remember(stage(k, kind="final", epoch=4 * k, hop_s=4.0, epoch_s=4.0))
+    say(board, stage(16, epoch=16))
+    for k in range(4):
+        board.remember(stage(20 + k, kind="final", epoch=20 + 4 * k, hop_s=4.0, epoch_s=4.0))
+    history = board.subjects["m1"].history
+    shown = history.window(EVENING, EVENING + 36, most=36).stages
+    assert shown == 16 * LETTERS["NREM"] + 4 * NOTHING + 16 * LETTERS["NREM"]

@@ -85,3 +85,23 @@ def test_steps_fit_every_hop(hop_s, step_s, cell_s):
         history.add(stage(k, kind="final", utc=iso(begin + k * hop_s), hop_s=hop_s))
     cell = history.cell(begin)
     assert history.strip(cell, cell + 1) == N + NOTHING
+
+
+def test_a_daemon_that_goes_on_with_another_hop_leaves_its_past():
+    """Epochs of 4 s, then of 1 s, then of 2.5 s: each has the places that it takes."""
+    history = History(1.0, hop_s=4.0)
+    features = Features(eeg_db=(10.0,), emg_db=20.0)
+    history.add(stage(0, utc=iso(EVENING), hop_s=4.0, features=features))
+    fill(history, ["Wake", "REM"], hop_s=4.0)
+    assert not history.fits(1.0)
+    history = history.finer(1.0)
+    assert history.fits(0.25)
+    assert (history.start, history.end) == (EVENING, EVENING + 8)
+    fill(history, ["NREM"] * 2, first=8)
+    fill(history, ["Wake", "REM"], first=4, hop_s=2.5)
+    window = history.window(EVENING, EVENING + 16, most=16)
+    assert window.stages == 4 * W + 4 * R + 2 * N + 2 * W + 3 * R + NOTHING
+    assert window.probabilities["REM"][:9] == [10] * 4 + [80] * 4 + [10]
+    assert window.emg_db[:5] == [200] * 4 + [None]
+    fill(history, ["NREM"], first=7)  # nothing of before is changed but what comes again
+    assert history.window(EVENING, EVENING + 9, most=9).stages == 4 * W + 3 * R + 2 * N
