@@ -141,8 +141,6 @@ def _serve_night(
         settings: where to listen, and who may come.
         as_json: how to say where.
     """
-    if not out.is_dir():
-        raise RecordingError(f"--out: expected a folder to write to, found no {out}")
     reader = JournalReader(journal)
     check_journal(reader)
     selection = select(reader, *which) or Selection(session=find_session(reader, "last"))
@@ -151,6 +149,10 @@ def _serve_night(
         reader, selection, partial(track, description="reading", console=console, transient=True)
     )
     day = Day(day_of(reader, selection, {}))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RecordingError(f"--out: expected a folder to write to, found: {error}") from error
     with _server_class()(settings, shown, shown.hours, day, None, out) as server:
         _say(server.url, as_json=as_json)
         server.run()

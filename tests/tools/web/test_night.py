@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import edfio
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from daemon.journal.reader import JournalReader
 from models.recordings.hypnograms.read import read_hypnogram
@@ -19,6 +20,7 @@ from models.stages import HUMAN, MOUSE
 from tests.support.nights import EVENING, human_stage, iso, session, stage, write_journal
 from tests.support.talker import FEATURES
 from tests.tools.web.conftest import serve
+from tools.cli import app
 from tools.live.history import LETTERS, NOTHING
 from tools.night.record import Selection
 from tools.web.night import Night
@@ -149,6 +151,16 @@ def test_a_later_span_holds_and_nothing_is_written_over(night, tmp_path):
     assert len(list(tmp_path.glob("m1-*"))) == 4
     (edf,) = tmp_path.glob("m1-Bo-*.edf")
     assert rem_of(edf) == [(100.0, 120.0), (125.0, 130.0)]
+
+
+def test_the_folder_is_made_or_refused_in_one_sentence(journal, tmp_path):
+    out = tmp_path / "scored" / "ada"
+    with serve("--night", str(journal), "--out", str(out)) as server:
+        assert post(server.url, {"scorer": "Ada", "spans": [SPAN]})[0] == 200
+    assert len(list(out.iterdir())) == 2
+    done = CliRunner().invoke(app, ["web", "--night", str(journal), "--out", str(journal)])
+    assert done.exception.exit_code == 6
+    assert "--out: expected a folder to write to, found:" in str(done.exception)
 
 
 def test_who_saves_twice_in_a_second_has_files_of_each(night, tmp_path):
