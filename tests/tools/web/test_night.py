@@ -88,6 +88,10 @@ def test_a_span_is_given_a_stage_undone_and_saved(night, tmp_path, open_page):
     expect(told).to_contain_text("1 correction")
     page.keyboard.press("Control+z")
     expect(told).to_contain_text("0 corrections")
+    page.get_by_role("button", name="N: NREM").click()
+    expect(told).to_contain_text("1 correction")
+    page.keyboard.press("Control+z")  # though the button has the focus
+    expect(told).to_contain_text("0 corrections")
     page.get_by_role("button", name="R: REM").click()
     page.reload()
     expect(told).to_contain_text("1 correction")  # a closed tab loses nothing

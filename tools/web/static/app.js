@@ -1,6 +1,6 @@
 // The page: one connection, and either all tiles or one subject.
 
-import { askJson, follow, Refused, setToken, takeToken } from "./connection.js";
+import { askJson, follow, hasToken, Refused, setToken, takeToken } from "./connection.js";
 import { clock, element, setText } from "./format.js";
 import { SubjectView } from "./subject.js";
 import { count, isPast, setAbout, store, take, utcNow } from "./store.js";
@@ -54,7 +54,7 @@ function askForToken() {
     setToken(field.value.trim());
     start();
   });
-  lose("the server asks for a token");
+  lose(hasToken() ? "the server refuses this token" : "the server asks for a token");
   main.replaceChildren(form);
   field.focus();
 }

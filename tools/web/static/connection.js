@@ -16,6 +16,10 @@ export function setToken(token) {
   sessionStorage.setItem(KEY, token);
 }
 
+export function hasToken() {
+  return sessionStorage.getItem(KEY) !== null;
+}
+
 export class Refused extends Error {}
 
 async function ask(path, signal, options = {}) {

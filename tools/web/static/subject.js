@@ -28,7 +28,7 @@ export class SubjectView {
     this.trace = null;
     this.tracks = new Tracks(this.place, (from, to) => (this.scoring ? this.select([from, to]) : this.goTo(from, to)));
     this.place.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-    this.figure.addEventListener("keydown", (event) => this.key(event));
+    for (const part of [this.figure, this.scoring?.node]) part?.addEventListener("keydown", (event) => this.key(event));
   }
 
   build() {
