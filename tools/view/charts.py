@@ -15,7 +15,7 @@ from models.recordings.hypnogram import Hypnogram
 from models.signal.drift import LIMIT
 from models.stages import COLOURS, UNKNOWN
 from tools.view.clock import Clock
-from tools.view.html import Element, add
+from tools.view.html import Element, add, add_wide
 from tools.view.night import vertical_order
 from tools.view.overview import Told
 
@@ -236,7 +236,7 @@ def _frame(parent: Element, clock: Clock, bottom: float, name: str) -> _Frame:
 
 def _svg(parent: Element, height: float, name: str) -> Element:
     view = f"0 0 {WIDTH} {height:g}"
-    return add(add(parent, "div", class_="wide"), "svg", viewBox=view, role="img", aria_label=name)
+    return add(add_wide(parent, name), "svg", viewBox=view, role="img", aria_label=name)
 
 
 def _box(x: float, y: float, width: float, height: float) -> dict[str, str]:

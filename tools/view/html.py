@@ -27,7 +27,7 @@ def add_table(
     rows: Iterable[Sequence[str | Element]],
 ) -> Element:
     """Append a table whose rows begin with what they are of, and return it."""
-    table = add(add(parent, "div", class_="wide"), "table")
+    table = add(add_wide(parent, caption.partition(".")[0]), "table")
     add(table, "caption", caption)
     head = add(add(table, "thead"), "tr")
     for column in columns:
@@ -41,8 +41,13 @@ def add_table(
     return table
 
 
+def add_wide(parent: Element, name: str) -> Element:
+    """Append what a narrow screen scrolls sideways, by keyboard too, and return it."""
+    return add(parent, "div", class_="wide", tabindex=0, role="group", aria_label=name)
+
+
 def new_page(title: str, style: str) -> tuple[Element, Element]:
-    """Return an empty page, and its body."""
+    """Return an empty page, and what its content goes into."""
     page = Element("html", {"lang": "en"})
     head = add(page, "head")
     add(head, "meta", charset="utf-8")
@@ -51,7 +56,7 @@ def new_page(title: str, style: str) -> tuple[Element, Element]:
     add(head, "meta", name="color-scheme", content="light dark")
     add(head, "title", title)
     add(head, "style", style)
-    return page, add(page, "body")
+    return page, add(add(page, "body"), "main")
 
 
 def encode(page: Element) -> bytes:

@@ -181,6 +181,21 @@ def test_a_browser_reads_it_as_it_was_meant(chromium, night, tmp_path):
     assert "CONSOLE" not in found.stderr
 
 
+def test_on_a_phone_a_keyboard_and_a_screen_reader_reach_all_of_it(chromium, night):
+    """Tables are wider than a phone: they are scrolled by themselves."""
+    api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    axe_api = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-core")
+    with api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.goto(night[0].as_uri())
+        fits = page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        found = axe_api.Axe().run(page).response["violations"]
+        browser.close()
+    assert fits
+    assert {v["id"] for v in found if v["impact"] != "minor"} == set()
+
+
 def n_pages(chromium, html, folder):
     pdf = folder / f"{html.stem}.pdf"
     browse(chromium, html, folder, f"--print-to-pdf={pdf}", "--no-pdf-header-footer")
