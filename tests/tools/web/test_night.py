@@ -75,7 +75,7 @@ def read(path):
 
 def test_a_span_is_given_a_stage_undone_and_saved(night, tmp_path, open_page):
     page = open_page(f"{night.url}#/m1")
-    past = page.get_by_role("group", name="The last hours")
+    past = page.get_by_role("group", name="The night")
     expect(past.locator(".u-over").first).to_be_visible()
     box = past.locator(".u-over").first.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 20)
@@ -106,7 +106,7 @@ def test_a_span_is_given_a_stage_undone_and_saved(night, tmp_path, open_page):
 
 def test_a_keyboard_selects_too(night, open_page):
     page = open_page(f"{night.url}#/m2")
-    past = page.get_by_role("group", name="The last hours")
+    past = page.get_by_role("group", name="The night")
     expect(past.locator(".u-over").first).to_be_visible()
     past.focus()
     for _ in range(3):
@@ -118,7 +118,7 @@ def test_a_keyboard_selects_too(night, open_page):
 
 def test_a_stage_is_drawn_only_where_there_is_an_epoch(night, open_page):
     page = open_page(f"{night.url}#/m1")
-    expect(page.get_by_role("group", name="The last hours")).to_be_visible()
+    expect(page.get_by_role("group", name="The night")).to_be_visible()
     drawn = page.evaluate("""async () => {
       const { Scoring } = await import("/static/scoring.js");
       const { store } = await import("/static/store.js");
@@ -224,7 +224,7 @@ def test_a_persons_night_has_five_stages_their_keys_and_no_emg(tmp_path, open_pa
     path = write_journal(tmp_path / "journal.sqlite", epochs, session())
     with serve("--night", str(path), "--out", str(tmp_path)) as server:
         page = open_page(f"{server.url}#/p1")
-        past = page.get_by_role("group", name="The last hours")
+        past = page.get_by_role("group", name="The night")
         expect(past.locator(".u-over").first).to_be_visible()
         expect(past.locator(".u-over")).to_have_count(3)  # hypnogram, hypnodensity, spectrogram
         for name in HUMAN:

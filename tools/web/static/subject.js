@@ -45,7 +45,9 @@ export class SubjectView {
     const decisions = element("table", {}, element("caption", {}, "What rules decided"), row("th", "time", "rule", "decision", "why"), this.decided);
     this.place = element("div", { class: "tracks" });
     this.shown = element("span", { class: "shown", role: "status" });
-    this.figure = element("figure", { class: "past", tabindex: "0", role: "group", "aria-label": "The last hours; arrow keys move, plus and minus zoom, End follows" }, element("figcaption", {}, "The last hours"), this.toolbar(), this.place);
+    const what = isPast() ? "The night" : "The last hours";
+    const keys = isPast() ? "End goes to its end, Shift and arrow keys select, letters and digits give a stage" : "End follows";
+    this.figure = element("figure", { class: "past", tabindex: "0", role: "group", "aria-label": `${what}; arrow keys move, plus and minus zoom, ${keys}` }, element("figcaption", {}, what), this.toolbar(), this.place);
     this.sides = element("div", { class: "sides" }, densities, decisions);
     if (this.scoring) return [head, this.figure, this.scoring.node];
     return [head, this.troubles, this.quality, this.rules, this.figure, this.sides];
