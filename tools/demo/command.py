@@ -119,7 +119,8 @@ def demo(
     With `--web` the page of `hypnod web` shows eight mice, of which one is unplugged and one looks
     unlike those that the model learnt from; or four people, of whom one is unplugged. The first
     third of the recording is staged as fast as can be, so that there is a past; the rest is in real
-    time. It ends with the recording or Ctrl-C, without a report.
+    time. It ends with the recording or Ctrl-C, and writes the morning's report (`hypnod night
+    --html`) to hypnod-demo.html.
 
     The exit code is 1 where an epoch is missing, double or out of order.
 
@@ -134,6 +135,8 @@ def demo(
     console = Console()
     if web and speed is not None:
         raise ConfigError(f"expected --web without --speed, found --speed {speed}")
+    if web and json_file is not None:
+        raise ConfigError(f"expected --web without --json: no figures, found {json_file}")
     opened = open_bundle(bundle, species)
     who, scene = SIMULATORS[opened.spec.species], SCENES[opened.spec.species]
     speed = speed or ("1" if trigger else scene.speed)

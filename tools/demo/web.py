@@ -28,6 +28,8 @@ _HUM_UV = 40  # of mains on the EEG of the one that drifts: less than makes its 
 _HURRIES = 2
 """The first one takes a while, which the second one makes good: then a few seconds are missing."""
 _POLL_S = 0.1
+REPORT = "hypnod-demo.html"
+"""Where the morning's report of it goes."""
 _DARK_MIN = 10
 
 
@@ -82,7 +84,7 @@ def show_page(
     minutes: float,
     scene: Scene,
 ) -> None:
-    """Stage a recording and serve the page of it, until it is over or Ctrl-C.
+    """Stage a recording and serve the page of it, until it is over or Ctrl-C; then report on it.
 
     Args:
         recording: is played.
@@ -105,12 +107,20 @@ def show_page(
         daemon = stack.enter_context(DaemonProcess(file, environ))
         daemon.wait_ready()
         url = stack.enter_context(_serving(file, daemon))
-        console.print(f"{url}  (Ctrl-C ends)")
+        console.print(f"{url}  (Ctrl-C ends, and writes the report: {REPORT})")
         if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
             webbrowser.open(url)
         faults = partial(_faults, past_s, channels)
         _Playing(recording, stream, environ, daemon, faults).play(past_s)
         console.print("the recording is over")
+    _report(folder / "journal.sqlite", console)
+
+
+def _report(journal: Path, console: Console) -> None:
+    """Write the morning's report of what was staged."""
+    command = hypnod.command("night", str(journal), "--session", "last", "--html", REPORT)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  our own command
+    console.print(f"report: {REPORT}" if done.returncode == 0 else done.stderr.strip())
 
 
 def _faults(past_s: float, channels: Sequence[Mapping[str, str]], start_s: float) -> list[str]:

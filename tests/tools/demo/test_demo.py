@@ -20,6 +20,7 @@ from tests.rigs import forked
 from tests.rigs.forked import Forked
 from tests.support.bundles import TINY, human_spec, make_bundle, make_bundle_of
 from tests.support.nights import stage, trigger
+from tests.support.pages import Page
 from tools.client.subscriber import Received, Subscriber
 from tools.daemon_process import ChildError, DaemonProcess, to_toml, write_config
 from tools.demo.report import Collector, DemoReport, draw_report, make_report
@@ -123,6 +124,13 @@ def test_a_rule_is_shown_in_real_time_and_long_enough(tmp_path):
     assert "--hop: expected a whole fraction of the epoch" in " ".join(uneven.stderr.split())
 
 
+@pytest.mark.parametrize("more", [("--json", "demo.json"), ("--speed", "2")])
+def test_what_the_live_page_does_not_heed_is_refused(tmp_path, more):
+    found = run_demo(tmp_path, "--web", *more)
+    assert found.returncode == 3
+    assert f"expected --web without {more[0]}" in " ".join(found.stderr.split())
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_the_live_page_of_two_mice_has_a_past_and_ends_with_all_of_it(tmp_path, bundle, how):
     pytest.importorskip("uvicorn", reason="needs hypnod[web]")
@@ -141,7 +149,10 @@ def test_the_live_page_of_two_mice_has_a_past_and_ends_with_all_of_it(tmp_path, 
     with pytest.raises(urllib.error.URLError):  # what it had started has ended, too
         urllib.request.urlopen(url, timeout=60)
     assert sorted(staged) == ["m1", "m2"]
-    assert not list(tmp_path.iterdir())
+    (report,) = tmp_path.iterdir()  # and its journal is gone
+    assert report.name == "hypnod-demo.html"
+    names = [t for t in Page(report.read_text("utf-8")).texts if t in staged]
+    assert {*names} == {"m1", "m2"}
 
 
 def test_the_rule_that_is_shown_is_one_and_acts_without_being_armed():
