@@ -120,7 +120,9 @@ class StageMessage(Published, frozen=True, kw_only=True):
     confidence: float
     """The highest of the probabilities; 0 where there is none."""
     pathway: str | None
-    """What was read: `mixed`, or the one usable modality; null where nothing could be."""
+    """Which pathway of the net answered: that of the one usable modality where it has one, else
+    `mixed`, as always with the bundle for people: `validity` says what of it could be read. null
+    where nothing could be."""
     validity: dict[str, str]
     """For each modality `ok`, or why this epoch of it could not be used: missing, not_finite,
     flat, clipped, out_of_range, settling (the filter rings of what was out of range), mains,

@@ -66,7 +66,8 @@ def contradict(labels: Iterable[str], spec: ModelSpec) -> str | None:
         return None
     return (
         f"expected channels of a {spec.species}, found {', '.join(found)}: labels of "
-        f"{_WHO[other]} the bundle {SHIPPED[other]} stages (species {other})"
+        f"{_WHO[other]} the bundle {SHIPPED[other]} stages "
+        f"(--species {other}, or species under [engine])"
     )
 
 

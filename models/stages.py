@@ -49,6 +49,15 @@ _NREM_SHORT = ("n", "nr", "nrem", "nrems", "non rem", "nonrem", "sws", "slow wav
 _ART = ("a", "art", "artefact", "artifact", "artefacts", "artifacts", "movement time")
 _UNKNOWN = ("u", "unknown", "?", "unscored", "not scored", "uns", "undefined", "n/a", "na", "nan")
 
+_NUMBERED = ("n", "s", "nrem ", "nrem", "non rem ", "non rem", "nonrem ", "nonrem")
+_STAGE_NUMBERED = ("stage ", "stage", "nrem stage ", "non rem stage ")
+"""What a number of a person's stage is written behind; alone it means what a code book says."""
+
+
+def _numbered(*numbers: str) -> tuple[str, ...]:
+    return tuple(f"{before}{n}" for before in (*_NUMBERED, *_STAGE_NUMBERED) for n in numbers)
+
+
 _ALIASES: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = {
     MOUSE: {
         "Wake": (
@@ -61,14 +70,12 @@ _ALIASES: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = {
         "REM": ("r", "rem", "rems", "ps", "paradoxical"),
     },
     HUMAN: {
-        "W": ("w", "wake", "waking", "awake", "wakefulness"),
-        "N1": ("n1", "s1", "nrem 1", "nrem1", "sleep stage 1"),
-        "N2": ("n2", "s2", "nrem 2", "nrem2", "sleep stage 2"),
-        "N3": (
-            *("n3", "s3", "nrem 3", "nrem3", "sleep stage 3"),
-            *("n4", "s4", "nrem 4", "nrem4", "sleep stage 4", "sleep stage 3/4"),
-        ),
+        "W": ("w", "wk", "wake", "waking", "awake", "wakefulness", "s0", "stage 0"),
+        "N1": _numbered("1"),
+        "N2": _numbered("2"),
+        "N3": (*_numbered("3", "4", "3/4", "3 4", "3+4"), "s3/s4", "n3/n4", "sws", "slow wave"),
         "REM": ("r", "rem", "rems"),
+        ART: ("mt",),
     },
 }
 """How stages are written, in lower case and with a space for `_`, `-` and `.`; docs/hypnograms.md

@@ -230,7 +230,8 @@ def check_model(rules: Sequence[Rule], spec: ModelSpec) -> None:
         if rule.species != spec.species:
             raise ConfigError(
                 f"trigger {rule.name!r}: expected a bundle for the species {rule.species!r}, "
-                f"found one for {spec.species!r}"
+                f"found one for {spec.species!r}: correct species of the trigger, or that under "
+                "[engine], which chooses the bundle"
             )
         for what, asked, known in (
             ("stages", rule.stages, spec.stages),

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from models.electrodes import read_label
 from models.errors import ConfigError, SpeciesError
 from models.recordings.as_stream import needed_jitter, open_for
 from models.recordings.open import Recording, open_recording
@@ -57,7 +58,9 @@ class Chosen(NamedTuple):
         """What of a person is not there, a line."""
         if not self.reasons or "eog" in self.reasons:
             return []
-        return ["no EOG by its label: staged by the EEG alone"]
+        unread = [f"{n} ({why})" for n, why in self.unused.items() if _is_eye(n)]
+        found = f"no EOG that can be read, {', '.join(unread)}" if unread else "no EOG by its label"
+        return [f"{found}: staged by the EEG alone"]
 
     @property
     def table(self) -> list[tuple[str, str, str]]:
@@ -123,7 +126,7 @@ def choose(
         unread = open_recording(path, match=match, min_sfreq=spec.min_sfreq)
         try:
             if spec.species == "human":
-                picked = pick_channels(unread.readable, spec.modalities, preferred)
+                picked = pick_channels(unread.readable, spec.modalities, preferred, unread.skipped)
             subjects = _subjects_of(unread, names, spec.modalities, picked)
         except ConfigError as error:
             labels = (*unread.ch_names, *unread.skipped)
@@ -138,6 +141,11 @@ def choose(
     jitter_s = needed_jitter(recording, stream.jitter_s)
     reasons = {modality: pick.why for modality, pick in picked.items()}
     return Chosen(recording, stream, guessed, unused, reasons, jitter_s)
+
+
+def _is_eye(label: str) -> bool:
+    lead = read_label(label)
+    return lead is not None and lead.kind == "eog"
 
 
 def _subjects_of(

@@ -14,7 +14,7 @@ from tests.rigs.stream import SFREQ, Rig
 
 WORDS = (
     "expected channels of a mouse, found EOG horizontal: labels of a person, whom the bundle "
-    "sleepdifformer-human stages (species human)"
+    "sleepdifformer-human stages (--species human, or species under [engine])"
 )
 
 

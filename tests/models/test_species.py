@@ -39,7 +39,7 @@ def test_one_label_of_a_person_tells(label):
     found = contradict(["EEG1", label, "EMG1"], mouse_spec())
     assert found == (
         f"expected channels of a mouse, found {label}: labels of a person, whom the bundle "
-        "sleepdifformer-human stages (species human)"
+        "sleepdifformer-human stages (--species human, or species under [engine])"
     )
 
 
@@ -50,7 +50,8 @@ def test_an_animal_in_front_of_a_model_of_people_is_told(labels):
     found = contradict(labels, person_spec())
     assert found is not None
     assert found.endswith(
-        "labels of a mouse, which the bundle sdreamer-mouse stages (species mouse)"
+        "labels of a mouse, which the bundle sdreamer-mouse stages "
+        "(--species mouse, or species under [engine])"
     )
 
 

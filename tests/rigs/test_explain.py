@@ -34,6 +34,7 @@ def explanation(file="a", there=2.0, theta=0.0):
         probabilities={},
         evidence={},
         pathway="mixed",
+        validity={"eeg": "ok", "eog": "ok"},
         slot=0,
         window=(Slot(onset_s=0.0, stage="N2", valid={}, attention=1.0, support=1.0),),
         parts={"eeg": tuple(map(part, range(4)))},

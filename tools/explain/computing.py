@@ -62,6 +62,7 @@ def explain(decision: Decision, net: Model, bundle: Bundle, recording: Recording
         probabilities=_by_stage(estimate.probabilities, spec),
         evidence=_by_stage(estimate.evidence, spec),
         pathway=what_if.pathway,
+        validity=dict(estimate.validity),
         slot=decision.slot,
         window=_window(decision, what_if, maps),
         parts=_parts(decision, what_if, maps),

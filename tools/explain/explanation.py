@@ -78,6 +78,8 @@ class Explanation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     evidence: dict[str, float]
     """The net's own; attention and support are of these."""
     pathway: str
+    validity: dict[str, str]
+    """By modality `ok`, or why the epoch was staged without it."""
     slot: Natural
     """Of the epoch in the window, from 0."""
     window: tuple[Slot, ...]

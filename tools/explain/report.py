@@ -6,6 +6,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.table import Table
 
+from models.signal.quality import OK
 from tools.explain.explanation import Explanation
 from tools.view.live import STAGE_STYLES
 
@@ -17,6 +18,9 @@ _T = TypeVar("_T")
 def print_report(explanation: Explanation, console: Console) -> None:
     """Print the decision, and what weighs most in it."""
     console.print(_decided(explanation))
+    for modality, why in explanation.validity.items():
+        if why != OK:
+            console.print(f"staged without {modality} ({why})")
     if (alone := explanation.alone) != explanation.stage:
         console.print(
             f"the net alone would say {alone}: with the stages around it, the grammar decided"

@@ -116,7 +116,7 @@ def init(
         info, meant = _find(stream, asked, timeout, spec.min_sfreq)
         found = describe(info)
     if species is None and (contradiction := contradict(found.ch_names, spec)) is not None:
-        raise typer.BadParameter(f"{contradiction}; give --species")
+        raise typer.BadParameter(contradiction)
     first = _ask_channels(found, {"eeg": eeg, "emg": emg, "eog": eog}, spec)
     if spec.species == "human" and subjects is None:
         subjects = 1  # what comes after C4 is no other person's

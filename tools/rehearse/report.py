@@ -16,7 +16,8 @@ from tools.rehearse.rehearsal import PULSES, FoundPulse, as_if, play, pulses
 from tools.shared.plain import plain_console
 
 _MOST_REASONS = 4
-_NUMBER = re.compile(r"\d[\d.:]*")
+_NUMBER = re.compile(r"(?<!\w)\d[\d.:]*")
+"""No digit of a name, as of N2 and N3, which would be one reason."""
 
 
 class PulseRow(msgspec.Struct, frozen=True, kw_only=True):

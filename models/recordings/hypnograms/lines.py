@@ -9,11 +9,10 @@ from models.recordings.hypnograms.cells import NOTHING, as_number, text_at
 from models.recordings.hypnograms.clock import is_clock
 from models.recordings.hypnograms.codes import as_code
 from models.recordings.hypnograms.header import Column, Header
-from models.recordings.hypnograms.marks import Mark, StageOf, consecutive, epoch_given
+from models.recordings.hypnograms.marks import IsKnown, Mark, StageOf, consecutive, epoch_given
 from models.recordings.hypnograms.sheet import Row, Sheet
 from models.recordings.hypnograms.stage_column import untitled
 from models.recordings.hypnograms.titles import DURATIONS, INDICES
-from models.stages import UNKNOWN
 
 _SAME = 0.01  # of an epoch, by which its length may be rounded
 _FIRST = (0, 1)  # numbers that the first epoch may have
@@ -77,8 +76,16 @@ def _check_index(rows: Sequence[Row], at: int, header: Header) -> None:
             )
 
 
-def read_headless(sheets: Sequence[Sheet], epoch_s: float | None, stage_of: StageOf) -> list[Mark]:
+def read_headless(
+    sheets: Sequence[Sheet], epoch_s: float | None, stage_of: StageOf, is_known: IsKnown
+) -> list[Mark]:
     """Return one epoch a row of a file that names no columns.
+
+    Args:
+        sheets: what stands in it.
+        epoch_s: length of an epoch, s.
+        stage_of: which stage a label is.
+        is_known: whether it means anything, be it that nobody scored.
 
     Raises:
         RecordingError: it has several columns, and not one with stages beside a running number.
@@ -88,7 +95,7 @@ def read_headless(sheets: Sequence[Sheet], epoch_s: float | None, stage_of: Stag
     if sheet.delimiter is None or width == 1:
         rows = sheets[-1].rows
         check_no_empty_line(rows)
-        _check_title(rows, stage_of)
+        _check_title(rows, stage_of, is_known)
         length = epoch_given(epoch_s, "a file of one stage a line")
         labels = [row.cells[0] for row in rows]
         return consecutive(labels, length, [f"row {row.number}" for row in rows])
@@ -144,10 +151,10 @@ def check_no_empty_line(rows: Sequence[Row]) -> None:
         )
 
 
-def _check_title(rows: Sequence[Row], stage_of: StageOf) -> None:
-    """Raise RecordingError where the first line is neither a stage, a number nor a known title."""
+def _check_title(rows: Sequence[Row], stage_of: StageOf, is_known: IsKnown) -> None:
+    """Raise RecordingError where the first line is no label, no number and no known title."""
     first = rows[0].cells[0]
-    if len(rows) > 1 and not (stage_of(first) or as_code(first) or first.lower() in NOTHING):
+    if len(rows) > 1 and not (is_known(first) or as_code(first) or first.lower() in NOTHING):
         words = {len(row.cells[0].split()) for row in rows}
         is_any = any(stage_of(row.cells[0]) for row in rows[1:])
         if not is_any and len(words) == 1 and words != {1}:
@@ -155,9 +162,10 @@ def _check_title(rows: Sequence[Row], stage_of: StageOf) -> None:
                 f"row {rows[0].number}: expected tabs, semicolons or commas between columns, found "
                 f"spaces alone: {first!r}"
             )
-        if first == UNKNOWN or not is_any:
+        if not is_any:
             return
         raise RecordingError(
             f"row {rows[0].number}: expected a stage, or a title that hypnod knows such as stage "
-            f"or score, found {first!r}"
+            f"or score, found {first!r}; if it is a label, --ignore {first!r} leaves it out, "
+            f"--codes {f'{first}=STAGE'!r} says which stage it is"
         )

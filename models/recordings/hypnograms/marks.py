@@ -12,7 +12,9 @@ STAGED_BY_COLUMN = "staged_by"
 """The same in a table."""
 
 StageOf = Callable[[str], str | None]
-"""Returns the stage that a label is; None: none is, ART and UNKNOWN apart."""
+"""Returns the stage that a label is; None: it is none, be it ART or UNKNOWN."""
+IsKnown = Callable[[str], bool]
+"""Whether a label means something: a stage, ART, UNKNOWN, or that it is not to be read."""
 
 
 @dataclass(frozen=True, slots=True)

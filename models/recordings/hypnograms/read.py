@@ -1,7 +1,7 @@
 """Hypnograms as people keep them: EDF+ or WFDB annotations, tables, a stage a line, .mat, XML."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
@@ -16,7 +16,13 @@ from models.recordings.hypnograms.align import align
 from models.recordings.hypnograms.annotations import read_annotations
 from models.recordings.hypnograms.codes import in_words, open_book
 from models.recordings.hypnograms.interpret import Legend, Scoring, interpret
-from models.recordings.hypnograms.marks import Marks, StageOf, consecutive, epoch_given
+from models.recordings.hypnograms.marks import (
+    IsKnown,
+    Marks,
+    StageOf,
+    consecutive,
+    epoch_given,
+)
 from models.recordings.hypnograms.nsrr import read_nsrr
 from models.recordings.hypnograms.table import read_table
 from models.recordings.hypnograms.wfdb import read_wfdb_marks
@@ -220,16 +226,32 @@ def is_scored(path: Path, stages: Sequence[str], legend: Legend) -> bool:
     return any(label != "-1" and find_stage(label, stages) != UNKNOWN for label in labels)
 
 
-def _stages_by(legend: Legend, stages: Sequence[str]) -> StageOf:
-    """Return what tells which stage a label is, None: none, or ART or UNKNOWN."""
+def _meaning(legend: Legend, stages: Sequence[str]) -> Callable[[str], str | None]:
+    """Return what tells which stage a label is, ART or UNKNOWN; None: nothing that is known."""
     book = None if legend.codes is None else open_book(legend.codes, stages)
 
     @lru_cache(_REMEMBERED)
+    def mean(label: str) -> str | None:
+        return (None if book is None else book.read(label)) or find_stage(label, stages)
+
+    return mean
+
+
+def _stages_by(legend: Legend, stages: Sequence[str]) -> StageOf:
+    """Return what tells which stage a label is, None: none, or ART or UNKNOWN."""
+    mean = _meaning(legend, stages)
+
     def stage_of(label: str) -> str | None:
-        found = (None if book is None else book.read(label)) or find_stage(label, stages)
-        return found if found in stages else None
+        return found if (found := mean(label)) in stages else None
 
     return stage_of
+
+
+def _known_by(legend: Legend, stages: Sequence[str]) -> IsKnown:
+    """Return what tells whether a label means something, be it that it is to be left out."""
+    mean = _meaning(legend, stages)
+    ignored = {label.strip().lower() for label in legend.ignore}
+    return lambda label: label.lower() in ignored or mean(label) is not None
 
 
 def is_own(path: Path) -> bool:
@@ -249,7 +271,6 @@ def _open(path: Path, stages: Sequence[str], legend: Legend) -> _File:
         RecordingError: it is missing or broken.
     """
     check_file(path, _EXTENSIONS)
-    stage_of = _stages_by(legend, stages)
     try:
         if path.suffix.lower() == ".mat":
             return _Table({None: _read_mat(path, legend)})
@@ -258,7 +279,8 @@ def _open(path: Path, stages: Sequence[str], legend: Legend) -> _File:
         if path.suffix.lower() == ".arousal":
             return _Table({None: read_wfdb_marks(path)})
         if path.suffix.lower() in _TABLES:
-            return _Table(read_table(path, legend.epoch_s, stage_of))
+            known = _known_by(legend, stages)
+            return _Table(read_table(path, legend.epoch_s, _stages_by(legend, stages), known))
         return _Annotated(*read_edf_annotations(path))
     except RecordingError as error:
         raise _named(path, error) from error

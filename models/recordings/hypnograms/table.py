@@ -18,19 +18,22 @@ from models.recordings.hypnograms.header import (
     unread_columns,
 )
 from models.recordings.hypnograms.lines import check_no_empty_line, read_headless, read_lines
-from models.recordings.hypnograms.marks import Mark, Marks, StageOf
+from models.recordings.hypnograms.marks import IsKnown, Mark, Marks, StageOf
 from models.recordings.hypnograms.sheet import Row, read_sheet
 from models.recordings.hypnograms.stage_column import find_stage_column
 from models.recordings.hypnograms.titles import DATES, DURATIONS, ENDS, INDICES, ONSETS, WITH_EVENTS
 
 
-def read_table(path: Path, epoch_s: float | None, stage_of: StageOf) -> dict[str | None, Marks]:
+def read_table(
+    path: Path, epoch_s: float | None, stage_of: StageOf, is_known: IsKnown
+) -> dict[str | None, Marks]:
     """Return what a text file says, by the subject that its rows name; None: nobody.
 
     Args:
         path: the file. Encoding, delimiter, decimal commas and header are found.
         epoch_s: length of an epoch where it has one stage a line, s.
-        stage_of: what a label is.
+        stage_of: which stage a label is.
+        is_known: whether it means anything.
 
     Raises:
         RecordingError: it is no such table; the row is named.
@@ -38,7 +41,7 @@ def read_table(path: Path, epoch_s: float | None, stage_of: StageOf) -> dict[str
     sheets = read_sheet(path)
     header = find_header(sheets)
     if header is None:
-        return {None: Marks(marks=read_headless(sheets, epoch_s, stage_of))}
+        return {None: Marks(marks=read_headless(sheets, epoch_s, stage_of, is_known))}
     check_titles(header)
     column = find_stage_column(header, stage_of)
     onset = header.time(ONSETS)

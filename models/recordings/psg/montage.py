@@ -2,10 +2,10 @@
 
 EEG: central sites first, then frontal, occipital, those whose label names none, parietal and
 temporal; at a site against the mastoid of the other side (M1, M2, or A1, A2) first, then against
-the same side's, two scalp electrodes, and the recorder's own reference; of C4-M1 and C3-M2 the
-first is taken, as the AASM recommends. EOG: an eye against a mastoid, the left one first, then both
-eyes against each other, then an eye alone. Where a recording has C4 and M1 apart their difference
-is taken. Of two that are alike it is the first in the file.
+the same side's, both, two scalp electrodes, and the recorder's own reference; of C4-M1 and C3-M2
+the first is taken, as the AASM recommends. EOG: an eye against a mastoid, the left one first, then
+both eyes against each other, then an eye alone. Where a recording has C4 and M1 apart their
+difference is taken. Of two that are alike it is the first in the file.
 
 AASM Manual for the Scoring of Sleep and Associated Events, rules for adults: recommended EEG
 derivations F4-M1, C4-M1, O2-M1, back-ups F3-M2, C3-M2, O1-M2; EOG E1-M2 and E2-M2.
@@ -16,14 +16,19 @@ from typing import NamedTuple
 
 from models.electrodes import Lead, read_label
 from models.errors import ConfigError
+from models.signal.montage import Nothing
 
 _REGIONS = ("central", "frontal", "occipital", "", "parietal", "temporal")
 _REFERENCES = (
     "against the other side's mastoid",
     "against the same side's mastoid",
+    "against both mastoids",
     "against another scalp electrode",
     "against the recorder's own reference",
 )
+_OWN = len(_REFERENCES) - 1
+_OF_RECORDER = ("", "common", "linked")
+"""What a channel and a mastoid may have been held against alike."""
 _EYES = (
     ("e1", True, "left eye against a mastoid"),
     ("e2", True, "right eye against a mastoid"),
@@ -54,6 +59,7 @@ def pick_channels(
     labels: Sequence[str],
     modalities: Sequence[str],
     preferred: Mapping[str, Sequence[str]] | None = None,
+    others: Mapping[str, str] = Nothing,
 ) -> dict[str, Pick]:
     """Return the channel of each modality of a person; those that there is none for are left out.
 
@@ -61,12 +67,13 @@ def pick_channels(
         labels: of the channels that can be read together.
         modalities: what the model reads; the EEG has to be there.
         preferred: derivations that come first, by modality, such as C4-M1 in any spelling.
+        others: why the other channels cannot, by label.
 
     Raises:
         ConfigError: no label is that of an EEG.
     """
     leads = {label: lead for label in labels if (lead := read_label(label)) is not None}
-    mastoids = {lead.site: label for label, lead in reversed(leads.items()) if _is_mastoid(lead)}
+    mastoids = {label: lead for label, lead in leads.items() if _is_mastoid(lead)}
     found: dict[str, Pick] = {}
     for modality in modalities:
         of_modality = {label: lead for label, lead in leads.items() if lead.kind == modality}
@@ -75,9 +82,11 @@ def pick_channels(
         if candidates:
             found[modality] = min(candidates, key=lambda c: c.rank).pick  # of equals the first
     if "eeg" not in found:
+        unread = [f"{n} ({why})" for n, why in others.items() if n not in labels]
         raise ConfigError(
             "expected an EEG by its label, such as C4-M1, EEG Fpz-Cz or EEG, found "
-            f"{', '.join(labels) or 'no channel that can be read'}: name it, as in --eeg LABEL"
+            f"{', '.join(labels) or 'no channel that can be read'}"
+            f"{'; not read: ' * bool(unread)}{', '.join(unread)}: name it, as in --eeg LABEL"
         )
     return found
 
@@ -97,7 +106,7 @@ def _is_mastoid(lead: Lead) -> bool:
 
 
 def _candidates(
-    leads: Mapping[str, Lead], mastoids: Mapping[str, str], preferred: Sequence[Lead | None]
+    leads: Mapping[str, Lead], mastoids: Mapping[str, Lead], preferred: Sequence[Lead | None]
 ) -> Iterator[_Candidate]:
     """Yield what can be taken of the channels of one modality, with its place in the order."""
     for label, lead in leads.items():
@@ -108,11 +117,14 @@ def _candidates(
             yield _Candidate((place, *rank), Pick(spelt, why))
 
 
-def _derivations(label: str, lead: Lead, mastoids: Mapping[str, str]) -> Iterator[tuple[str, Lead]]:
-    """Yield a channel, and its differences from the mastoids that are channels of their own."""
-    if lead.reference in ("", "common") and lead.site not in ("", "second"):
-        for mastoid, other in mastoids.items():
-            yield f"{label}-{other}", lead._replace(reference=mastoid)
+def _derivations(
+    label: str, lead: Lead, mastoids: Mapping[str, Lead]
+) -> Iterator[tuple[str, Lead]]:
+    """Yield a channel, and its differences from mastoids that were held against the same."""
+    if lead.reference in _OF_RECORDER and lead.site not in ("", "second"):
+        for other, mastoid in mastoids.items():
+            if (lead.reference == "linked") == (mastoid.reference == "linked"):
+                yield f"{label}-{other}", lead._replace(reference=mastoid.site)
     yield label, lead
 
 
@@ -120,10 +132,12 @@ def _rank_eeg(lead: Lead) -> tuple[tuple[int, ...], str]:
     side = _side_of(lead.site)
     if lead.reference in ("m1", "m2"):
         kind = 1 if side and _side_of(lead.reference) == side else 0
+    elif lead.reference == "linked":
+        kind = 2
     else:
-        kind = 3 if lead.reference in ("", "common") else 2
+        kind = _OWN if lead.reference in ("", "common") else 3
     where = lead.region or "EEG, its site unknown"
-    against = "" if not lead.region and kind == 3 else f", {_REFERENCES[kind]}"
+    against = "" if not lead.region and kind == _OWN else f", {_REFERENCES[kind]}"
     is_second, is_left = lead.site == "second", lead.site not in _RIGHT_FIRST
     order = (_REGIONS.index(lead.region), int(is_second), kind, int(is_left))
     return order, f"{where}{against}"

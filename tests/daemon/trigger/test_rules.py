@@ -83,7 +83,7 @@ def test_a_yoked_rule_needs_no_stages():
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('species = "human"\n', "expected a bundle for the species 'human', found one for 'mouse'"),
+        ('species = "human"\n', r"species 'human', found one for 'mouse': correct .*\[engine\]"),
         ('pathways = ["eog"]\n', "expected pathways of mixed, eeg, emg, found 'eog'"),
     ],
 )

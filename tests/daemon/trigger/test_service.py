@@ -194,7 +194,7 @@ def test_nothing_is_switched_on_where_the_labels_are_of_a_person(name, bundle, t
     assert {m.action for m in said(subscriber.heard)} == {"off"}
     expected = (
         "expected channels of a mouse, found EOG horizontal: labels of a person, whom the bundle "
-        "sleepdifformer-human stages (species human)"
+        "sleepdifformer-human stages (--species human, or species under [engine])"
     )
     assert {m.reason for m in said(subscriber.heard)} == {expected}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from models.errors import RecordingError, SpeciesError
+from models.errors import ConfigError, RecordingError, SpeciesError
 from models.recordings.as_stream import condition
 from models.recordings.channels import choose
 from tests.support.bundles import human_spec
@@ -38,6 +38,19 @@ def test_a_person_without_an_eog_is_staged_by_the_eeg_alone_and_it_is_said(tmp_p
     assert found.guess[-1] == "no EOG by its label: staged by the EEG alone"
     _, usable, _ = condition(found.recording, found.stream, PERSON)
     assert usable[0, -1].tolist() == [True, False]
+
+
+def test_a_channel_that_is_too_slow_is_said_to_be_and_not_to_be_missing(tmp_path):
+    slow = {"C3-M2": 100, "E1-M2": 25, "ROC": 25, "Temp": 1}
+    write_psg(tmp_path / "p.edf", slow, ["W"])
+    found = choose(tmp_path / "p.edf", None, {}, (), PERSON)
+    why = "(25 Hz, too slow to be staged)"
+    sentence = f"no EOG that can be read, E1-M2 {why}, ROC {why}: staged by the EEG alone"
+    assert found.absent == [sentence]
+    write_psg(tmp_path / "q.edf", {"C3-M2": 25, "EMG chin": 100}, ["W"])
+    sentence = r"found EMG chin; not read: C3-M2 \(25 Hz, too slow to be staged\): name it"
+    with pytest.raises(ConfigError, match=sentence):
+        choose(tmp_path / "q.edf", None, {}, (), PERSON)
 
 
 def test_what_somebody_names_is_taken_and_nothing_guessed(tmp_path):

@@ -380,5 +380,6 @@ def test_drift_and_a_contradicted_species_are_told(tmp_path):
     evaluation = run("evaluate", *options, "--eeg", "EEG Cz-A1", "--emg", "EMG chin", "--json")
     assert evaluation["contradictions"][0] == (
         f"{tmp_path / 'night.edf'}: expected channels of a mouse, found EEG Cz-A1, EMG chin: "
-        "labels of a person, whom the bundle sleepdifformer-human stages (species human)"
+        "labels of a person, whom the bundle sleepdifformer-human stages "
+        "(--species human, or species under [engine])"
     )

@@ -150,6 +150,10 @@ def test_a_lost_modality_is_no_part_of_it(mice, bundles):
     assert why["window"][why["slot"]]["valid"] == {"eeg": False, "emg": True}
     assert [*why["parts"]] == ["emg"]
     assert why["modalities"] == {}
+    assert why["validity"] == {"eeg": "flat", "emg": "ok"}
+    assert "staged without eeg (flat)" in run("explain", mice, *options)
+    whole = run("explain", mice, *options[:-1], "30")
+    assert "staged without" not in whole
 
 
 def test_what_is_told_fits_what_the_net_is_given(mice, person, bundles):

@@ -102,8 +102,7 @@ def test_a_person_is_no_mouse(tmp_path: Path) -> None:
     write_person(tmp_path / "night.edf")
     done = run(tmp_path, "init", "--recording", "night.edf", "--eeg", "C4-M1", "--emg", "EMG chin")
     assert done.returncode == 2
-    assert "sleepdifformer-human stages (species human)" in said(done)
-    assert "give --species" in said(done)
+    assert "sleepdifformer-human stages (--species human, or species under [engine])" in said(done)
     assert not (tmp_path / "hypnod.toml").exists()
 
 

@@ -18,7 +18,7 @@ from tests.support.xdf import XdfStream, write_streams, write_xdf
 from tools.rehearse.command import rehearse
 from tools.rehearse.judge import judge
 from tools.rehearse.rehearsal import pulses
-from tools.rehearse.report import report_rule
+from tools.rehearse.report import report_rule, without_numbers
 
 RULE = Rule(name="rem", stages=("REM",), on_s=2.0, dwell_s=2.0, sham=0.0)
 AGE_S = 0.5
@@ -87,6 +87,16 @@ def test_why_there_was_no_pulse_is_added_up_whatever_the_numbers():
     report = report_rule(told, real, None)
     assert report.idle_s["off: NREM, … %"] == 10
     assert sum(report.idle_s.values()) == 20 - 2 * 2  # two pulses of 2 s
+
+
+def test_reasons_of_different_stages_are_not_added_up():
+    reasons = ["off: N2, 62 %", "off: N3, 71.5 %", "off: REM for 10.5 of 60 s", "off: hop 7 of m1"]
+    assert [*map(without_numbers, reasons)] == [
+        "off: N2, … %",
+        "off: N3, … %",
+        "off: REM for … of … s",
+        "off: hop … of m1",
+    ]
 
 
 def test_a_yoked_subject_gets_the_pulses_of_the_other():

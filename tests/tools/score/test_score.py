@@ -501,7 +501,7 @@ def test_a_person_is_refused_before_staging_unless_told(tmp_path, shared_data, b
     assert done.stderr.strip() == (
         f"hypnod: {person}: expected channels of a mouse, found EEG Fpz-Cz, EEG Pz-Oz, "
         "EOG horizontal, EMG submental: labels of a person, whom the bundle sleepdifformer-human "
-        "stages (species human); --anyway stages it all the same"
+        "stages (--species human, or species under [engine]); --anyway stages it all the same"
     )
     assert not out.exists()
     summary = json.loads(score(*options, "--anyway", "--json"))

@@ -55,6 +55,23 @@ def test_a_spelling_is_read_however_it_is_written(spelling, space, case, around)
 
 
 @pytest.mark.parametrize(
+    ("stage", "spellings"),
+    [
+        ("W", "W, Wake, Stage W, S0, SLEEP-S0, Sleep stage 0, Stage Wake"),
+        ("N1", "N1, S1, Stage 1, Stage1, Stage 1 sleep, NREM1, Non-REM 1, NonREM1, NREM stage 1"),
+        ("N2", "Sleep stage 2, SLEEP-S2, Stage N2, stage_2, NREM-2, Non-REM stage 2"),
+        ("N3", "Stage 3, S4, Stage 4, Sleep stage 3/4, Stage 3-4, S3/S4, SWS, slow wave sleep"),
+        ("REM", "R, Stage R, REM sleep, Sleep stage REM, SLEEP-REM"),
+        (ART, "MT, SLEEP-MT, Movement time, Artefact"),
+        (None, "Stage 5, Stage 6, Stage 12, N4N, S5, Stage, NREM, Movement, L, Stage 1 shift"),
+    ],
+)
+def test_a_stage_of_a_person_is_read_in_the_spellings_of_sleep_labs(stage, spellings):
+    found = {text: find_stage(text, HUMAN) for text in spellings.split(", ")}
+    assert found == dict.fromkeys(found, stage)
+
+
+@pytest.mark.parametrize(
     "text",
     ["REM onset", "LED R", "lights off", "rem density", "wake up", "sleep", "stage", "0", "2"],
 )

@@ -425,3 +425,28 @@ def test_what_hypnod_wrote_is_known(tmp_path, text):
     assert is_own(path)
     path.write_text("onset,duration,stage\n0,4,Wake\n")
     assert not is_own(path)
+
+
+@pytest.mark.parametrize(
+    ("first", "legend", "became"),
+    [
+        ("Unscored", {}, UNKNOWN),
+        ("?", {}, UNKNOWN),
+        ("Artifact", {}, ART),
+        ("IS", {"codes": "IS=ART"}, ART),
+        ("IS", {"codes": "IS=NREM"}, "NREM"),
+        ("IS", {"ignore": ["is"]}, UNKNOWN),
+    ],
+)
+def test_a_night_may_begin_with_what_is_no_stage(tmp_path, first, legend, became):
+    path = tmp_path / "night.txt"
+    path.write_text(f"{first}\nWake\nNREM\nREM\n")
+    assert read(path, epoch_s=4, **legend).to_epochs(4.0, 4) == [became, *MOUSE]
+
+
+def test_a_first_line_that_may_be_a_title_is_refused_with_what_to_type(tmp_path):
+    path = tmp_path / "night.txt"
+    path.write_text("Lights on\nWake\nNREM\nREM\n")
+    advice = r"row 1: expected a stage, or a title .*--ignore 'Lights on' .*'Lights on=STAGE'"
+    with pytest.raises(RecordingError, match=advice):
+        read(path, epoch_s=4)

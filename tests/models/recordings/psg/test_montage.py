@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.electrodes import read_label
+from models.electrodes import Lead, read_label
 from models.errors import ConfigError
 from models.recordings.psg.montage import pick_channels, why_left
 
@@ -37,10 +37,31 @@ def chosen(labels, **options):
         (["Pz-Oz", "EEG", "VEOG", "HEOG"], ["EEG", "HEOG"]),
         (["PSG_C3", "PSG_O1", "EOG links"], ["PSG_C3", "EOG links"]),
         (["C3-M2#1", "C3-M2#2"], ["C3-M2#1"]),
+        (["Fpz-Cz", "EEG C4-A1A2", "M1", "LEOG", "REOG"], ["EEG C4-A1A2", "LEOG-M1"]),
+        (["C4-(M1+M2)/2", "C3-M1", "ROC-A2"], ["C3-M1", "ROC-A2"]),
+        (["EEG C3-LE", "EEG A2-LE"], ["EEG C3-LE-EEG A2-LE"]),
+        (["TP9", "AF7", "AF8", "TP10"], ["AF7"]),
+        (["C3..", "EOG 2", "EOG 1", "EOG V"], ["C3..", "EOG 1"]),
     ],
 )
 def test_the_channels_that_the_order_says_are_taken(labels, expected):
     assert chosen(labels) == expected
+
+
+@pytest.mark.parametrize(
+    ("spellings", "eye", "reference"),
+    [
+        ("EOG(L) EOG_L L-EOG LEOG EOGL Left_EOG EOGLeft EOG1 LOC EOGLOC Left/Eye", "e1", ""),
+        ("EOG-R REOG EOGR EOGRight EOG2 ROC EOG:ROC HEOGR Right:eye", "e2", ""),
+        ("LEOG-M2 EOGL-A2 E1:M2 LOC/A2 EOGLOC-A2 EOG1:A2 Left_Eye-A2", "e1", "m2"),
+        ("HEOG EOGH E1-E2 LOC-ROC EOG-horizontal", "horizontal", ""),
+        ("VEOG EOGV EOG/vertical", "vertical", ""),
+        ("EOG EOG-0 EOGx", "", ""),
+    ],
+)
+def test_an_eye_is_read_in_every_spelling(spellings, eye, reference):
+    found = {label: read_label(label) for label in spellings.split()}
+    assert found == dict.fromkeys(found, Lead("eog", eye, reference))
 
 
 @given(st.permutations(HMC))
