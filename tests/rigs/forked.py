@@ -191,7 +191,9 @@ def _popen(
     stdout: IO[Any] | int = 1,
     stderr: IO[Any] | int = 2,
 ) -> Forked:
-    return Forked(command[len(hypnod.command()) :], env, stdin=stdin, stdout=stdout, stderr=stderr)
+    start = hypnod.command()
+    assert [*command[: len(start)]] == start
+    return Forked(command[len(start) :], env, stdin=stdin, stdout=stdout, stderr=stderr)
 
 
 _AS_SUBPROCESS = SimpleNamespace(**{**vars(subprocess), "Popen": _popen})
