@@ -33,6 +33,8 @@ demo: $(RUNTIME) ## simulated mice through the real daemon, seen live
 	$(BIN)/hypnod demo $(ARGS)
 
 # Four workers for two cores: half of the time is waiting, for streams, clocks and processes.
+# What is imported is kept compiled, whatever the environment says: the tests start many processes.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(DEV) ## run the tests
 	$(BIN)/python -m tests.support.bundles
 	$(BIN)/python -m pytest -n 4 --dist worksteal

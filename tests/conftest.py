@@ -6,11 +6,13 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.rigs.forked import forked_children
 from tests.support.paths import DATA
 from tools.daemon_process import confined_lsl
 
@@ -43,6 +45,13 @@ settings.load_profile("hypnod")
 # a shell starts its background jobs with SIGINT ignored, which every process here would inherit
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # xdist's workers share the processor already
+
+
+@pytest.fixture(scope="module", name="forked_children")
+def _forked_children() -> Iterator[None]:
+    """Fork the daemons and replays that the tools under test start: see `tests.rigs.forked`."""
+    with forked_children():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,7 @@
 """Whether an epoch of a modality can be used, and if not, why."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import pairwise
 from typing import Annotated, Literal
 
 import msgspec
@@ -132,11 +131,13 @@ class Quality:
         hum = self._mains_power(x) / np.maximum(power, 1e-12)
         reasons = np.full(len(x), OK, dtype=object)
         # From the least to the most telling: the later one stands.
-        seconds = _seconds(n, self._sfreq)
-        rings = [_ringing(settling[s]) > self._max_out for s in seconds]
-        beyond = [out[:, s].mean(axis=1) > self._max_out for s in seconds]
-        clipped = [each > limits.max_clipped for each in _clipped(x, within, seconds)]
-        reasons[_lost(np.logical_or(rings, beyond))] = SETTLING
+        edges = _seconds(n, self._sfreq)
+        beyond = _fractions(out, edges) > self._max_out
+        clipped = _clipped(x, within, edges) > limits.max_clipped
+        if settling.any():  # seldom, and an epoch of people has many seconds
+            seconds = np.split(settling, edges[1:-1])
+            rings = [_ringing(second) > self._max_out for second in seconds]
+            reasons[_lost(np.logical_or(rings, beyond))] = SETTLING
         reasons[hum > limits.max_mains] = MAINS
         reasons[_lost(beyond)] = OUT_OF_RANGE
         reasons[_lost(clipped)] = CLIPPED
@@ -161,26 +162,31 @@ def _wave(frequency: float, n: int) -> NDArray[np.float64]:
     return np.stack([np.cos(phase), np.sin(phase)], axis=1)
 
 
-def _seconds(n: int, sfreq: float) -> list[slice]:
-    """Return the seconds of an epoch of n samples, one at least."""
-    edges = np.linspace(0, n, max(1, round(n / sfreq)) + 1).round().astype(int).tolist()
-    return [slice(first, last) for first, last in pairwise(edges)]
+@lru_cache
+def _seconds(n: int, sfreq: float) -> NDArray[np.int64]:
+    """Return where the seconds of an epoch of n samples begin, one at least, and its end."""
+    return np.linspace(0, n, max(1, round(n / sfreq)) + 1).round().astype(np.int64)
 
 
-def _lost(seconds: Sequence[NDArray[np.bool_]] | NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _fractions(samples: NDArray[np.bool_], edges: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the fraction of each second's samples, (n_channels, n), as (n_seconds, n_channels)."""
+    counts = np.add.reduceat(samples, edges[:-1], axis=1, dtype=np.int64)
+    return np.asarray((counts / np.diff(edges)).T, np.float64)
+
+
+def _lost(seconds: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Tell which channels' epochs are lost with their seconds, (n_seconds, n_channels)."""
     lost: NDArray[np.bool_] = np.mean(seconds, axis=0) > _MOST_LOST
     return lost
 
 
 def _clipped(
-    x: NDArray[np.float64], within: NDArray[np.bool_], seconds: Sequence[slice]
-) -> Iterator[NDArray[np.float64]]:
-    """Yield the fraction of each second at the epoch's highest or lowest value, the larger."""
+    x: NDArray[np.float64], within: NDArray[np.bool_], edges: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the fraction of each second at the epoch's highest or lowest value, the larger."""
     at_top = within & (x == x.max(axis=1)[:, None])
     at_bottom = within & (x == x.min(axis=1)[:, None])
-    for second in seconds:
-        yield np.maximum(at_top[:, second].mean(axis=1), at_bottom[:, second].mean(axis=1))
+    return np.maximum(_fractions(at_top, edges), _fractions(at_bottom, edges))
 
 
 def _ringing(settling: NDArray[np.bool_]) -> NDArray[np.float64]:

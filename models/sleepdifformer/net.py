@@ -381,7 +381,7 @@ class DifferentialCross(_Differential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map the other modality's global token (G, 1, D) to what is added to one's own."""
-        v = self.v(x).view(len(x), self.n_heads, 1, -1)
+        v = self.v(x).view(x.shape[0], self.n_heads, 1, -1)  # of any length when traced
         return self.join((1 - self.lambda_()) * v)
 
 

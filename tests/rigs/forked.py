@@ -11,11 +11,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from multiprocessing.reduction import DupFd
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any, Self
+
+import pytest
 
 import hypnod
 
@@ -26,7 +30,9 @@ _IMPORTED = [
     "matplotlib.backends.backend_agg",
     "onnxruntime",
     "pylsl",
+    "serial",
     "tools.arm",
+    "tools.bench.floor",
     "tools.cli",
     "tools.doctor",
     "tools.init",
@@ -38,6 +44,13 @@ _IMPORTED = [
     "tools.web.command",
     "tools.web.server",
 ]
+
+_STARTERS = (
+    "tools.bench.daemon",
+    "tools.bench.trigger",
+    "tools.daemon_process",
+    "tools.replay.process",
+)
 
 
 class Forked:
@@ -93,6 +106,10 @@ class Forked:
         """Send a signal, unless it has ended."""
         if self.returncode is None:
             os.kill(self.pid, sig)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """Kill it."""
@@ -154,6 +171,32 @@ def run(
     if check:
         done.check_returncode()
     return done
+
+
+@contextmanager
+def forked_children() -> Iterator[None]:
+    """Let the tools that start `hypnod` fork it, too; what they read of it is text."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in _STARTERS:
+            patch.setattr(f"{module}.subprocess", _AS_SUBPROCESS)
+        yield
+
+
+def _popen(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    text: bool = True,
+    stdin: IO[Any] | int = subprocess.DEVNULL,
+    stdout: IO[Any] | int = 1,
+    stderr: IO[Any] | int = 2,
+) -> Forked:
+    start = hypnod.command()
+    assert [*command[: len(start)]] == start
+    return Forked(command[len(start) :], env, stdin=stdin, stdout=stdout, stderr=stderr)
+
+
+_AS_SUBPROCESS = SimpleNamespace(**{**vars(subprocess), "Popen": _popen})
 
 
 def _ends(stream: IO[Any] | int, mode: str) -> tuple[IO[str] | None, int]:

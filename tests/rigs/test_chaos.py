@@ -29,6 +29,7 @@ def test_faults_are_as_long_as_the_epochs_need() -> None:
     assert (mouse[-7].faults, person[-7].faults) == (("nan@6+4:EMG",), ("nan@35+120:EOG",))
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_a_person_s_lost_eog_is_told_and_the_eeg_read_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def test_epochs_that_overlap_are_counted_by_their_hops() -> None:
 
 
 @pytest.mark.timeout(300)  # a start of the daemon and of the replay, whatever else runs
+@pytest.mark.usefixtures("forked_children")
 def test_a_short_soak_of_people_is_whole(tmp_path: Path) -> None:
     bundle = open_bundle(make_bundle_of(human_spec(), tmp_path))
     report = Soak(bundle, 0.05, 2, seed=0, kills=0, storm=20.0, folder=tmp_path).run()

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from models import grammar
-from models.base import MODELS, part_of
+from models.base import part_of
 from models.signal.drift import band_edges
 from models.signal.relative import relative_of
 from models.spec import (
@@ -176,22 +176,26 @@ def mouse_grammar(beta_live: float = 0.4, beta_final: float = 0.3) -> Grammar:
 
 def main() -> None:
     """Trace the nets of the tests before they run: it takes longer than a test may."""
+    tiny = mouse_spec(5, **TINY)
     specs = (
-        *(mouse_spec(), mouse_spec(**TINY), mouse_spec(5, **TINY), human_spec(), human_levels()),
-        _given_levels(mouse_spec(5, **TINY), relative_of("mouse")),
+        *(mouse_spec(), mouse_spec(**TINY), tiny, _given_levels(tiny, relative_of("mouse"))),
+        mouse_spec(5, **TINY, separate_epochs=True),
+        *(human_spec(epoch_s=epoch_s) for epoch_s in (2.0, 4.0, 8.0, 30.0)),
+        human_levels(),
     )
     with ProcessPoolExecutor(max_workers=2) as pool:
-        for made in [pool.submit(_make_once, msgspec.json.encode(spec)) for spec in specs]:
+        for made in [pool.submit(_make_once, msgspec.json.encode(each)) for each in specs]:
             made.result()
 
 
 @cache
-def _make_once(spec: bytes) -> Path:
+def _make_once(encoded: bytes) -> Path:
+    spec = msgspec.json.decode(encoded, type=ModelSpec)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     torch = project["optional-dependencies"]["train"]  # its version, also where there is none
-    key = hashlib.sha256(spec + repr(torch).encode())
+    key = hashlib.sha256(encoded + repr(torch).encode())
     sources = (
-        *(f"models/{model}/net.py" for model in MODELS),
+        f"models/{spec.model}/net.py",
         "models/training/export.py",
         "models/base.py",
         "models/graphs.py",
@@ -206,7 +210,7 @@ def _make_once(spec: bytes) -> Path:
     with bundle.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another test process need not make it again
         if not bundle.exists():
-            _make(bundle, msgspec.json.decode(spec, type=ModelSpec))
+            _make(bundle, spec)
     return bundle
 
 

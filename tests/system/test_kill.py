@@ -7,7 +7,10 @@ from models.grammar import grammar_of
 from tests.rigs.kill.run import KillRun
 from tests.support.bundles import TINY, change_manifest, human_levels, make_bundle, make_bundle_of
 
-pytestmark = pytest.mark.timeout(400)  # five starts of the daemon, whatever else runs
+pytestmark = [
+    pytest.mark.timeout(400),  # five starts of the daemon, whatever else runs
+    pytest.mark.usefixtures("forked_children"),
+]
 
 
 @pytest.fixture(

@@ -60,6 +60,24 @@ def test_out_of_range():
     assert eeg_reason(raw) == "out_of_range"
 
 
+@pytest.mark.parametrize(
+    ("n", "uv", "reason"),
+    [
+        (int(0.05 * SFREQ), 500.0, "ok"),
+        (int(0.05 * SFREQ) + 1, 500.0, "clipped"),
+        (int(0.01 * SFREQ), 20_000.0, "ok"),
+        (int(0.01 * SFREQ) + 1, 20_000.0, "out_of_range"),
+    ],
+)
+def test_a_second_is_lost_with_more_samples_than_the_limit_allows(n, uv, reason):
+    raw = np.concatenate([epoch()] * 3)
+    raw[:n, 0] = uv
+    calm = np.zeros(raw.shape, bool)
+    assert QUALITY.assess(raw, 0.0, calm)[0, 0] == "ok"  # one of three
+    raw[2 * SFREQ : 2 * SFREQ + n, 0] = uv
+    assert QUALITY.assess(raw, 0.0, calm).tolist() == [[reason, "ok"]]
+
+
 @pytest.mark.parametrize("number", [3.4e38, -4e8, 1.1e6])
 def test_no_amplifier_gives_such_a_number(number):
     raw = epoch()

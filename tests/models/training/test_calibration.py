@@ -30,17 +30,17 @@ from models.training.evaluate import (
     read_windows,
 )
 from models.training.export import export_bundle
-from tests.support.bundles import TINY, mouse_grammar, mouse_spec, random_model
+from tests.support.bundles import TINY, make_bundle, mouse_grammar, mouse_spec, random_model
 
-SPEC = mouse_spec(4, **TINY)
+SPEC = mouse_spec(5, **TINY)
 TEMPERATURES = {"mixed": 2.5, "eeg": 0.5, "emg": 1.0}
 
 
 def _inputs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     epochs = torch.randn(3, 2, 512, generator=generator)
-    tokens = torch.nn.functional.normalize(torch.randn(3, 3, 2, 16, generator=generator), dim=-1)
-    return epochs, tokens, torch.ones(3, 4, 2, dtype=torch.bool)
+    tokens = torch.nn.functional.normalize(torch.randn(3, 4, 2, 16, generator=generator), dim=-1)
+    return epochs, tokens, torch.ones(3, 5, 2, dtype=torch.bool)
 
 
 @torch.no_grad()
@@ -54,9 +54,10 @@ def test_exported_probabilities_are_those_of_logits_over_the_temperature(tmp_pat
     model = random_model(SPEC, seed=1)
     expected = _logits(model) / torch.tensor([2.5, 0.5, 1.0])[:, None, None]
     fold_temperatures(model, TEMPERATURES)
-    export_bundle(model, SPEC, tmp_path / "b", "b", {}, temperatures=TEMPERATURES)
+    like = make_bundle(tmp_path, 5, **TINY)
+    export_bundle(model, SPEC, tmp_path / "b", "b", {}, temperatures=TEMPERATURES, like=like)
     session = ort.InferenceSession(tmp_path / "b" / ALL_FILE, providers=["CPUExecutionProvider"])
-    feeds = (*_inputs(), torch.arange(4))
+    feeds = (*_inputs(), torch.arange(5))
     *pathways, _ = session.run(
         None, {name: x.numpy() for name, x in zip(step_inputs(SPEC), feeds, strict=True)}
     )

@@ -96,19 +96,18 @@ def test_manifest_names_every_file(bundle: Path) -> None:
     assert {*manifest.files, SPEC_FILE} == {path.name for path in bundle.iterdir()}
 
 
-def test_export_is_deterministic_and_replaces_a_bundle_whole(
+def test_export_by_a_likeness_gives_the_same_and_replaces_a_bundle_whole(
     bundle: Path, model: nn.Module, tmp_path: Path
 ) -> None:
     out = tmp_path / "again"
     out.mkdir()
     (out / "leftover").touch()
-    export_bundle(random_model(SPEC, seed=7), SPEC, tmp_path / "other", "other", {})
-    export_bundle(model, SPEC, out, "again", {}, like=tmp_path / "other")
+    export_bundle(model, SPEC, out, "again", {}, like=bundle)
     files = {STEP_FILE, ALL_FILE, WEIGHTS_FILE}
     assert {path.name for path in out.iterdir()} == files | {SPEC_FILE}
     for name in files:
         assert (out / name).read_bytes() == (bundle / name).read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "other"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again"]
 
 
 @pytest.mark.parametrize("spec", [human_spec(), mouse_spec(5, **TINY, separate_epochs=True)])

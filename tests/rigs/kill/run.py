@@ -36,7 +36,6 @@ from tools.shared.species import SpeciesOption
 _STREAM = "kills"
 _PATIENT_S = 600.0  # the source is no real-time one: its silence says nothing
 _STAGED_S = 30.0
-_BREATH_S = 0.2
 _DRAWN_HZ = 512.0  # pieces are drawn as so many samples of an epoch of a second
 _MOST_SCALED = 8.0  # longer by so much at most: twelve of them fit into LSL's buffers
 
@@ -141,9 +140,11 @@ class KillRun:
             if kill:
                 daemon.process.kill()
             else:
-                for _ in range(10):
+                for _ in range(10):  # long epochs would not fit into LSL's buffers at once
+                    self._hear(listener)
                     self._push(round(self._bundle.spec.epoch_s * self._sfreq))
-                    time.sleep(_BREATH_S)  # long epochs would not fit into LSL's buffers at once
+                    if not listener.poll(round(1000 * _STAGED_S)):
+                        raise TimeoutError("expected a stage of what was sent, found none")
                 self._wait_staged()
                 daemon.ask_to_stop()
             daemon.process.wait()

@@ -38,15 +38,14 @@ COURSE = (("Wake",) * 90 + ("NREM",) * 120 + ("REM",) * 40) * 8
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small net that knows two mice."""
+    """A small net that knows one mouse."""
     bundle = make_bundle(tmp_path_factory.mktemp("start"), 5, levels=True, **TINY)
     model = load_model(bundle)
     hours, course = SECONDS / 3600, COURSE[:SECONDS]
-    labs = [simulate_subject("mouse", seed, hours, SFREQ, stages=course) for seed in (0, 1)]
-    mice = [read_one(lab, model.spec) for lab in labs]
-    config = TrainConfig(passes=4, patience=4, learning_rate=1e-3, masks=False)
+    mouse = read_one(simulate_subject("mouse", 0, hours, SFREQ, stages=course), model.spec)
+    config = TrainConfig(passes=4, patience=4, learning_rate=2e-3, masks=False)
     with open_device("cpu", "float32") as device:
-        model, _ = train(model.spec, mice, mice, config, device)
+        model, _ = train(model.spec, [mouse], [mouse], config, device)
     save_weights(model, bundle / WEIGHTS_FILE)
     files = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
@@ -58,7 +57,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recording that nobody scored, of one of the mice."""
+    """A recording that nobody scored, of that mouse."""
     path = tmp_path_factory.mktemp("rig") / "a.edf"
     _write(path, 0, COURSE[:SECONDS])
     return path
@@ -71,7 +70,8 @@ def _write(path: Path, seed: int, stages: tuple[str, ...]) -> None:
 
 
 def _adapt(start: Path, *arguments: object) -> Result:
-    few = ("--mice", "4", "--hours", "0.02", "--from-bundle", start, "--device", "cpu")
+    few = ("--passes", "1", "--mice", "4", "--hours", "0.02")
+    few += ("--from-bundle", start, "--device", "cpu")
     return CliRunner().invoke(app, ["adapt", *map(str, (*arguments, *few))])
 
 

@@ -1,17 +1,16 @@
 import json
 import math
-import os
-import subprocess
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-import hypnod
 from engines.bundle import open_bundle
 from tests.support import bundles
 from tools.bench.daemon import measure_latency
 from tools.bench.engine import time_in_turns
 from tools.bench.report import TriggerCost, judge
+from tools.cli import app
 from tools.shared.measure import Percentiles, percentiles
 
 pytestmark = pytest.mark.timeout(300)  # a start of nine processes; an export where none is kept
@@ -19,21 +18,14 @@ PERCENTILES = ("end_to_end_ms", "floor_ms", "latency_64_subjects_ms")
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory):
+def shown(tmp_path_factory, forked_children):
     """A quick bench of a small net: its output and its figures."""
     folder = tmp_path_factory.mktemp("bench")
     bundle = bundles.make_bundle(folder, n_context=5, **bundles.TINY)
     options = ["--quick", "--bundle", str(bundle), "--json", str(folder / "bench.json")]
-    process = subprocess.run(
-        hypnod.command("bench", *options),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-        env=os.environ | {"COLUMNS": "140"},
-    )
-    assert process.returncode == 0, process.stdout + process.stderr
-    return process, json.loads((folder / "bench.json").read_bytes())
+    done = CliRunner().invoke(app, ["bench", *options], env={"COLUMNS": "140"})
+    assert done.exit_code == 0, done.output
+    return done.stdout, json.loads((folder / "bench.json").read_bytes())
 
 
 def numbers_in(value):
@@ -75,11 +67,12 @@ def test_every_figure_is_there_finite_and_consistent(shown):
 
 
 def test_the_goals_are_told(shown):
-    process, report = shown
-    assert "quick: not figures to tell" in process.stdout
+    text, report = shown
+    assert "quick: not figures to tell" in text
     assert len(report["goals"]) == 3
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_people_are_measured_by_their_own_simulation_at_a_hop_within_the_epoch(tmp_path):
     bundle = open_bundle(bundles.make_bundle_of(bundles.human_spec(epoch_s=8.0), tmp_path))
     found = measure_latency(bundle, "onnxruntime", 2.0, tmp_path, lambda _: None)

@@ -276,6 +276,7 @@ def daemon_config(bundle):
     }
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_a_daemon_process_is_ready_and_stops_in_order(tmp_path, bundle):
     with DaemonProcess(write_config(tmp_path, daemon_config(bundle)), {}) as daemon:
         daemon.wait_ready()
@@ -288,6 +289,7 @@ def test_a_daemon_process_is_ready_and_stops_in_order(tmp_path, bundle):
             daemon.check_alive()
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_a_daemon_process_that_dies_is_told_with_its_log(tmp_path, bundle):
     with DaemonProcess(write_config(tmp_path, daemon_config(bundle)), {}) as daemon:
         daemon.wait_ready()

@@ -3,29 +3,22 @@
 import json
 
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from engines.errors import BundleError
 from models.errors import ConfigError, SpeciesError
 from models.species import SHIPPED
-from models.training.export import export_bundle
-from models.weights import build_model
-from tests.support.bundles import human_spec
+from tests.support.bundles import change_manifest, human_spec, make_bundle_of
 from tests.support.psg import write_psg
 from tools.cli import app
-
-SPEC = human_spec(epoch_s=2.0)
 
 LABELS = {"EEG F4-M1": 128, "EEG C4-M1": 128, "EMG chin": 128, "EOG E1-M2": 64, "SaO2": 1}
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("people") / "bundle"
-    export_bundle(build_model(SPEC).eval(), SPEC, folder, "people", {})
-    return folder
+    made = make_bundle_of(human_spec(epoch_s=2.0), tmp_path_factory.mktemp("people"))
+    return change_manifest(made, name="people")
 
 
 def score(*arguments):

@@ -54,7 +54,7 @@ def test_a_lab_trains_tests_on_each_animal_and_gets_a_bundle(
     lab: Path, start: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "ours"
-    options = ["--out", out, "--from-bundle", start, "--passes", "2", "--device", "cpu"]
+    options = ["--out", out, "--from-bundle", start, "--passes", "1", "--device", "cpu"]
     options += ["--leave-one-subject-out", "--workers", "1", "--json"]  # in another process
     done = forked.run("train", lab, *options)
     assert done.returncode == 0, done.stderr
