@@ -136,8 +136,8 @@ YASA ?= /tmp/yasa/bin/python
 bundle-human: $(DEV) ## make the shipped bundle of people again, of simulated people that YASA staged (docs/yasa_stage.py; an hour on two cores)
 	$(BIN)/python -m tests.rigs.accuracy.silver_people --yasa $(YASA) --people $(PEOPLE) --out runs/people
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/hypnod train runs/people/train --species human --from-scratch \
-		--stop-by runs/people/stop-by --passes 16 --patience 4 --batch-size 16 --learning-rate 1e-3 \
-		--dropout 0.2 --threads $(THREADS) --out models/bundles/sleepdifformer-human \
+		--stop-by runs/people/stop-by --passes 4 --patience 4 --batch-size 16 --learning-rate 1e-3 \
+		--dropout 0.5 --threads $(THREADS) --out models/bundles/sleepdifformer-human \
 		--state runs/sleepdifformer-human.state --report runs/sleepdifformer-human
 
 JOBS ?= 2

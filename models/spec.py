@@ -44,11 +44,11 @@ class RelativeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """What a net is given of an epoch in place of its samples; `models.signal.relative` makes it.
 
     All by modality, in the model's order. A feature is a natural logarithm: with bands, the share
-    of each in the power of all of them, then the power of all; without, the RMS and the robust SD
-    of the epoch, µV. The net gets each relative to the animal's own running centre and spread; the
-    shares, which no gain changes, relative to the population, too; and of all these the running
-    means over the last seconds, so that it need not learn to average. A long epoch may be told in
-    parts, so that what happens within it, such as a spindle, is not averaged away.
+    of each in the power of all of them, then, if asked for, the power of all; without, the RMS and
+    the robust SD of the epoch, µV. The net gets each relative to the animal's own running centre
+    and spread; the shares, which no gain changes, relative to the population, too; and of all these
+    the running means over the last seconds, so that it need not learn to average. A long epoch may
+    be told in parts, so that what happens within it, such as a spindle, is not averaged away.
     """
 
     source: str
@@ -72,6 +72,8 @@ class RelativeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     the 95th percentile, which depend less on how long it was in which stage."""
     population: bool = True
     """Whether the net is given shares relative to the population, too."""
+    total: bool = True
+    """Whether the power of all bands is a feature, which an amplifier's gain changes."""
 
     def __post_init__(self) -> None:
         if self.n_parts < 1:
@@ -99,7 +101,7 @@ class RelativeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     @property
     def n_features(self) -> tuple[int, ...]:
         """Features of each modality."""
-        return tuple(len(edges) or 2 for edges in self.edges_hz)
+        return tuple(len(edges) - (not self.total) if edges else 2 for edges in self.edges_hz)
 
     @property
     def n_bands(self) -> tuple[int, ...]:

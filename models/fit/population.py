@@ -41,13 +41,15 @@ _OTHERWISE: dict[str, dict[str, Any]] = {
     "human": {
         "own": "quantiles",
         "population": False,
+        "total": False,
         "n_parts": 10,
         "recent_s": (),
         "prior_s": 2400.0,
     },
 }
 """What differs from the defaults of `RelativeSpec`. A window of people is ten minutes long, so that
-running means would add nothing; parts of 3 s show spindles and slow waves come and go."""
+running means would add nothing; parts of 3 s show spindles and slow waves come and go. Gains of
+people's recordings differ by ten, and shares without the power of all stage as well."""
 
 _WHO = {"mouse": "mice", "human": "people"}
 _FIRST_SEED = 990_000
@@ -56,14 +58,14 @@ _DIGITS = 4
 
 def unscaled(species: str) -> RelativeSpec:
     """Return the features without a population: means of 0 and SDs of 1."""
-    edges = EDGES_HZ[species]
-    sizes = [len(e) or 2 for e in edges]
+    edges, otherwise = EDGES_HZ[species], _OTHERWISE[species]
+    sizes = [len(e) - (not otherwise.get("total", True)) if e else 2 for e in edges]
     return RelativeSpec(
         source="nothing",
         edges_hz=edges,
         mean=tuple((0.0,) * n for n in sizes),
         sd=tuple((1.0,) * n for n in sizes),
-        **_OTHERWISE[species],
+        **otherwise,
     )
 
 

@@ -128,7 +128,7 @@ class Relative:
         out = np.tile(self._centre, (powers.n, 1, 1))  # what there is no feature for is usual
         for m, (bins, n) in enumerate(zip(self._bins, self._relative.n_features, strict=True)):
             found = _bands(powers.spectrum(m), bins) if len(bins) else _amplitudes(powers, m)
-            out[:, m, :n] = found
+            out[:, m, :n] = found[:, :n]
         return out
 
     def _gains(self, usable: NDArray[np.bool_]) -> Floats:
@@ -142,7 +142,7 @@ class Relative:
 
         Each end steps by what the newest epoch says of its percentile, over the density there, as
         if it were normal (Robbins & Monro 1951, doi:10.1214/aoms/1177729586). Both are drawn after
-        an epoch beyond them: an amplifier's gain may lie far from the population.
+        an epoch beyond them: an animal may lie far from the population.
         """
         gain, epoch = self._gains(usable), found.mean(axis=2)
         sd = np.sqrt(self._variance)

@@ -16,6 +16,7 @@ from models.simulator.noise import Track, between, mains, pink_noise
 _BELOW_NYQUIST = 0.9
 _NOTCH_Q = 30.0
 _ENVELOPE_S = 1.0  # over which the EMG's level is taken where it is compressed
+_LEAST_EMG_UV, _SEEN_HZ = 1.0, 10.0  # SD of what of an EMG is seen
 _LEVEL_SAMPLES = 200_000  # from which a channel's level is read
 
 
@@ -180,6 +181,16 @@ class Instrument:
         if self.emg_envelope_s is not None:
             x = _moving_average(np.abs(x), max(1, round(self.emg_envelope_s * sfreq)))
         return x
+
+
+def turn_up(data: NDArray[np.float32], sfreq: float) -> NDArray[np.float32]:
+    """Return EEG and EMG, (n_samples, 2) µV, with the gain that an EMG needs to be seen.
+
+    Less of it is taken for another unit.
+    """
+    seen = robust_sd(_filter(data[:, 1].astype(np.float64), "highpass", _SEEN_HZ, 2, sfreq))
+    gains = np.array([1.0, max(1.0, _LEAST_EMG_UV / seen)], np.float32)
+    return data * gains
 
 
 def _draw_emg_form(rng: np.random.Generator) -> tuple[bool, float | None, float | None]:

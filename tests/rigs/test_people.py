@@ -55,3 +55,6 @@ def test_a_bundle_is_held_against_all_of_them(shared_data, tmp_path, monkeypatch
     assert abs(night.kappa["hypnod live"]) < 0.2
     assert night.kappa["yasa"] == pytest.approx(0.81, abs=0.01)
     assert 0 <= found.ece <= 1
+    for each in found.sure.values():
+        assert [n for n, _ in each] == sorted((n for n, _ in each), reverse=True)
+        assert all(0 <= right <= n <= 822 for n, right in each)

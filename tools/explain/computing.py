@@ -206,7 +206,7 @@ def columns_of(
         (f"{low:g}–{high:g} Hz", low, high, [j, n + j] if relative.population else [j])
         for j, (low, high) in enumerate(pairwise(edges))
     ]
-    return [*bands, ("total power", None, None, [n - 1])]
+    return [*bands, ("total power", None, None, [n - 1])] if relative.total else bands
 
 
 def _by_stage(values: NDArray[np.float32] | None, spec: ModelSpec) -> dict[str, float]:

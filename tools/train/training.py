@@ -431,7 +431,8 @@ def _provenance(report: TrainReport) -> dict[str, str]:
     """Return what the weights follow from, and what came out."""
     figures = {
         f"test, {name}": f"κ {_figure(s.kappa)}, accuracy {_figure(s.accuracy)}, "
-        f"macro-F1 {_figure(s.macro_f1)}, ECE {_figure(s.ece)}"
+        f"macro-F1 {_figure(s.macro_f1)}, precision of REM {_figure(s.precision.get('REM'))}, "
+        f"ECE {_figure(s.ece)}"
         for name, s in report.scores.items()
     }
     counts = {part: f"{len(names)} subjects" for part, names in report.split.items()}

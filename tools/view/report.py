@@ -9,6 +9,7 @@ from models.recordings.writers import replacing
 from models.stages import ART, COLOURS, UNKNOWN
 from tools.night.figures import Figures
 from tools.night.report import NightSummary
+from tools.night.tested import tested
 from tools.view.charts import add_overview, runs_of
 from tools.view.clock import Clock
 from tools.view.html import Element, add, add_table, encode, link, new_page
@@ -55,8 +56,10 @@ def write_report(
     for rule in rules:
         add(body, "p", f"Counted: {rule}.", class_="faint")
     ends = [m.model for s in subjects for m in (s.record.epochs[0], s.record.epochs[-1])]
-    by = f"Staged by hypnod, model {', '.join(dict.fromkeys(ends))}; no expert has looked at it."
-    add(body, "p", by, class_="faint")
+    models = dict.fromkeys(ends)
+    by = f"Staged by hypnod, model {', '.join(models)}; no expert has looked at it."
+    for text in (by, *tested(models)):
+        add(body, "p", text, class_="faint")
     for missing in summary.missing:
         add(body, "p", f"Damaged journal: {missing}", class_="warn")
     _cohort(body, subjects, clock)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.simulator.instrument import Instrument
+from models.simulator.instrument import Instrument, turn_up
 from models.simulator.mouse import hypnogram
 from models.simulator.mouse import wide as widened
 from models.simulator.mouse.animal import Animal
@@ -155,5 +155,6 @@ def _simulate_subject(
     artefacts = draw_artefacts(rngs[5], tuple(level_uv), duration_s, artefacts_per_hour)
     add_artefacts(data, rngs[5], artefacts, level_uv, sfreq)
     if wide:
-        data = Instrument.draw(rngs[7], animal.mains_hz).apply(data, sfreq, rngs[7])
+        instrument = Instrument.draw(rngs[7], animal.mains_hz)
+        data = turn_up(instrument.apply(data, sfreq, rngs[7]), sfreq)
     return SimulatedMouse(data, stages, artefacts, animal)

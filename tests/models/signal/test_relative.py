@@ -157,6 +157,25 @@ def test_without_the_population_a_net_is_given_what_is_the_animal_s_own():
     assert not own[:, 1, :, N_EMG:].any()
 
 
+def test_without_the_total_no_gain_changes_what_a_net_is_given():
+    edges = LEVELS.relative.edges_hz[0]
+    n = len(edges) - 1
+    relative = msgspec.structs.replace(
+        QUANTILES.relative,
+        edges_hz=(edges,) * 2,
+        mean=(LEVELS.relative.mean[0][:n],) * 2,
+        sd=(LEVELS.relative.sd[0][:n],) * 2,
+        total=False,
+    )
+    spec = msgspec.structs.replace(LEVELS, relative=relative)
+    assert (relative.n_features, relative.n_levels) == ((n, n), (n, n))
+    few = some_epochs(20)
+    found = [through(levels(spec=spec), np.float32(gain) * few) for gain in (1.0, 0.1, 10.0)]
+    assert np.ptp(found[0]) > 1
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], atol=1e-4)
+
+
 def test_an_animal_s_percentiles_follow_its_own():
     """From the population's to those of an animal that varies half as much and is louder."""
     relative, epochs = levels(spec=QUANTILES), with_loud(3000, 2)

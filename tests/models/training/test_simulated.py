@@ -43,6 +43,12 @@ def test_wide_mice_are_others_at_the_same_rates() -> None:
         assert not np.array_equal(a.epochs, b.epochs)
 
 
+def test_no_wide_mouse_is_so_faint_that_its_unit_is_doubted() -> None:
+    """Compressed or averaged, the EMG of these two was a fifth of a µV: none could be read."""
+    mice = list(simulate_many(SPEC, (124, 136), 0.02, wide=True))
+    assert all(mouse.usable.mean() > 0.9 for mouse in mice)
+
+
 def test_people_are_simulated_for_a_spec_of_people_alike() -> None:
     spec = ModelSpec(
         model="sleepdifformer",

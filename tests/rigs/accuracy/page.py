@@ -12,7 +12,7 @@ from models.errors import RecordingError
 from models.recordings.agreement import Agreement
 from tests.rigs.accuracy.goals import goals
 from tests.rigs.accuracy.measured import Accuracy, Awake
-from tests.rigs.accuracy.people import People, PeopleRow
+from tests.rigs.accuracy.people import SURE, People, PeopleRow
 from tests.rigs.accuracy.real_mice import RealMice
 from tests.rigs.accuracy.real_mouse import RealMouse
 from tools.evaluate.evaluation import ALL, FIRST_MINUTE
@@ -104,8 +104,14 @@ def _goals(accuracy: Accuracy) -> str:
 
 
 def _people(people: People) -> str:
+    sure = [[s, *(f"{right} of {n}" for n, right in each)] for s, each in people.sure.items()]
+    title = "of the whole night's live, at least so sure, right"
     return f"Bundle {people.bundle}.\n\n" + "\n\n".join(
-        [*map(_people_row, people.rows), f"ECE of the whole night, live: {people.ece:.3f}."]
+        [
+            *map(_people_row, people.rows),
+            table([title, *(f"{least:g}" for least in SURE)], sure),
+            f"ECE of the whole night, live: {people.ece:.3f}.",
+        ]
     )
 
 

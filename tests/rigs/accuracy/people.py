@@ -34,6 +34,8 @@ WHOLE_NIGHT = "018"
 _STAGES = ("W", "REM", "N1", "N2", "N3", "N3")  # R&K's, by their codes in the file
 _TYPICAL_UV = 12.0  # median |x|
 _KINDS: tuple[Kind, ...] = ("live", "final")
+SURE = (0.5, 0.6, 0.7, 0.8)
+"""Probabilities that a rule may ask for."""
 _EPOCH_S = 30.0
 
 
@@ -57,6 +59,8 @@ class People(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[PeopleRow, ...]
     ece: float
     """Of the live estimates of the whole night: how far confidence and accuracy are apart."""
+    sure: dict[str, tuple[tuple[int, int], ...]]
+    """By stage, of those of at least each of `SURE`: how many, and how many of them are right."""
 
 
 class Pieces(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,6 +172,7 @@ def look_at_people(bundle: Bundle) -> People:
             _row(what[part], truth[part], said[part], deep=part == "eleven") for part in what
         ),
         ece=_calibration_error(night, truth["018"]),
+        sure={stage: tuple(_sure(night, truth["018"], stage)) for stage in HUMAN},
     )
 
 
@@ -212,6 +217,19 @@ def _f1(truth: Sequence[str], stages: Sequence[str]) -> Iterator[tuple[str, floa
     for stage in HUMAN:
         a, b = np.array(truth) == stage, np.array(stages) == stage
         yield stage, (2 * float((a & b).sum()) / float(a.sum() + b.sum()) if a.any() else None)
+
+
+def _sure(
+    estimates: Sequence[Estimate], truth: Sequence[str], stage: str
+) -> Iterator[tuple[int, int]]:
+    found = [
+        (max(e.probabilities), t == stage)
+        for e, t in zip(estimates, truth, strict=True)
+        if e.stage == stage and e.probabilities is not None
+    ]
+    for least in SURE:
+        right = [is_right for probability, is_right in found if probability >= least]
+        yield len(right), sum(right)
 
 
 def _calibration_error(estimates: Sequence[Estimate], truth: Sequence[str]) -> float:

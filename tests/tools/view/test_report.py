@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from daemon.messages import Features
+from engines.bundle import open_bundle
 from tests.support.nights import human_stage, iso, session, stage, state, trigger, write_journal
 from tests.support.pages import Page, browse, find_chromium
 from tools.cli import app
@@ -49,6 +50,16 @@ def write(tmp_path, said, *options, day=DAY):
         "night.html"
     ]
     return html.read_text("utf-8")
+
+
+def test_what_is_known_of_the_precision_of_rem_is_told_of_a_shipped_bundle_alone(tmp_path):
+    known, told = open_bundle(species="human").hash[:12], "precision of REM 0."
+    pages = {}
+    for model in (known, "1" * 12):
+        (tmp_path / model).mkdir()
+        pages[model] = write(tmp_path / model, messages(model=model))
+    assert f"sleepdifformer-human {known}, final, of 4 subjects" in pages[known]
+    assert [told in page for page in pages.values()] == [True, False]
 
 
 @pytest.fixture(scope="module")
