@@ -16,7 +16,7 @@ from models.simulator.noise import Track, between, mains, pink_noise
 _BELOW_NYQUIST = 0.9
 _NOTCH_Q = 30.0
 _ENVELOPE_S = 1.0  # over which the EMG's level is taken where it is compressed
-_LEAST_EMG_UV, _SEEN_HZ = 1.0, 10.0  # SD of what of an EMG is seen
+_LEAST_EMG_UV, _SEEN_HZ = 3.0, 10.0  # SD of what of an EMG is seen
 _LEVEL_SAMPLES = 200_000  # from which a channel's level is read
 
 
