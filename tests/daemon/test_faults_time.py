@@ -112,10 +112,15 @@ def warnings(logs):
     return [entry for entry in logs if "bunches" in entry["event"]]
 
 
-@pytest.mark.parametrize("jump_s", [2.0, -2.0, 1e6, -1e6])
-def test_a_clock_that_is_set(rig, source, monkeypatch, jump_s):
-    """By 2 s or to another year, forth or back: samples that come as time passes stay there."""
+@pytest.fixture
+def short_windows(monkeypatch):
+    """To be asked for before the rig, which has a pace from its beginning."""
     monkeypatch.setattr(models.signal.pace, "_WINDOW_S", 0.3)
+
+
+@pytest.mark.parametrize("jump_s", [2.0, -2.0, 1e6, -1e6])
+def test_a_clock_that_is_set(short_windows, rig, source, jump_s):
+    """By 2 s or to another year, forth or back: samples that come as time passes stay there."""
     began, sent = source.clock(), 0
 
     def sent_until(end_s, shift_s):
