@@ -178,7 +178,8 @@ class Board:
 
     def _find_lost(self, now: float, *, connected: bool) -> str | None:
         if not connected:
-            return f"no connection to the daemon at {self._endpoint}"
+            at = f"no connection to the daemon at {self._endpoint}"
+            return f"{at}: does it run, and does it know your key, if it wants one?"
         if self._heard is None:
             return _UNHEARD
         if now - self._heard > SILENT_S:

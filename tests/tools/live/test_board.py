@@ -81,7 +81,8 @@ def test_the_daemon_is_lost_with_its_connection_and_when_it_is_silent(board):
     board.look(time.monotonic() + 20, connected=True)
     assert board.daemon.lost == "the daemon at tcp://rig:5570 is silent"
     board.look(time.monotonic(), connected=False)
-    assert board.daemon.lost == "no connection to the daemon at tcp://rig:5570"
+    asked = ": does it run, and does it know your key, if it wants one?"
+    assert board.daemon.lost == f"no connection to the daemon at tcp://rig:5570{asked}"
 
 
 def test_what_rules_decide_is_told_where_it_changes(board):
