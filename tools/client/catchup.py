@@ -79,10 +79,14 @@ class CatchUpClient:
         self._context.term()
 
     def _ask(self, request: CatchUpRequest) -> tuple[CatchUpReply, list[bytes]]:
-        self._socket.send(msgspec.json.encode(request))
+        content = msgspec.json.encode(request)
+        try:
+            self._socket.send(content, zmq.NOBLOCK)
+        except zmq.Again:  # whose key was refused may have no connection, and tries for none
+            self._connect_anew()
+            self._socket.send(content, zmq.NOBLOCK)
         if not self._socket.poll(round(_ANSWER_S * 1000)):
-            self._socket.close()  # so that an answer that still comes is not taken for the next
-            self._socket = self._connect()
+            self._connect_anew()  # so that an answer that still comes is not taken for the next
             raise NoAnswerError(f"expected an answer from {self.endpoint} in {_ANSWER_S:g} s")
         head, *payloads = self._socket.recv_multipart()
         try:
@@ -92,6 +96,10 @@ class CatchUpClient:
         if reply.error is not None:
             raise CatchUpError(f"{self.endpoint}: {reply.error}")
         return reply, payloads
+
+    def _connect_anew(self) -> None:
+        self._socket.close()
+        self._socket = self._connect()
 
     def _connect(self) -> zmq.Socket[bytes]:
         socket = self._context.socket(zmq.DEALER)

@@ -236,6 +236,13 @@ def test_the_client_says_what_it_cannot_have(speaker, monkeypatch):
             list(client.fetch("x" * 300))
 
 
+def test_it_asks_by_another_connection_where_its_own_has_ended_for_good(speaker):
+    """As after a key was refused, now and then: to send by it waited for ever, and the page too."""
+    with CatchUpClient(speaker.binds[1]) as client:
+        client._socket.disconnect(speaker.binds[1])
+        assert list(client.fetch("stage.m1.live")) == []
+
+
 def test_it_asks_at_the_publishers_next_port():
     assert catch_up_endpoint("tcp://127.0.0.1:5570") == "tcp://127.0.0.1:5571"
     with pytest.raises(AddressError, match="found 'ipc:///run/hypnod'"):
