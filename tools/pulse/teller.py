@@ -12,7 +12,7 @@ from daemon.errors import AddressError
 from daemon.messages import Done, PulseDone
 from daemon.sockets.keys import ClientKeys
 from daemon.sockets.pulses import KIND
-from tools.client.subscriber import connect_again
+from tools.client.subscriber import SILENT_S, connect_again
 from tools.pulse.gate import Pulse
 
 _EVERY_S = 0.1
@@ -35,7 +35,8 @@ class Teller:
 
     def __init__(self, endpoint: str, keys: ClientKeys | None = None) -> None:
         self._waiting: deque[bytes] = deque(maxlen=_MAX_WAITING)
-        self._next = 0.0
+        self._endpoint = endpoint
+        self._next, self._anew = 0.0, time.monotonic() + SILENT_S
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.IMMEDIATE, 1)  # what nobody takes waits here, not there
@@ -83,8 +84,17 @@ class Teller:
         try:
             self._socket.send_multipart([KIND, self._waiting[0]], zmq.NOBLOCK)
         except zmq.Again:
+            self._connect_anew()
             return
         self._waiting.popleft()
+
+    def _connect_anew(self) -> None:
+        """Connect again now and then: a connection whose key was refused has ended for good."""
+        now = time.monotonic()
+        if self._endpoint and now >= self._anew:
+            self._socket.disconnect(self._endpoint)
+            self._socket.connect(self._endpoint)
+            self._anew = now + SILENT_S
 
     def _end(self) -> None:
         self._socket.close()

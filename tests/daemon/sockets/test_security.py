@@ -15,9 +15,12 @@ from daemon.messages import Heartbeat
 from daemon.sockets.keys import ClientKeys, write_pair
 from tests.rigs.daemon import TIMEOUT_S, Daemon, one_stream, write_config
 from tests.rigs.forked import run
+from tests.rigs.lsl import wait_until
 from tests.support.paths import ROOT
 from tools.client.catchup import CatchUpClient, NoAnswerError
 from tools.client.subscriber import Subscriber
+from tools.pulse.gate import Pulse
+from tools.pulse.teller import Teller
 
 
 @pytest.fixture
@@ -107,6 +110,18 @@ def test_only_whom_it_knows_hears_and_a_hangup_adds_and_removes_keys(daemon, key
 
 def unknown(keys, name):
     return f"unknown key {client(keys, name).own.public.decode()} from 127.0.0.1"
+
+
+def test_who_was_refused_can_tell_of_pulses_once_it_is_known(daemon, keys, monkeypatch):
+    """Here of one that nobody decided on, which the daemon counts."""
+    monkeypatch.setattr("tools.pulse.teller.SILENT_S", 0.5)
+    with Teller(daemon.catch_up, client(keys, "stranger")) as teller:
+        daemon.event("refused a client", reason=unknown(keys, "stranger"))
+        allow(keys, "stranger")
+        daemon.signal(signal.SIGHUP)
+        daemon.event("keys reloaded")
+        teller.tell(0, Pulse("rem", "m1", "before", 5), "off", 1.0)
+        wait_until(lambda: teller.send() or refused(daemon, "no_pulse"), "it was told")
 
 
 def test_what_was_missed_is_for_whom_it_knows_too(daemon, keys):
