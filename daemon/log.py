@@ -32,6 +32,6 @@ def configure_log(config: LogConfig) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[config.level.upper()]
         ),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,  # a test configures more than once
+        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),  # of the time of each line
+        cache_logger_on_first_use=False,
     )

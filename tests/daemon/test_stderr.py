@@ -1,19 +1,24 @@
 """A log that cannot be written: the daemon goes on, and hears SIGTERM."""
 
 import fcntl
+import io
 import os
 import signal
 import socket
 import subprocess
+import sys
 import urllib.request
 import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 import hypnod
+from daemon.config import LogConfig
+from daemon.log import configure_log
 from tests.rigs.daemon import TIMEOUT_S, one_stream, write_config
 from tests.rigs.forked import Forked
 from tests.rigs.lsl import wait_until
@@ -126,3 +131,11 @@ def test_a_reader_that_stands_still_stops_nothing_and_is_told_what_it_missed(tmp
 
         wait_until(hangup_again, "lines are lost again")
         assert ends_in_order(process)
+
+
+def test_a_line_goes_to_the_standard_error_of_its_time(capsys, monkeypatch):
+    with monkeypatch.context() as replaced, io.StringIO() as earlier:
+        replaced.setattr(sys, "stderr", earlier)
+        configure_log(LogConfig())
+    structlog.get_logger().info("later")
+    assert "later" in capsys.readouterr().err

@@ -5,9 +5,9 @@
 // the computer, and '!' is sent.
 
 const uint8_t PIN = 13;                  // with the board's own LED on it
-const unsigned long KEEP_ALIVE_MS = 500;
+const unsigned long KEEP_ALIVE_US = 500000;  // millis() would be 1 ms short at times
 
-unsigned long heard_ms = 0;
+unsigned long heard_us = 0;
 bool high = false;
 
 void set(bool on) {
@@ -23,7 +23,7 @@ void setup() {
 
 void loop() {
   // first the time, then what came meanwhile: what is old does not keep the pin high
-  if (high && millis() - heard_ms >= KEEP_ALIVE_MS) {
+  if (high && micros() - heard_us >= KEEP_ALIVE_US) {
     set(false);
     Serial.write('!');
   }
@@ -31,7 +31,7 @@ void loop() {
     const int byte = Serial.read();
     if (byte == '1' || byte == '0') {
       set(byte == '1');
-      heard_ms = millis();
+      heard_us = micros();
       Serial.write(byte);
     }
   }
