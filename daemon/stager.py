@@ -107,11 +107,11 @@ class Stager:
                 _Row(n + i, name, deque(), deque(maxlen=self.hops_per_epoch))
                 for i, name in enumerate(names)
             ]
-        self._filter = (
-            None if grammar is None else Filter(grammar, self._spec.epoch_s, self.hops_per_epoch)
-        )
-        # (n_rows, n_kinds, n_stages), after each kind's last epoch
-        self._beliefs = np.zeros((engine.n_rows, len(_KINDS), len(self._spec.stages)))
+        self._filter = None if grammar is None else Filter(grammar, self._spec.epoch_s)
+        # (n_rows, hops_per_epoch, n_kinds, n_stages), after the last epochs of each kind; a ring
+        n_kinds, n_stages = len(_KINDS), len(self._spec.stages)
+        self._beliefs = np.zeros((engine.n_rows, self.hops_per_epoch, n_kinds, n_stages))
+        self._n_staged = np.zeros(engine.n_rows, np.intp)
         self._believe_nothing(np.arange(engine.n_rows))
 
     def check(self, batch: EpochBatch) -> None:
@@ -183,7 +183,8 @@ class Stager:
         newest = self._engine.newest(numbers)
         n_read = self._lag // self.hops_per_epoch + 1
         readings = np.stack([row.readings[-1][:, -n_read:] for row in rows])
-        belief = {} if self._filter is None else {"belief": self._beliefs[numbers]}
+        newest_belief = self._beliefs[numbers, self._phase(numbers, 0)]
+        belief = {} if self._filter is None else {"belief": newest_belief}
         return {**newest, **belief, "reading": readings}
 
     def recall(
@@ -227,8 +228,10 @@ class Stager:
             row.pending = deque(e for e in due if e.subject == row.subject)
             readings = (np.asarray(slots[ago]["reading"][i], np.float32) for ago in agos)
             row.readings = deque(readings, maxlen=self.hops_per_epoch)
-        if self._filter is not None and 1 in slots:
-            self._beliefs[_numbers(rows)] = slots[1]["belief"]
+        if self._filter is not None:
+            numbers = _numbers(rows)
+            for ago in agos:
+                self._beliefs[numbers, self._phase(numbers, ago - 1)] = slots[ago]["belief"]
 
     def _stage_round(self, batches: Sequence[EpochBatch]) -> list[Estimate]:
         """One engine call: at most one epoch of each stream."""
@@ -248,16 +251,17 @@ class Stager:
                 [any(e.pathway not in (None, MIXED) for e in row.pending) for row in rows]
             ),
         )
+        self._n_staged[numbers] += 1
         filled = self._engine.slots_filled(numbers).tolist()
         for row, reading, n in zip(rows, readings, filled, strict=True):
             row.readings.append(reading)
             row.pending[-1] = replace(row.pending[-1], slots_filled=n)
         newest = [[row.pending[-1]] for row in rows]
-        estimates = self._read("live", numbers, newest, readings)
+        estimates = self._read("live", numbers, newest, readings, ago=0)
         due = [i for i, row in enumerate(rows) if len(row.pending) > self._lag]
         if due:
             late = [list(islice(rows[i].pending, 0, None, self.hops_per_epoch)) for i in due]
-            finals = self._read("final", numbers[due], late, readings[due])
+            finals = self._read("final", numbers[due], late, readings[due], self._lag)
             for i, final in zip(due, finals, strict=True):
                 rows[i].pending.popleft()
                 estimates.append(replace(final, slots_filled=filled[i]))
@@ -267,9 +271,9 @@ class Stager:
         """Yield a subject's final estimates still due."""
         while row.pending:
             late = list(islice(row.pending, 0, None, self.hops_per_epoch))
-            age = len(row.pending) - 1
-            reading = row.readings[-1 - age % self.hops_per_epoch]
-            yield from self._read("final", np.array([row.number]), [late], reading[None])
+            ago = len(row.pending) - 1
+            reading = row.readings[-1 - ago % self.hops_per_epoch]
+            yield from self._read("final", np.array([row.number]), [late], reading[None], ago)
             row.pending.popleft()
 
     def _read(
@@ -278,6 +282,7 @@ class Stager:
         numbers: NDArray[np.intp],
         epochs: Sequence[Sequence[Estimate]],
         readings: NDArray[np.float32],
+        ago: int,
     ) -> list[Estimate]:
         """Complete the first estimate of each row, from it and those an epoch length apart after.
 
@@ -286,11 +291,12 @@ class Stager:
             numbers: (n,) of the rows.
             epochs: of each row as many, the last one that of the newest slot.
             readings: (n, n_pathways, n_read, n_stages).
+            ago: how many hops before the newest these estimates are.
         """
         evidence = self._evidence(epochs, readings)
         probabilities = evidence[:, 0]
         if self._filter is not None:
-            where = (numbers, _KINDS.index(kind))
+            where = (numbers, self._phase(numbers, ago), _KINDS.index(kind))
             before = self._beliefs[where]
             if kind == "live":
                 self._beliefs[where], found = self._filter.live(before, evidence[:, 0])
@@ -331,6 +337,10 @@ class Stager:
                 f"from {self._engine.description}, found {found}"
             )
         return evidence
+
+    def _phase(self, numbers: NDArray[np.intp], ago: int) -> NDArray[np.intp]:
+        """Return which of the chains of each row the epoch so many hops before its newest is of."""
+        return (self._n_staged[numbers] - 1 - ago) % self.hops_per_epoch
 
     def _believe_nothing(self, numbers: NDArray[np.intp]) -> None:
         """Let the grammar begin anew in some rows."""

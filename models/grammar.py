@@ -13,8 +13,8 @@ What is published of either is tempered: its logarithm is divided by a temperatu
 confidence deserves its name. The highest stays the highest, and b goes on as it is.
 
 An epoch without evidence is stepped over; after a long gap b is at the rates' own equilibrium,
-where it began. With a hop shorter than the epoch each sample lies in several epochs: every hop's
-evidence counts so many times less.
+where it began. With a hop shorter than the epoch each sample lies in several epochs. No evidence
+counts twice: epochs that begin at different hops of an epoch length are chains of their own.
 
 Sums are taken one by one and never by BLAS, whose order depends on the number of rows: a subject
 alone, among 64 or as a whole recording at once gets the same bits.
@@ -124,17 +124,14 @@ class Filter:
     Args:
         grammar: rates and powers.
         epoch_s: length of an epoch, s.
-        hops_per_epoch: points of the time grid an epoch length.
     """
 
-    def __init__(self, grammar: Grammar, epoch_s: float, hops_per_epoch: int = 1) -> None:
+    def __init__(self, grammar: Grammar, epoch_s: float) -> None:
         self.start = equilibrium(grammar)
         """(S,) the belief before the first epoch."""
-        self._hop = transitions(grammar, epoch_s / hops_per_epoch)
-        self._back = transitions(grammar, epoch_s).T
-        self._beta_live = grammar.beta_live / hops_per_epoch
-        self._beta_final = grammar.beta_final / hops_per_epoch
-        self._beta_back = grammar.beta_final
+        self._step = transitions(grammar, epoch_s)
+        self._back = self._step.T
+        self._beta_live, self._beta_final = grammar.beta_live, grammar.beta_final
         self._temperature_live = grammar.temperature_live
         self._temperature_final = grammar.temperature_final
 
@@ -142,28 +139,28 @@ class Filter:
         """Return the belief after an epoch, and its probabilities.
 
         Args:
-            before: (…, S), after the epoch a hop before.
+            before: (…, S), after the epoch before.
             evidence: (…, S), NaN where there is none.
         """
-        belief = _forward(before, self._hop, _weigh(evidence, self._beta_live))
+        belief = _forward(before, self._step, _weigh(evidence, self._beta_live))
         return belief, _temper(belief, self._temperature_live)
 
     def final(self, before: Array, evidence: NDArray[np.floating]) -> tuple[Array, Array]:
         """Return the belief after an epoch, and its probabilities given what followed, too.
 
         Args:
-            before: (…, S), after the epoch a hop before.
+            before: (…, S), after the epoch before.
             evidence: (…, K, S), NaN where there is none; the first slot is the epoch's own.
         """
         own = _weigh(evidence[..., 0, :], self._beta_final)
-        belief = _forward(before, self._hop, own)
+        belief = _forward(before, self._step, own)
         return belief, _temper(belief * self._backward(evidence), self._temperature_final)
 
     def live_all(self, evidence: NDArray[np.floating]) -> Array:
         """Return the probabilities that `live` gives for each epoch of recordings, (n, …, S).
 
         Args:
-            evidence: (n, …, S), a hop apart.
+            evidence: (n, …, S), an epoch length apart.
         """
         beliefs = self._forward_all(_weigh(evidence, self._beta_live))
         return _temper(beliefs, self._temperature_live)
@@ -172,7 +169,7 @@ class Filter:
         """Return the probabilities that `final` gives for each epoch of recordings, (n, …, S).
 
         Args:
-            evidence: (n, …, K, S), a hop apart.
+            evidence: (n, …, K, S), an epoch length apart.
         """
         beliefs = self._forward_all(_weigh(evidence[..., 0, :], self._beta_final))
         return _temper(beliefs * self._backward(evidence), self._temperature_final)
@@ -199,8 +196,8 @@ class Filter:
             evidence: as for `whole`.
         """
         weights = np.log(_weigh(evidence, self._beta_final))
-        step = np.log(self._hop)
-        best = np.log(self.start)  # a hop on it is still the same: it is the equilibrium
+        step = np.log(self._step)
+        best = np.log(self.start)  # an epoch on it is still the same: it is the equilibrium
         came_from = np.zeros(weights.shape, np.intp)
         for k, weight in enumerate(weights):
             if k > 0:
@@ -217,12 +214,12 @@ class Filter:
         beliefs = np.empty_like(weights)
         belief = np.broadcast_to(self.start, weights.shape[1:])
         for k, weight in enumerate(weights):
-            beliefs[k] = belief = _forward(belief, self._hop, weight)
+            beliefs[k] = belief = _forward(belief, self._step, weight)
         return beliefs
 
     def _backward(self, evidence: NDArray[np.floating]) -> Array:
         """Return how well each stage goes with what followed, (…, S)."""
-        weights = _weigh(evidence[..., 1:, :], self._beta_back)
+        weights = _weigh(evidence[..., 1:, :], self._beta_final)
         ahead = np.ones_like(weights, shape=(*weights.shape[:-2], weights.shape[-1]))
         for slot in reversed(range(weights.shape[-2])):
             ahead = _normalise(_multiply(weights[..., slot, :] * ahead, self._back))

@@ -1,5 +1,7 @@
 """What the stager says, held against the engine stepped by hand."""
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
@@ -198,15 +200,15 @@ def test_with_a_grammar_the_probabilities_are_those_of_filter_and_smoother(bundl
             for k in range(n - LAG * hops)
         ]
     )
-    of_rates = Filter(GRAMMAR, spec.epoch_s, hops)
-    wanted = {
-        "live": (of_rates.live_all(live), live),
-        "final": (of_rates.final_all(late), late[:, 0]),
-    }
+    of_rates, chains = Filter(GRAMMAR, spec.epoch_s), [slice(k, None, hops) for k in range(hops)]
+    wanted = {"live": (np.empty_like(live), live), "final": (np.empty_like(late[:, 0]), late[:, 0])}
+    for chain in chains:
+        wanted["live"][0][chain] = of_rates.live_all(live[chain])
+        wanted["final"][0][chain] = of_rates.final_all(late[chain])
     for kind, (probabilities, evidence) in wanted.items():
         found = [e for e in estimates if e.kind == kind]
         assert len(found) == len(probabilities)
-        for estimate, p, e in zip(found, probabilities.astype(np.float32), evidence, strict=True):
+        for estimate, p, e in zip(found, probabilities, evidence, strict=True):
             if estimate.pathway is None:
                 assert (estimate.probabilities, estimate.evidence) == (None, None)
                 continue
@@ -214,6 +216,19 @@ def test_with_a_grammar_the_probabilities_are_those_of_filter_and_smoother(bundl
             np.testing.assert_array_equal(estimate.evidence, e)
             assert estimate.stage == spec.stages[p.argmax()]
     assert all(np.abs(e.probabilities - e.evidence).max() > 0.01 for e in estimates if e.pathway)
+
+
+@pytest.mark.parametrize("hops", [2, 5])
+def test_hops_between_them_change_no_epoch(bundle, hops):
+    def staged(hops, batches):
+        staging = StagingConfig(hop_s=1 / hops, final_lag=LAG)
+        stager = Stager(engine(bundle, 1, hops), {"a": ["m1"]}, staging, GRAMMAR)
+        return [e for b in batches for e in stager.stage([b])] + stager.flush()
+
+    finer = night(30 * hops, 1 / hops)
+    coarse = [replace(each, hop=k) for k, each in enumerate(finer[::hops])]
+    found = [replace(e, hop=e.hop // hops) for e in staged(hops, finer) if e.hop % hops == 0]
+    same(found, staged(1, coarse))
 
 
 def kept(stager, batches):
