@@ -42,7 +42,7 @@ level = -3
 _ANSWER_S = 60.0
 _STOP_S = 20.0
 _END_S = 10.0  # from the last words of a daemon that fails to its end
-_TOLD_LINES = 20
+_LAST_LINES = 20
 
 
 class ChildError(HypnodError):
@@ -140,6 +140,7 @@ class DaemonProcess:
 
     Attributes:
         log: the entries of its log, as far as `event` has read it.
+        last_lines: the end of its log, read or not.
         endpoint: where it publishes, once it listens.
         catch_up: where it answers who missed messages, once it listens.
         url: of its metrics and probes, once it listens.
@@ -153,7 +154,7 @@ class DaemonProcess:
         self.endpoint = self.catch_up = self.url = ""
         self.startup_s = 0.0
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()  # "" at the end of its log
-        self._told: deque[str] = deque(maxlen=_TOLD_LINES)
+        self.last_lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._started = time.monotonic()
         self.process = self._start(config, environ, arguments)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -243,7 +244,7 @@ class DaemonProcess:
 
     def _read(self) -> None:
         for line in self.process.stderr or ():
-            self._told.append(line)
+            self.last_lines.append(line)
             self._lines.put(line)
         self._lines.put("")
 
@@ -264,7 +265,7 @@ class DaemonProcess:
         except subprocess.TimeoutExpired:
             pass
         first = f"expected the daemon to run, found that it {found}; its log ends:"
-        return ChildError("\n  ".join([first, *map(_readable, list(self._told))]))
+        return ChildError("\n  ".join([first, *map(_readable, list(self.last_lines))]))
 
     def __enter__(self) -> Self:
         return self

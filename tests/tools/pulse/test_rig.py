@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 
@@ -74,6 +75,7 @@ def running(source, bundle, folder, rule=RULE, **stream):
             )
             with pulsing(config) as pulse:
                 yield source, daemon, pulse, board
+            sys.stderr.writelines(daemon.last_lines)  # seen where the test fails
 
 
 @pytest.fixture
