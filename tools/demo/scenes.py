@@ -62,7 +62,7 @@ SCENES = {
             "name": "nrem-sound",
             "species": "human",
             "stages": ["N2", "N3"],
-            "probability": 0.7,
+            "probability": 0.6,
             "dwell_s": 10.0,
             "on_s": 2.0,
             "hold": "time",
