@@ -3,11 +3,13 @@
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby, islice, product
 from typing import get_args
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from daemon.config import StagingConfig
@@ -24,8 +26,7 @@ from models.stages import ART, UNKNOWN
 _KINDS = get_args(Kind)
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(msgspec.Struct, frozen=True):
     """What is known of one epoch of one subject; a `final` one is the last word."""
 
     subject: str
@@ -377,30 +378,29 @@ def unread(batch: EpochBatch, subjects: Sequence[str], spec: ModelSpec) -> Itera
         spec: of what is to read it.
     """
     pathways = spec.pathway_for(batch.usable).tolist()
-    rows = zip(
-        *(subjects, batch.reasons, pathways, batch.drift, batch.features.tolist()), strict=True
-    )
-    for subject, reasons, pathway, drift, features in rows:
-        validity = dict(zip(spec.modalities, map(str, reasons), strict=True))
-        bad = [f"{m} {why}" for m, why in validity.items() if why != OK]
-        lost = len(bad) == len(validity)
-        dead = NO_SIGNAL.intersection(validity.values())
+    drift, reasons = _most(batch.drift), batch.reasons.tolist()
+    features = _features(batch.features)
+    for subject, why, pathway, unlike, seen in zip(
+        subjects, reasons, pathways, drift, features, strict=True
+    ):
+        bad = [f"{m} {w}" for m, w in zip(spec.modalities, why, strict=True) if w != OK]
+        lost = len(bad) == len(why)
         yield Estimate(
             subject=subject,
             stream=batch.stream,
             kind="live",
             hop=batch.hop,
             onset=batch.onset,
-            stage=UNKNOWN if dead else ART,
+            stage=UNKNOWN if not NO_SIGNAL.isdisjoint(why) else ART,
             probabilities=None,
             evidence=None,
             pathway=None if lost else spec.pathways[pathway],
-            validity=validity,
+            validity=dict(zip(spec.modalities, map(str, why), strict=True)),
             reason=", ".join(bad) if lost else None,
             slots_filled=0,
             arrived=batch.arrived,
-            drift=_most(drift),
-            features=_features(features),
+            drift=unlike,
+            features=seen,
         )
 
 
@@ -420,14 +420,23 @@ def _rounds(batches: Sequence[EpochBatch]) -> Iterator[list[EpochBatch]]:
         yield [batch for _, batch in group]
 
 
-def _features(found: list[float]) -> Features | None:
-    """Return what is told of the levels of the EEG's bands and, last, the EMG; NaN: unusable."""
-    *eeg, emg = (None if math.isnan(db) else db for db in found)
+def _features(db: NDArray[np.float64]) -> list[Features | None]:
+    """Return what is told of each subject's levels: the EEG's bands, and last the EMG."""
+    whole = np.asarray(np.isfinite(db).all(axis=1))
+    return [
+        Features(eeg_db=tuple(levels[:-1]), emg_db=levels[-1]) if known else _some(levels)
+        for levels, known in zip(db.tolist(), whole.tolist(), strict=True)
+    ]
+
+
+def _some(levels: list[float]) -> Features | None:
+    """Return what is told of levels some of which are NaN: unusable."""
+    *eeg, emg = (None if math.isnan(db) else db for db in levels)
     known = tuple(db for db in eeg if db is not None)
     return None if not known and emg is None else Features(eeg_db=known, emg_db=emg)
 
 
-def _most(drift: NDArray[np.float64]) -> float | None:
-    """Return the drift of the most unlike modality of a subject, None where none is known."""
-    known = drift[np.isfinite(drift)]
-    return float(known.max()) if len(known) else None
+def _most(drift: NDArray[np.float64]) -> list[float | None]:
+    """Return the drift of each subject's most unlike modality, None where none is known."""
+    most = np.where(np.isfinite(drift), drift, -np.inf).max(axis=1).tolist()
+    return [each if each > -math.inf else None for each in most]

@@ -227,7 +227,11 @@ def test_hops_between_them_change_no_epoch(bundle, hops):
 
     finer = night(30 * hops, 1 / hops)
     coarse = [replace(each, hop=k) for k, each in enumerate(finer[::hops])]
-    found = [replace(e, hop=e.hop // hops) for e in staged(hops, finer) if e.hop % hops == 0]
+    found = [
+        msgspec.structs.replace(e, hop=e.hop // hops)
+        for e in staged(hops, finer)
+        if e.hop % hops == 0
+    ]
     same(found, staged(1, coarse))
 
 

@@ -1,9 +1,9 @@
 """Stage a finished recording as a whole, by the offline teacher instead of a bundle's net."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 
 from daemon.stager import Estimate, unread
 from models.recordings.as_stream import epochs_of

@@ -3,10 +3,10 @@
 import csv
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import edfio
+import msgspec
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -188,7 +188,9 @@ def test_the_hypnogram_is_of_the_kind_asked_for(tmp_path, bundle, kind):
     opened, stream = open_bundle(bundle), signals.stream_config(2)
     with open_engine(opened, n_rows=2) as engine:
         found = [e for _, new in stage_recording(recording, stream, engine) for e in new]
-    marked = [replace(e, stage="REM" if e.kind == "live" else "Wake") for e in found]
+    marked = [
+        msgspec.structs.replace(e, stage="REM" if e.kind == "live" else "Wake") for e in found
+    ]
     scored = Scored(
         recording=recording,
         stream=stream,
