@@ -1,7 +1,7 @@
 """Puts what is known into messages: dated, and with what computed it; the outbox numbers them."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 
@@ -47,45 +47,54 @@ class Composer:
         self._hops_per_epoch = hops_per_epoch
         self._clock = load_pylsl().local_clock
 
-    def stage(self, estimate: Estimate, onset: float, older: float) -> StageMessage:
-        """Compose the message of an estimate.
+    def stages(
+        self, estimates: Sequence[Estimate], offset: float, older: float
+    ) -> list[StageMessage]:
+        """Compose the messages of a stream's estimates.
 
         Args:
-            estimate: what is known.
-            onset: of its epoch, on this machine's LSL clock, s.
-            older: by how much its samples may be older than that says, s.
+            estimates: what is known.
+            offset: to add to an onset for the time on this machine's LSL clock, s.
+            older: by how much samples may be older than that says, s.
         """
         now, wall, spec, run = self._clock(), time.time(), self._spec, self._engine.run
-        probabilities = self._by_stage(estimate.probabilities)
-        return StageMessage(
-            session=run.id,
-            subject=estimate.subject,
-            stream=estimate.stream,
-            kind=estimate.kind,
-            epoch=estimate.hop // self._hops_per_epoch,
-            hop=estimate.hop,
-            onset=estimate.onset,
-            utc=iso(wall - now + onset),
-            epoch_s=spec.epoch_s,
-            hop_s=spec.epoch_s / self._hops_per_epoch,
-            stage=estimate.stage,
-            probabilities=probabilities,
-            evidence=self._by_stage(estimate.evidence),
-            confidence=max(probabilities.values(), default=0.0),
-            pathway=estimate.pathway,
-            validity=dict(estimate.validity),
-            reason=estimate.reason,
-            slots_filled=estimate.slots_filled,
-            n_context=spec.n_context,
-            drift=None if estimate.drift is None else round(estimate.drift, 3),
-            features=estimate.features if estimate.kind == "live" else None,
-            latency_s=None if estimate.arrived is None else now - estimate.arrived,
-            age_s=now - onset - spec.epoch_s + older,
-            published_utc=iso(wall, "microseconds"),
-            model=run.model,
-            engine=run.engine,
-            config=run.config_hash,
-        )
+        hop_s, published = spec.epoch_s / self._hops_per_epoch, iso(wall, "microseconds")
+        began = {onset: iso(wall - now + onset + offset) for onset in {e.onset for e in estimates}}
+        composed = []
+        for estimate in estimates:
+            probabilities = self._by_stage(estimate.probabilities)
+            composed.append(
+                StageMessage(
+                    session=run.id,
+                    subject=estimate.subject,
+                    stream=estimate.stream,
+                    kind=estimate.kind,
+                    epoch=estimate.hop // self._hops_per_epoch,
+                    hop=estimate.hop,
+                    onset=estimate.onset,
+                    utc=began[estimate.onset],
+                    epoch_s=spec.epoch_s,
+                    hop_s=hop_s,
+                    stage=estimate.stage,
+                    probabilities=probabilities,
+                    evidence=self._by_stage(estimate.evidence),
+                    confidence=max(probabilities.values(), default=0.0),
+                    pathway=estimate.pathway,
+                    validity=dict(estimate.validity),
+                    reason=estimate.reason,
+                    slots_filled=estimate.slots_filled,
+                    n_context=spec.n_context,
+                    drift=None if estimate.drift is None else round(estimate.drift, 3),
+                    features=estimate.features if estimate.kind == "live" else None,
+                    latency_s=None if estimate.arrived is None else now - estimate.arrived,
+                    age_s=now - (estimate.onset + offset) - spec.epoch_s + older,
+                    published_utc=published,
+                    model=run.model,
+                    engine=run.engine,
+                    config=run.config_hash,
+                )
+            )
+        return composed
 
     def trigger(self, live: StageMessage, told: Told) -> TriggerMessage:
         """Compose the message of a decision on a live estimate."""

@@ -1,5 +1,6 @@
 """From ready epochs to what goes out: all that are ready are staged in one call of the engine."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from daemon.compose import Composer
@@ -91,14 +92,13 @@ class Rounds:
         messages: list[Message] = []
         points: list[RestartPoint] = []
         offsets: dict[str, float] = {}
+        of = defaultdict[str, list[Estimate]](list)
+        for estimate in estimates:
+            of[estimate.stream].append(estimate)
         for name, stream in self._streams.items():
             with stream.guard("composing its messages"):
                 offset, older = stream.clock_offset, stream.may_be_older
-                mine = [
-                    self._compose.stage(e, e.onset + offset, older)
-                    for e in estimates
-                    if e.stream == name
-                ]
+                mine = self._compose.stages(of[name], offset, older)
                 decided = self._triggers.decide(mine, stream) if mine else []
                 states = self._triggers.states(stream)
                 points += [

@@ -78,7 +78,7 @@ STEPS = {
     "drift": own("_drift", "look"),
     "state": own("", "_judge"),
     "check": shared(lambda s: s._stager, "check", lambda batch: batch.stream),
-    "compose": shared(lambda s: s._compose, "stage", lambda estimate, *_: estimate.stream),
+    "compose": shared(lambda s: s._compose, "stages", lambda all_, *_: all_ and all_[0].stream),
     "point": shared(lambda s: s._recall, "point", lambda batch, *_: batch.stream),
     "trigger": shared(lambda s: s._rounds._triggers, "decide", lambda _, stream: stream.name),
     "outlet": lambda _stream, service, name: setattr(

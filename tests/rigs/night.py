@@ -172,7 +172,7 @@ class Night:
             if second % _PIECE_S == 0:
                 sync(self._journal.path)
         rest = self._stager.flush()
-        self._outbox.send([self._dated(self._compose.stage(e, e.onset, 0.0)) for e in rest])
+        self._outbox.send([self._dated(m) for m in self._compose.stages(rest, 0.0, 0.0)])
 
     def _begin(self, second: int, reason: str) -> None:
         """Let a run of the daemon begin."""
@@ -203,7 +203,7 @@ class Night:
 
     def _stage(self, batch: EpochBatch) -> None:
         estimates = self._stager.stage([batch])
-        messages = [self._dated(self._compose.stage(e, e.onset, 0.0)) for e in estimates]
+        messages = [self._dated(m) for m in self._compose.stages(estimates, 0.0, 0.0)]
         clocks = Clocks(0.1, self._plan.start)
         point = RestartPoint(
             stream=_STREAM,
