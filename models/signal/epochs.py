@@ -25,8 +25,8 @@ class CutEpoch:
     """(n_in, n_channels), µV; 0 where missing."""
     settling: NDArray[np.bool_]
     """(n_in, n_channels), see `Conditioner.filter`; False where missing."""
-    missing: float
-    """Fraction of the samples that never came."""
+    missing: NDArray[np.bool_]
+    """(n_in,), the samples that never came."""
     arrived: float | None
     """When the last sample arrived, local clock, s; None where it never did."""
 
@@ -191,7 +191,7 @@ class EpochBuffer:
             raw=samples.raw[:n],
             filtered=samples.filtered[:n],
             settling=samples.settling[:n],
-            missing=0.0,
+            missing=np.zeros(n, bool),
             arrived=float(samples.arrived[n - 1]),
         )
 
@@ -214,6 +214,6 @@ class EpochBuffer:
             raw=raw,
             filtered=filtered,
             settling=settling,
-            missing=1.0 - float(there.mean()),
+            missing=~there,
             arrived=float(samples.arrived[kept][-1]) if there[-1] else None,
         )

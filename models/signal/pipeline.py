@@ -107,12 +107,13 @@ class Pipeline:
         self._conditioner = Conditioner(spec, sfreq, n_subjects, hop_s, quality)
         self._drift = Drift(spec, reference, n_subjects, hop_s) if reference is not None else None
         self._looks = Looks(spec, reference)
-        relative = spec.relative is not None
-        self._relative = Relative(spec, n_subjects, hop_s) if relative else None
+        relative = spec.relative
+        self._relative = None if relative is None else Relative(spec, n_subjects, hop_s)
+        n_parts = 1 if relative is None else relative.n_parts
         n_in, n_channels = self._conditioner.n_in, self._conditioner.n_channels
         self._features = BandLevels(spec)
         self._buffer = EpochBuffer(sfreq, n_in, hop_s, n_channels)
-        self._quality = Quality(quality, spec.modalities, n_subjects, sfreq)
+        self._quality = Quality(quality, spec.modalities, n_subjects, sfreq, n_parts)
         self._no_brain = check_for(spec, n_subjects, sfreq, hop_s) if quality.no_brain else None
         self._absent = np.array(
             [[m not in s.channels for m in spec.modalities] for s in stream.subjects]
@@ -287,13 +288,17 @@ class Pipeline:
         usable = reasons == OK
         self._check_units(cut)
         microvolts = self._conditioner.resample(cut.filtered)
-        normalised = self._conditioner.normalise(microvolts, usable)
+        lost = self._quality.lost_parts(cut.missing)
+        whole = usable & ~lost.any()
+        normalised = self._conditioner.normalise(microvolts, whole)
         looks = self._looks(normalised)
         drift = np.full(usable.shape, np.nan)
         if self._drift is not None:
-            drift = self._drift.update(looks, usable)
+            drift = self._drift.update(looks, whole)
         powers = Powers(microvolts, self._spec.sfreq, usable)
-        given = self._relative(powers, usable) if self._relative is not None else normalised
+        given = normalised
+        if self._relative is not None:
+            given = self._relative(powers, usable, lost)
         return EpochBatch(
             stream=self._stream.name,
             hop=cut.hop,
@@ -306,7 +311,7 @@ class Pipeline:
             drift=drift,
             looks=looks,
             microvolts=microvolts,
-            features=self._features(powers, usable),
+            features=self._features(powers, whole),
         )
 
     def _state(self) -> PipelineState:
@@ -322,7 +327,7 @@ class Pipeline:
 
     def _check_units(self, cut: CutEpoch) -> None:
         """Hold the first whole epochs' amplitudes against each animal's unit, once."""
-        if self._unit_check is None or cut.missing:
+        if self._unit_check is None or cut.missing.any():
             return
         rms = cut.filtered.std(axis=0, dtype=np.float64)
         raw = np.where(np.isfinite(cut.raw), cut.raw, 0.0)

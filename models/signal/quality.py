@@ -63,7 +63,9 @@ class QualityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """When an epoch of one modality cannot be used."""
 
     max_missing: Fraction = 0.02
-    """Fraction of the epoch's samples that may be missing."""
+    """Fraction of a part's samples missing above which it is lost. Levels of people are measured in
+    parts of 3 s, and an epoch is missing when more than half of its parts are lost; the parts of
+    other models are whole epochs."""
     max_not_finite: Fraction = 0.02
     """Fraction of the epoch's samples that may be NaN or infinite; they are held."""
     max_clipped: Fraction = 0.05
@@ -92,27 +94,42 @@ class Quality:
         modalities: in the model's order.
         n_subjects: subjects of the stream.
         sfreq: sampling rate of the raw samples, Hz.
+        n_parts: equal parts of an epoch that a model can do without.
     """
 
     def __init__(
-        self, limits: QualityLimits, modalities: Sequence[str], n_subjects: int, sfreq: float
+        self,
+        limits: QualityLimits,
+        modalities: Sequence[str],
+        n_subjects: int,
+        sfreq: float,
+        n_parts: int = 1,
     ) -> None:
         each: list[ModalityLimits] = [getattr(limits, m) for m in modalities] * n_subjects
         self._limits = limits
         self._shape = (n_subjects, len(modalities))
         self._sfreq = sfreq
+        self._n_parts = n_parts
         self._min_rms = np.array([limit.min_rms_uv for limit in each])
         self._max_abs = np.array([limit.max_abs_uv for limit in each])
         self._max_out = np.array([limit.max_out_of_range for limit in each])
 
+    def lost_parts(self, missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Tell which parts of an epoch lack too many of its samples, (n_in,); (n_parts,)."""
+        edges = _edges(len(missing), self._n_parts)
+        return _fractions(missing[None], edges)[:, 0] > self._limits.max_missing
+
     def assess(
-        self, raw: NDArray[np.float64], missing: float, settling: NDArray[np.bool_]
+        self,
+        raw: NDArray[np.float64],
+        missing: NDArray[np.bool_],
+        settling: NDArray[np.bool_],
     ) -> NDArray[np.object_]:
         """Return `ok` or the gravest reason, for each subject and modality.
 
         Args:
             raw: (n_in, n_channels), µV, NaN where missing.
-            missing: fraction of the epoch's samples that never came.
+            missing: (n_in,), the samples that never came.
             settling: (n_in, n_channels), where the filter rings of what was out of range.
 
         Returns:
@@ -131,7 +148,7 @@ class Quality:
         hum = self._mains_power(x) / np.maximum(power, 1e-12)
         reasons = np.full(len(x), OK, dtype=object)
         # From the least to the most telling: the later one stands.
-        edges = _seconds(n, self._sfreq)
+        edges = _edges(n, max(1, round(n / self._sfreq)))  # its seconds
         beyond = _fractions(out, edges) > self._max_out
         clipped = _clipped(x, within, edges) > limits.max_clipped
         if settling.any():  # seldom, and an epoch of people has many seconds
@@ -143,9 +160,10 @@ class Quality:
         reasons[_lost(clipped)] = CLIPPED
         reasons[power < np.square(self._min_rms)] = FLAT
         reasons[n_within == 0] = OUT_OF_RANGE
-        reasons[1.0 - missing - n_finite / n > limits.max_not_finite] = NOT_FINITE
+        n_came = n - np.count_nonzero(missing)
+        reasons[n_came - n_finite > limits.max_not_finite * n] = NOT_FINITE
         reasons[n_finite == 0] = NOT_FINITE
-        if missing > limits.max_missing:
+        if self.lost_parts(missing).mean() > _MOST_LOST:
             reasons[:] = MISSING
         return reasons.reshape(self._shape)
 
@@ -163,13 +181,13 @@ def _wave(frequency: float, n: int) -> NDArray[np.float64]:
 
 
 @lru_cache
-def _seconds(n: int, sfreq: float) -> NDArray[np.int64]:
-    """Return where the seconds of an epoch of n samples begin, one at least, and its end."""
-    return np.linspace(0, n, max(1, round(n / sfreq)) + 1).round().astype(np.int64)
+def _edges(n: int, n_parts: int) -> NDArray[np.int64]:
+    """Return where equal parts of an epoch of n samples begin, and its end."""
+    return np.linspace(0, n, n_parts + 1).round().astype(np.int64)
 
 
 def _fractions(samples: NDArray[np.bool_], edges: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the fraction of each second's samples, (n_channels, n), as (n_seconds, n_channels)."""
+    """Return the fraction of each part's samples, (n_channels, n), as (n_parts, n_channels)."""
     counts = np.add.reduceat(samples, edges[:-1], axis=1, dtype=np.int64)
     return np.asarray((counts / np.diff(edges)).T, np.float64)
 

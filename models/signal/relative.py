@@ -95,12 +95,16 @@ class Relative:
         self._recent = np.zeros((*n[:2], len(constants), n_levels), np.float32)
         self._recent_weight = np.zeros((*n[:2], len(constants)), np.float32)
 
-    def __call__(self, powers: Powers, usable: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def __call__(
+        self, powers: Powers, usable: NDArray[np.bool_], lost: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
         """Return what the net is given; the usable epochs count in the running mean first.
 
         Args:
             powers: of an epoch of each subject.
             usable: (n_subjects, n_modalities); the others change nothing.
+            lost: (n_parts,), those whose samples never came, for which the mean of the others
+                stands. Default: none.
 
         Returns:
             (n_subjects, n_modalities, n_inputs): of each part, SDs from the animal's centre, then,
@@ -110,6 +114,8 @@ class Relative:
         parts = self.measure(powers.in_parts(self._relative.n_parts))
         parts = parts.reshape(len(usable), self._relative.n_parts, *parts.shape[1:])
         found = (parts.swapaxes(1, 2) - self._centre[:, None]) / self._scale[:, None]
+        if lost is not None and lost.any() and not lost.all():
+            found[:, :, lost] = found[:, :, ~lost].mean(axis=2, keepdims=True)
         self._learn(found, usable)
         own = (found - self._mean[:, :, None]) / np.sqrt(self._variance + _LEAST_SD**2)[:, :, None]
         levels = np.zeros((*found.shape[:3], self._recent.shape[-1]), np.float32)

@@ -10,7 +10,7 @@ from daemon.lsl.inlet import Clocks
 from daemon.restart.point import decode_state, encode_state
 from models.errors import StreamError, UnitError
 from models.signal.epochs import EpochBuffer
-from tests.support.signals import SPEC, noise, pipeline, run
+from tests.support.signals import LEVELS, SPEC, noise, pipeline, run
 
 
 def regular(n_samples, sfreq, start=1234.5):
@@ -180,3 +180,18 @@ def test_a_stream_that_is_too_slow_for_the_species_is_refused():
     with pytest.raises(StreamError, match="from 100 Hz for a mouse, found 64 Hz"):
         pipeline(sfreq=64.0)
     assert pipeline(sfreq=50.0, spec=msgspec.structs.replace(SPEC, species="human"))
+
+
+@pytest.mark.parametrize(("lost_s", "usable"), [(4.0, True), (7.0, False)])
+def test_what_is_left_of_an_epoch_is_staged_where_its_levels_are_measured_in_parts(lost_s, usable):
+    relative = msgspec.structs.replace(LEVELS.relative, n_parts=10)
+    spec = msgspec.structs.replace(LEVELS, epoch_s=10.0, relative=relative)
+    timestamps = regular(30 * 512, 512.0)
+    since = timestamps - timestamps[0] - 12.0
+    there = (since < 0) | (since >= lost_s)
+    data, pipe = noise(len(timestamps)), pipeline(spec=spec)
+    first, gappy, last = run(pipe, data[there], timestamps[there], [100])
+    assert gappy.usable.all() == gappy.usable.any() == usable
+    assert np.isnan(gappy.features).all()  # they are of whole epochs
+    assert first.usable.all()
+    assert last.usable.all()

@@ -11,6 +11,7 @@ RIG = StreamDescription("rig", (), (), 512.0)
 SFREQ = 512
 QUALITY = Quality(QualityLimits(), ("eeg", "emg"), 1, SFREQ)
 CALM = np.zeros((SFREQ, 2), bool)
+WHOLE = np.zeros(SFREQ, bool)
 TIME = np.arange(SFREQ) / SFREQ
 
 
@@ -18,9 +19,9 @@ def epoch():
     return np.random.default_rng(0).normal(0, 60, (SFREQ, 2))
 
 
-def eeg_reason(raw, missing=0.0):
+def eeg_reason(raw, missing=WHOLE):
     reasons = QUALITY.assess(raw, missing, CALM)
-    assert missing or reasons[0, 1] == "ok"
+    assert missing.any() or reasons[0, 1] == "ok"
     return reasons[0, 0]
 
 
@@ -73,9 +74,9 @@ def test_a_second_is_lost_with_more_samples_than_the_limit_allows(n, uv, reason)
     raw = np.concatenate([epoch()] * 3)
     raw[:n, 0] = uv
     calm = np.zeros(raw.shape, bool)
-    assert QUALITY.assess(raw, 0.0, calm)[0, 0] == "ok"  # one of three
+    assert QUALITY.assess(raw, np.zeros(len(raw), bool), calm)[0, 0] == "ok"  # one of three
     raw[2 * SFREQ : 2 * SFREQ + n, 0] = uv
-    assert QUALITY.assess(raw, 0.0, calm).tolist() == [[reason, "ok"]]
+    assert QUALITY.assess(raw, np.zeros(len(raw), bool), calm).tolist() == [[reason, "ok"]]
 
 
 @pytest.mark.parametrize("number", [3.4e38, -4e8, 1.1e6])
@@ -92,19 +93,19 @@ def test_no_amplifier_gives_such_a_number(number):
 def test_settling():
     settling = CALM.copy()
     settling[:5, 0] = True
-    assert (QUALITY.assess(epoch(), 0.0, settling) == "ok").all()
+    assert (QUALITY.assess(epoch(), WHOLE, settling) == "ok").all()
     settling[:6, 0] = True
-    assert QUALITY.assess(epoch(), 0.0, settling).tolist() == [["settling", "ok"]]
+    assert QUALITY.assess(epoch(), WHOLE, settling).tolist() == [["settling", "ok"]]
 
 
 @pytest.mark.parametrize("left", [1, 5, 6, 300])
 def test_what_goes_on_after_the_epoch_counts_wherever_it_began(left):
     settling = CALM.copy()
     settling[-left:, 1] = True
-    assert QUALITY.assess(epoch(), 0.0, settling).tolist() == [["ok", "settling"]]
+    assert QUALITY.assess(epoch(), WHOLE, settling).tolist() == [["ok", "settling"]]
     emg = ModalityLimits(min_rms_uv=0.1, max_abs_uv=5000.0, max_out_of_range=1.0)
     bears_it = Quality(QualityLimits(emg=emg), ("eeg", "emg"), 1, SFREQ)
-    assert (bears_it.assess(epoch(), 0.0, settling) == "ok").all()
+    assert (bears_it.assess(epoch(), WHOLE, settling) == "ok").all()
 
 
 PERSON = Quality(QualityLimits(), ("eeg", "eog"), 1, 128)
@@ -129,7 +130,25 @@ def test_a_long_epoch_is_lost_with_more_than_half_of_its_seconds(how, reason, la
             raw[:, 0] = np.clip(raw[:, 0], -125, 125)
         else:
             settling[bad, 0] = True
-        assert PERSON.assess(raw, 0.0, settling).tolist() == [[found, "ok"]]
+        assert PERSON.assess(raw, np.zeros(len(raw), bool), settling).tolist() == [[found, "ok"]]
+
+
+IN_PARTS = Quality(QualityLimits(), ("eeg", "eog"), 1, 128, n_parts=10)
+
+
+@pytest.mark.parametrize(("n_lost", "reason"), [(1, "ok"), (5, "ok"), (6, "missing")])
+def test_an_epoch_whose_levels_are_measured_in_parts_is_missing_with_more_than_half_of_them(
+    n_lost, reason
+):
+    """A part of 3 s is lost with 8 of its 384 samples."""
+    raw, missing = np.random.default_rng(0).normal(0, 30, HALF_MINUTE), np.zeros(30 * 128, bool)
+    missing[3 * 384 : (3 + n_lost) * 384 : 48] = True
+    raw[missing] = np.nan
+    assert np.flatnonzero(IN_PARTS.lost_parts(missing)).tolist() == [*range(3, 3 + n_lost)]
+    assert (IN_PARTS.assess(raw, missing, np.zeros(HALF_MINUTE, bool)) == reason).all()
+    missing[:] = False
+    missing[::64] = True
+    assert not IN_PARTS.lost_parts(missing).any()  # 1.6 % of each
 
 
 def test_what_rings_of_a_movement_is_lost_with_it():
@@ -137,14 +156,14 @@ def test_what_rings_of_a_movement_is_lost_with_it():
     raw += np.random.default_rng(0).normal(0, 30, HALF_MINUTE)
     raw[: 10 * 128, 0] = np.random.default_rng(1).normal(0, 20_000, 10 * 128)
     settling[10 * 128 : 16 * 128, 0] = True
-    assert PERSON.assess(raw, 0.0, settling)[0, 0] == "settling"
+    assert PERSON.assess(raw, np.zeros(len(raw), bool), settling)[0, 0] == "settling"
 
 
 def test_blinks_are_no_artefact():
     t = np.arange(HALF_MINUTE[0]) / 128
     raw = np.random.default_rng(0).normal(0, 20, HALF_MINUTE)
     raw[:, 1] += 1000 * np.exp(-0.5 * ((t % 3 - 1.5) / 0.1) ** 2)
-    assert (PERSON.assess(raw, 0.0, np.zeros(HALF_MINUTE, bool)) == "ok").all()
+    assert (PERSON.assess(raw, np.zeros(len(raw), bool), np.zeros(HALF_MINUTE, bool)) == "ok").all()
 
 
 def test_mains():
@@ -154,7 +173,7 @@ def test_mains():
 
 
 def test_missing_masks_every_modality():
-    assert (QUALITY.assess(epoch(), 0.05, CALM) == "missing").all()
+    assert (QUALITY.assess(epoch(), np.arange(SFREQ) < 0.05 * SFREQ, CALM) == "missing").all()
 
 
 @pytest.mark.parametrize(
@@ -207,7 +226,10 @@ def test_epochs_of_people_are_usable_and_their_unit_is_not_doubted(shared_data):
         quality = Quality(QualityLimits(), (modality,), 1, n_times / 30)
         for epoch in epochs:
             raw = epoch[:, None].astype(float)
-            assert quality.assess(raw, 0.0, np.zeros_like(raw, bool))[0, 0] == "ok"
+            assert (
+                quality.assess(raw, np.zeros(len(raw), bool), np.zeros_like(raw, bool))[0, 0]
+                == "ok"
+            )
         rms_uv = float(np.median(epochs.std(axis=1)))
         assert doubt_unit(rms_uv, "µV", f"{modality} of p1", RIG) == ""
         assert "look like V" in doubt_unit(rms_uv / 1e6, "µV", f"{modality} of p1", RIG)

@@ -108,16 +108,43 @@ def test_what_is_where():
     assert not found[N_EMG:].any()
 
 
-def test_a_long_epoch_is_told_in_parts():
-    """What happens in one half of an epoch is in that half's levels, and nowhere else."""
+def in_parts(n_parts):
     relative = RelativeSpec(
         source="x",
         edges_hz=((2.0, 8.0, 24.0), ()),
         mean=((0.0,) * 3, (0.0,) * 2),
         sd=((1.0,) * 3, (1.0,) * 2),
-        n_parts=2,
+        n_parts=n_parts,
     )
-    spec = msgspec.structs.replace(LEVELS, relative=relative)
+    return msgspec.structs.replace(LEVELS, relative=relative)
+
+
+@settings(max_examples=20)
+@given(st.sets(st.integers(0, 3), min_size=1, max_size=3), st.integers(0, 1000))
+def test_whatever_stands_in_lost_parts_changes_nothing(lost, seed):
+    relative, spec = in_parts(4).relative, in_parts(4)
+    epochs, others = some_epochs(6, seed), some_epochs(6, seed + 1)
+    gone = np.isin(np.arange(4), [*lost])
+    samples = np.repeat(gone, 128)
+    one, other = levels(spec=spec), levels(spec=spec)
+    for epoch, different in zip(epochs, others, strict=True):
+        changed = np.where(samples, different, epoch)
+        found = one(powers(epoch[None]), ALL, gone)
+        np.testing.assert_array_equal(found, other(powers(changed[None]), ALL, gone))
+        assert_same_state(one, other)
+        at_once = found.reshape(2, *relative.shape)[:, :4]
+        mean = np.broadcast_to(at_once[:, ~gone].mean(axis=1, keepdims=True), at_once.shape)
+        inside = (np.abs(at_once) < MOST).all(axis=1)  # the limit is of each part
+        for m, within in enumerate(inside):
+            np.testing.assert_allclose(
+                at_once[m][gone][:, within], mean[m][gone][:, within], rtol=1e-4, atol=1e-5
+            )
+
+
+def test_a_long_epoch_is_told_in_parts():
+    """What happens in one half of an epoch is in that half's levels, and nowhere else."""
+    spec = in_parts(2)
+    relative = spec.relative
     whole = msgspec.structs.replace(spec, relative=msgspec.structs.replace(relative, n_parts=1))
     (epoch,) = some_epochs(1)
     found = levels(spec=spec)(powers(epoch[None]), ALL).reshape(2, *relative.shape)

@@ -72,7 +72,7 @@ def _of_real_mice(real: RealMice) -> Iterator[Goal]:
 
 
 def _of_people(people: People) -> Iterator[Goal]:
-    night, eleven, _ = people.rows
+    night, eleven, *_ = people.rows
     for kind, kappa in zip(_KINDS, (0.75, 0.80), strict=True):
         yield Goal(f"{night.what}: κ {kind}", kappa, night.kappa[f"hypnod {kind}"])
     yield Goal(f"{eleven.what}: accuracy final", 0.90, eleven.accuracy["hypnod final"])

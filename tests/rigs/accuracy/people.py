@@ -37,6 +37,8 @@ _KINDS: tuple[Kind, ...] = ("live", "final")
 SURE = (0.5, 0.6, 0.7, 0.8)
 """Probabilities that a rule may ask for."""
 _EPOCH_S = 30.0
+LOST_S = {20.0: 1.0, 30.0: 10.0}
+"""Of each so many s how many are lost, at a random place, to see what that costs."""
 
 
 class PeopleRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,15 +124,31 @@ def read_sleep_edf() -> list[Pieces]:
     return found
 
 
-def stage_pieces(pieces: Pieces, bundle: Bundle) -> dict[Kind, list[Estimate]]:
-    """Return hypnod's estimates of a subject's epochs, which lie where they were in the night."""
+def stage_pieces(
+    pieces: Pieces, bundle: Bundle, each_s: float | None = None
+) -> dict[Kind, list[Estimate]]:
+    """Return hypnod's estimates of a subject's epochs, which lie where they were in the night.
+
+    Args:
+        pieces: the epochs.
+        bundle: stages them.
+        each_s: a key of `LOST_S`: of each so many s some are lost; None: nothing is.
+    """
     n = pieces.data.shape[1]
     place = pieces.place - pieces.place[0]
     times = (place[:, None] * _EPOCH_S + np.arange(n) / pieces.sfreq).ravel()
+    data = pieces.data.reshape(-1, 1)
+    if each_s is not None:
+        since = times % each_s
+        at = np.random.default_rng(0).uniform(0, each_s - LOST_S[each_s], len(times))
+        at = at[(times // each_s).astype(np.intp)]
+        there = (since < at) | (since >= at + LOST_S[each_s])
+        there |= times > times[-1] - each_s  # the last epoch is known to be whole by its end
+        times, data = times[there], data[there]
     description = Description(
         ch_names=("EEG",), units=("uV",), sfreq=pieces.sfreq, n_samples=times.size
     )
-    recording = ArrayRecording(Path(pieces.subject), description, pieces.data.reshape(-1, 1), times)
+    recording = ArrayRecording(Path(pieces.subject), description, data, times)
     stream = StreamChannels(
         name="people", subjects=(SubjectChannels(name="p", channels={"eeg": "EEG"}),)
     )
@@ -156,6 +174,10 @@ def look_at_people(bundle: Bundle) -> People:
         found = stage_pieces(pieces, bundle)
         night = found["live"] if pieces.subject == WHOLE_NIGHT else night
         _add(truth, said, part, pieces.stages, found)
+        if pieces.subject == WHOLE_NIGHT:
+            for each_s in LOST_S:
+                lossy = stage_pieces(pieces, bundle, each_s)
+                _add(truth, said, f"018-{each_s:g}", pieces.stages, lossy)
         for scorer, stages in outside.items():
             rows = [stages[pieces.subject, int(k)] for k in pieces.place]
             said[part].setdefault(scorer, []).extend(rows)
@@ -165,6 +187,7 @@ def look_at_people(bundle: Bundle) -> People:
         "018": "Dublin 018, a whole night",
         "eleven": "W and S3/S4 of eleven others of Dublin, 90 epochs each; N2 is right for S3/S4",
         "sleep-edf": "Sleep-EDF, 9 epochs by two EEGs each",
+        **{f"018-{t:g}": f"018 with {s:g} s of each {t:g} lost" for t, s in LOST_S.items()},
     }
     return People(
         bundle=f"{bundle.manifest.name} {bundle.hash[:12]}",
