@@ -50,7 +50,8 @@ def test_a_bundle_is_held_against_all_of_them(shared_data, tmp_path, monkeypatch
     monkeypatch.setattr(people, "read_ucddb", lambda: few)
     bundle = open_bundle(make_bundle_of(human_spec(epoch_s=30.0), tmp_path))
     found = look_at_people(bundle)
-    night, eleven, edf = found.rows
+    night, eleven, edf, *lossy = found.rows
+    assert [each.n_epochs for each in lossy] == [822, 822]
     assert (night.n_epochs, eleven.n_epochs, edf.n_epochs) == (822, 2 * 90, 18)
     assert abs(night.kappa["hypnod live"]) < 0.2
     assert night.kappa["yasa"] == pytest.approx(0.81, abs=0.01)
