@@ -20,6 +20,9 @@ def find_stage_column(header: Header, stage_of: StageOf) -> int:
     named = [header.names.index(n) for n in (*STAGES, *WITH_EVENTS) if n in header.names]
     if not named:
         raise untitled(header.row, header.below, stage_of)
+    events = [header.names.index(n) for n in WITH_EVENTS if n in header.names]
+    if len(events) < len(named):
+        named = [*(at for at in events if _has_both(header, at, stage_of)), *named]
     for at in named:
         if any(stage_of(text_at(row, at)) for row in header.below):
             _check_other_stages(header, at, [n for n in named if n != at], stage_of)
@@ -29,6 +32,12 @@ def find_stage_column(header: Header, stage_of: StageOf) -> int:
             return at
     filled = [at for at in named if any(not is_empty(row, at) for row in header.below)]
     return (filled or named)[0]
+
+
+def _has_both(header: Header, at: int, stage_of: StageOf) -> bool:
+    """Whether a column of events says which rows are stages and which are not, as RemLogic's."""
+    said = {stage_of(text_at(row, at)) is None for row in header.below if not is_empty(row, at)}
+    return len(said) == 2
 
 
 def _check_other_stages(

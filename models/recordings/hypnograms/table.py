@@ -6,7 +6,7 @@ from pathlib import Path
 
 from models.errors import RecordingError
 from models.recordings.hypnograms.cells import NOTHING, as_number, is_numeric, text_at
-from models.recordings.hypnograms.clock import check_times, first_time, is_clock
+from models.recordings.hypnograms.clock import check_times, first_time, is_clock, since_first
 from models.recordings.hypnograms.codes import as_code
 from models.recordings.hypnograms.header import (
     Column,
@@ -54,6 +54,9 @@ def read_table(
         for rows in by.values():
             check_times([(row.number, times[row.number]) for row in rows], epoch_s)
         onset = None
+    of_day = onset is not None and _are_of_day(header, onset)
+    if onset is not None and of_day:
+        first = first_time(_time_of_day(header, row, onset.at) for row in header.below)
     if onset is None:
         check_no_empty_line(header.below)
     with_events = header.names[column] in WITH_EVENTS
@@ -65,7 +68,8 @@ def read_table(
         if onset is None:
             marks = read_lines(rows, header, column, epoch_s)
         else:
-            marks = _bouts(rows, header, column, onset)
+            starts = _starts(header, onset, from_first=first is not None) if of_day else None
+            marks = _bouts(rows, header, column, onset, starts)
         found[subject] = Marks(
             marks=marks,
             with_events=with_events,
@@ -74,7 +78,7 @@ def read_table(
             flaws=unread,
             start=None if first is None else first.start,
             start_within_s=1.0 if first is None else first.within_s,
-            start_of_epoch=True,
+            start_of_epoch=onset is None,
         )
     return found
 
@@ -110,8 +114,40 @@ def _level(text: object) -> str:
     return str(text.get("Description", "")) if isinstance(text, Mapping) else str(text)
 
 
-def _bouts(rows: Sequence[Row], header: Header, column: int, onset: Column) -> list[Mark]:
+def _are_of_day(header: Header, onset: Column) -> bool:
+    """Whether bouts begin at times of day; an onset is from the first sample on."""
+    if header.names[onset.at].startswith("onset"):
+        return False
+    cells = (text_at(row, onset.at) for row in header.below)
+    return is_clock(next((cell for cell in cells if cell.lower() not in NOTHING), ""))
+
+
+def _starts(header: Header, onset: Column, *, from_first: bool) -> dict[int, float]:
+    """Return when the bout of each row begins that has a time of day, by the row's number, s.
+
+    It is from the first one on, or where that is all but midnight, from midnight on.
+    """
+    cells = [text_at(row, onset.at) for row in header.below]
+    found = since_first(cells if from_first else ["00:00:00", *cells])[-len(cells) :]
+    rows = zip(header.below, found, strict=True)
+    return {row.number: at for row, at in rows if at is not None}
+
+
+def _bouts(
+    rows: Sequence[Row],
+    header: Header,
+    column: int,
+    onset: Column,
+    starts: Mapping[int, float] | None,
+) -> list[Mark]:
     """Return a mark a row, with its own times.
+
+    Args:
+        rows: of one subject.
+        header: names their columns.
+        column: of the stages.
+        onset: of the onsets.
+        starts: by row, where the onsets are times of day; None: they are seconds.
 
     Raises:
         RecordingError: a time is no number.
@@ -121,7 +157,7 @@ def _bouts(rows: Sequence[Row], header: Header, column: int, onset: Column) -> l
     for row in rows:
         label = text_at(row, column)
         where = f"row {row.number}"
-        start = _seconds(row, onset)
+        start = _seconds(row, onset) if starts is None else starts.get(row.number)
         length = None if duration is None else _seconds(row, duration)
         if duration is None and end is not None and start is not None:
             until = _seconds(row, end)

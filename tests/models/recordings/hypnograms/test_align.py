@@ -6,14 +6,14 @@ from datetime import date, datetime, time, timedelta
 import edfio
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from models.errors import RecordingError
 from models.recordings.hypnograms.interpret import Legend
 from models.recordings.hypnograms.read import read_hypnograms
 from models.recordings.open import open_recording
-from models.stages import MOUSE, UNKNOWN
+from models.stages import HUMAN, MOUSE, UNKNOWN
 from tests.support.xdf import XdfStream, write_streams
 
 BEGAN = datetime(2026, 3, 1, 22, 0, 0)
@@ -229,3 +229,31 @@ def test_a_note_that_begins_like_a_name_names_nobody(recording):
     marks = [edfio.EdfAnnotation(k, 1, stage) for k, stage in enumerate(NIGHT)]
     edfio.Edf([], annotations=[*marks, edfio.EdfAnnotation(3, None, "m1 injected")]).write(path)
     assert read(path, recording)[0] == NIGHT
+
+
+@given(
+    began=st.datetimes(datetime(2026, 3, 1), datetime(2026, 3, 2)).map(
+        lambda at: at.replace(microsecond=0)
+    ),
+    after=st.integers(0, 60),
+    events=st.sets(st.integers(61, LENGTH - 5)),
+)
+@ONE_PATH
+def test_bouts_at_times_of_day_lie_where_these_say_over_midnight_too(
+    tmp_path, began, after, events
+):
+    """As RemLogic writes them: arousals stand between the stages, each with that of its epoch."""
+    assume((began + timedelta(seconds=after)).time() >= time(0, 2))  # below it counts from begin
+    recording = open_recording(write(tmp_path / "night.edf", began))
+    night = [HUMAN[k // 20 % 5] for k in range(LENGTH)]
+    rows = ["Sleep Stage\tPosition\tTime [hh:mm:ss]\tEvent\tDuration[s]"]
+    for k in range(after, LENGTH):
+        place = f"Supine\t{began + timedelta(seconds=k):%H:%M:%S}"
+        rows.append(f"{night[k]}\t{place}\tSLEEP-{'S0' if night[k] == 'W' else night[k]}\t1")
+        if k in events:
+            rows.append(f"{night[k]}\t{place}\tAROUSAL\t5")
+    path = tmp_path / "night.txt"
+    path.write_text("\n".join(rows), encoding="utf-8")
+    (scoring,) = read_hypnograms(path, ["p1"], HUMAN, recording, Legend()).values()
+    stages = scoring.hypnogram.to_epochs(1.0, LENGTH)
+    assert stages == [UNKNOWN] * after + night[after:]
