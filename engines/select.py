@@ -1,6 +1,6 @@
 """Choose an engine by name, or take the best that works here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -9,8 +9,9 @@ import structlog
 from engines.base import Engine
 from engines.bundle import Bundle
 from engines.errors import EngineError
-from engines.gpu.cuda import probe
-from engines.gpu.flavour import INSTALL, Flavour, Precision
+from engines.failover import FailoverEngine
+from engines.gpu.cuda import describe_hardware, load_driver, probe
+from engines.gpu.flavour import INSTALL, Flavour, Precision, version_of
 
 AUTO = "auto"
 
@@ -36,11 +37,13 @@ def open_engine(
     hops_per_epoch: int = 1,
     n_read: int | None = None,
     precision: Precision = "fp32",
+    at_once: bool = False,
 ) -> Engine:
     """Open an engine for a bundle.
 
     `auto` takes TensorRT where it is installed, finds a GPU and passes the parity check, and
-    ONNX Runtime otherwise; the engine's `why` says which and why.
+    ONNX Runtime otherwise; the engine's `why` says which and why. A GPU takes minutes to get
+    ready the first time.
 
     Args:
         bundle: the model.
@@ -50,6 +53,7 @@ def open_engine(
         hops_per_epoch: outputs per epoch length.
         n_read: slots of the window to answer for, the newest ones; default: all.
         precision: in which a GPU computes; the processor always computes in fp32.
+        at_once: do not wait for a GPU: run ONNX Runtime until its `improve` finds it ready.
 
     Raises:
         EngineError: there is no such engine, or it is not available here.
@@ -57,7 +61,7 @@ def open_engine(
     """
     wanted = _Wanted(bundle, n_rows, threads, hops_per_epoch, n_read, precision)
     if kind == AUTO:
-        return _open_best(wanted)
+        return _open_best(wanted, at_once)
     if kind not in _ENGINES:
         raise EngineError(f"expected one of the engines {', '.join(_ENGINES)}, found {kind!r}")
     entry = _ENGINES[kind]
@@ -67,6 +71,9 @@ def open_engine(
             f"engine {kind!r}: expected {missing} to be installed ({entry.install}), found none; "
             f"available here: {', '.join(usable) or 'none'}"
         )
+    if at_once and kind in _GPU_KINDS:
+        load_driver()  # what is missing for sure is said before anything is staged
+        return _open_at_once(wanted, [kind], required=True)
     return entry.open(wanted)
 
 
@@ -84,11 +91,13 @@ def explain_auto() -> str:
     return f"{kinds} if it passes the parity check, otherwise onnxruntime"
 
 
-def _open_best(wanted: _Wanted) -> Engine:
+def _open_best(wanted: _Wanted, at_once: bool) -> Engine:
     """Open TensorRT if anything speaks for it, ONNX Runtime otherwise; say why."""
     reasons = []
-    if no_gpu := _why_no_gpu():
+    if no_gpu := _why_no_gpu(load_driver if at_once else probe):
         reasons.append(no_gpu)
+    elif at_once:
+        return _open_at_once(wanted, _installed_gpu_kinds(), required=False)
     else:
         for kind in _installed_gpu_kinds():
             try:
@@ -105,12 +114,12 @@ def _installed_gpu_kinds() -> list[str]:
     return [kind for kind in _GPU_KINDS if not _ENGINES[kind].missing()]
 
 
-def _why_no_gpu() -> str:
+def _why_no_gpu(ask: Callable[[], object] = probe) -> str:
     """Return what speaks against a GPU, or nothing."""
     if not _installed_gpu_kinds():
         return "no TensorRT is installed"
     try:
-        probe()
+        ask()
     except EngineError as error:
         return f"there is no GPU to use: {error}"
     return ""
@@ -130,6 +139,35 @@ def _open_torch(wanted: _Wanted) -> Engine:
 
     w = wanted
     return TorchEngine(w.bundle, w.n_rows, w.threads, w.hops_per_epoch, w.n_read)
+
+
+def _open_at_once(wanted: _Wanted, kinds: Sequence[str], *, required: bool) -> Engine:
+    """Open ONNX Runtime, and have a GPU got ready that takes over."""
+    # Here, not above: they need the package onnx, which only computers with a GPU have.
+    from engines.gpu.later import GpuLater  # noqa: PLC0415
+    from engines.gpu.trial import Trial  # noqa: PLC0415
+
+    w, spare = wanted, _open_onnxruntime(wanted)
+    trials = {
+        kind: Trial(
+            bundle=str(w.bundle.path.absolute()),
+            model=w.bundle.hash,
+            flavour=flavour,
+            version=version_of(flavour),
+            precision=w.precision,
+            n_rows=w.n_rows,
+            threads=w.threads,
+            hops_per_epoch=w.hops_per_epoch,
+            n_read=w.n_read,
+            hypnod=_version("hypnod"),
+            driver=describe_hardware(),
+        )
+        for kind in kinds
+        for flavour in [_GPU_KINDS[kind]]
+    }
+    engine = FailoverEngine(GpuLater(w.bundle, trials, required=required), spare)
+    engine.why = f"until a GPU is ready ({' or else '.join(kinds)})"
+    return engine
 
 
 def _open_gpu(flavour: Flavour) -> "Callable[[_Wanted], Engine]":
@@ -178,7 +216,7 @@ def _version(package: str) -> str:
         return ""
 
 
-_GPU_KINDS = ("tensorrt", "tensorrt-rtx")
+_GPU_KINDS: dict[str, Flavour] = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
 
 _ENGINES = {  # the best first
     "tensorrt": _Entry(

@@ -23,6 +23,8 @@ LIBRARY = "libcuda.so.1"
 
 _MAJOR, _MINOR = 75, 76  # CUdevice_attribute of the compute capability
 _DRIVER_FILE = Path("/proc/driver/nvidia/version")
+_GPUS = Path("/proc/driver/nvidia/gpus")
+_IDENTITY = ("Model:", "GPU UUID:")
 _NAP_S = 2e-5
 _REASONS = {
     2: "out of memory",
@@ -59,10 +61,7 @@ def probe(library: str = LIBRARY) -> GpuDevice:
     Raises:
         EngineError: there is no driver, it does not work, or it finds no GPU.
     """
-    try:
-        driver = ctypes.CDLL(library)
-    except OSError as error:
-        raise EngineError(f"expected an NVIDIA driver ({library}), found none: {error}") from error
+    driver = load_driver(library)
     _ask(driver, library, "cuInit", 0)
     count, device = ctypes.c_int(), ctypes.c_int()
     _ask(driver, library, "cuDeviceGetCount", ctypes.byref(count))
@@ -70,6 +69,25 @@ def probe(library: str = LIBRARY) -> GpuDevice:
         raise EngineError(f"expected a GPU, found the driver {library} with {count.value} devices")
     _ask(driver, library, "cuDeviceGet", ctypes.byref(device), 0)
     return _describe(driver, library, device)
+
+
+def load_driver(library: str = LIBRARY) -> ctypes.CDLL:
+    """Return the driver's library, which is asked nothing yet.
+
+    Raises:
+        EngineError: there is none.
+    """
+    try:
+        return ctypes.CDLL(library)
+    except OSError as error:
+        raise EngineError(f"expected an NVIDIA driver ({library}), found none: {error}") from error
+
+
+def describe_hardware() -> str:
+    """Return what the kernel tells of driver and GPUs, without asking them; nothing elsewhere."""
+    gpus = (file.read_text() for file in sorted(_GPUS.glob("*/information")))
+    told = [line for gpu in gpus for line in gpu.splitlines() if line.startswith(_IDENTITY)]
+    return " ".join("; ".join([_kernel_driver(), *told]).split())
 
 
 def _describe(driver: ctypes.CDLL, library: str, device: ctypes.c_int) -> GpuDevice:
