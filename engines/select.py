@@ -10,7 +10,7 @@ from engines.base import Engine
 from engines.bundle import Bundle
 from engines.errors import EngineError
 from engines.failover import FailoverEngine
-from engines.gpu.cuda import describe_hardware, load_driver, probe
+from engines.gpu.cuda import describe_hardware, load_driver, probe, probe_apart
 from engines.gpu.flavour import INSTALL, Flavour, Precision, version_of
 
 AUTO = "auto"
@@ -84,7 +84,7 @@ def available_engines() -> dict[str, str]:
 
 def explain_auto() -> str:
     """Return which engine `auto` would take here, and why, without opening any."""
-    refused = _why_no_gpu()
+    refused = _why_no_gpu(probe_apart)
     if refused:
         return f"onnxruntime, because {refused}"
     kinds = " or else ".join(_installed_gpu_kinds())
@@ -114,7 +114,7 @@ def _installed_gpu_kinds() -> list[str]:
     return [kind for kind in _GPU_KINDS if not _ENGINES[kind].missing()]
 
 
-def _why_no_gpu(ask: Callable[[], object] = probe) -> str:
+def _why_no_gpu(ask: Callable[[], object]) -> str:
     """Return what speaks against a GPU, or nothing."""
     if not _installed_gpu_kinds():
         return "no TensorRT is installed"
@@ -202,7 +202,7 @@ class _Entry:
         where = ""
         if self.gpu:
             try:
-                device = probe()
+                device = probe_apart()
             except EngineError as error:
                 return f"not available: {error}"
             where = f" ({device.name}, driver {device.driver})"

@@ -1,12 +1,17 @@
 """A GPU gets ready beside an engine that stages: real processes, on a device that is none."""
 
 import os
+import re
 import select as system
+import shutil
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+import hypnod
 from engines import select
 from engines.bundle import open_bundle
 from engines.gpu import later
@@ -15,6 +20,7 @@ from engines.select import open_engine
 from tests.support.bundles import TINY, make_bundle
 from tests.support.engines import some, step
 from tests.support.fake_gpu import FakeGpu, open_without_gpu
+from tests.support.gpu import has_driver
 
 pytest.importorskip("cuda.bindings")
 
@@ -186,6 +192,58 @@ def test_a_process_that_ends_without_an_answer_is_a_sentence(bundle, gpu, tmp_pa
         assert "found that it ended with code 1; it said: " in engine.why
         assert "no_such_module" in engine.why
     assert not markers(tmp_path)
+
+
+ASK = """
+import sys
+from pathlib import Path
+from engines.bundle import open_bundle
+from engines.select import open_engine
+
+with open_engine(open_bundle(Path(sys.argv[1])), n_rows=1, at_once=True) as engine:
+    engine._later._thread.join()
+    engine.improve()
+    print(engine.description, engine.why)
+"""
+
+
+@pytest.mark.skipif(has_driver(), reason="this computer has an NVIDIA driver")
+@pytest.mark.parametrize(
+    ("init", "reason", "finding"),
+    [
+        (
+            "return 100;",
+            r"expected a working GPU, found: cuInit gives 100 \(no device\)",
+            "expected a working GPU, found: cuInit gives 100 (no device)",
+        ),
+        (
+            "return *(volatile int *)0;",
+            r"expected the process .* ended by SIGSEGV; \S+\.failed",
+            "expected a working GPU, found that its driver ends who asks by SIGSEGV",
+        ),
+    ],
+    ids=["finds no device", "crashes"],
+)
+def test_a_driver_is_asked_by_processes_apart_only(bundle, tmp_path, init, reason, finding):
+    """The real thing up to the driver, which is a library of this test."""
+    pytest.importorskip("tensorrt_rtx")
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler to make a library that crashes as a driver does")
+    (tmp_path / "driver.c").write_text(f"int cuInit(unsigned flags) {{ {init} }}")
+    library = tmp_path / "libcuda.so.1"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, tmp_path / "driver.c"], check=True)
+    environ = os.environ | {"LD_LIBRARY_PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+
+    def run(*command):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+        assert done.returncode in (0, 1), done.stderr
+        return done.stdout.splitlines()[-1]
+
+    said = run(sys.executable, "-c", ASK, bundle.path)
+    assert re.match(rf"onnxruntime .* tensorrt-rtx cannot be used: {reason}", said)
+    findings = run(*hypnod.command("doctor", "--json", "--timeout", "0.5"))
+    assert f"tensorrt-rtx: not available: {finding}" in findings
 
 
 @pytest.mark.parametrize("when", ["loads", "takes over"])
