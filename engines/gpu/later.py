@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 
 import msgspec
 import structlog
@@ -113,8 +114,9 @@ class GpuLater:
             out, words = child.communicate(msgspec.json.encode(trial), _PATIENCE_S)
         except subprocess.TimeoutExpired:
             child.kill()
-            _, words = child.communicate()
-            raise _mark(trial, f"{what} that it did not in {_PATIENCE_S:g} s", words) from None
+            with suppress(subprocess.TimeoutExpired):  # in the kernel it may hang even so
+                child.communicate(timeout=_END_S)
+            raise _mark(trial, f"{what} that it did not in {_PATIENCE_S:g} s") from None
         code = child.returncode
         if code < 0 and not self._stopping and code != -signal.SIGTERM:  # which somebody sent
             found = f"{what} that it was ended by {signal.Signals(-code).name}"
