@@ -12,6 +12,7 @@ from engines.errors import EngineError
 from engines.failover import FailoverEngine
 from engines.gpu.cuda import describe_hardware, load_driver, probe, probe_apart
 from engines.gpu.flavour import INSTALL, Flavour, Precision, version_of
+from engines.gpu.trial import Trial
 
 AUTO = "auto"
 
@@ -143,31 +144,31 @@ def _open_torch(wanted: _Wanted) -> Engine:
 
 def _open_at_once(wanted: _Wanted, kinds: Sequence[str], *, required: bool) -> Engine:
     """Open ONNX Runtime, and have a GPU got ready that takes over."""
-    # Here, not above: they need the package onnx, which only computers with a GPU have.
+    # Here, not above: it needs the package onnx, which only computers with a GPU have.
     from engines.gpu.later import GpuLater  # noqa: PLC0415
-    from engines.gpu.trial import Trial  # noqa: PLC0415
 
-    w, spare = wanted, _open_onnxruntime(wanted)
-    trials = {
-        kind: Trial(
-            bundle=str(w.bundle.path.absolute()),
-            model=w.bundle.hash,
-            flavour=flavour,
-            version=version_of(flavour),
-            precision=w.precision,
-            n_rows=w.n_rows,
-            threads=w.threads,
-            hops_per_epoch=w.hops_per_epoch,
-            n_read=w.n_read,
-            hypnod=_version("hypnod"),
-            driver=describe_hardware(),
-        )
-        for kind in kinds
-        for flavour in [_GPU_KINDS[kind]]
-    }
-    engine = FailoverEngine(GpuLater(w.bundle, trials, required=required), spare)
+    spare = _open_onnxruntime(wanted)
+    trials = {kind: _make_trial(wanted, _GPU_KINDS[kind]) for kind in kinds}
+    engine = FailoverEngine(GpuLater(wanted.bundle, trials, required=required), spare)
     engine.why = f"until a GPU is ready ({' or else '.join(kinds)})"
     return engine
+
+
+def _make_trial(wanted: _Wanted, flavour: Flavour) -> Trial:
+    w = wanted
+    return Trial(
+        bundle=str(w.bundle.path.absolute()),
+        model=w.bundle.hash,
+        flavour=flavour,
+        version=version_of(flavour),
+        precision=w.precision,
+        n_rows=w.n_rows,
+        threads=w.threads,
+        hops_per_epoch=w.hops_per_epoch,
+        n_read=w.n_read,
+        hypnod=_version("hypnod"),
+        driver=describe_hardware(),
+    )
 
 
 def _open_gpu(flavour: Flavour) -> "Callable[[_Wanted], Engine]":
