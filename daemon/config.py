@@ -63,7 +63,7 @@ class EngineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     kind: Literal["auto", "onnxruntime", "tensorrt", "tensorrt-rtx", "torch"] = "auto"
     """The engine; `auto` takes TensorRT where it is installed, finds a GPU and agrees there with
-    ONNX Runtime, and ONNX Runtime otherwise."""
+    ONNX Runtime, and ONNX Runtime until then and otherwise."""
     precision: Precision = "fp32"
     """In which a GPU computes. The processor always computes in fp32."""
     bundle: str = ""

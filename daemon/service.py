@@ -167,6 +167,8 @@ class Service:
         busy = self._rounds.go()
         if busy:  # the next epoch is as far away as can be
             self._record_pulses()
+        else:
+            self._engine.improve()
         self._show("journal", self._journal.problem)
         self._show("clients", self._clients.problem)
         self._progressed = time.monotonic()
@@ -211,6 +213,7 @@ class Service:
                 precision=config.engine.precision,
                 hops_per_epoch=hops_per_epoch(config.staging.hop_s, self._bundle.spec),
                 n_read=config.staging.final_lag + 1,
+                at_once=True,
             )
         )
         grammar = self._bundle.manifest.grammar

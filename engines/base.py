@@ -40,6 +40,9 @@ class Engine(ABC):
     why: str = ""
     """Why this engine runs, where there was a choice."""
 
+    degraded: bool = False
+    """It runs in the place of one that was lost or was asked for by name: see `why`."""
+
     def __init__(
         self, spec: ModelSpec, n_rows: int, hops_per_epoch: int = 1, n_read: int | None = None
     ) -> None:
@@ -112,6 +115,9 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release the engine's resources."""
+
+    def improve(self) -> None:  # noqa: B027  most have nothing to wait for
+        """Go on with a better engine if one became ready; call it between steps, as it takes ms."""
 
     def warm_up(self) -> None:
         """Run every code path once, so that the first real epoch is not the slow one."""

@@ -1,6 +1,9 @@
-"""What happens when a GPU is lost in the night: the processor goes on, within the same tick."""
+"""From one engine to another with all contexts: to a GPU that is ready, and from one that is lost.
 
-from typing import ClassVar
+The first happens between two steps, the second within one.
+"""
+
+from typing import ClassVar, Protocol
 
 import numpy as np
 import structlog
@@ -12,6 +15,19 @@ from engines.errors import EngineError
 log = structlog.get_logger()
 
 
+class Later(Protocol):
+    """Gets an engine ready while another one runs."""
+
+    required: bool
+    """Somebody asked for this very engine."""
+
+    def take(self) -> Engine | None:
+        """Return the engine once it is ready; raises EngineError if there will be none."""
+
+    def close(self) -> None:
+        """Give it up, or close it if nobody took it."""
+
+
 class FailoverEngine(Engine):
     """Runs one engine until it fails, then another with the same contexts, for good.
 
@@ -19,7 +35,7 @@ class FailoverEngine(Engine):
     memory. It is not closed then: asking a device that hangs to free memory could hang as well.
 
     Args:
-        primary: runs as long as it works.
+        primary: runs as long as it works; or gets ready what will, and the spare runs until then.
         spare: opened and warm; same model, rows, hops and slots read.
 
     Raises:
@@ -28,13 +44,15 @@ class FailoverEngine(Engine):
 
     name: ClassVar[str] = "failover"
 
-    def __init__(self, primary: Engine, spare: Engine) -> None:
-        for what in ("spec", "n_rows", "hops_per_epoch", "n_read"):
-            expected, found = getattr(primary, what), getattr(spare, what)
-            if expected != found:
-                raise EngineError(f"failover: expected equal {what}, found {expected} and {found}")
-        super().__init__(primary.spec, primary.n_rows, primary.hops_per_epoch, primary.n_read)
-        self._primary, self._spare, self._active = primary, spare, primary
+    def __init__(self, primary: Engine | Later, spare: Engine) -> None:
+        super().__init__(spare.spec, spare.n_rows, spare.hops_per_epoch, spare.n_read)
+        self._spare = self._active = spare
+        self._later: Later | None = None
+        if isinstance(primary, Engine):
+            self._check(primary)
+            self._active = primary
+        else:
+            self._later = primary
 
     @property
     def description(self) -> str:
@@ -51,20 +69,44 @@ class FailoverEngine(Engine):
     ) -> NDArray[np.float32]:
         """Step with the engine that works; see Engine."""
         self.check_inputs(epochs, rows, valid)  # what does not fit is no failure of the engine
-        if self._active is self._primary:
+        if self._active is not self._spare:
             try:
-                return self._primary.step(epochs, rows, valid, unimodal=unimodal)
+                return self._active.step(epochs, rows, valid, unimodal=unimodal)
             except EngineError as error:
-                self._switch(error)
+                self._lose(error)
         return self._spare.step(epochs, rows, valid, unimodal=unimodal)
 
-    def _switch(self, error: EngineError) -> None:
+    def improve(self) -> None:
+        """Let an engine that became ready take over; see Engine."""
+        if self._later is None:
+            return
+        try:
+            if (primary := self._later.take()) is None:
+                return
+            self._check(primary)
+            self._go_on_with(primary)
+            self.why = primary.why
+        except EngineError as error:  # the spare goes on as before
+            self.why, self.degraded = str(error), self._later.required
+        self._later = None
+
+    def _lose(self, error: EngineError) -> None:
+        lost, now = self._active.description, self._spare.description
+        self._go_on_with(self._spare)
+        self.why, self.degraded = f"{lost} was lost: {error}", True
+        log.error("engine lost", reason=str(error), now=now)
+
+    def _check(self, primary: Engine) -> None:
+        for what in ("spec", "n_rows", "hops_per_epoch", "n_read"):
+            expected, found = getattr(primary, what), getattr(self._spare, what)
+            if expected != found:
+                raise EngineError(f"failover: expected equal {what}, found {expected} and {found}")
+
+    def _go_on_with(self, engine: Engine) -> None:
         """Carry every context over; a step that failed has not touched them."""
         for row in range(self.n_rows):
-            self._spare.load_context(row, self._primary.save_context(row))
-        self._active = self._spare
-        self.why = f"{self._primary.description} was lost: {error}"
-        log.error("engine lost", reason=str(error), now=self.description)
+            engine.load_context(row, self._active.save_context(row))
+        self._active = engine
 
     def slots_filled(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
         """Count the slots of each row's window that are valid in any modality; shape (n,)."""
@@ -88,6 +130,8 @@ class FailoverEngine(Engine):
 
     def close(self) -> None:
         """Release both engines, but not one that was lost."""
-        if self._active is self._primary:
-            self._primary.close()
+        if self._later is not None:
+            self._later.close()
+        if self._active is not self._spare:
+            self._active.close()
         self._spare.close()

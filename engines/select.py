@@ -1,6 +1,6 @@
 """Choose an engine by name, or take the best that works here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -9,8 +9,10 @@ import structlog
 from engines.base import Engine
 from engines.bundle import Bundle
 from engines.errors import EngineError
-from engines.gpu.cuda import probe
-from engines.gpu.flavour import INSTALL, Flavour, Precision
+from engines.failover import FailoverEngine
+from engines.gpu.cuda import describe_hardware, load_driver, probe, probe_apart
+from engines.gpu.flavour import INSTALL, Flavour, Precision, version_of
+from engines.gpu.trial import Trial
 
 AUTO = "auto"
 
@@ -36,11 +38,13 @@ def open_engine(
     hops_per_epoch: int = 1,
     n_read: int | None = None,
     precision: Precision = "fp32",
+    at_once: bool = False,
 ) -> Engine:
     """Open an engine for a bundle.
 
     `auto` takes TensorRT where it is installed, finds a GPU and passes the parity check, and
-    ONNX Runtime otherwise; the engine's `why` says which and why.
+    ONNX Runtime otherwise; the engine's `why` says which and why. A GPU takes minutes to get
+    ready the first time.
 
     Args:
         bundle: the model.
@@ -50,6 +54,7 @@ def open_engine(
         hops_per_epoch: outputs per epoch length.
         n_read: slots of the window to answer for, the newest ones; default: all.
         precision: in which a GPU computes; the processor always computes in fp32.
+        at_once: do not wait for a GPU: run ONNX Runtime until its `improve` finds it ready.
 
     Raises:
         EngineError: there is no such engine, or it is not available here.
@@ -57,7 +62,7 @@ def open_engine(
     """
     wanted = _Wanted(bundle, n_rows, threads, hops_per_epoch, n_read, precision)
     if kind == AUTO:
-        return _open_best(wanted)
+        return _open_best(wanted, at_once)
     if kind not in _ENGINES:
         raise EngineError(f"expected one of the engines {', '.join(_ENGINES)}, found {kind!r}")
     entry = _ENGINES[kind]
@@ -67,6 +72,9 @@ def open_engine(
             f"engine {kind!r}: expected {missing} to be installed ({entry.install}), found none; "
             f"available here: {', '.join(usable) or 'none'}"
         )
+    if at_once and kind in _GPU_KINDS:
+        load_driver()  # what is missing for sure is said before anything is staged
+        return _open_at_once(wanted, [kind], required=True)
     return entry.open(wanted)
 
 
@@ -77,18 +85,20 @@ def available_engines() -> dict[str, str]:
 
 def explain_auto() -> str:
     """Return which engine `auto` would take here, and why, without opening any."""
-    refused = _why_no_gpu()
+    refused = _why_no_gpu(probe_apart)
     if refused:
         return f"onnxruntime, because {refused}"
     kinds = " or else ".join(_installed_gpu_kinds())
     return f"{kinds} if it passes the parity check, otherwise onnxruntime"
 
 
-def _open_best(wanted: _Wanted) -> Engine:
+def _open_best(wanted: _Wanted, at_once: bool) -> Engine:
     """Open TensorRT if anything speaks for it, ONNX Runtime otherwise; say why."""
     reasons = []
-    if no_gpu := _why_no_gpu():
+    if no_gpu := _why_no_gpu(load_driver if at_once else probe):
         reasons.append(no_gpu)
+    elif at_once:
+        return _open_at_once(wanted, _installed_gpu_kinds(), required=False)
     else:
         for kind in _installed_gpu_kinds():
             try:
@@ -105,12 +115,12 @@ def _installed_gpu_kinds() -> list[str]:
     return [kind for kind in _GPU_KINDS if not _ENGINES[kind].missing()]
 
 
-def _why_no_gpu() -> str:
+def _why_no_gpu(ask: Callable[[], object]) -> str:
     """Return what speaks against a GPU, or nothing."""
     if not _installed_gpu_kinds():
         return "no TensorRT is installed"
     try:
-        probe()
+        ask()
     except EngineError as error:
         return f"there is no GPU to use: {error}"
     return ""
@@ -130,6 +140,35 @@ def _open_torch(wanted: _Wanted) -> Engine:
 
     w = wanted
     return TorchEngine(w.bundle, w.n_rows, w.threads, w.hops_per_epoch, w.n_read)
+
+
+def _open_at_once(wanted: _Wanted, kinds: Sequence[str], *, required: bool) -> Engine:
+    """Open ONNX Runtime, and have a GPU got ready that takes over."""
+    # Here, not above: it needs the package onnx, which only computers with a GPU have.
+    from engines.gpu.later import GpuLater  # noqa: PLC0415
+
+    spare = _open_onnxruntime(wanted)
+    trials = {kind: _make_trial(wanted, _GPU_KINDS[kind]) for kind in kinds}
+    engine = FailoverEngine(GpuLater(wanted.bundle, trials, required=required), spare)
+    engine.why = f"until a GPU is ready ({' or else '.join(kinds)})"
+    return engine
+
+
+def _make_trial(wanted: _Wanted, flavour: Flavour) -> Trial:
+    w = wanted
+    return Trial(
+        bundle=str(w.bundle.path.absolute()),
+        model=w.bundle.hash,
+        flavour=flavour,
+        version=version_of(flavour),
+        precision=w.precision,
+        n_rows=w.n_rows,
+        threads=w.threads,
+        hops_per_epoch=w.hops_per_epoch,
+        n_read=w.n_read,
+        hypnod=_version("hypnod"),
+        driver=describe_hardware(),
+    )
 
 
 def _open_gpu(flavour: Flavour) -> "Callable[[_Wanted], Engine]":
@@ -164,7 +203,7 @@ class _Entry:
         where = ""
         if self.gpu:
             try:
-                device = probe()
+                device = probe_apart()
             except EngineError as error:
                 return f"not available: {error}"
             where = f" ({device.name}, driver {device.driver})"
@@ -178,7 +217,7 @@ def _version(package: str) -> str:
         return ""
 
 
-_GPU_KINDS = ("tensorrt", "tensorrt-rtx")
+_GPU_KINDS: dict[str, Flavour] = {"tensorrt": "tensorrt", "tensorrt-rtx": "rtx"}
 
 _ENGINES = {  # the best first
     "tensorrt": _Entry(

@@ -12,6 +12,7 @@ from engines.bundle import open_bundle
 from engines.errors import EngineError
 from engines.gpu.cuda import probe
 from engines.gpu.flavour import INSTALL, Flavour, Precision
+from engines.gpu.folder import plan_folder
 
 
 def compile_plan(
@@ -35,17 +36,17 @@ def compile_plan(
         Path | None, typer.Option(metavar="DIR", help="Where; default: where the daemon looks.")
     ] = None,
 ) -> None:
-    """Compile a model for a **GPU**, so that the daemon starts at once.
+    """Compile a model for a **GPU**, so that the daemon has it soon after its start.
 
-    Without it the daemon compiles when it starts, which takes seconds (TensorRT-RTX) to minutes
-    (TensorRT). TensorRT-RTX needs no GPU to compile: give the compute capability of the computer
-    that will run the plan, and copy the files of DIR into its plan folder. Wherever it was
-    compiled, a plan is compared with ONNX Runtime on its GPU before it stages anything.
+    Without it the daemon compiles while the processor stages, which takes seconds (TensorRT-RTX)
+    to minutes (TensorRT). TensorRT-RTX needs no GPU to compile: give the compute capability of the
+    computer that will run the plan, and copy the files of DIR into its plan folder. Wherever it
+    was compiled, a plan is compared with ONNX Runtime on its GPU before it stages anything.
 
         hypnod compile --flavour rtx --precision fp16 --compute-capability 8.9 --out plans
     """
     try:  # here, not above: only computers that compile have the package onnx
-        from engines.gpu.plan_cache import PlanRequest, get_plan, plan_folder  # noqa: PLC0415
+        from engines.gpu.plan_cache import PlanRequest, get_plan  # noqa: PLC0415
     except ImportError as error:
         raise EngineError(
             f"expected {INSTALL[flavour]} to have been run, found: {error}"

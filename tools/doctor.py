@@ -41,6 +41,8 @@ from daemon.stager import hops_per_epoch
 from daemon.trigger.rules import check_model
 from daemon.watch.echo import EchoLines
 from engines.bundle import Bundle, open_bundle
+from engines.gpu.folder import SERVICE, plan_folder
+from engines.gpu.trial import failures
 from engines.select import available_engines, explain_auto
 from models.errors import HypnodError, StreamError
 from models.signal.chunk import printable
@@ -81,18 +83,18 @@ def doctor(
 ) -> None:
     """Say **what works here, what does not, and what to do** about it.
 
-    Looks at liblsl, ZeroMQ, the engines, the model bundle and the LSL streams that are visible,
-    with their channels, rates and units. With a config: does its model read the modalities, does
-    exactly one visible stream match each of its streams, is that as configured, has it all the
-    labels, do its timestamps agree with the arrival of its samples, and is the journal one that
-    this version can go on with, and for how long has its disk room?
+    Looks at liblsl, ZeroMQ, the engines, a GPU that crashed or hung, the model bundle and the LSL
+    streams that are visible, with their channels, rates and units. With a config: does its model
+    read the modalities, does exactly one visible stream match each of its streams, is that as
+    configured, has it all the labels, do its timestamps agree with the arrival of its samples, and
+    is the journal one that this version can go on with, and for how long has its disk room?
 
     The exit code is 0 where all is well (warnings included), 1 where something needed is broken.
 
         hypnod doctor --config hypnod.toml
     """
     bundle_finding, bundle = _check_bundle(None)
-    findings = [_check_python(), _check_zmq(), _check_engines(), bundle_finding]
+    findings = [_check_python(), _check_zmq(), _check_engines(), *_check_gpu(), bundle_finding]
     infos, liblsl = _search(timeout)
     findings.append(liblsl)
     streams = [inspect(info) for info in infos]
@@ -131,6 +133,14 @@ def _check_engines() -> Finding:
             check="engines", level="error", found=found, do="run: pip install onnxruntime"
         )
     return Finding(check="engines", level="ok", found=f"{found}; auto takes {explain_auto()}")
+
+
+def _check_gpu() -> Iterator[Finding]:
+    """Yield what ended a process that tried a GPU, for which it is not tried again."""
+    for folder in {plan_folder(), SERVICE}:
+        for marker, sentence in failures(folder):
+            do = f"mend the driver, or name engine.kind; to have it tried again: rm {marker}"
+            yield Finding(check="gpu", level="warning", found=sentence, do=do)
 
 
 def _check_bundle(path: Path | None, species: str | None = None) -> tuple[Finding, Bundle | None]:

@@ -1,4 +1,4 @@
-"""Which engine computes: shown at the start, and again when another one has taken over."""
+"""Which engine computes, and why: shown at the start, and again when that is another one."""
 
 import structlog
 
@@ -13,7 +13,7 @@ log = structlog.get_logger()
 
 
 class EngineWatch:
-    """Shows which engine runs, at once and whenever another has taken over.
+    """Shows which engine runs, at once and whenever that or the reason for it has changed.
 
     Args:
         engine: opened, and warm.
@@ -21,7 +21,7 @@ class EngineWatch:
         run: the run of the daemon, as far as it is known without an engine.
         journal: keeps it with the description of the run.
         metrics: have it as `hypnod_info`, and count engines that were lost.
-        states: remark in systemd's status that one was lost.
+        states: remark in systemd's status that one was lost, or cannot be had as the config says.
     """
 
     def __init__(
@@ -44,12 +44,22 @@ class EngineWatch:
 
     def look(self) -> None:
         """See whether the engine is still the one that was shown; call it after every step."""
-        if self._engine.description != self.run.engine:
-            self._metrics.engine_losses.inc()
-            self._states.remark("engine", f"{self._engine.why}; {self._engine.description} goes on")
-            self._show()
+        engine = self._engine
+        if (engine.description, engine.why) == self._shown:
+            return
+        if engine.degraded:
+            if engine.description != self.run.engine:
+                self._metrics.engine_losses.inc()
+            self._states.remark("engine", f"{engine.why}; {engine.description} goes on")
+        self._show()
+
+    def improve(self) -> None:
+        """Let an engine that became ready take over; call it when no epoch waits."""
+        self._engine.improve()
+        self.look()
 
     def _show(self) -> None:
+        self._shown = self._engine.description, self._engine.why
         run = self.run = self.run._replace(engine=self._engine.description)
         self._journal.begin(run)
         self._metrics.info.info(

@@ -8,22 +8,30 @@ over the package cuda-bindings that turns error codes into sentences.
 import contextlib
 import ctypes
 import re
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+import hypnod
 from engines.errors import EngineError
 
 LIBRARY = "libcuda.so.1"
 
 _MAJOR, _MINOR = 75, 76  # CUdevice_attribute of the compute capability
 _DRIVER_FILE = Path("/proc/driver/nvidia/version")
+_GPUS = Path("/proc/driver/nvidia/gpus")
+_IDENTITY = ("Model:", "GPU UUID:")
 _NAP_S = 2e-5
+_PATIENCE_S = 30.0
 _REASONS = {
     2: "out of memory",
     34: "a stub library instead of a driver",
@@ -59,10 +67,7 @@ def probe(library: str = LIBRARY) -> GpuDevice:
     Raises:
         EngineError: there is no driver, it does not work, or it finds no GPU.
     """
-    try:
-        driver = ctypes.CDLL(library)
-    except OSError as error:
-        raise EngineError(f"expected an NVIDIA driver ({library}), found none: {error}") from error
+    driver = load_driver(library)
     _ask(driver, library, "cuInit", 0)
     count, device = ctypes.c_int(), ctypes.c_int()
     _ask(driver, library, "cuDeviceGetCount", ctypes.byref(count))
@@ -70,6 +75,49 @@ def probe(library: str = LIBRARY) -> GpuDevice:
         raise EngineError(f"expected a GPU, found the driver {library} with {count.value} devices")
     _ask(driver, library, "cuDeviceGet", ctypes.byref(device), 0)
     return _describe(driver, library, device)
+
+
+def probe_apart() -> GpuDevice:
+    """Return what `probe` does, asked in a process of its own: a driver may crash or hang.
+
+    Raises:
+        EngineError: as `probe`, or that process did not end in order.
+    """
+    load_driver()
+    try:
+        command = hypnod.command("-m", "engines.gpu.cuda")
+        done = subprocess.run(  # noqa: S603  this interpreter, our own module
+            command, capture_output=True, text=True, check=False, timeout=_PATIENCE_S
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EngineError(
+            f"expected a working GPU, found no answer of its driver in {_PATIENCE_S:g} s"
+        ) from error
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        raise EngineError(f"expected a working GPU, found that its driver ends who asks by {name}")
+    if done.returncode:
+        raise EngineError(done.stderr.strip())
+    return msgspec.json.decode(done.stdout, type=GpuDevice)
+
+
+def load_driver(library: str = LIBRARY) -> ctypes.CDLL:
+    """Return the driver's library, which is asked nothing yet.
+
+    Raises:
+        EngineError: there is none.
+    """
+    try:
+        return ctypes.CDLL(library)
+    except OSError as error:
+        raise EngineError(f"expected an NVIDIA driver ({library}), found none: {error}") from error
+
+
+def describe_hardware() -> str:
+    """Return what the kernel tells of driver and GPUs, without asking them; nothing elsewhere."""
+    gpus = (file.read_text() for file in sorted(_GPUS.glob("*/information")))
+    told = [line for gpu in gpus for line in gpu.splitlines() if line.startswith(_IDENTITY)]
+    return " ".join("; ".join([_kernel_driver(), *told]).split())
 
 
 def _describe(driver: ctypes.CDLL, library: str, device: ctypes.c_int) -> GpuDevice:
@@ -218,3 +266,10 @@ class Gpu:
         if int(code) != 0:
             raise EngineError(f"GPU: {function}: expected success, found {code.name} ({int(code)})")
         return values[0] if len(values) == 1 else values
+
+
+if __name__ == "__main__":
+    try:
+        print(msgspec.json.encode(probe()).decode())  # noqa: T201  to `probe_apart`
+    except EngineError as refused:
+        sys.exit(str(refused))

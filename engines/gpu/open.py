@@ -7,8 +7,9 @@ from engines.errors import EngineError
 from engines.failover import FailoverEngine
 from engines.gpu.cuda import probe
 from engines.gpu.flavour import Flavour, Precision, load_library
+from engines.gpu.folder import plan_folder
 from engines.gpu.parity_check import check_parity
-from engines.gpu.plan_cache import Plan, get_plan, plan_folder, request_for
+from engines.gpu.plan_cache import Plan, get_plan, request_for
 from engines.gpu.tensorrt import TensorRtEngine
 from engines.onnxruntime import OnnxRuntimeEngine
 
@@ -83,8 +84,8 @@ def open_plan(
     Raises:
         EngineError: there is no GPU, or the plan cannot be compiled or run.
     """
+    device = probe()  # before anything of TensorRT is touched
     load_library(flavour)
-    device = probe()
     request = request_for(device, bundle, flavour, precision, n_rows, hops_per_epoch, n_read)
     try:
         plan = get_plan(request, plan_folder())

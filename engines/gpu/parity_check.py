@@ -15,7 +15,8 @@ from engines.base import Engine
 from engines.errors import EngineError
 from engines.gpu.cuda import GpuDevice
 from engines.gpu.flavour import Precision
-from engines.gpu.plan_cache import Plan, write_whole
+from engines.gpu.folder import write_whole
+from engines.gpu.plan_cache import Plan
 from engines.gpu.tensorrt import TensorRtEngine
 from engines.parity import Parity, compare
 

@@ -5,17 +5,15 @@ plan is built anew. Files are replaced whole.
 """
 
 import hashlib
-import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from engines.bundle import Bundle
-from engines.errors import EngineError
 from engines.gpu.cuda import GpuDevice
 from engines.gpu.flavour import Flavour, Precision, load_library, version_of
+from engines.gpu.folder import write_whole
 from engines.gpu.network import derive_network
 from engines.gpu.plan import OnProgress, PlanKey, build_plan
 
@@ -48,14 +46,6 @@ class Plan:
     def read(self) -> bytes:
         """Return its content."""
         return self.path.read_bytes()
-
-
-def plan_folder() -> Path:
-    """Return where plans are kept: systemd's CacheDirectory, else the user's cache."""
-    if by_systemd := os.environ.get("CACHE_DIRECTORY"):
-        return Path(by_systemd.split(":")[0]) / "plans"
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "hypnod" / "plans"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,22 +151,3 @@ def _store(key: PlanKey, content: bytes, log: list[str], folder: Path) -> Plan:
     write_whole(path, content)
     write_whole(path.with_suffix(".json"), msgspec.json.format(msgspec.json.encode(manifest)))
     return Plan(path, manifest)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is there whole, or as it was before.
-
-    Raises:
-        EngineError: it cannot be written.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(content)
-        draft.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            draft.unlink()
-        raise EngineError(
-            f"expected a folder for plans that can be written to, found: {error}"
-        ) from error

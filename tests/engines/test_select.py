@@ -97,6 +97,17 @@ def test_a_gpu_by_name_without_a_driver_is_an_error(bundle):
     assert re.match(f"not available: {NO_DRIVER}", available_engines()["tensorrt-rtx"])
 
 
+@without_gpu
+def test_nobody_waits_for_a_gpu_that_cannot_be_there(bundle):
+    """Who named it is told before anything is staged."""
+    pytest.importorskip("tensorrt_rtx")
+    with open_engine(bundle, n_rows=1, at_once=True) as engine:
+        assert engine.name == "onnxruntime"
+        assert re.match(f"there is no GPU to use: {NO_DRIVER}", engine.why)
+    with pytest.raises(EngineError, match=NO_DRIVER):
+        open_engine(bundle, "tensorrt-rtx", n_rows=1, at_once=True)
+
+
 @pytest.mark.parametrize("n_refused", [1, 2])
 def test_auto_tries_the_other_tensorrt_and_then_the_processor(bundle, monkeypatch, n_refused):
     def refuse(wanted):
@@ -105,7 +116,7 @@ def test_auto_tries_the_other_tensorrt_and_then_the_processor(bundle, monkeypatc
     def use(wanted):
         return open_engine(bundle, "torch", n_rows=1)
 
-    monkeypatch.setattr(select, "_why_no_gpu", lambda: "")
+    monkeypatch.setattr(select, "_why_no_gpu", lambda ask: "")
     for i, kind in enumerate(("tensorrt", "tensorrt-rtx")):
         entry = select._Entry("GPU", ("numpy",), "", refuse if i < n_refused else use)
         monkeypatch.setitem(select._ENGINES, kind, entry)

@@ -9,6 +9,7 @@ from engines.gpu.open import open_gpu, open_plan
 from engines.gpu.parity_check import BOUNDS
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import compare
+from engines.select import open_engine
 from tests.support.engines import some, step
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
@@ -36,6 +37,24 @@ def test_auto_engine_passes_its_gate(shipped, flavour, device):
     with open_gpu(shipped, flavour, 3, 1, 1, "fp32") as engine:
         assert device.name in engine.description
         assert "passed the parity check" in engine.why
+
+
+def test_the_processor_steps_until_it_is_ready(shipped, flavour, device, random):
+    kind = {"tensorrt": "tensorrt", "rtx": "tensorrt-rtx"}[flavour]
+    with (
+        open_engine(shipped, kind, n_rows=3, at_once=True) as engine,
+        OnnxRuntimeEngine(shipped, 3) as reference,
+    ):
+        for tick in range(40):
+            if tick == 20:
+                assert engine.description == reference.description
+                engine._later._thread.join()
+                engine.improve()
+            epochs = some(random, engine, 3)
+            np.testing.assert_allclose(
+                step(engine, epochs), step(reference, epochs), rtol=0, atol=1e-4
+            )
+        assert device.name in engine.description
 
 
 def test_replayed_graph_gives_what_the_plain_calls_give(shipped, flavour, random):

@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -470,3 +471,13 @@ def open_without_gpu(
             bundle, "tensorrt", n_rows, hops_per_epoch, precision, n_read
         )
     return engine
+
+
+def a_little_wrong(network: bytes) -> bytes:
+    """Make one layer compute something else."""
+    model = onnx.load_from_string(network)
+    for tensor in model.graph.initializer:
+        if tensor.name.endswith("blocks.0.attention.qkv.weight"):
+            array = onnx.numpy_helper.to_array(tensor) * 1.01
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    return bytes(model.SerializeToString())

@@ -307,6 +307,16 @@ def test_without_liblsl_it_says_how_to_get_one(tmp_path: Path) -> None:
     assert "glibc 2.35" in findings["liblsl"]["found"]
 
 
+def test_a_gpu_that_crashed_is_told_and_what_to_do(tmp_path: Path) -> None:
+    marker = tmp_path / "hypnod" / "plans" / "tensorrt-fp32-12ab.failed"
+    marker.parent.mkdir(parents=True)
+    marker.write_text("it was ended by SIGSEGV\nlast words\n")
+    _, findings, _ = examine("--timeout", "0.5", env={"XDG_CACHE_HOME": str(tmp_path)})
+    assert findings["gpu"]["level"] == "warning"
+    assert findings["gpu"]["found"] == "it was ended by SIGSEGV"
+    assert findings["gpu"]["do"].endswith(f"rm {marker}")
+
+
 def test_people_get_a_table_and_then_what_to_do() -> None:
     with Source("shown"), Source("wide", n_channels=1000, labels=[f"CH{i}" for i in range(1000)]):
         done = forked.run("doctor", environ={"COLUMNS": "200"})

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from engines.errors import EngineError
-from engines.gpu.cuda import LIBRARY, Gpu, probe
+from engines.gpu import cuda
+from engines.gpu.cuda import LIBRARY, Gpu, describe_hardware, probe
 from tests.support.gpu import has_driver
 
 DRIVER = """
@@ -75,6 +76,20 @@ def test_driver_that_offers_no_device_says_why(make_driver, init, count, complai
 def test_library_that_is_no_driver_is_refused(make_driver):
     with pytest.raises(EngineError, match="found a library without cuInit"):
         probe(make_driver("int other(void) { return 0; }"))
+
+
+def test_what_the_kernel_tells_of_driver_and_gpus(tmp_path, monkeypatch):
+    """But not what differs from boot to boot."""
+    monkeypatch.setattr(cuda, "_DRIVER_FILE", tmp_path / "version")
+    monkeypatch.setattr(cuda, "_GPUS", tmp_path / "gpus")
+    assert not describe_hardware()
+    gpu = tmp_path / "gpus" / "0000:01:00.0"
+    gpu.mkdir(parents=True)
+    (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06\n")
+    (gpu / "information").write_text(
+        "Model: \t\t NVIDIA GeForce\nIRQ:   \t\t 57\nGPU UUID: \t GPU-12ab\nDevice Minor: \t 0\n"
+    )
+    assert describe_hardware() == "580.65.06; Model: NVIDIA GeForce; GPU UUID: GPU-12ab"
 
 
 CALLS = """

@@ -128,7 +128,7 @@ def test_where_the_device_fails_the_processor_steps_the_same_epochs(
             if tick == 4 and fault == "launch":
                 gpu.failing["cudaGraphLaunch"] = 719
             if tick == 4 and fault == "illegal access":
-                gpu.pieces.pop(engine._primary._addresses["ring"])
+                gpu.pieces.pop(engine._active._addresses["ring"])
             gpu.hangs = tick >= 4 and fault == "hang"
             epochs = some(random, engine, 3)
             np.testing.assert_allclose(step(engine, epochs), step(reference, epochs), atol=1e-4)

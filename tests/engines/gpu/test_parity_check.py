@@ -4,7 +4,6 @@ import hashlib
 
 import msgspec
 import numpy as np
-import onnx
 import pytest
 
 from engines.bundle import open_bundle
@@ -14,7 +13,7 @@ from engines.gpu.parity_check import BOUNDS, Bound, ParityVerdict, check_parity,
 from engines.gpu.plan import PlanKey
 from engines.gpu.plan_cache import Plan, PlanManifest
 from engines.onnxruntime import OnnxRuntimeEngine
-from tests.support.fake_gpu import FakeGpu, open_without_gpu
+from tests.support.fake_gpu import FakeGpu, a_little_wrong, open_without_gpu
 
 pytest.importorskip("cuda.bindings")
 
@@ -90,16 +89,6 @@ def test_whatever_changed_it_is_examined_again(bundle, reference, tmp_path, chan
     kept = msgspec.json.decode(verdict_path(plan, device).read_bytes(), type=ParityVerdict)
     assert kept.plan_sha256 == plan.manifest.sha256
     assert kept.bound == BOUNDS["fp32"]
-
-
-def a_little_wrong(network):
-    """Make one layer compute something else."""
-    model = onnx.load_from_string(network)
-    for tensor in model.graph.initializer:
-        if tensor.name.endswith("blocks.0.attention.qkv.weight"):
-            array = onnx.numpy_helper.to_array(tensor) * 1.01
-            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
-    return model.SerializeToString()
 
 
 @pytest.mark.parametrize("fault", ["wrong", "forgetful"])

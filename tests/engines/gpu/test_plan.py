@@ -9,9 +9,10 @@ import pytest
 from engines.bundle import open_bundle
 from engines.errors import EngineError
 from engines.gpu.flavour import FLAVOURS, Library, load_library, version_of
+from engines.gpu.folder import plan_folder
 from engines.gpu.network import derive_network
 from engines.gpu.plan import PlanKey, build_plan, check_offered, make_profile
-from engines.gpu.plan_cache import PlanRequest, find_plan, get_plan, plan_folder
+from engines.gpu.plan_cache import PlanRequest, find_plan, get_plan
 from models.graphs import ring_step_inputs, ring_step_outputs
 from tests.support.bundles import TINY, make_bundle
 from tests.support.gpu import has_driver
