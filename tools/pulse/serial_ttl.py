@@ -9,7 +9,7 @@ from tools.pulse.errors import OutputError
 from tools.pulse.output import Output
 
 _START_S = 5.0  # a board restarts when its port is opened, and has a boot loader
-_ANSWER_S = 0.2
+_ANSWER_S = 0.4  # a busy computer may be late, and the pin goes low by itself 0.1 s later
 _ASK_AGAIN_S = 0.25
 
 

@@ -75,7 +75,8 @@ def running(source, bundle, folder, rule=RULE, **stream):
             )
             with pulsing(config) as pulse:
                 yield source, daemon, pulse, board
-            sys.stderr.writelines(daemon.last_lines)  # seen where the test fails
+                # seen where the test fails
+                sys.stderr.writelines([*daemon.last_lines, f"pulse ended with {pulse.poll()}\n"])
 
 
 @pytest.fixture
