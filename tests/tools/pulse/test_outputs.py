@@ -44,7 +44,7 @@ def test_a_board_that_no_longer_answers_is_an_error():
         output = open_output("serial", {"port": board.port})
         output.set(on=True)
         board.answers = False
-        with pytest.raises(OutputError, match=r"expected the board to answer 1 within 0\.2 s"):
+        with pytest.raises(OutputError, match=r"expected the board to answer 1 within 0\.4 s"):
             output.keep_alive()
         assert board.wait_for(high=False, n=2)
         output.close()
