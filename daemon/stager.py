@@ -123,7 +123,9 @@ class Stager:
         """
         rows = self._rows[batch.stream]
         self._engine.check_inputs(batch.epochs, _numbers(rows), batch.usable)
-        list(unread(batch, [row.subject for row in rows], self._spec))
+        for name in ("reasons", "drift", "features"):
+            if (n := len(getattr(batch, name))) != len(rows):
+                raise EngineError(f"expected {name} of {len(rows)} subjects, found of {n}")
 
     def stage(self, batches: Sequence[EpochBatch]) -> list[Estimate]:
         """Stage ready epochs; return the live estimates and the final ones now due.
