@@ -4,7 +4,7 @@
                reads all modalities, and the epoch's token
     step all   the same by every pathway, where there are several
     full       the epochs of a whole window → probabilities of all slots
-    ring step  the step as a GPU runs it: the tokens of all rows lie in one ring on the device
+    ring step  either step as a GPU runs it: the tokens of all rows lie in one ring on the device
 
 Who writes the graphs, who runs them and who reserves memory for them all ask here.
 """
@@ -47,6 +47,12 @@ Ports = dict[str, Port]
 """By name, in the graph's order."""
 
 
+def steps(spec: ModelSpec) -> tuple[tuple[str, ...], ...]:
+    """Return the pathways of each step: of the first alone, and of all where there are several."""
+    usual = spec.pathways[:1]
+    return (usual,) if usual == spec.pathways else (usual, spec.pathways)
+
+
 def step_inputs(spec: ModelSpec) -> Ports:
     """Return the inputs of a step: tokens oldest first, mask and its newest slot last.
 
@@ -83,13 +89,13 @@ def ring_step_inputs(spec: ModelSpec) -> Ports:
     }
 
 
-def ring_step_outputs(spec: ModelSpec, n_read: int) -> Ports:
-    """Return the outputs of the ring step where the newest n slots are read.
+def ring_step_outputs(spec: ModelSpec, pathways: Sequence[str], n_read: int) -> Ports:
+    """Return the outputs of the ring step of some pathways where the newest n slots are read.
 
     `token` is zeros where not valid, and in `ring_out`.
     """
     return {
-        "probabilities": Port((len(spec.pathways), n_read, len(spec.stages))),
+        "probabilities": Port((len(pathways), n_read, len(spec.stages))),
         "token": Port(spec.token_shape),
         "ring_out": Port(spec.token_shape, first=SLOTS),
     }

@@ -8,7 +8,7 @@ is said by indices, which are data, so that rows advance independently under one
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,9 @@ def input_buffers(spec: ModelSpec) -> Ports:
     return _of_a_tick(ring_step_inputs(spec))
 
 
-def output_buffers(spec: ModelSpec, n_read: int) -> Ports:
-    """Return what is copied from the GPU in each tick, by the network's names."""
-    return _of_a_tick(ring_step_outputs(spec, n_read))
+def output_buffers(spec: ModelSpec, pathways: Sequence[str], n_read: int) -> Ports:
+    """Return what is copied from the GPU in a tick of some pathways, by the network's names."""
+    return _of_a_tick(ring_step_outputs(spec, pathways, n_read))
 
 
 def _of_a_tick(ports: Ports) -> Ports:

@@ -5,7 +5,7 @@ import pytest
 
 from engines.gpu.buffers import bucket_sizes
 from engines.gpu.flavour import PRECISIONS
-from engines.gpu.open import open_gpu, open_plan
+from engines.gpu.open import open_gpu, open_plans
 from engines.gpu.parity_check import BOUNDS
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import compare
@@ -18,13 +18,14 @@ TICKS = 10_000
 MIB = 1 << 20
 
 
+@pytest.mark.parametrize("unimodal", [False, True])
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_parity(shipped, flavour, precision, record_property):
+def test_parity(shipped, flavour, precision, unimodal, record_property):
     with OnnxRuntimeEngine(shipped, 8) as reference:
-        engine, plan = open_plan(shipped, flavour, 8, 1, precision)
+        engine, plans = open_plans(shipped, flavour, 8, 1, precision)
         with engine:
-            parity = compare(engine, reference, ticks=60, seed=3)
-    record_property("what", f"parity {plan.key.flavour} {precision}")
+            parity = compare(engine, reference, ticks=60, seed=3, unimodal=unimodal)
+    record_property("what", f"parity {plans[0].key.flavour} {precision} unimodal={unimodal}")
     record_property("max_abs_difference", parity.max_abs_difference)
     record_property("argmax_agreement", parity.argmax_agreement)
     record_property("n_compared", parity.n_compared)
@@ -58,11 +59,11 @@ def test_the_processor_steps_until_it_is_ready(shipped, flavour, device, random)
 
 
 def test_replayed_graph_gives_what_the_plain_calls_give(shipped, flavour, random):
-    engine, _ = open_plan(shipped, flavour, 6, 1, "fp32")
-    plain, _ = open_plan(shipped, flavour, 6, 1, "fp32")
+    engine, _ = open_plans(shipped, flavour, 6, 1, "fp32")
+    plain, _ = open_plans(shipped, flavour, 6, 1, "fp32")
 
-    def run_plainly(bucket):
-        plain._run_tick(bucket, plain._recorded[bucket].context)
+    def run_plainly(step, bucket):
+        plain._run_tick(step, bucket, step.recorded[bucket].context)
         plain._gpu.wait()
 
     plain._tick = run_plainly
@@ -71,13 +72,15 @@ def test_replayed_graph_gives_what_the_plain_calls_give(shipped, flavour, random
             n = int(random.integers(1, 7))
             rows, valid = random.permutation(6)[:n], random.random((n, 2)) < 0.8
             epochs = some(random, engine, n)
+            unimodal = bool(random.random() < 0.5)
             np.testing.assert_array_equal(
-                step(engine, epochs, valid, rows), step(plain, epochs, valid, rows)
+                step(engine, epochs, valid, rows, unimodal),
+                step(plain, epochs, valid, rows, unimodal),
             )
 
 
 def test_the_device_holds_what_the_host_says(shipped, flavour, random):
-    engine, _ = open_plan(shipped, flavour, 3, 2, "fp32")
+    engine, _ = open_plans(shipped, flavour, 3, 2, "fp32")
     with engine:
         engine.load_context(2, engine.save_context(1))
         for _ in range(40):
@@ -93,7 +96,7 @@ def test_the_device_holds_what_the_host_says(shipped, flavour, random):
 
 
 def test_ten_thousand_ticks_take_no_more_memory(shipped, flavour, random, record_property):
-    engine, _ = open_plan(shipped, flavour, 8, 1, "fp16")
+    engine, _ = open_plans(shipped, flavour, 8, 1, "fp16")
     with engine:
         epochs = [some(random, engine, n) for n in range(1, 9)]
         for each in epochs:
@@ -110,7 +113,7 @@ def test_ten_thousand_ticks_take_no_more_memory(shipped, flavour, random, record
 @pytest.mark.parametrize("n_rows", [1, 3, 8, 64, 256, 1024])
 def test_subjects(shipped, flavour, random, n_rows):
     """Each batch size gives each row what a single row gets."""
-    engine, _ = open_plan(shipped, flavour, n_rows, 1, "fp32")
+    engine, _ = open_plans(shipped, flavour, n_rows, 1, "fp32")
     alone = OnnxRuntimeEngine(shipped, 1)
     with engine, alone:
         for n in bucket_sizes(n_rows):
@@ -125,12 +128,12 @@ def test_subjects(shipped, flavour, random, n_rows):
 
 
 def test_closing_gives_all_memory_back(shipped, flavour):
-    engine, _ = open_plan(shipped, flavour, 8, 1, "fp16")
+    engine, _ = open_plans(shipped, flavour, 8, 1, "fp16")
     engine.close()
-    watcher, _ = open_plan(shipped, flavour, 1, 1, "fp16")
+    watcher, _ = open_plans(shipped, flavour, 1, 1, "fp16")
     with watcher:
         before = watcher._gpu.free_bytes()
-        engine, _ = open_plan(shipped, flavour, 64, 1, "fp16")
+        engine, _ = open_plans(shipped, flavour, 64, 1, "fp16")
         assert watcher._gpu.free_bytes() < before
         engine.close()
         assert before - watcher._gpu.free_bytes() < MIB

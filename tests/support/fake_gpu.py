@@ -61,6 +61,7 @@ class FakeGpu:
         network: what becomes of a network when a plan is made of it.
         after: called when what was on the stream is done; it may raise RefusedError.
         calls: CUDA's functions in the order of their calls.
+        launched: the graphs in the order of their launches.
     """
 
     def __init__(self) -> None:
@@ -70,6 +71,7 @@ class FakeGpu:
         self.network: Callable[[bytes], bytes] = lambda network: network
         self.after: Job = lambda: None
         self.calls: list[str] = []
+        self.launched: list[int] = []
         self._broken = 0
         self._queue: list[Job] = []
         self._asked = False
@@ -282,6 +284,7 @@ class _Functions:
     cudaGraphExecDestroy = cudaGraphDestroy  # noqa: N815
 
     def cudaGraphLaunch(self, graph: int, stream: int) -> None:  # noqa: N802
+        self._gpu.launched.append(graph)
         for job in self._gpu._made[graph]:
             self._gpu.put(job)
 
@@ -467,7 +470,7 @@ def open_without_gpu(
 ) -> TensorRtEngine:
     """Return the engine of TensorRT on a device that is none, without check and spare."""
     with tempfile.TemporaryDirectory() as folder, (gpu or FakeGpu()).installed(Path(folder)):
-        engine, _ = open_module.open_plan(
+        engine, _ = open_module.open_plans(
             bundle, "tensorrt", n_rows, hops_per_epoch, precision, n_read
         )
     return engine

@@ -38,7 +38,7 @@ def test_buckets_are_few():
 
 
 def test_buffers_are_as_large_as_the_network_wants():
-    inputs, outputs = input_buffers(SPEC), output_buffers(SPEC, 2)
+    inputs, outputs = input_buffers(SPEC), output_buffers(SPEC, SPEC.pathways, 2)
     assert {name: buffer.n_bytes(3) for name, buffer in inputs.items()} == {
         "epochs": 3 * 2 * 512 * 4,
         "mask": 3 * 4 * 2,

@@ -45,15 +45,31 @@ def test_every_call_is_one_that_tensorrt_has(package):
 
 def test_a_tick_is_one_launch_of_the_smallest_graph_that_fits(bundle, random, gpu):
     with open_without_gpu(bundle, 6, gpu=gpu) as engine:
-        n_contexts = len(engine._recorded)
-        assert [*engine._recorded] == [1, 2, 4, 6]
+        assert [[*each.recorded] for each in engine._steps] == 2 * [[1, 2, 4, 6]]
         before = len(gpu.calls)
         for n in (1, 3, 6):
             step(engine, some(random, engine, n))
         called = gpu.calls[before:]
-    assert n_contexts == 4
     assert called.count("cudaGraphLaunch") == 3
     assert {*called} == {"cudaGraphLaunch", "cudaStreamQuery", "cudaStreamSynchronize"}
+
+
+def test_all_pathways_are_computed_only_in_ticks_in_which_a_row_wants_them(bundle, random, gpu):
+    """And the answers are the processor's, as the two take turns on one ring."""
+    with open_without_gpu(bundle, 3, gpu=gpu) as engine, OnnxRuntimeEngine(bundle, 3) as reference:
+        usual, of_all = (
+            {recorded.graph for recorded in each.recorded.values()} for each in engine._steps
+        )
+        for _ in range(20):
+            epochs, valid = some(random, engine, 3), random.random((3, 2)) < 0.8
+            unimodal = random.random(3) < 0.3
+            gpu.launched.clear()
+            found = step(engine, epochs, valid, unimodal=unimodal)
+            expected = step(reference, epochs, valid, unimodal=unimodal)
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+            wanted = ~np.isnan(expected[:, 1:]).all(axis=(1, 2, 3))
+            assert {*gpu.launched} <= (of_all if wanted.any() else usual)
+            assert len(gpu.launched) == 1
 
 
 @pytest.mark.parametrize("hops", [1, 2])
@@ -99,21 +115,21 @@ def test_what_is_refused_while_it_opens_is_said_and_nothing_is_kept(
 
 def test_more_subjects_than_the_plan_is_for_are_refused_in_tensorrts_words(bundle, gpu, tmp_path):
     with gpu.installed(tmp_path):
-        engine, plan = fake_gpu.open_module.open_plan(bundle, "tensorrt", 3, 1, "fp32")
+        engine, plans = fake_gpu.open_module.open_plans(bundle, "tensorrt", 3, 1, "fp32")
         engine.close()
         with pytest.raises(
             EngineError, match=r"to take ring of shape .*found: ring: \d+ is not in"
         ):
-            fake_gpu.TensorRtEngine(bundle.spec, plan, DEVICE, 65)
+            fake_gpu.TensorRtEngine(bundle.spec, plans, DEVICE, 65)
 
 
 def test_a_damaged_plan_is_a_sentence(bundle, gpu, tmp_path):
     with gpu.installed(tmp_path):
-        engine, plan = fake_gpu.open_module.open_plan(bundle, "tensorrt", 3, 1, "fp32")
+        engine, plans = fake_gpu.open_module.open_plans(bundle, "tensorrt", 3, 1, "fp32")
         engine.close()
-        plan.path.write_bytes(b"not a plan")
+        plans[1].path.write_bytes(b"not a plan")
         with pytest.raises(EngineError, match="expected a plan for this GPU, found: Serialization"):
-            fake_gpu.TensorRtEngine(bundle.spec, plan, DEVICE, 3)
+            fake_gpu.TensorRtEngine(bundle.spec, plans, DEVICE, 3)
 
 
 @pytest.mark.parametrize("fault", ["launch", "illegal access", "hang"])
@@ -160,7 +176,7 @@ def test_where_nothing_can_be_recorded_the_calls_are_made_one_by_one(
 
 def test_closing_waits_for_what_the_device_still_does(bundle, gpu):
     engine = open_without_gpu(bundle, 3, gpu=gpu)
-    engine._gpu.launch(engine._recorded[2].graph)
+    engine._gpu.launch(engine._steps[0].recorded[2].graph)
     engine.close()
     assert not gpu.pieces
 

@@ -9,7 +9,7 @@ from engines.bundle import open_bundle
 from engines.errors import BundleError
 from engines.gpu.flavour import PRECISIONS
 from engines.gpu.network import derive_network
-from models.graphs import ring_step_inputs, ring_step_outputs
+from models.graphs import ring_step_inputs, ring_step_outputs, steps
 from models.spec import ALL_FILE, STEP_FILE
 
 N_SLOTS = 7
@@ -37,11 +37,11 @@ def make_feed(random, spec, n):
     }
 
 
-def run_step(bundle, feed):
-    """Run the bundle's own step.onnx on the same window."""
-    session = open_network(bundle.all_file)
-    *pathways, token = session.run(
-        [*bundle.spec.pathways, "token"],
+def run_step(bundle, feed, pathways):
+    """Run the bundle's own step on the same window."""
+    session = open_network(bundle.step_file if len(pathways) == 1 else bundle.all_file)
+    *found, token = session.run(
+        [*pathways, "token"],
         {
             "epochs": feed["epochs"],
             "tokens": feed["ring"][feed["before"]],
@@ -49,16 +49,21 @@ def run_step(bundle, feed):
             "slots": np.arange(bundle.spec.n_context),
         },
     )
-    return np.stack(pathways, axis=1), token
+    return np.stack(found, axis=1), token
 
 
 @pytest.mark.parametrize("precision", ROUNDING)
 @pytest.mark.parametrize(("n", "n_read"), [(1, None), (4, 2)])
-def test_gives_what_the_step_gives_and_keeps_the_ring(bundle, random, precision, n, n_read):
+@pytest.mark.parametrize("pathways", [("mixed",), ("mixed", "eeg", "emg")])
+def test_gives_what_the_step_gives_and_keeps_the_ring(
+    bundle, random, precision, n, n_read, pathways
+):
+    assert pathways in steps(bundle.spec)
     feed = make_feed(random, bundle.spec, n)
-    session = open_network(derive_network(bundle, precision, n_read))
-    probabilities, token, ring = session.run([*ring_step_outputs(bundle.spec, 1)], feed)
-    expected, encoded = run_step(bundle, feed)
+    session = open_network(derive_network(bundle, precision, pathways, n_read))
+    outputs = ring_step_outputs(bundle.spec, pathways, 1)
+    probabilities, token, ring = session.run([*outputs], feed)
+    expected, encoded = run_step(bundle, feed, pathways)
     expected = expected[:, :, -(n_read or bundle.spec.n_context) :]
     np.testing.assert_allclose(probabilities, expected, rtol=0, atol=ROUNDING[precision])
     valid = feed["mask"][:, -1, :, None]
@@ -72,7 +77,8 @@ def test_gives_what_the_step_gives_and_keeps_the_ring(bundle, random, precision,
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_names_shapes_and_types_are_the_same_in_every_precision(bundle, precision):
     graph = onnx.load_from_string(derive_network(bundle, precision)).graph
-    inputs, outputs = ring_step_inputs(bundle.spec), ring_step_outputs(bundle.spec, 1)
+    spec = bundle.spec
+    inputs, outputs = ring_step_inputs(spec), ring_step_outputs(spec, spec.pathways, 1)
     assert [value.name for value in graph.input] == [*inputs]
     assert [value.name for value in graph.output] == [*outputs]
     floats = {"epochs", "ring", *outputs}

@@ -12,7 +12,7 @@ from engines.gpu.flavour import FLAVOURS, Library, load_library, version_of
 from engines.gpu.folder import plan_folder
 from engines.gpu.network import derive_network
 from engines.gpu.plan import PlanKey, build_plan, check_offered, make_profile
-from engines.gpu.plan_cache import PlanRequest, find_plan, get_plan
+from engines.gpu.plan_cache import PlanRequest, find_plan, get_plans
 from models.graphs import ring_step_inputs, ring_step_outputs
 from tests.support.bundles import TINY, make_bundle
 from tests.support.gpu import has_driver
@@ -55,10 +55,12 @@ def test_compiles_in_the_other_precisions(tiny, precision):
 def test_shipped_bundle_compiles(tmp_path):
     phases = []
     shipped = request(open_bundle(), n_rows=100, n_slots=16)
-    plan = get_plan(shipped, tmp_path, lambda *phase: phases.append(phase))
-    assert plan.key.max_rows == 128
-    assert plan.key.max_slots == 128 * 16 + 1
-    assert plan.path.stat().st_size > 1_000_000
+    plans = get_plans(shipped, tmp_path, lambda *phase: phases.append(phase))
+    assert len({plan.path for plan in plans}) == 2
+    for plan in plans:
+        assert plan.key.max_rows == 128
+        assert plan.key.max_slots == 128 * 16 + 1
+        assert plan.path.stat().st_size > 1_000_000
     assert phases
     assert all(0 <= done <= total for _, done, total in phases)
     assert phases[-1][1] == phases[-1][2]
@@ -73,7 +75,8 @@ def test_parser_sees_the_inputs_and_outputs_of_the_engine(tiny):
     inputs = [network.get_input(i) for i in range(network.num_inputs)]
     outputs = [network.get_output(i) for i in range(network.num_outputs)]
     assert [tensor.name for tensor in inputs] == [*ring_step_inputs(tiny.spec)]
-    assert [tensor.name for tensor in outputs] == [*ring_step_outputs(tiny.spec, 1)]
+    expected = ring_step_outputs(tiny.spec, tiny.spec.pathways, 1)
+    assert [tensor.name for tensor in outputs] == [*expected]
     assert [tensor.dtype.name for tensor in inputs] == ["FLOAT", "BOOL", "INT64", "INT64", "FLOAT"]
     assert {tensor.dtype.name for tensor in outputs} == {"FLOAT"}
     assert {next(iter(tensor.shape)) for tensor in inputs} == {-1}
@@ -139,11 +142,11 @@ def test_rtx_has_every_name_that_is_used():
 
 @pytest.fixture(scope="module")
 def built(tiny, tmp_path_factory):
-    """A folder with one plan, and that plan."""
+    """A folder with the two plans of a model, and the one of its usual step."""
     if not version_of("rtx"):
         pytest.skip("tensorrt-rtx is not installed")
     folder = tmp_path_factory.mktemp("plans")
-    return folder, get_plan(request(tiny), folder)
+    return folder, get_plans(request(tiny), folder)[0]
 
 
 @pytest.fixture
@@ -154,9 +157,10 @@ def plans(built, tmp_path):
 def test_plan_is_kept_with_its_log_and_manifest(tiny, built):
     folder, plan = built
     made = plan.path.stat().st_mtime_ns
-    assert get_plan(request(tiny), folder) == plan
+    assert get_plans(request(tiny), folder)[0] == plan
     assert plan.path.stat().st_mtime_ns == made
-    assert sorted(file.suffix for file in folder.iterdir()) == [".json", ".log", ".plan"]
+    suffixes = sorted(file.suffix for file in folder.iterdir())
+    assert suffixes == sorted(2 * [".json", ".log", ".plan"])
     assert plan.path.with_suffix(".log").read_text().strip()
     assert hashlib.sha256(plan.read()).hexdigest() == plan.manifest.sha256
 
@@ -180,14 +184,14 @@ def test_damaged_plan_is_not_taken(built, plans, damage):
 
 def test_damaged_plan_is_built_anew(tiny, built, plans):
     (plans / built[1].path.name).write_bytes(b"")
-    plan = get_plan(request(tiny), plans)
+    plan = get_plans(request(tiny), plans)[0]
     assert plan == find_plan(built[1].key, plans)
     assert len(plan.read()) > 10_000
 
 
 def test_plan_compiled_without_a_driver_serves_beside_any(tiny, built):
     folder, plan = built
-    assert get_plan(request(tiny, driver="580.65.06"), folder) == plan
+    assert get_plans(request(tiny, driver="580.65.06"), folder)[0] == plan
 
 
 KEY = PlanKey(

@@ -1,0 +1,117 @@
+"""A plan that TensorRT has loaded on the GPU, and its contexts: one for each batch size."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from engines.errors import EngineError
+from engines.gpu.flavour import Library, Log
+from engines.gpu.plan_cache import Plan
+from models.graphs import BATCH, Ports
+
+if TYPE_CHECKING:
+    import tensorrt
+
+
+class LoadedPlan:
+    """Makes the contexts that run a plan; `close` it after they are gone.
+
+    Args:
+        library: of the plan's flavour.
+        log: what TensorRT says, which is listened to.
+        runtime: of that library; must outlive this.
+        plan: which.
+        inputs: of its network.
+        outputs: of its network.
+
+    Raises:
+        EngineError: it does not load, or is of another network.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        log: Log,
+        runtime: "tensorrt.Runtime",
+        plan: Plan,
+        inputs: Ports,
+        outputs: Ports,
+    ) -> None:
+        self._library, self._log, self._plan = library, log, plan
+        self._inputs, self._names = inputs, (*inputs, *outputs)
+        self._engine: Any = self._load(runtime)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Working memory of a context."""
+        engine: tensorrt.ICudaEngine = self._engine
+        return engine.device_memory_size_v2
+
+    def make_context(
+        self,
+        bucket: int,
+        ring_slots: int,
+        addresses: Mapping[str, int],
+        scratch: tuple[int, int],
+    ) -> "tensorrt.IExecutionContext":
+        """Return a context with the shapes of a batch.
+
+        Args:
+            bucket: subjects.
+            ring_slots: slots of the ring.
+            addresses: of inputs and outputs, by name.
+            scratch: address and bytes of working memory, which contexts that never run at the
+                same time may share.
+
+        Raises:
+            EngineError: TensorRT refuses, in its words.
+        """
+        engine: tensorrt.ICudaEngine = self._engine
+        context: tensorrt.IExecutionContext | None = engine.create_execution_context(
+            self._configure(engine)
+        )
+        if context is None:
+            raise self._refusal("an execution context")
+        context.set_device_memory(*scratch)
+        for name, port in self._inputs.items():
+            shape = (bucket if port.first == BATCH else ring_slots, *port.shape)
+            if not context.set_input_shape(name, shape):
+                raise self._refusal(f"to take {name} of shape {shape}")
+        for name in self._names:
+            if not context.set_tensor_address(name, addresses[name]):
+                raise self._refusal(f"to take an address for {name}")
+        if unknown := context.infer_shapes():
+            raise self._refusal(f"to know all shapes, not to lack {', '.join(unknown)}")
+        return context
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._engine = None
+
+    def _load(self, runtime: "tensorrt.Runtime") -> "tensorrt.ICudaEngine":
+        path = self._plan.path
+        engine: tensorrt.ICudaEngine | None = runtime.deserialize_cuda_engine(self._plan.read())
+        if engine is None:
+            raise EngineError(f"{path}: expected a plan for this GPU, found: {self._log.reason}")
+        names = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
+        if names != {*self._names}:
+            raise EngineError(
+                f"{path}: expected the tensors {', '.join(self._names)}, "
+                f"found {', '.join(sorted(names))}"
+            )
+        return engine
+
+    def _configure(self, engine: "tensorrt.ICudaEngine") -> "tensorrt.IRuntimeConfig":
+        config = engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(
+            self._library.ExecutionContextAllocationStrategy.USER_MANAGED
+        )
+        if self._plan.key.flavour == "rtx":  # compile now for these shapes, not in the background
+            rtx_library: Any = self._library  # these two names only TensorRT-RTX has
+            rtx_config: Any = config
+            rtx_config.dynamic_shapes_kernel_specialization_strategy = (
+                rtx_library.DynamicShapesKernelSpecializationStrategy.EAGER
+            )
+        return config
+
+    def _refusal(self, what: str) -> EngineError:
+        return EngineError(f"{self._plan.path}: expected {what}, found: {self._log.reason}")
