@@ -18,8 +18,7 @@ import numpy as np
 from models.spec import ModelSpec
 
 BATCH, SLOTS, READ = "B", "R", "K"
-"""Axes: subjects of a call; slots of a ring, those of all rows and one for padding; slots of the
-window that are read."""
+"""Axes: subjects of a call; slots of a ring, of all rows; slots of the window that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +75,14 @@ def step_outputs(spec: ModelSpec, pathways: Sequence[str], n_read: int) -> Ports
 def ring_step_inputs(spec: ModelSpec) -> Ports:
     """Return the inputs of the ring step.
 
-    `before` says where in the ring the slots before the newest are, `newest` where its token
-    goes. What is not valid in `epochs` is zeros.
+    `before` says where in the ring the slots before the newest are. What is not valid in `epochs`
+    is zeros.
     """
     step = step_inputs(spec)
     return {
         "epochs": step["epochs"],
         "mask": step["mask"],
         "before": Port((spec.n_context - 1,), np.int64),
-        "newest": Port((1,), np.int64),
         "ring": Port(spec.token_shape, first=SLOTS),
     }
 
@@ -92,10 +90,9 @@ def ring_step_inputs(spec: ModelSpec) -> Ports:
 def ring_step_outputs(spec: ModelSpec, pathways: Sequence[str], n_read: int) -> Ports:
     """Return the outputs of the ring step of some pathways where the newest n slots are read.
 
-    `token` is zeros where not valid, and in `ring_out`.
+    `token` is zeros where not valid. Who runs the step writes it into the ring.
     """
     return {
         "probabilities": Port((len(pathways), n_read, len(spec.stages))),
         "token": Port(spec.token_shape),
-        "ring_out": Port(spec.token_shape, first=SLOTS),
     }

@@ -1,8 +1,8 @@
 """The step as a GPU runs it, derived without torch from either step of a bundle.
 
 ONNX Runtime is given the context window with every call. A GPU keeps it: its network reads the
-ring of tokens by index, and writes the newest token into it. TensorRT builds networks in the
-precision that their tensors have (strong typing), so the precision is chosen here as well.
+ring of tokens by index. TensorRT builds networks in the precision that their tensors have (strong
+typing), so the precision is chosen here as well.
 
 `models.graphs` names the inputs and outputs. They are float32 in every precision: a context window
 can then move to another engine. Needs the package `onnx`, which the extras `tensorrt` and
@@ -67,7 +67,7 @@ def derive_network(
         )
     if precision in _LOW:
         _lower(model, precision)
-    _keep_ring(graph, spec, pathways, n_read or spec.n_context)
+    _read_ring(graph, spec, pathways, n_read or spec.n_context)
     del graph.value_info[:]
     onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString(deterministic=True)
@@ -151,10 +151,10 @@ def _lower(model: onnx.ModelProto, precision: Precision) -> None:
     _drop_unused(model.graph)
 
 
-def _keep_ring(
+def _read_ring(
     graph: onnx.GraphProto, spec: ModelSpec, pathways: Sequence[str], n_read: int
 ) -> None:
-    """Read the window out of the ring, answer for n slots, and write the newest token into it."""
+    """Read the window out of the ring, and answer for n slots."""
     for node in graph.node:  # its token is the encoder's; what goes out is zero where not valid
         for names in (node.input, node.output):
             names[:] = ["encoded" if name == "token" else name for name in names]
@@ -164,7 +164,6 @@ def _keep_ring(
         make("Gather", ["mask", "ring.last"], ["valid"], name="valid", axis=1),
         *_token_valid(spec),
         make("Where", ["valid_token", "encoded", "ring.zero"], ["token"], name="token"),
-        make("ScatterND", ["ring", "newest", "token"], ["ring_out"], name="write_ring"),
         *(make("Unsqueeze", [p, "ring.pathway"], [f"{p}.all"], name=f"{p}.all") for p in pathways),
         make("Concat", [f"{p}.all" for p in pathways], ["probabilities"], name="all", axis=1),
     ]

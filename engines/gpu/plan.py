@@ -153,14 +153,14 @@ def make_profile(
 ) -> "tensorrt.IOptimizationProfile":
     """Return the shapes that a plan is for: least, usual and most of every input."""
     profile = builder.create_optimization_profile()
-    usual_slots = (key.max_slots - 1) // key.max_rows * _USUAL_ROWS + 1
+    n_slots = key.max_slots // key.max_rows
     for i in range(parsed.num_inputs):
         tensor = parsed.get_input(i)
         shape: Any = tensor.shape  # a sequence, though its signature does not say so
-        sizes = (2, usual_slots, key.max_slots) if tensor.name == "ring" else ()
+        of_a_row = n_slots if tensor.name == "ring" else 1
         least, usual, most = (
-            library.Dims([size if dim == -1 else dim for dim in shape])
-            for size in sizes or (1, _USUAL_ROWS, key.max_rows)
+            library.Dims([of_a_row * rows if dim == -1 else dim for dim in shape])
+            for rows in (1, _USUAL_ROWS, key.max_rows)
         )
         profile.set_shape(tensor.name, least, usual, most)
     return profile

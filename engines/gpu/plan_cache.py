@@ -88,7 +88,7 @@ class PlanRequest:
             network=hashlib.sha256(network).hexdigest(),
             precision=self.precision,
             max_rows=max_rows,
-            max_slots=max_rows * self.n_slots + 1,
+            max_slots=max_rows * self.n_slots,
             flavour=self.flavour,
             version=version_of(self.flavour) or load_library(self.flavour).__version__,
             compute_capability=self.compute_capability,

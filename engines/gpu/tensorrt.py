@@ -1,9 +1,10 @@
 """The TensorRT engine: the tokens of every subject stay in the GPU's memory.
 
-There are two ticks (epochs in, step, token into the ring, probabilities out): the usual one
-computes the first pathway alone, the other one all of them, for ticks in which some row wants
-them. Each was recorded once for each batch size as a CUDA graph and is replayed with one call;
-where it cannot be recorded, its calls are made one by one. Nothing here needs torch.
+There are two ticks (epochs in, step, token and probabilities out): the usual one computes the
+first pathway alone, the other one all of them, for ticks in which some row wants them. Each was
+recorded once for each batch size as a CUDA graph and is replayed with one call; where it cannot be
+recorded, its calls are made one by one. After it the new tokens are copied into the ring. Nothing
+here needs torch.
 
 The device's ring of tokens is what the networks read. The host's window decides: it knows the
 places and the masks, is what `save_context` gives, and outlives the device. Each tick's new tokens
@@ -32,8 +33,8 @@ from engines.gpu.buffers import (
     fill_inputs,
     input_buffers,
     output_buffers,
-    ring_slots,
     token_bytes,
+    token_runs,
 )
 from engines.gpu.cuda import Gpu, GpuDevice
 from engines.gpu.flavour import get_log, load_library
@@ -107,7 +108,7 @@ class TensorRtEngine(ContextEngine):
     ) -> None:
         super().__init__(spec, n_rows, hops_per_epoch, n_read)
         self.buckets = bucket_sizes(n_rows)
-        self._ring_slots = ring_slots(n_rows, self._context.n_slots)
+        self._ring_slots = n_rows * self._context.n_slots
         self._key, self._device = plans[0].key, device
         self._inputs = input_buffers(spec)
         self._log = get_log(self._key.flavour)
@@ -158,7 +159,7 @@ class TensorRtEngine(ContextEngine):
             name: self._gpu.allocate(buffer.n_bytes(self.n_rows))
             for name, buffer in buffers.items()
         }
-        self._addresses |= {name: self._gpu.allocate(n_ring) for name in ("ring", "ring_out")}
+        self._addresses["ring"] = self._gpu.allocate(n_ring)
         self._host = {
             name: self._gpu.pin((self.n_rows, *buffer.shape), buffer.dtype)
             for name, buffer in buffers.items()
@@ -188,7 +189,7 @@ class TensorRtEngine(ContextEngine):
     def _record(self, step: _Step, bucket: int) -> _Recorded:
         """Record the tick of a batch size, between a run that lets TensorRT settle and a first one.
 
-        They are of padding, which writes to the spare slot.
+        They are of padding, of which nothing is kept.
         """
         nobody = np.arange(0)
         epochs, mask = (self._host[name][:0] for name in ("epochs", "mask"))
@@ -217,14 +218,12 @@ class TensorRtEngine(ContextEngine):
         return captured[0]
 
     def _run_tick(self, step: _Step, bucket: int, context: "tensorrt.IExecutionContext") -> None:
-        """Put a whole tick on the stream."""
+        """Put what is recorded of a tick on the stream."""
         for name, buffer in self._inputs.items():
             source = self._host[name].ctypes.data
             self._gpu.copy(self._addresses[name], source, buffer.n_bytes(bucket))
         if not context.execute_async_v3(self._gpu.stream):
             raise EngineError(f"{self.name}: expected a network to run, found: {self._log.reason}")
-        n_ring = self._ring_slots * token_bytes(self.spec)
-        self._gpu.copy(self._addresses["ring"], self._addresses["ring_out"], n_ring)
         for name, buffer in step.outputs.items():
             to = self._host[name].ctypes.data
             self._gpu.copy(to, self._addresses[name], buffer.n_bytes(bucket))
@@ -235,10 +234,16 @@ class TensorRtEngine(ContextEngine):
         else:
             self._gpu.launch(recorded.graph)
 
-    def _tick(self, step: _Step, bucket: int) -> None:
-        """Run a step on the first `bucket` places of the host's buffers, to the end."""
-        self._replay(step, bucket, step.recorded[bucket])
-        self._gpu.wait()
+    def _keep_tokens(self, rows: NDArray[np.intp]) -> None:
+        """Copy the new tokens of a tick from where the step leaves them to their slots."""
+        n_bytes = token_bytes(self.spec)
+        pitch, ring, new = (
+            self._context.n_slots * n_bytes,
+            self._addresses["ring"],
+            self._addresses["token"],
+        )
+        for first, n, slot in token_runs(rows, self._context):
+            self._gpu.copy_apart(ring + slot * n_bytes, pitch, new + first * n_bytes, n_bytes, n)
 
     def _read(
         self,
@@ -251,7 +256,9 @@ class TensorRtEngine(ContextEngine):
         spec, n, bucket = self.spec, len(rows), bucket_for(len(rows), self.buckets)
         step = self._steps[-1 if unimodal.any() else 0]
         fill_inputs(self._host, bucket, rows, epochs, mask, self._context)
-        self._tick(step, bucket)
+        self._replay(step, bucket, step.recorded[bucket])
+        self._keep_tokens(rows)
+        self._gpu.wait()
         probabilities = np.empty((n, len(spec.pathways), self.n_read, len(spec.stages)), np.float32)
         found = step.probabilities[:n]
         probabilities[:, : found.shape[1]] = found

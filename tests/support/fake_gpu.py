@@ -37,7 +37,7 @@ ALIGNMENT = 256
 MEMORY = 1 << 30
 SCRATCH = 4096
 DEVICE = GpuDevice("none", "8.9", "ab" * 16, MEMORY, "595.1")
-_ILLEGAL, _INVALID, _NO_MEMORY = 700, 1, 2
+_ILLEGAL, _INVALID, _INVALID_PITCH, _NO_MEMORY = 700, 1, 12, 2
 _IN_CAPTURE, _CAPTURE_BROKEN = 900, 901
 
 
@@ -100,16 +100,20 @@ class FakeGpu:
 
     def piece(self, address: int, n_bytes: int, *, on_device: bool | None = None) -> np.ndarray:
         """Return the bytes there, which must lie within one piece."""
-        for first, (content, is_device) in self.pieces.items():
-            if first <= address and address + n_bytes <= first + len(content):
-                if on_device in (None, is_device):
-                    return content[address - first : address - first + n_bytes]
-                break
-        raise RefusedError(_ILLEGAL)
+        found, is_device = self._find(address, n_bytes)
+        if on_device not in (None, is_device):
+            raise RefusedError(_ILLEGAL)
+        return found
 
     def on_device(self, address: int) -> bool:
-        """Return whether the piece that begins there is the device's."""
-        return self.pieces[address][1]
+        """Return whether what lies there is the device's."""
+        return self._find(address, 1)[1]
+
+    def _find(self, address: int, n_bytes: int) -> tuple[np.ndarray, bool]:
+        for first, (content, is_device) in self.pieces.items():
+            if first <= address and address + n_bytes <= first + len(content):
+                return content[address - first : address - first + n_bytes], is_device
+        raise RefusedError(_ILLEGAL)
 
     def _build_plan(
         self, network: bytes, key: PlanKey, progress: object = None
@@ -239,13 +243,31 @@ class _Functions:
     def cudaMemcpyAsync(  # noqa: N802
         self, to: int, source: int, n_bytes: int, kind: object, stream: int
     ) -> None:
+        self.cudaMemcpy2DAsync(to, n_bytes, source, n_bytes, n_bytes, 1, kind, stream)
+
+    def cudaMemcpy2DAsync(  # noqa: N802
+        self,
+        to: int,
+        to_pitch: int,
+        source: int,
+        source_pitch: int,
+        n_bytes: int,
+        n: int,
+        kind: object,
+        stream: int,
+    ) -> None:
         gpu = self._gpu
 
         def copy() -> None:
             if not (gpu.forgets and gpu.on_device(to) and gpu.on_device(source)):
-                gpu.piece(to, n_bytes)[:] = gpu.piece(source, n_bytes)
+                for i in range(n):
+                    there = gpu.piece(to + i * to_pitch, n_bytes)
+                    there[:] = gpu.piece(source + i * source_pitch, n_bytes)
 
-        gpu.piece(to, n_bytes), gpu.piece(source, n_bytes)
+        if n_bytes > min(to_pitch, source_pitch):
+            raise RefusedError(_INVALID_PITCH)
+        for i in range(n):
+            gpu.piece(to + i * to_pitch, n_bytes), gpu.piece(source + i * source_pitch, n_bytes)
         gpu.put(copy)
 
     def cudaStreamQuery(self, stream: int) -> None:  # noqa: N802

@@ -41,7 +41,7 @@ def test_plans_are_written_where_it_is_asked_for(tmp_path):
     ("options", "complaint"),
     [
         (["--out", __file__], "expected a folder for plans that can be written to, found: "),
-        (["--subjects", "1000000000"], "of context, found 5368709121 (1073741824 subjects)"),
+        (["--subjects", "1000000000"], "of context, found 5368709120 (1073741824 subjects)"),
     ],
 )
 def test_what_the_place_or_the_builder_refuses_is_one_sentence(options, complaint, tmp_path):

@@ -51,7 +51,9 @@ def test_a_tick_is_one_launch_of_the_smallest_graph_that_fits(bundle, random, gp
             step(engine, some(random, engine, n))
         called = gpu.calls[before:]
     assert called.count("cudaGraphLaunch") == 3
-    assert {*called} == {"cudaGraphLaunch", "cudaStreamQuery", "cudaStreamSynchronize"}
+    assert called.count("cudaMemcpy2DAsync") == 1 + 2 + 3  # rows at as many slots
+    waits = {"cudaStreamQuery", "cudaStreamSynchronize"}
+    assert {*called} == {"cudaGraphLaunch", "cudaMemcpy2DAsync"} | waits
 
 
 def test_all_pathways_are_computed_only_in_ticks_in_which_a_row_wants_them(bundle, random, gpu):
@@ -76,14 +78,19 @@ def test_all_pathways_are_computed_only_in_ticks_in_which_a_row_wants_them(bundl
 def test_what_lies_on_the_device_is_what_the_host_says(bundle, random, gpu, hops):
     with open_without_gpu(bundle, 3, hops, gpu=gpu) as engine:
         engine.load_context(2, engine.save_context(1))
-        for _ in range(12):
-            n = int(random.integers(1, 4))
-            valid = random.random((n, 2)) < 0.7
-            step(engine, some(random, engine, n), valid, random.permutation(3)[:n])
         held = engine._context._tokens
         piece = gpu.piece(engine._addresses["ring"], held.nbytes, on_device=True)
-        ring = np.where(engine._context._mask[..., None], piece.view("f4").reshape(held.shape), 0)
-        np.testing.assert_array_equal(ring, held)
+        ring = piece.view("f4").reshape(held.shape)
+        for _ in range(12):
+            n = int(random.integers(1, 4))
+            rows, valid = random.permutation(3)[:n], random.random((n, 2)) < 0.7
+            expected, slots = ring.copy(), engine._context.next_slot(rows)
+            step(engine, some(random, engine, n), valid, rows)
+            expected[rows, slots] = held[rows, slots]
+            untouched = ~valid.any(axis=1)  # a row without a valid slot is not run
+            expected[rows[untouched], slots[untouched]] = ring[rows[untouched], slots[untouched]]
+            np.testing.assert_array_equal(ring, expected)
+        np.testing.assert_array_equal(np.where(engine._context._mask[..., None], ring, 0), held)
 
 
 def test_closing_gives_everything_back(bundle, gpu):

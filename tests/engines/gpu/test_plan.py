@@ -59,7 +59,7 @@ def test_shipped_bundle_compiles(tmp_path):
     assert len({plan.path for plan in plans}) == 2
     for plan in plans:
         assert plan.key.max_rows == 128
-        assert plan.key.max_slots == 128 * 16 + 1
+        assert plan.key.max_slots == 128 * 16
         assert plan.path.stat().st_size > 1_000_000
     assert phases
     assert all(0 <= done <= total for _, done, total in phases)
@@ -77,7 +77,7 @@ def test_parser_sees_the_inputs_and_outputs_of_the_engine(tiny):
     assert [tensor.name for tensor in inputs] == [*ring_step_inputs(tiny.spec)]
     expected = ring_step_outputs(tiny.spec, tiny.spec.pathways, 1)
     assert [tensor.name for tensor in outputs] == [*expected]
-    assert [tensor.dtype.name for tensor in inputs] == ["FLOAT", "BOOL", "INT64", "INT64", "FLOAT"]
+    assert [tensor.dtype.name for tensor in inputs] == ["FLOAT", "BOOL", "INT64", "FLOAT"]
     assert {tensor.dtype.name for tensor in outputs} == {"FLOAT"}
     assert {next(iter(tensor.shape)) for tensor in inputs} == {-1}
 
@@ -90,7 +90,7 @@ def test_profile_reaches_from_one_subject_to_the_most(tiny):
     assert library.OnnxParser(network, builder.logger).parse(derive_network(tiny, "fp16"))
     profile, n_slots = make_profile(library, builder, network, key), 5
     sizes = {name: [1, 8, 128] for name in ring_step_inputs(tiny.spec)} | {
-        "ring": [2, 8 * n_slots + 1, 128 * n_slots + 1]
+        "ring": [n_slots, 8 * n_slots, 128 * n_slots]
     }
     for i in range(network.num_inputs):
         tensor = network.get_input(i)
