@@ -1,11 +1,17 @@
-"""A plan that TensorRT has loaded on the GPU, and its contexts: one for each batch size."""
+"""A plan that TensorRT has loaded on the GPU, and its contexts: one for each batch size.
+
+TensorRT-RTX finishes compiling when a batch size first runs. What that gave is kept for the next
+start, in its runtime cache.
+"""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from engines.errors import EngineError
+from engines.gpu.cuda import GpuDevice
 from engines.gpu.flavour import Library, Log
 from engines.gpu.plan_cache import Plan
+from engines.gpu.runtime_cache import keep_runtime_cache, take_runtime_cache
 from models.graphs import BATCH, Ports
 
 if TYPE_CHECKING:
@@ -17,9 +23,10 @@ class LoadedPlan:
 
     Args:
         library: of the plan's flavour.
-        log: what TensorRT says, which is listened to.
+        log: what TensorRT says.
         runtime: of that library; must outlive this.
         plan: which.
+        device: the GPU.
         inputs: of its network.
         outputs: of its network.
 
@@ -33,12 +40,19 @@ class LoadedPlan:
         log: Log,
         runtime: "tensorrt.Runtime",
         plan: Plan,
+        device: GpuDevice,
         inputs: Ports,
         outputs: Ports,
     ) -> None:
-        self._library, self._log, self._plan = library, log, plan
+        self._library, self._log, self._plan, self._device = library, log, plan, device
         self._inputs, self._names = inputs, (*inputs, *outputs)
-        self._engine: Any = self._load(runtime)
+        self._engine: Any = None
+        self._config: Any = None
+        self._compiled: Any = None
+        with log.listening():
+            self._engine = self._load(runtime)
+        with log.listening():
+            self._config = self._configure()
 
     @property
     def scratch_bytes(self) -> int:
@@ -66,9 +80,7 @@ class LoadedPlan:
             EngineError: TensorRT refuses, in its words.
         """
         engine: tensorrt.ICudaEngine = self._engine
-        context: tensorrt.IExecutionContext | None = engine.create_execution_context(
-            self._configure(engine)
-        )
+        context: tensorrt.IExecutionContext | None = engine.create_execution_context(self._config)
         if context is None:
             raise self._refusal("an execution context")
         context.set_device_memory(*scratch)
@@ -83,9 +95,19 @@ class LoadedPlan:
             raise self._refusal(f"to know all shapes, not to lack {', '.join(unknown)}")
         return context
 
+    def keep_compiled(self) -> None:
+        """Keep what TensorRT-RTX compiled, once all contexts ran.
+
+        Raises:
+            EngineError: the folder of plans cannot be written to.
+        """
+        if self._compiled is not None:
+            content = bytes(self._compiled.serialize())
+            keep_runtime_cache(self._plan, self._device, content)
+
     def close(self) -> None:
         """Let go of it."""
-        self._engine = None
+        self._config = self._engine = self._compiled = None
 
     def _load(self, runtime: "tensorrt.Runtime") -> "tensorrt.ICudaEngine":
         path = self._plan.path
@@ -100,18 +122,29 @@ class LoadedPlan:
             )
         return engine
 
-    def _configure(self, engine: "tensorrt.ICudaEngine") -> "tensorrt.IRuntimeConfig":
+    def _configure(self) -> "tensorrt.IRuntimeConfig":
+        engine: tensorrt.ICudaEngine = self._engine
         config = engine.create_runtime_config()
         config.set_execution_context_allocation_strategy(
             self._library.ExecutionContextAllocationStrategy.USER_MANAGED
         )
-        if self._plan.key.flavour == "rtx":  # compile now for these shapes, not in the background
-            rtx_library: Any = self._library  # these two names only TensorRT-RTX has
-            rtx_config: Any = config
-            rtx_config.dynamic_shapes_kernel_specialization_strategy = (
-                rtx_library.DynamicShapesKernelSpecializationStrategy.EAGER
-            )
+        if self._plan.key.flavour == "rtx":
+            self._configure_rtx(config)
         return config
+
+    def _configure_rtx(self, config: Any) -> None:
+        """Compile now for the shapes of a context, not in the background, or know it from before.
+
+        These names only TensorRT-RTX has.
+        """
+        library: Any = self._library
+        strategies = library.DynamicShapesKernelSpecializationStrategy
+        config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
+        compiled = self._compiled = config.create_runtime_cache()
+        if known := take_runtime_cache(self._plan, self._device):
+            compiled.deserialize(known)  # if that is refused it is empty, and compiles anew
+        if not config.set_runtime_cache(compiled):
+            raise self._refusal("to take a runtime cache")
 
     def _refusal(self, what: str) -> EngineError:
         return EngineError(f"{self._plan.path}: expected {what}, found: {self._log.reason}")

@@ -7,7 +7,6 @@ examined again on that device with that driver; plans of which one did not are r
 start.
 """
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -148,8 +147,7 @@ def _check_plan(
 
 def verdict_path(plan: Plan, device: GpuDevice) -> Path:
     """Return where the verdict on a plan on a device with its driver lies."""
-    where = hashlib.sha256(f"{device.uuid} {device.driver}".encode()).hexdigest()[:12]
-    return plan.path.with_name(f"{plan.path.stem}.{where}.pass")
+    return plan.beside(device, "pass")
 
 
 def _passes(parity: Parity, bound: Bound) -> bool:

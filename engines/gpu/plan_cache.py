@@ -52,6 +52,11 @@ class Plan:
         """Return its content."""
         return self.path.read_bytes()
 
+    def beside(self, device: GpuDevice, suffix: str) -> Path:
+        """Return the file for what is known of it on a device with its driver."""
+        where = hashlib.sha256(f"{device.uuid} {device.driver}".encode()).hexdigest()[:12]
+        return self.path.with_name(f"{self.path.stem}.{where}.{suffix}")
+
 
 @dataclass(frozen=True, slots=True)
 class PlanRequest:

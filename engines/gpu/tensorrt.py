@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     import tensorrt
 
 _FIRST_RUN_S = 120.0
-"""TensorRT-RTX finishes compiling in the first run of each batch size, s."""
+"""TensorRT-RTX finishes compiling in the first run of each batch size, unless it knows it, s."""
 _PRODUCT = {"tensorrt": "tensorrt", "rtx": "tensorrt-rtx"}
 
 
@@ -122,6 +122,7 @@ class TensorRtEngine(ContextEngine):
             for step in self._steps:
                 for bucket in self.buckets:
                     step.recorded[bucket] = self._record(step, bucket)
+                step.plan.keep_compiled()
         except BaseException:
             self.close()
             raise
@@ -170,13 +171,13 @@ class TensorRtEngine(ContextEngine):
     def _load(self, plans: Sequence[Plan]) -> None:
         """Load the plans; they never run at the same time, and share one working memory."""
         library, inputs = load_library(self._key.flavour), ring_step_inputs(self.spec)
-        with self._log.listening() as log:
-            runtime = self._runtime = library.Runtime(log.logger)  # must outlive what it loads
-            for pathways, plan in zip(steps(self.spec), plans, strict=True):
-                outputs = ring_step_outputs(self.spec, pathways, self.n_read)
-                loaded = LoadedPlan(library, log, runtime, plan, inputs, outputs)
-                back = output_buffers(self.spec, pathways, self.n_read)
-                self._steps.append(_Step(loaded, back, self._place(back), {}))
+        log, device = self._log, self._device
+        runtime = self._runtime = library.Runtime(log.logger)  # must outlive what it loads
+        for pathways, plan in zip(steps(self.spec), plans, strict=True):
+            outputs = ring_step_outputs(self.spec, pathways, self.n_read)
+            loaded = LoadedPlan(library, log, runtime, plan, device, inputs, outputs)
+            back = output_buffers(self.spec, pathways, self.n_read)
+            self._steps.append(_Step(loaded, back, self._place(back), {}))
         n_bytes = max(step.plan.scratch_bytes for step in self._steps)
         self._scratch = self._gpu.allocate(n_bytes), n_bytes
 

@@ -78,6 +78,18 @@ def test_replayed_graph_gives_what_the_plain_calls_give(shipped, flavour, random
             )
 
 
+def test_a_start_takes_what_the_one_before_compiled(shipped, flavour, device, random):
+    answers, epochs = [], None
+    for _ in range(2):
+        engine, plans = open_plans(shipped, flavour, 3, 1, "fp32")
+        with engine:
+            epochs = some(random, engine, 3) if epochs is None else epochs
+            answers.append(step(engine, epochs))
+        kept = [plan.beside(device, "cache").exists() for plan in plans]
+        assert kept == 2 * [flavour == "rtx"]
+    np.testing.assert_allclose(*answers, rtol=0, atol=1e-4)
+
+
 def test_the_device_holds_what_the_host_says(shipped, flavour, random):
     engine, _ = open_plans(shipped, flavour, 3, 2, "fp32")
     with engine:

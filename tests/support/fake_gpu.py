@@ -8,6 +8,7 @@ TensorRT's own.
 """
 
 import enum
+import hashlib
 import inspect
 import sys
 import tempfile
@@ -62,6 +63,8 @@ class FakeGpu:
         after: called when what was on the stream is done; it may raise RefusedError.
         calls: CUDA's functions in the order of their calls.
         launched: the graphs in the order of their launches.
+        compiled: what TensorRT-RTX compiled in first runs.
+        environment: what it must have been compiled in to be of use.
     """
 
     def __init__(self) -> None:
@@ -72,6 +75,8 @@ class FakeGpu:
         self.after: Job = lambda: None
         self.calls: list[str] = []
         self.launched: list[int] = []
+        self.compiled: list[str] = []
+        self.environment = ""
         self._broken = 0
         self._queue: list[Job] = []
         self._asked = False
@@ -330,6 +335,11 @@ TRT_CALLS = {
     ),
 }
 """The calls that an engine makes, by TensorRT's classes."""
+RTX_CALLS = {
+    "IRuntimeConfig": ("create_runtime_cache", "set_runtime_cache"),
+    "IRuntimeCache": ("serialize", "deserialize"),
+}
+"""Those that only TensorRT-RTX has."""
 
 
 class _TensorRt:
@@ -401,18 +411,42 @@ class ICudaEngine(_Says):
         return self._names[index]
 
     def create_runtime_config(self) -> "IRuntimeConfig":
-        return IRuntimeConfig()
+        return IRuntimeConfig(self._gpu, self._logger)
 
     def create_execution_context(self, config: "IRuntimeConfig") -> "IExecutionContext":
         return IExecutionContext(self._gpu, self._logger, self, config)
 
 
-class IRuntimeConfig:
+class IRuntimeConfig(_Says):
     _strategy: object = None
+    _cache: "IRuntimeCache | None" = None
     dynamic_shapes_kernel_specialization_strategy: object = None
 
     def set_execution_context_allocation_strategy(self, strategy: object) -> None:
         self._strategy = strategy
+
+    def create_runtime_cache(self) -> "IRuntimeCache":
+        return IRuntimeCache(self._gpu, self._logger)
+
+    def set_runtime_cache(self, cache: "IRuntimeCache") -> bool:
+        self._cache = cache
+        return True
+
+
+class IRuntimeCache(_Says):
+    def __init__(self, gpu: FakeGpu, logger: Any) -> None:
+        super().__init__(gpu, logger)
+        self._known: list[str] = []
+
+    def serialize(self) -> bytearray:
+        return bytearray(msgspec.msgpack.encode((self._gpu.environment, self._known)))
+
+    def deserialize(self, blob: bytes) -> bool:
+        environment, known = msgspec.msgpack.decode(blob)
+        if environment != self._gpu.environment:
+            return self._complain("the runtime cache is of another environment")
+        self._known = known
+        return True
 
 
 class IExecutionContext(_Says):
@@ -422,6 +456,7 @@ class IExecutionContext(_Says):
         super().__init__(gpu, logger)
         self._engine = engine
         self._user_managed = config._strategy is not None
+        self._cache = config._cache
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
         self._memory: tuple[int, int] | None = None
@@ -457,10 +492,18 @@ class IExecutionContext(_Says):
         if gpu.capturing and (gpu.refuses_capture or shapes not in self._ran):
             gpu.break_capture()
             return self._complain("operation not permitted when stream is capturing")
+        if shapes not in self._ran:
+            self._compile(shapes)
         self._ran.add(shapes)
         me = weakref.ref(self)
         gpu.put(lambda: _run(gpu, me()))
         return True
+
+    def _compile(self, shapes: tuple[tuple[int, ...], ...]) -> None:
+        what = f"{hashlib.sha256(self._engine._plan.network).hexdigest()} {shapes}"
+        if self._cache is not None and what not in self._cache._known:
+            self._gpu.compiled.append(what)
+            self._cache._known.append(what)
 
 
 def _run(gpu: FakeGpu, context: IExecutionContext | None) -> None:

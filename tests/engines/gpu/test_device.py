@@ -11,7 +11,7 @@ from engines.gpu.open import open_gpu
 from engines.onnxruntime import OnnxRuntimeEngine
 from tests.support import fake_gpu
 from tests.support.engines import some, step
-from tests.support.fake_gpu import DEVICE, TRT_CALLS, FakeGpu, open_without_gpu
+from tests.support.fake_gpu import DEVICE, RTX_CALLS, TRT_CALLS, FakeGpu, open_without_gpu
 
 pytest.importorskip("cuda.bindings")
 
@@ -24,11 +24,12 @@ def gpu():
 @pytest.mark.parametrize("package", ["tensorrt_lean", "tensorrt_rtx"])
 def test_every_call_is_one_that_tensorrt_has(package):
     """By name, and by the number of arguments in its own signature."""
-    real = pytest.importorskip(package)
-    for kind, names in TRT_CALLS.items():
+    real, kinds = pytest.importorskip(package), {*TRT_CALLS, *RTX_CALLS}
+    for kind in kinds:
         ours = {n for n in vars(getattr(fake_gpu, kind)) if not n.startswith("_")}
-        assert ours - {"dynamic_shapes_kernel_specialization_strategy"} == {*names}
-        for name in names:
+        names, of_rtx = {*TRT_CALLS.get(kind, ())}, {*RTX_CALLS.get(kind, ())}
+        assert ours - {"dynamic_shapes_kernel_specialization_strategy"} == names | of_rtx
+        for name in names | of_rtx if package == "tensorrt_rtx" else names:
             theirs = getattr(getattr(real, kind), name)
             if callable(theirs):
                 call = getattr(getattr(fake_gpu, kind), name)
