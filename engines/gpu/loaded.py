@@ -66,6 +66,7 @@ class LoadedPlan:
         ring_slots: int,
         addresses: Mapping[str, int],
         scratch: tuple[int, int],
+        stream: int,
     ) -> "tensorrt.IExecutionContext":
         """Return a context with the shapes of a batch.
 
@@ -75,6 +76,7 @@ class LoadedPlan:
             addresses: of inputs and outputs, by name.
             scratch: address and bytes of working memory, which contexts that never run at the
                 same time may share.
+            stream: what it will run on.
 
         Raises:
             EngineError: TensorRT refuses, in its words.
@@ -83,6 +85,9 @@ class LoadedPlan:
         context: tensorrt.IExecutionContext | None = engine.create_execution_context(self._config)
         if context is None:
             raise self._refusal("an execution context")
+        profile = self._plan.key.profile_of(bucket)
+        if not context.set_optimization_profile_async(profile, stream):
+            raise self._refusal(f"to take profile {profile} for {bucket} at once")
         context.set_device_memory(*scratch)
         for name, port in self._inputs.items():
             shape = (bucket if port.first == BATCH else ring_slots, *port.shape)

@@ -19,7 +19,7 @@ from engines.gpu.cuda import GpuDevice
 from engines.gpu.flavour import Flavour, Precision, load_library, version_of
 from engines.gpu.folder import write_whole
 from engines.gpu.network import derive_network
-from engines.gpu.plan import OnProgress, PlanKey, build_plan
+from engines.gpu.plan import OnProgress, PlanKey, build_plan, profiles_for
 from models.graphs import steps
 
 _LEAST_MAX_ROWS = 64
@@ -92,8 +92,8 @@ class PlanRequest:
         return PlanKey(
             network=hashlib.sha256(network).hexdigest(),
             precision=self.precision,
-            max_rows=max_rows,
-            max_slots=max_rows * self.n_slots,
+            profiles=profiles_for(self.flavour, max_rows),
+            n_slots=self.n_slots,
             flavour=self.flavour,
             version=version_of(self.flavour) or load_library(self.flavour).__version__,
             compute_capability=self.compute_capability,

@@ -197,7 +197,7 @@ class TensorRtEngine(ContextEngine):
         fill_inputs(self._host, bucket, nobody, epochs, mask, self._context)
         with self._log.listening():
             context = step.plan.make_context(
-                bucket, self._ring_slots, self._addresses, self._scratch
+                bucket, self._ring_slots, self._addresses, self._scratch, self._gpu.stream
             )
             self._run_tick(step, bucket, context)
             self._gpu.wait(_FIRST_RUN_S)

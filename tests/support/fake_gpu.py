@@ -29,7 +29,7 @@ from engines.gpu import open as open_module
 from engines.gpu import plan_cache
 from engines.gpu.cuda import GpuDevice
 from engines.gpu.flavour import Precision, get_log
-from engines.gpu.plan import PlanKey
+from engines.gpu.plan import PlanKey, Profile
 from engines.gpu.tensorrt import TensorRtEngine
 
 Job = Callable[[], None]
@@ -123,7 +123,7 @@ class FakeGpu:
     def _build_plan(
         self, network: bytes, key: PlanKey, progress: object = None
     ) -> tuple[bytes, list[str]]:
-        plan = _Plan(key.max_rows, key.max_slots, self.network(network))
+        plan = _Plan(key.profiles, key.max_slots, self.network(network))
         return msgspec.msgpack.encode(plan), ["INFO: built"]
 
     def put(self, job: Job) -> None:
@@ -317,7 +317,7 @@ class _Functions:
 
 
 class _Plan(msgspec.Struct, frozen=True):
-    max_rows: int
+    profiles: tuple[Profile, ...]
     max_slots: int
     network: bytes
 
@@ -330,8 +330,8 @@ TRT_CALLS = {
     ),
     "IRuntimeConfig": ("set_execution_context_allocation_strategy",),
     "IExecutionContext": (
-        *("set_device_memory", "set_input_shape", "set_tensor_address", "infer_shapes"),
-        "execute_async_v3",
+        *("set_optimization_profile_async", "set_device_memory", "set_input_shape"),
+        *("set_tensor_address", "infer_shapes", "execute_async_v3"),
     ),
 }
 """The calls that an engine makes, by TensorRT's classes."""
@@ -457,19 +457,28 @@ class IExecutionContext(_Says):
         self._engine = engine
         self._user_managed = config._strategy is not None
         self._cache = config._cache
+        self._profiles = engine._plan.profiles
+        self._profile = self._profiles[0]
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
         self._memory: tuple[int, int] | None = None
         self._ran: set[tuple[tuple[int, ...], ...]] = set()
 
+    def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
+        if stream_handle not in self._gpu._made or profile_index >= len(self._profiles):
+            return self._complain(f"no profile {profile_index}, or no stream {stream_handle}")
+        self._profile = self._profiles[profile_index]
+        self._shapes.clear()
+        return True
+
     def set_device_memory(self, memory: int, size: int) -> None:
         self._memory = memory, size
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        plan = self._engine._plan
-        most = plan.max_slots if name == "ring" else plan.max_rows
-        if not 1 <= shape[0] <= most:
-            return self._complain(f"{name}: {shape[0]} is not in [1, {most}] of the profile")
+        plan, profile = self._engine._plan, self._profile
+        least, most = (1, plan.max_slots) if name == "ring" else (profile.least, profile.most)
+        if not least <= shape[0] <= most:
+            return self._complain(f"{name}: {shape[0]} is not in [{least}, {most}] of the profile")
         self._shapes[name] = tuple(shape)
         return True
 

@@ -57,6 +57,13 @@ def test_a_tick_is_one_launch_of_the_smallest_graph_that_fits(bundle, random, gp
     assert {*called} == {"cudaGraphLaunch", "cudaMemcpy2DAsync"} | waits
 
 
+def test_each_batch_size_runs_in_its_profile(bundle, gpu):
+    with open_without_gpu(bundle, 20, gpu=gpu) as engine:
+        for each in engine._steps:
+            found = {size: r.context._profile.most for size, r in each.recorded.items()}
+            assert found == {1: 1, 2: 16, 4: 16, 8: 16, 16: 16, 20: 64}
+
+
 def test_all_pathways_are_computed_only_in_ticks_in_which_a_row_wants_them(bundle, random, gpu):
     """And the answers are the processor's, as the two take turns on one ring."""
     with open_without_gpu(bundle, 3, gpu=gpu) as engine, OnnxRuntimeEngine(bundle, 3) as reference:

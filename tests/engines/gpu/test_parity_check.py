@@ -18,7 +18,7 @@ from engines.gpu.parity_check import (
     describe,
     verdict_path,
 )
-from engines.gpu.plan import PlanKey
+from engines.gpu.plan import PlanKey, profiles_for
 from engines.gpu.plan_cache import Plan, PlanManifest
 from engines.onnxruntime import OnnxRuntimeEngine
 from tests.support.fake_gpu import FakeGpu, a_little_wrong, open_without_gpu
@@ -30,8 +30,8 @@ DEVICE = GpuDevice("GeForce", "8.9", "ab" * 16, 24 << 30, "580.65.06")
 
 def make_plan(folder, precision="fp32", content=b"plan", network="00"):
     key = PlanKey(
-        network=network, precision=precision, max_rows=64, max_slots=321, flavour="rtx",
-        version="1.7.1", compute_capability="8.9", driver="580.65.06",
+        network=network, precision=precision, profiles=profiles_for("rtx", 64), n_slots=5,
+        flavour="rtx", version="1.7.1", compute_capability="8.9", driver="580.65.06",
     )  # fmt: skip
     path = folder / f"{key.name}.plan"
     path.write_bytes(content)

@@ -8,10 +8,17 @@ import pytest
 
 from engines.bundle import open_bundle
 from engines.errors import EngineError
+from engines.gpu.buffers import bucket_sizes
 from engines.gpu.flavour import FLAVOURS, Library, load_library, version_of
 from engines.gpu.folder import plan_folder
 from engines.gpu.network import derive_network
-from engines.gpu.plan import PlanKey, build_plan, check_offered, make_profile
+from engines.gpu.plan import (
+    PlanKey,
+    build_plan,
+    check_offered,
+    make_profile,
+    profiles_for,
+)
 from engines.gpu.plan_cache import PlanRequest, find_plan, get_plans
 from models.graphs import ring_step_inputs, ring_step_outputs
 from tests.support.bundles import TINY, make_bundle
@@ -36,6 +43,11 @@ def key_of(bundle, precision="fp16", capability="8.9", **other):
     return request(bundle, precision, capability, **other).key(derive_network(bundle, precision))
 
 
+def tensorrts(key):
+    """Return the key with the profiles that TensorRT would have."""
+    return msgspec.structs.replace(key, profiles=profiles_for("tensorrt", key.max_rows))
+
+
 @needs_rtx
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_compiles_for_every_gpu(tiny, capability):
@@ -49,6 +61,17 @@ def test_compiles_for_every_gpu(tiny, capability):
 def test_compiles_in_the_other_precisions(tiny, precision):
     plan, _ = build_plan(derive_network(tiny, precision), key_of(tiny, precision))
     assert len(plan) > 10_000
+
+
+@needs_rtx
+@pytest.mark.parametrize("pathways", [("mixed",), ("mixed", "eeg", "emg")])
+def test_compiles_in_the_profiles_of_tensorrt(pathways):
+    """By the builder that is here: they share a compiler, which fails at some other profiles."""
+    shipped = open_bundle()
+    network = derive_network(shipped, "fp32", pathways)
+    key = tensorrts(request(shipped, "fp32", n_slots=16).key(network))
+    plan, _ = build_plan(network, key)
+    assert len(plan) > 1_000_000
 
 
 @needs_rtx
@@ -82,21 +105,40 @@ def test_parser_sees_the_inputs_and_outputs_of_the_engine(tiny):
     assert {next(iter(tensor.shape)) for tensor in inputs} == {-1}
 
 
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("n_rows", [1, 17, 64, 100, 1024])
+def test_every_batch_that_is_run_lies_in_its_profile_and_all_of_them_lie_side_by_side(
+    flavour, n_rows
+):
+    key = msgspec.structs.replace(KEY, profiles=profiles_for(flavour, max(64, n_rows)))
+    assert len(key.profiles) == {"tensorrt": 3, "rtx": 1}[flavour]
+    for bucket in bucket_sizes(n_rows):
+        profile = key.profiles[key.profile_of(bucket)]
+        assert profile.least <= bucket <= profile.most
+    ends = [0, *(profile.most for profile in key.profiles)]
+    assert [profile.least for profile in key.profiles] == [end + 1 for end in ends[:-1]]
+    assert all(each.least <= each.usual <= each.most for each in key.profiles)
+
+
 @needs_rtx
-def test_profile_reaches_from_one_subject_to_the_most(tiny):
+def test_a_profile_has_the_shapes_of_its_batches_and_of_the_ring_of_all_subjects(tiny):
     library = load_library("rtx")
     builder = library.Builder(library.Logger(library.Logger.ERROR))
-    network, key = builder.create_network(), key_of(tiny, n_rows=100)
+    network, key = builder.create_network(), tensorrts(key_of(tiny, n_rows=100))
     assert library.OnnxParser(network, builder.logger).parse(derive_network(tiny, "fp16"))
-    profile, n_slots = make_profile(library, builder, network, key), 5
-    sizes = {name: [1, 8, 128] for name in ring_step_inputs(tiny.spec)} | {
-        "ring": [n_slots, 8 * n_slots, 128 * n_slots]
-    }
-    for i in range(network.num_inputs):
-        tensor = network.get_input(i)
-        shapes = profile.get_shape(tensor.name)
-        assert [shape[0] for shape in shapes] == sizes[tensor.name]
-        assert {tuple(shape)[1:] for shape in shapes} == {tuple(tensor.shape)[1:]}
+    for profile, batch, ring in zip(
+        key.profiles,
+        ([1, 1, 1], [2, 8, 16], [17, 128, 128]),
+        ([5, 640, 640], [10, 640, 640], [85, 640, 640]),
+        strict=True,
+    ):
+        found = make_profile(library, builder, network, key, profile)
+        sizes = dict.fromkeys(ring_step_inputs(tiny.spec), batch) | {"ring": ring}
+        for i in range(network.num_inputs):
+            tensor = network.get_input(i)
+            shapes = found.get_shape(tensor.name)
+            assert [shape[0] for shape in shapes] == sizes[tensor.name]
+            assert {tuple(shape)[1:] for shape in shapes} == {tuple(tensor.shape)[1:]}
 
 
 @needs_rtx
@@ -197,8 +239,8 @@ def test_plan_compiled_without_a_driver_serves_beside_any(tiny, built):
 KEY = PlanKey(
     network="00",
     precision="fp16",
-    max_rows=64,
-    max_slots=1025,
+    profiles=profiles_for("rtx", 64),
+    n_slots=16,
     flavour="rtx",
     version="1.7.1",
     compute_capability="8.9",
@@ -211,8 +253,9 @@ KEY = PlanKey(
     [
         ("network", "01"),
         ("precision", "fp32"),
-        ("max_rows", 128),
-        ("max_slots", 2049),
+        ("profiles", profiles_for("rtx", 128)),
+        ("profiles", profiles_for("tensorrt", 64)),
+        ("n_slots", 32),
         ("flavour", "tensorrt"),
         ("version", "1.8.0"),
         ("compute_capability", "12.0"),
