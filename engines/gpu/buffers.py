@@ -1,9 +1,9 @@
 """The bookkeeping of a GPU's ticks: batch sizes, buffers and places in the ring. No CUDA here.
 
 A CUDA graph replays copies and kernels with the addresses and shapes of its recording. So there
-is one graph per batch size, of which there are few (buckets; a smaller batch is padded), and
-all buckets use the same buffers: every buffer's first axis is the batch, so that a smaller
-bucket's content is a prefix. The ring of tokens is one array of slots, those of a row side by
+is one graph per step and batch size, of which there are few (buckets; a smaller batch is padded),
+and all use the same buffers: every buffer's first axis is the batch, so that a smaller bucket's
+content is a prefix. The ring of tokens is one array of slots, those of a row side by
 side. Which are read is said by indices, which are data, so that rows advance independently under
 one graph. The new tokens are copied to their slots after it, neighbours that are at the same slot
 by one call.
