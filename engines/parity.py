@@ -24,7 +24,13 @@ class Parity:
 
 
 def compare(
-    engine: Engine, reference: Engine, ticks: int, seed: int, n_rows: int | None = None
+    engine: Engine,
+    reference: Engine,
+    ticks: int,
+    seed: int,
+    *,
+    n_rows: int | None = None,
+    unimodal: bool = True,
 ) -> Parity:
     """Run random epochs with random losses through two engines and compare every probability.
 
@@ -37,6 +43,7 @@ def compare(
         ticks: steps to run.
         seed: of the random numbers.
         n_rows: each step is of the first so many rows; default: of a random part of all.
+        unimodal: read the pathways of the single modalities as well.
 
     Raises:
         EngineError: the engines are not for the same, or one of them failed.
@@ -55,7 +62,7 @@ def compare(
         rows = random.permutation(n_rows or engine.n_rows)[:n]
         epochs = random_epochs(random, engine, n)
         answers.append(
-            [e.step(epochs, rows, valid[rows], unimodal=True) for e in (engine, reference)]
+            [e.step(epochs, rows, valid[rows], unimodal=unimodal) for e in (engine, reference)]
         )
     _clear(engine, reference)
     a, b = (np.concatenate(of_one) for of_one in zip(*answers, strict=True))

@@ -4,7 +4,7 @@
                reads all modalities, and the epoch's token
     step all   the same by every pathway, where there are several
     full       the epochs of a whole window → probabilities of all slots
-    ring step  the step as a GPU runs it: the tokens of all rows lie in one ring on the device
+    ring step  either step as a GPU runs it: the tokens of all rows lie in one ring on the device
 
 Who writes the graphs, who runs them and who reserves memory for them all ask here.
 """
@@ -18,8 +18,7 @@ import numpy as np
 from models.spec import ModelSpec
 
 BATCH, SLOTS, READ = "B", "R", "K"
-"""Axes: subjects of a call; slots of a ring, those of all rows and one for padding; slots of the
-window that are read."""
+"""Axes: subjects of a call; slots of a ring, of all rows; slots of the window that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +46,12 @@ Ports = dict[str, Port]
 """By name, in the graph's order."""
 
 
+def steps(spec: ModelSpec) -> tuple[tuple[str, ...], ...]:
+    """Return the pathways of each step: of the first alone, and of all where there are several."""
+    usual = spec.pathways[:1]
+    return (usual,) if usual == spec.pathways else (usual, spec.pathways)
+
+
 def step_inputs(spec: ModelSpec) -> Ports:
     """Return the inputs of a step: tokens oldest first, mask and its newest slot last.
 
@@ -70,26 +75,24 @@ def step_outputs(spec: ModelSpec, pathways: Sequence[str], n_read: int) -> Ports
 def ring_step_inputs(spec: ModelSpec) -> Ports:
     """Return the inputs of the ring step.
 
-    `before` says where in the ring the slots before the newest are, `newest` where its token
-    goes. What is not valid in `epochs` is zeros.
+    `before` says where in the ring the slots before the newest are. What is not valid in `epochs`
+    is zeros.
     """
     step = step_inputs(spec)
     return {
         "epochs": step["epochs"],
         "mask": step["mask"],
         "before": Port((spec.n_context - 1,), np.int64),
-        "newest": Port((1,), np.int64),
         "ring": Port(spec.token_shape, first=SLOTS),
     }
 
 
-def ring_step_outputs(spec: ModelSpec, n_read: int) -> Ports:
-    """Return the outputs of the ring step where the newest n slots are read.
+def ring_step_outputs(spec: ModelSpec, pathways: Sequence[str], n_read: int) -> Ports:
+    """Return the outputs of the ring step of some pathways where the newest n slots are read.
 
-    `token` is zeros where not valid, and in `ring_out`.
+    `token` is zeros where not valid. Who runs the step writes it into the ring.
     """
     return {
-        "probabilities": Port((len(spec.pathways), n_read, len(spec.stages))),
+        "probabilities": Port((len(pathways), n_read, len(spec.stages))),
         "token": Port(spec.token_shape),
-        "ring_out": Port(spec.token_shape, first=SLOTS),
     }

@@ -13,6 +13,7 @@ from engines.errors import EngineError
 from engines.gpu.cuda import probe
 from engines.gpu.flavour import INSTALL, Flavour, Precision
 from engines.gpu.folder import plan_folder
+from models.graphs import steps
 
 
 def compile_plan(
@@ -46,7 +47,7 @@ def compile_plan(
         hypnod compile --flavour rtx --precision fp16 --compute-capability 8.9 --out plans
     """
     try:  # here, not above: only computers that compile have the package onnx
-        from engines.gpu.plan_cache import PlanRequest, get_plan  # noqa: PLC0415
+        from engines.gpu.plan_cache import PlanRequest, get_plans  # noqa: PLC0415
     except ImportError as error:
         raise EngineError(
             f"expected {INSTALL[flavour]} to have been run, found: {error}"
@@ -67,10 +68,12 @@ def compile_plan(
         driver=driver,
     )
     with _Bars(console) as bars:
-        plan = get_plan(request, out or plan_folder(), bars.report)
-    size = plan.path.stat().st_size / 1e6
-    console.print(f"{size:.1f} MB for 1 to {plan.key.max_rows} subjects", highlight=False)
-    typer.echo(plan.path)
+        plans = get_plans(request, out or plan_folder(), bars.report)
+    for plan, pathways in zip(plans, steps(opened.spec), strict=True):
+        size, most = plan.path.stat().st_size / 1e6, plan.key.max_rows
+        what = f"{size:.1f} MB for {', '.join(pathways)} of 1 to {most} subjects"
+        console.print(what, highlight=False)
+        typer.echo(plan.path)
 
 
 class _Bars:

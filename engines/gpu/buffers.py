@@ -1,14 +1,16 @@
 """The bookkeeping of a GPU's ticks: batch sizes, buffers and places in the ring. No CUDA here.
 
 A CUDA graph replays copies and kernels with the addresses and shapes of its recording. So there
-is one graph per batch size, of which there are few (buckets; a smaller batch is padded), and
-all buckets use the same buffers: every buffer's first axis is the batch, so that a smaller
-bucket's content is a prefix. The ring of tokens is one array of slots; where a row's slots lie
-is said by indices, which are data, so that rows advance independently under one graph.
+is one graph per step and batch size, of which there are few (buckets; a smaller batch is padded),
+and all use the same buffers: every buffer's first axis is the batch, so that a smaller bucket's
+content is a prefix. The ring of tokens is one array of slots, those of a row side by
+side. Which are read is said by indices, which are data, so that rows advance independently under
+one graph. The new tokens are copied to their slots after it, neighbours that are at the same slot
+by one call.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +25,9 @@ def input_buffers(spec: ModelSpec) -> Ports:
     return _of_a_tick(ring_step_inputs(spec))
 
 
-def output_buffers(spec: ModelSpec, n_read: int) -> Ports:
-    """Return what is copied from the GPU in each tick, by the network's names."""
-    return _of_a_tick(ring_step_outputs(spec, n_read))
+def output_buffers(spec: ModelSpec, pathways: Sequence[str], n_read: int) -> Ports:
+    """Return what is copied from the GPU in a tick of some pathways, by the network's names."""
+    return _of_a_tick(ring_step_outputs(spec, pathways, n_read))
 
 
 def _of_a_tick(ports: Ports) -> Ports:
@@ -48,11 +50,6 @@ def bucket_for(n: int, sizes: tuple[int, ...]) -> int:
     return sizes[bisect_left(sizes, n)]
 
 
-def ring_slots(n_rows: int, n_slots: int) -> int:
-    """Return the slots of a ring: those of every row, and a spare one that padding writes to."""
-    return n_rows * n_slots + 1
-
-
 def fill_inputs(
     buffers: Mapping[str, NDArray[np.generic]],
     bucket: int,
@@ -63,7 +60,7 @@ def fill_inputs(
 ) -> None:
     """Write the inputs of a tick for n rows into the first `bucket` places of the buffers.
 
-    What pads the batch is masked throughout, and reads and writes the spare slot.
+    What pads the batch is masked throughout, wherever it reads.
 
     Args:
         buffers: of at least `bucket` places, by the names of `input_buffers`.
@@ -73,13 +70,27 @@ def fill_inputs(
         mask: (n, n_context, n_modalities).
         context: says which slots the rows are at.
     """
-    n, spare = len(rows), ring_slots(context.n_rows, context.n_slots) - 1
-    first = rows * context.n_slots
-    for name, content, padding in (
-        ("epochs", epochs, 0),
-        ("mask", mask, False),
-        ("before", first[:, None] + context.before(rows), spare),
-        ("newest", (first + context.next_slot(rows))[:, None], spare),
+    n, first = len(rows), rows * context.n_slots
+    for name, content in (
+        ("epochs", epochs),
+        ("mask", mask),
+        ("before", first[:, None] + context.before(rows)),
     ):
         buffers[name][:n] = content
-        buffers[name][n:bucket] = padding
+        buffers[name][n:bucket] = 0
+
+
+def token_runs(rows: NDArray[np.intp], context: ContextWindow) -> Iterator[tuple[int, int, int]]:
+    """Yield which new tokens of a batch go to slots of the ring that are a row's length apart.
+
+    Args:
+        rows: (n,).
+        context: says which slots the rows are at.
+
+    Yields:
+        The first one's place in the batch, how many there are, and the first one's slot.
+    """
+    slots = rows * context.n_slots + context.next_slot(rows)
+    ends = [*np.flatnonzero(np.diff(slots) != context.n_slots) + 1, len(rows)]
+    for first, end in zip([0, *ends], ends, strict=False):
+        yield int(first), int(end - first), int(slots[first])

@@ -210,6 +210,11 @@ class Gpu:
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyDefault
         self._do("cudaMemcpyAsync", to, source, n_bytes, kind, self.stream)
 
+    def copy_apart(self, to: int, pitch: int, source: int, n_bytes: int, n: int) -> None:
+        """Copy n pieces that lie side by side to places that are `pitch` bytes apart."""
+        kind = self._runtime.cudaMemcpyKind.cudaMemcpyDefault
+        self._do("cudaMemcpy2DAsync", to, pitch, source, n_bytes, n_bytes, n, kind, self.stream)
+
     def wait(self, patience_s: float = 1.0) -> None:
         """Wait for everything on the stream, but not for ever: a GPU can hang without an error.
 

@@ -20,7 +20,7 @@ from engines.base import Engine
 from engines.bundle import Bundle
 from engines.errors import EngineError
 from engines.gpu.folder import write_whole
-from engines.gpu.open import open_plan
+from engines.gpu.open import open_plans
 from engines.gpu.trial import Answer, Trial
 
 log = structlog.get_logger()
@@ -136,7 +136,7 @@ class GpuLater:
         t = self._loading = trial
         _mark(t, "expected the plan to load, as it did in a process apart, found the daemon's end")
         try:
-            engine, _ = open_plan(
+            engine, _ = open_plans(
                 self._bundle, t.flavour, t.n_rows, t.hops_per_epoch, t.precision, t.n_read
             )
         finally:

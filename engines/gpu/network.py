@@ -1,17 +1,15 @@
-"""The step as a GPU runs it, derived without torch from a bundle's step of all pathways.
+"""The step as a GPU runs it, derived without torch from either step of a bundle.
 
-ONNX Runtime is given the context window with every call, and reads single modalities where
-somebody asks. A GPU keeps the window: its network reads the ring of tokens by index, writes the
-newest token into it, and computes every pathway, which costs it next to nothing. TensorRT builds
-networks in the precision that their tensors have (strong typing), so the precision is chosen
-here as well.
+ONNX Runtime is given the context window with every call. A GPU keeps it: its network reads the
+ring of tokens by index. TensorRT builds networks in the precision that their tensors have (strong
+typing), so the precision is chosen here as well.
 
 `models.graphs` names the inputs and outputs. They are float32 in every precision: a context window
 can then move to another engine. Needs the package `onnx`, which the extras `tensorrt` and
 `tensorrt-rtx` bring.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,28 +39,35 @@ _NOT_IN_BF16 = {"Conv", "MaxPool"}
 _FLOAT = TensorProto.FLOAT
 
 
-def derive_network(bundle: Bundle, precision: Precision, n_read: int | None = None) -> bytes:
+def derive_network(
+    bundle: Bundle,
+    precision: Precision,
+    pathways: Sequence[str] | None = None,
+    n_read: int | None = None,
+) -> bytes:
     """Return the ONNX network of a bundle's step for a GPU; the same bytes every time.
 
     Args:
         bundle: the model.
         precision: in which the network computes.
+        pathways: those of one of `models.graphs.steps`; default: all.
         n_read: slots of the window to answer for, the newest ones; default: all.
 
     Raises:
         BundleError: the step or its weights are broken, or it does not give what a step does.
     """
-    model = _load(bundle.all_file)
-    graph, spec = model.graph, bundle.spec
-    found = [value.name for value in graph.output]
-    if found != [*step_outputs(spec, spec.pathways, spec.n_context)]:
+    spec = bundle.spec
+    pathways = spec.pathways if pathways is None else pathways
+    file = bundle.step_file if len(pathways) == 1 else bundle.all_file
+    model = _load(file)
+    graph, found = model.graph, [value.name for value in model.graph.output]
+    if found != [*step_outputs(spec, pathways, spec.n_context)]:
         raise BundleError(
-            f"{bundle.all_file}: expected the outputs {', '.join(spec.pathways)}, token, "
-            f"found {', '.join(found)}"
+            f"{file}: expected the outputs {', '.join(pathways)}, token, found {', '.join(found)}"
         )
     if precision in _LOW:
         _lower(model, precision)
-    _keep_ring(graph, spec, n_read or spec.n_context)
+    _read_ring(graph, spec, pathways, n_read or spec.n_context)
     del graph.value_info[:]
     onnx.checker.check_model(model, full_check=True)
     content: bytes = model.SerializeToString(deterministic=True)
@@ -146,18 +151,19 @@ def _lower(model: onnx.ModelProto, precision: Precision) -> None:
     _drop_unused(model.graph)
 
 
-def _keep_ring(graph: onnx.GraphProto, spec: ModelSpec, n_read: int) -> None:
-    """Read the window out of the ring, answer for n slots, and write the newest token into it."""
+def _read_ring(
+    graph: onnx.GraphProto, spec: ModelSpec, pathways: Sequence[str], n_read: int
+) -> None:
+    """Read the window out of the ring, and answer for n slots."""
     for node in graph.node:  # its token is the encoder's; what goes out is zero where not valid
         for names in (node.input, node.output):
             names[:] = ["encoded" if name == "token" else name for name in names]
-    make, pathways = helper.make_node, spec.pathways
+    make = helper.make_node
     before = [make("Gather", ["ring", "before"], ["tokens"], name="read_ring", axis=0)]
     after = [
         make("Gather", ["mask", "ring.last"], ["valid"], name="valid", axis=1),
         *_token_valid(spec),
         make("Where", ["valid_token", "encoded", "ring.zero"], ["token"], name="token"),
-        make("ScatterND", ["ring", "newest", "token"], ["ring_out"], name="write_ring"),
         *(make("Unsqueeze", [p, "ring.pathway"], [f"{p}.all"], name=f"{p}.all") for p in pathways),
         make("Concat", [f"{p}.all" for p in pathways], ["probabilities"], name="all", axis=1),
     ]
@@ -172,7 +178,7 @@ def _keep_ring(graph: onnx.GraphProto, spec: ModelSpec, n_read: int) -> None:
     graph.initializer.extend(numpy_helper.from_array(a, name) for name, a in constants.items())
     for values, ports in (
         (graph.input, ring_step_inputs(spec)),
-        (graph.output, ring_step_outputs(spec, n_read)),
+        (graph.output, ring_step_outputs(spec, pathways, n_read)),
     ):
         del values[:]
         for name, port in ports.items():

@@ -8,8 +8,8 @@ from engines.failover import FailoverEngine
 from engines.gpu.cuda import probe
 from engines.gpu.flavour import Flavour, Precision, load_library
 from engines.gpu.folder import plan_folder
-from engines.gpu.parity_check import check_parity
-from engines.gpu.plan_cache import Plan, get_plan, request_for
+from engines.gpu.parity_check import check_parity, describe
+from engines.gpu.plan_cache import Plan, get_plans, request_for
 from engines.gpu.tensorrt import TensorRtEngine
 from engines.onnxruntime import OnnxRuntimeEngine
 
@@ -28,7 +28,7 @@ def open_gpu(
     precision: Precision,
     n_read: int | None = None,
 ) -> FailoverEngine:
-    """Open a plan that passed the parity check, with ONNX Runtime ready to take over.
+    """Open plans that passed the parity check, with ONNX Runtime ready to take over.
 
     Args:
         bundle: the model.
@@ -40,18 +40,18 @@ def open_gpu(
         n_read: slots of the window to answer for; default: all.
 
     Raises:
-        EngineError: there is no GPU, the plan cannot be compiled or run, or it was refused.
+        EngineError: there is no GPU, a plan cannot be compiled or run, or it was refused.
     """
-    engine, plan = open_plan(bundle, flavour, n_rows, hops_per_epoch, precision, n_read)
+    engine, plans = open_plans(bundle, flavour, n_rows, hops_per_epoch, precision, n_read)
     try:
         spare = OnnxRuntimeEngine(bundle, n_rows, threads, hops_per_epoch, n_read)
         spare.warm_up()
-        verdict = check_parity(engine, spare, plan, probe())
+        verdicts = check_parity(engine, spare, plans, probe())
         opened = FailoverEngine(engine, spare)
     except BaseException:
         engine.close()
         raise
-    opened.why = f"a GPU is there and passed the parity check, {verdict.sentence}"
+    opened.why = f"a GPU is there and passed the parity check, {describe(verdicts)}"
     if engine.not_recorded:
         opened.why += f"; its calls are made one by one: {engine.not_recorded}"
     opened.why += f"; {_describe_spare(spare)}"
@@ -71,24 +71,24 @@ def _describe_spare(spare: OnnxRuntimeEngine) -> str:
     )
 
 
-def open_plan(
+def open_plans(
     bundle: Bundle,
     flavour: Flavour,
     n_rows: int,
     hops_per_epoch: int,
     precision: Precision,
     n_read: int | None = None,
-) -> tuple[TensorRtEngine, Plan]:
-    """Open a plan as it is, without check or spare.
+) -> tuple[TensorRtEngine, list[Plan]]:
+    """Open the plans as they are, without check or spare.
 
     Raises:
-        EngineError: there is no GPU, or the plan cannot be compiled or run.
+        EngineError: there is no GPU, or a plan cannot be compiled or run.
     """
     device = probe()  # before anything of TensorRT is touched
     load_library(flavour)
     request = request_for(device, bundle, flavour, precision, n_rows, hops_per_epoch, n_read)
     try:
-        plan = get_plan(request, plan_folder())
-        return TensorRtEngine(bundle.spec, plan, device, n_rows, hops_per_epoch, n_read), plan
+        plans = get_plans(request, plan_folder())
+        return TensorRtEngine(bundle.spec, plans, device, n_rows, hops_per_epoch, n_read), plans
     except _RAISED as error:
-        raise EngineError(f"{flavour}: expected a plan to load, found: {error}") from error
+        raise EngineError(f"{flavour}: expected the plans to load, found: {error}") from error

@@ -1,12 +1,13 @@
 """The parity check: no plan stages anything on a device before it agreed there with the processor.
 
 The same epochs go through the GPU and through ONNX Runtime: noise of every colour and amplitude
-with losses of either modality, over more than a whole context window, in batches of each size that
-is run, since each is a graph of its own. A size that passed is not examined again on that device
-with that driver; a plan of which one did not is refused, at every start.
+with losses of either modality, over more than a whole context window, by each plan and in batches
+of each size that is run, since each is a graph of its own. A size of a plan that passed is not
+examined again on that device with that driver; plans of which one did not are refused, at every
+start.
 """
 
-import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,7 @@ from engines.gpu.folder import write_whole
 from engines.gpu.plan_cache import Plan
 from engines.gpu.tensorrt import TensorRtEngine
 from engines.parity import Parity, compare
+from models.graphs import steps
 
 _SEED = 20240607
 _MORE_TICKS = 16  # than fill a context window
@@ -70,34 +72,44 @@ class ParityVerdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     passed: dict[str, Agreement]
     """What passed, by the size of the batches."""
 
-    @property
-    def sentence(self) -> str:
-        """What was found, for a log."""
-        sizes = self.passed.values()
-        return (
-            f"within {max(s.max_abs_difference for s in sizes):.1g} of {self.reference} and "
-            f"{100 * min(s.argmax_agreement for s in sizes):.2f} % equal stages in "
-            f"{sum(s.n_compared for s in sizes)} estimates"
-        )
+
+def describe(verdicts: Iterable[ParityVerdict]) -> str:
+    """Return what was found, for a log."""
+    found = [(verdict.reference, size) for verdict in verdicts for size in verdict.passed.values()]
+    return (
+        f"within {max(s.max_abs_difference for _, s in found):.1g} of {found[0][0]} and "
+        f"{100 * min(s.argmax_agreement for _, s in found):.2f} % equal stages in "
+        f"{sum(s.n_compared for _, s in found)} estimates"
+    )
 
 
 def check_parity(
-    engine: TensorRtEngine, reference: Engine, plan: Plan, device: GpuDevice
-) -> ParityVerdict:
-    """Return the verdict on a plan, from before or after comparing now; contexts are cleared.
+    engine: TensorRtEngine, reference: Engine, plans: Iterable[Plan], device: GpuDevice
+) -> list[ParityVerdict]:
+    """Return the verdict on each plan, from before or after comparing now; contexts are cleared.
 
     What passed is kept as it comes, so that a check that is cut short goes on from there.
 
     Args:
-        engine: runs the plan on the device.
+        engine: runs the plans on the device.
         reference: ONNX Runtime with the same bundle, rows and hops.
-        plan: which it is.
+        plans: those of the engine.
         device: where.
 
     Raises:
-        EngineError: they do not agree, so the plan is refused; an engine failed; or the verdict
+        EngineError: they do not agree, so the plans are refused; an engine failed; or a verdict
             cannot be kept.
     """
+    return [
+        _check_plan(engine, reference, plan, device, unimodal=len(pathways) > 1)
+        for pathways, plan in zip(steps(engine.spec), plans, strict=True)
+    ]
+
+
+def _check_plan(
+    engine: TensorRtEngine, reference: Engine, plan: Plan, device: GpuDevice, *, unimodal: bool
+) -> ParityVerdict:
+    """Compare in steps that want single pathways, or none: which plan runs is told by that."""
     bound = BOUNDS[plan.key.precision]
     path = verdict_path(plan, device)
     verdict = _read(path)
@@ -114,7 +126,7 @@ def check_parity(
         if str(size) in verdict.passed:
             continue
         ticks = engine.spec.ring_length(engine.hops_per_epoch) + _MORE_TICKS
-        parity = compare(engine, reference, ticks, _SEED, n_rows=size)
+        parity = compare(engine, reference, ticks, _SEED, n_rows=size, unimodal=unimodal)
         if not _passes(parity, bound):
             raise EngineError(
                 f"parity check: expected probabilities within {bound.max_abs_difference:g} of "
@@ -135,8 +147,7 @@ def check_parity(
 
 def verdict_path(plan: Plan, device: GpuDevice) -> Path:
     """Return where the verdict on a plan on a device with its driver lies."""
-    where = hashlib.sha256(f"{device.uuid} {device.driver}".encode()).hexdigest()[:12]
-    return plan.path.with_name(f"{plan.path.stem}.{where}.pass")
+    return plan.beside(device, "pass")
 
 
 def _passes(parity: Parity, bound: Bound) -> bool:

@@ -2,10 +2,12 @@
 
 One wrapper serves TensorRT and TensorRT-RTX. Networks are strongly typed, so the precision is
 that of the network (see engines/gpu/network.py); only TF32 is a flag. A plan is for 1 to
-`max_rows` subjects.
+`max_rows` subjects. TensorRT tunes it for a number of them, so there it has a few profiles: what is
+fast for one subject is not for hundreds. TensorRT-RTX compiles for each number when it runs.
 """
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +23,31 @@ if TYPE_CHECKING:
 OnProgress = Callable[[str, int, int], None]
 """Called with a phase of the build, steps done and steps in all."""
 
-_USUAL_ROWS = 8
 _MOST_SLOTS = 2**31 - 1
 RTX_OFFERS = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 """Compute capabilities that TensorRT-RTX 1.7 compiles for."""
+
+
+class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Batches that are tuned for together."""
+
+    least: int
+    """Fewest subjects."""
+    usual: int
+    """Subjects that are tuned for."""
+    most: int
+    """Most subjects."""
+
+
+def profiles_for(flavour: Flavour, max_rows: int) -> tuple[Profile, ...]:
+    """Return the profiles of a plan for 1 to `max_rows` subjects, at least 17, in order.
+
+    None is of 1 to 2, 3 or 4: TensorRT-RTX 1.7.1, whose compiler is the same, fails at those with
+    an error of its own.
+    """
+    if flavour == "rtx":
+        return (Profile(1, 8, max_rows),)
+    return Profile(1, 1, 1), Profile(2, 8, 16), Profile(17, max_rows, max_rows)
 
 
 class PlanKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,10 +57,10 @@ class PlanKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """SHA-256 of the ONNX network, weights included."""
     precision: Precision
     """In which it computes."""
-    max_rows: int
-    """Most subjects in one step."""
-    max_slots: int
-    """Most slots in the ring of tokens."""
+    profiles: tuple[Profile, ...]
+    """For which batches; the last one's are the largest."""
+    n_slots: int
+    """Slots of a subject in the ring of tokens."""
     flavour: Flavour
     """Which TensorRT."""
     version: str
@@ -46,6 +69,20 @@ class PlanKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Of the GPUs it is for."""
     driver: str
     """Version of the driver it was compiled beside; empty: compiled without one."""
+
+    @property
+    def max_rows(self) -> int:
+        """Most subjects in one step."""
+        return self.profiles[-1].most
+
+    @property
+    def max_slots(self) -> int:
+        """Most slots in the ring of tokens."""
+        return self.max_rows * self.n_slots
+
+    def profile_of(self, bucket: int) -> int:
+        """Return the number of the profile that a batch of so many subjects belongs to."""
+        return bisect_left(self.profiles, bucket, key=lambda profile: profile.most)
 
     @property
     def name(self) -> str:
@@ -136,7 +173,8 @@ def _configure(
         config.set_flag(library.BuilderFlag.TF32)
     else:
         config.clear_flag(library.BuilderFlag.TF32)  # it is on by default
-    config.add_optimization_profile(make_profile(library, builder, parsed, key))
+    for profile in key.profiles:
+        config.add_optimization_profile(make_profile(library, builder, parsed, key, profile))
     if key.flavour == "rtx":
         rtx_library: Any = library  # these two names only TensorRT-RTX has
         rtx_config: Any = config
@@ -150,20 +188,24 @@ def make_profile(
     builder: "tensorrt.Builder",
     parsed: "tensorrt.INetworkDefinition",
     key: PlanKey,
+    profile: Profile,
 ) -> "tensorrt.IOptimizationProfile":
-    """Return the shapes that a plan is for: least, usual and most of every input."""
-    profile = builder.create_optimization_profile()
-    usual_slots = (key.max_slots - 1) // key.max_rows * _USUAL_ROWS + 1
+    """Return the shapes that a profile is for: least, usual and most of every input.
+
+    The ring is that of all subjects, however few are in a batch.
+    """
+    shapes = builder.create_optimization_profile()
+    of_batch = (profile.least, profile.usual, profile.most)
+    of_ring = tuple(rows * key.n_slots for rows in (profile.least, key.max_rows, key.max_rows))
     for i in range(parsed.num_inputs):
         tensor = parsed.get_input(i)
         shape: Any = tensor.shape  # a sequence, though its signature does not say so
-        sizes = (2, usual_slots, key.max_slots) if tensor.name == "ring" else ()
         least, usual, most = (
             library.Dims([size if dim == -1 else dim for dim in shape])
-            for size in sizes or (1, _USUAL_ROWS, key.max_rows)
+            for size in (of_ring if tensor.name == "ring" else of_batch)
         )
-        profile.set_shape(tensor.name, least, usual, most)
-    return profile
+        shapes.set_shape(tensor.name, least, usual, most)
+    return shapes
 
 
 def _make_monitor(library: Library, progress: OnProgress) -> "tensorrt.IProgressMonitor":

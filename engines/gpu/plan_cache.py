@@ -1,10 +1,14 @@
 """Plans that were made before: a folder of plans, each with a manifest and the log of its build.
 
+A model of several pathways has two: one computes the first pathway, which is all that most ticks
+want, the other one all pathways.
+
 A plan serves only what its key says; where anything of that changed, or a file was damaged, the
 plan is built anew. Files are replaced whole.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +19,8 @@ from engines.gpu.cuda import GpuDevice
 from engines.gpu.flavour import Flavour, Precision, load_library, version_of
 from engines.gpu.folder import write_whole
 from engines.gpu.network import derive_network
-from engines.gpu.plan import OnProgress, PlanKey, build_plan
+from engines.gpu.plan import OnProgress, PlanKey, build_plan, profiles_for
+from models.graphs import steps
 
 _LEAST_MAX_ROWS = 64
 
@@ -47,10 +52,15 @@ class Plan:
         """Return its content."""
         return self.path.read_bytes()
 
+    def beside(self, device: GpuDevice, suffix: str) -> Path:
+        """Return the file for what is known of it on a device with its driver."""
+        where = hashlib.sha256(f"{device.uuid} {device.driver}".encode()).hexdigest()[:12]
+        return self.path.with_name(f"{self.path.stem}.{where}.{suffix}")
+
 
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
-    """A plan that is wanted.
+    """The plans that are wanted of a model.
 
     Args:
         bundle: the model.
@@ -82,8 +92,8 @@ class PlanRequest:
         return PlanKey(
             network=hashlib.sha256(network).hexdigest(),
             precision=self.precision,
-            max_rows=max_rows,
-            max_slots=max_rows * self.n_slots + 1,
+            profiles=profiles_for(self.flavour, max_rows),
+            n_slots=self.n_slots,
             flavour=self.flavour,
             version=version_of(self.flavour) or load_library(self.flavour).__version__,
             compute_capability=self.compute_capability,
@@ -91,8 +101,8 @@ class PlanRequest:
         )
 
 
-def get_plan(request: PlanRequest, folder: Path, progress: OnProgress | None = None) -> Plan:
-    """Return the plan for a request, from the folder or built anew.
+def get_plans(request: PlanRequest, folder: Path, progress: OnProgress | None = None) -> list[Plan]:
+    """Return the plan of each of a model's `steps`, from the folder or built anew.
 
     TensorRT-RTX's plans do not depend on the driver, so one that was compiled on a computer
     without a GPU is taken too.
@@ -106,7 +116,15 @@ def get_plan(request: PlanRequest, folder: Path, progress: OnProgress | None = N
         EngineError: the flavour is not installed, cannot build it, or the folder cannot be written.
         BundleError: the bundle's network is unknown.
     """
-    network = derive_network(request.bundle, request.precision, request.n_read)
+    return [
+        _get_plan(request, pathways, folder, progress) for pathways in steps(request.bundle.spec)
+    ]
+
+
+def _get_plan(
+    request: PlanRequest, pathways: Sequence[str], folder: Path, progress: OnProgress | None
+) -> Plan:
+    network = derive_network(request.bundle, request.precision, pathways, request.n_read)
     key = request.key(network)
     keys = [key]
     if key.flavour == "rtx" and key.driver:
@@ -126,7 +144,7 @@ def request_for(
     hops: int,
     n_read: int | None,
 ) -> PlanRequest:
-    """Return the request of a plan for a GPU in this computer."""
+    """Return the request of plans for a GPU in this computer."""
     n_slots = bundle.spec.ring_length(hops)
     capability, driver = device.compute_capability, device.driver
     return PlanRequest(bundle, flavour, precision, capability, n_rows, n_slots, n_read, driver)

@@ -1,10 +1,12 @@
 """The TensorRT engine: the tokens of every subject stay in the GPU's memory.
 
-A tick (epochs in, step, token into the ring, probabilities out) was recorded once for each batch
-size as a CUDA graph and is replayed with one call; where it cannot be recorded, its calls are made
-one by one. Nothing here needs torch.
+There are two ticks (epochs in, step, token and probabilities out): the usual one computes the
+first pathway alone, the other one all of them, for ticks in which some row wants them. Each was
+recorded once for each batch size as a CUDA graph and is replayed with one call; where it cannot be
+recorded, its calls are made one by one. After it the new tokens are copied into the ring. Nothing
+here needs torch.
 
-The device's ring of tokens is what the network reads. The host's window decides: it knows the
+The device's ring of tokens is what the networks read. The host's window decides: it knows the
 places and the masks, is what `save_context` gives, and outlives the device. Each tick's new tokens
 come back with its probabilities, 1 KB a subject, so the copy costs next to nothing.
 
@@ -15,7 +17,9 @@ computer that has a GPU.
 """
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -29,27 +33,28 @@ from engines.gpu.buffers import (
     fill_inputs,
     input_buffers,
     output_buffers,
-    ring_slots,
     token_bytes,
+    token_runs,
 )
 from engines.gpu.cuda import Gpu, GpuDevice
-from engines.gpu.flavour import Library, get_log, load_library
+from engines.gpu.flavour import get_log, load_library
+from engines.gpu.loaded import LoadedPlan
 from engines.gpu.plan_cache import Plan
 from engines.host import Answer, ContextEngine
-from models.graphs import BATCH, ring_step_inputs, ring_step_outputs
+from models.graphs import Ports, ring_step_inputs, ring_step_outputs, steps
 from models.spec import ModelSpec
 
 if TYPE_CHECKING:
     import tensorrt
 
 _FIRST_RUN_S = 120.0
-"""TensorRT-RTX finishes compiling in the first run of each batch size, s."""
+"""TensorRT-RTX finishes compiling in the first run of each batch size, unless it knows it, s."""
 _PRODUCT = {"tensorrt": "tensorrt", "rtx": "tensorrt-rtx"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Recorded:
-    """The tick of one batch size."""
+    """A tick of one batch size."""
 
     context: "tensorrt.IExecutionContext"
     """With this batch's shapes, which must not change under the graph."""
@@ -57,23 +62,37 @@ class _Recorded:
     """The CUDA graph; None where it cannot be recorded."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A plan of the engine, and its ticks."""
+
+    plan: LoadedPlan
+    """Computes them."""
+    outputs: Ports
+    """What comes back from the GPU."""
+    probabilities: NDArray[np.float32]
+    """Where they do, (n_rows, n_pathways of this step, n_read, n_stages)."""
+    recorded: dict[int, _Recorded]
+    """The ticks by batch size."""
+
+
 class TensorRtEngine(ContextEngine):
-    """Runs a plan of TensorRT or TensorRT-RTX on a GPU.
+    """Runs plans of TensorRT or TensorRT-RTX on a GPU.
 
     Args:
         spec: the model.
-        plan: compiled for this model, this GPU and at least as many rows.
+        plans: of each of the model's `steps`, compiled for this GPU and at least as many rows.
         device: the GPU.
         n_rows: subjects to keep a context window for.
         hops_per_epoch: outputs per epoch length.
-        n_read: slots of the window to answer for, as the plan was compiled; default: all.
+        n_read: slots of the window to answer for, as the plans were compiled; default: all.
 
     Attributes:
         buckets: the sizes of the batches that are run; a smaller one is padded.
-        not_recorded: why a tick is no CUDA graph; empty where it is one.
+        not_recorded: why a tick is no CUDA graph; empty where each is one.
 
     Raises:
-        EngineError: the plan does not load or fit, or the GPU refuses something.
+        EngineError: a plan does not load or fit, or the GPU refuses something.
     """
 
     name: ClassVar[str] = "tensorrt"
@@ -81,7 +100,7 @@ class TensorRtEngine(ContextEngine):
     def __init__(
         self,
         spec: ModelSpec,
-        plan: Plan,
+        plans: Sequence[Plan],
         device: GpuDevice,
         n_rows: int,
         hops_per_epoch: int = 1,
@@ -89,19 +108,21 @@ class TensorRtEngine(ContextEngine):
     ) -> None:
         super().__init__(spec, n_rows, hops_per_epoch, n_read)
         self.buckets = bucket_sizes(n_rows)
-        self._ring_slots = ring_slots(n_rows, self._context.n_slots)
-        self._key, self._device = plan.key, device
-        self._inputs, self._outputs = input_buffers(spec), output_buffers(spec, self.n_read)
-        self._log = get_log(plan.key.flavour)
-        self._recorded: dict[int, _Recorded] = {}
+        self._ring_slots = n_rows * self._context.n_slots
+        self._key, self._device = plans[0].key, device
+        self._inputs = input_buffers(spec)
+        self._log = get_log(self._key.flavour)
+        self._steps: list[_Step] = []
         self.not_recorded = ""
         self._runtime: Any = None
-        self._engine: Any = None
         self._gpu = Gpu()
         try:
-            self._engine = self._load(load_library(plan.key.flavour), plan)
             self._allocate()
-            self._recorded = {bucket: self._record(bucket) for bucket in self.buckets}
+            self._load(plans)
+            for step in self._steps:
+                for bucket in self.buckets:
+                    step.recorded[bucket] = self._record(step, bucket)
+                step.plan.keep_compiled()
         except BaseException:
             self.close()
             raise
@@ -125,126 +146,105 @@ class TensorRtEngine(ContextEngine):
         """Give the GPU's memory back; the engine must not be used any more."""
         with contextlib.suppress(EngineError):  # what is still written to, until it is done
             self._gpu.wait()
-        self._recorded.clear()
-        self._engine = self._runtime = None
+        for step in self._steps:
+            step.recorded.clear()
+            step.plan.close()
+        self._runtime = None
         self._gpu.close()
-
-    def _load(self, library: Library, plan: Plan) -> "tensorrt.ICudaEngine":
-        with self._log.listening() as log:
-            runtime = self._runtime = library.Runtime(log.logger)  # must outlive its engine
-            engine: tensorrt.ICudaEngine | None = runtime.deserialize_cuda_engine(plan.read())
-            if engine is None:
-                raise EngineError(f"{plan.path}: expected a plan for this GPU, found: {log.reason}")
-        names = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
-        expected = (*ring_step_inputs(self.spec), *ring_step_outputs(self.spec, self.n_read))
-        if names != {*expected}:
-            raise EngineError(
-                f"{plan.path}: expected the tensors {', '.join(expected)}, "
-                f"found {', '.join(sorted(names))}"
-            )
-        return engine
 
     def _allocate(self) -> None:
         """Reserve everything once: fixed addresses are what a graph is recorded with."""
         n_ring = self._ring_slots * token_bytes(self.spec)
-        buffers = self._inputs | self._outputs
+        buffers = self._inputs | output_buffers(self.spec, self.spec.pathways, self.n_read)
         self._addresses = {
             name: self._gpu.allocate(buffer.n_bytes(self.n_rows))
             for name, buffer in buffers.items()
         }
-        self._addresses |= {name: self._gpu.allocate(n_ring) for name in ("ring", "ring_out")}
+        self._addresses["ring"] = self._gpu.allocate(n_ring)
         self._host = {
             name: self._gpu.pin((self.n_rows, *buffer.shape), buffer.dtype)
             for name, buffer in buffers.items()
         }
         self._staging = self._gpu.pin((self._context.n_slots, *self.spec.token_shape), np.float32)
-        engine: tensorrt.ICudaEngine = self._engine
-        self._scratch_bytes = engine.device_memory_size_v2
-        self._scratch = self._gpu.allocate(self._scratch_bytes)
         self._gpu.wait()
 
-    def _record(self, bucket: int) -> _Recorded:
+    def _load(self, plans: Sequence[Plan]) -> None:
+        """Load the plans; they never run at the same time, and share one working memory."""
+        library, inputs = load_library(self._key.flavour), ring_step_inputs(self.spec)
+        log, device = self._log, self._device
+        runtime = self._runtime = library.Runtime(log.logger)  # must outlive what it loads
+        for pathways, plan in zip(steps(self.spec), plans, strict=True):
+            outputs = ring_step_outputs(self.spec, pathways, self.n_read)
+            loaded = LoadedPlan(library, log, runtime, plan, device, inputs, outputs)
+            back = output_buffers(self.spec, pathways, self.n_read)
+            self._steps.append(_Step(loaded, back, self._place(back), {}))
+        n_bytes = max(step.plan.scratch_bytes for step in self._steps)
+        self._scratch = self._gpu.allocate(n_bytes), n_bytes
+
+    def _place(self, outputs: Ports) -> NDArray[np.float32]:
+        """Return where the probabilities of a step lie in the host's buffer: at its beginning."""
+        shape = (self.n_rows, *outputs["probabilities"].shape)
+        place: NDArray[np.float32] = self._host["probabilities"].reshape(-1)[: prod(shape)]
+        return place.reshape(shape)
+
+    def _record(self, step: _Step, bucket: int) -> _Recorded:
         """Record the tick of a batch size, between a run that lets TensorRT settle and a first one.
 
-        They are of padding, which writes to the spare slot.
+        They are of padding, of which nothing is kept.
         """
         nobody = np.arange(0)
         epochs, mask = (self._host[name][:0] for name in ("epochs", "mask"))
         fill_inputs(self._host, bucket, nobody, epochs, mask, self._context)
         with self._log.listening():
-            context = self._make_context(bucket)
-            self._run_tick(bucket, context)
+            context = step.plan.make_context(
+                bucket, self._ring_slots, self._addresses, self._scratch, self._gpu.stream
+            )
+            self._run_tick(step, bucket, context)
             self._gpu.wait(_FIRST_RUN_S)
-            recorded = _Recorded(context, self._capture(bucket, context))
-            self._replay(bucket, recorded)
+            recorded = _Recorded(context, self._capture(step, bucket, context))
+            self._replay(step, bucket, recorded)
             self._gpu.wait(_FIRST_RUN_S)
         return recorded
 
-    def _capture(self, bucket: int, context: "tensorrt.IExecutionContext") -> int | None:
+    def _capture(
+        self, step: _Step, bucket: int, context: "tensorrt.IExecutionContext"
+    ) -> int | None:
         """Return the graph of a tick; None, and say why, where it is refused."""
         try:
             with self._gpu.capture() as captured:
-                self._run_tick(bucket, context)
+                self._run_tick(step, bucket, context)
         except EngineError as error:
             self.not_recorded = str(error)
             return None
         return captured[0]
 
-    def _make_context(self, bucket: int) -> "tensorrt.IExecutionContext":
-        """Return a context with the shapes of a batch; all share one working memory."""
-        library = load_library(self._key.flavour)
-        engine: tensorrt.ICudaEngine = self._engine
-        config = engine.create_runtime_config()
-        config.set_execution_context_allocation_strategy(
-            library.ExecutionContextAllocationStrategy.USER_MANAGED
-        )
-        if self._key.flavour == "rtx":  # compile now for these shapes, not in the background
-            rtx_library: Any = library  # these two names only TensorRT-RTX has
-            rtx_config: Any = config
-            rtx_config.dynamic_shapes_kernel_specialization_strategy = (
-                rtx_library.DynamicShapesKernelSpecializationStrategy.EAGER
-            )
-        context: tensorrt.IExecutionContext | None = engine.create_execution_context(config)
-        if context is None:
-            raise self._refusal("an execution context")
-        context.set_device_memory(self._scratch, self._scratch_bytes)
-        for name, port in ring_step_inputs(self.spec).items():
-            shape = (bucket if port.first == BATCH else self._ring_slots, *port.shape)
-            if not context.set_input_shape(name, shape):
-                raise self._refusal(f"to take {name} of shape {shape}")
-        for name, address in self._addresses.items():
-            if not context.set_tensor_address(name, address):
-                raise self._refusal(f"to take an address for {name}")
-        if unknown := context.infer_shapes():
-            raise self._refusal(f"to know all shapes, not to lack {', '.join(unknown)}")
-        return context
-
-    def _run_tick(self, bucket: int, context: "tensorrt.IExecutionContext") -> None:
-        """Put a whole tick on the stream."""
+    def _run_tick(self, step: _Step, bucket: int, context: "tensorrt.IExecutionContext") -> None:
+        """Put what is recorded of a tick on the stream."""
         for name, buffer in self._inputs.items():
             source = self._host[name].ctypes.data
             self._gpu.copy(self._addresses[name], source, buffer.n_bytes(bucket))
-        self._enqueue(context)
-        n_ring = self._ring_slots * token_bytes(self.spec)
-        self._gpu.copy(self._addresses["ring"], self._addresses["ring_out"], n_ring)
-        for name, buffer in self._outputs.items():
+        if not context.execute_async_v3(self._gpu.stream):
+            raise EngineError(f"{self.name}: expected a network to run, found: {self._log.reason}")
+        for name, buffer in step.outputs.items():
             to = self._host[name].ctypes.data
             self._gpu.copy(to, self._addresses[name], buffer.n_bytes(bucket))
 
-    def _enqueue(self, context: "tensorrt.IExecutionContext") -> None:
-        if not context.execute_async_v3(self._gpu.stream):
-            raise self._refusal("to run the network")
-
-    def _replay(self, bucket: int, recorded: _Recorded) -> None:
+    def _replay(self, step: _Step, bucket: int, recorded: _Recorded) -> None:
         if recorded.graph is None:
-            self._run_tick(bucket, recorded.context)
+            self._run_tick(step, bucket, recorded.context)
         else:
             self._gpu.launch(recorded.graph)
 
-    def _tick(self, bucket: int) -> None:
-        """Run the network on the first `bucket` places of the host's buffers, to the end."""
-        self._replay(bucket, self._recorded[bucket])
-        self._gpu.wait()
+    def _keep_tokens(self, rows: NDArray[np.intp]) -> None:
+        """Copy the new tokens of a tick from where the step leaves them to their slots."""
+        n_bytes = token_bytes(self.spec)
+        pitch, ring, new = (
+            self._context.n_slots * n_bytes,
+            self._addresses["ring"],
+            self._addresses["token"],
+        )
+        for first, n, slot in token_runs(rows, self._context):
+            self._gpu.copy_apart(ring + slot * n_bytes, pitch, new + first * n_bytes, n_bytes, n)
 
     def _read(
         self,
@@ -253,10 +253,17 @@ class TensorRtEngine(ContextEngine):
         mask: NDArray[np.bool_],
         unimodal: NDArray[np.bool_],
     ) -> Answer:
-        n, bucket = len(rows), bucket_for(len(rows), self.buckets)
+        """Run all pathways if any row wants them: one tick of more is faster than two."""
+        spec, n, bucket = self.spec, len(rows), bucket_for(len(rows), self.buckets)
+        step = self._steps[-1 if unimodal.any() else 0]
         fill_inputs(self._host, bucket, rows, epochs, mask, self._context)
-        self._tick(bucket)
-        return self._host["probabilities"][:n].copy(), self._host["token"][:n].copy()
+        self._replay(step, bucket, step.recorded[bucket])
+        self._keep_tokens(rows)
+        self._gpu.wait()
+        probabilities = np.empty((n, len(spec.pathways), self.n_read, len(spec.stages)), np.float32)
+        found = step.probabilities[:n]
+        probabilities[:, : found.shape[1]] = found
+        return probabilities, self._host["token"][:n].copy()
 
     def _upload(self, first: int, tokens: NDArray[np.float32]) -> None:
         """Write tokens (n, *token_shape) into the device's ring from a slot on."""
@@ -264,6 +271,3 @@ class TensorRtEngine(ContextEngine):
         to = self._addresses["ring"] + first * token_bytes(self.spec)
         self._gpu.copy(to, self._staging.ctypes.data, tokens.nbytes)
         self._gpu.wait()
-
-    def _refusal(self, what: str) -> EngineError:
-        return EngineError(f"{self.name}: expected {what}, found: {self._log.reason}")

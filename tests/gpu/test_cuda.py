@@ -51,6 +51,20 @@ def test_a_recorded_graph_does_nothing_until_replayed_and_reads_what_is_there_th
         np.testing.assert_array_equal(back, host)
 
 
+def test_pieces_side_by_side_are_copied_to_places_apart(gpu, random):
+    """As new tokens go into the ring: one slot of three of each row, and of no row before."""
+    tokens, back = gpu.pin((5, 4), np.float32), gpu.pin((6, 3, 4), np.float32)
+    there, ring = gpu.allocate(tokens.nbytes), gpu.allocate(back.nbytes)
+    tokens[:] = random.standard_normal(tokens.shape)
+    gpu.copy(there, tokens.ctypes.data, tokens.nbytes)
+    gpu.copy_apart(ring + (3 + 2) * 16, 3 * 16, there, 16, 5)
+    gpu.copy(back.ctypes.data, ring, back.nbytes)
+    gpu.wait()
+    np.testing.assert_array_equal(back[1:, 2], tokens)
+    assert not back[:, :2].any()
+    assert not back[0].any()
+
+
 def test_an_error_while_recording_leaves_a_stream_that_works(gpu):
     host, there = gpu.pin((4,), np.float32), gpu.allocate(16)
     with pytest.raises(EngineError, match="cudaMemcpyAsync"), gpu.capture():

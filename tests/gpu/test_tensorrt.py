@@ -5,7 +5,7 @@ import pytest
 
 from engines.gpu.buffers import bucket_sizes
 from engines.gpu.flavour import PRECISIONS
-from engines.gpu.open import open_gpu, open_plan
+from engines.gpu.open import open_gpu, open_plans
 from engines.gpu.parity_check import BOUNDS
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import compare
@@ -18,13 +18,14 @@ TICKS = 10_000
 MIB = 1 << 20
 
 
+@pytest.mark.parametrize("unimodal", [False, True])
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_parity(shipped, flavour, precision, record_property):
+def test_parity(shipped, flavour, precision, unimodal, record_property):
     with OnnxRuntimeEngine(shipped, 8) as reference:
-        engine, plan = open_plan(shipped, flavour, 8, 1, precision)
+        engine, plans = open_plans(shipped, flavour, 8, 1, precision)
         with engine:
-            parity = compare(engine, reference, ticks=60, seed=3)
-    record_property("what", f"parity {plan.key.flavour} {precision}")
+            parity = compare(engine, reference, ticks=60, seed=3, unimodal=unimodal)
+    record_property("what", f"parity {plans[0].key.flavour} {precision} unimodal={unimodal}")
     record_property("max_abs_difference", parity.max_abs_difference)
     record_property("argmax_agreement", parity.argmax_agreement)
     record_property("n_compared", parity.n_compared)
@@ -58,42 +59,54 @@ def test_the_processor_steps_until_it_is_ready(shipped, flavour, device, random)
 
 
 def test_replayed_graph_gives_what_the_plain_calls_give(shipped, flavour, random):
-    engine, _ = open_plan(shipped, flavour, 6, 1, "fp32")
-    plain, _ = open_plan(shipped, flavour, 6, 1, "fp32")
+    engine, _ = open_plans(shipped, flavour, 6, 1, "fp32")
+    plain, _ = open_plans(shipped, flavour, 6, 1, "fp32")
 
-    def run_plainly(bucket):
-        plain._run_tick(bucket, plain._recorded[bucket].context)
-        plain._gpu.wait()
+    def run_plainly(step, bucket, recorded):
+        plain._run_tick(step, bucket, recorded.context)
 
-    plain._tick = run_plainly
+    plain._replay = run_plainly
     with engine, plain:
         for _ in range(40):
             n = int(random.integers(1, 7))
             rows, valid = random.permutation(6)[:n], random.random((n, 2)) < 0.8
             epochs = some(random, engine, n)
+            unimodal = bool(random.random() < 0.5)
             np.testing.assert_array_equal(
-                step(engine, epochs, valid, rows), step(plain, epochs, valid, rows)
+                step(engine, epochs, valid, rows, unimodal),
+                step(plain, epochs, valid, rows, unimodal),
             )
 
 
+def test_a_start_takes_what_the_one_before_compiled(shipped, flavour, device, random):
+    answers, epochs = [], None
+    for _ in range(2):
+        engine, plans = open_plans(shipped, flavour, 3, 1, "fp32")
+        with engine:
+            epochs = some(random, engine, 3) if epochs is None else epochs
+            answers.append(step(engine, epochs))
+        kept = [plan.beside(device, "cache").exists() for plan in plans]
+        assert kept == 2 * [flavour == "rtx"]
+    np.testing.assert_allclose(*answers, rtol=0, atol=1e-4)
+
+
 def test_the_device_holds_what_the_host_says(shipped, flavour, random):
-    engine, _ = open_plan(shipped, flavour, 3, 2, "fp32")
+    engine, _ = open_plans(shipped, flavour, 3, 2, "fp32")
     with engine:
         engine.load_context(2, engine.save_context(1))
         for _ in range(40):
             n = int(random.integers(1, 4))
             step(engine, some(random, engine, n), random.random((n, 2)) < 0.7)
-        token = engine._outputs["token"].shape
-        ring = engine._gpu.pin((engine._ring_slots, *token), np.float32)
+        ring = engine._gpu.pin((engine._ring_slots, *shipped.spec.token_shape), np.float32)
         engine._gpu.copy(ring.ctypes.data, engine._addresses["ring"], ring.nbytes)
         engine._gpu.wait()
-        held = ring[:-1].reshape(engine._context._tokens.shape)
+        held = ring.reshape(engine._context._tokens.shape)
         masked = np.where(engine._context._mask[..., None], held, 0)
         np.testing.assert_array_equal(masked, engine._context._tokens)
 
 
 def test_ten_thousand_ticks_take_no_more_memory(shipped, flavour, random, record_property):
-    engine, _ = open_plan(shipped, flavour, 8, 1, "fp16")
+    engine, _ = open_plans(shipped, flavour, 8, 1, "fp16")
     with engine:
         epochs = [some(random, engine, n) for n in range(1, 9)]
         for each in epochs:
@@ -107,30 +120,31 @@ def test_ten_thousand_ticks_take_no_more_memory(shipped, flavour, random, record
     assert grown < MIB
 
 
+@pytest.mark.parametrize("unimodal", [False, True])
 @pytest.mark.parametrize("n_rows", [1, 3, 8, 64, 256, 1024])
-def test_subjects(shipped, flavour, random, n_rows):
+def test_subjects(shipped, flavour, random, n_rows, unimodal):
     """Each batch size gives each row what a single row gets."""
-    engine, _ = open_plan(shipped, flavour, n_rows, 1, "fp32")
+    engine, _ = open_plans(shipped, flavour, n_rows, 1, "fp32")
     alone = OnnxRuntimeEngine(shipped, 1)
     with engine, alone:
         for n in bucket_sizes(n_rows):
             for row in {0, n - 1}:
                 engine.clear_context(row)
             epochs = some(random, engine, n)
-            found = step(engine, epochs)
+            found = step(engine, epochs, unimodal=unimodal)
             for row in {0, n - 1}:
                 alone.clear_context(0)
-                expected = step(alone, epochs[row : row + 1])
+                expected = step(alone, epochs[row : row + 1], unimodal=unimodal)
                 np.testing.assert_allclose(found[row], expected[0], rtol=0, atol=1e-4)
 
 
 def test_closing_gives_all_memory_back(shipped, flavour):
-    engine, _ = open_plan(shipped, flavour, 8, 1, "fp16")
+    engine, _ = open_plans(shipped, flavour, 8, 1, "fp16")
     engine.close()
-    watcher, _ = open_plan(shipped, flavour, 1, 1, "fp16")
+    watcher, _ = open_plans(shipped, flavour, 1, 1, "fp16")
     with watcher:
         before = watcher._gpu.free_bytes()
-        engine, _ = open_plan(shipped, flavour, 64, 1, "fp16")
+        engine, _ = open_plans(shipped, flavour, 64, 1, "fp16")
         assert watcher._gpu.free_bytes() < before
         engine.close()
         assert before - watcher._gpu.free_bytes() < MIB

@@ -174,7 +174,6 @@ def test_network_for_a_gpu_gives_the_reference_probabilities(golden: Golden) -> 
         "epochs": golden.input[:, -1],
         "mask": np.ones((B, N, M), bool),
         "before": slots[:, :-1],
-        "newest": slots[:, -1:],
         "ring": _before_newest(tokens),
     }
     (found,) = session.run(["probabilities"], feed)

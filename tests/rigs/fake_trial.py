@@ -1,7 +1,7 @@
 """`hypnod -m tests.rigs.fake_trial PID`: `engines.gpu.trial` on a device that is none.
 
-`$FAKE_TRIAL` says what happens while the plan is built: `crash`, `wrong` (the plan computes
-something else), or the path of a named pipe, which is read to its end first.
+`$FAKE_TRIAL` says what happens while the plans are built: `crash`, `wrong` (they compute something
+else), or the path of a named pipe, which is read to its end before the first.
 """
 
 import ctypes
@@ -24,6 +24,7 @@ def become(network: bytes) -> bytes:
         return a_little_wrong(network)
     elif fault:
         Path(fault).read_bytes()
+        del os.environ["FAKE_TRIAL"]
     return network
 
 

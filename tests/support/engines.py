@@ -37,12 +37,12 @@ def open_kind(bundle, kind, n_rows, hops_per_epoch=1, n_read=None):
     if kind.startswith("tensorrt"):
         require_device()
         # Here, not above: it needs the package onnx. Without check and spare: the GPU itself.
-        from engines.gpu.open import open_plan  # noqa: PLC0415
+        from engines.gpu.open import open_plans  # noqa: PLC0415
 
         flavour = "rtx" if kind == "tensorrt-rtx" else "tensorrt"
         if not version_of(flavour):
             pytest.skip(f"{kind} is not installed")
-        return open_plan(bundle, flavour, n_rows, hops_per_epoch, "fp32", n_read)[0]
+        return open_plans(bundle, flavour, n_rows, hops_per_epoch, "fp32", n_read)[0]
     return open_engine(bundle, kind, n_rows=n_rows, hops_per_epoch=hops_per_epoch, n_read=n_read)
 
 

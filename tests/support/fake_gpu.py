@@ -8,6 +8,7 @@ TensorRT's own.
 """
 
 import enum
+import hashlib
 import inspect
 import sys
 import tempfile
@@ -28,7 +29,7 @@ from engines.gpu import open as open_module
 from engines.gpu import plan_cache
 from engines.gpu.cuda import GpuDevice
 from engines.gpu.flavour import Precision, get_log
-from engines.gpu.plan import PlanKey
+from engines.gpu.plan import PlanKey, Profile
 from engines.gpu.tensorrt import TensorRtEngine
 
 Job = Callable[[], None]
@@ -37,7 +38,7 @@ ALIGNMENT = 256
 MEMORY = 1 << 30
 SCRATCH = 4096
 DEVICE = GpuDevice("none", "8.9", "ab" * 16, MEMORY, "595.1")
-_ILLEGAL, _INVALID, _NO_MEMORY = 700, 1, 2
+_ILLEGAL, _INVALID, _INVALID_PITCH, _NO_MEMORY = 700, 1, 12, 2
 _IN_CAPTURE, _CAPTURE_BROKEN = 900, 901
 
 
@@ -61,6 +62,9 @@ class FakeGpu:
         network: what becomes of a network when a plan is made of it.
         after: called when what was on the stream is done; it may raise RefusedError.
         calls: CUDA's functions in the order of their calls.
+        launched: the graphs in the order of their launches.
+        compiled: what TensorRT-RTX compiled in first runs.
+        environment: what it must have been compiled in to be of use.
     """
 
     def __init__(self) -> None:
@@ -70,6 +74,9 @@ class FakeGpu:
         self.network: Callable[[bytes], bytes] = lambda network: network
         self.after: Job = lambda: None
         self.calls: list[str] = []
+        self.launched: list[int] = []
+        self.compiled: list[str] = []
+        self.environment = ""
         self._broken = 0
         self._queue: list[Job] = []
         self._asked = False
@@ -98,21 +105,25 @@ class FakeGpu:
 
     def piece(self, address: int, n_bytes: int, *, on_device: bool | None = None) -> np.ndarray:
         """Return the bytes there, which must lie within one piece."""
-        for first, (content, is_device) in self.pieces.items():
-            if first <= address and address + n_bytes <= first + len(content):
-                if on_device in (None, is_device):
-                    return content[address - first : address - first + n_bytes]
-                break
-        raise RefusedError(_ILLEGAL)
+        found, is_device = self._find(address, n_bytes)
+        if on_device not in (None, is_device):
+            raise RefusedError(_ILLEGAL)
+        return found
 
     def on_device(self, address: int) -> bool:
-        """Return whether the piece that begins there is the device's."""
-        return self.pieces[address][1]
+        """Return whether what lies there is the device's."""
+        return self._find(address, 1)[1]
+
+    def _find(self, address: int, n_bytes: int) -> tuple[np.ndarray, bool]:
+        for first, (content, is_device) in self.pieces.items():
+            if first <= address and address + n_bytes <= first + len(content):
+                return content[address - first : address - first + n_bytes], is_device
+        raise RefusedError(_ILLEGAL)
 
     def _build_plan(
         self, network: bytes, key: PlanKey, progress: object = None
     ) -> tuple[bytes, list[str]]:
-        plan = _Plan(key.max_rows, key.max_slots, self.network(network))
+        plan = _Plan(key.profiles, key.max_slots, self.network(network))
         return msgspec.msgpack.encode(plan), ["INFO: built"]
 
     def put(self, job: Job) -> None:
@@ -237,13 +248,31 @@ class _Functions:
     def cudaMemcpyAsync(  # noqa: N802
         self, to: int, source: int, n_bytes: int, kind: object, stream: int
     ) -> None:
+        self.cudaMemcpy2DAsync(to, n_bytes, source, n_bytes, n_bytes, 1, kind, stream)
+
+    def cudaMemcpy2DAsync(  # noqa: N802
+        self,
+        to: int,
+        to_pitch: int,
+        source: int,
+        source_pitch: int,
+        n_bytes: int,
+        n: int,
+        kind: object,
+        stream: int,
+    ) -> None:
         gpu = self._gpu
 
         def copy() -> None:
             if not (gpu.forgets and gpu.on_device(to) and gpu.on_device(source)):
-                gpu.piece(to, n_bytes)[:] = gpu.piece(source, n_bytes)
+                for i in range(n):
+                    there = gpu.piece(to + i * to_pitch, n_bytes)
+                    there[:] = gpu.piece(source + i * source_pitch, n_bytes)
 
-        gpu.piece(to, n_bytes), gpu.piece(source, n_bytes)
+        if n_bytes > min(to_pitch, source_pitch):
+            raise RefusedError(_INVALID_PITCH)
+        for i in range(n):
+            gpu.piece(to + i * to_pitch, n_bytes), gpu.piece(source + i * source_pitch, n_bytes)
         gpu.put(copy)
 
     def cudaStreamQuery(self, stream: int) -> None:  # noqa: N802
@@ -282,12 +311,13 @@ class _Functions:
     cudaGraphExecDestroy = cudaGraphDestroy  # noqa: N815
 
     def cudaGraphLaunch(self, graph: int, stream: int) -> None:  # noqa: N802
+        self._gpu.launched.append(graph)
         for job in self._gpu._made[graph]:
             self._gpu.put(job)
 
 
 class _Plan(msgspec.Struct, frozen=True):
-    max_rows: int
+    profiles: tuple[Profile, ...]
     max_slots: int
     network: bytes
 
@@ -300,11 +330,16 @@ TRT_CALLS = {
     ),
     "IRuntimeConfig": ("set_execution_context_allocation_strategy",),
     "IExecutionContext": (
-        *("set_device_memory", "set_input_shape", "set_tensor_address", "infer_shapes"),
-        "execute_async_v3",
+        *("set_optimization_profile_async", "set_device_memory", "set_input_shape"),
+        *("set_tensor_address", "infer_shapes", "execute_async_v3"),
     ),
 }
 """The calls that an engine makes, by TensorRT's classes."""
+RTX_CALLS = {
+    "IRuntimeConfig": ("create_runtime_cache", "set_runtime_cache"),
+    "IRuntimeCache": ("serialize", "deserialize"),
+}
+"""Those that only TensorRT-RTX has."""
 
 
 class _TensorRt:
@@ -376,18 +411,42 @@ class ICudaEngine(_Says):
         return self._names[index]
 
     def create_runtime_config(self) -> "IRuntimeConfig":
-        return IRuntimeConfig()
+        return IRuntimeConfig(self._gpu, self._logger)
 
     def create_execution_context(self, config: "IRuntimeConfig") -> "IExecutionContext":
         return IExecutionContext(self._gpu, self._logger, self, config)
 
 
-class IRuntimeConfig:
+class IRuntimeConfig(_Says):
     _strategy: object = None
+    _cache: "IRuntimeCache | None" = None
     dynamic_shapes_kernel_specialization_strategy: object = None
 
     def set_execution_context_allocation_strategy(self, strategy: object) -> None:
         self._strategy = strategy
+
+    def create_runtime_cache(self) -> "IRuntimeCache":
+        return IRuntimeCache(self._gpu, self._logger)
+
+    def set_runtime_cache(self, cache: "IRuntimeCache") -> bool:
+        self._cache = cache
+        return True
+
+
+class IRuntimeCache(_Says):
+    def __init__(self, gpu: FakeGpu, logger: Any) -> None:
+        super().__init__(gpu, logger)
+        self._known: list[str] = []
+
+    def serialize(self) -> bytearray:
+        return bytearray(msgspec.msgpack.encode((self._gpu.environment, self._known)))
+
+    def deserialize(self, blob: bytes) -> bool:
+        environment, known = msgspec.msgpack.decode(blob)
+        if environment != self._gpu.environment:
+            return self._complain("the runtime cache is of another environment")
+        self._known = known
+        return True
 
 
 class IExecutionContext(_Says):
@@ -397,19 +456,29 @@ class IExecutionContext(_Says):
         super().__init__(gpu, logger)
         self._engine = engine
         self._user_managed = config._strategy is not None
+        self._cache = config._cache
+        self._profiles = engine._plan.profiles
+        self._profile = self._profiles[0]
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
         self._memory: tuple[int, int] | None = None
         self._ran: set[tuple[tuple[int, ...], ...]] = set()
 
+    def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
+        if stream_handle not in self._gpu._made or profile_index >= len(self._profiles):
+            return self._complain(f"no profile {profile_index}, or no stream {stream_handle}")
+        self._profile = self._profiles[profile_index]
+        self._shapes.clear()
+        return True
+
     def set_device_memory(self, memory: int, size: int) -> None:
         self._memory = memory, size
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        plan = self._engine._plan
-        most = plan.max_slots if name == "ring" else plan.max_rows
-        if not 1 <= shape[0] <= most:
-            return self._complain(f"{name}: {shape[0]} is not in [1, {most}] of the profile")
+        plan, profile = self._engine._plan, self._profile
+        least, most = (1, plan.max_slots) if name == "ring" else (profile.least, profile.most)
+        if not least <= shape[0] <= most:
+            return self._complain(f"{name}: {shape[0]} is not in [{least}, {most}] of the profile")
         self._shapes[name] = tuple(shape)
         return True
 
@@ -432,10 +501,18 @@ class IExecutionContext(_Says):
         if gpu.capturing and (gpu.refuses_capture or shapes not in self._ran):
             gpu.break_capture()
             return self._complain("operation not permitted when stream is capturing")
+        if shapes not in self._ran:
+            self._compile(shapes)
         self._ran.add(shapes)
         me = weakref.ref(self)
         gpu.put(lambda: _run(gpu, me()))
         return True
+
+    def _compile(self, shapes: tuple[tuple[int, ...], ...]) -> None:
+        what = f"{hashlib.sha256(self._engine._plan.network).hexdigest()} {shapes}"
+        if self._cache is not None and what not in self._cache._known:
+            self._gpu.compiled.append(what)
+            self._cache._known.append(what)
 
 
 def _run(gpu: FakeGpu, context: IExecutionContext | None) -> None:
@@ -467,7 +544,7 @@ def open_without_gpu(
 ) -> TensorRtEngine:
     """Return the engine of TensorRT on a device that is none, without check and spare."""
     with tempfile.TemporaryDirectory() as folder, (gpu or FakeGpu()).installed(Path(folder)):
-        engine, _ = open_module.open_plan(
+        engine, _ = open_module.open_plans(
             bundle, "tensorrt", n_rows, hops_per_epoch, precision, n_read
         )
     return engine

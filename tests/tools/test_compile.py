@@ -20,17 +20,20 @@ def compile_with(*options):
 
 
 @needs_rtx
-def test_plan_is_written_where_it_is_asked_for(tmp_path):
+def test_plans_are_written_where_it_is_asked_for(tmp_path):
     bundle = make_bundle(tmp_path, n_context=5, **TINY)
     options = ["--precision", "fp16", "--compute-capability", "8.9", "--subjects", "100"]
     done = compile_with(*options, "--bundle", str(bundle), "--out", str(tmp_path / "plans"))
     assert done.returncode == 0, done.stderr
-    plan = Path(done.stdout.strip())
-    assert plan.parent == tmp_path / "plans"
-    assert "MB for 1 to 128 subjects" in done.stderr
-    manifest = msgspec.json.decode(plan.with_suffix(".json").read_bytes(), type=PlanManifest)
-    assert (manifest.key.precision, manifest.key.compute_capability) == ("fp16", "8.9")
-    assert manifest.key.driver == ""
+    assert "MB for mixed of 1 to 128 subjects" in done.stderr
+    assert "MB for mixed, eeg, emg of 1 to 128 subjects" in done.stderr
+    plans = [Path(line) for line in done.stdout.splitlines()]
+    assert len({*plans}) == 2
+    for plan in plans:
+        assert plan.parent == tmp_path / "plans"
+        manifest = msgspec.json.decode(plan.with_suffix(".json").read_bytes(), type=PlanManifest)
+        assert (manifest.key.precision, manifest.key.compute_capability) == ("fp16", "8.9")
+        assert manifest.key.driver == ""
 
 
 @needs_rtx
@@ -38,7 +41,7 @@ def test_plan_is_written_where_it_is_asked_for(tmp_path):
     ("options", "complaint"),
     [
         (["--out", __file__], "expected a folder for plans that can be written to, found: "),
-        (["--subjects", "1000000000"], "of context, found 5368709121 (1073741824 subjects)"),
+        (["--subjects", "1000000000"], "of context, found 5368709120 (1073741824 subjects)"),
     ],
 )
 def test_what_the_place_or_the_builder_refuses_is_one_sentence(options, complaint, tmp_path):

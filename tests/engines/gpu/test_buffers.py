@@ -12,8 +12,8 @@ from engines.gpu.buffers import (
     fill_inputs,
     input_buffers,
     output_buffers,
-    ring_slots,
     token_bytes,
+    token_runs,
 )
 from tests.support.bundles import mouse_spec
 
@@ -38,15 +38,25 @@ def test_buckets_are_few():
 
 
 def test_buffers_are_as_large_as_the_network_wants():
-    inputs, outputs = input_buffers(SPEC), output_buffers(SPEC, 2)
+    inputs, outputs = input_buffers(SPEC), output_buffers(SPEC, SPEC.pathways, 2)
     assert {name: buffer.n_bytes(3) for name, buffer in inputs.items()} == {
         "epochs": 3 * 2 * 512 * 4,
         "mask": 3 * 4 * 2,
         "before": 3 * 3 * 8,
-        "newest": 3 * 8,
     }
     assert outputs["probabilities"].n_bytes(5) == 5 * 3 * 2 * 3 * 4
     assert token_bytes(SPEC) == 2 * 16 * 4
+
+
+def test_neighbours_at_the_same_slot_are_written_by_one_copy():
+    context = ContextWindow(SPEC, 6)
+    n_slots, rows = context.n_slots, np.arange(6)
+    assert [*token_runs(rows, context)] == [(0, 6, 0)]
+    context.append(rows[:2], np.zeros((2, 2, 16), np.float32), np.ones((2, 2), bool))
+    assert [*token_runs(rows, context)] == [(0, 2, 1), (2, 4, 2 * n_slots)]
+    some = np.array([5, 4, 0, 1])
+    assert [*token_runs(some, context)] == [(0, 1, 5 * n_slots), (1, 1, 4 * n_slots), (2, 2, 1)]
+    assert [*token_runs(rows[:1], context)] == [(0, 1, 1)]
 
 
 class RingMachine(RuleBasedStateMachine):
@@ -56,8 +66,7 @@ class RingMachine(RuleBasedStateMachine):
     def start(self, n_rows, hops):
         self.n_rows, self.buckets = n_rows, bucket_sizes(n_rows)
         self.context = ContextWindow(SPEC, n_rows, hops)
-        self.slots = ring_slots(n_rows, self.context.n_slots)
-        self.ring = np.full((self.slots, 2, 16), np.nan, np.float32)
+        self.ring = np.full((n_rows * self.context.n_slots, 2, 16), np.nan, np.float32)
         self.buffers = {
             name: np.zeros((n_rows, *buffer.shape), buffer.dtype)
             for name, buffer in input_buffers(SPEC).items()
@@ -83,15 +92,16 @@ class RingMachine(RuleBasedStateMachine):
         assert not self.buffers["mask"][n:bucket].any()
         assert (self.buffers["epochs"][:n] == self.count + 1).all()
         assert not self.buffers["epochs"][n:bucket].any()
-        assert (before[n:] == self.slots - 1).all()
+        assert (before[n:] == 0).all()
 
         self.count += 1
         tokens = np.where(valid[..., None], np.full((n, 2, 16), self.count, np.float32), 0)
-        newest = self.buffers["newest"][:bucket, 0]
-        assert len(set(newest[:n].tolist())) == n
-        assert (newest[n:] == self.slots - 1).all()
-        self.ring[newest[:n]] = tokens
-        self.ring[newest[n:]] = np.nan
+        written = []
+        for first, length, slot in token_runs(rows, self.context):
+            slots = slot + np.arange(length) * self.context.n_slots
+            self.ring[slots] = tokens[first : first + length]
+            written += range(first, first + length)
+        assert written == [*range(n)]
         self.context.append(rows, tokens, valid)
 
     @rule(data=st.data())

@@ -103,6 +103,7 @@ calls = {
     "pin": lambda: gpu.pin((2, 3), "f4"),
     "allocate": lambda: gpu.allocate(16),
     "copy": lambda: gpu.copy(16, 32, 8),
+    "copy_apart": lambda: gpu.copy_apart(16, 8, 32, 8, 2),
     "wait": lambda: gpu.wait(),
     "capture": lambda: gpu.capture().__enter__(),
     "launch": lambda: gpu.launch(0),
@@ -123,7 +124,7 @@ def test_every_call_reaches_cuda_and_its_refusal_is_a_sentence():
     done = subprocess.run([sys.executable, "-c", CALLS], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines] == [
-        "pin", "allocate", "copy", "wait", "capture", "launch", "free_bytes"
+        "pin", "allocate", "copy", "copy_apart", "wait", "capture", "launch", "free_bytes"
     ]  # fmt: skip
     for line in lines:
         assert line.endswith("expected success, found cudaErrorInsufficientDriver (35)"), line

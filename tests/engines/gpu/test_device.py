@@ -11,7 +11,7 @@ from engines.gpu.open import open_gpu
 from engines.onnxruntime import OnnxRuntimeEngine
 from tests.support import fake_gpu
 from tests.support.engines import some, step
-from tests.support.fake_gpu import DEVICE, TRT_CALLS, FakeGpu, open_without_gpu
+from tests.support.fake_gpu import DEVICE, RTX_CALLS, TRT_CALLS, FakeGpu, open_without_gpu
 
 pytest.importorskip("cuda.bindings")
 
@@ -24,11 +24,12 @@ def gpu():
 @pytest.mark.parametrize("package", ["tensorrt_lean", "tensorrt_rtx"])
 def test_every_call_is_one_that_tensorrt_has(package):
     """By name, and by the number of arguments in its own signature."""
-    real = pytest.importorskip(package)
-    for kind, names in TRT_CALLS.items():
+    real, kinds = pytest.importorskip(package), {*TRT_CALLS, *RTX_CALLS}
+    for kind in kinds:
         ours = {n for n in vars(getattr(fake_gpu, kind)) if not n.startswith("_")}
-        assert ours - {"dynamic_shapes_kernel_specialization_strategy"} == {*names}
-        for name in names:
+        names, of_rtx = {*TRT_CALLS.get(kind, ())}, {*RTX_CALLS.get(kind, ())}
+        assert ours - {"dynamic_shapes_kernel_specialization_strategy"} == names | of_rtx
+        for name in names | of_rtx if package == "tensorrt_rtx" else names:
             theirs = getattr(getattr(real, kind), name)
             if callable(theirs):
                 call = getattr(getattr(fake_gpu, kind), name)
@@ -45,29 +46,59 @@ def test_every_call_is_one_that_tensorrt_has(package):
 
 def test_a_tick_is_one_launch_of_the_smallest_graph_that_fits(bundle, random, gpu):
     with open_without_gpu(bundle, 6, gpu=gpu) as engine:
-        n_contexts = len(engine._recorded)
-        assert [*engine._recorded] == [1, 2, 4, 6]
+        assert [[*each.recorded] for each in engine._steps] == 2 * [[1, 2, 4, 6]]
         before = len(gpu.calls)
         for n in (1, 3, 6):
             step(engine, some(random, engine, n))
         called = gpu.calls[before:]
-    assert n_contexts == 4
     assert called.count("cudaGraphLaunch") == 3
-    assert {*called} == {"cudaGraphLaunch", "cudaStreamQuery", "cudaStreamSynchronize"}
+    assert called.count("cudaMemcpy2DAsync") == 1 + 2 + 3  # rows at as many slots
+    waits = {"cudaStreamQuery", "cudaStreamSynchronize"}
+    assert {*called} == {"cudaGraphLaunch", "cudaMemcpy2DAsync"} | waits
+
+
+def test_each_batch_size_runs_in_its_profile(bundle, gpu):
+    with open_without_gpu(bundle, 20, gpu=gpu) as engine:
+        for each in engine._steps:
+            found = {size: r.context._profile.most for size, r in each.recorded.items()}
+            assert found == {1: 1, 2: 16, 4: 16, 8: 16, 16: 16, 20: 64}
+
+
+def test_all_pathways_are_computed_only_in_ticks_in_which_a_row_wants_them(bundle, random, gpu):
+    """And the answers are the processor's, as the two take turns on one ring."""
+    with open_without_gpu(bundle, 3, gpu=gpu) as engine, OnnxRuntimeEngine(bundle, 3) as reference:
+        usual, of_all = (
+            {recorded.graph for recorded in each.recorded.values()} for each in engine._steps
+        )
+        for _ in range(20):
+            epochs, valid = some(random, engine, 3), random.random((3, 2)) < 0.8
+            unimodal = random.random(3) < 0.3
+            gpu.launched.clear()
+            found = step(engine, epochs, valid, unimodal=unimodal)
+            expected = step(reference, epochs, valid, unimodal=unimodal)
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+            wanted = ~np.isnan(expected[:, 1:]).all(axis=(1, 2, 3))
+            assert {*gpu.launched} <= (of_all if wanted.any() else usual)
+            assert len(gpu.launched) == 1
 
 
 @pytest.mark.parametrize("hops", [1, 2])
 def test_what_lies_on_the_device_is_what_the_host_says(bundle, random, gpu, hops):
     with open_without_gpu(bundle, 3, hops, gpu=gpu) as engine:
         engine.load_context(2, engine.save_context(1))
-        for _ in range(12):
-            n = int(random.integers(1, 4))
-            valid = random.random((n, 2)) < 0.7
-            step(engine, some(random, engine, n), valid, random.permutation(3)[:n])
         held = engine._context._tokens
         piece = gpu.piece(engine._addresses["ring"], held.nbytes, on_device=True)
-        ring = np.where(engine._context._mask[..., None], piece.view("f4").reshape(held.shape), 0)
-        np.testing.assert_array_equal(ring, held)
+        ring = piece.view("f4").reshape(held.shape)
+        for _ in range(12):
+            n = int(random.integers(1, 4))
+            rows, valid = random.permutation(3)[:n], random.random((n, 2)) < 0.7
+            expected, slots = ring.copy(), engine._context.next_slot(rows)
+            step(engine, some(random, engine, n), valid, rows)
+            expected[rows, slots] = held[rows, slots]
+            untouched = ~valid.any(axis=1)  # a row without a valid slot is not run
+            expected[rows[untouched], slots[untouched]] = ring[rows[untouched], slots[untouched]]
+            np.testing.assert_array_equal(ring, expected)
+        np.testing.assert_array_equal(np.where(engine._context._mask[..., None], ring, 0), held)
 
 
 def test_closing_gives_everything_back(bundle, gpu):
@@ -99,21 +130,21 @@ def test_what_is_refused_while_it_opens_is_said_and_nothing_is_kept(
 
 def test_more_subjects_than_the_plan_is_for_are_refused_in_tensorrts_words(bundle, gpu, tmp_path):
     with gpu.installed(tmp_path):
-        engine, plan = fake_gpu.open_module.open_plan(bundle, "tensorrt", 3, 1, "fp32")
+        engine, plans = fake_gpu.open_module.open_plans(bundle, "tensorrt", 3, 1, "fp32")
         engine.close()
         with pytest.raises(
             EngineError, match=r"to take ring of shape .*found: ring: \d+ is not in"
         ):
-            fake_gpu.TensorRtEngine(bundle.spec, plan, DEVICE, 65)
+            fake_gpu.TensorRtEngine(bundle.spec, plans, DEVICE, 65)
 
 
 def test_a_damaged_plan_is_a_sentence(bundle, gpu, tmp_path):
     with gpu.installed(tmp_path):
-        engine, plan = fake_gpu.open_module.open_plan(bundle, "tensorrt", 3, 1, "fp32")
+        engine, plans = fake_gpu.open_module.open_plans(bundle, "tensorrt", 3, 1, "fp32")
         engine.close()
-        plan.path.write_bytes(b"not a plan")
+        plans[1].path.write_bytes(b"not a plan")
         with pytest.raises(EngineError, match="expected a plan for this GPU, found: Serialization"):
-            fake_gpu.TensorRtEngine(bundle.spec, plan, DEVICE, 3)
+            fake_gpu.TensorRtEngine(bundle.spec, plans, DEVICE, 3)
 
 
 @pytest.mark.parametrize("fault", ["launch", "illegal access", "hang"])
@@ -160,7 +191,7 @@ def test_where_nothing_can_be_recorded_the_calls_are_made_one_by_one(
 
 def test_closing_waits_for_what_the_device_still_does(bundle, gpu):
     engine = open_without_gpu(bundle, 3, gpu=gpu)
-    engine._gpu.launch(engine._recorded[2].graph)
+    engine._gpu.launch(engine._steps[0].recorded[2].graph)
     engine.close()
     assert not gpu.pieces
 

@@ -266,7 +266,7 @@ def test_a_gpu_that_fails_after_all_leaves_the_processor_at_work(
 
 
 def test_a_fault_of_our_own_does_not_end_what_stages(bundle, gpu, tmp_path, monkeypatch):
-    monkeypatch.setattr(later, "open_plan", lambda *_: {}["plan"])
+    monkeypatch.setattr(later, "open_plans", lambda *_: {}["plan"])
     with open_at_once(bundle) as engine:
         wait(engine)
         assert engine.why == "a fault in hypnod: KeyError('plan')"

@@ -8,11 +8,18 @@ import pytest
 
 from engines.bundle import open_bundle
 from engines.errors import EngineError
+from engines.gpu.buffers import bucket_sizes
 from engines.gpu.flavour import FLAVOURS, Library, load_library, version_of
 from engines.gpu.folder import plan_folder
 from engines.gpu.network import derive_network
-from engines.gpu.plan import PlanKey, build_plan, check_offered, make_profile
-from engines.gpu.plan_cache import PlanRequest, find_plan, get_plan
+from engines.gpu.plan import (
+    PlanKey,
+    build_plan,
+    check_offered,
+    make_profile,
+    profiles_for,
+)
+from engines.gpu.plan_cache import PlanRequest, find_plan, get_plans
 from models.graphs import ring_step_inputs, ring_step_outputs
 from tests.support.bundles import TINY, make_bundle
 from tests.support.gpu import has_driver
@@ -36,6 +43,11 @@ def key_of(bundle, precision="fp16", capability="8.9", **other):
     return request(bundle, precision, capability, **other).key(derive_network(bundle, precision))
 
 
+def tensorrts(key):
+    """Return the key with the profiles that TensorRT would have."""
+    return msgspec.structs.replace(key, profiles=profiles_for("tensorrt", key.max_rows))
+
+
 @needs_rtx
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_compiles_for_every_gpu(tiny, capability):
@@ -52,13 +64,26 @@ def test_compiles_in_the_other_precisions(tiny, precision):
 
 
 @needs_rtx
+@pytest.mark.parametrize("pathways", [("mixed",), ("mixed", "eeg", "emg")])
+def test_compiles_in_the_profiles_of_tensorrt(pathways):
+    """By the builder that is here: they share a compiler, which fails at some other profiles."""
+    shipped = open_bundle()
+    network = derive_network(shipped, "fp32", pathways)
+    key = tensorrts(request(shipped, "fp32", n_slots=16).key(network))
+    plan, _ = build_plan(network, key)
+    assert len(plan) > 1_000_000
+
+
+@needs_rtx
 def test_shipped_bundle_compiles(tmp_path):
     phases = []
     shipped = request(open_bundle(), n_rows=100, n_slots=16)
-    plan = get_plan(shipped, tmp_path, lambda *phase: phases.append(phase))
-    assert plan.key.max_rows == 128
-    assert plan.key.max_slots == 128 * 16 + 1
-    assert plan.path.stat().st_size > 1_000_000
+    plans = get_plans(shipped, tmp_path, lambda *phase: phases.append(phase))
+    assert len({plan.path for plan in plans}) == 2
+    for plan in plans:
+        assert plan.key.max_rows == 128
+        assert plan.key.max_slots == 128 * 16
+        assert plan.path.stat().st_size > 1_000_000
     assert phases
     assert all(0 <= done <= total for _, done, total in phases)
     assert phases[-1][1] == phases[-1][2]
@@ -73,27 +98,47 @@ def test_parser_sees_the_inputs_and_outputs_of_the_engine(tiny):
     inputs = [network.get_input(i) for i in range(network.num_inputs)]
     outputs = [network.get_output(i) for i in range(network.num_outputs)]
     assert [tensor.name for tensor in inputs] == [*ring_step_inputs(tiny.spec)]
-    assert [tensor.name for tensor in outputs] == [*ring_step_outputs(tiny.spec, 1)]
-    assert [tensor.dtype.name for tensor in inputs] == ["FLOAT", "BOOL", "INT64", "INT64", "FLOAT"]
+    expected = ring_step_outputs(tiny.spec, tiny.spec.pathways, 1)
+    assert [tensor.name for tensor in outputs] == [*expected]
+    assert [tensor.dtype.name for tensor in inputs] == ["FLOAT", "BOOL", "INT64", "FLOAT"]
     assert {tensor.dtype.name for tensor in outputs} == {"FLOAT"}
     assert {next(iter(tensor.shape)) for tensor in inputs} == {-1}
 
 
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("n_rows", [1, 17, 64, 100, 1024])
+def test_every_batch_that_is_run_lies_in_its_profile_and_all_of_them_lie_side_by_side(
+    flavour, n_rows
+):
+    key = msgspec.structs.replace(KEY, profiles=profiles_for(flavour, max(64, n_rows)))
+    assert len(key.profiles) == {"tensorrt": 3, "rtx": 1}[flavour]
+    for bucket in bucket_sizes(n_rows):
+        profile = key.profiles[key.profile_of(bucket)]
+        assert profile.least <= bucket <= profile.most
+    ends = [0, *(profile.most for profile in key.profiles)]
+    assert [profile.least for profile in key.profiles] == [end + 1 for end in ends[:-1]]
+    assert all(each.least <= each.usual <= each.most for each in key.profiles)
+
+
 @needs_rtx
-def test_profile_reaches_from_one_subject_to_the_most(tiny):
+def test_a_profile_has_the_shapes_of_its_batches_and_of_the_ring_of_all_subjects(tiny):
     library = load_library("rtx")
     builder = library.Builder(library.Logger(library.Logger.ERROR))
-    network, key = builder.create_network(), key_of(tiny, n_rows=100)
+    network, key = builder.create_network(), tensorrts(key_of(tiny, n_rows=100))
     assert library.OnnxParser(network, builder.logger).parse(derive_network(tiny, "fp16"))
-    profile, n_slots = make_profile(library, builder, network, key), 5
-    sizes = {name: [1, 8, 128] for name in ring_step_inputs(tiny.spec)} | {
-        "ring": [2, 8 * n_slots + 1, 128 * n_slots + 1]
-    }
-    for i in range(network.num_inputs):
-        tensor = network.get_input(i)
-        shapes = profile.get_shape(tensor.name)
-        assert [shape[0] for shape in shapes] == sizes[tensor.name]
-        assert {tuple(shape)[1:] for shape in shapes} == {tuple(tensor.shape)[1:]}
+    for profile, batch, ring in zip(
+        key.profiles,
+        ([1, 1, 1], [2, 8, 16], [17, 128, 128]),
+        ([5, 640, 640], [10, 640, 640], [85, 640, 640]),
+        strict=True,
+    ):
+        found = make_profile(library, builder, network, key, profile)
+        sizes = dict.fromkeys(ring_step_inputs(tiny.spec), batch) | {"ring": ring}
+        for i in range(network.num_inputs):
+            tensor = network.get_input(i)
+            shapes = found.get_shape(tensor.name)
+            assert [shape[0] for shape in shapes] == sizes[tensor.name]
+            assert {tuple(shape)[1:] for shape in shapes} == {tuple(tensor.shape)[1:]}
 
 
 @needs_rtx
@@ -139,11 +184,11 @@ def test_rtx_has_every_name_that_is_used():
 
 @pytest.fixture(scope="module")
 def built(tiny, tmp_path_factory):
-    """A folder with one plan, and that plan."""
+    """A folder with the two plans of a model, and the one of its usual step."""
     if not version_of("rtx"):
         pytest.skip("tensorrt-rtx is not installed")
     folder = tmp_path_factory.mktemp("plans")
-    return folder, get_plan(request(tiny), folder)
+    return folder, get_plans(request(tiny), folder)[0]
 
 
 @pytest.fixture
@@ -154,9 +199,10 @@ def plans(built, tmp_path):
 def test_plan_is_kept_with_its_log_and_manifest(tiny, built):
     folder, plan = built
     made = plan.path.stat().st_mtime_ns
-    assert get_plan(request(tiny), folder) == plan
+    assert get_plans(request(tiny), folder)[0] == plan
     assert plan.path.stat().st_mtime_ns == made
-    assert sorted(file.suffix for file in folder.iterdir()) == [".json", ".log", ".plan"]
+    suffixes = sorted(file.suffix for file in folder.iterdir())
+    assert suffixes == sorted(2 * [".json", ".log", ".plan"])
     assert plan.path.with_suffix(".log").read_text().strip()
     assert hashlib.sha256(plan.read()).hexdigest() == plan.manifest.sha256
 
@@ -180,21 +226,21 @@ def test_damaged_plan_is_not_taken(built, plans, damage):
 
 def test_damaged_plan_is_built_anew(tiny, built, plans):
     (plans / built[1].path.name).write_bytes(b"")
-    plan = get_plan(request(tiny), plans)
+    plan = get_plans(request(tiny), plans)[0]
     assert plan == find_plan(built[1].key, plans)
     assert len(plan.read()) > 10_000
 
 
 def test_plan_compiled_without_a_driver_serves_beside_any(tiny, built):
     folder, plan = built
-    assert get_plan(request(tiny, driver="580.65.06"), folder) == plan
+    assert get_plans(request(tiny, driver="580.65.06"), folder)[0] == plan
 
 
 KEY = PlanKey(
     network="00",
     precision="fp16",
-    max_rows=64,
-    max_slots=1025,
+    profiles=profiles_for("rtx", 64),
+    n_slots=16,
     flavour="rtx",
     version="1.7.1",
     compute_capability="8.9",
@@ -207,8 +253,9 @@ KEY = PlanKey(
     [
         ("network", "01"),
         ("precision", "fp32"),
-        ("max_rows", 128),
-        ("max_slots", 2049),
+        ("profiles", profiles_for("rtx", 128)),
+        ("profiles", profiles_for("tensorrt", 64)),
+        ("n_slots", 32),
         ("flavour", "tensorrt"),
         ("version", "1.8.0"),
         ("compute_capability", "12.0"),
