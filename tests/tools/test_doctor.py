@@ -307,7 +307,10 @@ def test_without_liblsl_it_says_how_to_get_one(tmp_path: Path) -> None:
     assert "glibc 2.35" in findings["liblsl"]["found"]
 
 
-def test_a_gpu_that_crashed_is_told_and_what_to_do(tmp_path: Path) -> None:
+def test_a_gpu_that_crashed_is_told_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CACHE_DIRECTORY", raising=False)  # as of a fake device of other tests
     marker = tmp_path / "hypnod" / "plans" / "tensorrt-fp32-12ab.failed"
     marker.parent.mkdir(parents=True)
     marker.write_text("it was ended by SIGSEGV\nlast words\n")
