@@ -16,7 +16,7 @@ _ELAPSED = time(0, 2)
 _DIAL_S = 43_200.0
 """After so long a clock may show the same again: not all say AM and PM, s."""
 _JITTER_S, _OF_EPOCH = 1.011, 0.75  # times are rounded, at most to seconds
-_MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3600.0, 86_400.0
+_MINUTE_S, _HOUR_S = 60.0, 3600.0
 _EXACT_S = 1e-6
 
 
@@ -52,7 +52,7 @@ def first_time(cells: Iterable[str]) -> First | None:
 def since_first(cells: Sequence[str]) -> list[float | None]:
     """Return how long after the first time of day each is, s; None: a cell has none.
 
-    They may be some hours apart either way, and go on after midnight.
+    Each is less than six hours from the one before, and they go on after midnight, or noon.
     """
     found: list[float | None] = []
     first = last = None
@@ -64,7 +64,7 @@ def since_first(cells: Sequence[str]) -> list[float | None]:
         at = _second(clock)
         if first is None or last is None:
             first = last = at
-        last += _wrapped(at - last, _DAY_S)
+        last += _wrapped(at - last, _DIAL_S)
         found.append(last - first)
     return found
 

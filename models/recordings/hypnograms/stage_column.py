@@ -35,9 +35,10 @@ def find_stage_column(header: Header, stage_of: StageOf) -> int:
 
 
 def _has_both(header: Header, at: int, stage_of: StageOf) -> bool:
-    """Whether a column of events says which rows are stages and which are not, as RemLogic's."""
-    said = {stage_of(text_at(row, at)) is None for row in header.below if not is_empty(row, at)}
-    return len(said) == 2
+    """Whether each row is an event by this column, of which some are stages, as RemLogic's."""
+    if any(is_empty(row, at) for row in header.below):
+        return False
+    return len({stage_of(text_at(row, at)) is None for row in header.below}) == 2
 
 
 def _check_other_stages(

@@ -54,9 +54,10 @@ def read_table(
         for rows in by.values():
             check_times([(row.number, times[row.number]) for row in rows], epoch_s)
         onset = None
-    of_day = onset is not None and _are_of_day(header, onset)
-    if onset is not None and of_day:
+    starts = None
+    if onset is not None and _are_of_day(header, onset):
         first = first_time(_time_of_day(header, row, onset.at) for row in header.below)
+        starts = _starts(header, onset, from_first=first is not None)
     if onset is None:
         check_no_empty_line(header.below)
     with_events = header.names[column] in WITH_EVENTS
@@ -68,7 +69,6 @@ def read_table(
         if onset is None:
             marks = read_lines(rows, header, column, epoch_s)
         else:
-            starts = _starts(header, onset, from_first=first is not None) if of_day else None
             marks = _bouts(rows, header, column, onset, starts)
         found[subject] = Marks(
             marks=marks,
