@@ -167,8 +167,7 @@ class Service:
         busy = self._rounds.go()
         if busy:  # the next epoch is as far away as can be
             self._record_pulses()
-        else:
-            self._engine.improve()
+        self._engine.improve()  # also where no tick is without an epoch: then it is needed most
         self._show("journal", self._journal.problem)
         self._show("clients", self._clients.problem)
         self._progressed = time.monotonic()

@@ -54,7 +54,7 @@ class EngineWatch:
         self._show()
 
     def improve(self) -> None:
-        """Let an engine that became ready take over; call it when no epoch waits."""
+        """Let an engine that became ready take over; call it between two rounds."""
         self._engine.improve()
         self.look()
 
