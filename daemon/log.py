@@ -33,5 +33,4 @@ def configure_log(config: LogConfig) -> None:
             logging.getLevelNamesMapping()[config.level.upper()]
         ),
         logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),  # of the time of each line
-        cache_logger_on_first_use=False,
     )
