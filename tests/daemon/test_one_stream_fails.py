@@ -271,3 +271,18 @@ def test_stamps_that_cannot_be_a_time_fail_their_stream_with_a_sentence(source, 
             tick_until(service, lambda: heard.reasons("FAILED"), "the other one to fail")
             assert "expected timestamps in s, found 18000000" in heard.reasons("FAILED")["bad"]
             assert heard.live("bad") == []
+
+
+@pytest.mark.parametrize("source", [("good",)], indirect=True, ids=["one"])
+def test_a_better_engine_may_take_over_in_a_tick_that_staged_as_well(
+    source, bundle, tmp_path, monkeypatch
+):
+    """Where the processor cannot keep up there is no other one."""
+    with running(config(tmp_path, bundle, source, ("good",))) as (service, heard):
+        find_all(service, source)
+        ticks = []
+        monkeypatch.setattr(service._engine, "improve", lambda: ticks.append(heard.live("good")))
+        push(source, 0, 3, 1000.0)
+        tick_until(service, lambda: heard.live("good") == [0, 1, 2], "all to be staged")
+    assert [0] in ticks
+    assert [0, 1] in ticks

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from models.errors import RecordingError
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.interpret import Legend
-from models.recordings.hypnograms.read import is_own, read_scoring
-from models.stages import ART, MOUSE, UNKNOWN
+from models.recordings.hypnograms.read import is_own, read_hypnogram, read_scoring
+from models.stages import ART, HUMAN, MOUSE, UNKNOWN
 
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252")
 
@@ -450,3 +450,20 @@ def test_a_first_line_that_may_be_a_title_is_refused_with_what_to_type(tmp_path)
     advice = r"row 1: expected a stage, or a title .*--ignore 'Lights on' .*'Lights on=STAGE'"
     with pytest.raises(RecordingError, match=advice):
         read(path, epoch_s=4)
+
+
+def test_of_rows_with_a_stage_and_now_and_then_an_event_the_stages_are_read(tmp_path):
+    """REM stands for eyes there, and no row says that it is no stage."""
+    path = tmp_path / "h.tsv"
+    rows = ["N2\t", "N2\tArousal", "REM\tREM", "REM\t"]
+    path.write_text("\n".join(["Stage\tEvent", *rows]), "utf-8")
+    found = read_hypnogram(path, HUMAN, epoch_s=30.0)
+    assert found.to_epochs(30.0, 4) == ["N2", "N2", "REM", "REM"]
+
+
+def test_a_clock_of_twelve_hours_goes_on_after_one(tmp_path):
+    path = tmp_path / "h.tsv"
+    times = ("12:59:00", "12:59:30", "1:00:00", "1:00:30")
+    rows = [f"{at}\t30\t{stage}" for at, stage in zip(times, HUMAN[:4], strict=True)]
+    path.write_text("\n".join(["Time\tDuration\tStage", *rows]), "utf-8")
+    assert read_hypnogram(path, HUMAN).to_epochs(30.0, 4) == [*HUMAN[:4]]
