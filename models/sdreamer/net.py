@@ -334,9 +334,25 @@ class SequenceTransformer(nn.Module):
 class PerModality(nn.ModuleDict):
     """A layer of its own for each modality."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *which: int) -> Tensor:
         """Map (rows, D) to (rows, D')."""
-        return _apply_to_shares(list(self.values()), x)
+        return _apply_to_shares(list(self.values()), x, *which)
+
+
+class Projections(nn.Linear):
+    """Queries, keys and values by one matrix, of which not all are always wanted.
+
+    Args:
+        width: D.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, 3 * width, bias=False)
+
+    def forward(self, x: Tensor, first: int, last: int) -> Tensor:  # type: ignore[override]
+        """Map (rows, D) to those from `first` to before `last` (rows, D · (last - first))."""
+        D = self.in_features
+        return F.linear(x, self.weight[first * D : last * D])
 
 
 class Attention(nn.Module, Watched):
@@ -352,7 +368,7 @@ class Attention(nn.Module, Watched):
         super().__init__()
         a = architecture
         self.n_heads = a.n_heads
-        self.qkv = _layer(a, modalities, lambda: nn.Linear(width, 3 * width, bias=False))
+        self.qkv = _layer(a, modalities, lambda: Projections(width))
         self.proj = _layer(a, modalities, lambda: nn.Linear(width, width))
         self.drop = nn.Dropout(a.dropout)
 
@@ -371,14 +387,11 @@ class Attention(nn.Module, Watched):
             (M·B·L, D), or (M·B·R, D) with `only`.
         """
         M, L, joint = shape
-        d = x.shape[-1] // self.n_heads
-        # (M/joint, joint, B, L, 3, heads, d): one transposition serves all three
-        qkv = self.qkv(x).view(M // joint, joint, -1, L, 3, self.n_heads, d)
-        qkv = qkv.permute(4, 0, 2, 5, 1, 3, 6)
-        qkv = qkv.reshape(3, -1, self.n_heads, joint * L, d)
-        q, k, v = qkv.unbind(0)
-        if only is not None:
-            q, L = q.unflatten(2, (joint, L))[:, :, :, only].flatten(2, 3), only.shape[0]
+        k, v = self._project(x, shape, 1, 3)
+        if only is not None:  # of the others no query is needed
+            x, L = _rows(x, L, only), only.shape[0]
+        (q,) = self._project(x, (M, L, joint), 0, 1)
+        d = q.shape[-1]
         scores = q @ k.transpose(-2, -1) * d**-0.5
         if bias is not None:
             scores = scores + bias
@@ -388,6 +401,13 @@ class Attention(nn.Module, Watched):
         y = y.permute(0, 3, 1, 4, 2, 5).reshape(-1, self.n_heads * d)
         out: Tensor = self.drop(self.proj(y))
         return out
+
+    def _project(self, x: Tensor, shape: tuple[int, int, int], first: int, last: int) -> Tensor:
+        """Return those of q, k, v from `first` to before `last`, (groups, heads, joint · L, d)."""
+        M, L, joint = shape
+        n, d = last - first, x.shape[-1] // self.n_heads
+        y: Tensor = self.qkv(x, first, last).view(M // joint, joint, -1, L, n, self.n_heads, d)
+        return y.permute(4, 0, 2, 5, 1, 3, 6).reshape(n, -1, self.n_heads, joint * L, d)
 
 
 class Expert(nn.Module):
@@ -464,7 +484,7 @@ class Block(nn.Module):
         """
         y = self.attention(self.norm(x), shape, bias, only)
         if only is not None:
-            x = x.view(-1, shape[1], x.shape[-1])[:, only].flatten(0, 1)
+            x = _rows(x, shape[1], only)
         x = x + self.gamma_1 * y
         return x + self.gamma_2 * _apply_to_shares([self.experts[name] for name in route], x)
 
@@ -478,13 +498,18 @@ def _layer(
     return PerModality({m: make() for m in modalities})
 
 
-def _apply_to_shares(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
+def _apply_to_shares(layers: Sequence[nn.Module], x: Tensor, *which: int) -> Tensor:
     """Send equal shares of the rows (rows, D) through one layer each."""
     if len(layers) == 1:
-        y: Tensor = layers[0](x)
+        y: Tensor = layers[0](x, *which)
         return y
     shares = x.view(len(layers), -1, x.shape[-1]).unbind(0)
-    return torch.cat([layer(share) for layer, share in zip(layers, shares, strict=True)])
+    return torch.cat([layer(share, *which) for layer, share in zip(layers, shares, strict=True)])
+
+
+def _rows(x: Tensor, L: int, only: Tensor) -> Tensor:
+    """Pick some of each L rows: (rows, D) → (rows · R / L, D)."""
+    return x.view(-1, L, x.shape[-1])[:, only].flatten(0, 1)
 
 
 def _embed_patches(patch_size: int, width: int) -> nn.Module:

@@ -12,9 +12,10 @@ def count_products(spec: ModelSpec, n_read: int) -> tuple[int, int]:
     L = spec.n_inputs // p + 1
 
     def blocks(n: int, tokens: int, read: int, matrices: int) -> int:
-        """Multiplications of n blocks: qkv, attention, output, experts; of `read` in the last."""
+        """Multiplications of n blocks; the last asks for `read` of its tokens."""
+        asked = (n - 1) * tokens + read
         after = D * D + matrices * D * a["ffn_size"] + 2 * tokens * D
-        return n * tokens * 3 * D * D + ((n - 1) * tokens + read) * after
+        return n * tokens * 2 * D * D + asked * (D * D + after)
 
     separate = bool(spec.architecture.get("separate_epochs"))  # gated experts, no projection
     epoch = blocks(a["epoch_layers"], L, 1, 3 if separate else 2) + (0 if separate else D * D)
