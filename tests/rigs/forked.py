@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from types import SimpleNamespace
@@ -105,7 +105,8 @@ class Forked:
     def send_signal(self, sig: int) -> None:
         """Send a signal, unless it has ended."""
         if self.returncode is None:
-            os.kill(self.pid, sig)
+            with suppress(ProcessLookupError):  # the server that forked it was told first
+                os.kill(self.pid, sig)
 
     def terminate(self) -> None:
         """Ask it to end."""

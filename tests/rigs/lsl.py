@@ -1,7 +1,6 @@
 """LSL for tests: a source in its own process, and waiting for what it brings about."""
 
 import json
-import os
 import signal
 import subprocess
 import threading
@@ -123,10 +122,10 @@ class Source:
         return times
 
     def freeze(self) -> None:
-        os.kill(self.process.pid, signal.SIGSTOP)
+        self.process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        os.kill(self.process.pid, signal.SIGCONT)
+        self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End the process as a crash does."""
