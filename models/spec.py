@@ -67,9 +67,10 @@ class RelativeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Time constants of the running means over the last seconds, s."""
     n_parts: int = 1
     """Equal parts of an epoch, each of which has its own levels."""
-    own: Literal["moments", "quantiles"] = "moments"
-    """What an animal's centre and spread are: mean and SD, or middle and distance of the 5th and
-    the 95th percentile, which depend less on how long it was in which stage."""
+    own: Literal["moments", "quantiles", "both"] = "moments"
+    """What an animal's centre and spread are: mean and SD; middle and distance of the 5th and the
+    95th percentile, which depend less on how long it was in which stage; or first the one, then
+    the other."""
     population: bool = True
     """Whether the net is given shares relative to the population, too."""
     total: bool = True
@@ -109,10 +110,15 @@ class RelativeSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         return tuple(max(0, len(edges) - 1) for edges in self.edges_hz)
 
     @property
+    def n_own(self) -> tuple[int, ...]:
+        """Levels of each modality that are relative to the animal's own."""
+        return tuple(n * (2 if self.own == "both" else 1) for n in self.n_features)
+
+    @property
     def n_levels(self) -> tuple[int, ...]:
-        """Levels of an epoch of each modality: features, then shares of the bands, if given."""
+        """Levels of an epoch of each modality: its own, then shares of the bands, if given."""
         shares = self.n_bands if self.population else (0,) * len(self.edges_hz)
-        return tuple(map(sum, zip(self.n_features, shares, strict=True)))
+        return tuple(map(sum, zip(self.n_own, shares, strict=True)))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -222,6 +228,12 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     def n_times(self) -> int:
         """Samples of a conditioned epoch."""
         return round(self.sfreq * self.epoch_s)
+
+    @property
+    def looks_back_s(self) -> float:
+        """How far back an estimate looks: its context window, or the longest running mean, s."""
+        recent_s = () if self.relative is None else self.relative.recent_s
+        return max((self.context_s, *recent_s))
 
     @property
     def min_sfreq(self) -> float:

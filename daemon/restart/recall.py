@@ -166,7 +166,7 @@ class Recall:
 
     def _past(self, stream: StreamConfig) -> Past:
         history, state = self._history, self._history.states.get(stream.name)
-        subjects, span_s = self._subjects[stream.name], self._spec.n_context * self._spec.epoch_s
+        subjects, span_s = self._subjects[stream.name], self._spec.looks_back_s
         hops = [history.next_hop.get(subject, 0) for subject in subjects]
         due = {m.hop for subject in subjects for m in self._due.get(subject, [])}
         if state is None:

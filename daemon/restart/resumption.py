@@ -1,6 +1,6 @@
 """Whether a stream goes on where it was before a restart, which its first sample tells.
 
-Within the span of the context window a stream goes on warm: same time grid, same levels, same
+Within what an estimate looks back a stream goes on warm: same time grid, same levels, same
 context, and what is missing comes out as epochs with gaps. Later, or where something has changed,
 it starts cold: in a new grid, whose points are numbered on.
 """
@@ -52,7 +52,7 @@ def resume(
         sfreq: the stream's nominal sampling rate, Hz.
         clocks: now.
         first: timestamp of the first sample, on the source's clock, s.
-        span_s: what the context window spans, s.
+        span_s: how far back an estimate looks, s.
     """
     shift, clock_shift = before.utc_offset - clocks.utc_offset, 0.0
     if _same_clock(before, clocks):
@@ -60,12 +60,12 @@ def resume(
     next_onset = before.origin + shift + before.next_hop * before.hop_s
     away_s = first + clock_shift - next_onset
     if away_s > span_s:
-        return cold(f"{away_s:.1f} s are missing, more than the context window spans")
+        return cold(f"{away_s:.1f} s are missing, more than an estimate looks back")
     back_s = before.newest + shift - first - clock_shift
     if back_s > _BACK_S:
         return cold(f"the source's time went back by {back_s:.1f} s")
     if -away_s > span_s:
-        return cold(f"its samples are {-away_s:.1f} s late, more than the context window spans")
+        return cold(f"its samples are {-away_s:.1f} s late, more than an estimate looks back")
     state = PipelineState(
         origin=before.origin + shift,
         next_hop=before.next_hop,
@@ -99,7 +99,7 @@ class Past:
     Args:
         state: of the stream before the restart; None where there is none, or of no use.
         hop: the first point of its time grid, if that is a new one.
-        span_s: what the context window spans, s.
+        span_s: how far back an estimate looks, s.
         resumption: how it goes on, where that is known already.
     """
 
@@ -160,7 +160,7 @@ class Past:
         """Give up what is too old to be of use, once no sample came for so long."""
         self._since = now if self._since is None else self._since
         if now - self._since > self._span_s:
-            self.give_up("no sample came for as long as the context window spans")
+            self.give_up("no sample came for as long as an estimate looks back")
 
     def give_up(self, why: str) -> None:
         """Start cold, whatever comes, unless it is known already."""

@@ -105,7 +105,7 @@ class KillRun:
             self._report.kills += 1
             away_s = self._random.choice([0.0, 0.3, 2.0, 5.0])
             if self._random.random() < 0.1:
-                away_s = self._bundle.spec.n_context * self._bundle.spec.epoch_s + 5.0
+                away_s = self._bundle.spec.looks_back_s + 5.0
             self._source.sent += round(away_s * self._sfreq)
         self._live(kill=False)
         self._check()
