@@ -126,7 +126,7 @@ THREADS ?= 2
 bundle: $(DEV) ## make the shipped bundle again, of widened simulated mice and real recordings (an hour on two cores)
 	$(BIN)/python -m tests.rigs.accuracy.silver --out runs/real
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/hypnod train runs/real/train --simulated $(MICE) --wide \
-		--hours 0.75 --context 64 --passes 6 --patience 2 --batch-size 8 --learning-rate 5e-4 \
+		--hours 0.75 --passes 3 --patience 2 --batch-size 32 --learning-rate 1e-3 \
 		--threads $(THREADS) --stop-by runs/real/stop-by --out models/bundles/sdreamer-mouse \
 		--state runs/sdreamer-mouse.state --report runs/sdreamer-mouse
 

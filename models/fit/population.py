@@ -37,7 +37,7 @@ EDGES_HZ: dict[str, tuple[tuple[float, ...], ...]] = {
 """By species and modality: what every amplifier passes. A mouse's are finer at theta, which tells
 REM from NREM; a person's EEG apart at sigma, where spindles are."""
 _OTHERWISE: dict[str, dict[str, Any]] = {
-    "mouse": {},
+    "mouse": {"own": "both"},
     "human": {
         "own": "quantiles",
         "population": False,

@@ -78,10 +78,20 @@ def new_spec(n_context: int = 16, **architecture: Hyperparameter) -> ModelSpec:
 
 
 def given_levels(spec: ModelSpec, relative: RelativeSpec) -> ModelSpec:
-    """Return the spec of a net whose one patch of an epoch is its relative levels, not samples."""
+    """Return the spec of a net that is given relative levels, not samples: a smaller one.
+
+    The levels of an epoch are one patch, and their running means say what was before: one block of
+    each stage is enough for them (docs/training.md, "How large a net").
+    """
     spec = msgspec.structs.replace(spec, relative=relative)
-    whole = {"patch_size": spec.n_inputs}
-    return msgspec.structs.replace(spec, architecture=spec.architecture | whole)
+    small: dict[str, Hyperparameter] = {
+        "patch_size": spec.n_inputs,
+        "epoch_layers": 1,
+        "sequence_layers": 1,
+        "ffn_size": 256,
+        "head_size": 128,
+    }
+    return msgspec.structs.replace(spec, architecture=spec.architecture | small)
 
 
 def build(spec: ModelSpec) -> "SDreamer":

@@ -4,14 +4,15 @@ Waveforms differ from one amplifier, electrode and animal to the next; that an a
 high for this animal, or its muscles quiet, does not. So a feature (see `RelativeSpec`) is held
 against its running centre and spread in the same channel. These begin as the population's and give
 way to the animal's own with its usable signal. An animal that is long in one stage becomes its own
-measure, though. Where centre and spread are mean and SD, the shares of bands are therefore held
-against the population as well; the 5th and the 95th percentile depend on the extremes alone. Levels
-in µV are not: gains differ most. A second tells little, so the net gets running means as well.
+measure, though. The 5th and the 95th percentile depend on the extremes alone, mean and SD on all
+that it did, and where they differ they tell how long it was in which stage. The shares of bands may
+be held against the population as well. Levels in µV are not: gains differ most. A second tells
+little, so the net gets running means as well.
 
 Every step is a recursion from epoch to epoch, so chunking cannot change a bit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from statistics import NormalDist
@@ -85,12 +86,13 @@ class Relative:
         self._centre, self._scale = np.zeros(n[1:]), np.ones(n[1:])
         for m, (mean, sd) in enumerate(zip(spec.relative.mean, spec.relative.sd, strict=True)):
             self._centre[m, : len(mean)], self._scale[m, : len(sd)] = mean, sd
-        self._mean, self._variance = np.zeros(n), np.ones(n)
+        own = spec.relative.own
+        self._learners = [_BY_NAME[name] for name in (_BY_NAME if own == "both" else [own])]
+        learnt = (*n[:2], len(self._learners) * n[2])
+        self._mean, self._variance = np.zeros(learnt), np.ones(learnt)
         self._seen_s = np.zeros(n[:2])
         constants = np.array(spec.relative.recent_s)
         self._gain = (-np.expm1(-hop_s / constants)).astype(np.float32)
-        learn = {"moments": self._learn_moments, "quantiles": self._learn_quantiles}
-        self._learn = learn[spec.relative.own]
         n_levels = max(spec.relative.n_levels)
         self._recent = np.zeros((*n[:2], len(constants), n_levels), np.float32)
         self._recent_weight = np.zeros((*n[:2], len(constants)), np.float32)
@@ -107,9 +109,10 @@ class Relative:
                 stands. Default: none.
 
         Returns:
-            (n_subjects, n_modalities, n_inputs): of each part, SDs from the animal's centre, then,
-            if they are given, of the bands' shares from the population's, zeros where a modality
-            has fewer than another; then the same for each running mean.
+            (n_subjects, n_modalities, n_inputs): of each part, SDs from the animal's centre, by
+            both kinds of centre one after the other if there are both, then, if they are given, of
+            the bands' shares from the population's, zeros where a modality has fewer than another;
+            then the same for each running mean.
         """
         parts = self.measure(powers.in_parts(self._relative.n_parts))
         parts = parts.reshape(len(usable), self._relative.n_parts, *parts.shape[1:])
@@ -117,11 +120,13 @@ class Relative:
         if lost is not None and lost.any() and not lost.all():
             found[:, :, lost] = found[:, :, ~lost].mean(axis=2, keepdims=True)
         self._learn(found, usable)
-        own = (found - self._mean[:, :, None]) / np.sqrt(self._variance + _LEAST_SD**2)[:, :, None]
         levels = np.zeros((*found.shape[:3], self._recent.shape[-1]), np.float32)
-        sizes = zip(self._relative.n_features, self._relative.n_levels, strict=True)
+        for k, (mean, variance) in enumerate(self._learnt()):
+            own = (found - mean[:, :, None]) / np.sqrt(variance + _LEAST_SD**2)[:, :, None]
+            for m, n in enumerate(self._relative.n_features):
+                levels[:, m, :, k * n : (k + 1) * n] = own[:, m, :, :n]
+        sizes = zip(self._relative.n_own, self._relative.n_levels, strict=True)
         for m, (n, n_levels) in enumerate(sizes):
-            levels[:, m, :, :n] = own[:, m, :, :n]
             levels[:, m, :, n:n_levels] = found[:, m, :, : n_levels - n]
         np.clip(levels, -_MOST_SDS, _MOST_SDS, out=levels)
         means = self._average(levels.mean(axis=2), usable)
@@ -143,33 +148,17 @@ class Relative:
         weight = np.minimum(self._seen_s + self._relative.prior_s, self._relative.memory_s)
         return np.where(usable, self._hop_s / weight, 0.0)[..., None]
 
-    def _learn_quantiles(self, found: Floats, usable: NDArray[np.bool_]) -> None:
-        """Let middle and spread follow the 5th and the 95th percentile of the epochs.
+    def _learnt(self) -> Iterator[tuple[Floats, Floats]]:
+        """Yield the animals' centres and squared spreads (n, M, features), as views, by kind."""
+        n = len(self._learners)
+        yield from zip(np.split(self._mean, n, -1), np.split(self._variance, n, -1), strict=True)
 
-        Each end steps by what the newest epoch says of its percentile, over the density there, as
-        if it were normal (Robbins & Monro 1951, doi:10.1214/aoms/1177729586). Both are drawn after
-        an epoch beyond them: an animal may lie far from the population.
-        """
-        gain, epoch = self._gains(usable), found.mean(axis=2)
-        sd = np.sqrt(self._variance)
-        low, high = (self._mean + side * _QUANTILE_SDS * sd for side in (-1.0, 1.0))
-        step = gain * sd / _QUANTILE_DENSITY
-        beyond = np.maximum(epoch - high, 0.0) - np.maximum(low - epoch, 0.0)
-        drawn = np.minimum(_DRAWN * gain, 1.0) * beyond
-        low = low + step * (_QUANTILE - (epoch < low)) + drawn
-        high = high - step * (_QUANTILE - (epoch > high)) + drawn
-        self._mean = (low + high) / 2
-        least = (high - low) / (2 * _QUANTILE_SDS)
-        self._variance = np.square(np.maximum(least, _LEAST_SD))
-
-    def _learn_moments(self, found: Floats, usable: NDArray[np.bool_]) -> None:
-        """Let the running means and variances follow; (n, M, n_parts, n_features)."""
+    def _learn(self, found: Floats, usable: NDArray[np.bool_]) -> None:
+        """Let the running centres and spreads follow; (n, M, n_parts, features)."""
         gain = self._gains(usable)
-        most = _MOST_SDS * np.sqrt(self._variance)[:, :, None]
-        step = np.clip(found - self._mean[:, :, None], -most, most)
-        square = np.square(step).mean(axis=2)
-        self._mean = self._mean + gain * step.mean(axis=2)
-        self._variance = self._variance + gain * ((1 - gain) * square - self._variance)
+        for learn, learnt in zip(self._learners, self._learnt(), strict=True):
+            for before, after in zip(learnt, learn(found, gain, *learnt), strict=True):
+                np.copyto(before, after, where=gain > 0)  # rounding would change the others
 
     def _average(
         self, levels: NDArray[np.float32], usable: NDArray[np.bool_]
@@ -236,3 +225,38 @@ def _amplitudes(powers: Powers, modality: int) -> Floats:
     robust = _MAD_TO_SD * np.median(np.abs(powers.samples(modality)), axis=1)
     found: Floats = np.log(np.maximum(np.stack([rms, robust], axis=1), _LEAST_UV))
     return found
+
+
+def _moments(found: Floats, gain: Floats, mean: Floats, variance: Floats) -> tuple[Floats, Floats]:
+    """Return mean and variance after an epoch, (n, M, features)."""
+    most = _MOST_SDS * np.sqrt(variance)[:, :, None]
+    step = np.clip(found - mean[:, :, None], -most, most)
+    square = np.square(step).mean(axis=2)
+    return mean + gain * step.mean(axis=2), variance + gain * ((1 - gain) * square - variance)
+
+
+def _quantiles(
+    found: Floats, gain: Floats, middle: Floats, variance: Floats
+) -> tuple[Floats, Floats]:
+    """Return the middle of the 5th and the 95th percentile, and squared spread, after an epoch.
+
+    Each end steps by what the epoch says of its percentile, over the density there, as if it were
+    normal (Robbins & Monro 1951, doi:10.1214/aoms/1177729586). Both are drawn after an epoch beyond
+    them: an animal may lie far from the population.
+    """
+    epoch, sd = found.mean(axis=2), np.sqrt(variance)
+    low, high = (middle + side * _QUANTILE_SDS * sd for side in (-1.0, 1.0))
+    step = gain * sd / _QUANTILE_DENSITY
+    beyond = np.maximum(epoch - high, 0.0) - np.maximum(low - epoch, 0.0)
+    drawn = np.minimum(_DRAWN * gain, 1.0) * beyond
+    low = low + step * (_QUANTILE - (epoch < low)) + drawn
+    high = high - step * (_QUANTILE - (epoch > high)) + drawn
+    spread = (high - low) / (2 * _QUANTILE_SDS)
+    return (low + high) / 2, np.square(np.maximum(spread, _LEAST_SD))
+
+
+_BY_NAME: Mapping[str, Callable[[Floats, Floats, Floats, Floats], tuple[Floats, Floats]]] = {
+    "moments": _moments,
+    "quantiles": _quantiles,
+}
+"""What an animal's centre and spread may be, in the order in which both are given."""

@@ -88,7 +88,7 @@ def draw_colours(spec: ModelSpec, n_subjects: int, rng: np.random.Generator) -> 
     if relative is None or not relative.population:
         return np.zeros((n_subjects, 1, 1), np.float32)
     out = np.zeros((n_subjects, spec.n_modalities, *relative.shape), np.float32)
-    for m, (n, n_bands) in enumerate(zip(relative.n_features, relative.n_bands, strict=True)):
+    for m, (n, n_bands) in enumerate(zip(relative.n_own, relative.n_bands, strict=True)):
         if n_bands:
             drawn = rng.standard_normal((n_subjects, n_bands))
             smooth = gaussian_filter1d(drawn, _COLOUR_BANDS, axis=1)

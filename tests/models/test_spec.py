@@ -137,8 +137,14 @@ def test_levels_are_those_of_the_spec_s_signals(change, message):
         msgspec.structs.replace(SPEC, relative=relative)
 
 
+def test_an_estimate_looks_back_over_the_window_or_the_longest_running_mean():
+    assert SPEC.looks_back_s == SPEC.context_s
+    assert LEVELS.relative.recent_s[-1] > LEVELS.context_s
+    assert LEVELS.looks_back_s == LEVELS.relative.recent_s[-1]
+
+
 def test_a_net_is_given_samples_or_levels():
-    assert (SPEC.n_inputs, LEVELS.n_inputs, LEVELS.n_times) == (512, 100, 512)
+    assert (SPEC.n_inputs, LEVELS.n_inputs, LEVELS.n_times) == (512, 152, 512)
 
 
 @pytest.mark.parametrize(

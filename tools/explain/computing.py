@@ -196,17 +196,19 @@ def columns_of(
 ) -> list[tuple[str, float | None, float | None, list[int]]]:
     """Return name, edges (Hz) and the columns of levels of each feature of a modality.
 
-    A band's share may be told twice, against the subject and against the population; RMS and
-    robust SD, which hardly differ, are one: the amplitude.
+    A feature may be told several times, against the subject's own and against the population; RMS
+    and robust SD, which hardly differ, are one: the amplitude.
     """
     edges, n = relative.edges_hz[modality], relative.n_features[modality]
     if not edges:
-        return [("amplitude", None, None, list(range(n)))]
+        return [("amplitude", None, None, list(range(relative.n_own[modality])))]
+    # The population's come last, and lack the total power.
+    columns = [list(range(j, relative.n_levels[modality], n)) for j in range(n)]
     bands: list[tuple[str, float | None, float | None, list[int]]] = [
-        (f"{low:g}–{high:g} Hz", low, high, [j, n + j] if relative.population else [j])
+        (f"{low:g}–{high:g} Hz", low, high, columns[j])
         for j, (low, high) in enumerate(pairwise(edges))
     ]
-    return [*bands, ("total power", None, None, [n - 1])] if relative.total else bands
+    return [*bands, ("total power", None, None, columns[-1])] if relative.total else bands
 
 
 def _by_stage(values: NDArray[np.float32] | None, spec: ModelSpec) -> dict[str, float]:

@@ -14,6 +14,7 @@ from tests.support.signals import LEVELS, SPEC, noise, pipeline, run
 
 N_EEG, N_EMG = relative_of("mouse").n_features
 N = max(relative_of("mouse").n_levels)
+OWN_EEG, OWN_EMG = relative_of("mouse").n_own
 MOST = 5.0
 ALL = np.ones((1, 2), bool)
 
@@ -84,7 +85,7 @@ def test_later_samples_change_nothing_earlier(first, seed):
 def test_what_is_where():
     """EEG: shares, the power of all, shares against everyone. EMG: two amplitudes, then zeros."""
     relative = LEVELS.relative
-    assert (N_EEG, N_EMG, N, LEVELS.n_inputs) == (13, 2, 25, 100)
+    assert (N_EEG, OWN_EEG, N_EMG, OWN_EMG, N, LEVELS.n_inputs) == (13, 26, 2, 4, 38, 152)
     t = np.arange(512) / 512
     sine = np.stack([100 * np.sin(2 * np.pi * 17 * t), 20 * np.sin(2 * np.pi * 50 * t)])
     ((eeg, emg),) = levels().measure(powers(sine[None].astype(np.float32)))
@@ -99,13 +100,13 @@ def test_what_is_where():
     for mean in range(1, 4):  # an epoch is the mean of itself
         np.testing.assert_allclose(first[:, mean * N : (mean + 1) * N], first[:, :N], rtol=1e-5)
     everyone = ((eeg - relative.mean[0]) / relative.sd[0])[:-1]
-    np.testing.assert_allclose(of_eeg[N_EEG:], np.clip(everyone, -MOST, MOST), rtol=1e-5)
+    np.testing.assert_allclose(of_eeg[OWN_EEG:], np.clip(everyone, -MOST, MOST), rtol=1e-5)
     z = (emg[:N_EMG] - relative.mean[1]) / relative.sd[1]
     gain, step = 1 / 11, np.clip(z, -MOST, MOST)  # the population weighs 10 s, this epoch 1 s
     variance = 1 + gain * ((1 - gain) * step**2 - 1)
     own = (z - gain * step) / np.sqrt(variance + 0.1**2)
     np.testing.assert_allclose(found[:N_EMG], np.clip(own, -MOST, MOST), rtol=1e-5)
-    assert not found[N_EMG:].any()
+    assert not found[OWN_EMG:].any()
 
 
 def in_parts(n_parts):
@@ -161,12 +162,27 @@ def test_a_long_epoch_is_told_in_parts():
     assert levels(spec=whole)(powers(epoch[None]), ALL).shape == (1, 2, whole.n_inputs)
 
 
-QUANTILES = msgspec.structs.replace(
-    LEVELS,
-    relative=msgspec.structs.replace(
-        LEVELS.relative, own="quantiles", population=False, prior_s=200.0
-    ),
-)
+def changed(**how):
+    """Return the spec with other levels."""
+    return msgspec.structs.replace(LEVELS, relative=msgspec.structs.replace(LEVELS.relative, **how))
+
+
+MOMENTS = changed(own="moments")
+QUANTILES = changed(own="quantiles", population=False, prior_s=200.0)
+
+
+def test_both_kinds_stand_one_after_the_other():
+    epochs = some_epochs(50)
+    both, moments, quantiles = (
+        through(levels(spec=spec), epochs).reshape(50, 2, *spec.relative.shape)
+        for spec in (LEVELS, MOMENTS, changed(own="quantiles"))
+    )
+    for m, (own, n) in enumerate(((OWN_EEG, N_EEG), (OWN_EMG, N_EMG))):
+        np.testing.assert_array_equal(both[:, m, :, :n], moments[:, m, :, :n])
+        np.testing.assert_array_equal(both[:, m, :, n:own], quantiles[:, m, :, :n])
+    shares = slice(N_EEG, None)
+    np.testing.assert_array_equal(both[:, 0, :, OWN_EEG:], moments[:, 0, :, shares])
+    np.testing.assert_array_equal(both[:, 0, :, OWN_EEG:], quantiles[:, 0, :, shares])
 
 
 def with_loud(n, every):
@@ -222,7 +238,7 @@ def test_an_animal_s_percentiles_follow_its_own():
 def test_percentiles_depend_less_than_moments_on_how_long_an_animal_is_in_a_stage():
     """The same two loudnesses, the louder one in a half or in a tenth of the epochs."""
     quiet = {}
-    for kind, spec in (("moments", LEVELS), ("quantiles", QUANTILES)):
+    for kind, spec in (("moments", MOMENTS), ("quantiles", QUANTILES)):
         seen = [through(levels(spec=spec), with_loud(1500, every))[-1] for every in (2, 10)]
         quiet[kind] = abs(seen[0][1, 0] - seen[1][1, 0])
     assert quiet["quantiles"] < 0.75 * quiet["moments"]
@@ -257,8 +273,10 @@ def test_after_a_while_the_amplifier_s_gain_does_not_matter():
         off.append(np.abs(found - found[0])[1:])
     first, last = off[0], np.max(off[-60:], axis=0)
     assert last[:, 0, : N_EEG - 1].max() < 1e-3  # shares never depended on it
-    own = np.concatenate([last[:, 0, N_EEG - 1 :], last[:, 1, :N_EMG]], axis=1)
-    assert own.max() < 0.2
+    for kind, most in ((0, 0.2), (1, 0.4)):  # moments, quantiles
+        power = last[:, 0, (kind + 1) * N_EEG - 1]
+        amplitudes = last[:, 1, kind * N_EMG : (kind + 1) * N_EMG]
+        assert max(power.max(), amplitudes.max()) < most
     assert first[:, 1, :N_EMG].min() > 1
 
 
@@ -359,8 +377,7 @@ def test_a_channel_never_seen_begins_with_the_population():
 
 
 def test_what_is_older_than_its_memory_is_forgotten():
-    short = msgspec.structs.replace(relative_of("mouse"), memory_s=30.0)
-    spec = msgspec.structs.replace(LEVELS, relative=short)
+    spec = changed(own="moments", memory_s=30.0)
     epochs = some_epochs(600)
     louder = 2 * epochs[:240]
     new, old = levels(spec=spec), levels(spec=spec)
@@ -371,8 +388,7 @@ def test_what_is_older_than_its_memory_is_forgotten():
 
 
 def test_a_hop_shorter_than_the_epoch_forgets_at_the_same_speed():
-    short = msgspec.structs.replace(relative_of("mouse"), memory_s=60.0)
-    spec = msgspec.structs.replace(LEVELS, relative=short)
+    spec = changed(own="moments", memory_s=60.0)
     whole, halves = levels(spec=spec), levels(hop_s=0.5, spec=spec)
     for epoch in some_epochs(200):
         whole(powers(epoch[None]), ALL)
@@ -395,9 +411,9 @@ def test_subjects_do_not_touch_each_other():
 def test_what_does_not_fit_is_one_sentence():
     with pytest.raises(SpecError, match="a model that is given relative levels, found one of samp"):
         levels(spec=SPEC)
-    with pytest.raises(SpecError, match=r"'mean': expected shape \(2, 2, 13\), found \(1, 2, 13\)"):
+    with pytest.raises(SpecError, match=r"'mean': expected shape \(2, 2, 26\), found \(1, 2, 26\)"):
         levels(2).load_state(levels(1).state())
-    with pytest.raises(SpecError, match=r"levels 'sum': expected shape \(1, 2, 3, 25\), found"):
+    with pytest.raises(SpecError, match=r"levels 'sum': expected shape \(1, 2, 3, 38\), found"):
         levels().load_recent({})
     with pytest.raises(SpecError, match=r"'seen_s': expected shape \(1, 2\), found nothing"):
         levels().load_state({k: v for k, v in levels().state().items() if k != "seen_s"})

@@ -53,7 +53,7 @@ def test_masks_show_what_a_live_stream_may_lack() -> None:
 def test_colours_shift_what_is_relative_to_the_population_and_nothing_else() -> None:
     relative, K = LEVELS.relative, len(LEVELS.relative.recent_s) + 1
     drawn = draw_colours(LEVELS, 5000, np.random.default_rng(0)).reshape(5000, 2, K, -1)
-    n, n_bands = relative.n_features[0], relative.n_bands[0]
+    n, n_bands = relative.n_own[0], relative.n_bands[0]
     shares = drawn[:, 0, :, n : n + n_bands]
     np.testing.assert_array_equal(shares, np.repeat(shares[:, :1], K, axis=1))
     assert not drawn[:, 0, :, :n].any()

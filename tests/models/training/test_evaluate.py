@@ -13,6 +13,7 @@ from engines.torch import TorchEngine
 from models.base import Model
 from models.recordings.lab import read_one
 from models.scored_epochs import ScoredEpochs
+from models.sdreamer.net import given_levels, new_spec
 from models.signal.pipeline import EpochBatch
 from models.signal.relative import relative_of
 from models.signal.state import Adaptation, PipelineState
@@ -189,7 +190,7 @@ def test_shipped_bundle_stages_simulated_mice_it_never_saw() -> None:
 
 def test_shipped_bundle_is_small_and_given_levels_of_the_packaged_population() -> None:
     bundle = open_bundle()
-    assert (bundle.spec.n_context, bundle.spec.relative) == (64, relative_of("mouse"))
+    assert bundle.spec == given_levels(new_spec(dropout=0.0), relative_of("mouse"))
     assert sum(file.stat().st_size for file in bundle.path.iterdir()) < 20e6
 
 
