@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.signal.chunk import are_times
-from models.signal.timeline import Timeline
+from models.signal.clock.timeline import Timeline
 
 SFREQ = 512.0
 
