@@ -15,9 +15,9 @@ from models.recordings.lab import LabOptions, open_lab, read_subjects
 from models.recordings.writers import write_csv, write_edf, write_events
 from models.simulator.mouse.simulate import iterate_subjects, simulate_recording
 from models.stages import MOUSE, UNSCORED, to_indices
-from tests.support.edf import write_interrupted_edf
+from tests.support.recordings.edf import write_interrupted_edf
+from tests.support.recordings.xdf import write_xdf
 from tests.support.signals import SPEC, stream_config
-from tests.support.xdf import write_xdf
 from tools.simulate import write_edf as write_simulated
 
 SECONDS = 30

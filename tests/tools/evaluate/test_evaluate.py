@@ -25,7 +25,7 @@ from models.spec import MIXED, Grammar
 from models.stages import MOUSE
 from tests.rigs import forked
 from tests.support.bundles import TINY, any_reference, change_manifest, make_bundle
-from tests.support.edf import write_interrupted_edf
+from tests.support.recordings.edf import write_interrupted_edf
 from tools.cli import app
 from tools.simulate import write_edf
 

@@ -13,7 +13,7 @@ from daemon.config import load_config
 from tests.rigs import forked
 from tests.rigs.lsl import Source
 from tests.support.bundles import human_spec, make_bundle_of
-from tests.support.xdf import XdfStream, write_streams
+from tests.support.recordings.xdf import XdfStream, write_streams
 from tools.init.counting import count_up
 
 CHANNELS = tuple(f"CH{i}" for i in range(1, 17))

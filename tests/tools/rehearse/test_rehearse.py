@@ -13,8 +13,8 @@ from models.recordings.hypnogram import Hypnogram
 from models.simulator.mouse.simulate import simulate_recording
 from tests.rigs import forked
 from tests.support.bundles import TINY, make_bundle
+from tests.support.recordings.xdf import XdfStream, write_streams, write_xdf
 from tests.support.sights import sight, stays
-from tests.support.xdf import XdfStream, write_streams, write_xdf
 from tools.rehearse.command import rehearse
 from tools.rehearse.judge import judge
 from tools.rehearse.rehearsal import pulses

@@ -27,7 +27,7 @@ from models.teacher import NAME, teacher_hash
 from tests.rigs import forked
 from tests.support import signals
 from tests.support.bundles import TINY, any_reference, change_manifest, make_bundle, mouse_grammar
-from tests.support.edf import write_interrupted_edf
+from tests.support.recordings.edf import write_interrupted_edf
 from tools.cli import app
 from tools.score.offline import stage_recording
 from tools.score.scored import Scored, by_bundle
