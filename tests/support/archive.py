@@ -9,7 +9,7 @@ from pathlib import Path
 import edfio
 import numpy as np
 
-from models.simulator.mouse.simulate import simulate_recording
+from models.simulator.mouse.simulate import SimulatedMice
 
 SFREQ = 256
 _RIGHTS = "-dac_override,-dac_read_search"
@@ -24,9 +24,9 @@ def write_night(
     scale: float = 1.0,
 ) -> Path:
     """Write simulated mice, two channels each."""
-    mice = simulate_recording(
+    mice = SimulatedMice(
         seed=seed, duration_s=seconds, sfreq=SFREQ, n_subjects=(len(labels) + 1) // 2
-    )
+    ).record()
     data = mice.data.T[: len(labels)].astype(np.float64) * scale
     path.parent.mkdir(parents=True, exist_ok=True)
     edfio.Edf(

@@ -206,14 +206,14 @@ def _prepare(
     who, scene = SIMULATORS[spec.species], SCENES[spec.species]
     time_scale = scene.trigger_time_scale if trigger else 1.0
     file = folder / f"{STREAM}.edf"
-    simulated = who.iterate(
+    simulated = who(
         seed=seed,
         duration_s=60 * minutes,
         sfreq=who.default_sfreq,
         n_subjects=n_subjects,
         time_scale=time_scale,
         every_stage=minutes * time_scale >= scene.every_stage_from,
-    )
+    ).subjects()
     write_edf(file, simulated, who.default_sfreq, n_subjects)
     names = [f"{who.subject.prefix}{k}" for k in range(1, n_subjects + 1)]
     hypnograms = {

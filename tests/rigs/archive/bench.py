@@ -28,7 +28,7 @@ import hypnod
 from daemon.config import StagingConfig
 from engines.bundle import open_bundle
 from engines.select import open_engine
-from models.simulator.mouse.simulate import simulate_recording
+from models.simulator.mouse.simulate import SimulatedMice
 from tests.support.archive import write_night
 from tools.archive.folder import ArchiveFolder
 from tools.archive.jobs import Job, find_jobs, to_do
@@ -97,7 +97,9 @@ class Bench(msgspec.Struct, kw_only=True):
 
 def simulate(path: Path, hours: float, animals: int, seed: int = 0) -> Path:
     """Write simulated mice as EDF."""
-    mice = simulate_recording(seed=seed, duration_s=3600 * hours, sfreq=_SFREQ, n_subjects=animals)
+    mice = SimulatedMice(
+        seed=seed, duration_s=3600 * hours, sfreq=_SFREQ, n_subjects=animals
+    ).record()
     labels = [f"{m} m{k}" for k in range(1, animals + 1) for m in ("EEG", "EMG")]
     path.parent.mkdir(parents=True, exist_ok=True)
     edfio.Edf(

@@ -2,12 +2,12 @@
 
 import edfio
 
-from models.simulator.mouse.simulate import simulate_recording
+from models.simulator.mouse.simulate import SimulatedMice
 
 
 def write_interrupted_edf(path, onsets, offset=0.0, kind=b"EDF+D", sfreq=100):
     """Write an EDF+D: at each of `onsets` 1 s of simulated EEG, µV; return its samples."""
-    samples = simulate_recording(seed=0, duration_s=len(onsets), sfreq=sfreq).data[:, 0]
+    samples = SimulatedMice(seed=0, duration_s=len(onsets), sfreq=sfreq).record().data[:, 0]
     signal = edfio.EdfSignal(samples, sfreq, label="EEG", physical_dimension="uV")
     marks = [edfio.EdfAnnotation(onset + 0.25, None, f"mark {onset:g}") for onset in onsets]
     edfio.Edf([signal], annotations=[edfio.EdfAnnotation(0, None, "")]).write(path)

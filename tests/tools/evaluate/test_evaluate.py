@@ -20,7 +20,7 @@ from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.read import read_hypnogram
 from models.recordings.open import open_recording
 from models.recordings.writers import write_csv
-from models.simulator.mouse.simulate import iterate_subjects
+from models.simulator.mouse.simulate import SimulatedMice
 from models.spec import MIXED, Grammar
 from models.stages import MOUSE
 from tests.rigs import forked
@@ -61,7 +61,7 @@ def lab(tmp_path_factory):
     for seed, name in enumerate(("a/one", "a/two", "b/one", "c/one")):
         path = folder / f"{name}.edf"
         path.parent.mkdir(exist_ok=True)
-        write_edf(path, iterate_subjects(seed=seed, **SIMULATION), SIMULATION["sfreq"], 1)
+        write_edf(path, SimulatedMice(seed=seed, **SIMULATION).subjects(), SIMULATION["sfreq"], 1)
     return folder
 
 
@@ -247,7 +247,7 @@ def test_the_worst_animal_comes_first_everywhere(lab):
 def test_the_course_is_that_of_the_hypnograms(tmp_path):
     night, n = tmp_path / "one.edf", 180  # s: the shipped bundle sees every stage in it
     simulation = {**SIMULATION, "duration_s": n, "time_scale": 8}
-    write_edf(night, iterate_subjects(seed=3, **simulation), SIMULATION["sfreq"], 1)
+    write_edf(night, SimulatedMice(seed=3, **simulation).subjects(), SIMULATION["sfreq"], 1)
     evaluation = run("evaluate", night, "--json")
     truth = read_hypnogram(night, MOUSE).to_epochs(1.0, n)
     for kind in ("live", "final"):
@@ -357,7 +357,7 @@ def test_two_animals_of_one_file_name_are_two(tmp_path, lab, bundle):
 def test_drift_and_a_contradicted_species_are_told(tmp_path):
     bundle = make_bundle(tmp_path, **TINY)
     change_manifest(bundle, reference=any_reference(open_bundle(bundle).spec, mean=-9.0, sd=0.5))
-    mice = iterate_subjects(**(SIMULATION | {"duration_s": 300, "sfreq": 128.0}), seed=0)
+    mice = SimulatedMice(**(SIMULATION | {"duration_s": 300, "sfreq": 128.0}), seed=0).subjects()
     write_edf(tmp_path / "night.edf", mice, 128.0, 1)
     options = [tmp_path / "night.edf", "--bundle", bundle]
     png = tmp_path / "e.png"
