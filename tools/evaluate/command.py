@@ -13,7 +13,6 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 from engines.bundle import Bundle, open_bundle
 from engines.select import AUTO
 from models.errors import ConfigError
-from models.recordings.hypnograms.interpret import Legend
 from models.recordings.lab import LabOptions, LabRecording, check_unused, open_lab
 from models.simulator.species import SIMULATORS
 from models.training.simulated import FIRST_UNSEEN_SEED, simulate_subject
@@ -24,9 +23,16 @@ from tools.evaluate.tables import print_evaluation
 from tools.score.command import (
     check_outputs,
 )
-from tools.shared.legend import CodesOption, IgnoreOption, SameStartOption
+from tools.shared.legend import (
+    CodesOption,
+    HypnogramEpochOption,
+    IgnoreOption,
+    SameStartOption,
+    read_legend,
+)
 from tools.shared.match import MatchOption, read_match
 from tools.shared.plain import plain_console
+from tools.shared.source import EegOption, EmgOption, EogOption
 from tools.shared.species import SpeciesOption
 from tools.shared.unit import UnitOption, read_unit
 
@@ -71,19 +77,12 @@ def evaluate(
     ] = None,
     species: SpeciesOption = None,
     engine: Annotated[str, typer.Option(help="`hypnod doctor` lists them.")] = AUTO,
-    eeg: Annotated[
-        list[str] | None, typer.Option(help="Label of a subject's EEG in every recording.")
-    ] = None,
-    emg: Annotated[
-        list[str] | None, typer.Option(help="Label of its EMG; `A-B` is a difference.")
-    ] = None,
-    eog: Annotated[list[str] | None, typer.Option(help="Label of its EOG.")] = None,
+    eeg: EegOption = None,
+    emg: EmgOption = None,
+    eog: EogOption = None,
     unit: UnitOption = None,
     match: MatchOption = None,
-    hypnogram_epoch: Annotated[
-        float | None,
-        typer.Option(min=0.001, help="Length of an epoch, s, in files of one stage a line."),
-    ] = None,
+    hypnogram_epoch: HypnogramEpochOption = None,
     codes: CodesOption = None,
     ignore: IgnoreOption = None,
     same_start: SameStartOption = False,
@@ -144,9 +143,7 @@ def evaluate(
         eog=eog or (),
         unit=read_unit(unit),
         match=read_match(match),
-        legend=Legend(
-            epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start
-        ),
+        legend=read_legend(hypnogram_epoch, codes, ignore, same_start),
         skip_unscored=skip_unscored,
     )
     mice = Mice(simulated, hours, seed, sfreq)

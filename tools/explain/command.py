@@ -11,7 +11,7 @@ from daemon.config import Config, load_config
 from daemon.messages import Kind
 from daemon.stager import hops_per_epoch
 from engines.bundle import Bundle
-from models.errors import ConfigError, RecordingError, WeightsError
+from models.errors import ConfigError, RecordingError
 from models.recordings.channels import Chosen
 from models.recordings.writers import replacing
 from models.species import contradict
@@ -39,6 +39,7 @@ from tools.shared.source import (
 )
 from tools.shared.species import SpeciesOption
 from tools.shared.times import parse_moment
+from tools.shared.train_extra import train_extra
 from tools.shared.unit import UnitOption
 
 
@@ -106,12 +107,8 @@ def explain(
     opened = open_asked(bundle, species, base)
     configured = base.stream(stream) if config else None
     channels = {"eeg": eeg, "emg": emg, "eog": eog}
-    try:  # here, not above: torch takes seconds to load, and where hypnod only stages there is none
+    with train_extra():
         from tools.explain import computing  # noqa: PLC0415
-    except ImportError as error:
-        raise WeightsError(
-            f"expected pip install '.[train]' to have been run in hypnod's checkout, found: {error}"
-        ) from error
     found = choose_asked(file, opened.spec, configured, channels, subject, unit, match)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     print_channels(console, found)

@@ -15,7 +15,6 @@ from daemon.stager import Estimate
 from engines.bundle import Bundle
 from models.errors import ConfigError, RecordingError
 from models.recordings.find import expert_places
-from models.recordings.hypnograms.interpret import Legend
 from models.recordings.hypnograms.read import read_hypnograms
 from models.recordings.open import Recording
 from models.signal.montage import StreamChannels
@@ -27,7 +26,13 @@ from tools.score.report import print_report, write_files, write_pictures
 from tools.score.scored import Scored, by_bundle, refuse
 from tools.score.whole import by_teacher, stage_whole
 from tools.shared.channels import print_channels
-from tools.shared.legend import CodesOption, IgnoreOption, SameStartOption
+from tools.shared.legend import (
+    CodesOption,
+    HypnogramEpochOption,
+    IgnoreOption,
+    SameStartOption,
+    read_legend,
+)
 from tools.shared.match import MatchOption
 from tools.shared.source import (
     AnywayOption,
@@ -75,10 +80,7 @@ def score(
         Path | None,
         typer.Option(help="Compare with this one: EDF+, CSV, events.tsv, .mat or .txt."),
     ] = None,
-    hypnogram_epoch: Annotated[
-        float | None,
-        typer.Option(min=0.001, help="Length of its epochs, s, if it has one stage a line."),
-    ] = None,
+    hypnogram_epoch: HypnogramEpochOption = None,
     codes: CodesOption = None,
     ignore: IgnoreOption = None,
     same_start: SameStartOption = False,
@@ -147,9 +149,7 @@ def score(
     hop_s = (None if offline else base.staging.hop_s) or by.spec.epoch_s
     check_epoch(hop_s if epoch_s is None else epoch_s, hop_s)
     names = [s.name for s in chosen.subjects]
-    legend = Legend(
-        epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start
-    )
+    legend = read_legend(hypnogram_epoch, codes, ignore, same_start)
     references = {}
     if hypnogram is not None:
         references = read_hypnograms(
