@@ -12,11 +12,9 @@ from models.errors import RecordingError
 from models.fit.band_powers import measure
 from models.fit.signals import ScoredPowers, fit, halves, read_band_powers
 from models.simulator.bands import BANDS
-from models.simulator.bouts import find_bouts
 from models.simulator.mouse.animal import Animal
 from models.simulator.mouse.eeg import add_eeg
 from models.simulator.mouse.emg import add_emg
-from models.simulator.mouse.hypnogram import draw_hypnogram
 from models.simulator.mouse.simulate import SimulatedMice
 from models.simulator.mouse.tracks import COLUMNS, EMG, draw_tracks, mouse_signals
 from models.simulator.noise import Track, shaped_noise
@@ -220,17 +218,6 @@ def test_blocks_of_synthesis_join_without_a_seam() -> None:
         assert len(blocks) == 2
         after_seam.append(blocks[1][1][:50])  # half of the frame that the previous block began
     assert np.std(after_seam) == pytest.approx(1.0, rel=0.08)
-
-
-def test_a_time_scale_shortens_bouts_and_every_stage_shows_all() -> None:
-    scaled = draw_hypnogram(np.random.default_rng(1), 40000, time_scale=5)
-    plain = draw_hypnogram(np.random.default_rng(1), 200000)
-    assert len(find_bouts(scaled)) == pytest.approx(len(find_bouts(plain)), rel=0.3)
-    for seed in range(5):
-        shown = draw_hypnogram(np.random.default_rng(seed), 600, every_stage=True)
-        assert min(shown.count(stage) for stage in MOUSE) >= 30
-    with pytest.raises(RecordingError, match="room for every stage"):
-        draw_hypnogram(np.random.default_rng(0), 3, every_stage=True)
 
 
 def test_artefacts_are_where_the_truth_says() -> None:
