@@ -1,6 +1,5 @@
 """Finding a lab's recordings with their hypnograms, and reading them as the daemon would."""
 
-import edfio
 import numpy as np
 import pytest
 from scipy import io
@@ -15,7 +14,7 @@ from models.recordings.lab import LabOptions, open_lab, read_subjects
 from models.recordings.writers import write_csv, write_edf, write_events
 from models.simulator.mouse.simulate import SimulatedMice
 from models.stages import MOUSE, UNSCORED, to_indices
-from tests.support.recordings.edf import write_interrupted_edf
+from tests.support.recordings.edf import write_channels, write_interrupted_edf
 from tests.support.recordings.xdf import write_xdf
 from tests.support.signals import SPEC, stream_config
 from tools.simulate import write_edf as write_simulated
@@ -234,8 +233,8 @@ def test_epochs_in_a_gap_are_not_usable_and_hold_no_nan(tmp_path):
 
 
 def test_a_recording_without_a_whole_epoch_is_refused(tmp_path):
-    signal = [edfio.EdfSignal(np.sin(np.arange(100.0)), 200, label=x) for x in ("EEG", "EMG")]
-    edfio.Edf(signal, data_record_duration=0.5).write(tmp_path / "short.edf")
+    wave = np.sin(np.arange(100.0))
+    write_channels(tmp_path / "short.edf", [wave, wave], ("EEG", "EMG"), 200, record_s=0.5)
     write_csv(tmp_path / "short.csv", hypnogram(n=1))
     recordings, _ = open_lab([tmp_path], SPEC, LabOptions(unit="uV"))
     with pytest.raises(RecordingError, match=r"at least one epoch of 1 s, found 0\.5 s"):

@@ -1,13 +1,41 @@
-"""EDF files of kinds that edfio cannot write."""
+"""EDF files in one call, and of kinds that edfio cannot write."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 import edfio
 
 from models.simulator.mouse.simulate import SimulatedMice
 
 
-def write_interrupted_edf(path, onsets, offset=0.0, kind=b"EDF+D", sfreq=100):
+def write_channels(
+    path: Path,
+    data: Iterable[Any],
+    labels: Sequence[str],
+    sfreq: float,
+    unit: str = "uV",
+    record_s: float = 1,
+) -> Path:
+    """Write channels of a unit and a rate; return the path."""
+    signals = [
+        edfio.EdfSignal(x, sfreq, label=label, physical_dimension=unit)
+        for x, label in zip(data, labels, strict=True)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    edfio.Edf(signals, data_record_duration=record_s).write(path)
+    return path
+
+
+def write_interrupted_edf(
+    path: Path,
+    onsets: Sequence[float],
+    offset: float = 0.0,
+    kind: bytes = b"EDF+D",
+    sfreq: int = 100,
+) -> Any:
     """Write an EDF+D: at each of `onsets` 1 s of simulated EEG, µV; return its samples."""
-    samples = SimulatedMice(seed=0, duration_s=len(onsets), sfreq=sfreq).record().data[:, 0]
+    samples: Any = SimulatedMice(seed=0, duration_s=len(onsets), sfreq=sfreq).record().data[:, 0]
     signal = edfio.EdfSignal(samples, sfreq, label="EEG", physical_dimension="uV")
     marks = [edfio.EdfAnnotation(onset + 0.25, None, f"mark {onset:g}") for onset in onsets]
     edfio.Edf([signal], annotations=[edfio.EdfAnnotation(0, None, "")]).write(path)

@@ -9,7 +9,6 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-import edfio
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -25,7 +24,7 @@ from models.spec import MIXED, Grammar
 from models.stages import MOUSE
 from tests.rigs import forked
 from tests.support.bundles import TINY, any_reference, change_manifest, make_bundle
-from tests.support.recordings.edf import write_interrupted_edf
+from tests.support.recordings.edf import write_channels, write_interrupted_edf
 from tools.cli import app
 from tools.simulate import write_edf
 
@@ -372,11 +371,8 @@ def test_drift_and_a_contradicted_species_are_told(tmp_path):
     write_events = Hypnogram.from_epochs(["Wake"] * 10, 30.0)
     write_csv(tmp_path / "night.csv", write_events)
     person = open_recording(tmp_path / "night.edf")
-    signals = [
-        edfio.EdfSignal(x, 128, label=label, physical_dimension="uV")
-        for x, label in zip(person.read(0, 300 * 128).T, ("EEG Cz-A1", "EMG chin"), strict=True)
-    ]
-    edfio.Edf(signals, data_record_duration=1).write(tmp_path / "night.edf")
+    labels, data = ("EEG Cz-A1", "EMG chin"), person.read(0, 300 * 128).T
+    write_channels(tmp_path / "night.edf", data, labels, 128)
     evaluation = run("evaluate", *options, "--eeg", "EEG Cz-A1", "--emg", "EMG chin", "--json")
     assert evaluation["contradictions"][0] == (
         f"{tmp_path / 'night.edf'}: expected channels of a mouse, found EEG Cz-A1, EMG chin: "

@@ -27,7 +27,7 @@ from models.teacher import NAME, teacher_hash
 from tests.rigs import forked
 from tests.support import signals
 from tests.support.bundles import TINY, any_reference, change_manifest, make_bundle, mouse_grammar
-from tests.support.recordings.edf import write_interrupted_edf
+from tests.support.recordings.edf import write_channels, write_interrupted_edf
 from tools.cli import app
 from tools.score.offline import stage_recording
 from tools.score.scored import Scored, by_bundle
@@ -69,12 +69,7 @@ def write_night(path, labels=("EEG1", "EMG1", "EEG2", "EMG2"), scale=50.0, unit=
     data = mice.data.T[: len(labels)].astype(np.float64)
     data *= scale / data.std(axis=1, keepdims=True)
     data[0, FLAT] = 0
-    written = [
-        edfio.EdfSignal(x, SFREQ, label=label, physical_dimension=unit)
-        for x, label in zip(data, labels, strict=True)
-    ]
-    edfio.Edf(written, data_record_duration=1).write(path)
-    return path
+    return write_channels(path, data, labels, SFREQ, unit)
 
 
 def score(*arguments):
@@ -481,8 +476,8 @@ def test_a_length_that_is_none_is_refused(tmp_path, bundle, epoch_s):
 
 
 def test_too_short_a_recording_is_refused(tmp_path, bundle):
-    signal = [edfio.EdfSignal(np.sin(np.arange(100.0)), 200, label=x) for x in ("EEG", "EMG")]
-    edfio.Edf(signal, data_record_duration=0.5).write(tmp_path / "short.edf")
+    wave = np.sin(np.arange(100.0))
+    write_channels(tmp_path / "short.edf", [wave, wave], ("EEG", "EMG"), 200, record_s=0.5)
     with pytest.raises(RecordingError, match=r"at least one epoch of 1 s, found 0\.5 s"):
         score(tmp_path / "short.edf", "--bundle", bundle, "--unit", "uV")
 
@@ -519,12 +514,7 @@ def long_night(tmp_path_factory):
     """Twelve minutes of a simulated mouse: as long as drift takes to be known."""
     path = tmp_path_factory.mktemp("long") / "night.edf"
     data = SimulatedMice(seed=0, duration_s=720, sfreq=128.0).record().data.T
-    written = [
-        edfio.EdfSignal(x, 128, label=label, physical_dimension="uV")
-        for x, label in zip(data, ("EEG1", "EMG1"), strict=True)
-    ]
-    edfio.Edf(written, data_record_duration=1).write(path)
-    return path
+    return write_channels(path, data, ("EEG1", "EMG1"), 128)
 
 
 def test_drift_is_told_of_each_animal(tmp_path, long_night):
