@@ -28,14 +28,9 @@ from tools.cluster.options import (
 from tools.evaluate.report import report, write_subjects
 from tools.evaluate.tables import print_evaluation
 from tools.score.command import check_outputs
-from tools.shared.legend import (
-    CodesOption,
-    HypnogramEpochOption,
-    IgnoreOption,
-    SameStartOption,
-    read_legend,
-)
+from tools.shared import expert
 from tools.shared.plain import plain_console
+from tools.shared.species import BundleOption
 
 archive = typer.Typer(
     name="archive",
@@ -46,9 +41,6 @@ archive = typer.Typer(
 )
 
 Folder = Annotated[Path, typer.Argument(help="That `score --out` wrote.", metavar="DIR")]
-BundleOption = Annotated[
-    Path | None, typer.Option(help="Folder of the model bundle; default: the shipped one.")
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 
 
@@ -210,10 +202,10 @@ def summary(
 def evaluate(
     folder: Folder,
     bundle: BundleOption = None,
-    hypnogram_epoch: HypnogramEpochOption = None,
-    codes: CodesOption = None,
-    ignore: IgnoreOption = None,
-    same_start: SameStartOption = False,
+    hypnogram_epoch: expert.HypnogramEpochOption = None,
+    codes: expert.CodesOption = None,
+    ignore: expert.IgnoreOption = None,
+    same_start: expert.SameStartOption = False,
     epoch_s: Annotated[
         float | None,
         typer.Option(help="Length of the epochs compared, s; default: the expert's."),
@@ -238,7 +230,7 @@ def evaluate(
 
     check_outputs([], [csv])
     opened = open_bundle(bundle)
-    legend = read_legend(hypnogram_epoch, codes, ignore, same_start)
+    legend = expert.read_legend(hypnogram_epoch, codes, ignore, same_start)
     against = evaluate_archive(
         ArchiveFolder(folder), opened, legend, epoch_s=epoch_s, even_trained_on=even_trained_on
     )

@@ -23,17 +23,11 @@ from tools.evaluate.tables import print_evaluation
 from tools.score.command import (
     check_outputs,
 )
-from tools.shared.legend import (
-    CodesOption,
-    HypnogramEpochOption,
-    IgnoreOption,
-    SameStartOption,
-    read_legend,
-)
+from tools.shared import expert
 from tools.shared.match import MatchOption, read_match
 from tools.shared.plain import plain_console
 from tools.shared.source import EegOption, EmgOption, EogOption
-from tools.shared.species import SpeciesOption
+from tools.shared.species import BundleOption, SpeciesOption
 from tools.shared.unit import UnitOption, read_unit
 
 
@@ -72,9 +66,7 @@ def evaluate(
         ),
     ] = FIRST_UNSEEN_SEED,
     sfreq: Annotated[float, typer.Option(help="Sampling rate of simulated subjects, Hz.")] = 512.0,
-    bundle: Annotated[
-        Path | None, typer.Option(help="Folder of the model bundle; default: the shipped one.")
-    ] = None,
+    bundle: BundleOption = None,
     species: SpeciesOption = None,
     engine: Annotated[str, typer.Option(help="`hypnod doctor` lists them.")] = AUTO,
     eeg: EegOption = None,
@@ -82,10 +74,10 @@ def evaluate(
     eog: EogOption = None,
     unit: UnitOption = None,
     match: MatchOption = None,
-    hypnogram_epoch: HypnogramEpochOption = None,
-    codes: CodesOption = None,
-    ignore: IgnoreOption = None,
-    same_start: SameStartOption = False,
+    hypnogram_epoch: expert.HypnogramEpochOption = None,
+    codes: expert.CodesOption = None,
+    ignore: expert.IgnoreOption = None,
+    same_start: expert.SameStartOption = False,
     skip_unscored: Annotated[
         bool, typer.Option("--skip-unscored", help="Leave out recordings without a hypnogram.")
     ] = False,
@@ -143,7 +135,7 @@ def evaluate(
         eog=eog or (),
         unit=read_unit(unit),
         match=read_match(match),
-        legend=read_legend(hypnogram_epoch, codes, ignore, same_start),
+        legend=expert.read_legend(hypnogram_epoch, codes, ignore, same_start),
         skip_unscored=skip_unscored,
     )
     mice = Mice(simulated, hours, seed, sfreq)

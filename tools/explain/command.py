@@ -20,31 +20,18 @@ from tools.explain.report import print_report
 from tools.score.command import check_outputs
 from tools.score.offline import open_configured, stage_configured
 from tools.score.scored import refuse
+from tools.shared import source
 from tools.shared.channels import print_channels
 from tools.shared.match import MatchOption
 from tools.shared.plain import plain_console
-from tools.shared.source import (
-    AnywayOption,
-    BundleOption,
-    ConfigOption,
-    EegOption,
-    EmgOption,
-    EngineOption,
-    EogOption,
-    FileArgument,
-    StreamOption,
-    SubjectOption,
-    choose_asked,
-    open_asked,
-)
-from tools.shared.species import SpeciesOption
+from tools.shared.species import BundleOption, SpeciesOption
 from tools.shared.times import parse_moment
 from tools.shared.train_extra import train_extra
 from tools.shared.unit import UnitOption
 
 
 def explain(
-    file: FileArgument,
+    file: source.FileArgument,
     at: Annotated[
         str,
         typer.Option(
@@ -64,18 +51,18 @@ def explain(
         str | None,
         typer.Option(help="Whose decision, where there are several: m2.", metavar="NAME"),
     ] = None,
-    config: ConfigOption = None,
-    stream: StreamOption = None,
-    eeg: EegOption = None,
-    emg: EmgOption = None,
-    eog: EogOption = None,
-    subject: SubjectOption = None,
+    config: source.ConfigOption = None,
+    stream: source.StreamOption = None,
+    eeg: source.EegOption = None,
+    emg: source.EmgOption = None,
+    eog: source.EogOption = None,
+    subject: source.SubjectOption = None,
     unit: UnitOption = None,
     match: MatchOption = None,
     bundle: BundleOption = None,
     species: SpeciesOption = None,
-    engine: EngineOption = None,
-    anyway: AnywayOption = False,
+    engine: source.EngineOption = None,
+    anyway: source.AnywayOption = False,
 ) -> None:
     """Show what **one decision** rests on: which epochs, which seconds, which band.
 
@@ -104,12 +91,12 @@ def explain(
     """
     check_outputs([file, config], [png, as_json])
     base = load_config(config) if config else Config(streams=())
-    opened = open_asked(bundle, species, base)
+    opened = source.open_asked(bundle, species, base)
     configured = base.stream(stream) if config else None
     channels = {"eeg": eeg, "emg": emg, "eog": eog}
     with train_extra():
         from tools.explain import computing  # noqa: PLC0415
-    found = choose_asked(file, opened.spec, configured, channels, subject, unit, match)
+    found = source.choose_asked(file, opened.spec, configured, channels, subject, unit, match)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     print_channels(console, found)
     recording = found.recording

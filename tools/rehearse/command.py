@@ -29,13 +29,7 @@ from tools.score.command import (
 from tools.score.drift import DriftLog, summarise
 from tools.score.report import write_pictures
 from tools.score.scored import Scored, by_bundle
-from tools.shared.legend import (
-    CodesOption,
-    HypnogramEpochOption,
-    IgnoreOption,
-    SameStartOption,
-    read_legend,
-)
+from tools.shared import expert
 from tools.shared.match import MatchOption, read_match
 from tools.shared.unit import UnitOption, read_unit
 
@@ -54,10 +48,10 @@ def rehearse(
         Path | None,
         typer.Option(help="Compare with this one; default: the one beside or in the recording."),
     ] = None,
-    hypnogram_epoch: HypnogramEpochOption = None,
-    codes: CodesOption = None,
-    ignore: IgnoreOption = None,
-    same_start: SameStartOption = False,
+    hypnogram_epoch: expert.HypnogramEpochOption = None,
+    codes: expert.CodesOption = None,
+    ignore: expert.IgnoreOption = None,
+    same_start: expert.SameStartOption = False,
     age_s: Annotated[
         float, typer.Option("--age", min=0, help="How old each estimate is taken to be, s.")
     ] = 0.05,
@@ -92,7 +86,7 @@ def rehearse(
     check_outputs([*recordings, config, hypnogram], [png])
     asked = read_match(match)
     check_match([each.recording for each in found], asked)
-    legend = read_legend(hypnogram_epoch, codes, ignore, same_start)
+    legend = expert.read_legend(hypnogram_epoch, codes, ignore, same_start)
     done = []
     if hypnogram is not None:
         found = [each._replace(hypnogram=hypnogram) for each in found]

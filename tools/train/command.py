@@ -22,13 +22,7 @@ from tools.cluster.options import (
     WorkersOption,
     read_cluster,
 )
-from tools.shared.legend import (
-    CodesOption,
-    HypnogramEpochOption,
-    IgnoreOption,
-    SameStartOption,
-    read_legend,
-)
+from tools.shared import expert
 from tools.shared.match import MatchOption, read_match
 from tools.shared.plain import plain_console
 from tools.shared.source import EegOption, EmgOption, EogOption
@@ -151,10 +145,10 @@ def train(
     eog: EogOption = None,
     unit: UnitOption = None,
     match: MatchOption = None,
-    hypnogram_epoch: HypnogramEpochOption = None,
-    codes: CodesOption = None,
-    ignore: IgnoreOption = None,
-    same_start: SameStartOption = False,
+    hypnogram_epoch: expert.HypnogramEpochOption = None,
+    codes: expert.CodesOption = None,
+    ignore: expert.IgnoreOption = None,
+    same_start: expert.SameStartOption = False,
     skip_unscored: Annotated[
         bool, typer.Option("--skip-unscored", help="Leave recordings out that nobody scored.")
     ] = False,
@@ -222,7 +216,7 @@ def train(
         eog=eog or (),
         unit=read_unit(unit),
         match=read_match(match),
-        legend=read_legend(hypnogram_epoch, codes, ignore, same_start),
+        legend=expert.read_legend(hypnogram_epoch, codes, ignore, same_start),
         skip_unscored=skip_unscored,
     )
     if not (dirs or stop_by):
