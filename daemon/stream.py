@@ -31,8 +31,8 @@ from daemon.watch.echo import EchoLines, Edge
 from daemon.watch.timestamps import TimestampWatch
 from models.errors import HypnodError, StreamError
 from models.signal.chunk import Chunk, StreamDescription
+from models.signal.clock.source_clock import SourceClock
 from models.signal.pipeline import EpochBatch, Pipeline
-from models.signal.source_clock import SourceClock
 from models.signal.state import Adaptation
 from models.spec import ModelSpec, Reference
 from models.species import contradict

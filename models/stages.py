@@ -12,8 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import RecordingError
-
 MOUSE = ("Wake", "NREM", "REM")
 HUMAN = ("W", "N1", "N2", "N3", "REM")
 STAGE_SETS = (MOUSE, HUMAN)
@@ -117,18 +115,6 @@ def find_stage(label: str, stages: Sequence[str]) -> str | None:
         ),
         None,
     )
-
-
-def read_stage(label: str, stages: Sequence[str]) -> str:
-    """Return the stage that `label` spells.
-
-    Raises:
-        RecordingError: `label` spells no stage of the set.
-    """
-    stage = find_stage(label, stages)
-    if stage is None:
-        raise RecordingError(f"expected one of {', '.join(stages)}, found the stage {label!r}")
-    return stage
 
 
 def to_indices(hypnogram: Iterable[str], stages: Sequence[str]) -> NDArray[np.int8]:

@@ -144,15 +144,13 @@ def teach(found: Floats, usable: NDArray[np.bool_], weights: TeacherWeights) -> 
     return Taught(evidence, of_rates.whole(evidence), of_rates.best_path(evidence))
 
 
-def teach_recording(
-    recording: Recording, stream: StreamChannels, weights: TeacherWeights | None = None
-) -> list[Taught]:
+def teach_recording(recording: Recording, stream: StreamChannels) -> list[Taught]:
     """Stage each subject of a recording; see `teach`.
 
     Raises:
         HypnodError: a modality is missing, or the recording does not fit its channels or unit.
     """
-    weights = weights or mouse_teacher()
+    weights = mouse_teacher()
     check_modalities(stream, weights.spec)
     n = len(stream.subjects)
     levels = Levels(weights.spec, n)

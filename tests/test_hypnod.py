@@ -6,12 +6,12 @@ import sys
 import zipfile
 from pathlib import Path
 
-import edfio
 import numpy as np
 import pytest
 
 import hypnod
 from tests.support.paths import ROOT
+from tests.support.recordings.edf import write_channels
 
 OURS = ("daemon", "engines", "models", "tools")
 SPAWNS = """
@@ -76,11 +76,7 @@ def test_every_command_is_ours(hypnod_there):
 
 def test_a_recording_is_scored(hypnod_there, tmp_path):
     rng = np.random.default_rng(0)
-    signals = [
-        edfio.EdfSignal(rng.normal(0, 50, 30 * 256), 256, label=label, physical_dimension="uV")
-        for label in ("EEG1", "EMG1")
-    ]
-    edfio.Edf(signals).write(tmp_path / "noise.edf")
+    write_channels(tmp_path / "noise.edf", rng.normal(0, 50, (2, 30 * 256)), ("EEG1", "EMG1"), 256)
     csv = tmp_path / "stages.csv"
     code, _, stderr = hypnod_there("score", str(tmp_path / "noise.edf"), "--csv", str(csv))
     assert code == 0, stderr

@@ -14,6 +14,7 @@ from engines.gpu.cuda import probe
 from engines.gpu.flavour import INSTALL, Flavour, Precision
 from engines.gpu.folder import plan_folder
 from models.graphs import steps
+from tools.shared.species import BundleOption
 
 
 def compile_plan(
@@ -24,9 +25,7 @@ def compile_plan(
     compute_capability: Annotated[
         str, typer.Option(help="Of the GPU it is for, e.g. 8.9; default: that of this computer's.")
     ] = "",
-    bundle: Annotated[
-        Path | None, typer.Option(help="Model bundle; default: the one shipped.")
-    ] = None,
+    bundle: BundleOption = None,
     subjects: Annotated[int, typer.Option(min=1, help="Most subjects in one step.")] = 64,
     hops: Annotated[int, typer.Option(min=1, help="Outputs per epoch length.")] = 1,
     final_lag: Annotated[

@@ -7,8 +7,8 @@ import msgspec
 import typer
 from rich.console import Console
 
-from models.errors import WeightsError
 from models.spec import ModelSpec
+from tools.shared.train_extra import train_extra
 
 _SHOWN = 8  # unused weights, of those that a person is told
 
@@ -79,17 +79,13 @@ def import_checkpoint(
 
 def _import(path: Path, out: Path, name: str, band: tuple[float | None, float | None]) -> Imported:
     """Write the bundle and say what it is made of."""
-    try:  # here, not above: only computers that make bundles have torch
+    with train_extra():
         from models.checkpoint import (  # noqa: PLC0415
             describe_origin,
             find_authors,
             read_checkpoint,
         )
         from models.training.export import export_bundle  # noqa: PLC0415
-    except ImportError as error:
-        raise WeightsError(
-            f"expected pip install '.[train]' to have been run in hypnod's checkout, found: {error}"
-        ) from error
     checkpoint = read_checkpoint(path)
     authors, net = find_authors(checkpoint)
     spec = authors.read_spec(checkpoint, *band)

@@ -95,7 +95,7 @@ def simulate(
     console = Console(stderr=True)
     columns = (SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        simulated = who.iterate(
+        simulated = who(
             seed=seed,
             duration_s=duration_s,
             sfreq=sfreq,
@@ -104,7 +104,7 @@ def simulate(
             time_scale=time_scale,
             every_stage=every_stage,
             wide=wide,
-        )
+        ).subjects()
         shown = progress.track(simulated, total=subjects, description="simulating")
         summary = write_edf(out, shown, sfreq, subjects)
     _report(out, summary, who.subject.stages, duration_s, as_json=as_json)

@@ -191,11 +191,6 @@ class JournalReader:
         end = self._entries("topic = ? AND seq < ? ORDER BY seq DESC LIMIT 1", topic, after)
         return (begin[0], end[0]) if begin else None
 
-    def last_utc(self) -> float | None:
-        """Return the latest `utc` of any message, Unix time, s; None where there is none."""
-        rows = self._query("SELECT max(utc) FROM message")
-        return rows[0][0] if rows else None
-
     def restart_states(self) -> dict[str, bytes]:
         """Return the last state of each stream; see daemon/restart/point.py."""
         return dict(self._query("SELECT stream, state FROM restart"))

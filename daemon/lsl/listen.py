@@ -6,8 +6,8 @@ from daemon.config import StreamConfig
 from daemon.lsl.library import load_pylsl
 from daemon.lsl.progress import is_live
 from models.errors import StreamError
-from models.signal.source_clock import SourceClock
-from models.signal.timeline import Timeline
+from models.signal.clock.source_clock import SourceClock
+from models.signal.clock.timeline import Timeline
 
 _LISTEN_S = 10.0
 """The longest, for a source that sends seldom."""

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import structlog
 
 from daemon.metrics import Metrics
-from models.signal.bunches import Bunches
-from models.signal.timeline import Timeline
+from models.signal.clock.bunches import Bunches
+from models.signal.clock.timeline import Timeline
 
 log = structlog.get_logger()
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from models.recordings.agreement import Agreement, compare
-from models.simulator.human.simulate import iterate_subjects
+from models.simulator.human.simulate import SimulatedPeople
 from models.stages import HUMAN
 
 OUT = Path("docs/simulator-people.json")
@@ -69,7 +69,8 @@ class Staged:
 
 def simulate(folder: Path, hours: float, wide: bool, seed: int) -> tuple[str, NDArray[np.str_]]:
     """Write a simulated night for YASA; return its name and its stages in epochs of 30 s."""
-    person = next(iterate_subjects(seed=seed, duration_s=3600 * hours, sfreq=_SFREQ, wide=wide))
+    night = SimulatedPeople(seed=seed, duration_s=3600 * hours, sfreq=_SFREQ, wide=wide)
+    person = next(night.subjects())
     n = len(person.hypnogram) // _EPOCH_S
     seconds = np.array([HUMAN.index(s) for s in person.hypnogram[: n * _EPOCH_S]])
     counts = (seconds.reshape(n, _EPOCH_S, 1) == np.arange(len(HUMAN))).sum(axis=1)

@@ -22,7 +22,7 @@ from models.recordings.open import open_recording
 from models.simulator.mouse.animal import Animal
 from models.simulator.mouse.eeg import add_eeg
 from models.simulator.mouse.emg import add_emg
-from models.simulator.mouse.simulate import iterate_subjects
+from models.simulator.mouse.simulate import SimulatedMice
 from models.simulator.mouse.tracks import COLUMNS, EMG, draw_tracks
 from models.stages import MOUSE
 
@@ -72,13 +72,13 @@ def read_raw(path: Path) -> Epochs:
 
 def simulate_animals(seed: int) -> list[Epochs]:
     """Return simulated animals; epochs across a change of stage have none."""
-    subjects = iterate_subjects(
+    subjects = SimulatedMice(
         seed=seed,
         duration_s=3600 * _HOURS,
         sfreq=_SFREQ,
         n_subjects=_N_ANIMALS,
         every_stage=True,
-    )
+    ).subjects()
     animals = []
     for subject in subjects:
         log_powers = measure(subject.data, _SFREQ)

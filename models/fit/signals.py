@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import RecordingError
 from models.fit.band_powers import measure
+from models.fit.tables import write_table
 from models.simulator.mouse.animal import Animal
 from models.simulator.mouse.eeg import add_eeg
 from models.simulator.mouse.emg import add_emg
@@ -246,8 +246,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=SIGNALS_FILE)
     arguments = parser.parse_args()
     first, _ = halves(read_band_powers(arguments.folder))
-    text = msgspec.json.format(msgspec.json.encode(fit(first)), indent=1)
-    arguments.out.write_bytes(text + b"\n")
+    write_table(arguments.out, fit(first))
 
 
 if __name__ == "__main__":

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from models.errors import RecordingError
 from models.recordings.open import Recording, open_recording
-from models.signal.bunches import Bunches
 from models.signal.chunk import MIN_SFREQ, Chunk, StreamDescription
+from models.signal.clock.bunches import Bunches
+from models.signal.clock.timeline import Timeline
 from models.signal.montage import StreamChannels, misfit, no_channel, parts_of
 from models.signal.pipeline import EpochBatch, Pipeline
 from models.signal.quality import QualityLimits
-from models.signal.timeline import Timeline
 from models.spec import ModelSpec, Reference
 
 CHUNK_S = 10.0

@@ -48,9 +48,9 @@ class Hypnogram:
             raise RecordingError(f"expected one stage at a time, found two at {at:g} s")
 
     @classmethod
-    def from_epochs(cls, stages: Sequence[str], epoch_s: float, onset: float = 0.0) -> Self:
-        """Return the hypnogram of consecutive epochs, the first one at `onset`."""
-        onsets = onset + np.arange(len(stages)) * np.float64(epoch_s)
+    def from_epochs(cls, stages: Sequence[str], epoch_s: float) -> Self:
+        """Return the hypnogram of consecutive epochs, the first one at 0 s."""
+        onsets = np.arange(len(stages)) * np.float64(epoch_s)
         return cls(onsets, np.full(len(stages), float(epoch_s)), tuple(stages))
 
     @property

@@ -8,7 +8,7 @@ from models.recordings.base import Annotation, ArrayRecording, Description, Reco
 from models.recordings.edf.reader import open_edf
 from models.recordings.mat import open_mat
 from models.recordings.wfdb import open_wfdb
-from models.recordings.xdf import open_xdf
+from models.recordings.xdf.reader import open_xdf
 from models.signal.chunk import MIN_SFREQ
 
 __all__ = [

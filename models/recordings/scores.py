@@ -140,7 +140,7 @@ def brier(total: Tally) -> NDArray[np.float64]:
 
 
 def bootstrap(
-    tallies: Sequence[Tally], stages: Sequence[str], seed: int = 0
+    tallies: Sequence[Tally], stages: Sequence[str]
 ) -> dict[str, tuple[float, float] | None]:
     """Return 95 % intervals of the pooled figures over resampled subjects.
 
@@ -149,14 +149,13 @@ def bootstrap(
             whole subjects are drawn with replacement (percentile bootstrap, Efron 1979,
             doi:10.1214/aos/1176344552).
         stages: the stage set.
-        seed: of the draws.
 
     Returns:
         By the figure's name, `f1 <stage>` and `precision <stage>`; None with fewer than two
         subjects, or where a tenth of the draws has no such figure.
     """
     n = len(tallies)
-    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), N_RESAMPLES)
+    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), N_RESAMPLES)
 
     def pool(arrays: list[NDArray[np.number]]) -> NDArray[np.float64]:
         return np.tensordot(draws.astype(np.float64), np.stack(arrays), axes=1)

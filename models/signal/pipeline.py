@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from models.errors import RecordingError, SpecError, StreamError, UnitError
 from models.signal.chunk import Chunk, StreamDescription
+from models.signal.clock.timeline import Timeline
 from models.signal.conditioning import Conditioner
 from models.signal.drift import Drift, Looks
 from models.signal.epochs import CutEpoch, EpochBuffer
@@ -22,7 +23,6 @@ from models.signal.no_brain import check_for
 from models.signal.quality import MAX_UV, MISSING, OK, Quality, QualityLimits, doubt_unit
 from models.signal.relative import Relative
 from models.signal.state import Adaptation, PipelineState
-from models.signal.timeline import Timeline
 from models.spec import ModelSpec, Reference
 
 _UNIT_CHECK_S = 10.0

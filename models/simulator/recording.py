@@ -1,6 +1,5 @@
-"""What a simulation gives, whatever the species, and what is checked and added in each alike."""
+"""What a simulation gives, whatever the species, and what is added in each alike."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,9 +7,6 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
-
-from models.errors import RecordingError
-from models.signal.chunk import MAX_SFREQ, MIN_SFREQ
 
 
 @dataclass(frozen=True)
@@ -70,43 +66,6 @@ class SimulatedRecording:
     """For each subject, one stage per `epoch_s`."""
     artefacts: tuple[tuple[Artefact, ...], ...]
     """For each subject, in order of onset."""
-
-
-def check_arguments(
-    *,
-    duration_s: float,
-    sfreq: float,
-    n_subjects: int,
-    artefacts_per_hour: float,
-    time_scale: float,
-    stages: Sequence[str] | None,
-    known: Sequence[str],
-) -> None:
-    """Check what is to be simulated.
-
-    Raises:
-        RecordingError: an argument is out of range, or a stage none of those `known`.
-    """
-    limits = (
-        ("a sampling rate", sfreq, MIN_SFREQ, MAX_SFREQ, " Hz"),
-        ("a length", duration_s, 1, math.inf, " s"),
-        ("a number of subjects", n_subjects, 1, math.inf, ""),
-        ("a rate of artefacts", artefacts_per_hour, 0, math.inf, " per hour"),
-        ("a time scale", time_scale, 0.01, math.inf, ""),
-    )
-    for name, value, least, most, unit in limits:
-        if not least <= value <= most:
-            between = f"of at least {least:g}" if most == math.inf else f"of {least:g} to {most:g}"
-            raise RecordingError(f"expected {name} {between}{unit}, found {value:g}")
-    n_seconds = math.ceil(duration_s)
-    if stages is None:
-        return
-    if len(stages) != n_seconds:
-        raise RecordingError(f"expected a stage for each of {n_seconds} s, found {len(stages)}")
-    if strange := {*stages} - {*known}:
-        raise RecordingError(
-            f"expected stages of {', '.join(known)}, found {', '.join(sorted(strange))}"
-        )
 
 
 def gather(

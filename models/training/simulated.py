@@ -34,13 +34,13 @@ def simulate_subject(
     wide: bool = False,
     stages: Sequence[str] | None = None,
 ) -> LabRecording:
-    """Simulate one subject; see `simulate_recording` of the species.
+    """Simulate one subject; see `Simulation`.
 
     Raises:
         RecordingError: a length or rate is out of range.
     """
     simulator = SIMULATORS[species]
-    simulated = simulator.record(
+    simulated = simulator(
         seed=seed,
         duration_s=3600 * hours,
         sfreq=sfreq,
@@ -48,7 +48,7 @@ def simulate_subject(
         every_stage=every_stage,
         wide=wide,
         stages=stages,
-    )
+    ).record()
     name = f"simulated-{seed}"
     recording = ArrayRecording.of_microvolts(name, simulated.ch_names, sfreq, simulated.data)
     own = f"{simulator.subject.prefix}1"
@@ -85,7 +85,7 @@ def simulate_many(
     half of people, three of four show every stage, since that time of many has no REM or no sleep
     at all; the fourth does what its species does. Artefacts stay in, with the true stage: those
     that the checks of quality find are masked, the others have to be lived with. `wide`: see
-    `simulate_recording`.
+    `Simulation`.
     """
     simulate = partial(_simulate_one, spec, hours, read, wide)
     processes = min(processes, len(seeds))

@@ -8,7 +8,6 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.config import MetricsConfig
-from daemon.errors import AddressError
 from daemon.messages import Features
 from daemon.metrics import Metrics
 from daemon.outbox import Round
@@ -150,9 +149,3 @@ def test_another_path_is_not_found(probed):
     code, text = probed.get("/metric")
     assert code == 404
     assert json.loads(text)["expected"] == ["/metrics", "/healthz", "/readyz"]
-
-
-def test_a_port_in_use_is_one_sentence(probed):
-    config = MetricsConfig(host=probed.server.host, port=probed.server.port)
-    with pytest.raises(AddressError, match=r"expected a free port .* found .*in use"):
-        MetricsServer(config, nothing)

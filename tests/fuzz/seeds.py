@@ -10,7 +10,7 @@ import edfio
 import numpy as np
 from scipy import io
 
-from tests.support.edf import write_interrupted_edf
+from tests.support.recordings.edf import write_interrupted_edf
 
 CONFIG = b"""\
 [[streams]]

@@ -13,12 +13,6 @@ def test_a_spec_survives_json(spec):
     assert msgspec.json.decode(msgspec.json.encode(spec), type=ModelSpec) == spec
 
 
-def test_the_pathway_is_a_modality_s_own_where_it_alone_is_valid():
-    valid = np.array([[1, 1], [1, 0], [0, 1], [0, 0]], bool)
-    assert SPEC.pathway_for(valid).tolist() == [0, 1, 2, 0]
-    assert SPEC.pathway_for(valid.reshape(2, 2, 2)).tolist() == [[0, 1], [2, 0]]
-
-
 def test_derived_numbers():
     assert (SPEC.n_times, SPEC.n_modalities) == (512, 2)
     assert [SPEC.ring_length(hops) for hops in (1, 2)] == [SPEC.n_context, 2 * SPEC.n_context - 1]

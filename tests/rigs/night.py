@@ -51,7 +51,7 @@ from engines.select import open_engine
 from models.signal.chunk import Chunk, StreamDescription
 from models.signal.pipeline import EpochBatch, Pipeline
 from models.simulator.mouse.hypnogram import draw_hypnogram
-from models.simulator.mouse.simulate import channel_names, simulate_recording
+from models.simulator.mouse.simulate import SimulatedMice, channel_names
 
 SFREQ = 512
 _PIECE_S = 600
@@ -103,13 +103,15 @@ class Plan:
         for first in range(0, self.seconds, _PIECE_S):
             n = min(_PIECE_S, self.seconds - first)
             pieces = [
-                simulate_recording(
+                SimulatedMice(
                     seed=self.seed + k,
                     duration_s=n,
                     sfreq=SFREQ,
                     artefacts_per_hour=2,
                     stages=night[first : first + n],
-                ).data
+                )
+                .record()
+                .data
                 for k, night in enumerate(nights)
             ]
             data = np.concatenate(pieces, axis=1)

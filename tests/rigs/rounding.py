@@ -28,13 +28,15 @@ class Bf16(TorchEngine):
         super().__init__(bundle, n_rows)
         model: Any = self._model
         encode, read = model.encode, model.read
-        model.encode = lambda epochs: _lower(encode, epochs).float()
-        model.read = lambda *inputs: tuple(each.float() for each in _lower(read, *inputs))
+        model.encode = lambda *inputs: _lower(encode, *inputs).float()
+        model.read = lambda *inputs, slots: tuple(
+            each.float() for each in _lower(read, *inputs, slots=slots)
+        )
 
 
-def _lower(function: Callable[..., Any], *inputs: Any) -> Any:
+def _lower(function: Callable[..., Any], *inputs: Any, **named: Any) -> Any:
     with torch.autocast("cpu", torch.bfloat16):
-        return function(*inputs)
+        return function(*inputs, **named)
 
 
 def main() -> None:

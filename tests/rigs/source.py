@@ -76,7 +76,7 @@ def _play(spec: dict[str, Any]) -> None:
 
     labels, sfreq = spec["labels"], spec["sfreq"]
     who = SIMULATORS[spec["species"]]
-    (one,) = who.iterate(seed=1, duration_s=_SIMULATED_S, sfreq=sfreq, n_subjects=1)
+    (one,) = who(seed=1, duration_s=_SIMULATED_S, sfreq=sfreq).subjects()
     noise = np.random.default_rng(2).normal(0.0, 20.0, len(one.data))
     known = {m.upper(): x for m, x in zip(one.modalities, one.data.T, strict=True)}
     data = np.stack([known.get(label, noise) for label in labels], axis=1).astype(np.float32)

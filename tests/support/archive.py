@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import edfio
 import numpy as np
 
-from models.simulator.mouse.simulate import simulate_recording
+from models.simulator.mouse.simulate import SimulatedMice
+from tests.support.recordings.edf import write_channels
 
 SFREQ = 256
 _RIGHTS = "-dac_override,-dac_read_search"
@@ -24,19 +24,11 @@ def write_night(
     scale: float = 1.0,
 ) -> Path:
     """Write simulated mice, two channels each."""
-    mice = simulate_recording(
+    mice = SimulatedMice(
         seed=seed, duration_s=seconds, sfreq=SFREQ, n_subjects=(len(labels) + 1) // 2
-    )
+    ).record()
     data = mice.data.T[: len(labels)].astype(np.float64) * scale
-    path.parent.mkdir(parents=True, exist_ok=True)
-    edfio.Edf(
-        [
-            edfio.EdfSignal(x, SFREQ, label=label, physical_dimension=unit)
-            for x, label in zip(data, labels, strict=True)
-        ],
-        data_record_duration=1,
-    ).write(path)
-    return path
+    return write_channels(path, data, labels, SFREQ, unit)
 
 
 def run_without_rights(*words: str) -> subprocess.CompletedProcess[str]:

@@ -61,7 +61,12 @@ def human_spec(
     n_context: int = 5, token_size: int = 16, epoch_s: float = 4.0, **architecture: int
 ) -> ModelSpec:
     """Return the spec of a small SleepDIFFormer, or of one of another size."""
-    small = {"layers": 2, "n_heads": 2, "ffn_size": 16, "filters": 4}
+    small: dict[str, bool | int | float | str] = {
+        "layers": 2,
+        "n_heads": 2,
+        "ffn_size": 16,
+        "filters": 4,
+    }
     small |= {"sequence_heads": 2, "sequence_size": 16}
     return ModelSpec(
         model="sleepdifformer",

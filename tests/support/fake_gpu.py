@@ -399,7 +399,7 @@ class ICudaEngine(_Says):
         self._session = onnxruntime.InferenceSession(
             plan.network, options, providers=["CPUExecutionProvider"]
         )
-        self._names = [
+        self._names: list[str] = [
             each.name for each in (*self._session.get_inputs(), *self._session.get_outputs())
         ]
 
@@ -519,7 +519,8 @@ def _run(gpu: FakeGpu, context: IExecutionContext | None) -> None:
     """Run the network on what lies at the addresses of a context, which must still be there."""
     if context is None:
         raise RefusedError(_ILLEGAL)
-    session, feed = context._engine._session, {}
+    session = context._engine._session
+    feed: dict[str, np.ndarray[Any, Any]] = {}
     if context._memory is not None:
         gpu.piece(*context._memory, on_device=True).fill(0xEE)
     for port in session.get_inputs():

@@ -36,10 +36,19 @@ def find_chromium():
     return shutil.which("chromium") or pytest.skip("needs Debian's chromium")
 
 
-def browse(chromium, html, folder, *options):
+def browse(html, folder, *options):
     """Run it on a page, without a window."""
     command = [
-        *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
+        *(find_chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
         *(f"--user-data-dir={folder / 'profile'}", *options, html.as_uri()),
     ]
     return subprocess.run(command, capture_output=True, check=True, text=True, timeout=60)
+
+
+def check_reads_as_meant(html, folder):
+    """What a browser makes of the file, written out again, has the same elements and no more."""
+    found = browse(html, folder, "--dump-dom", "--enable-logging=stderr", "--v=0")
+    ours, theirs = Page(html.read_text("utf-8")), Page(found.stdout)
+    assert theirs.text == ours.text
+    assert [t for t in theirs.tags if t != "head"] == [t for t in ours.tags if t != "head"]
+    assert "CONSOLE" not in found.stderr

@@ -8,7 +8,7 @@ import numpy as np
 
 from models.recordings.lab import LabOptions
 from models.scored_epochs import ScoredEpochs
-from models.simulator.mouse.simulate import iterate_subjects
+from models.simulator.mouse.simulate import SimulatedMice
 from models.training.run import Pass
 from models.training.train import Watcher
 from tools.simulate import write_edf
@@ -56,9 +56,9 @@ def write_mice(folder: Path, names: Sequence[str], seconds: int, sfreq: float) -
     for seed, name in enumerate(names):
         path = folder / f"{name}.edf"
         path.parent.mkdir(parents=True, exist_ok=True)
-        mice = iterate_subjects(
+        mice = SimulatedMice(
             seed=seed, duration_s=seconds, sfreq=sfreq, time_scale=20, every_stage=True
-        )
+        ).subjects()
         write_edf(path, mice, sfreq, 1)
 
 

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from models.errors import RecordingError
 from models.recordings.hypnograms.read import read_hypnogram
-from models.simulator.human.simulate import simulate_recording as simulate_person
-from models.simulator.mouse.simulate import simulate_recording
+from models.simulator.human.simulate import SimulatedPeople
+from models.simulator.mouse.simulate import SimulatedMice
 from models.stages import HUMAN, MOUSE
 from tools.cli import app
 
@@ -42,7 +42,7 @@ def test_signals_and_hypnogram_come_back(tmp_path: Path, sfreq: float, duration_
             "--json",
         )
     )
-    truth = simulate_recording(
+    truth = SimulatedMice(
         seed=3,
         duration_s=duration_s,
         sfreq=sfreq,
@@ -50,7 +50,7 @@ def test_signals_and_hypnogram_come_back(tmp_path: Path, sfreq: float, duration_
         artefacts_per_hour=60,
         time_scale=8,
         every_stage=True,
-    )
+    ).record()
     edf = edfio.read_edf(out)
     assert edf.labels == truth.ch_names
     for signal, expected in zip(edf.signals, truth.data.T, strict=True):
@@ -81,7 +81,7 @@ def test_the_same_seed_writes_the_same_file(tmp_path: Path) -> None:
 def test_wide_mice_are_written_as_they_were_simulated(tmp_path: Path) -> None:
     out = tmp_path / "mouse.edf"
     run(str(out), "--minutes", "1", "--sfreq", "128", "--wide")
-    truth = simulate_recording(seed=0, duration_s=60, sfreq=128, wide=True).data.T
+    truth = SimulatedMice(seed=0, duration_s=60, sfreq=128, wide=True).record().data.T
     for signal, expected in zip(edfio.read_edf(out).signals, truth, strict=True):
         step = np.ptp(expected) / 2**15
         np.testing.assert_allclose(signal.data, expected, rtol=0, atol=step)
@@ -132,7 +132,7 @@ def test_a_missing_folder_is_refused_before_simulating(tmp_path: Path) -> None:
 def test_a_person_is_written_with_the_labels_and_stages_of_a_polysomnogram(tmp_path: Path) -> None:
     out = tmp_path / "person.edf"
     summary = json.loads(run(str(out), "--species", "human", "--minutes", "30", "--json"))
-    truth = simulate_person(seed=0, duration_s=1800)
+    truth = SimulatedPeople(seed=0, duration_s=1800).record()
     edf = edfio.read_edf(out)
     assert edf.labels == truth.ch_names
     assert {signal.sampling_frequency for signal in edf.signals} == {128.0}

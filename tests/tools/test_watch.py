@@ -11,7 +11,6 @@ from typer import BadParameter
 from typer.testing import CliRunner
 
 from daemon.config import PublishConfig
-from daemon.errors import AddressError
 from daemon.messages import Heartbeat
 from daemon.sockets.publisher import Publisher
 from models.stages import ART
@@ -166,13 +165,6 @@ def test_messages_of_another_schema_are_counted_not_fatal(publisher):
         publisher.publish(stage(0))
         assert [m.seq for m in hear(publisher, subscriber, 1)] == [0]
         assert subscriber.unread == 1
-
-
-def test_an_endpoint_that_is_none_is_one_sentence():
-    with pytest.raises(
-        AddressError, match=r"expected a ZeroMQ endpoint such as .* found 'nowhere'"
-    ):
-        Subscriber("nowhere")
 
 
 def test_the_view_shows_what_was_said():

@@ -5,15 +5,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from importlib import metadata
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from engines.bundle import Bundle, open_bundle
 from models.base import Model
@@ -39,9 +37,10 @@ from models.weights import load_model
 from tools.adapt.command import AdaptOptions
 from tools.adapt.gain import BLOCK, LEAST_BLOCKS, Answers, answers_of, gain_of, kappa_of, shares_of
 from tools.adapt.report import READINGS, AdaptReport, Change, Gain, Taught
+from tools.train.bars import Bars, open_bars
 from tools.train.data import learnt_from, mixed
+from tools.train.outcome import made_with
 from tools.train.report import PassReport
-from tools.train.training import Bars
 
 LAB_SHARE = 1.0
 """How often recordings are read, by simulated mice."""
@@ -99,10 +98,9 @@ def run(options: AdaptOptions, console: Console) -> AdaptReport:
     started = time.monotonic()
     bundle = open_bundle(options.start)
     check_teachable(bundle)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with (
         open_device(options.device) as device,
-        Progress(*columns, TimeRemainingColumn(), console=console) as progress,
+        open_bars(console) as progress,
     ):
         return _Work(options, bundle, device, progress).do(started)
 
@@ -395,9 +393,6 @@ def _provenance(report: AdaptReport) -> dict[str, str]:
         "command": report.command,
         "device": report.device,
         "minutes": f"{report.minutes:.0f}",
-        "date": datetime.now(UTC).date().isoformat(),
-        "hypnod": metadata.version("hypnod"),
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
+        **made_with(),
         **figures,
     }

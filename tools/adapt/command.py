@@ -7,12 +7,13 @@ import msgspec
 import typer
 
 from engines.bundle import open_bundle
-from models.errors import WeightsError
 from models.recordings.lab import LabOptions
 from models.training.choices import DeviceName
 from tools.adapt.report import print_report
 from tools.shared.match import MatchOption, read_match
 from tools.shared.plain import plain_console
+from tools.shared.source import EegOption, EmgOption
+from tools.shared.train_extra import train_extra
 from tools.shared.unit import UnitOption, read_unit
 from tools.train.command import check_out
 
@@ -44,10 +45,8 @@ def adapt(
     from_bundle: Annotated[
         Path | None, typer.Option(help="Bundle to begin with; default: the shipped one.")
     ] = None,
-    eeg: Annotated[list[str] | None, typer.Option(help="Label of a subject's EEG.")] = None,
-    emg: Annotated[
-        list[str] | None, typer.Option(help="Label of its EMG; `A-B` is a difference.")
-    ] = None,
+    eeg: EegOption = None,
+    emg: EmgOption = None,
     unit: UnitOption = None,
     match: MatchOption = None,
     passes: Annotated[int, typer.Option(min=1, help="At most, through what is learnt from.")] = 2,
@@ -94,12 +93,8 @@ def adapt(
         device=device,
         threads=threads,
     )
-    try:  # here, not above: torch takes seconds to load, and where hypnod only stages there is none
+    with train_extra():
         from tools.adapt.adapting import run  # noqa: PLC0415
-    except ImportError as error:
-        raise WeightsError(
-            f"expected pip install '.[train]' to have been run in hypnod's checkout, found: {error}"
-        ) from error
     console = plain_console(stderr=True, soft_wrap=True)
     report = run(options, console)
     if as_json:

@@ -10,7 +10,6 @@ from rich.console import Console
 
 from engines.bundle import open_bundle
 from models.errors import RecordingError
-from models.recordings.hypnograms.interpret import Legend
 from tools.archive.cohort import print_cohort, read_cohort, write_tidy
 from tools.archive.folder import ArchiveFolder
 from tools.archive.jobs import find_jobs, listed, to_do
@@ -29,8 +28,9 @@ from tools.cluster.options import (
 from tools.evaluate.report import report, write_subjects
 from tools.evaluate.tables import print_evaluation
 from tools.score.command import check_outputs
-from tools.shared.legend import CodesOption, IgnoreOption, SameStartOption
+from tools.shared import expert
 from tools.shared.plain import plain_console
+from tools.shared.species import BundleOption
 
 archive = typer.Typer(
     name="archive",
@@ -41,9 +41,6 @@ archive = typer.Typer(
 )
 
 Folder = Annotated[Path, typer.Argument(help="That `score --out` wrote.", metavar="DIR")]
-BundleOption = Annotated[
-    Path | None, typer.Option(help="Folder of the model bundle; default: the shipped one.")
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 
 
@@ -205,13 +202,10 @@ def summary(
 def evaluate(
     folder: Folder,
     bundle: BundleOption = None,
-    hypnogram_epoch: Annotated[
-        float | None,
-        typer.Option(min=0.001, help="Length of an epoch, s, in files of one stage a line."),
-    ] = None,
-    codes: CodesOption = None,
-    ignore: IgnoreOption = None,
-    same_start: SameStartOption = False,
+    hypnogram_epoch: expert.HypnogramEpochOption = None,
+    codes: expert.CodesOption = None,
+    ignore: expert.IgnoreOption = None,
+    same_start: expert.SameStartOption = False,
     epoch_s: Annotated[
         float | None,
         typer.Option(help="Length of the epochs compared, s; default: the expert's."),
@@ -236,9 +230,7 @@ def evaluate(
 
     check_outputs([], [csv])
     opened = open_bundle(bundle)
-    legend = Legend(
-        epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start
-    )
+    legend = expert.read_legend(hypnogram_epoch, codes, ignore, same_start)
     against = evaluate_archive(
         ArchiveFolder(folder), opened, legend, epoch_s=epoch_s, even_trained_on=even_trained_on
     )

@@ -43,7 +43,7 @@ from tools.bench.report import (
 from tools.bench.trigger import measure_trigger
 from tools.daemon_process import ChildError
 from tools.shared.measure import Percentiles, describe_machine, percentiles
-from tools.shared.species import SpeciesOption
+from tools.shared.species import BundleOption, SpeciesOption
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,7 @@ _QUICK = _Effort({"1": 3, "8": 2, "64": 1}, 3.0, 2.0, 2.0, 2.0, 1, 8)
 
 
 def bench(
-    bundle: Annotated[
-        Path | None, typer.Option(help="Model bundle; default: the one shipped.")
-    ] = None,
+    bundle: BundleOption = None,
     species: SpeciesOption = None,
     engine: Annotated[str, typer.Option(help="Engine; `hypnod doctor` lists them.")] = "auto",
     json_file: Annotated[

@@ -202,9 +202,9 @@ def configure(
 def simulate(spec: ModelSpec, folder: Path, n_subjects: int) -> Path:
     """Write a short recording that is played round and round."""
     who = SIMULATORS[spec.species]
-    subjects = who.iterate(
+    subjects = who(
         seed=0, duration_s=_SIMULATED_S, sfreq=who.default_sfreq, n_subjects=n_subjects
-    )
+    ).subjects()
     labelled = max(2, n_subjects)  # a person alone has labels of electrodes
     write_edf(folder / "simulated.edf", subjects, who.default_sfreq, labelled)
     return folder / "simulated.edf"

@@ -30,7 +30,7 @@ from tools.demo.scenes import SCENES, Scene
 from tools.demo.screen import Screen
 from tools.demo.web import show_page
 from tools.replay.process import ReplayProcess
-from tools.shared.species import SpeciesOption
+from tools.shared.species import BundleOption, SpeciesOption
 from tools.shared.stopping import ended_by_sigterm
 from tools.simulate import write_edf
 from tools.view.overview import Overview
@@ -82,9 +82,7 @@ def demo(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same subjects.")] = 1,
     species: SpeciesOption = None,
-    bundle: Annotated[
-        Path | None, typer.Option(help="Model bundle; default: the one shipped.")
-    ] = None,
+    bundle: BundleOption = None,
     engine: Annotated[str, typer.Option(help="Engine; `hypnod doctor` lists them.")] = "auto",
     hop: Annotated[
         float | None, typer.Option(help="Seconds from stage to stage; default: 1, of people 5.")
@@ -206,14 +204,14 @@ def _prepare(
     who, scene = SIMULATORS[spec.species], SCENES[spec.species]
     time_scale = scene.trigger_time_scale if trigger else 1.0
     file = folder / f"{STREAM}.edf"
-    simulated = who.iterate(
+    simulated = who(
         seed=seed,
         duration_s=60 * minutes,
         sfreq=who.default_sfreq,
         n_subjects=n_subjects,
         time_scale=time_scale,
         every_stage=minutes * time_scale >= scene.every_stage_from,
-    )
+    ).subjects()
     write_edf(file, simulated, who.default_sfreq, n_subjects)
     names = [f"{who.subject.prefix}{k}" for k in range(1, n_subjects + 1)]
     hypnograms = {

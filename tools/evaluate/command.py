@@ -13,7 +13,6 @@ from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 from engines.bundle import Bundle, open_bundle
 from engines.select import AUTO
 from models.errors import ConfigError
-from models.recordings.hypnograms.interpret import Legend
 from models.recordings.lab import LabOptions, LabRecording, check_unused, open_lab
 from models.simulator.species import SIMULATORS
 from models.training.simulated import FIRST_UNSEEN_SEED, simulate_subject
@@ -24,10 +23,11 @@ from tools.evaluate.tables import print_evaluation
 from tools.score.command import (
     check_outputs,
 )
-from tools.shared.legend import CodesOption, IgnoreOption, SameStartOption
+from tools.shared import expert
 from tools.shared.match import MatchOption, read_match
 from tools.shared.plain import plain_console
-from tools.shared.species import SpeciesOption
+from tools.shared.source import EegOption, EmgOption, EogOption
+from tools.shared.species import BundleOption, SpeciesOption
 from tools.shared.unit import UnitOption, read_unit
 
 
@@ -66,27 +66,18 @@ def evaluate(
         ),
     ] = FIRST_UNSEEN_SEED,
     sfreq: Annotated[float, typer.Option(help="Sampling rate of simulated subjects, Hz.")] = 512.0,
-    bundle: Annotated[
-        Path | None, typer.Option(help="Folder of the model bundle; default: the shipped one.")
-    ] = None,
+    bundle: BundleOption = None,
     species: SpeciesOption = None,
     engine: Annotated[str, typer.Option(help="`hypnod doctor` lists them.")] = AUTO,
-    eeg: Annotated[
-        list[str] | None, typer.Option(help="Label of a subject's EEG in every recording.")
-    ] = None,
-    emg: Annotated[
-        list[str] | None, typer.Option(help="Label of its EMG; `A-B` is a difference.")
-    ] = None,
-    eog: Annotated[list[str] | None, typer.Option(help="Label of its EOG.")] = None,
+    eeg: EegOption = None,
+    emg: EmgOption = None,
+    eog: EogOption = None,
     unit: UnitOption = None,
     match: MatchOption = None,
-    hypnogram_epoch: Annotated[
-        float | None,
-        typer.Option(min=0.001, help="Length of an epoch, s, in files of one stage a line."),
-    ] = None,
-    codes: CodesOption = None,
-    ignore: IgnoreOption = None,
-    same_start: SameStartOption = False,
+    hypnogram_epoch: expert.HypnogramEpochOption = None,
+    codes: expert.CodesOption = None,
+    ignore: expert.IgnoreOption = None,
+    same_start: expert.SameStartOption = False,
     skip_unscored: Annotated[
         bool, typer.Option("--skip-unscored", help="Leave out recordings without a hypnogram.")
     ] = False,
@@ -144,9 +135,7 @@ def evaluate(
         eog=eog or (),
         unit=read_unit(unit),
         match=read_match(match),
-        legend=Legend(
-            epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start
-        ),
+        legend=expert.read_legend(hypnogram_epoch, codes, ignore, same_start),
         skip_unscored=skip_unscored,
     )
     mice = Mice(simulated, hours, seed, sfreq)

@@ -11,7 +11,7 @@ from daemon.config import Config, load_config
 from daemon.messages import Kind
 from daemon.stager import hops_per_epoch
 from engines.bundle import Bundle
-from models.errors import ConfigError, RecordingError, WeightsError
+from models.errors import ConfigError, RecordingError
 from models.recordings.channels import Chosen
 from models.recordings.writers import replacing
 from models.species import contradict
@@ -20,30 +20,18 @@ from tools.explain.report import print_report
 from tools.score.command import check_outputs
 from tools.score.offline import open_configured, stage_configured
 from tools.score.scored import refuse
+from tools.shared import source
 from tools.shared.channels import print_channels
 from tools.shared.match import MatchOption
 from tools.shared.plain import plain_console
-from tools.shared.source import (
-    AnywayOption,
-    BundleOption,
-    ConfigOption,
-    EegOption,
-    EmgOption,
-    EngineOption,
-    EogOption,
-    FileArgument,
-    StreamOption,
-    SubjectOption,
-    choose_asked,
-    open_asked,
-)
-from tools.shared.species import SpeciesOption
+from tools.shared.species import BundleOption, SpeciesOption
 from tools.shared.times import parse_moment
+from tools.shared.train_extra import train_extra
 from tools.shared.unit import UnitOption
 
 
 def explain(
-    file: FileArgument,
+    file: source.FileArgument,
     at: Annotated[
         str,
         typer.Option(
@@ -63,18 +51,18 @@ def explain(
         str | None,
         typer.Option(help="Whose decision, where there are several: m2.", metavar="NAME"),
     ] = None,
-    config: ConfigOption = None,
-    stream: StreamOption = None,
-    eeg: EegOption = None,
-    emg: EmgOption = None,
-    eog: EogOption = None,
-    subject: SubjectOption = None,
+    config: source.ConfigOption = None,
+    stream: source.StreamOption = None,
+    eeg: source.EegOption = None,
+    emg: source.EmgOption = None,
+    eog: source.EogOption = None,
+    subject: source.SubjectOption = None,
     unit: UnitOption = None,
     match: MatchOption = None,
     bundle: BundleOption = None,
     species: SpeciesOption = None,
-    engine: EngineOption = None,
-    anyway: AnywayOption = False,
+    engine: source.EngineOption = None,
+    anyway: source.AnywayOption = False,
 ) -> None:
     """Show what **one decision** rests on: which epochs, which seconds, which band.
 
@@ -103,16 +91,12 @@ def explain(
     """
     check_outputs([file, config], [png, as_json])
     base = load_config(config) if config else Config(streams=())
-    opened = open_asked(bundle, species, base)
+    opened = source.open_asked(bundle, species, base)
     configured = base.stream(stream) if config else None
     channels = {"eeg": eeg, "emg": emg, "eog": eog}
-    try:  # here, not above: torch takes seconds to load, and where hypnod only stages there is none
+    with train_extra():
         from tools.explain import computing  # noqa: PLC0415
-    except ImportError as error:
-        raise WeightsError(
-            f"expected pip install '.[train]' to have been run in hypnod's checkout, found: {error}"
-        ) from error
-    found = choose_asked(file, opened.spec, configured, channels, subject, unit, match)
+    found = source.choose_asked(file, opened.spec, configured, channels, subject, unit, match)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     print_channels(console, found)
     recording = found.recording

@@ -29,7 +29,7 @@ from tools.score.command import (
 from tools.score.drift import DriftLog, summarise
 from tools.score.report import write_pictures
 from tools.score.scored import Scored, by_bundle
-from tools.shared.legend import CodesOption, IgnoreOption, SameStartOption
+from tools.shared import expert
 from tools.shared.match import MatchOption, read_match
 from tools.shared.unit import UnitOption, read_unit
 
@@ -48,13 +48,10 @@ def rehearse(
         Path | None,
         typer.Option(help="Compare with this one; default: the one beside or in the recording."),
     ] = None,
-    hypnogram_epoch: Annotated[
-        float | None,
-        typer.Option(min=0.001, help="Length of its epochs, s, if it has one stage a line."),
-    ] = None,
-    codes: CodesOption = None,
-    ignore: IgnoreOption = None,
-    same_start: SameStartOption = False,
+    hypnogram_epoch: expert.HypnogramEpochOption = None,
+    codes: expert.CodesOption = None,
+    ignore: expert.IgnoreOption = None,
+    same_start: expert.SameStartOption = False,
     age_s: Annotated[
         float, typer.Option("--age", min=0, help="How old each estimate is taken to be, s.")
     ] = 0.05,
@@ -89,9 +86,7 @@ def rehearse(
     check_outputs([*recordings, config, hypnogram], [png])
     asked = read_match(match)
     check_match([each.recording for each in found], asked)
-    legend = Legend(
-        epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start
-    )
+    legend = expert.read_legend(hypnogram_epoch, codes, ignore, same_start)
     done = []
     if hypnogram is not None:
         found = [each._replace(hypnogram=hypnogram) for each in found]

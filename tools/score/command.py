@@ -15,7 +15,6 @@ from daemon.stager import Estimate
 from engines.bundle import Bundle
 from models.errors import ConfigError, RecordingError
 from models.recordings.find import expert_places
-from models.recordings.hypnograms.interpret import Legend
 from models.recordings.hypnograms.read import read_hypnograms
 from models.recordings.open import Recording
 from models.signal.montage import StreamChannels
@@ -26,40 +25,26 @@ from tools.score.offline import open_configured, stage_configured
 from tools.score.report import print_report, write_files, write_pictures
 from tools.score.scored import Scored, by_bundle, refuse
 from tools.score.whole import by_teacher, stage_whole
+from tools.shared import expert, source
 from tools.shared.channels import print_channels
-from tools.shared.legend import CodesOption, IgnoreOption, SameStartOption
 from tools.shared.match import MatchOption
-from tools.shared.source import (
-    AnywayOption,
-    BundleOption,
-    ConfigOption,
-    EegOption,
-    EmgOption,
-    EngineOption,
-    EogOption,
-    FileArgument,
-    StreamOption,
-    SubjectOption,
-    choose_asked,
-    open_asked,
-)
-from tools.shared.species import SpeciesOption
+from tools.shared.species import BundleOption, SpeciesOption
 from tools.shared.unit import UnitOption
 
 
 def score(
-    file: FileArgument,
-    config: ConfigOption = None,
-    stream: StreamOption = None,
-    eeg: EegOption = None,
-    emg: EmgOption = None,
-    eog: EogOption = None,
-    subject: SubjectOption = None,
+    file: source.FileArgument,
+    config: source.ConfigOption = None,
+    stream: source.StreamOption = None,
+    eeg: source.EegOption = None,
+    emg: source.EmgOption = None,
+    eog: source.EogOption = None,
+    subject: source.SubjectOption = None,
     unit: UnitOption = None,
     match: MatchOption = None,
     bundle: BundleOption = None,
     species: SpeciesOption = None,
-    engine: EngineOption = None,
+    engine: source.EngineOption = None,
     kind: Annotated[
         Kind | None,
         typer.Option(help="Which estimates make the hypnogram, default: final; --csv holds both."),
@@ -75,13 +60,10 @@ def score(
         Path | None,
         typer.Option(help="Compare with this one: EDF+, CSV, events.tsv, .mat or .txt."),
     ] = None,
-    hypnogram_epoch: Annotated[
-        float | None,
-        typer.Option(min=0.001, help="Length of its epochs, s, if it has one stage a line."),
-    ] = None,
-    codes: CodesOption = None,
-    ignore: IgnoreOption = None,
-    same_start: SameStartOption = False,
+    hypnogram_epoch: expert.HypnogramEpochOption = None,
+    codes: expert.CodesOption = None,
+    ignore: expert.IgnoreOption = None,
+    same_start: expert.SameStartOption = False,
     epoch_s: Annotated[
         float | None,
         typer.Option(help="Give out epochs of this length, s: mean of the probabilities."),
@@ -94,7 +76,7 @@ def score(
     png: Annotated[
         Path | None, typer.Option(help="Draw the night; one file for each of several subjects.")
     ] = None,
-    anyway: AnywayOption = False,
+    anyway: source.AnywayOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Stage a **recording** offline.
@@ -136,20 +118,18 @@ def score(
         )
     if hypnogram is None and (codes or ignore or same_start):
         raise ConfigError("expected --codes, --ignore and --same-start with --hypnogram only")
-    opened = None if offline else open_asked(bundle, species, base)
+    opened = None if offline else source.open_asked(bundle, species, base)
     by = by_teacher() if opened is None else by_bundle(opened)
     configured = base.stream(stream) if config else None
     channels = {"eeg": eeg, "emg": emg, "eog": eog}
-    found = choose_asked(file, by.spec, configured, channels, subject, unit, match)
+    found = source.choose_asked(file, by.spec, configured, channels, subject, unit, match)
     recording, chosen = found.recording, found.stream
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     print_channels(console, found)
     hop_s = (None if offline else base.staging.hop_s) or by.spec.epoch_s
     check_epoch(hop_s if epoch_s is None else epoch_s, hop_s)
     names = [s.name for s in chosen.subjects]
-    legend = Legend(
-        epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start
-    )
+    legend = expert.read_legend(hypnogram_epoch, codes, ignore, same_start)
     references = {}
     if hypnogram is not None:
         references = read_hypnograms(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from models.errors import ConfigError
-from models.recordings.xdf import PROPERTIES, STREAM_ID
+from models.recordings.xdf.reader import PROPERTIES, STREAM_ID
 
 MatchOption = Annotated[
     list[str] | None,

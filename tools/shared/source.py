@@ -36,10 +36,6 @@ SubjectOption = Annotated[
     list[str] | None, typer.Option("--subject", help="Its name; default: m1, m2, …")
 ]
 EogOption = Annotated[list[str] | None, typer.Option("--eog", help="Label of its EOG.")]
-BundleOption = Annotated[
-    Path | None,
-    typer.Option("--bundle", help="Folder of the model bundle; default: the shipped one."),
-]
 EngineOption = Annotated[
     str | None,
     typer.Option("--engine", help="onnxruntime or torch; default: the best one here."),

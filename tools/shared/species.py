@@ -1,5 +1,6 @@
-"""`--species`: whose shipped bundle."""
+"""`--bundle`, `--species`: which bundle, or whose shipped one."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -9,4 +10,8 @@ SpeciesOption = Annotated[
     typer.Option(
         "--species", help="Whose shipped bundle; default: mouse. With --bundle: whose it has to be."
     ),
+]
+BundleOption = Annotated[
+    Path | None,
+    typer.Option("--bundle", help="Folder of the model bundle; default: the shipped one."),
 ]

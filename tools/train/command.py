@@ -8,8 +8,7 @@ import msgspec
 import typer
 
 from engines.bundle import open_bundle
-from models.errors import ConfigError, RecordingError, SpecError, WeightsError
-from models.recordings.hypnograms.interpret import Legend
+from models.errors import ConfigError, RecordingError, SpecError
 from models.recordings.lab import LabOptions, check_unused
 from models.spec import ALL_FILE, SPEC_FILE, STEP_FILE, WEIGHTS_FILE
 from models.training.choices import DeviceName, DtypeName
@@ -23,10 +22,12 @@ from tools.cluster.options import (
     WorkersOption,
     read_cluster,
 )
-from tools.shared.legend import CodesOption, IgnoreOption, SameStartOption
+from tools.shared import expert
 from tools.shared.match import MatchOption, read_match
 from tools.shared.plain import plain_console
+from tools.shared.source import EegOption, EmgOption, EogOption
 from tools.shared.species import SpeciesOption
+from tools.shared.train_extra import train_extra
 from tools.shared.unit import UnitOption, read_unit
 from tools.train.report import print_report
 
@@ -139,20 +140,15 @@ def train(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Windows of a step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="At its highest.")] = None,
-    eeg: Annotated[list[str] | None, typer.Option(help="Label of a subject's EEG.")] = None,
-    emg: Annotated[
-        list[str] | None, typer.Option(help="Label of its EMG; `A-B` is a difference.")
-    ] = None,
-    eog: Annotated[list[str] | None, typer.Option(help="Label of its EOG.")] = None,
+    eeg: EegOption = None,
+    emg: EmgOption = None,
+    eog: EogOption = None,
     unit: UnitOption = None,
     match: MatchOption = None,
-    hypnogram_epoch: Annotated[
-        float | None,
-        typer.Option(min=0.001, help="Length of the expert's epochs, s, in files of one a line."),
-    ] = None,
-    codes: CodesOption = None,
-    ignore: IgnoreOption = None,
-    same_start: SameStartOption = False,
+    hypnogram_epoch: expert.HypnogramEpochOption = None,
+    codes: expert.CodesOption = None,
+    ignore: expert.IgnoreOption = None,
+    same_start: expert.SameStartOption = False,
     skip_unscored: Annotated[
         bool, typer.Option("--skip-unscored", help="Leave recordings out that nobody scored.")
     ] = False,
@@ -220,9 +216,7 @@ def train(
         eog=eog or (),
         unit=read_unit(unit),
         match=read_match(match),
-        legend=Legend(
-            epoch_s=hypnogram_epoch, codes=codes, ignore=ignore or (), same_start=same_start
-        ),
+        legend=expert.read_legend(hypnogram_epoch, codes, ignore, same_start),
         skip_unscored=skip_unscored,
     )
     if not (dirs or stop_by):
@@ -254,12 +248,8 @@ def train(
         threads=threads,
         cluster=_check_folds(cluster, leave_out),
     )
-    try:  # here, not above: torch takes seconds to load, and where hypnod only stages there is none
+    with train_extra():
         from tools.train.training import run  # noqa: PLC0415
-    except ImportError as error:
-        raise WeightsError(
-            f"expected pip install '.[train]' to have been run in hypnod's checkout, found: {error}"
-        ) from error
     console = plain_console(stderr=True, soft_wrap=True)
     result = run(options, console)
     if result is None:

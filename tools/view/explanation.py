@@ -15,7 +15,7 @@ from models.stages import COLOURS
 from tools.explain.decision import Decision
 from tools.explain.explanation import Explanation
 from tools.view.explained_epoch import caption, draw_bands, draw_epoch, draw_support, draw_trace
-from tools.view.panels import BLUE, FAINT_INK, GROUND, INK
+from tools.view.panels import BLUE, FAINT_INK, GROUND, INK, stack_panels
 
 _LONG_S = 600.0
 _FEW = 32  # epochs of a window are told apart
@@ -51,37 +51,14 @@ def draw_explanation(explanation: Explanation, decision: Decision, spec: ModelSp
         heights |= {"space": 0.6, "bands": 1.5}
     figure = Figure(figsize=(13, 1.6 + 1.1 * sum(heights.values())), facecolor="white")
     FigureCanvasAgg(figure)
-    axes = _lay_out(figure, heights)
+    spaces = ("gap", "space")
+    axes = stack_panels(figure, heights, 0.795, (0.95, 0.6), hspace=0.14, spaces=spaces)
     _draw_window(axes, e, decision, spec)
     draw_epoch(axes, e, decision, spec, traces, inside)
     if e.bands:
         draw_bands(axes["bands"], e)
     _write_titles(figure, e)
     return figure
-
-
-def _lay_out(figure: Figure, heights: dict[str, float]) -> dict[str, Axes]:
-    inch = figure.get_figheight()
-    grid = figure.add_gridspec(
-        len(heights),
-        1,
-        height_ratios=list(heights.values()),
-        left=0.075,
-        right=0.795,
-        top=1 - 0.95 / inch,
-        bottom=0.6 / inch,
-        hspace=0.14,
-    )
-    axes: dict[str, Axes] = {}
-    for row, name in enumerate(heights):
-        if name in ("gap", "space"):
-            continue
-        axis = figure.add_subplot(grid[row])
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.spines[["left", "bottom"]].set_color(INK)
-        axis.tick_params(colors=INK, labelsize=9, labelbottom=False)
-        axes[name] = axis
-    return axes
 
 
 def _write_titles(figure: Figure, e: Explanation) -> None:

@@ -24,6 +24,7 @@ from tools.view.panels import (
     draw_pulses,
     draw_quality,
     draw_spectrogram,
+    stack_panels,
 )
 
 _FAINT = "#D9D9D9"
@@ -77,7 +78,7 @@ def draw_night(night: Night) -> Figure:
     heights = _heights(night)
     figure = Figure(figsize=(13, 1.5 + 1.45 * sum(heights.values())), facecolor="white")
     FigureCanvasAgg(figure)
-    axes = _lay_out(figure, heights)
+    axes = stack_panels(figure, heights, 0.835, (0.85, 0.55), hspace=0.16, one_time=True)
     unit_s, unit = _time_unit(len(night.hypnogram) * night.hop_s)
     if night.clock is not None and night.clock.day.has_lights:
         draw_light(axes["light"], night.clock, unit_s)
@@ -120,30 +121,6 @@ def _heights(night: Night) -> dict[str, float]:
     if night.overview is not None and night.overview.has_emg:
         heights |= {"emg": 0.9}
     return heights
-
-
-def _lay_out(figure: Figure, heights: dict[str, float]) -> dict[str, Axes]:
-    """Return one panel under the other, all with the same time axis."""
-    inch = figure.get_figheight()
-    grid = figure.add_gridspec(
-        len(heights),
-        1,
-        height_ratios=list(heights.values()),
-        left=0.075,
-        right=0.835,
-        top=1 - 0.85 / inch,
-        bottom=0.55 / inch,
-        hspace=0.16,
-    )
-    axes: dict[str, Axes] = {}
-    for row, name in enumerate(heights):
-        shared = next(iter(axes.values()), None)
-        axis = figure.add_subplot(grid[row], sharex=shared)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.spines[["left", "bottom"]].set_color(INK)
-        axis.tick_params(colors=INK, labelsize=9, labelbottom=False)
-        axes[name] = axis
-    return axes
 
 
 def _write_titles(figure: Figure, night: Night) -> None:

@@ -5,6 +5,7 @@ from itertools import groupby
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from models.signal.quality import OK
@@ -17,6 +18,51 @@ BLUE, ORANGE = COLOURS["NREM"].picture, COLOURS["Wake"].picture
 
 _TOP_HZ = 30.0
 _USABLE, _UNUSABLE = "#A9C9A4", "#C0392B"
+
+
+def stack_panels(
+    figure: Figure,
+    heights: Mapping[str, float],
+    right: float,
+    margins_inch: tuple[float, float],
+    *,
+    hspace: float,
+    spaces: Sequence[str] = (),
+    one_time: bool = False,
+) -> dict[str, Axes]:
+    """Return one panel under the other.
+
+    Args:
+        figure: to be drawn on.
+        heights: of each panel, by what the figure's height is.
+        right: where panels end, of the figure's width.
+        margins_inch: above and below them.
+        hspace: between two, of their mean height.
+        spaces: heights that are left empty.
+        one_time: all have the same time axis.
+    """
+    inch, (top, bottom) = figure.get_figheight(), margins_inch
+    grid = figure.add_gridspec(
+        len(heights),
+        1,
+        height_ratios=list(heights.values()),
+        left=0.075,
+        right=right,
+        top=1 - top / inch,
+        bottom=bottom / inch,
+        hspace=hspace,
+    )
+    axes: dict[str, Axes] = {}
+    for row, name in enumerate(heights):
+        if name in spaces:
+            continue
+        shared = next(iter(axes.values()), None) if one_time else None
+        axis = figure.add_subplot(grid[row], sharex=shared)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.spines[["left", "bottom"]].set_color(INK)
+        axis.tick_params(colors=INK, labelsize=9, labelbottom=False)
+        axes[name] = axis
+    return axes
 
 
 def draw_pulses(axis: Axes, pulses: Pulses, unit_s: float) -> None:

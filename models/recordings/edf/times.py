@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models.errors import RecordingError
 from models.recordings.edf.annotations import record_onset
 from models.recordings.edf.file import EdfFile
-from models.signal.timeline import LONGEST_GAP_S
+from models.signal.clock.timeline import LONGEST_GAP_S
 
 _IN_WORDS = re.compile(rb"Startdate (\d\d)-([A-Z]{3})-(\d{4})")
 _MONTHS = (

@@ -24,7 +24,7 @@ from models.recordings.hypnograms.marks import (
     epoch_given,
 )
 from models.recordings.hypnograms.nsrr import read_nsrr
-from models.recordings.hypnograms.table import read_table
+from models.recordings.hypnograms.tables.table import read_table
 from models.recordings.hypnograms.wfdb import read_wfdb_marks
 from models.recordings.mat import read_mat_scores
 from models.recordings.open import Recording, check_file

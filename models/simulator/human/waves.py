@@ -27,9 +27,6 @@ _GAIN = {
     SAWTOOTH: "vertex",
 }
 
-Wave = Callable[[Track], Track]
-"""A wave's µV at times from 0 to 1, the shares of its duration gone."""
-
 
 def add_waves(
     out: NDArray[np.float32],

@@ -125,8 +125,6 @@ def draw_hypnogram(
     *,
     time_scale: float = 1.0,
     every_stage: bool = False,
-    statistics: Statistics | None = None,
-    start_hour: float | None = None,
 ) -> tuple[str, ...]:
     """Draw one mouse's hypnogram, one stage per second.
 
@@ -139,17 +137,12 @@ def draw_hypnogram(
         duration_s: seconds to draw.
         time_scale: divides every bout length and the day; above 1 all is faster than a mouse's.
         every_stage: draw again until each stage fills at least 5 % of the hypnogram.
-        statistics: default: the packaged ones.
-        start_hour: of the mouse's day at the first second: 0 to 12 is its half of rest, 12 to 24
-            of activity. Default: any, drawn from `rng`.
 
     Raises:
         RecordingError: `every_stage` was not reached, since `duration_s` is too short.
     """
     for _ in range(_MAX_DRAWS if every_stage else 1):
-        stages = draw_stages(
-            rng, duration_s, time_scale=time_scale, statistics=statistics, start_hour=start_hour
-        )
+        stages = draw_stages(rng, duration_s, time_scale=time_scale)
         shares = np.bincount(stages, minlength=len(MOUSE)) / duration_s
         if not every_stage or shares.min() >= _MIN_SHARE:
             return tuple(np.array(MOUSE, dtype=object)[stages])
@@ -167,7 +160,16 @@ def draw_stages(
     statistics: Statistics | None = None,
     start_hour: float | None = None,
 ) -> NDArray[np.intp]:
-    """Return what `draw_hypnogram` does, as indices into `MOUSE`, (duration_s,)."""
+    """Return what `draw_hypnogram` does, as indices into `MOUSE`, (duration_s,).
+
+    Args:
+        rng: the source of randomness.
+        duration_s: seconds to draw.
+        time_scale: divides every bout length and the day.
+        statistics: default: the packaged ones.
+        start_hour: of the mouse's day at the first second: 0 to 12 is its half of rest, 12 to 24
+            of activity. Default: any, drawn from `rng`.
+    """
     tables = _packaged_tables() if statistics is None else _tabulate(statistics)
     hour = rng.uniform(0, 24) if start_hour is None else start_hour
     n_epochs = duration_s * time_scale / tables.epoch_s + 2  # 2: an end moves by half of one

@@ -90,7 +90,6 @@ def draw_tracks(
     rng: np.random.Generator,
     hypnogram: tuple[str, ...],
     animal: Animal,
-    statistics: SignalStatistics | None = None,
 ) -> Tracks:
     """Draw one animal's band powers and muscle tone.
 
@@ -98,9 +97,8 @@ def draw_tracks(
         rng: the source of randomness.
         hypnogram: one stage per second.
         animal: whose signals these are.
-        statistics: default: the packaged ones.
     """
-    statistics = statistics or mouse_signals()
+    statistics = mouse_signals()
     index = np.array([MOUSE.index(stage) for stage in hypnogram])
     means = animal_means(animal, statistics)
     course = means[index] + _course(index, statistics) * _contrasts(animal)

@@ -88,14 +88,12 @@ def test_a_part_is_read_by_number_time_and_session(journal, path):
     for run, first, last in (("s", 0, 2000), ("s2", 2000, 3500)):
         assert [e.seq for e in reader.of_session("stage.m1.live", run)] == list(range(first, last))
     assert list(reader.of_session("stage.m1.live", "s3")) == []
-    assert reader.last_utc() == EVENING + 3499
 
 
 def test_a_journal_that_is_not_there_yet_is_empty(path):
     reader = JournalReader(path)
     assert (reader.sessions(), reader.topics(), reader.last_seq("stage.m1.live")) == ([], [], None)
     assert list(reader.between("stage.m1.live", 0, 1)) == []
-    assert reader.last_utc() is None
     assert not path.exists()
 
 

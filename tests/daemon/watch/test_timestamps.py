@@ -5,7 +5,7 @@ import pytest
 
 from daemon.metrics import Metrics
 from daemon.watch.timestamps import TimestampWatch
-from models.signal.timeline import Timeline
+from models.signal.clock.timeline import Timeline
 
 SFREQ = 256.0
 MINUTES = 21

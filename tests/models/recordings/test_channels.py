@@ -6,7 +6,7 @@ from models.errors import ConfigError, RecordingError, SpeciesError
 from models.recordings.as_stream import condition
 from models.recordings.channels import choose
 from tests.support.bundles import human_spec
-from tests.support.psg import write_psg
+from tests.support.recordings.psg import write_psg
 from tests.support.signals import SPEC as MOUSE
 
 PERSON = human_spec(epoch_s=2.0)

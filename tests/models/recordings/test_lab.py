@@ -1,6 +1,5 @@
 """Finding a lab's recordings with their hypnograms, and reading them as the daemon would."""
 
-import edfio
 import numpy as np
 import pytest
 from scipy import io
@@ -13,11 +12,11 @@ from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.interpret import Legend
 from models.recordings.lab import LabOptions, open_lab, read_subjects
 from models.recordings.writers import write_csv, write_edf, write_events
-from models.simulator.mouse.simulate import iterate_subjects, simulate_recording
+from models.simulator.mouse.simulate import SimulatedMice
 from models.stages import MOUSE, UNSCORED, to_indices
-from tests.support.edf import write_interrupted_edf
+from tests.support.recordings.edf import write_channels, write_interrupted_edf
+from tests.support.recordings.xdf import write_xdf
 from tests.support.signals import SPEC, stream_config
-from tests.support.xdf import write_xdf
 from tools.simulate import write_edf as write_simulated
 
 SECONDS = 30
@@ -27,7 +26,7 @@ SIMULATION = {"duration_s": SECONDS, "sfreq": 256.0, "time_scale": 20, "every_st
 def simulate(path, seed=1, n_subjects=1):
     """Write simulated mice with their hypnograms inside."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    mice = iterate_subjects(seed=seed, n_subjects=n_subjects, **SIMULATION)
+    mice = SimulatedMice(seed=seed, n_subjects=n_subjects, **SIMULATION).subjects()
     write_simulated(path, mice, SIMULATION["sfreq"], n_subjects)
     return path
 
@@ -106,7 +105,7 @@ def test_a_channel_that_is_not_there_is_told_before_anything_is_read(tmp_path):
 def test_subjects_are_what_training_on_the_same_samples_would_see(tmp_path):
     simulate(tmp_path / "mouse7" / "night.edf")
     (subject,) = read_subjects(open_lab([tmp_path], SPEC)[0], SPEC)
-    truth = simulate_recording(seed=1, **SIMULATION)
+    truth = SimulatedMice(seed=1, **SIMULATION).record()
     assert subject.name == "mouse7"
     assert np.array_equal(subject.stages, to_indices(truth.hypnograms[0], MOUSE))
     assert subject.usable.all()
@@ -131,7 +130,7 @@ def test_each_of_several_subjects_has_its_own_name_and_hypnogram(tmp_path):
     simulate(tmp_path / "cage" / "night.edf", n_subjects=2)
     subjects = list(read_subjects(open_lab([tmp_path], SPEC, TWO)[0], SPEC))
     assert [subject.name for subject in subjects] == ["cage/m1", "cage/m2"]
-    truth = simulate_recording(seed=1, n_subjects=2, **SIMULATION)
+    truth = SimulatedMice(seed=1, n_subjects=2, **SIMULATION).record()
     for subject, stages in zip(subjects, truth.hypnograms, strict=True):
         assert np.array_equal(subject.stages, to_indices(stages, MOUSE))
 
@@ -191,7 +190,7 @@ def test_every_kind_of_hypnogram_says_the_same(tmp_path):
 
 
 def test_a_mat_holds_its_own_scores_and_needs_a_unit(tmp_path):
-    data = simulate_recording(seed=1, **SIMULATION).data
+    data = SimulatedMice(seed=1, **SIMULATION).record().data
     signals = {"eeg": data[:, 0], "emg": data[:, 1], "eeg_frequency": SIMULATION["sfreq"]}
     io.savemat(tmp_path / "a.mat", signals)
     with pytest.raises(RecordingError, match=r"a\.mat: expected a hypnogram"):
@@ -205,7 +204,7 @@ def test_a_mat_holds_its_own_scores_and_needs_a_unit(tmp_path):
 
 
 def test_a_night_is_the_same_whatever_file_it_is_in(tmp_path):
-    mouse = simulate_recording(seed=1, **SIMULATION)
+    mouse = SimulatedMice(seed=1, **SIMULATION).record()
     numbers, sfreq = to_indices(mouse.hypnograms[0], MOUSE), SIMULATION["sfreq"]
     simulate(tmp_path / "edf" / "night.edf")
     for kind in ("mat", "xdf"):
@@ -234,8 +233,8 @@ def test_epochs_in_a_gap_are_not_usable_and_hold_no_nan(tmp_path):
 
 
 def test_a_recording_without_a_whole_epoch_is_refused(tmp_path):
-    signal = [edfio.EdfSignal(np.sin(np.arange(100.0)), 200, label=x) for x in ("EEG", "EMG")]
-    edfio.Edf(signal, data_record_duration=0.5).write(tmp_path / "short.edf")
+    wave = np.sin(np.arange(100.0))
+    write_channels(tmp_path / "short.edf", [wave, wave], ("EEG", "EMG"), 200, record_s=0.5)
     write_csv(tmp_path / "short.csv", hypnogram(n=1))
     recordings, _ = open_lab([tmp_path], SPEC, LabOptions(unit="uV"))
     with pytest.raises(RecordingError, match=r"at least one epoch of 1 s, found 0\.5 s"):
@@ -257,7 +256,7 @@ def test_what_hypnod_wrote_beside_a_recording_is_passed_over_and_named(tmp_path)
     write_edf(tmp_path / "night_hypnogram.edf", {"m1": own}, by="hypnod: a bundle")
     write_csv(tmp_path / "night.csv", own, {"staged_by": ["hypnod: a bundle"] * SECONDS})
     ((lab,), _) = open_lab([tmp_path], SPEC)
-    truth = simulate_recording(seed=1, **SIMULATION).hypnograms[0]
+    truth = SimulatedMice(seed=1, **SIMULATION).record().hypnograms[0]
     assert lab.hypnograms["m1"].to_epochs(1.0, SECONDS) == [*truth]
     assert lab.accounts["m1"].file == str(tmp_path / "night.edf")
     names = ("night.csv", "night_events.tsv", "night_hypnogram.edf")

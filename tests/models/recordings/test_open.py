@@ -24,9 +24,9 @@ from models.recordings.hypnograms.read import read_scoring
 from models.recordings.open import Annotation, open_recording
 from models.signal.quality import MISSING
 from models.stages import MOUSE
-from tests.support.edf import write_interrupted_edf
+from tests.support.recordings.edf import write_interrupted_edf
+from tests.support.recordings.xdf import CHUNK_HEAD, XdfStream, write_streams
 from tests.support.signals import SPEC
-from tests.support.xdf import CHUNK_HEAD, XdfStream, write_streams
 
 
 def edf_signal(data, sfreq, label, unit="uV"):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models.errors import RecordingError
 from models.recordings.open import open_recording
 from models.recordings.wfdb import read_wfdb_annotations
-from tests.support.wfdb import write_annotations, write_record
+from tests.support.recordings.wfdb import write_annotations, write_record
 
 LABELS = ("C3-M2", "E1-M2", "ECG")
 

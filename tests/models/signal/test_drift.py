@@ -8,7 +8,7 @@ from models.recordings.as_stream import condition
 from models.recordings.base import ArrayRecording
 from models.scored_epochs import ScoredEpochs
 from models.signal.drift import EARLY_S, EXTREME, MIN_ANIMALS, Drift, fit_reference
-from models.simulator.mouse.simulate import simulate_recording
+from models.simulator.mouse.simulate import SimulatedMice
 from models.spec import BundleManifest, Reference
 from tests.support.bundles import mouse_spec
 from tests.support.signals import stream_config
@@ -22,9 +22,9 @@ RNG = np.random.default_rng(0)
 
 def signals(seed):
     """Simulate a mouse; (n_samples, 2) µV."""
-    recording = simulate_recording(
+    recording = SimulatedMice(
         seed=seed, duration_s=DURATION_S, sfreq=SFREQ, time_scale=TIME_SCALE
-    )
+    ).record()
     return recording.data
 
 

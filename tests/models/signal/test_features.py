@@ -19,7 +19,6 @@ from tests.support.signals import SPEC, noise, pipeline, run
 N_BANDS = 20
 LONG = msgspec.structs.replace(SPEC, epoch_s=4.0, sfreq=128.0)
 SHORT = msgspec.structs.replace(SPEC, epoch_s=0.5)
-TIMES = np.arange(512) / 512
 
 
 def told(eeg, emg=None, spec=SPEC, usable=(True, True)):

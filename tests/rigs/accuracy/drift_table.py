@@ -22,7 +22,7 @@ from models.recordings.open import ArrayRecording, open_recording
 from models.signal.drift import fit_reference
 from models.signal.montage import StreamChannels, SubjectChannels
 from models.signal.pipeline import EpochBatch
-from models.simulator.mouse.simulate import simulate_recording
+from models.simulator.mouse.simulate import SimulatedMice
 from models.spec import ModelSpec, Reference
 from models.training.simulated import simulate_subject
 
@@ -81,9 +81,11 @@ def epochs_of_mouse(
 
 def simulate(seed: int, minutes: float) -> Signals:
     """Return a simulated mouse, (n_samples, 2) µV."""
-    return simulate_recording(
-        seed=seed, duration_s=60 * minutes, sfreq=SFREQ, artefacts_per_hour=6.0
-    ).data
+    return (
+        SimulatedMice(seed=seed, duration_s=60 * minutes, sfreq=SFREQ, artefacts_per_hour=6.0)
+        .record()
+        .data
+    )
 
 
 def fit(spec: ModelSpec, n_animals: int, minutes: float) -> Reference:

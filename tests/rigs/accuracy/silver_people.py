@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from models.errors import RecordingError
 from models.recordings.writers import write_table
-from models.simulator.human.simulate import iterate_subjects
+from models.simulator.human.simulate import SimulatedPeople
 from models.training.simulated import draw_sfreq
 
 EPOCH_S = 30
@@ -39,14 +39,14 @@ def simulate(seed: int, hours: float) -> tuple[NDArray[np.float32], tuple[str, .
     """Return a person's EEG and EOG (n_samples, 2) µV, their labels, and the sampling rate."""
     sfreq = draw_sfreq("human", seed)
     person = next(
-        iterate_subjects(
+        SimulatedPeople(
             seed=seed,
             duration_s=3600 * hours,
             sfreq=sfreq,
             artefacts_per_hour=_ARTEFACTS,
             every_stage=True,
             wide=seed % _USUAL != 0,
-        )
+        ).subjects()
     )
     return person.data, person.channel_names(1, 1), sfreq
 

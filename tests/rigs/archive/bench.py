@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import edfio
 import msgspec
 import numpy as np
 import typer
@@ -28,8 +27,9 @@ import hypnod
 from daemon.config import StagingConfig
 from engines.bundle import open_bundle
 from engines.select import open_engine
-from models.simulator.mouse.simulate import simulate_recording
+from models.simulator.mouse.simulate import SimulatedMice
 from tests.support.archive import write_night
+from tests.support.recordings.edf import write_channels
 from tools.archive.folder import ArchiveFolder
 from tools.archive.jobs import Job, find_jobs, to_do
 from tools.archive.rules import ArchiveRules, RecordingRule, settle
@@ -97,17 +97,11 @@ class Bench(msgspec.Struct, kw_only=True):
 
 def simulate(path: Path, hours: float, animals: int, seed: int = 0) -> Path:
     """Write simulated mice as EDF."""
-    mice = simulate_recording(seed=seed, duration_s=3600 * hours, sfreq=_SFREQ, n_subjects=animals)
+    mice = SimulatedMice(
+        seed=seed, duration_s=3600 * hours, sfreq=_SFREQ, n_subjects=animals
+    ).record()
     labels = [f"{m} m{k}" for k in range(1, animals + 1) for m in ("EEG", "EMG")]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    edfio.Edf(
-        [
-            edfio.EdfSignal(x, _SFREQ, label=label, physical_dimension="uV")
-            for x, label in zip(mice.data.T.astype(np.float64), labels, strict=True)
-        ],
-        data_record_duration=1,
-    ).write(path)
-    return path
+    return write_channels(path, mice.data.T.astype(np.float64), labels, _SFREQ)
 
 
 def repeat(path: Path, to: Path, times: int) -> Path:

@@ -110,7 +110,8 @@ def _simulate(
     seed = FIRST_UNSEEN_SEED + number
     sfreq = draw_sfreq(species, seed)
     simulator = SIMULATORS[species]
-    [subject] = simulator.iterate(seed=seed, duration_s=3600 * hours, sfreq=sfreq, every_stage=True)
+    night = simulator(seed=seed, duration_s=3600 * hours, sfreq=sfreq, every_stage=True)
+    [subject] = night.subjects()
     names = subject.channel_names(1, 1)
     recording = ArrayRecording.of_microvolts(f"simulated-{seed}", names, sfreq, subject.data)
     channels = dict(zip(subject.modalities, names, strict=True))

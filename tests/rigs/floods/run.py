@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from daemon.messages import StageMessage
-from models.simulator.mouse.simulate import iterate_subjects
+from models.simulator.mouse.simulate import SimulatedMice
 from tests.rigs.floods.attack import KINDS
 from tests.support.paths import ROOT
 from tools.client.subscriber import Subscriber
@@ -36,7 +36,7 @@ def measure(seconds: float, kinds: list[str], folder: Path) -> Iterator[tuple[st
     environ = confined_lsl(folder)
     write_edf(
         folder / "mouse.edf",
-        iterate_subjects(seed=0, duration_s=16, sfreq=_SFREQ, n_subjects=1),
+        SimulatedMice(seed=0, duration_s=16, sfreq=_SFREQ, n_subjects=1).subjects(),
         _SFREQ,
         1,
     )

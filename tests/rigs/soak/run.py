@@ -238,12 +238,12 @@ class Soak:
         recordings, who = [], SIMULATORS[self._bundle.spec.species]
         for k, (stream, members) in enumerate(self._streams.items()):
             self._console.print(f"simulating {len(members)} {who.plural} of {stream}")
-            subjects = who.iterate(
+            subjects = who(
                 seed=self._seed + k,
                 duration_s=min(_RECORDING_S, 60.0 * math.ceil(60 * self._hours)),
                 sfreq=who.default_sfreq,
                 n_subjects=len(members),
-            )
+            ).subjects()
             recordings.append(self._folder / f"{stream}.edf")
             labelled = max(2, len(members))  # a person alone has labels of electrodes
             write_edf(recordings[-1], subjects, who.default_sfreq, labelled)

@@ -1,6 +1,5 @@
 """The page of accuracy, and what it says of a recording that nobody scored."""
 
-import edfio
 import msgspec
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from tests.rigs.accuracy.silver import write_labelled
 from tests.rigs.accuracy.threshold_scorer import EPOCH_S
 from tests.support.bundles import TINY, make_bundle
 from tests.support.paths import ROOT
+from tests.support.recordings.edf import write_channels
 from tools.shared.measure import describe_machine
 
 DOCS = ROOT / "docs"
@@ -35,11 +35,7 @@ def night(tmp_path_factory):
     data = rng.normal(0, 20, (2, SECONDS * SFREQ))
     data[0] += 60 * np.sin(4 * np.pi * np.arange(SECONDS * SFREQ) / SFREQ)  # delta
     data[1, : SECONDS * SFREQ // 2] *= 8
-    signals = [
-        edfio.EdfSignal(x, SFREQ, label=label, physical_dimension="uV")
-        for x, label in zip(data, ("EEG", "EMG"), strict=True)
-    ]
-    edfio.Edf(signals, data_record_duration=1).write(folder / "mouse.edf")
+    write_channels(folder / "mouse.edf", data, ("EEG", "EMG"), SFREQ)
     (folder / "other-1.0.csv").write_text(OUTSIDE, encoding="utf-8")
     (folder / "seen.csv").write_text(SEEN, encoding="utf-8")
     bundle = open_bundle(make_bundle(folder, **TINY))

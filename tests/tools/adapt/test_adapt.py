@@ -17,7 +17,7 @@ from engines.onnxruntime import OnnxRuntimeEngine
 from models.errors import RecordingError, SpecError
 from models.recordings.lab import read_one
 from models.scored_epochs import ScoredEpochs
-from models.simulator.mouse.simulate import iterate_subjects
+from models.simulator.mouse.simulate import SimulatedMice
 from models.spec import SPEC_FILE, WEIGHTS_FILE
 from models.stages import MOUSE
 from models.training.devices import open_device
@@ -64,7 +64,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _write(path: Path, seed: int, stages: tuple[str, ...]) -> None:
-    mice = iterate_subjects(seed=seed, duration_s=SECONDS, sfreq=SFREQ, stages=stages)
+    mice = SimulatedMice(seed=seed, duration_s=SECONDS, sfreq=SFREQ, stages=stages).subjects()
     write_edf(path, mice, SFREQ, 1)
     edfio.Edf(edfio.read_edf(path).signals).write(path)
 
@@ -139,7 +139,7 @@ def test_a_recording_of_one_stage_is_refused(start: Path, tmp_path: Path) -> Non
 
 
 def test_so_is_a_short_one(start: Path, tmp_path: Path) -> None:
-    mice = iterate_subjects(seed=1, duration_s=60, sfreq=SFREQ)
+    mice = SimulatedMice(seed=1, duration_s=60, sfreq=SFREQ).subjects()
     write_edf(tmp_path / "short.edf", mice, SFREQ, 1)
     done = _adapt(start, tmp_path / "short.edf", "--out", tmp_path / "x")
     with pytest.raises(RecordingError, match=r"at least 30 min of usable eeg and emg, found [01]"):

@@ -9,7 +9,6 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-import edfio
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -20,12 +19,12 @@ from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.read import read_hypnogram
 from models.recordings.open import open_recording
 from models.recordings.writers import write_csv
-from models.simulator.mouse.simulate import iterate_subjects
+from models.simulator.mouse.simulate import SimulatedMice
 from models.spec import MIXED, Grammar
 from models.stages import MOUSE
 from tests.rigs import forked
 from tests.support.bundles import TINY, any_reference, change_manifest, make_bundle
-from tests.support.edf import write_interrupted_edf
+from tests.support.recordings.edf import write_channels, write_interrupted_edf
 from tools.cli import app
 from tools.simulate import write_edf
 
@@ -61,7 +60,7 @@ def lab(tmp_path_factory):
     for seed, name in enumerate(("a/one", "a/two", "b/one", "c/one")):
         path = folder / f"{name}.edf"
         path.parent.mkdir(exist_ok=True)
-        write_edf(path, iterate_subjects(seed=seed, **SIMULATION), SIMULATION["sfreq"], 1)
+        write_edf(path, SimulatedMice(seed=seed, **SIMULATION).subjects(), SIMULATION["sfreq"], 1)
     return folder
 
 
@@ -247,7 +246,7 @@ def test_the_worst_animal_comes_first_everywhere(lab):
 def test_the_course_is_that_of_the_hypnograms(tmp_path):
     night, n = tmp_path / "one.edf", 180  # s: the shipped bundle sees every stage in it
     simulation = {**SIMULATION, "duration_s": n, "time_scale": 8}
-    write_edf(night, iterate_subjects(seed=3, **simulation), SIMULATION["sfreq"], 1)
+    write_edf(night, SimulatedMice(seed=3, **simulation).subjects(), SIMULATION["sfreq"], 1)
     evaluation = run("evaluate", night, "--json")
     truth = read_hypnogram(night, MOUSE).to_epochs(1.0, n)
     for kind in ("live", "final"):
@@ -357,7 +356,7 @@ def test_two_animals_of_one_file_name_are_two(tmp_path, lab, bundle):
 def test_drift_and_a_contradicted_species_are_told(tmp_path):
     bundle = make_bundle(tmp_path, **TINY)
     change_manifest(bundle, reference=any_reference(open_bundle(bundle).spec, mean=-9.0, sd=0.5))
-    mice = iterate_subjects(**(SIMULATION | {"duration_s": 300, "sfreq": 128.0}), seed=0)
+    mice = SimulatedMice(**(SIMULATION | {"duration_s": 300, "sfreq": 128.0}), seed=0).subjects()
     write_edf(tmp_path / "night.edf", mice, 128.0, 1)
     options = [tmp_path / "night.edf", "--bundle", bundle]
     png = tmp_path / "e.png"
@@ -372,11 +371,8 @@ def test_drift_and_a_contradicted_species_are_told(tmp_path):
     write_events = Hypnogram.from_epochs(["Wake"] * 10, 30.0)
     write_csv(tmp_path / "night.csv", write_events)
     person = open_recording(tmp_path / "night.edf")
-    signals = [
-        edfio.EdfSignal(x, 128, label=label, physical_dimension="uV")
-        for x, label in zip(person.read(0, 300 * 128).T, ("EEG Cz-A1", "EMG chin"), strict=True)
-    ]
-    edfio.Edf(signals, data_record_duration=1).write(tmp_path / "night.edf")
+    labels, data = ("EEG Cz-A1", "EMG chin"), person.read(0, 300 * 128).T
+    write_channels(tmp_path / "night.edf", data, labels, 128)
     evaluation = run("evaluate", *options, "--eeg", "EEG Cz-A1", "--emg", "EMG chin", "--json")
     assert evaluation["contradictions"][0] == (
         f"{tmp_path / 'night.edf'}: expected channels of a mouse, found EEG Cz-A1, EMG chin: "

@@ -19,7 +19,7 @@ from tests.support.bundles import (
     make_bundle_of,
     mouse_grammar,
 )
-from tests.support.psg import write_psg
+from tests.support.recordings.psg import write_psg
 from tests.tools.score.test_score import BOTH, SECONDS, write_night
 from tools.cli import app
 

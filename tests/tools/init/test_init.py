@@ -13,7 +13,8 @@ from daemon.config import load_config
 from tests.rigs import forked
 from tests.rigs.lsl import Source
 from tests.support.bundles import human_spec, make_bundle_of
-from tests.support.xdf import XdfStream, write_streams
+from tests.support.recordings.edf import write_channels
+from tests.support.recordings.xdf import XdfStream, write_streams
 from tools.init.counting import count_up
 
 CHANNELS = tuple(f"CH{i}" for i in range(1, 17))
@@ -55,12 +56,12 @@ def test_it_asks_for_what_is_not_given(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.toml"]
 
 
+def write_waves(path: Path, labels: Sequence[str], sfreq: int = 100) -> None:
+    write_channels(path, [np.sin(np.arange(10.0 * sfreq))] * len(labels), labels, sfreq)
+
+
 def test_a_recording_stands_for_its_replay(tmp_path: Path) -> None:
-    signals = [
-        edfio.EdfSignal(np.sin(np.arange(1000.0)), 100, label=label, physical_dimension="uV")
-        for label in ("EEG1", "EMG1", "EEG2", "EMG2")
-    ]
-    edfio.Edf(signals).write(tmp_path / "night 1.edf")
+    write_waves(tmp_path / "night 1.edf", ("EEG1", "EMG1", "EEG2", "EMG2"))
     done = run(tmp_path, "init", "--recording", "night 1.edf", "--eeg", "EEG1", "--emg", "EMG1")
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "hypnod.toml").read_text()
@@ -71,12 +72,7 @@ def test_a_recording_stands_for_its_replay(tmp_path: Path) -> None:
 
 
 def write_person(path: Path) -> None:
-    labels = ("EMG chin", "F3-M2", "C4-M1", "E1-M2", "E2-M2")
-    signals = [
-        edfio.EdfSignal(np.sin(np.arange(640.0)), 64, label=label, physical_dimension="uV")
-        for label in labels
-    ]
-    edfio.Edf(signals).write(path)
+    write_waves(path, ("EMG chin", "F3-M2", "C4-M1", "E1-M2", "E2-M2"), 64)
 
 
 def test_of_a_person_the_electrodes_are_found_by_name_and_a_stage_comes_within_the_epoch(
@@ -113,11 +109,7 @@ def said(done: subprocess.CompletedProcess[str]) -> str:
 
 def test_two_ways_to_count_on_are_not_guessed_among(tmp_path: Path) -> None:
     """All EEGs may come first, then all EMGs."""
-    signals = [
-        edfio.EdfSignal(np.sin(np.arange(1000.0)), 100, label=label, physical_dimension="uV")
-        for label in CHANNELS
-    ]
-    edfio.Edf(signals).write(tmp_path / "night.edf")
+    write_waves(tmp_path / "night.edf", CHANNELS)
     asked = ("init", "--recording", "night.edf", "--eeg", "CH1", "--emg")
     eight = run(tmp_path, *asked, "CH9")
     assert eight.returncode == 2

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from daemon.messages import EchoMessage, PulseMessage, TriggerMessage
-from models.simulator.mouse.simulate import simulate_recording
+from models.simulator.mouse.simulate import SimulatedMice
 from tests.rigs import forked
 from tests.rigs.daemon import Daemon, Listener, one_stream, write_config
 from tests.rigs.forked import Forked
@@ -198,7 +198,7 @@ class Player:
 
     def __init__(self, source, more=0):
         self._source = source
-        mouse = simulate_recording(seed=1, duration_s=16, sfreq=SFREQ, n_subjects=1).data
+        mouse = SimulatedMice(seed=1, duration_s=16, sfreq=SFREQ, n_subjects=1).record().data
         self._kept = np.concatenate([mouse, np.zeros((len(mouse), more))], axis=1)
         self.data = self._kept.copy()
         self._over = threading.Event()

@@ -10,11 +10,11 @@ from daemon.trigger.rulebook import Rulebook
 from daemon.trigger.rules import Leader, Rule
 from models.errors import ConfigError
 from models.recordings.hypnogram import Hypnogram
-from models.simulator.mouse.simulate import simulate_recording
+from models.simulator.mouse.simulate import SimulatedMice
 from tests.rigs import forked
 from tests.support.bundles import TINY, make_bundle
+from tests.support.recordings.xdf import XdfStream, write_streams, write_xdf
 from tests.support.sights import sight, stays
-from tests.support.xdf import XdfStream, write_streams, write_xdf
 from tools.rehearse.command import rehearse
 from tools.rehearse.judge import judge
 from tools.rehearse.rehearsal import pulses
@@ -158,7 +158,7 @@ def test_the_command_says_what_would_have_fired_in_a_simulated_animal(tmp_path, 
 
 
 def test_one_of_several_streams_of_an_xdf_is_chosen_here_too(tmp_path, config):
-    samples = simulate_recording(seed=3, duration_s=20, sfreq=128.0).data
+    samples = SimulatedMice(seed=3, duration_s=20, sfreq=128.0).record().data
     racks = [XdfStream(samples, ("EEG1", "EMG1"), name=name, source_id=name) for name in ("a", "b")]
     night = write_streams(tmp_path / "night.xdf", racks)
     with pytest.raises(subprocess.CalledProcessError) as caught:
@@ -187,7 +187,7 @@ def test_what_was_read_of_the_hypnogram_is_said(tmp_path, config):
 
 
 def test_the_unit_that_a_recording_lacks_can_be_given(tmp_path, config):
-    samples = simulate_recording(seed=3, duration_s=20, sfreq=128.0).data
+    samples = SimulatedMice(seed=3, duration_s=20, sfreq=128.0).record().data
     night = write_xdf(tmp_path / "cage.xdf", samples, ("EEG1", "EMG1"), 128.0)
     night.write_bytes(night.read_bytes().replace(b"microvolts", b"          "))
     config.write_text(config.read_text().replace('{ name = "cage" }', '{ name = "rack" }'))

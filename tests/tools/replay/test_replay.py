@@ -18,7 +18,7 @@ from daemon.lsl.inlet import Inlet
 from models.recordings.open import open_recording
 from tests.rigs.forked import Forked
 from tests.rigs.lsl import collect, stream_config, wait_until
-from tests.support.xdf import XdfStream, write_streams
+from tests.support.recordings.xdf import XdfStream, write_streams
 
 SFREQ = 200.0
 

@@ -9,7 +9,7 @@ from engines.errors import BundleError
 from models.errors import ConfigError, SpeciesError
 from models.species import SHIPPED
 from tests.support.bundles import change_manifest, human_spec, make_bundle_of
-from tests.support.psg import write_psg
+from tests.support.recordings.psg import write_psg
 from tools.cli import app
 
 LABELS = {"EEG F4-M1": 128, "EEG C4-M1": 128, "EMG chin": 128, "EOG E1-M2": 64, "SaO2": 1}

@@ -21,13 +21,13 @@ from models.recordings.edf.reader import read_edf_annotations
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.hypnograms.read import read_hypnogram
 from models.recordings.open import open_recording
-from models.simulator.mouse.simulate import simulate_recording
+from models.simulator.mouse.simulate import SimulatedMice
 from models.stages import ART, MOUSE, UNKNOWN
 from models.teacher import NAME, teacher_hash
 from tests.rigs import forked
 from tests.support import signals
 from tests.support.bundles import TINY, any_reference, change_manifest, make_bundle, mouse_grammar
-from tests.support.edf import write_interrupted_edf
+from tests.support.recordings.edf import write_channels, write_interrupted_edf
 from tools.cli import app
 from tools.score.offline import stage_recording
 from tools.score.scored import Scored, by_bundle
@@ -65,16 +65,11 @@ def in_tmp_path(tmp_path, monkeypatch):
 def write_night(path, labels=("EEG1", "EMG1", "EEG2", "EMG2"), scale=50.0, unit="uV"):
     """A night of simulated mice in which the first channel is flat for three epochs."""
     n_mice = (len(labels) + 1) // 2
-    mice = simulate_recording(seed=0, duration_s=SECONDS, sfreq=SFREQ, n_subjects=n_mice)
+    mice = SimulatedMice(seed=0, duration_s=SECONDS, sfreq=SFREQ, n_subjects=n_mice).record()
     data = mice.data.T[: len(labels)].astype(np.float64)
     data *= scale / data.std(axis=1, keepdims=True)
     data[0, FLAT] = 0
-    written = [
-        edfio.EdfSignal(x, SFREQ, label=label, physical_dimension=unit)
-        for x, label in zip(data, labels, strict=True)
-    ]
-    edfio.Edf(written, data_record_duration=1).write(path)
-    return path
+    return write_channels(path, data, labels, SFREQ, unit)
 
 
 def score(*arguments):
@@ -413,7 +408,9 @@ def test_a_unit_can_be_set_where_the_file_has_none_or_a_wrong_one(tmp_path, bund
 
 def write_modalities(path, **channels):
     """A night of a mouse whose EEG and EMG are so large, rms, in units of their own."""
-    mouse = simulate_recording(seed=0, duration_s=SECONDS, sfreq=SFREQ).data.T.astype(np.float64)
+    mouse = (
+        SimulatedMice(seed=0, duration_s=SECONDS, sfreq=SFREQ).record().data.T.astype(np.float64)
+    )
     written = [
         edfio.EdfSignal(x * rms / x.std(), SFREQ, label=label, physical_dimension=unit)
         for x, (label, (rms, unit)) in zip(mouse, channels.items(), strict=True)
@@ -479,8 +476,8 @@ def test_a_length_that_is_none_is_refused(tmp_path, bundle, epoch_s):
 
 
 def test_too_short_a_recording_is_refused(tmp_path, bundle):
-    signal = [edfio.EdfSignal(np.sin(np.arange(100.0)), 200, label=x) for x in ("EEG", "EMG")]
-    edfio.Edf(signal, data_record_duration=0.5).write(tmp_path / "short.edf")
+    wave = np.sin(np.arange(100.0))
+    write_channels(tmp_path / "short.edf", [wave, wave], ("EEG", "EMG"), 200, record_s=0.5)
     with pytest.raises(RecordingError, match=r"at least one epoch of 1 s, found 0\.5 s"):
         score(tmp_path / "short.edf", "--bundle", bundle, "--unit", "uV")
 
@@ -516,13 +513,8 @@ def test_a_person_is_refused_before_staging_unless_told(tmp_path, shared_data, b
 def long_night(tmp_path_factory):
     """Twelve minutes of a simulated mouse: as long as drift takes to be known."""
     path = tmp_path_factory.mktemp("long") / "night.edf"
-    data = simulate_recording(seed=0, duration_s=720, sfreq=128.0).data.T
-    written = [
-        edfio.EdfSignal(x, 128, label=label, physical_dimension="uV")
-        for x, label in zip(data, ("EEG1", "EMG1"), strict=True)
-    ]
-    edfio.Edf(written, data_record_duration=1).write(path)
-    return path
+    data = SimulatedMice(seed=0, duration_s=720, sfreq=128.0).record().data.T
+    return write_channels(path, data, ("EEG1", "EMG1"), 128)
 
 
 def test_drift_is_told_of_each_animal(tmp_path, long_night):
@@ -628,7 +620,7 @@ def test_nothing_is_written_where_an_experts_hypnogram_is_looked_for(
 
 
 def test_a_slower_emg_is_read_with_the_eeg_and_what_is_left_out_is_said(tmp_path, bundle):
-    data = simulate_recording(seed=0, duration_s=SECONDS, sfreq=256).data.T.astype(np.float64)
+    data = SimulatedMice(seed=0, duration_s=SECONDS, sfreq=256).record().data.T.astype(np.float64)
     rates = {"EEG": (256, data[0]), "EMG": (128, data[1, ::2]), "Temp": (1, data[0, ::256])}
     written = [
         edfio.EdfSignal(x, sfreq, label=label, physical_dimension="uV")

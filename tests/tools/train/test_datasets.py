@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from engines.bundle import open_bundle
 from models.errors import RecordingError
 from tests.support.bundles import human_spec, make_bundle_of
-from tests.support.psg import epochs, signal_of, write_psg, write_stages
+from tests.support.recordings.psg import epochs, signal_of, write_psg, write_stages
+from tests.support.recordings.wfdb import write_annotations, write_record
 from tests.support.training import train_options
-from tests.support.wfdb import write_annotations, write_record
 from tools.cli import app
 from tools.train.report import print_report
 from tools.train.training import run

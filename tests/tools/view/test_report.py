@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from daemon.messages import Features
 from engines.bundle import open_bundle
 from tests.support.nights import human_stage, iso, session, stage, state, trigger, write_journal
-from tests.support.pages import Page, browse, find_chromium
+from tests.support.pages import Page, browse, check_reads_as_meant, find_chromium
 from tools.cli import app
 from tools.view.charts import runs_of
 
@@ -177,27 +177,16 @@ def test_runs_are_those_of_the_stages_and_of_what_fills_most():
     assert shown == [("Wake", 0.0, 300.0)]
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    return find_chromium()
+def test_a_browser_reads_it_as_it_was_meant(night, tmp_path):
+    check_reads_as_meant(night[0], tmp_path)
 
 
-def test_a_browser_reads_it_as_it_was_meant(chromium, night, tmp_path):
-    """What it makes of the file, written out again, has the same elements and nothing more."""
-    log = ["--enable-logging=stderr", "--v=0"]
-    found = browse(chromium, night[0], tmp_path, "--dump-dom", *log)
-    ours, theirs = Page(night[1]), Page(found.stdout)
-    assert theirs.text == ours.text
-    assert [t for t in theirs.tags if t != "head"] == [t for t in ours.tags if t != "head"]
-    assert "CONSOLE" not in found.stderr
-
-
-def test_on_a_phone_a_keyboard_and_a_screen_reader_reach_all_of_it(chromium, night):
+def test_on_a_phone_a_keyboard_and_a_screen_reader_reach_all_of_it(night):
     """Tables are wider than a phone: they are scrolled by themselves."""
     api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     axe_api = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-core")
     with api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 390, "height": 844})
         page.goto(night[0].as_uri())
         fits = page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
@@ -207,17 +196,17 @@ def test_on_a_phone_a_keyboard_and_a_screen_reader_reach_all_of_it(chromium, nig
     assert {v["id"] for v in found if v["impact"] != "minor"} == set()
 
 
-def n_pages(chromium, html, folder):
+def n_pages(html, folder):
     pdf = folder / f"{html.stem}.pdf"
-    browse(chromium, html, folder, f"--print-to-pdf={pdf}", "--no-pdf-header-footer")
+    browse(html, folder, f"--print-to-pdf={pdf}", "--no-pdf-header-footer")
     return len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf.read_bytes()))
 
 
-def test_it_is_printed_with_each_subject_on_pages_of_its_own(chromium, tmp_path):
+def test_it_is_printed_with_each_subject_on_pages_of_its_own(tmp_path):
     """Without that the ends of some would share a page with the beginnings of others."""
     said = [m for k in range(4) for m in messages(f"m{k}", "WWWWNNNNRRRRNNNN", features=None)]
     html = write(tmp_path, said)
     without = tmp_path / "without.html"
     without.write_text(html.replace("break-before: page", ""), "utf-8")
-    ours = n_pages(chromium, tmp_path / "night.html", tmp_path)
-    assert ours > n_pages(chromium, without, tmp_path)
+    ours = n_pages(tmp_path / "night.html", tmp_path)
+    assert ours > n_pages(without, tmp_path)

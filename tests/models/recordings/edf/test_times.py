@@ -11,7 +11,7 @@ from models.recordings.as_stream import epochs_of
 from models.recordings.edf.reader import read_edf_annotations
 from models.recordings.open import open_recording
 from models.signal.montage import StreamChannels, SubjectChannels
-from tests.support.edf import write_interrupted_edf
+from tests.support.recordings.edf import write_interrupted_edf
 from tests.support.signals import SPEC
 
 AT_TEN = b"22.00.00"

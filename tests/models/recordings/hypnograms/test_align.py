@@ -14,7 +14,7 @@ from models.recordings.hypnograms.interpret import Legend
 from models.recordings.hypnograms.read import read_hypnograms
 from models.recordings.open import open_recording
 from models.stages import HUMAN, MOUSE, UNKNOWN
-from tests.support.xdf import XdfStream, write_streams
+from tests.support.recordings.xdf import XdfStream, write_streams
 
 BEGAN = datetime(2026, 3, 1, 22, 0, 0)
 LENGTH = 240

@@ -12,8 +12,8 @@ from models.recordings.lab import LabOptions, open_lab, read_subjects
 from models.recordings.psg.layouts import find_collection
 from models.stages import HUMAN
 from tests.support.bundles import human_spec
-from tests.support.psg import epochs, write_psg, write_stages
-from tests.support.wfdb import write_annotations, write_record
+from tests.support.recordings.psg import epochs, write_psg, write_stages
+from tests.support.recordings.wfdb import write_annotations, write_record
 
 SPEC = human_spec(epoch_s=2.0)
 

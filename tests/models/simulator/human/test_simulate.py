@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 
 from models.errors import RecordingError
-from models.simulator.human.simulate import iterate_subjects, simulate_recording
+from models.simulator.human.simulate import SimulatedPeople
 from models.stages import HUMAN
 
 
 def test_a_recording_is_what_was_asked_for() -> None:
-    night = simulate_recording(seed=5, duration_s=1800, n_subjects=2, every_stage=True)
+    night = SimulatedPeople(seed=5, duration_s=1800, n_subjects=2, every_stage=True).record()
     assert night.data.shape == (1800 * 128, 4)
     assert night.data.dtype == np.float32
     assert np.isfinite(night.data).all()
     assert night.ch_names == ("EEG1", "EOG1", "EEG2", "EOG2")
     assert all(set(h) == set(HUMAN) for h in night.hypnograms)
-    alone = simulate_recording(seed=5, duration_s=1800, every_stage=True)
+    alone = SimulatedPeople(seed=5, duration_s=1800, every_stage=True).record()
     np.testing.assert_array_equal(alone.data, night.data[:, :2])
     assert [name[:4] for name in alone.ch_names] == ["EEG ", "EOG "]
 
@@ -23,7 +23,7 @@ def test_a_recording_is_what_was_asked_for() -> None:
 @pytest.mark.parametrize("sfreq", [100.0, 199.5, 512.0])
 def test_any_rate_shows_the_same_night(sfreq: float) -> None:
     reference, other = (
-        next(iterate_subjects(seed=8, duration_s=300, sfreq=hz, every_stage=True))
+        next(SimulatedPeople(seed=8, duration_s=300, sfreq=hz, every_stage=True).subjects())
         for hz in (128.0, sfreq)
     )
     assert other.data.shape == (round(300 * sfreq), 2)
@@ -33,18 +33,19 @@ def test_any_rate_shows_the_same_night(sfreq: float) -> None:
 
 
 def test_stages_that_are_given_are_simulated() -> None:
-    given = simulate_recording(seed=3, duration_s=60, stages=("N3",) * 60)
+    given = SimulatedPeople(seed=3, duration_s=60, stages=("N3",) * 60).record()
     assert given.hypnograms == (("N3",) * 60,)
     with pytest.raises(RecordingError, match="stages of W, N1, N2, N3, REM, found NREM"):
-        simulate_recording(seed=3, duration_s=60, stages=("NREM",) * 60)
+        SimulatedPeople(seed=3, duration_s=60, stages=("NREM",) * 60).record()
 
 
 def test_artefacts_are_where_the_truth_says_and_change_nothing_else() -> None:
     stages = ("N2",) * 600
-    clean, dirty = (
-        next(iterate_subjects(seed=4, duration_s=600, artefacts_per_hour=n, stages=stages))
+    nights = (
+        SimulatedPeople(seed=4, duration_s=600, artefacts_per_hour=n, stages=stages)
         for n in (0, 40)
     )
+    clean, dirty = (next(night.subjects()) for night in nights)
     assert {a.modality for a in dirty.artefacts} == {"eeg", "eog"}
     assert dirty.events == clean.events
     touched = dirty.data != clean.data
@@ -59,7 +60,7 @@ def test_artefacts_are_where_the_truth_says_and_change_nothing_else() -> None:
 
 
 def test_the_truth_names_every_kind_of_event_in_order() -> None:
-    person = next(iterate_subjects(seed=1, duration_s=4 * 3600, every_stage=True))
+    person = next(SimulatedPeople(seed=1, duration_s=4 * 3600, every_stage=True).subjects())
     onsets = [event.onset_s for event in person.events]
     assert onsets == sorted(onsets)
     assert {event.kind for event in person.events} == {

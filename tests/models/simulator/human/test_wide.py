@@ -3,7 +3,7 @@
 import numpy as np
 
 from models.simulator.human.person import OLDEST, YOUNGEST, Person
-from models.simulator.human.simulate import iterate_subjects
+from models.simulator.human.simulate import SimulatedPeople
 from models.simulator.human.wide import draw_amplifiers, widen
 
 
@@ -46,7 +46,7 @@ def test_amplifiers_filter_both_channels_alike() -> None:
 
 def test_a_wide_person_is_the_same_again_and_another_than_the_usual_one() -> None:
     first, again, usual = (
-        next(iterate_subjects(seed=4, duration_s=120, wide=wide, stages=("N2",) * 120))
+        next(SimulatedPeople(seed=4, duration_s=120, wide=wide, stages=("N2",) * 120).subjects())
         for wide in (True, True, False)
     )
     assert first.person != usual.person
@@ -58,6 +58,6 @@ def test_a_wide_person_is_the_same_again_and_another_than_the_usual_one() -> Non
 def test_many_wide_people_are_finite_at_any_rate() -> None:
     for seed in range(25):
         sfreq = (100.0, 199.5, 512.0)[seed % 3]
-        (person,) = iterate_subjects(seed=seed, duration_s=45, sfreq=sfreq, wide=True)
+        (person,) = SimulatedPeople(seed=seed, duration_s=45, sfreq=sfreq, wide=True).subjects()
         assert np.isfinite(person.data).all()
         assert person.data.std(axis=0).min() > 0.01

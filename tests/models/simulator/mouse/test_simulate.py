@@ -12,12 +12,10 @@ from models.errors import RecordingError
 from models.fit.band_powers import measure
 from models.fit.signals import ScoredPowers, fit, halves, read_band_powers
 from models.simulator.bands import BANDS
-from models.simulator.bouts import find_bouts
 from models.simulator.mouse.animal import Animal
 from models.simulator.mouse.eeg import add_eeg
 from models.simulator.mouse.emg import add_emg
-from models.simulator.mouse.hypnogram import draw_hypnogram
-from models.simulator.mouse.simulate import iterate_subjects, simulate_recording
+from models.simulator.mouse.simulate import SimulatedMice
 from models.simulator.mouse.tracks import COLUMNS, EMG, draw_tracks, mouse_signals
 from models.simulator.noise import Track, shaped_noise
 from models.simulator.recording import Artefact, SimulatedRecording
@@ -28,9 +26,9 @@ SFREQ = 256
 
 @pytest.fixture(scope="module")
 def night() -> SimulatedRecording:
-    return simulate_recording(
+    return SimulatedMice(
         seed=5, duration_s=2 * 3600, sfreq=SFREQ, n_subjects=4, every_stage=True
-    )
+    ).record()
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +59,15 @@ def test_a_recording_is_what_was_asked_for(night: SimulatedRecording) -> None:
 
 
 def test_same_seed_same_bits_other_seed_other_mouse() -> None:
-    one, same, other = (simulate_recording(seed=s, duration_s=60) for s in (1, 1, 2))
+    one, same, other = (SimulatedMice(seed=s, duration_s=60).record() for s in (1, 1, 2))
     np.testing.assert_array_equal(one.data, same.data)
     assert one.hypnograms == same.hypnograms
     assert not np.array_equal(one.data, other.data)
 
 
 def test_a_subject_does_not_depend_on_the_others() -> None:
-    few = simulate_recording(seed=3, duration_s=90, n_subjects=2, artefacts_per_hour=200)
-    many = simulate_recording(seed=3, duration_s=90, n_subjects=5, artefacts_per_hour=200)
+    few = SimulatedMice(seed=3, duration_s=90, n_subjects=2, artefacts_per_hour=200).record()
+    many = SimulatedMice(seed=3, duration_s=90, n_subjects=5, artefacts_per_hour=200).record()
     np.testing.assert_array_equal(few.data, many.data[:, :4])
     assert few.hypnograms == many.hypnograms[:2]
     assert few.artefacts == many.artefacts[:2]
@@ -78,8 +76,8 @@ def test_a_subject_does_not_depend_on_the_others() -> None:
 
 @pytest.mark.parametrize("sfreq", [100.0, 128.0, 511.96, 1000.0, 4000.0])
 def test_any_rate_shows_the_same_sleep(sfreq: float) -> None:
-    reference = simulate_recording(seed=8, duration_s=120, sfreq=512, time_scale=4)
-    other = simulate_recording(seed=8, duration_s=120, sfreq=sfreq, time_scale=4)
+    reference = SimulatedMice(seed=8, duration_s=120, sfreq=512, time_scale=4).record()
+    other = SimulatedMice(seed=8, duration_s=120, sfreq=sfreq, time_scale=4).record()
     assert other.data.shape == (round(120 * sfreq), 2)
     assert other.hypnograms == reference.hypnograms
     assert other.data[:, 0].std() == pytest.approx(reference.data[:, 0].std(), rel=0.2)
@@ -148,7 +146,7 @@ def test_rest_is_awake_with_calm_muscles() -> None:
 
 
 def test_theta_of_rem_is_narrow_and_where_the_animal_has_it() -> None:
-    subject = next(iterate_subjects(seed=5, duration_s=7200, sfreq=SFREQ, every_stage=True))
+    subject = next(SimulatedMice(seed=5, duration_s=7200, sfreq=SFREQ, every_stage=True).subjects())
     seconds = subject.data[:, 0].reshape(-1, SFREQ)[np.array(subject.hypnogram) == "REM"]
     power = (np.abs(np.fft.rfft(seconds * np.hanning(SFREQ))) ** 2).mean(axis=0)
     peak = 4 + int(np.argmax(power[4:12]))
@@ -222,20 +220,9 @@ def test_blocks_of_synthesis_join_without_a_seam() -> None:
     assert np.std(after_seam) == pytest.approx(1.0, rel=0.08)
 
 
-def test_a_time_scale_shortens_bouts_and_every_stage_shows_all() -> None:
-    scaled = draw_hypnogram(np.random.default_rng(1), 40000, time_scale=5)
-    plain = draw_hypnogram(np.random.default_rng(1), 200000)
-    assert len(find_bouts(scaled)) == pytest.approx(len(find_bouts(plain)), rel=0.3)
-    for seed in range(5):
-        shown = draw_hypnogram(np.random.default_rng(seed), 600, every_stage=True)
-        assert min(shown.count(stage) for stage in MOUSE) >= 30
-    with pytest.raises(RecordingError, match="room for every stage"):
-        draw_hypnogram(np.random.default_rng(0), 3, every_stage=True)
-
-
 def test_artefacts_are_where_the_truth_says() -> None:
-    clean = simulate_recording(seed=4, duration_s=600)
-    dirty = simulate_recording(seed=4, duration_s=600, artefacts_per_hour=60)
+    clean = SimulatedMice(seed=4, duration_s=600).record()
+    dirty = SimulatedMice(seed=4, duration_s=600, artefacts_per_hour=60).record()
     artefacts = dirty.artefacts[0]
     assert {a.modality for a in artefacts} == {"eeg", "emg"}
     touched = dirty.data != clean.data
@@ -275,7 +262,7 @@ def test_animals_differ() -> None:
 )
 def test_what_cannot_be_simulated_is_refused(wrong: dict[str, float], sentence: str) -> None:
     with pytest.raises(RecordingError, match=sentence):
-        simulate_recording(**({"seed": 0, "duration_s": 10} | wrong))  # type: ignore[arg-type]
+        SimulatedMice(**({"seed": 0, "duration_s": 10} | wrong)).record()  # type: ignore[arg-type]
 
 
 def test_the_packaged_signals_are_fitted_to_the_first_half_alone(shared_data: Path) -> None:
@@ -312,10 +299,10 @@ def test_measuring_a_tone_finds_it_in_its_band() -> None:
 
 def test_stages_that_are_given_are_simulated_and_the_animal_stays_the_same() -> None:
     awake = ("Wake",) * 60
-    given = simulate_recording(seed=3, duration_s=60, wide=True, stages=awake)
+    given = SimulatedMice(seed=3, duration_s=60, wide=True, stages=awake).record()
     assert given.hypnograms == (awake,)
-    drawn = simulate_recording(seed=3, duration_s=60, wide=True)
-    again = simulate_recording(seed=3, duration_s=60, wide=True, stages=drawn.hypnograms[0])
+    drawn = SimulatedMice(seed=3, duration_s=60, wide=True).record()
+    again = SimulatedMice(seed=3, duration_s=60, wide=True, stages=drawn.hypnograms[0]).record()
     assert np.array_equal(again.data, drawn.data)
     with pytest.raises(RecordingError, match="a stage for each of 60 s, found 3"):
-        simulate_recording(seed=3, duration_s=60, stages=awake[:3])
+        SimulatedMice(seed=3, duration_s=60, stages=awake[:3]).record()

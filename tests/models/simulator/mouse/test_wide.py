@@ -14,7 +14,7 @@ from models.simulator.bouts import find_bouts
 from models.simulator.mouse.animal import Animal
 from models.simulator.mouse.eeg import add_eeg
 from models.simulator.mouse.emg import add_emg
-from models.simulator.mouse.simulate import simulate_recording
+from models.simulator.mouse.simulate import SimulatedMice
 from models.simulator.mouse.tracks import EMG, animal_means, draw_tracks, mouse_signals
 from models.simulator.mouse.wide import draw_hypnogram, widen
 from models.stages import MOUSE
@@ -34,7 +34,7 @@ def measured(stage: str, seconds: int = 1200, **changes: object) -> NDArray[np.f
 
 
 def test_without_wide_a_seed_gives_the_mouse_it_always_gave() -> None:
-    mouse = simulate_recording(seed=11, duration_s=300, artefacts_per_hour=60, every_stage=True)
+    mouse = SimulatedMice(seed=11, duration_s=300, artefacts_per_hour=60, every_stage=True).record()
     expected = [
         [-7.11194, -17.4417],
         [13.0496, 62.3922],
@@ -52,7 +52,7 @@ def test_without_wide_a_seed_gives_the_mouse_it_always_gave() -> None:
 
 def test_a_wide_mouse_is_the_same_again_and_another_than_the_usual_one() -> None:
     first, again, usual = (
-        simulate_recording(seed=4, duration_s=60, wide=wide) for wide in (True, True, False)
+        SimulatedMice(seed=4, duration_s=60, wide=wide).record() for wide in (True, True, False)
     )
     np.testing.assert_array_equal(first.data, again.data)
     assert first.hypnograms == again.hypnograms
@@ -63,7 +63,7 @@ def test_a_wide_mouse_is_the_same_again_and_another_than_the_usual_one() -> None
 @pytest.mark.parametrize("sfreq", [128.0, 4000.0])
 def test_neither_wide_animal_nor_hypnogram_depends_on_the_rate(sfreq: float) -> None:
     reference, other = (
-        simulate_recording(seed=8, duration_s=120, sfreq=hz, time_scale=4, wide=True)
+        SimulatedMice(seed=8, duration_s=120, sfreq=hz, time_scale=4, wide=True).record()
         for hz in (512.0, sfreq)
     )
     assert reference.hypnograms == other.hypnograms

@@ -1,9 +1,20 @@
-"""`--codes`, `--ignore`, `--same-start`: how an expert's hypnograms are to be read."""
+"""`--hypnogram-epoch`, `--codes`, …: how an expert's hypnograms are to be read."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+from models.recordings.hypnograms.interpret import Legend
+
+HypnogramEpochOption = Annotated[
+    float | None,
+    typer.Option(
+        "--hypnogram-epoch",
+        min=0.001,
+        help="Length of the hypnogram's epochs, s, in files of one stage a line.",
+    ),
+]
 CodesOption = Annotated[
     str | None,
     typer.Option(
@@ -28,3 +39,10 @@ SameStartOption = Annotated[
         help="Hypnograms begin with their recordings, whatever their own start says.",
     ),
 ]
+
+
+def read_legend(
+    epoch_s: float | None, codes: str | None, ignore: Sequence[str] | None, same_start: bool
+) -> Legend:
+    """Return what these options say, in their order above."""
+    return Legend(epoch_s=epoch_s, codes=codes, ignore=ignore or (), same_start=same_start)

@@ -17,7 +17,6 @@ def write_psg(
     rates: Mapping[str, float],
     stages: Sequence[str],
     seed: int = 0,
-    annotations: Sequence[edfio.EdfAnnotation] = (),
 ) -> dict[str, np.ndarray]:
     """Write a channel of noise, µV, for each label and rate, as long as the stages; return them."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +31,6 @@ def write_psg(
     ]
     edfio.Edf(
         signals,
-        annotations=annotations or None,
         recording=edfio.Recording(startdate=datetime(2001, 1, 1).date()),
         starttime=datetime(2001, 1, 1, 22).time(),
         data_record_duration=1,

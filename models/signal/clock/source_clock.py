@@ -3,7 +3,7 @@
 LSL says how the clock of the source's machine stands to this one's, but not whether the source
 stamps by it: many stamp with Unix time, a clock of the device, or by counting. No sample comes
 before its time, and none is kept for long on its way; so timestamps that say so are wrong, and what
-they mean is told by the arrival of the samples (models/signal/pace.py). Up to `LATE_S` samples are
+they mean is told by the arrival of the samples (`pace.py`). Up to `LATE_S` samples are
 believed to be late, and up to `OLD_S` a closed loop is told that they may be: the safe side.
 
 Each connection is judged anew, and what contradicts is said once of each.
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from models.errors import StreamError
 from models.signal.chunk import are_times
-from models.signal.pace import Lateness, Pace
-from models.signal.timeline import Timeline
+from models.signal.clock.pace import Lateness, Pace
+from models.signal.clock.timeline import Timeline
 
 LATE_S = 1.0
 """Samples that are later than this have wrong timestamps."""

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from models.errors import RecordingError
-from models.recordings.hypnograms.cells import NOTHING, as_number, text_at
-from models.recordings.hypnograms.clock import is_clock
 from models.recordings.hypnograms.codes import as_code
-from models.recordings.hypnograms.header import Column, Header
 from models.recordings.hypnograms.marks import IsKnown, Mark, StageOf, consecutive, epoch_given
-from models.recordings.hypnograms.sheet import Row, Sheet
-from models.recordings.hypnograms.stage_column import untitled
-from models.recordings.hypnograms.titles import DURATIONS, INDICES
+from models.recordings.hypnograms.tables.cells import NOTHING, as_number, text_at
+from models.recordings.hypnograms.tables.clock import is_clock
+from models.recordings.hypnograms.tables.header import Column, Header
+from models.recordings.hypnograms.tables.sheet import Row, Sheet
+from models.recordings.hypnograms.tables.stage_column import untitled
+from models.recordings.hypnograms.tables.titles import DURATIONS, INDICES
 
 _SAME = 0.01  # of an epoch, by which its length may be rounded
 _FIRST = (0, 1)  # numbers that the first epoch may have

@@ -4,24 +4,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.signal.chunk import are_times
-from models.signal.timeline import Timeline
+from models.signal.clock.timeline import Timeline
 
 SFREQ = 512.0
 
 
-def place(timestamps, sizes=(10**9,), jitter_s=0.02):
-    """Return index and time of every placed sample, and where gaps were found."""
-    timeline = Timeline(SFREQ, jitter_s)
+def live(timestamps, sizes=(16,), arrivals=None, timeline=None):
+    """Place samples that arrive as time passes; return which, when, gaps, and the timeline."""
+    timeline = timeline or Timeline(SFREQ, 0.02)
+    arrivals = np.arange(len(timestamps)) / SFREQ if arrivals is None else arrivals
     index, times, gaps, first, i = [], [], [], 0, 0
     while first < len(timestamps):
-        chunk = timestamps[first : first + sizes[i % len(sizes)]]
-        for run in timeline.place(chunk, 0.0):
+        last = min(first + sizes[i % len(sizes)], len(timestamps))
+        for run in timeline.place(timestamps[first:last], float(arrivals[last - 1])):
             index += range(first + run.samples.start, first + run.samples.stop)
             times += run.times.tolist()
-            if run.after_gap:
-                gaps.append(first + run.samples.start)
-        first, i = first + len(chunk), i + 1
+            gaps += [first + run.samples.start] * run.after_gap
+        first, i = last, i + 1
     return np.array(index), np.array(times), gaps, timeline
+
+
+def place(timestamps, sizes=(10**9,)):
+    """Place samples that all arrive at once."""
+    return live(timestamps, sizes, np.zeros(len(timestamps)))
 
 
 def test_regular_timestamps_stay_what_they_are():
@@ -99,21 +104,6 @@ def test_timestamps_that_are_not_numbers_are_dropped():
     timestamps[300:310] = np.nan
     _, _, _, timeline = place(timestamps)
     assert timeline.dropped == 10
-
-
-def live(timestamps, sizes=(16,), arrivals=None, timeline=None):
-    """Place samples that arrive as time passes; return which, when, gaps, and the timeline."""
-    timeline = timeline or Timeline(SFREQ, 0.02)
-    arrivals = np.arange(len(timestamps)) / SFREQ if arrivals is None else arrivals
-    index, times, gaps, first, i = [], [], [], 0, 0
-    while first < len(timestamps):
-        last = min(first + sizes[i % len(sizes)], len(timestamps))
-        for run in timeline.place(timestamps[first:last], float(arrivals[last - 1])):
-            index += range(first + run.samples.start, first + run.samples.stop)
-            times += run.times.tolist()
-            gaps += [first + run.samples.start] * run.after_gap
-        first, i = last, i + 1
-    return np.array(index), np.array(times), gaps, timeline
 
 
 @pytest.mark.parametrize("jump", [0.7, 2.0, 3600.0, 1.7e9])

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import isfinite
 
-from models.recordings.hypnograms.sheet import Row
+from models.recordings.hypnograms.tables.sheet import Row
 
 NOTHING = ("", "n/a", "na", "nan", "none", "null", "-")
 """What says that there is nothing, in small letters."""

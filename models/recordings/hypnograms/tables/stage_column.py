@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from models.errors import RecordingError
-from models.recordings.hypnograms.cells import is_empty, text_at
 from models.recordings.hypnograms.codes import as_code
-from models.recordings.hypnograms.header import Header
 from models.recordings.hypnograms.marks import StageOf
-from models.recordings.hypnograms.sheet import Row
-from models.recordings.hypnograms.titles import STAGES, WITH_EVENTS
+from models.recordings.hypnograms.tables.cells import is_empty, text_at
+from models.recordings.hypnograms.tables.header import Header
+from models.recordings.hypnograms.tables.sheet import Row
+from models.recordings.hypnograms.tables.titles import STAGES, WITH_EVENTS
 
 
 def find_stage_column(header: Header, stage_of: StageOf) -> int:

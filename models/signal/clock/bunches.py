@@ -2,7 +2,7 @@
 
 import math
 
-from models.signal.timeline import Timeline
+from models.signal.clock.timeline import Timeline
 
 _WINDOW_S = 30.0
 _MANY = 30

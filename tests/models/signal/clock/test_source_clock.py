@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import StreamError
-from models.signal.pace import Pace
-from models.signal.source_clock import EARLY_S, LATE_S, OLD_S, SourceClock
-from models.signal.timeline import Timeline
+from models.signal.clock.pace import Pace
+from models.signal.clock.source_clock import EARLY_S, LATE_S, OLD_S, SourceClock
+from models.signal.clock.timeline import Timeline
 
 SFREQ = 32.0
 FEW = settings(max_examples=10)

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from models.errors import RecordingError
-from models.recordings.hypnograms.cells import NOTHING, as_number, is_numeric, text_at
-from models.recordings.hypnograms.clock import check_times, first_time, is_clock, since_first
 from models.recordings.hypnograms.codes import as_code
-from models.recordings.hypnograms.header import (
+from models.recordings.hypnograms.marks import IsKnown, Mark, Marks, StageOf
+from models.recordings.hypnograms.tables.cells import NOTHING, as_number, is_numeric, text_at
+from models.recordings.hypnograms.tables.clock import check_times, first_time, is_clock, since_first
+from models.recordings.hypnograms.tables.header import (
     Column,
     Header,
     check_titles,
@@ -17,11 +18,17 @@ from models.recordings.hypnograms.header import (
     rows_by_subject,
     unread_columns,
 )
-from models.recordings.hypnograms.lines import check_no_empty_line, read_headless, read_lines
-from models.recordings.hypnograms.marks import IsKnown, Mark, Marks, StageOf
-from models.recordings.hypnograms.sheet import Row, read_sheet
-from models.recordings.hypnograms.stage_column import find_stage_column
-from models.recordings.hypnograms.titles import DATES, DURATIONS, ENDS, INDICES, ONSETS, WITH_EVENTS
+from models.recordings.hypnograms.tables.lines import check_no_empty_line, read_headless, read_lines
+from models.recordings.hypnograms.tables.sheet import Row, read_sheet
+from models.recordings.hypnograms.tables.stage_column import find_stage_column
+from models.recordings.hypnograms.tables.titles import (
+    DATES,
+    DURATIONS,
+    ENDS,
+    INDICES,
+    ONSETS,
+    WITH_EVENTS,
+)
 
 
 def read_table(

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 
-def write_record(header: Path, data: Mapping[str, np.ndarray], sfreq: int = 200) -> None:
-    """Write signals, µV, to the .hea and a .mat of format 16 behind 24 bytes."""
+def write_record(header: Path, data: Mapping[str, np.ndarray]) -> None:
+    """Write signals, µV at 200 Hz, to the .hea and a .mat of format 16 behind 24 bytes."""
     header.parent.mkdir(parents=True, exist_ok=True)
     columns = np.stack(list(data.values()), axis=1)
     samples = np.where(np.isnan(columns), -32768, np.round(columns * 10)).astype("<i2")
-    lines = [f"{header.stem} {len(data)} {sfreq} {len(samples)}"]
+    lines = [f"{header.stem} {len(data)} 200 {len(samples)}"]
     lines += [f"{header.stem}.mat 16+24 10(0)/uV 16 0 {samples[0, 0]} 0 0 {name}" for name in data]
     header.write_text("\n".join([*lines, "# made up"]) + "\n", encoding="ascii")
     header.with_suffix(".mat").write_bytes(b"\0" * 24 + samples.tobytes())

@@ -10,7 +10,7 @@ import pylsl
 import pytest
 import structlog
 
-import models.signal.pace
+import models.signal.clock.pace
 from daemon.config import StagingConfig
 from daemon.lsl.inlet import BUFFER_S
 from daemon.messages import StageMessage
@@ -115,7 +115,7 @@ def warnings(logs):
 @pytest.fixture
 def short_windows(monkeypatch):
     """To be asked for before the rig, which has a pace from its beginning."""
-    monkeypatch.setattr(models.signal.pace, "_WINDOW_S", 0.3)
+    monkeypatch.setattr(models.signal.clock.pace, "_WINDOW_S", 0.3)
 
 
 @pytest.mark.parametrize("jump_s", [2.0, -2.0, 1e6, -1e6])
@@ -251,7 +251,7 @@ class Ticking:
     ("stamped", "why"), [(SFREQ, "found them arriving at 2"), (SFREQ / 2, "found them at 2")]
 )
 def test_samples_at_half_the_rate_fail_the_stream(rig, source, monkeypatch, stamped, why):
-    monkeypatch.setattr(models.signal.pace, "_WINDOW_S", 0.5)
+    monkeypatch.setattr(models.signal.clock.pace, "_WINDOW_S", 0.5)
     ticking = Ticking(rig, source, SFREQ / 2, stamped)
     ticking.until(lambda: rig.stream.error is not None, "the end of it")
     assert f"expected samples at the {SFREQ:g} Hz" in str(rig.stream.error)
@@ -261,7 +261,7 @@ def test_samples_at_half_the_rate_fail_the_stream(rig, source, monkeypatch, stam
 
 
 def test_a_source_that_comes_back_at_half_the_rate_is_waited_for(rig, source, monkeypatch):
-    monkeypatch.setattr(models.signal.pace, "_WINDOW_S", 0.5)
+    monkeypatch.setattr(models.signal.clock.pace, "_WINDOW_S", 0.5)
     rig.push(source, 0, 1.01)
     rig.until_epoch(0)
     source.restart()

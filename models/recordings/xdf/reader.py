@@ -2,7 +2,7 @@
 
 pyxdf reads the whole file, for the streams in it are interleaved. Clocks are put on the
 recorder's clock and clock resets are resolved; timestamps are not smoothed, for smoothing
-shifts what follows a gap. What is damaged is left out before: see `xdf_chunks`.
+shifts what follows a gap. What is damaged is left out before: see `chunks.py`.
 """
 
 import logging
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from models.errors import RecordingError
 from models.recordings.base import Annotation, ArrayRecording, Description, select_channels
-from models.recordings.xdf_chunks import whole_chunks
+from models.recordings.xdf.chunks import whole_chunks
 from models.signal.chunk import are_times, number_duplicates
 
 Stream = dict[str, Any]

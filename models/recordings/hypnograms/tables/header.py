@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from models.errors import RecordingError
-from models.recordings.hypnograms.cells import is_empty, is_numeric
 from models.recordings.hypnograms.codes import as_code
 from models.recordings.hypnograms.marks import STAGED_BY
-from models.recordings.hypnograms.sheet import Row, Sheet
-from models.recordings.hypnograms.titles import (
+from models.recordings.hypnograms.tables.cells import is_empty, is_numeric
+from models.recordings.hypnograms.tables.sheet import Row, Sheet
+from models.recordings.hypnograms.tables.titles import (
     DATES,
     DURATIONS,
     ENDS,

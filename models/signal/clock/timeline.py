@@ -7,7 +7,7 @@ chunk, a clock set back) is dropped. Everything is a recursion over samples: how
 chunked changes nothing.
 
 A clock that was set is told from missing or repeated samples by their arrival, where the source
-runs in real time (models/signal/pace.py): a sample from the future means a clock set forward,
+runs in real time (`pace.py`): a sample from the future means a clock set forward,
 samples that stay late one set back. Then the times go on, by this machine's clock, and the
 timestamps that follow are moved by what the clock was. Elsewhere a gap of any length up to a day
 is believed, and 1.75 s of samples in a row from the past are a clock set back.
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from models.signal.chunk import EARLIEST_S, LATEST_S, are_times
-from models.signal.pace import Pace
+from models.signal.clock.pace import Pace
 
 LONGEST_GAP_S = 86_400.0
 """A longer gap is a clock that was set, s."""
