@@ -96,30 +96,43 @@ class Composer:
             )
         return composed
 
-    def trigger(self, live: StageMessage, told: Told) -> TriggerMessage:
-        """Compose the message of a decision on a live estimate."""
-        wall, sight, decision = time.time(), told.sight, told.decision
-        return TriggerMessage(
-            session=live.session,
-            utc=iso(wall),
-            subject=live.subject,
-            stream=live.stream,
-            rule=told.rule.name,
-            action=decision.action,
-            reason=decision.reason,
-            ttl_s=decision.ttl_s,
-            pulse=decision.pulse,
-            epoch=live.epoch,
-            hop=live.hop,
-            onset=live.onset,
-            age_s=live.age_s,
-            armed=sight.armed,
-            trouble=sight.trouble,
-            leads=sight.leads,
-            published_utc=iso(wall, "microseconds"),
-            model=live.model,
-            config=live.config,
-        )
+    def triggers(
+        self, lives: Mapping[str, StageMessage], told: Sequence[Told]
+    ) -> list[TriggerMessage]:
+        """Compose the messages of decisions that were just made.
+
+        Args:
+            lives: the live estimates that they were made on, by subject.
+            told: the decisions.
+        """
+        wall = time.time()
+        utc, published, composed = iso(wall), iso(wall, "microseconds"), []
+        for rule, sight, decision in told:
+            live = lives[sight.subject]
+            composed.append(
+                TriggerMessage(
+                    session=live.session,
+                    utc=utc,
+                    subject=live.subject,
+                    stream=live.stream,
+                    rule=rule.name,
+                    action=decision.action,
+                    reason=decision.reason,
+                    ttl_s=decision.ttl_s,
+                    pulse=decision.pulse,
+                    epoch=live.epoch,
+                    hop=live.hop,
+                    onset=live.onset,
+                    age_s=live.age_s,
+                    armed=sight.armed,
+                    trouble=sight.trouble,
+                    leads=sight.leads,
+                    published_utc=published,
+                    model=live.model,
+                    config=live.config,
+                )
+            )
+        return composed
 
     def pulse(self, done: PulseDone, driver: str) -> PulseMessage:
         """Compose the message of what an output of `hypnod pulse` did.

@@ -25,8 +25,8 @@ _NO_SEQ = -1
 class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
     """What every message says of itself.
 
-    Its topic and its bytes are made once and remembered: the journal keeps, and the publisher
-    sends, the same ones.
+    Its bytes are made once and remembered: the journal keeps, and the publisher sends, the same
+    ones.
     """
 
     TOPIC: ClassVar[str]
@@ -48,7 +48,7 @@ class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     replayed: bool = False
     """True in a copy sent again to a late subscriber, or fetched from the journal."""
 
-    @cached_property
+    @property
     def topic(self) -> str:
         """The topic that it is published under."""
         return self.TOPIC.format(self)

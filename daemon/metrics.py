@@ -7,6 +7,7 @@ Names follow https://prometheus.io/docs/practices/naming/: base units, `_total` 
 import math
 import time
 from collections.abc import Iterable
+from functools import cache, partial
 
 from prometheus_client import (
     CollectorRegistry,
@@ -106,7 +107,7 @@ class Metrics:
             registry=r,
         )
         self._stages: dict[tuple[str, str], str] = {}
-        self._powers: dict[tuple[str, str], tuple[dict[str, Gauge], Gauge]] = {}
+        self._features: dict[tuple[str, str], Features | None] = {}
         self.slots_filled = Gauge(
             "hypnod_slots_filled",
             "Epochs of the context window that hold a usable signal.",
@@ -228,6 +229,12 @@ class Metrics:
             registry=r,
         )
 
+        # of every live estimate; looking up a label takes longer than all the rest
+        self._epochs = cache(self.epochs.labels)
+        self._slots_filled = cache(self.slots_filled.labels)
+        self._last_epoch = cache(self.last_epoch.labels)
+        self._latency = cache(self.latency.labels)
+
     def count_from_zero(self, stream: str) -> None:
         """Show a stream's counters before they count: Prometheus sees no increase to the first."""
         for counter in (
@@ -276,13 +283,13 @@ class Metrics:
     def observe(self, message: StageMessage, wall: float) -> None:
         """Count a live estimate that was published at this wall time, s."""
         stream, subject = message.stream, message.subject
-        self.epochs.labels(stream, subject, message.stage).inc()
+        self._epochs(stream, subject, message.stage).inc()
         self._show_stage(stream, subject, message.stage)
         self._show_features(stream, subject, message.features)
-        self.slots_filled.labels(stream, subject).set(message.slots_filled)
-        self.last_epoch.labels(stream).set(wall)
+        self._slots_filled(stream, subject).set(message.slots_filled)
+        self._last_epoch(stream).set(wall)
         if message.latency_s is not None:
-            self.latency.labels(stream).observe(message.latency_s)
+            self._latency(stream).observe(message.latency_s)
         for modality, reason in message.validity.items():
             if reason != "ok":
                 self.unusable.labels(stream, subject, modality, reason).inc()
@@ -298,15 +305,21 @@ class Metrics:
 
     def _show_features(self, stream: str, subject: str, features: Features | None) -> None:
         key = stream, subject
-        if key not in self._powers:  # looking up a label takes longer than all the rest
-            bands = {band: self.eeg_power.labels(*key, band) for band in BANDS_HZ}
-            self._powers[key] = bands, self.emg_power.labels(*key)
-        bands, emg = self._powers[key]
-        eeg_db = () if features is None else features.eeg_db
-        for band, gauge in bands.items():
-            gauge.set(power_between(eeg_db, BANDS_HZ[band]))
-        emg_db = None if features is None else features.emg_db
-        emg.set(math.nan if emg_db is None else emg_db)
+        is_new = key not in self._features
+        self._features[key] = features
+        if is_new:  # computed when somebody looks, which is seldom
+            for band in BANDS_HZ:
+                power = partial(self._eeg_db, key, band)
+                self.eeg_power.labels(*key, band).set_function(power)
+            self.emg_power.labels(*key).set_function(partial(self._emg_db, key))
+
+    def _eeg_db(self, key: tuple[str, str], band: str) -> float:
+        features = self._features[key]
+        return power_between(() if features is None else features.eeg_db, BANDS_HZ[band])
+
+    def _emg_db(self, key: tuple[str, str]) -> float:
+        features = self._features[key]
+        return math.nan if features is None or features.emg_db is None else features.emg_db
 
     def _count_decision(self, message: TriggerMessage, wall: float) -> None:
         key = message.rule, message.subject

@@ -74,9 +74,9 @@ class Outbox:
             sink.take(what)
 
     def _number(self, message: Message) -> Message:
-        numbers, first = self._next_unkept, 0
+        numbers, first, topic = self._next_unkept, 0, message.topic
         if message.KEPT:
             numbers, first = self._next_seq, self._first_seq
-        seq = max(numbers.get(message.topic, 0), first)
-        numbers[message.topic] = seq + 1
+        seq = max(numbers.get(topic, 0), first)
+        numbers[topic] = seq + 1
         return msgspec.structs.replace(message, seq=seq)

@@ -68,8 +68,11 @@ class Rounds:
             estimates = self._stager.stage(batches)
         self._engine.look()
         self._send(estimates, batches)
-        for stream in streams:
-            stream.show_filled(max(self._stager.slots_filled(stream.name)))
+        filled = defaultdict[str, int](int)
+        for estimate in estimates:
+            filled[estimate.stream] = max(filled[estimate.stream], estimate.slots_filled)
+        for name, n in filled.items():
+            self._streams[name].show_filled(n)
         return True
 
     def finish(self) -> None:

@@ -4,7 +4,8 @@ import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice, product
+from functools import lru_cache
+from itertools import groupby, product
 from typing import get_args
 
 import msgspec
@@ -20,10 +21,12 @@ from models.errors import ConfigError
 from models.grammar import Filter
 from models.signal.pipeline import EpochBatch
 from models.signal.quality import NO_SIGNAL, OK
-from models.spec import MIXED, Grammar, ModelSpec
+from models.spec import Grammar, ModelSpec
 from models.stages import ART, UNKNOWN
 
 _KINDS = get_args(Kind)
+_NONE = -1
+"""In the place of a pathway: nothing is read."""
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -66,8 +69,6 @@ class _Row:
     subject: str
     pending: deque[Estimate]
     """Live estimates whose final reading is still due, oldest first."""
-    readings: deque[NDArray[np.float32]]
-    """The engine's answers of the last epoch length, one a hop, newest last."""
 
 
 class Stager:
@@ -101,18 +102,23 @@ class Stager:
         self._lag = staging.final_lag * self.hops_per_epoch
         self.n_slots = self._spec.ring_length(self.hops_per_epoch)
         """Epochs that the context window spans, its first and last included."""
+        self._names = subjects
         self._rows: dict[str, list[_Row]] = {}
         for stream, names in subjects.items():
             n = sum(map(len, self._rows.values()))
-            self._rows[stream] = [
-                _Row(n + i, name, deque(), deque(maxlen=self.hops_per_epoch))
-                for i, name in enumerate(names)
-            ]
+            self._rows[stream] = [_Row(n + i, name, deque()) for i, name in enumerate(names)]
         self._filter = None if grammar is None else Filter(grammar, self._spec.epoch_s)
-        # (n_rows, hops_per_epoch, n_kinds, n_stages), after the last epochs of each kind; a ring
-        n_kinds, n_stages = len(_KINDS), len(self._spec.stages)
-        self._beliefs = np.zeros((engine.n_rows, self.hops_per_epoch, n_kinds, n_stages))
+        n_pathways, n_stages = len(self._spec.pathways), len(self._spec.stages)
+        self._n_read = staging.final_lag + 1
         self._n_staged = np.zeros(engine.n_rows, np.intp)
+        # rings of an epoch length: what is read of the engine's answers
+        # (n_rows, hops_per_epoch, n_pathways, n_read, n_stages), and after the last epochs of each
+        # kind the beliefs (n_rows, hops_per_epoch, n_kinds, n_stages)
+        ring = engine.n_rows, self.hops_per_epoch
+        self._readings = np.zeros((*ring, n_pathways, self._n_read, n_stages), np.float32)
+        self._beliefs = np.zeros((*ring, len(_KINDS), n_stages))
+        # (n_rows, lag + 1), the pathways that the last epochs are read by, newest last
+        self._pathways = np.full((engine.n_rows, self._lag + 1), _NONE)
         self._believe_nothing(np.arange(engine.n_rows))
 
     def check(self, batch: EpochBatch) -> None:
@@ -164,8 +170,6 @@ class Stager:
         self._remember(stream, slots, due)
         rows = self._rows[stream]
         finals = [e for row in rows for e in self._flush(row)]
-        for row in rows:
-            row.readings.clear()
         self._believe_nothing(_numbers(rows))
         return finals
 
@@ -184,11 +188,9 @@ class Stager:
         rows = self._rows[stream]
         numbers = _numbers(rows)
         newest = self._engine.newest(numbers)
-        n_read = self._lag // self.hops_per_epoch + 1
-        readings = np.stack([row.readings[-1][:, -n_read:] for row in rows])
-        newest_belief = self._beliefs[numbers, self._phase(numbers, 0)]
-        belief = {} if self._filter is None else {"belief": newest_belief}
-        return {**newest, **belief, "reading": readings}
+        where = numbers, self._phase(numbers, 0)
+        belief = {} if self._filter is None else {"belief": self._beliefs[where]}
+        return {**newest, **belief, "reading": self._readings[where]}
 
     def recall(
         self,
@@ -226,77 +228,67 @@ class Stager:
     ) -> None:
         """Put back all but the engine's part."""
         rows = self._rows[stream]
-        agos = [ago for ago in range(self.hops_per_epoch, 0, -1) if ago in slots]
-        for i, row in enumerate(rows):
+        numbers = _numbers(rows)
+        index = {pathway: p for p, pathway in enumerate(self._spec.pathways)} | {None: _NONE}
+        for row in rows:
             row.pending = deque(e for e in due if e.subject == row.subject)
-            readings = (np.asarray(slots[ago]["reading"][i], np.float32) for ago in agos)
-            row.readings = deque(readings, maxlen=self.hops_per_epoch)
-        if self._filter is not None:
-            numbers = _numbers(rows)
-            for ago in agos:
-                self._beliefs[numbers, self._phase(numbers, ago - 1)] = slots[ago]["belief"]
+            for ago, estimate in enumerate(reversed(row.pending)):
+                self._pathways[row.number, -1 - ago] = index[estimate.pathway]
+        for ago in filter(slots.__contains__, range(self.hops_per_epoch, 0, -1)):
+            where = numbers, self._phase(numbers, ago - 1)
+            self._readings[where] = slots[ago]["reading"]
+            if self._filter is not None:
+                self._beliefs[where] = slots[ago]["belief"]
 
     def _stage_round(self, batches: Sequence[EpochBatch]) -> list[Estimate]:
         """One engine call: at most one epoch of each stream."""
         rows = [row for batch in batches for row in self._rows[batch.stream]]
         numbers = _numbers(rows)
         usable = np.concatenate([batch.usable for batch in batches])
-        for batch in batches:
-            mine = self._rows[batch.stream]
-            names = [row.subject for row in mine]
-            for row, estimate in zip(mine, unread(batch, names, self._spec), strict=True):
-                row.pending.append(estimate)
+        pathways = np.column_stack([self._pathways[numbers, 1:], _pathways(usable, self._spec)])
         readings = self._engine.step(
             np.concatenate([batch.epochs for batch in batches]),
             numbers,
             usable,
-            unimodal=np.array(
-                [any(e.pathway not in (None, MIXED) for e in row.pending) for row in rows]
-            ),
+            unimodal=np.logical_or.reduce(pathways > 0, axis=1),  # the first one is mixed
         )
         self._n_staged[numbers] += 1
+        self._pathways[numbers] = pathways
+        self._readings[numbers, self._phase(numbers, 0)] = readings[:, :, -self._n_read :]
         filled = self._engine.slots_filled(numbers).tolist()
-        for row, reading, n in zip(rows, readings, filled, strict=True):
-            row.readings.append(reading)
-            row.pending[-1] = replace(row.pending[-1], slots_filled=n)
-        newest = [[row.pending[-1]] for row in rows]
-        estimates = self._read("live", numbers, newest, readings, ago=0)
+        fresh = (e for b in batches for e in unread(b, self._names[b.stream], self._spec))
+        for row, estimate, n in zip(rows, fresh, filled, strict=True):
+            row.pending.append(replace(estimate, slots_filled=n))
+        estimates = self._read("live", rows, filled, ago=0)
         due = [i for i, row in enumerate(rows) if len(row.pending) > self._lag]
         if due:
-            late = [list(islice(rows[i].pending, 0, None, self.hops_per_epoch)) for i in due]
-            finals = self._read("final", numbers[due], late, readings[due], self._lag)
-            for i, final in zip(due, finals, strict=True):
-                rows[i].pending.popleft()
-                estimates.append(replace(final, slots_filled=filled[i]))
+            late = [rows[i] for i in due]
+            estimates += self._read("final", late, [filled[i] for i in due], self._lag)
+            for row in late:
+                row.pending.popleft()
         return estimates
 
     def _flush(self, row: _Row) -> Iterator[Estimate]:
         """Yield a subject's final estimates still due."""
         while row.pending:
-            late = list(islice(row.pending, 0, None, self.hops_per_epoch))
-            ago = len(row.pending) - 1
-            reading = row.readings[-1 - ago % self.hops_per_epoch]
-            yield from self._read("final", np.array([row.number]), [late], reading[None], ago)
+            filled = row.pending[0].slots_filled
+            yield from self._read("final", [row], [filled], len(row.pending) - 1)
             row.pending.popleft()
+        self._pathways[row.number] = _NONE
 
     def _read(
-        self,
-        kind: Kind,
-        numbers: NDArray[np.intp],
-        epochs: Sequence[Sequence[Estimate]],
-        readings: NDArray[np.float32],
-        ago: int,
+        self, kind: Kind, rows: Sequence[_Row], filled: Sequence[int], ago: int
     ) -> list[Estimate]:
-        """Complete the first estimate of each row, from it and those an epoch length apart after.
+        """Return the estimates of an epoch of each row.
 
         Args:
             kind: of the estimates.
-            numbers: (n,) of the rows.
-            epochs: of each row as many, the last one that of the newest slot.
-            readings: (n, n_pathways, n_read, n_stages).
-            ago: how many hops before the newest these estimates are.
+            rows: of which the epoch is pending.
+            filled: slots of the context window of each.
+            ago: how many hops before the row's newest the epoch is.
         """
-        evidence = self._evidence(epochs, readings)
+        numbers = _numbers(rows)
+        evidence = self._evidence(rows, numbers, ago)
         probabilities = evidence[:, 0]
         if self._filter is not None:
             where = (numbers, self._phase(numbers, ago), _KINDS.index(kind))
@@ -306,35 +298,42 @@ class Stager:
             else:
                 self._beliefs[where], found = self._filter.final(before, evidence)
             probabilities = found.astype(np.float32)
-        stages = probabilities.argmax(axis=-1).tolist()
-        firsts = (each[0] for each in epochs)
+        stages = [self._spec.stages[k] for k in probabilities.argmax(axis=-1).tolist()]
         return [
-            replace(first, kind=kind)
-            if first.pathway is None
+            replace(pending, kind=kind, slots_filled=n)
+            if (pending := row.pending[-1 - ago]).pathway is None
             else replace(
-                first,
+                pending,
                 kind=kind,
-                stage=self._spec.stages[stage],
-                probabilities=probabilities[i],
-                evidence=evidence[i, 0],
+                slots_filled=n,
+                stage=stage,
+                probabilities=of_stages,
+                evidence=of_net,
             )
-            for i, (first, stage) in enumerate(zip(firsts, stages, strict=True))
+            for row, n, stage, of_stages, of_net in zip(
+                rows, filled, stages, probabilities, evidence[:, 0], strict=True
+            )
         ]
 
     def _evidence(
-        self, epochs: Sequence[Sequence[Estimate]], readings: NDArray[np.float32]
+        self, rows: Sequence[_Row], numbers: NDArray[np.intp], ago: int
     ) -> NDArray[np.float32]:
-        """Return what the net says of epochs (n, n_slots, n_stages), NaN where it reads nothing."""
-        index = {pathway: p for p, pathway in enumerate(self._spec.pathways)} | {None: -1}
-        pathways = np.array([[index[e.pathway] for e in each] for each in epochs], np.intp)
-        rows, slots = np.indices(pathways.shape)
-        known = pathways >= 0
-        where = (rows, np.where(known, pathways, 0), slots - pathways.shape[1])
-        evidence = np.asarray(readings[where])
+        """Return what the net says of an epoch of each row, and of those that follow it.
+
+        Returns:
+            (n, n_slots, n_stages), an epoch length apart; NaN where it reads nothing.
+        """
+        hops = self.hops_per_epoch
+        readings = self._readings[numbers, self._phase(numbers, ago % hops)]
+        pathways = self._pathways[numbers, -1 - ago :: hops]
+        which, slots = np.indices(pathways.shape)
+        evidence = np.asarray(readings[which, pathways, slots - pathways.shape[1]])
+        known = pathways != _NONE
         evidence[~known] = np.nan
         bad = np.argwhere(known & ~np.isfinite(evidence).all(axis=-1))
         if len(bad):
-            epoch, found = epochs[bad[0, 0]][bad[0, 1]], evidence[*bad[0]].tolist()
+            row, slot = bad[0].tolist()
+            epoch, found = rows[row].pending[slot * hops - ago - 1], evidence[row, slot].tolist()
             raise EngineError(
                 f"{epoch.subject}, hop {epoch.hop}: expected a probability of each stage "
                 f"from {self._engine.description}, found {found}"
@@ -379,31 +378,45 @@ def unread(batch: EpochBatch, subjects: Sequence[str], spec: ModelSpec) -> Itera
         subjects: their names, in order.
         spec: of what is to read it.
     """
-    pathways = spec.pathway_for(batch.usable).tolist()
+    pathways = [(*spec.pathways, None)[p] for p in _pathways(batch.usable, spec).tolist()]
     drift, reasons = _most(batch.drift), batch.reasons.tolist()
     features = _features(batch.features)
     for subject, why, pathway, unlike, seen in zip(
         subjects, reasons, pathways, drift, features, strict=True
     ):
-        bad = [f"{m} {w}" for m, w in zip(spec.modalities, why, strict=True) if w != OK]
-        lost = len(bad) == len(why)
+        stage, validity, reason = _verdict(tuple(why), spec.modalities)
         yield Estimate(
             subject=subject,
             stream=batch.stream,
             kind="live",
             hop=batch.hop,
             onset=batch.onset,
-            stage=UNKNOWN if not NO_SIGNAL.isdisjoint(why) else ART,
+            stage=stage,
             probabilities=None,
             evidence=None,
-            pathway=None if lost else spec.pathways[pathway],
-            validity=dict(zip(spec.modalities, map(str, why), strict=True)),
-            reason=", ".join(bad) if lost else None,
+            pathway=pathway,
+            validity=validity,
+            reason=None if pathway else reason,
             slots_filled=0,
             arrived=batch.arrived,
             drift=unlike,
             features=seen,
         )
+
+
+@lru_cache
+def _verdict(
+    reasons: tuple[str, ...], modalities: tuple[str, ...]
+) -> tuple[str, Mapping[str, str], str]:
+    """Return the stage, validity and reason of an epoch of which nothing is read."""
+    validity = dict(zip(modalities, map(str, reasons), strict=True))
+    why = ", ".join(f"{m} {w}" for m, w in validity.items() if w != OK)
+    return ART if NO_SIGNAL.isdisjoint(reasons) else UNKNOWN, validity, why
+
+
+def _pathways(usable: NDArray[np.bool_], spec: ModelSpec) -> NDArray[np.intp]:
+    """Return the pathways that epochs are read by, (n,): an index into the spec's, or `_NONE`."""
+    return np.where(usable.any(axis=1), spec.pathway_for(usable), _NONE)
 
 
 def _numbers(rows: Sequence[_Row]) -> NDArray[np.intp]:

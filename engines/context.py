@@ -1,6 +1,7 @@
 """The cached context window: the last epoch tokens of every row, in host memory."""
 
 from collections.abc import Mapping
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +29,11 @@ class ContextWindow:
         self._tokens = np.zeros((n_rows, self.n_slots, *spec.token_shape), np.float32)
         self._mask = np.zeros((n_rows, self.n_slots, spec.n_modalities), bool)
         self._next = np.zeros(n_rows, np.intp)
-        self._before = -hops_per_epoch * np.arange(spec.n_context - 1, 0, -1)
-        self._window = -1 - hops_per_epoch * np.arange(spec.n_context)
+        # by the slot that the next token will take: those of the window before it, oldest first,
+        # and those of the window that ends with the token before it, newest first
+        slots, back = np.arange(self.n_slots)[:, None], hops_per_epoch * np.arange(spec.n_context)
+        self._before = (slots - back[:0:-1]) % self.n_slots
+        self._window = (slots - 1 - back) % self.n_slots
 
     def before(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return the slots that will precede the next token of each row, oldest first.
@@ -40,7 +44,7 @@ class ContextWindow:
         Returns:
             Places in each row's ring (n, n_context - 1).
         """
-        slots: NDArray[np.intp] = (self._next[rows][:, None] + self._before) % self.n_slots
+        slots: NDArray[np.intp] = self._before[self._next[rows]]
         return slots
 
     def next_slot(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -53,7 +57,7 @@ class ContextWindow:
 
     def mask(self, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Return their mask (n, n_context - 1, n_modalities), False where a key is masked."""
-        return self._mask[rows[:, None], self.before(rows)]
+        return self._mask_at(rows, self.before(rows))
 
     def append(
         self, rows: NDArray[np.intp], tokens: NDArray[np.float32], valid: NDArray[np.bool_]
@@ -72,8 +76,8 @@ class ContextWindow:
 
     def slots_filled(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
         """Count the slots valid in any modality, the newest token's included; shape (n,)."""
-        slots = (self._next[rows][:, None] + self._window) % self.n_slots
-        filled = self._mask[rows[:, None], slots].any(axis=-1)
+        mask = self._mask_at(rows, self._window[self._next[rows]])
+        filled = reduce(np.logical_or, np.moveaxis(mask, -1, 0))  # .any() takes 20 times as long
         n_filled: NDArray[np.intp] = filled.sum(axis=1, dtype=np.intp)
         return n_filled
 
@@ -108,6 +112,13 @@ class ContextWindow:
         """Empty a row: all its slots masked."""
         self._tokens[row] = 0
         self._mask[row] = False
+
+    def _mask_at(self, rows: NDArray[np.intp], slots: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Return the mask of some slots (n, …) of each row, (n, …, n_modalities)."""
+        flat = self._mask.reshape(-1, self._mask.shape[-1])
+        # as self._mask[rows[:, None], slots] does, in a tenth of the time
+        found: NDArray[np.bool_] = flat.take(rows[:, None] * self.n_slots + slots, axis=0)
+        return found
 
     def _order(self, row: int) -> NDArray[np.intp]:
         slots: NDArray[np.intp] = np.arange(self._next[row], self._next[row] + self.n_slots)

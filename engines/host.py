@@ -61,7 +61,9 @@ class ContextEngine(Engine):
         self.check_inputs(epochs, rows, valid)
         spec, n = self.spec, len(rows)
         mask = np.concatenate([self._context.mask(rows), valid[:, None]], axis=1)
-        readable = spec.readable(np.logical_or.reduce(mask, axis=1))  # (n, n_pathways)
+        # one modality after the other: numpy takes ten times as long for all at once
+        anywhere = np.stack([of.any(axis=1) for of in np.moveaxis(mask, -1, 0)], axis=-1)
+        readable = spec.readable(anywhere)  # (n, n_pathways)
         wanted = readable.copy()
         wanted[:, 1:] &= np.broadcast_to(unimodal, n)[:, None]
         shape = (n, len(spec.pathways), self.n_read, len(spec.stages))

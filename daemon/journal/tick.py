@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from daemon.journal.packing import pack
 from daemon.journal.reader import Session
@@ -55,13 +56,20 @@ def rows_of(messages: Iterable[Message]) -> list[Row]:
             message.topic,
             message.seq,
             message.session,
-            *(getattr(message, column, None) for column in ("hop", "onset", "stage")),
-            datetime.fromisoformat(message.utc).timestamp(),
+            getattr(message, "hop", None),
+            getattr(message, "onset", None),
+            getattr(message, "stage", None),
+            _unix_time(message.utc),
             pack(encode(message, "json")),
         )
         for message in messages
         if message.KEPT
     ]
+
+
+@lru_cache
+def _unix_time(utc: str) -> float:
+    return datetime.fromisoformat(utc).timestamp()
 
 
 def commit(db: sqlite3.Connection, ticks: Sequence[Tick]) -> None:

@@ -8,6 +8,7 @@ the journal has them.
 
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -81,6 +82,7 @@ def fingerprint(bundle_hash: str, staging: StagingConfig, stream: StreamConfig) 
     return hashlib.sha256(msgspec.json.encode(what, order="deterministic")).hexdigest()[:16]
 
 
+@cache
 def boot_id() -> str:
     """Return what tells this machine's runs apart, from one boot to the next."""
     return _BOOT.read_text("ascii").strip()

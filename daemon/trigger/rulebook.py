@@ -34,14 +34,12 @@ class Rulebook:
         self, rules: Sequence[Rule], subjects: Sequence[str], before: States | None = None
     ) -> None:
         ordered = sorted(rules, key=lambda rule: rule.yoked_to is not None)
-        self._whom = {rule: [s for s in subjects if rule.is_for(s)] for rule in ordered}
-        self._states = {
-            (rule.name, subject): interrupted(
-                rule, subject, (before or {}).get(subject, {}).get(rule.name, RuleState())
-            )
-            for rule, whom in self._whom.items()
-            for subject in whom
-        }
+        self._whom = {rule: frozenset(filter(rule.is_for, subjects)) for rule in ordered}
+        self._states: dict[str, dict[str, RuleState]] = {subject: {} for subject in subjects}
+        for rule, whom in self._whom.items():
+            for subject in whom:
+                state = (before or {}).get(subject, {}).get(rule.name, RuleState())
+                self._states[subject][rule.name] = interrupted(rule, subject, state)
         self._last: dict[tuple[str, str], Told] = {}
 
     def look(self, sights: Mapping[str, Sight], is_armed: Callable[[str, str], bool]) -> list[Told]:
@@ -53,24 +51,22 @@ class Rulebook:
         """
         told = []
         for rule, whom in self._whom.items():
-            for subject in filter(sights.__contains__, whom):
+            for subject in filter(whom.__contains__, sights):
                 key = rule.name, subject
                 sight = msgspec.structs.replace(
                     sights[subject],
                     armed=is_armed(*key) or rule.armed == "always",
                     leads=self._leads(rule, sights[subject].utc),
                 )
-                self._states[key], decision = decide(rule, self._states[key], sight)
+                states = self._states[subject]
+                states[rule.name], decision = decide(rule, states[rule.name], sight)
                 self._last[key] = Told(rule, sight, decision)
                 told.append(self._last[key])
         return told
 
     def states(self, subjects: Sequence[str]) -> dict[str, dict[str, RuleState]]:
         """Return what the rules remember of some subjects."""
-        return {
-            subject: {rule: state for (rule, of), state in self._states.items() if of == subject}
-            for subject in subjects
-        }
+        return {subject: dict(self._states[subject]) for subject in subjects}
 
     def _leads(self, rule: Rule, utc: float) -> bool:
         """Whether the subject that a rule follows is stimulated now."""

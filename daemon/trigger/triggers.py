@@ -48,8 +48,7 @@ class Triggers:
             subject: Sight.of(message, armed=False, trouble=trouble)
             for subject, message in live.items()
         }
-        told = self._book.look(sights, self._armed)
-        return [self._compose.trigger(live[each.sight.subject], each) for each in told]
+        return self._compose.triggers(live, self._book.look(sights, self._armed))
 
     def stop(self) -> None:
         """Switch nothing on from now."""

@@ -221,8 +221,7 @@ class Conditioner:
         self, epochs: NDArray[np.float32], gain: NDArray[np.float64], first: NDArray[np.bool_]
     ) -> NDArray[np.float64]:
         """Return each channel's log amplitude after these epochs (n_subjects, n_modalities)."""
-        amplitude = _MAD_TO_SD * np.median(np.abs(epochs), axis=-1).astype(np.float64)
-        log_amplitude = np.log(np.maximum(amplitude, _MIN_AMPLITUDE))
+        log_amplitude = np.log(np.maximum(robust_sd(epochs), _MIN_AMPLITUDE))
         step = np.clip(log_amplitude - self._level, -_MAX_LOG_STEP, _MAX_LOG_STEP)
         return np.where(first, log_amplitude, self._level + gain * step)
 
@@ -263,6 +262,16 @@ class Conditioner:
         self._last = np.array(state["last"], np.float64)
         self._level = np.array(state["level"], np.float64)
         self._seen_s = np.array(state["seen_s"], np.float64)
+
+
+def robust_sd(x: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return 1.4826 × the median of |x|, (…, n) → (…); x is finite."""
+    half, rest = divmod(x.shape[-1], 2)
+    parted = np.partition(np.abs(x), half, axis=-1)
+    median = parted[..., half]
+    if not rest:  # np.median parts at both of the middle, ten times as slow
+        median = (parted[..., :half].max(axis=-1) + median) / 2
+    return _MAD_TO_SD * median.astype(np.float64)
 
 
 def check_sfreq(spec: ModelSpec, sfreq: float) -> None:

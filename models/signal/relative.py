@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from models.errors import SpecError
+from models.signal.conditioning import robust_sd
 from models.signal.features import Powers
 from models.signal.state import check_shapes
 from models.spec import ModelSpec, RelativeSpec
 
 _LEAST_SHARE = 1e-4  # of a band: filters and quantisation differ below
 _LEAST_UV = 1e-3
-_MAD_TO_SD = 1.4826  # of a normal distribution
 _MOST_SDS = 5.0  # what the net sees, and by how much an epoch pulls the running mean at most
 _LEAST_WEIGHT = 1e-30  # of the last seconds: after a long gap nothing is left of them
 _LEAST_SD = 0.1  # of an animal's feature, in the population's SDs
@@ -222,7 +222,7 @@ def _bands(density: Floats, bins: NDArray[np.intp]) -> Floats:
 def _amplitudes(powers: Powers, modality: int) -> Floats:
     """Return log RMS and log robust SD of a modality's epochs, (n, 2)."""
     rms = np.sqrt(powers.mean_square(modality))
-    robust = _MAD_TO_SD * np.median(np.abs(powers.samples(modality)), axis=1)
+    robust = robust_sd(powers.samples(modality))
     found: Floats = np.log(np.maximum(np.stack([rms, robust], axis=1), _LEAST_UV))
     return found
 

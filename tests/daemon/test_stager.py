@@ -10,6 +10,7 @@ from daemon.config import StagingConfig
 from daemon.messages import Features
 from daemon.stager import Stager
 from engines.bundle import open_bundle
+from engines.errors import EngineError
 from engines.select import open_engine
 from models.errors import ConfigError
 from models.grammar import Filter
@@ -150,6 +151,24 @@ def test_what_is_usable_of_an_epoch_is_told_with_it(bundle):
         Features(eeg_db=(12.3, -4.5), emg_db=None),
         None,
     ]
+
+
+def test_an_epoch_that_the_engine_failed_on_shifts_no_final_one(bundle, monkeypatch):
+    def run(opened, n):
+        stager = Stager(opened, {"a": ["m1"]}, StagingConfig(final_lag=LAG), GRAMMAR)
+        for k in range(n):
+            stager.stage([batch(k, GOOD)])
+        return stager
+
+    def fail(*args, **kwargs):
+        raise EngineError("lost")
+
+    opened = engine(bundle, 1)
+    stager = run(opened, 8)
+    monkeypatch.setattr(opened, "step", fail)
+    with pytest.raises(EngineError, match="lost"):
+        stager.stage([batch(8, GOOD)])
+    same(stager.flush(), run(engine(bundle, 1), 8).flush())
 
 
 def test_lag_beyond_the_window_is_refused(bundle):

@@ -219,17 +219,14 @@ class Night:
     def _decide(self, messages: list[StageMessage]) -> list[TriggerMessage]:
         live = {m.subject: m for m in messages if m.kind == "live"}
         sights = {name: Sight.of(message, armed=True) for name, message in live.items()}
-        told = [
-            self._compose.trigger(live[each.sight.subject], each)
-            for each in self._book.look(sights, lambda _rule, _subject: True)
-        ]
+        told = self._book.look(sights, lambda _rule, _subject: True)
         return [
             msgspec.structs.replace(
                 message,
                 utc=live[message.subject].published_utc,
                 published_utc=live[message.subject].published_utc,
             )
-            for message in told
+            for message in self._compose.triggers(live, told)
         ]
 
     def _dated(self, message: StageMessage) -> StageMessage:
