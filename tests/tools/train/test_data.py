@@ -165,7 +165,7 @@ def test_too_few_subjects_are_told_before_hours_of_reading(
 
 
 def test_recordings_shorter_than_two_windows_are_refused(lab: Path, tmp_path: Path) -> None:
-    done = _train(lab, "--out", tmp_path / "x")
+    done = _train(lab, "--from-scratch", "--context", 64, "--out", tmp_path / "x")
     with pytest.raises(RecordingError, match="at least 128 epochs, two context windows, found 60"):
         raise done.exception or AssertionError
     assert not (tmp_path / "x").exists()
