@@ -21,9 +21,9 @@ import onnxruntime
 
 _PROVIDER = "CPUExecutionProvider"
 _SILENT = 4  # what fails is raised as well
-_PER_CALL = 8
-"""Subjects of each thread in one call of the network: with more, what lies between its layers does
-not fit the processor's caches (docs/engines.md, `make bench`)."""
+_PER_CALL = 32
+"""Subjects of each thread in one call of the network: with fewer, calls cost more than they
+compute, with more nothing is gained (docs/engines.md, `make bench`)."""
 
 
 class OnnxRuntimeEngine(ContextEngine):
