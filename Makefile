@@ -123,7 +123,7 @@ fuzz: $(DEV) ## fuzz every parser with coverage, FUZZ_SECONDS each (needs the ex
 MICE ?= 200
 THREADS ?= 2
 
-bundle: $(DEV) ## make the shipped bundle again, of widened simulated mice and real recordings (an hour on two cores)
+bundle: $(DEV) ## make the shipped bundle again, of widened simulated mice and real recordings (a quarter of an hour on two cores)
 	$(BIN)/python -m tests.rigs.accuracy.silver --out runs/real
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/hypnod train runs/real/train --simulated $(MICE) --wide \
 		--hours 0.75 --passes 3 --patience 2 --batch-size 32 --learning-rate 1e-3 \
