@@ -84,7 +84,7 @@ kill: $(RUNTIME) ## kill the daemon 100 times and see that nothing is lost (6 mi
 archives: $(DEV) ## kill, cut off and stop who works at an archive; hosts and SLURM where they can be had (4 minutes)
 	$(BIN)/python -m tests.rigs.archive.run
 
-archives-bench: $(DEV) ## measure what docs/archives.md says, and write archives.json (10 minutes; an hour with DAY=--day)
+archives-bench: $(DEV) ## measure what docs/archives.md says, and write archives.json (10 minutes; twice that with DAY=--day)
 	$(BIN)/python -m tests.rigs.archive.bench --json archives.json $(DAY)
 
 accuracy: $(RUNTIME) ## measure what docs/accuracy.md shows, and write its tables and picture

@@ -225,7 +225,7 @@ def main(
     hours: Annotated[float, typer.Option(help="Of the recordings that are timed.")] = 1.0,
     small: Annotated[int, typer.Option(help="Small recordings.")] = 2000,
     day: Annotated[
-        bool, typer.Option("--day", help="Also the memory of 24 h of eight animals (an hour).")
+        bool, typer.Option("--day", help="Also the memory of 24 h of eight animals (ten minutes).")
     ] = False,
 ) -> None:
     """Measure, print and write."""
