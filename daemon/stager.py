@@ -408,7 +408,7 @@ def unread(batch: EpochBatch, subjects: Sequence[str], spec: ModelSpec) -> Itera
 def _verdict(
     reasons: tuple[str, ...], modalities: tuple[str, ...]
 ) -> tuple[str, Mapping[str, str], str]:
-    """Return the stage, validity and reason of an epoch of which nothing is read."""
+    """Return an epoch's validity, and its stage and reason where nothing of it is read."""
     validity = dict(zip(modalities, map(str, reasons), strict=True))
     why = ", ".join(f"{m} {w}" for m, w in validity.items() if w != OK)
     return ART if NO_SIGNAL.isdisjoint(reasons) else UNKNOWN, validity, why
