@@ -95,7 +95,8 @@ def _set(
             raise
         before = {}  # of what cannot be read nothing is armed
     was = {(rule, subject) for rule, whom in before.items() for subject in whom}
-    now = was | pairs if armed else was - pairs
+    kept = was - pairs if rules or subjects else set()  # everything: also what the config had once
+    now = was | pairs if armed else kept
     word = "armed" if armed else "disarmed"
     with Subscriber(dial(config.publish.bind), ["trigger."], keys) as heard:
         write_armed(file, _by_rule(now))

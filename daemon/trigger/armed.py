@@ -41,19 +41,23 @@ def read_armed(path: Path) -> Armed:
 
 
 def write_armed(path: Path, armed: Armed) -> None:
-    """Write it, all or nothing.
+    """Write it, all or nothing; where nothing is armed there is no file, which needs no room.
 
     Raises:
         ArmedError: the file cannot be written.
     """
     draft = path.with_name(path.name + ".draft")
     try:
-        draft.write_bytes(msgspec.json.encode(armed, order="deterministic"))
-        draft.replace(path)
+        if armed:
+            draft.write_bytes(msgspec.json.encode(armed, order="deterministic"))
+            draft.replace(path)
+        else:
+            draft.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
     except OSError as error:
         raise ArmedError(
             f"{path}: expected to be let write there, found: {error}; run this as the user that "
-            "runs the daemon"
+            "runs the daemon, and see that there is room: to disarm everything needs none"
         ) from error
 
 

@@ -10,7 +10,7 @@ import pytest
 from daemon.config import load_config
 from daemon.journal.reader import JournalReader
 from daemon.messages import Heartbeat, StreamMessage, TriggerMessage
-from daemon.trigger.armed import armed_path, read_armed
+from daemon.trigger.armed import armed_path, read_armed, write_armed
 from daemon.trigger.decide import Decision, RuleState, decide, interrupted
 from daemon.trigger.sight import Sight
 from tests.rigs import forked
@@ -269,7 +269,7 @@ def test_an_arm_that_is_interrupted_is_taken_back(name, bundle, tmp_path, journa
     assert read_armed(armed_path(journal)) == {}
 
 
-def test_an_emergency_disarms_what_it_can_and_says_what_goes_on(source, run, tmp_path):
+def test_an_emergency_disarms_what_it_can_and_says_what_goes_on(source, run, journal, tmp_path):
     with run(RULE + ALWAYS.replace('"any"', '"other"')) as daemon:
         ready(daemon, source)
         config = tmp_path / "armed.toml"
@@ -277,9 +277,12 @@ def test_an_emergency_disarms_what_it_can_and_says_what_goes_on(source, run, tmp
         config.write_text(
             text.replace(' bind = "tcp://127.0.0.1:*"', f' bind = "{daemon.endpoint}"'), "utf-8"
         )
+        was = {"any": ("m1",), "a rule of before": ("m1",)}
+        write_armed(armed_path(journal), was)
         with Feeder(source):
             found = command("disarm", config)
     assert (found.returncode, found.stdout) == (11, "disarmed: any for m1\n")
+    assert read_armed(armed_path(journal)) == {}
     assert 'found other: armed = "always"' in found.stderr
 
 
