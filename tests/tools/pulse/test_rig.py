@@ -152,9 +152,11 @@ def test_another_subscriber_joins(rig):
     assert len(board.edges) == n
 
 
-def test_an_orderly_end_switches_off(rig):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["asked", "terminal"])
+def test_an_orderly_end_switches_off(rig, number):
+    """A terminal that is closed ends it in order too: not every output goes off by itself."""
     _, _, pulse, board = rig
-    pulse.send_signal(signal.SIGTERM)
+    pulse.send_signal(number)
     assert pulse.wait(60) == 0
     assert board.wait_for(high=False)
     said = [json.loads(line) for line in pulse.stdout]
