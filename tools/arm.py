@@ -1,5 +1,6 @@
 """`hypnod arm`, `hypnod disarm`: let triggers act, or no longer, and hear that the daemon heeds."""
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,7 +88,13 @@ def _set(
     acts = f'{", ".join(always)}: armed = "always"'
     if not pairs:
         raise ConfigError(f"expected a rule that is armed by hand, found {acts}; {_OTHERWISE}")
-    file = armed_path(journal_path(config.journal.path))
+    journal = journal_path(config.journal.path)
+    if not os.path.exists(journal):  # noqa: PTH110  Path's raises where one may not look
+        raise ArmedError(
+            f"{journal}: expected the journal of the daemon, found none; run this as the user that "
+            "runs the daemon, and with STATE_DIRECTORY=/var/lib/hypnod where systemd does"
+        )
+    file = armed_path(journal)
     try:
         before = read_armed(file)
     except ArmedError:

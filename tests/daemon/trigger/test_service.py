@@ -262,11 +262,23 @@ def test_an_arm_that_is_interrupted_is_taken_back(name, bundle, tmp_path, journa
     )
     told = tmp_path / "told.toml"  # an address that can be dialled
     told.write_text(config.read_text("utf-8").replace("127.0.0.1:*", "127.0.0.1:9", 1), "utf-8")
+    journal.touch()
     with Forked(["arm", "--config", told, "--wait", "60"]) as process:
         wait_until(armed_path(journal).exists, "it is armed")
         process.send_signal(signal.SIGINT)
         process.wait()
     assert read_armed(armed_path(journal)) == {}
+
+
+def test_where_no_daemon_has_its_journal_nothing_is_armed(name, bundle, tmp_path, journal):
+    """As of a user of systemd's daemon, whose STATE_DIRECTORY nobody else has."""
+    config = write_config(
+        tmp_path, one_stream(name), bundle, more=f'{RULE}\n[journal]\npath = "{journal}"\n'
+    )
+    refused = command("arm", config)
+    assert refused.returncode == 11
+    assert f"{journal}: expected the journal of the daemon, found none" in refused.stderr
+    assert not armed_path(journal).exists()
 
 
 def test_an_emergency_disarms_what_it_can_and_says_what_goes_on(source, run, journal, tmp_path):
