@@ -1,12 +1,13 @@
 """What is armed, where it cannot be written."""
 
 import resource
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
+from structlog.testing import capture_logs
 
 from daemon.errors import ArmedError
-from daemon.trigger.armed import read_armed, write_armed
+from daemon.trigger.armed import ArmedFile, read_armed, write_armed
 
 
 @contextmanager
@@ -31,3 +32,12 @@ def test_on_a_full_disk_everything_can_be_disarmed_and_nothing_armed(tmp_path):
         write_armed(path, {})
     assert read_armed(path) == {}
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_only_what_the_rules_remember_of_stays_armed(tmp_path, room):
+    path = tmp_path / "journal.sqlite.armed"
+    write_armed(path, {"rem": ("m1", "m2"), "nrem": ("m1",)})
+    with capture_logs(), nullcontext() if room else no_room():
+        ArmedFile(path).forget({("rem", "m2")})
+    assert read_armed(path) == ({"rem": ("m2",)} if room else {})

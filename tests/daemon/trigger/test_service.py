@@ -214,6 +214,25 @@ def test_a_daemon_that_stops_switches_nothing_on_any_more(source, run):
     assert told[n_on:] == [("off", "the daemon is stopping")] * (len(told) - n_on)
 
 
+def test_what_is_armed_outlives_a_restart_but_not_what_the_rules_remember(source, run, journal):
+    """A journal that was moved away, or is damaged, knows of no cap and no refractory."""
+
+    def first():
+        with run(RULE) as daemon:
+            ready(daemon, source)
+            with Listener(daemon.endpoint, "trigger.") as subscriber:
+                push(source, 2)
+                armed = subscriber.until(lambda m: isinstance(m, TriggerMessage)).armed
+            return armed, [e["rules"] for e in daemon.log if e["event"] == "no longer armed"]
+
+    assert first() == (False, [])
+    write_armed(armed_path(journal), {"any": ("m1",)})
+    assert first() == (True, [])
+    journal.unlink()
+    assert first() == (False, [{"any": ["m1"]}])
+    assert read_armed(armed_path(journal)) == {}
+
+
 def command(word, config, *options):
     return forked.run(word, "--config", config, *options)
 
