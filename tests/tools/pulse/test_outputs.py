@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 
 import pylsl
 import pytest
@@ -10,14 +11,17 @@ from pythonosc.osc_message import OscMessage
 
 from daemon.config import PulseConfig
 from models.errors import ConfigError
+from tests.support.nights import iso, trigger
 from tools.bench.board import Board
+from tools.client.subscriber import Received
 from tools.pulse import serial_ttl
-from tools.pulse.command import Driven
+from tools.pulse.command import Driven, run
 from tools.pulse.errors import OutputError
 from tools.pulse.gate import Pulse
 from tools.pulse.lsl_markers import LslOutput
 from tools.pulse.open_ephys import OpenEphysOutput
 from tools.pulse.output import Output, open_output
+from tools.pulse.teller import Teller
 
 
 def test_a_board_sets_its_pin_and_says_so():
@@ -178,6 +182,30 @@ def test_lsl_markers_are_received(request):
     ]
     inlet.close_stream()
     output.close()
+
+
+def test_a_computer_that_was_suspended_within_a_pulse_wakes_up_with_it_off(monkeypatch):
+    """Linux's monotonic clock stands still meanwhile, and the time to live does not."""
+    asleep_s, stop, switched = [0.0], [], []
+    gettime = time.clock_gettime
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: gettime(clock) + asleep_s[0])
+    decided = trigger(0, "on", published_utc=iso(time.time()), ttl_s=3600.0)
+
+    class Heard:
+        def receive(self, _timeout_s):
+            yield Received("trigger.m1", decided, 0.0, 0.0)
+            if switched:
+                asleep_s[0] = 7200.0
+                stop.append(1)
+
+    class Line(Output):
+        def set(self, *, on):
+            switched.append(on)
+
+    with Teller("") as teller:
+        driven = Driven(PulseConfig(driver="line"), Line(), lambda *_: None)
+        run(Heard(), [driven], teller, stop)
+    assert switched == [True, False]
 
 
 def test_osc_messages_are_received():
