@@ -161,8 +161,8 @@ def print_rehearsed(all_of: Sequence[Rehearsed], *, as_json: bool) -> None:
 def _list(found: Sequence[PulseRow]) -> Iterator[str]:
     """Yield a line for each pulse, up to some."""
     for pulse in found[:_LISTED]:
-        when = timedelta(seconds=round(pulse.start))
-        yield f"    {'sham' if pulse.sham else 'on  '} {when} {pulse.duration:.2f} s, {pulse.reason}"
+        what, when = "sham" if pulse.sham else "on  ", timedelta(seconds=round(pulse.start))
+        yield f"    {what} {when} {pulse.duration:.2f} s, {pulse.reason}"
     if len(found) > _LISTED:
         yield f"    … {len(found) - _LISTED} more, all of them with --json"
 
