@@ -108,7 +108,7 @@ def test_the_pin_follows_and_goes_low_by_itself_500_ms_after_the_last_keep_alive
 
 
 def test_the_pin_stays_low_while_the_board_starts(board):
-    """The boot loader of an Uno flashes its LED whenever the port is opened, and hypnod opens it."""
+    """The boot loader of an Uno flashes its LED whenever the port is opened."""
     with board(BOOT) as process:
         try:
             SerialOutput(port_of(process)).close()
