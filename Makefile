@@ -10,7 +10,7 @@ TYPING  := $(wildcard ../shared/typing)
 # Options of demo, bench, chaos, kill, soak and closed-loop, such as ARGS="--species human".
 ARGS ?=
 
-.PHONY: help install dev demo test test-pythons lint docs bench archives archives-bench chaos floods web-cost kill soak fuzz gpu-check demo-night journal-size bundle bundle-human ablations accuracy closed-loop explain clean
+.PHONY: help install dev demo test test-pythons lint docs bench archives archives-bench chaos floods web-cost kill soak fuzz gpu-check demo-night journal-size bundle bundle-human ablations accuracy closed-loop pin explain clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -92,6 +92,9 @@ accuracy: $(RUNTIME) ## measure what docs/accuracy.md shows, and write its table
 
 closed-loop: $(RUNTIME) ## how often the REM rule is right, into docs/closed-loop.md (ten minutes of computing)
 	$(BIN)/python -m tests.rigs.closed_loop $(ARGS)
+
+pin: $(DEV) ## how long a board's pin stays high after something died, into docs/closed-loop.md (6 minutes)
+	$(BIN)/python -m tests.rigs.pin
 
 explain: $(DEV) ## whether decisions rest on the planted spindle or theta, of a small net and of the shipped one (20 minutes)
 	$(BIN)/python -m tests.rigs.explain.small --out runs/small-people

@@ -80,6 +80,13 @@ def _strange_outputs(config: Config, subjects: Sequence[str]) -> Iterator[str]:
                     f"pulse {output.driver!r}: expected {what} of "
                     f"{', '.join(known) or 'none'}, found {unknown[0]!r}"
                 )
+        rules = [rule for rule in config.triggers if rule.name in (output.rules or triggers)]
+        whom = output.subjects or subjects
+        if triggers and not any(rule.is_for(subject) for rule in rules for subject in whom):
+            yield (
+                f"pulse {output.driver!r}: expected a trigger for one of its subjects, found none "
+                "that would switch it on"
+            )
 
 
 def _strange_notices(config: Config) -> Iterator[str]:

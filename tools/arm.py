@@ -1,5 +1,6 @@
 """`hypnod arm`, `hypnod disarm`: let triggers act, or no longer, and hear that the daemon heeds."""
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,7 +88,13 @@ def _set(
     acts = f'{", ".join(always)}: armed = "always"'
     if not pairs:
         raise ConfigError(f"expected a rule that is armed by hand, found {acts}; {_OTHERWISE}")
-    file = armed_path(journal_path(config.journal.path))
+    journal = journal_path(config.journal.path)
+    if not os.path.exists(journal):  # noqa: PTH110  Path's raises where one may not look
+        raise ArmedError(
+            f"{journal}: expected the journal of the daemon, found none; run this as the user that "
+            "runs the daemon, and with STATE_DIRECTORY=/var/lib/hypnod where systemd does"
+        )
+    file = armed_path(journal)
     try:
         before = read_armed(file)
     except ArmedError:
@@ -95,7 +102,8 @@ def _set(
             raise
         before = {}  # of what cannot be read nothing is armed
     was = {(rule, subject) for rule, whom in before.items() for subject in whom}
-    now = was | pairs if armed else was - pairs
+    kept = was - pairs if rules or subjects else set()  # everything: also what the config had once
+    now = was | pairs if armed else kept
     word = "armed" if armed else "disarmed"
     with Subscriber(dial(config.publish.bind), ["trigger."], keys) as heard:
         write_armed(file, _by_rule(now))

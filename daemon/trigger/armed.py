@@ -3,7 +3,8 @@
 Who may write the file may arm: it has the permissions of the journal.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -41,19 +42,23 @@ def read_armed(path: Path) -> Armed:
 
 
 def write_armed(path: Path, armed: Armed) -> None:
-    """Write it, all or nothing.
+    """Write it, all or nothing; where nothing is armed there is no file, which needs no room.
 
     Raises:
         ArmedError: the file cannot be written.
     """
     draft = path.with_name(path.name + ".draft")
     try:
-        draft.write_bytes(msgspec.json.encode(armed, order="deterministic"))
-        draft.replace(path)
+        if armed:
+            draft.write_bytes(msgspec.json.encode(armed, order="deterministic"))
+            draft.replace(path)
+        else:
+            draft.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
     except OSError as error:
         raise ArmedError(
             f"{path}: expected to be let write there, found: {error}; run this as the user that "
-            "runs the daemon"
+            "runs the daemon, and see that there is room: to disarm everything needs none"
         ) from error
 
 
@@ -68,6 +73,28 @@ class ArmedFile:
         self._path = path
         self._mark: tuple[int, ...] | None = None
         self._armed: Armed = {}
+
+    def forget(self, remembered: Collection[tuple[str, str]]) -> None:
+        """Disarm where it is lost how often a rule acted, and when: no cap would hold.
+
+        Args:
+            remembered: rules and subjects of which it is known.
+        """
+        with suppress(ArmedError):  # of what cannot be read nothing is armed
+            armed = read_armed(self._path)
+            lost = {r: [s for s in whom if (r, s) not in remembered] for r, whom in armed.items()}
+            if not any(lost.values()):
+                return
+            log.warning(
+                "no longer armed",
+                rules={rule: whom for rule, whom in lost.items() if whom},
+                reason="the journal does not tell what they did; arm them again",
+            )
+            kept = {r: tuple(s for s in whom if s not in lost[r]) for r, whom in armed.items()}
+            try:
+                write_armed(self._path, {rule: whom for rule, whom in kept.items() if whom})
+            except ArmedError:
+                write_armed(self._path, {})  # needs no room
 
     def look(self) -> None:
         """Read it again if it was written."""

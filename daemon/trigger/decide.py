@@ -30,6 +30,7 @@ class Pulse(msgspec.Struct, frozen=True):
     sham: bool
     began_least: float
     began_most: float
+    began_utc: float
 
 
 class RuleState(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,7 +156,7 @@ def _begin(rule: Rule, state: RuleState, sight: Sight) -> Decided:
         return state, Decision(action="refused", reason=forbidden)
     sham = _random(rule, sight.subject, state.n_pulses, "sham").random() < rule.sham
     kept = max(rule.per_hour or 0, rule.per_night or 0)
-    pulse = Pulse(sham, state.least, state.most)
+    pulse = Pulse(sham, state.least, state.most, state.utc)
     starts = (*state.starts, state.least)[-kept:] if kept else ()
     state = msgspec.structs.replace(
         state, pulse=pulse, n_pulses=state.n_pulses + 1, starts=starts, wait_s=None
@@ -164,7 +165,7 @@ def _begin(rule: Rule, state: RuleState, sight: Sight) -> Decided:
 
 
 def _go_on(rule: Rule, state: RuleState, pulse: Pulse, sight: Sight) -> Decided:
-    if state.most - pulse.began_most >= rule.on_s - _TINY_S:
+    if _left_s(rule, state, pulse) <= _TINY_S:
         ended = min(state.least, pulse.began_least + rule.on_s)
         state = _end(rule, sight.subject, state, ended)
         return state, Decision(action="off", reason=f"on for {rule.on_s:g} s, the longest")
@@ -189,13 +190,17 @@ def _leave(state: RuleState) -> RuleState:
 
 
 def _say_on(rule: Rule, state: RuleState, pulse: Pulse, sight: Sight, reason: str) -> Decision:
-    left_s = rule.on_s - (state.most - pulse.began_most)
     return Decision(
         action="sham" if pulse.sham else "on",
         reason=reason,
-        ttl_s=min(rule.ttl_hops * sight.hop_s, left_s),
+        ttl_s=min(rule.ttl_hops * sight.hop_s, _left_s(rule, state, pulse)),
         pulse=state.n_pulses - 1,
     )
+
+
+def _left_s(rule: Rule, state: RuleState, pulse: Pulse) -> float:
+    """Return for how long a pulse may last from now, also where estimates come later than first."""
+    return rule.on_s - max(state.most - pulse.began_most, state.utc - pulse.began_utc)
 
 
 def _missing(rule: Rule, state: RuleState, sight: Sight) -> str | None:

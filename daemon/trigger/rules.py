@@ -161,9 +161,9 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
                 )
         if self.hold == "time" and self.exit_s > 0:
             raise ValueError('expected exit_s with hold = "stage" only, found hold = "time"')
-        for name in ("hours", "minutes"):
+        for name, whole in (("hours", 24.0), ("minutes", 60.0)):
             window = getattr(self, name)
-            if window is not None and window[0] == window[1]:
+            if window is not None and (window[0] == window[1] or window == (whole, 0.0)):
                 raise ValueError(f"{name}: expected a beginning and another end, found {window}")
         if self.per_hour and self.per_night and self.per_hour > self.per_night:
             raise ValueError(

@@ -26,6 +26,7 @@ class Triggers:
         self._any = bool(config.triggers)
         self._book = Rulebook(config.triggers, config.subjects, before)
         self._armed = ArmedFile(armed_path(journal.path))
+        self._armed.forget({(rule, of) for of, by_rule in before.items() for rule in by_rule})
         self._stopping = False
         self._journal = journal
         self._compose = compose

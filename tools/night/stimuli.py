@@ -116,17 +116,37 @@ class Stimuli:
         low_s = None if high.end is None else round(high.end - decided, 4)
         return Seen(high_s=round(high.start - decided, 4), low_s=low_s)
 
-    def strays(self, pulses: Sequence[tuple[float, float]]) -> list[Stray]:
-        """Return when the echo line was high but in pulses, whose begins and ends are given."""
+    def strays(self, pulses: Sequence[tuple[float, float]], until: float) -> list[Stray]:
+        """Return when the echo line was high but in pulses.
+
+        Args:
+            pulses: their begins and ends, Unix time, s.
+            until: of the last decision, likewise.
+        """
         return [
             Stray(
                 subject=self._subject,
-                start=to_iso(high.start),
-                duration_s=None if high.end is None else round(high.end - high.start, 4),
+                start=to_iso(start),
+                duration_s=None if end is None else round(end - start, 4),
             )
             for high in self._highs
-            if not any(_meet(high, *pulse) for pulse in pulses)
+            for start, end in _besides(high, sorted(pulses), until)
         ]
+
+
+def _besides(high: High, pulses: Sequence[tuple[float, float]], until: float) -> Iterator[High]:
+    """Yield the parts of a time that no pulse, nor what may be late of one, is in."""
+    at: float | None = None  # the end of the pulse before
+    for decided, ended in pulses:
+        if not _meet(high, decided, ended):
+            continue
+        if decided - _BEFORE_S > (high.start if at is None else at + _AFTER_S):
+            yield High(high.start if at is None else at, decided)
+        at = max(high.start, ended, at or 0.0)
+    if at is None:
+        yield high
+    elif (until if high.end is None else high.end) > at + _AFTER_S:
+        yield High(at, high.end)
 
 
 def _meet(high: High, decided: float, ended: float) -> bool:

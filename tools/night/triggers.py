@@ -85,7 +85,8 @@ def read_triggers(
                 )
             )
         real = [s for each in spans.values() for s in each if s.first.action == "on"]
-        strays += stimuli.strays([(span.start, span.end) for span in real])
+        until = max((_when(m) for each in by_rule.values() for m in each), default=0.0)
+        strays += stimuli.strays([(span.start, span.end) for span in real], until)
     return nights, strays
 
 
@@ -126,7 +127,7 @@ def _spans(messages: Iterable[TriggerMessage]) -> Iterator[_Span]:
     spans: dict[tuple[str, int], _Span] = {}
     open_until: tuple[str, int] | None = None
     for message in messages:
-        now = datetime.fromisoformat(message.published_utc).timestamp()
+        now = _when(message)
         if open_until is not None:  # whatever is told now, the time to live before ends here
             span = spans[open_until]
             spans[open_until] = span._replace(end=min(span.end, now))
@@ -137,6 +138,11 @@ def _spans(messages: Iterable[TriggerMessage]) -> Iterator[_Span]:
             spans[key] = span._replace(end=now + message.ttl_s)
             open_until = key
     yield from spans.values()
+
+
+def _when(message: TriggerMessage) -> float:
+    """Return when it was decided, Unix time, s."""
+    return datetime.fromisoformat(message.published_utc).timestamp()
 
 
 def _pulse(span: _Span, stimuli: Stimuli) -> PulseTold:

@@ -36,7 +36,7 @@ class Gate:
         Args:
             message: the decision.
             wall: Unix time now, s.
-            monotonic: this machine's monotonic clock now, s.
+            monotonic: now by a clock of this machine that nobody sets, s.
 
         Returns:
             Of `sham` the pulse, while its time to live is not over.

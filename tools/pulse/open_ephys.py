@@ -1,9 +1,11 @@
 """TTL events of the Open Ephys GUI, by its Network Events plugin (ZeroMQ REQ, port 5556).
 
 Written after its documentation and tested against a stand-in that speaks it, not yet against a GUI.
-It answers `TTLHandled` even while nothing is acquired, so it is asked first.
+It answers `TTLHandled` even while nothing is acquired, so it is asked first; what it has handled
+follows: an old one takes no notice of Line and State, and sets channel 1 to 0.
 """
 
+import re
 from typing import Annotated
 
 import zmq
@@ -51,25 +53,30 @@ class OpenEphysOutput(Output):
 
     def set(self, *, on: bool) -> None:
         """Set the line."""
-        if on:
-            self._expect("IsAcquiring", "1", "acquiring: start acquisition first")
-        self._expect(f"TTL Line={self._line} State={int(on)}", "TTLHandled", "handling the event")
+        if on and (found := self._ask("IsAcquiring")) != "1":
+            raise OutputError(
+                f"{self._endpoint}: expected the Open Ephys GUI acquiring: start acquisition "
+                f"first, found {found!r} as its answer to 'IsAcquiring'"
+            )
+        asked = f"Line={self._line} State={int(on)}"
+        found = self._ask(f"TTL {asked}")
+        handled = re.fullmatch(r"TTLHandled: \w+=(\d+) \w+=(\d+)", found)
+        if handled is None or [*map(int, handled.groups())] != [self._line, on]:
+            raise OutputError(
+                f"{self._endpoint}: expected the Open Ephys GUI to handle {asked}, found {found!r} "
+                "as its answer; update its Network Events plugin"
+            )
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
         self._context.term()
 
-    def _expect(self, request: str, answer: str, doing: str) -> None:
+    def _ask(self, request: str) -> str:
         self._socket.send_string(request)
         if not self._socket.poll(_ANSWER_MS):
             raise OutputError(
                 f"{self._endpoint}: expected an answer of the Open Ephys GUI to {request!r} within "
                 f"{_ANSWER_MS} ms, found none; does it run there, with its Network Events plugin?"
             )
-        found = self._socket.recv().decode("utf-8", "replace").strip("\0 \n")
-        if found != answer:
-            raise OutputError(
-                f"{self._endpoint}: expected the Open Ephys GUI {doing}, found {found!r} as its "
-                f"answer to {request!r}"
-            )
+        return self._socket.recv().decode("utf-8", "replace").strip("\0 \n")

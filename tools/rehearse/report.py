@@ -3,7 +3,8 @@
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 
 import msgspec
 from rich.table import Table
@@ -16,6 +17,8 @@ from tools.rehearse.rehearsal import PULSES, FoundPulse, as_if, play, pulses
 from tools.shared.plain import plain_console
 
 _MOST_REASONS = 4
+_LISTED = 20
+"""Pulses of a rule and subject that are printed; the JSON has all."""
 _NUMBER = re.compile(r"(?<!\w)\d[\d.:]*")
 """No digit of a name, as of N2 and N3, which would be one reason."""
 
@@ -147,8 +150,21 @@ def print_rehearsed(all_of: Sequence[Rehearsed], *, as_json: bool) -> None:
         for rule in rehearsed.rules:
             for reason, seconds in list(rule.idle_s.items())[:_MOST_REASONS]:
                 console.print(f"{rule.rule}, {rule.subject}: {seconds / 60:.1f} min {reason}")
+            if rule.pulses:
+                console.print(f"{rule.rule}, {rule.subject}: pulses, timed from the first sample")
+            for line in _list(rule.pulses):
+                console.print(line, soft_wrap=True, markup=False)
         if rehearsed.truth is None:
             console.print("no hypnogram to compare with: --hypnogram names one")
+
+
+def _list(found: Sequence[PulseRow]) -> Iterator[str]:
+    """Yield a line for each pulse, up to some."""
+    for pulse in found[:_LISTED]:
+        what, when = "sham" if pulse.sham else "on  ", timedelta(seconds=round(pulse.start))
+        yield f"    {what} {when} {pulse.duration:.2f} s, {pulse.reason}"
+    if len(found) > _LISTED:
+        yield f"    … {len(found) - _LISTED} more, all of them with --json"
 
 
 def draw_rules(rules: Sequence[RuleReport]) -> Table:

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as something to look at between two steps of work, or SIGTERM as Ctrl-C."""
+"""What asks a command to end as something to look at between two steps of work, or as Ctrl-C."""
 
 import signal
 from collections.abc import Iterator
@@ -8,13 +8,15 @@ from types import FrameType
 
 @contextmanager
 def stopping() -> Iterator[list[int]]:
-    """Collect SIGTERM and SIGINT, and give them back at the end."""
+    """Collect SIGTERM, SIGINT and a closed terminal's SIGHUP, and give them back at the end."""
     came: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
         came.append(number)
 
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+        numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield came

@@ -18,6 +18,7 @@ RULE = '[[triggers]]\nname = "a"\nstages = ["REM"]\non_s = 2\n'
 YOKED = '[[triggers]]\nname = "b"\non_s = 2\nsubjects = ["m2"]\n'
 FOLLOWS = 'yoked_to = { rule = "a", subject = "m1" }\n'
 FIRST = 'subjects = ["m1"]\n'
+OUTPUT = '[[pulse]]\ndriver = "lsl"\n'
 
 
 def test_three_keys_are_a_rule_that_is_off_until_it_is_armed():
@@ -51,6 +52,8 @@ def test_three_keys_are_a_rule_that_is_off_until_it_is_armed():
         (RULE + 'hold = "time"\nexit_s = 3', 'exit_s with hold = "stage" only'),
         (RULE.replace('"a"', '"a\\n"'), "triggers[0].name: expected"),
         (RULE + "minutes = [20, 20]", "minutes: expected a beginning and another end"),
+        (RULE + "minutes = [60, 0]", "minutes: expected a beginning and another end"),
+        (RULE + "hours = [24, 0]", "hours: expected a beginning and another end"),
         (RULE + "hours = [20, 25]", "hours[1]: expected float <= 24.0, found 25"),
         (RULE + "per_hour = 9\nper_night = 8", "per_hour: expected at most per_night, 8, found 9"),
         (RULE + 'time_zone = "Mars"', "time_zone: expected one such as Europe/Paris, found 'Mars'"),
@@ -66,6 +69,15 @@ def test_three_keys_are_a_rule_that_is_off_until_it_is_armed():
             RULE + YOKED.replace('subjects = ["m2"]', "") + FOLLOWS,
             "expected subjects other than 'm1', which it is yoked to, found it among them",
         ),
+        (RULE + OUTPUT + 'rules = ["b"]', "pulse 'lsl': expected rules of a, found 'b'"),
+        (
+            RULE + OUTPUT + 'subjects = ["m3"]',
+            "pulse 'lsl': expected subjects of m1, m2, found",
+        ),
+        (
+            RULE + FIRST + OUTPUT + 'rules = ["a"]\nsubjects = ["m2"]',
+            "pulse 'lsl': expected a trigger for one of its subjects, found none that would switch",
+        ),
     ],
 )
 def test_a_contradiction_is_refused_in_one_sentence(text, sentence):
@@ -73,6 +85,10 @@ def test_a_contradiction_is_refused_in_one_sentence(text, sentence):
         parse_config(STREAM + text, "f.toml")
     assert sentence in str(found.value)
     assert str(found.value).startswith("f.toml: ")
+
+
+def test_an_output_may_stay_where_there_is_no_rule_for_a_night():
+    assert parse_config(STREAM + OUTPUT, "f.toml").pulse
 
 
 def test_a_yoked_rule_needs_no_stages():

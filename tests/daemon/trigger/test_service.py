@@ -10,7 +10,7 @@ import pytest
 from daemon.config import load_config
 from daemon.journal.reader import JournalReader
 from daemon.messages import Heartbeat, StreamMessage, TriggerMessage
-from daemon.trigger.armed import armed_path, read_armed
+from daemon.trigger.armed import armed_path, read_armed, write_armed
 from daemon.trigger.decide import Decision, RuleState, decide, interrupted
 from daemon.trigger.sight import Sight
 from tests.rigs import forked
@@ -214,6 +214,25 @@ def test_a_daemon_that_stops_switches_nothing_on_any_more(source, run):
     assert told[n_on:] == [("off", "the daemon is stopping")] * (len(told) - n_on)
 
 
+def test_what_is_armed_outlives_a_restart_but_not_what_the_rules_remember(source, run, journal):
+    """A journal that was moved away, or is damaged, knows of no cap and no refractory."""
+
+    def first():
+        with run(RULE) as daemon:
+            ready(daemon, source)
+            with Listener(daemon.endpoint, "trigger.") as subscriber:
+                push(source, 2)
+                armed = subscriber.until(lambda m: isinstance(m, TriggerMessage)).armed
+            return armed, [e["rules"] for e in daemon.log if e["event"] == "no longer armed"]
+
+    assert first() == (False, [])
+    write_armed(armed_path(journal), {"any": ("m1",)})
+    assert first() == (True, [])
+    journal.unlink()
+    assert first() == (False, [{"any": ["m1"]}])
+    assert read_armed(armed_path(journal)) == {}
+
+
 def command(word, config, *options):
     return forked.run(word, "--config", config, *options)
 
@@ -262,6 +281,7 @@ def test_an_arm_that_is_interrupted_is_taken_back(name, bundle, tmp_path, journa
     )
     told = tmp_path / "told.toml"  # an address that can be dialled
     told.write_text(config.read_text("utf-8").replace("127.0.0.1:*", "127.0.0.1:9", 1), "utf-8")
+    journal.touch()
     with Forked(["arm", "--config", told, "--wait", "60"]) as process:
         wait_until(armed_path(journal).exists, "it is armed")
         process.send_signal(signal.SIGINT)
@@ -269,7 +289,18 @@ def test_an_arm_that_is_interrupted_is_taken_back(name, bundle, tmp_path, journa
     assert read_armed(armed_path(journal)) == {}
 
 
-def test_an_emergency_disarms_what_it_can_and_says_what_goes_on(source, run, tmp_path):
+def test_where_no_daemon_has_its_journal_nothing_is_armed(name, bundle, tmp_path, journal):
+    """As of a user of systemd's daemon, whose STATE_DIRECTORY nobody else has."""
+    config = write_config(
+        tmp_path, one_stream(name), bundle, more=f'{RULE}\n[journal]\npath = "{journal}"\n'
+    )
+    refused = command("arm", config)
+    assert refused.returncode == 11
+    assert f"{journal}: expected the journal of the daemon, found none" in refused.stderr
+    assert not armed_path(journal).exists()
+
+
+def test_an_emergency_disarms_what_it_can_and_says_what_goes_on(source, run, journal, tmp_path):
     with run(RULE + ALWAYS.replace('"any"', '"other"')) as daemon:
         ready(daemon, source)
         config = tmp_path / "armed.toml"
@@ -277,9 +308,12 @@ def test_an_emergency_disarms_what_it_can_and_says_what_goes_on(source, run, tmp
         config.write_text(
             text.replace(' bind = "tcp://127.0.0.1:*"', f' bind = "{daemon.endpoint}"'), "utf-8"
         )
+        was = {"any": ("m1",), "a rule of before": ("m1",)}
+        write_armed(armed_path(journal), was)
         with Feeder(source):
             found = command("disarm", config)
     assert (found.returncode, found.stdout) == (11, "disarmed: any for m1\n")
+    assert read_armed(armed_path(journal)) == {}
     assert 'found other: armed = "always"' in found.stderr
 
 

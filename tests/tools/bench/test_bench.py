@@ -66,6 +66,16 @@ def test_every_figure_is_there_finite_and_consistent(shown):
         assert report[name] > 0
 
 
+def test_each_way_to_the_pin_has_its_own_parts_below_it(shown):
+    text, report = shown
+    lines = [line for line in text.splitlines() if "pulses" in line or "of it" in line]
+    costs = report["triggers"].values()
+    parts = [cost[name] for cost in costs for name in ("pin_ms", "told_ms", "floor_ms")]
+    assert len(lines) == len(parts)
+    for line, part in zip(lines, parts, strict=True):
+        assert f"{part['p50']:.2f} ms" in line
+
+
 def test_the_goals_are_told(shown):
     text, report = shown
     assert "quick: not figures to tell" in text

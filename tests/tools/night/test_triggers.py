@@ -3,6 +3,7 @@
 import json
 
 import msgspec
+import pytest
 from typer.testing import CliRunner
 
 from tests.support.nights import (
@@ -125,4 +126,28 @@ def test_a_line_that_stays_high_is_seen_in_the_pulse_that_it_began_in(tmp_path):
     first, _, last = told["triggers"][0]["pulses"]
     assert first["seen"] == {"high_s": 0.002, "low_s": None}
     assert last["seen"] == {"high_s": -6.998, "low_s": None}
-    assert told["strays"] == []
+    # and from the one pulse to the next nobody had decided so
+    assert told["strays"] == [{"subject": "m1", "start": iso(EVENING + 4), "duration_s": 5.0}]
+
+
+@pytest.mark.parametrize(
+    ("low_at", "strays"),
+    [
+        (4.4, []),  # a pin without a word goes low by itself
+        (5.5, [{"subject": "m1", "start": iso(EVENING + 4), "duration_s": 1.5}]),
+    ],
+)
+def test_a_line_that_stays_high_after_its_pulse_is_told_of(tmp_path, low_at, strays):
+    late = numbered([echo(True, 2.002), echo(False, low_at)])
+    told = json.loads(night(tmp_path, "--json", more=late, config=CONFIG))
+    assert told["strays"] == strays
+
+
+def test_a_line_that_is_still_high_at_the_end_is_told_of(tmp_path):
+    stuck = numbered([echo(True, 2.002)])
+    over = [trigger(k) for k in range(9, 14)]
+    told = json.loads(night(tmp_path, "--json", more=[*stuck, *over], config=CONFIG))
+    assert told["strays"] == [
+        {"subject": "m1", "start": iso(EVENING + 4), "duration_s": 5.0},
+        {"subject": "m1", "start": iso(EVENING + 10), "duration_s": None},
+    ]

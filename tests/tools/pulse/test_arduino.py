@@ -11,6 +11,7 @@ from tools.pulse.serial_ttl import SerialOutput
 
 SKETCH = ROOT / "tools/pulse/arduino/hypnod_pulse/hypnod_pulse.ino"
 CORE = Path("/usr/share/arduino/hardware/arduino/avr")
+BOOT = CORE / "bootloaders/optiboot/optiboot_atmega328.hex"
 SIMAVR = Path("/usr/include/simavr/parts/uart_pty.h")
 NOT_NEEDED = (
     "WInterrupts",
@@ -62,7 +63,9 @@ def board(tmp_path_factory):
         "-lm",
         "-lpthread",
     )
-    return lambda: subprocess.Popen([simulator, elf], stdout=subprocess.PIPE, text=True)
+    return lambda *boot: subprocess.Popen(
+        [simulator, elf, *boot], stdout=subprocess.PIPE, text=True
+    )
 
 
 def run(*command):
@@ -102,3 +105,14 @@ def test_the_pin_follows_and_goes_low_by_itself_500_ms_after_the_last_keep_alive
     assert [high for _, high in found] == [True, False, True, False]
     stayed_ms = found[3][0] - found[2][0]
     assert KEEP_ALIVE_MS <= stayed_ms < KEEP_ALIVE_MS + 5  # by the board's own clock
+
+
+def test_the_pin_stays_low_while_the_board_starts(board):
+    """The boot loader of an Uno flashes its LED whenever the port is opened."""
+    with board(BOOT) as process:
+        try:
+            SerialOutput(port_of(process)).close()
+        finally:
+            process.kill()
+        said = process.stdout.read()
+    assert [line for line in said.splitlines() if line.endswith(" 1")] == []

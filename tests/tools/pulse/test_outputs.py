@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 
 import pylsl
 import pytest
@@ -10,14 +11,17 @@ from pythonosc.osc_message import OscMessage
 
 from daemon.config import PulseConfig
 from models.errors import ConfigError
+from tests.support.nights import iso, trigger
 from tools.bench.board import Board
+from tools.client.subscriber import Received
 from tools.pulse import serial_ttl
-from tools.pulse.command import Driven
+from tools.pulse.command import Driven, run
 from tools.pulse.errors import OutputError
 from tools.pulse.gate import Pulse
 from tools.pulse.lsl_markers import LslOutput
 from tools.pulse.open_ephys import OpenEphysOutput
 from tools.pulse.output import Output, open_output
+from tools.pulse.teller import Teller
 
 
 def test_a_board_sets_its_pin_and_says_so():
@@ -89,11 +93,12 @@ def test_options_that_cannot_be_are_named(driver, options, sentence):
 
 
 class OpenEphys:
-    """Answers as the Network Events plugin's documentation says."""
+    """Answers as the Network Events plugin does: an old one knows Channel and on alone."""
 
-    def __init__(self, *, acquiring: bool = True) -> None:
+    def __init__(self, *, acquiring: bool = True, knows_lines: bool = True) -> None:
         self.heard: list[str] = []
         self.acquiring = acquiring
+        self.knows_lines = knows_lines
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.REP)
         self.port = self._socket.bind_to_random_port("tcp://127.0.0.1")
@@ -106,8 +111,13 @@ class OpenEphys:
             if self._socket.poll(10):
                 request = self._socket.recv_string()
                 self.heard.append(request)
-                acquiring = "1" if self.acquiring else "0"
-                self._socket.send_string(acquiring if request == "IsAcquiring" else "TTLHandled")
+                self._socket.send_string(self._answer(request))
+
+    def _answer(self, request: str) -> str:
+        if request == "IsAcquiring":
+            return "1" if self.acquiring else "0"
+        asked = request.removeprefix("TTL ") if self.knows_lines else "Channel=1 on=0"
+        return f"TTLHandled: {asked}"
 
     def __enter__(self):
         return self
@@ -137,6 +147,16 @@ def test_open_ephys_that_acquires_nothing_is_an_error_and_can_still_be_told_off(
         output.set(on=False)
         output.close()
     assert not any("State=1" in request for request in gui.heard)
+
+
+def test_a_plugin_that_sets_another_line_than_was_asked_for_is_an_error():
+    with OpenEphys(knows_lines=False) as gui:
+        with pytest.raises(OutputError, match="the Open Ephys GUI to handle Line=3 State=0"):
+            OpenEphysOutput(line=3, port=gui.port)
+        output = OpenEphysOutput(line=1, port=gui.port)
+        with pytest.raises(OutputError, match="found 'TTLHandled: Channel=1 on=0'"):
+            output.set(on=True)
+        output.close()
 
 
 def test_open_ephys_that_does_not_answer_is_an_error():
@@ -178,6 +198,30 @@ def test_lsl_markers_are_received(request):
     ]
     inlet.close_stream()
     output.close()
+
+
+def test_a_computer_that_was_suspended_within_a_pulse_wakes_up_with_it_off(monkeypatch):
+    """Linux's monotonic clock stands still meanwhile, and the time to live does not."""
+    asleep_s, stop, switched = [0.0], [], []
+    gettime = time.clock_gettime
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: gettime(clock) + asleep_s[0])
+    decided = trigger(0, "on", published_utc=iso(time.time()), ttl_s=3600.0)
+
+    class Heard:
+        def receive(self, _timeout_s):
+            yield Received("trigger.m1", decided, 0.0, 0.0)
+            if switched:
+                asleep_s[0] = 7200.0
+                stop.append(1)
+
+    class Line(Output):
+        def set(self, *, on):
+            switched.append(on)
+
+    with Teller("") as teller:
+        driven = Driven(PulseConfig(driver="line"), Line(), lambda *_: None)
+        run(Heard(), [driven], teller, stop)
+    assert switched == [True, False]
 
 
 def test_osc_messages_are_received():

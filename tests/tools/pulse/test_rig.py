@@ -2,36 +2,21 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
-import threading
 from contextlib import contextmanager
 
-import numpy as np
 import pytest
 
 from daemon.messages import EchoMessage, PulseMessage, TriggerMessage
-from models.simulator.mouse.simulate import SimulatedMice
-from tests.rigs import forked
-from tests.rigs.daemon import Daemon, Listener, one_stream, write_config
+from tests.rigs import forked, pin
+from tests.rigs.daemon import Listener, one_stream, write_config
 from tests.rigs.forked import Forked
 from tests.rigs.lsl import Source
+from tests.rigs.pin import RULE, SFREQ, Player, limit_files
 from tests.support.bundles import TINY, make_bundle
 from tools.bench.board import Board
-
-SFREQ = 512
-RULE = """
-[[triggers]]
-name = "any"
-stages = ["Wake", "NREM", "REM"]
-probability = 0
-usable = 0
-max_age_s = 5
-on_s = 3600
-armed = "always"
-"""
 
 
 @pytest.fixture(scope="module")
@@ -40,43 +25,11 @@ def bundle(tmp_path_factory):
 
 
 @contextmanager
-def pulsing(config):
-    """`hypnod pulse` of a config, once its outputs are open."""
-    with Forked(["pulse", "--config", config], stdout=subprocess.PIPE) as process:
-        try:
-            ready = json.loads(process.stdout.readline())
-            assert (ready["event"], ready["outputs"]) == ("ready", ["serial"])
-            yield process
-        finally:
-            process.send_signal(signal.SIGCONT)
-            process.kill()
-
-
-@contextmanager
-def running(source, bundle, folder, rule=RULE, **stream):
-    """All three, `hypnod pulse` hearing the decisions of a daemon that stages already."""
-    name = source.spec["name"]
-    with Board() as board:
-        output = f'[[pulse]]\ndriver = "serial"\noptions = {{ port = "{board.port}" }}\n'
-        more = f"{rule}{output}[journal]\npath = '{folder / 'journal.sqlite'}'\n"
-        streams = one_stream(name, **stream)
-        with Daemon(folder, streams, bundle, more=more) as daemon:
-            daemon.listen()
-            with Listener(daemon.endpoint, "trigger.") as subscriber:
-                subscriber.next()
-            (folder / "pulse").mkdir()
-            config = write_config(
-                folder / "pulse",
-                streams,
-                bundle,
-                more=rule + output,
-                bind=daemon.endpoint,
-                catchup_bind=daemon.catch_up,
-            )
-            with pulsing(config) as pulse:
-                yield source, daemon, pulse, board
-                # seen where the test fails
-                sys.stderr.writelines([*daemon.last_lines, f"pulse ended with {pulse.poll()}\n"])
+def running(*of, **settings):
+    """All three; what they said last is seen where the test fails."""
+    with pin.running(*of, **settings) as rig:
+        yield rig
+        sys.stderr.writelines([*rig.daemon.last_lines, f"pulse ended with {rig.pulse.poll()}\n"])
 
 
 @pytest.fixture
@@ -91,14 +44,6 @@ def rig(source, bundle, tmp_path):
     with running(source, bundle, tmp_path) as rig:
         assert rig[-1].wait_for(high=True)
         yield rig
-
-
-def limit_files(daemon, size):
-    """Let the daemon's files grow up to a size: its journal cannot be written beyond."""
-    _, hard = resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(
-        daemon.process.pid, resource.RLIMIT_FSIZE, (hard if size is None else size, hard)
-    )
 
 
 def test_the_pin_is_low_while_something_is_wrong_and_high_after(rig):
@@ -152,9 +97,11 @@ def test_another_subscriber_joins(rig):
     assert len(board.edges) == n
 
 
-def test_an_orderly_end_switches_off(rig):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["asked", "terminal"])
+def test_an_orderly_end_switches_off(rig, number):
+    """A terminal that is closed ends it in order too: not every output goes off by itself."""
     _, _, pulse, board = rig
-    pulse.send_signal(signal.SIGTERM)
+    pulse.send_signal(number)
     assert pulse.wait(60) == 0
     assert board.wait_for(high=False)
     said = [json.loads(line) for line in pulse.stdout]
@@ -193,32 +140,6 @@ def _rises(board):
     return [moment for moment, high in board.edges if high]
 
 
-class Player:
-    """Plays a mouse in real time, until it is told to play something else."""
-
-    def __init__(self, source, more=0):
-        self._source = source
-        mouse = SimulatedMice(seed=1, duration_s=16, sfreq=SFREQ, n_subjects=1).record().data
-        self._kept = np.concatenate([mouse, np.zeros((len(mouse), more))], axis=1)
-        self.data = self._kept.copy()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def _run(self):
-        n, at, began = SFREQ // 4, 0, self._source.clock()
-        while not self._over.wait(max(0.0, began + (at + n) / SFREQ - self._source.clock())):
-            self._source.push(n, data=self.data[np.arange(at, at + n) % len(self.data)].round(2))
-            at += n
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._over.set()
-        self._thread.join()
-
-
 def test_noise_in_the_place_of_a_brain_ends_a_pulse(request, bundle, tmp_path):
     name = f"pulse-{request.node.name}-{os.getpid()}"
     rule = f"{RULE}[quality]\nno_brain = true\n"
@@ -229,7 +150,7 @@ def test_noise_in_the_place_of_a_brain_ends_a_pulse(request, bundle, tmp_path):
     ):
         assert board.wait_for(high=True)
         with Listener(daemon.endpoint, "trigger.") as subscriber:
-            player.data = np.random.default_rng(0).normal(0, 50, player.data.shape)
+            player.play_noise()
             subscriber.until(lambda m: "no_brain" in m.reason)
         assert board.wait_for(high=False)
 

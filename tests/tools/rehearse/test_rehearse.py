@@ -157,6 +157,19 @@ def test_the_command_says_what_would_have_fired_in_a_simulated_animal(tmp_path, 
     assert png.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_person_reads_when_each_would_have_fired(tmp_path, config):
+    night = tmp_path / "night.edf"
+    hypnod("simulate", night, "--minutes", "3", "--seed", "3")
+    lines = hypnod("rehearse", "--config", config, night).splitlines()
+    (rule,) = json.loads(hypnod("rehearse", "--config", config, night, "--json"))[0]["rules"]
+    listed = [line for line in lines if line.startswith("    on ")]
+    assert len(rule["pulses"]) == 36
+    assert len(listed) == 20
+    assert listed[0].split()[:4] == ["on", "0:00:01", "3.00", "s,"]
+    assert listed[0].endswith(rule["pulses"][0]["reason"])
+    assert "    … 16 more, all of them with --json" in lines
+
+
 def test_one_of_several_streams_of_an_xdf_is_chosen_here_too(tmp_path, config):
     samples = SimulatedMice(seed=3, duration_s=20, sfreq=128.0).record().data
     racks = [XdfStream(samples, ("EEG1", "EMG1"), name=name, source_id=name) for name in ("a", "b")]

@@ -4,7 +4,8 @@
 // must come again at least every 500 ms: without it the pin goes low by itself, whatever became of
 // the computer, and '!' is sent.
 
-const uint8_t PIN = 13;                  // with the board's own LED on it
+// Not 13, the board's own LED: boot loaders flash it whenever the port is opened.
+const uint8_t PIN = 8;
 const unsigned long KEEP_ALIVE_US = 500000;  // millis() would be 1 ms short at times
 
 unsigned long heard_us = 0;
@@ -12,11 +13,13 @@ bool high = false;
 
 void set(bool on) {
   digitalWrite(PIN, on ? HIGH : LOW);
+  digitalWrite(LED_BUILTIN, on ? HIGH : LOW);
   high = on;
 }
 
 void setup() {
   pinMode(PIN, OUTPUT);
+  pinMode(LED_BUILTIN, OUTPUT);
   set(false);
   Serial.begin(115200);
 }
