@@ -26,6 +26,9 @@ _AGAIN_S = 5.0
 """So often a queue is asked for the workers that are missing, s."""
 _MEMORY = "2GB"
 """Of each process of a queue's job, unless told otherwise."""
+_WHEN_FULL = {f"distributed.worker.memory.{what}": False for what in ("target", "spill", "pause")}
+"""Dask keeps nothing here that a worker could spill, and one that pauses would never go on: what
+it holds is the allocator's. One that reaches its limit is ended all the same."""
 
 
 @contextmanager
@@ -56,9 +59,11 @@ def open_cluster(options: ClusterOptions, shared: Path) -> Iterator["Client"]:
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")
     with extra():
         # Here, not above: what is not installed is no obstacle to the other commands.
+        import dask  # noqa: PLC0415
         from distributed import Client  # noqa: PLC0415
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with ExitStack() as stack:
+        stack.enter_context(dask.config.set(_WHEN_FULL))
         where: Any = options.scheduler or stack.enter_context(_start(options, shared))
         try:
             client = Client(where, timeout=_CONNECT_S, set_as_default=False)
@@ -87,17 +92,49 @@ def _start(options: ClusterOptions, shared: Path) -> Any:
 
 @contextmanager
 def _kept_queue(options: ClusterOptions, shared: Path) -> Iterator[Any]:
-    """Give a cluster of jobs in which those that end, by their walltime say, are replaced."""
+    """Give a cluster of jobs in which those that end, by their walltime say, are replaced.
+
+    Raises:
+        ClusterError: the queue takes no job.
+    """
     from tornado.ioloop import PeriodicCallback  # noqa: PLC0415  as above
 
-    with open_queue(options, shared) as cluster:
-        cluster.scale(options.workers)
+    with ExitStack() as stack:
+        try:
+            cluster = stack.enter_context(open_queue(options, shared))
+            stack.callback(_remove_certificates, cluster)
+            cluster.sync(_submit, cluster, options.workers)
+        except (OSError, RuntimeError, ValueError) as error:
+            said = str(error)
+            found = " ".join((said.rpartition("stderr:")[2].strip() or said).split())
+            raise ClusterError(
+                f"--{options.queue}: expected the queue to take a job, found: {found}"
+            ) from error
         again = PeriodicCallback(lambda: cluster.scale(options.workers), 1e3 * _AGAIN_S)
         cluster.loop.add_callback(again.start)
         try:
             yield cluster
         finally:
             cluster.loop.add_callback(again.stop)
+
+
+async def _submit(cluster: Any, n: int) -> None:
+    """Submit the first jobs; raises what a queue that takes none of them raises."""
+    from distributed import Status  # noqa: PLC0415  as above
+
+    cluster.scale(n)
+    try:
+        await cluster._correct_state()  # noqa: SLF001  nothing else tells that a job was refused
+    except Exception:
+        for job in cluster.workers.values():  # or closing the cluster would complain of them
+            job.status = Status.failed
+        raise
+
+
+def _remove_certificates(cluster: Any) -> None:
+    """Remove what dask-jobqueue would only with the cluster, which a traceback may hold."""
+    for what in ("ca_file", "cert", "key"):
+        getattr(cluster, f"_job_{what}").close()
 
 
 def open_queue(options: ClusterOptions, shared: Path) -> Any:
@@ -121,6 +158,7 @@ def open_queue(options: ClusterOptions, shared: Path) -> Any:
         job_script_prologue=[
             f"export PYTHONPATH={hypnod.HOME}${{PYTHONPATH:+:$PYTHONPATH}}",
             "export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1",
+            *(f"export DASK_{k.upper().replace('.', '__')}={v}" for k, v in _WHEN_FULL.items()),
         ],
         log_directory=str(logs),
         shared_temp_directory=str(shared),
