@@ -58,10 +58,12 @@ def test_an_archive_from_files_to_the_cohort(tmp_path, cluster, archive):
     write_night(lab / "m1" / "again.edf")
     told = archive("score", lab / "m1", "--out", out, *at)  # its part of the same archive
     assert (told["recordings"], told["done"], told["skipped"]) == (2, 1, 1)
+    assert archive("status", out)["left_over"] == []
     (lab / "m1" / "again.edf").unlink()
     archive("score", lab / "m1", "--out", out)
     status = archive("status", out)
     assert (status["recordings"], status["done"], status["waiting"]) == (4, 4, 0)
+    assert status["left_over"] == ["lab/m1/again.edf"]
     archive("score", lab / "m1" / "night.edf", "--out", out, fails_with=ConfigError)
     os.utime(lab / "m1" / "night.edf", ns=(1, 1))
     (lab / "m2" / "night.edf").unlink()
@@ -179,9 +181,12 @@ def test_two_runs_on_one_folder_are_one_too_many(tmp_path, archive):
         assert f"process {os.getpid()}" in said
         assert f"process {os.getpid()}" in folder.running()
     assert folder.running() is None
-    (folder.path / ".n.edf.parquet.77.part").touch()
+    theirs = folder.path / ".night.edf.part"  # of who copies a recording, should it lie here
+    for draft in (theirs, folder.path / ".n.edf.parquet.77.part"):
+        draft.touch()
     with folder.held():
         assert not (folder.path / ".n.edf.parquet.77.part").exists()
+        assert theirs.exists()
 
 
 def test_no_scheduler_is_one_sentence(tmp_path, archive, monkeypatch):
@@ -224,6 +229,25 @@ def test_a_full_disk_ends_the_run_and_what_is_done_stays(tmp_path, bundle):
     left = done.stdout.split()
     assert 0 < len([name for name in left if name.endswith(".json")]) < 12
     assert not [name for name in left if name.endswith(".part")]
+
+
+def test_a_disk_that_was_full_before_is_one_sentence(tmp_path):
+    within = ["unshare", "--map-root-user", "--mount"]
+    if subprocess.run([*within, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("needs a mount namespace")
+    write_night(tmp_path / "lab" / "a.edf")
+    out = tmp_path / "out"
+    out.mkdir()
+    command = hypnod.command("archive", "score", str(tmp_path / "lab"), "--out", str(out))
+    script = 'mount -t tmpfs -o size=4k none "$0" && head -c 4096 /dev/zero > "$0/full"; "$@"'
+    done = subprocess.run(
+        [*within, "sh", "-c", script, str(out), *command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 14, done.stderr
+    assert done.stderr.startswith(f"hypnod: {out}: expected a folder to write to, found: ")
 
 
 @pytest.mark.parametrize("missing", ["pyarrow", "distributed"])
