@@ -15,7 +15,7 @@ from distributed import Client
 from typer.testing import CliRunner
 
 import hypnod
-from models.errors import ConfigError, RecordingError
+from models.errors import ConfigError, RecordingError, UnitError
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.writers import write_csv
 from tests.support.archive import run_without_rights, write_night
@@ -168,6 +168,8 @@ def test_a_recording_that_ends_every_worker_is_one_row(tmp_path):
     kept = keep(folder, job, WorkersLostError("expected it to live"))
     assert not estimates.exists()
     assert (kept.state, folder.read(job.name)) == ("failed", kept)
+    kept = keep(folder, job, UnitError("they look like mV: give --unit EEG=mV"))
+    assert kept.sentence.endswith("--unit EEG=mV; in an archive by its entry in archive.toml")
     kept = keep(folder, job, ValueError("odd"))
     assert kept.sentence == "expected it to be staged, found ValueError: odd"
 
