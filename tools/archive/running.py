@@ -110,7 +110,7 @@ def keep(folder: ArchiveFolder, job: Job, result: Sidecar | Exception) -> Sideca
         recording=job.name,
         subject=job.subject,
         state="refused" if refused else "failed",
-        sentence=sentence,
+        sentence=" ".join(sentence.split()),  # Dask's are paragraphs
         source=job.source,
         follows=job.follows,
         scored=now(),

@@ -10,6 +10,8 @@ import sys
 import threading
 from pathlib import Path
 
+import msgspec
+import pyarrow.dataset as ds
 import pytest
 from distributed import Client
 from typer.testing import CliRunner
@@ -74,6 +76,9 @@ def test_an_archive_from_files_to_the_cohort(tmp_path, cluster, archive):
     assert [row["subject"] for row in rows] == ["broken", "m1", "m2", "m3"]
     first = rows[1]["stages"]
     assert sum(stage["seconds"] for stage in first.values()) == 20
+    opened = ds.dataset(out, format="parquet", exclude_invalid_files=True).to_table()
+    names = {"lab/broken.edf", *(f"lab/m{k}/night.edf" for k in (1, 2, 3)), "lab/m1/again.edf"}
+    assert {*opened["recording"].to_pylist()} == names  # the one that is left over, too
     lines = (tmp_path / "cohort.csv").read_text("utf-8").splitlines()
     assert len(lines) == 1 + 4 * 5  # three stages, ART and UNKNOWN
     assert lines[0].startswith("recording,subject,start,hours,stage,seconds,share,bouts")
@@ -98,6 +103,13 @@ def test_an_archive_is_held_against_experts(tmp_path, cluster, archive, bundle):
         assert one["pooled"]["confusion"] == other["pooled"]["confusion"]
         assert one["pooled"]["kappa"] == pytest.approx(other["pooled"]["kappa"])
         assert {*one["subjects"]} == {"m1", "m2"}
+    folder = ArchiveFolder(out)
+    unscored = folder.read("lab/m3/night.edf")
+    follows = msgspec.structs.replace(unscored.follows, bundle="0" * 64)
+    folder.write(msgspec.structs.replace(unscored, follows=follows))
+    words = ["archive", "evaluate", str(out), "--bundle", str(bundle)]
+    assert "staged 1 more: --bundle names it" in CliRunner().invoke(app, words).stderr
+    folder.write(unscored)
     estimates = ArchiveFolder(out).estimates_path("lab/m1/night.edf")
     content = bytearray(estimates.read_bytes())
     content[100] ^= 1
@@ -170,8 +182,8 @@ def test_a_recording_that_ends_every_worker_is_one_row(tmp_path):
     assert (kept.state, folder.read(job.name)) == ("failed", kept)
     kept = keep(folder, job, UnitError("they look like mV: give --unit EEG=mV"))
     assert kept.sentence.endswith("--unit EEG=mV; in an archive by its entry in archive.toml")
-    kept = keep(folder, job, ValueError("odd"))
-    assert kept.sentence == "expected it to be staged, found ValueError: odd"
+    kept = keep(folder, job, ValueError("odd\nindeed"))
+    assert kept.sentence == "expected it to be staged, found ValueError: odd indeed"
 
 
 def test_two_runs_on_one_folder_are_one_too_many(tmp_path, archive):
