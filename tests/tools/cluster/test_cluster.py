@@ -1,15 +1,19 @@
 """Where work is spread, as options say it; what a queue is asked for."""
 
 import os
+import signal
 import sys
 
+import dask
 import pytest
 
 import hypnod
 from models.errors import ConfigError
-from tools.cluster.errors import ClusterError
+from tools.cluster import open as opening
+from tools.cluster.errors import ClusterError, WorkersLostError
 from tools.cluster.open import open_cluster, open_queue
 from tools.cluster.options import read_cluster
+from tools.cluster.work import work
 
 
 def read(workers=None, memory="auto", scheduler=None, slurm=None, pbs=None, lsf=None):
@@ -83,6 +87,25 @@ def test_a_queue_that_takes_no_job_is_one_sentence(tmp_path, monkeypatch):
     sbatch.unlink()
     with pytest.raises(ClusterError, match="No such file"), open_cluster(options, shared):
         pass
+
+
+def die_of(name):
+    if name == "poison":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return name
+
+
+def test_what_ends_every_worker_takes_nothing_with_it(tmp_path, monkeypatch):
+    """Each is given up as soon as it is lost, as one that begins again on a busy machine may be."""
+    monkeypatch.setattr(opening, "_AGAIN_S", 0.1)
+    tasks = {name: name for name in ("poison", "a", "b", "c")}
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "0s"}),
+        open_cluster(read(workers=1), tmp_path) as client,
+    ):
+        found = dict(work(client, die_of, tasks))
+    assert isinstance(found.pop("poison"), WorkersLostError)
+    assert found == {name: name for name in "abc"}
 
 
 def test_a_worker_near_its_limit_goes_on(tmp_path):
