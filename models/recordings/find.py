@@ -115,11 +115,21 @@ def _search(folder: Path) -> list[Path]:
         path
         for path in sorted(folder.rglob("*"))
         if path.suffix.lower() in RECORDINGS
-        and path.is_file()
+        and _is_file(path, otherwise=True)  # who opens it says why it cannot be seen
         and not _HYPNOGRAM.search(path.stem)
-        and not (path.suffix == ".mat" and path.with_suffix(".hea").is_file())  # its samples
+        and not (
+            path.suffix == ".mat" and _is_file(path.with_suffix(".hea"), otherwise=False)
+        )  # its samples
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
+
+
+def _is_file(path: Path, *, otherwise: bool) -> bool:
+    """Whether a path is a file; `otherwise` where its folder does not let anybody see."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        return otherwise
 
 
 def _subject_of(recording: Path, searched: Path) -> str:

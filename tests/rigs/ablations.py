@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, NamedTuple
@@ -348,5 +349,5 @@ def _with(table: Table, name: str, result: AblationResult) -> Table:
     return msgspec.structs.replace(table, results={k: found[k] for k in VARIANTS if k in found})
 
 
-if __name__ == "__main__":
-    typer.run(main)
+if __name__ == "__main__":  # by its name, by which workers import what they are sent
+    typer.run(import_module("tests.rigs.ablations").main)

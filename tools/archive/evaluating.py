@@ -1,7 +1,6 @@
 """What an archive holds against experts: their hypnograms beside or inside the recordings."""
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -58,7 +57,9 @@ def evaluate_archive(
     rules = load_rules(None if index.config is None else Path(index.config))
     against = Against(Evaluated(bundle.spec.epoch_s), [], [])
     learnt: list[str] = []
-    for sidecar in _staged_by(folder, bundle):
+    mine, others = _staged_by(folder, bundle)
+    against.problems.extend(f"{by} staged {n} more: --bundle names it" for by, n in others.items())
+    for sidecar in mine:
         try:
             lab = _open(sidecar, rules, bundle, legend)
             if lab is None:
@@ -83,25 +84,28 @@ def evaluate_archive(
     return against
 
 
-def _staged_by(folder: ArchiveFolder, bundle: Bundle) -> Iterator[Sidecar]:
-    """Yield the sidecars of what a bundle staged; raises ArchiveError without any."""
-    others: set[str] = set()
-    n = 0
+def _staged_by(folder: ArchiveFolder, bundle: Bundle) -> tuple[list[Sidecar], Counter[str]]:
+    """Return the sidecars of what a bundle staged, and by which others how many recordings were.
+
+    Raises:
+        ArchiveError: it staged none.
+    """
+    mine, others = list[Sidecar](), Counter[str]()
     for each in folder.index().recordings:
         sidecar = folder.read(each.name)
         if sidecar is None or sidecar.summary is None:
             continue
-        if sidecar.follows.bundle != bundle.hash:
-            others.add(f"{sidecar.summary.bundle} {sidecar.summary.model}")
-            continue
-        n += 1
-        yield sidecar
-    if not n:
+        if sidecar.follows.bundle == bundle.hash:
+            mine.append(sidecar)
+        else:
+            others[f"{sidecar.summary.bundle} {sidecar.summary.model}"] += 1
+    if not mine:
         raise ArchiveError(
             f"{folder.path}: expected recordings staged by {bundle.manifest.name} "
             f"{bundle.hash[:12]}, found {', '.join(sorted(others)) or 'none that is done'}; "
             "--bundle names another one"
         )
+    return mine, others
 
 
 def _open(

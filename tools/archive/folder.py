@@ -3,7 +3,7 @@
 import fcntl
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -106,6 +106,13 @@ class ArchiveFolder:
                 ) from error
         write_json(self.sidecar_path(sidecar.recording), sidecar)
 
+    def left_over(self, names: Collection[str]) -> Iterator[str]:
+        """Yield what was staged and is none of the archive's recordings any more, by its name."""
+        for estimates in sorted(self.path.rglob("*.parquet")):
+            name = estimates.relative_to(self.path).with_suffix("").as_posix()
+            if name not in names and self.read(name) is not None:
+                yield name
+
     def index(self) -> Index:
         """Return which recordings the archive is of.
 
@@ -181,9 +188,14 @@ class ArchiveFolder:
                     f"{self.path}: expected to be the only run on this folder, found another: "
                     f"{os.pread(lock, 200, 0).decode(errors='replace').strip()}"
                 ) from None
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, f"{socket.gethostname()}, process {os.getpid()}\n".encode(), 0)
             self._clear()
+            try:
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, f"{socket.gethostname()}, process {os.getpid()}\n".encode(), 0)
+            except OSError as error:
+                raise ArchiveError(
+                    f"{self.path}: expected a folder to write to, found: {error}"
+                ) from error
             yield
             self._clear()
         finally:
@@ -191,8 +203,9 @@ class ArchiveFolder:
 
     def _clear(self) -> None:
         """Remove the drafts of workers that died, or whose work another one did for them."""
-        for draft in self.path.rglob(".*.part"):
-            draft.unlink(missing_ok=True)
+        for written in (".parquet", ".json"):  # recordings may lie here, and be drafts of others
+            for draft in self.path.rglob(f".*{written}.*.part"):
+                draft.unlink(missing_ok=True)
 
     def running(self) -> str | None:
         """Return which run writes here; None: none does."""

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from engines.bundle import open_bundle
+from engines.bundle import Bundle, open_bundle
 from models.errors import ConfigError, RecordingError
-from models.recordings.find import find_recordings
+from models.recordings.find import RECORDINGS, find_recordings
+from models.species import SHIPPED
 from tools.archive.folder import ArchiveFolder, Listed
 from tools.archive.rules import ArchiveRules, RecordingRule
 from tools.archive.sidecar import Follows, Problem, Sidecar, Source, source_of
@@ -65,7 +66,7 @@ def find_jobs(folders: Sequence[Path], rules: ArchiveRules, bundle: Path | None,
                 f"expected folders of different names, which the archive calls recordings by, "
                 f"found {roots[root.name]} and {root}: give the folder that holds both"
             )
-    version, hashes = metadata.version("hypnod"), dict[tuple[Path | None, str | None], str]()
+    version, hashes = metadata.version("hypnod"), dict[tuple[Path | None, str], str]()
     searched = list(dict.fromkeys(_outermost(folder, roots.values()) for folder in folders))
     jobs, left = list[Job](), list[str]()
     unusable = [*_unreadable(folders, searched)]
@@ -80,9 +81,8 @@ def find_jobs(folders: Sequence[Path], rules: ArchiveRules, bundle: Path | None,
             left.append(_legible(str(path)))
             continue
         chosen = rules.bundle_of(rule.species, bundle)
-        shipped_for = rule.species if chosen is None else None
-        if (chosen, shipped_for) not in hashes:
-            hashes[chosen, shipped_for] = open_bundle(chosen, shipped_for).hash
+        if (chosen, rule.species) not in hashes:
+            hashes[chosen, rule.species] = _open_for(chosen, rule.species).hash
         try:
             _check_name(path)
             source, subject = source_of(path), rule.find_subject(below, found.subject)
@@ -96,23 +96,55 @@ def find_jobs(folders: Sequence[Path], rules: ArchiveRules, bundle: Path | None,
                 subject=subject,
                 rule=rule,
                 bundle=chosen,
-                follows=Follows(bundle=hashes[chosen, shipped_for], rule=rule.hash, hypnod=version),
+                follows=Follows(
+                    bundle=hashes[chosen, rule.species], rule=rule.hash, hypnod=version
+                ),
                 out=out.resolve(),
             )
         )
     return Jobs(jobs, left, unusable)
 
 
+def _open_for(bundle: Path | None, species: str) -> Bundle:
+    """Open the bundle of a species; raises ConfigError for one that stages another shipped one."""
+    opened = open_bundle(bundle, species if bundle is None else None)
+    if species != opened.spec.species and {species, opened.spec.species} <= SHIPPED.keys():
+        raise ConfigError(
+            f"{opened.path}: expected a bundle of the species {species}, as archive.toml says of "
+            f"some recordings, found one of the species {opened.spec.species}: name that of each "
+            "under [bundles]"
+        )
+    return opened
+
+
 def _unreadable(folders: Sequence[Path], searched: Sequence[Path]) -> Iterator[Problem]:
-    """Yield the folders that nobody may look into: the search passes over them in silence."""
-    errors: list[OSError] = []
+    """Yield what the search passes over in silence: closed folders, and links to nothing."""
+    closed, dead = list[OSError](), list[OSError]()
     for folder in folders:
-        for _, below, _ in os.walk(folder, onerror=errors.append):
+        for place, below, files in os.walk(folder, onerror=closed.append):
             below[:] = [name for name in below if not name.startswith(".")]  # as the search does
-    for error in errors:
-        name = _legible(_name_of(Path(error.filename), searched))
-        sentence = f"expected a folder that can be searched, found: {error.strerror}"
-        yield Problem(recording=name, state="failed", sentence=sentence)
+            paths = [Path(place, name) for name in files if not name.startswith(".")]
+            recordings = [path for path in paths if path.suffix.lower() in RECORDINGS]
+            dead += filter(None, map(_dead_end, recordings))
+    for expected, errors in (
+        ("a folder that can be searched, found", closed),
+        ("a recording, found a link to nothing", dead),
+    ):
+        for each in errors:
+            name = _legible(_name_of(Path(each.filename), searched))
+            sentence = f"expected {expected}: {each.strerror}"
+            yield Problem(recording=name, state="failed", sentence=sentence)
+
+
+def _dead_end(path: Path) -> OSError | None:
+    """Return why a link leads to nothing; what nobody may see is found, and told of then."""
+    try:
+        path.stat()
+    except PermissionError:
+        return None
+    except OSError as error:
+        return error
+    return None
 
 
 def _name_of(path: Path, searched: Sequence[Path]) -> str:
@@ -144,7 +176,12 @@ def _outermost(path: Path, roots: Iterable[Path]) -> Path:
 
 
 def _check_folder(folder: Path) -> Path:
-    """Return a folder; raise ConfigError where it is a file."""
+    """Return a folder; raise ConfigError where it is a file, or has no name."""
+    if folder.resolve() == Path("/"):
+        raise ConfigError(
+            f"{folder}: expected a folder with a name, which the archive calls its recordings by, "
+            "found the root of all: give the folders below it"
+        )
     if folder.is_file():
         raise ConfigError(
             f"{folder}: expected a folder of recordings, found a file: `hypnod score` stages one"

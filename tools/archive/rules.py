@@ -51,6 +51,9 @@ class RecordingRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             raise ValueError(
                 f"expected a regular expression as subject, found {self.subject!r}: {error}"
             ) from error
+        names = [subject.name for subject in self.subjects]
+        if len({*names}) != len(names):
+            raise ValueError(f"expected subjects of different names, found {', '.join(names)}")
         if groups != 1:
             raise ValueError(
                 f"expected one group in the regular expression of the subject, found {groups}"

@@ -102,13 +102,15 @@ def keep(folder: ArchiveFolder, job: Job, result: Sidecar | Exception) -> Sideca
         raise result
     refused = isinstance(result, _REFUSALS)
     sentence = str(result)
+    if refused and " --" in sentence and "archive.toml" not in sentence:
+        sentence = f"{sentence}; in an archive by its entry in archive.toml"
     if not sentence or not hasattr(result, "exit_code"):
         sentence = f"expected it to be staged, found {type(result).__name__}: {result}"
     sidecar = Sidecar(
         recording=job.name,
         subject=job.subject,
         state="refused" if refused else "failed",
-        sentence=sentence,
+        sentence=" ".join(sentence.split()),  # Dask's are paragraphs
         source=job.source,
         follows=job.follows,
         scored=now(),

@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 
 import msgspec
@@ -30,6 +31,7 @@ from tools.archive.folder import ArchiveFolder
 from tools.archive.jobs import Job, is_settled
 from tools.archive.rules import settle
 from tools.archive.sidecar import Estimates, Sidecar, Source, make_folder, now, source_of
+from tools.cluster.errors import ClusterError
 from tools.score.drift import DriftLog, doubts, summarise
 from tools.score.offline import stage_recording
 from tools.score.scored import by_bundle, refuse
@@ -50,9 +52,15 @@ def stage_job(job: Job) -> Sidecar:
 
     Raises:
         ArchiveError: the archive cannot be written to.
+        ClusterError: another version of hypnod is here than where the run began.
         HypnodError: the recording cannot be staged.
         OSError: it cannot be read.
     """
+    if (here := metadata.version("hypnod")) != job.follows.hypnod:
+        raise ClusterError(
+            f"expected hypnod {job.follows.hypnod} as on the machine where the run began, found "
+            f"{here} on {socket.gethostname()}: install the same there and here"
+        )
     folder = ArchiveFolder(job.out)
     before = folder.read(job.name)
     if before is not None and is_settled(job, before):

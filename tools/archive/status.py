@@ -27,6 +27,9 @@ class ArchiveStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Done, but the recording is another one now: the next run does them again."""
     gone: tuple[str, ...]
     """Recordings that are no longer there, or out of reach; what came out of them stays."""
+    left_over: tuple[str, ...]
+    """Staged before, but no recording is called so any more: it was renamed, moved or linked, is
+    gone, or no entry of archive.toml is for it. Who opens the folder as one dataset counts them."""
     copies: dict[str, str]
     """Done, but of the same content as another recording, by whose name: both are counted."""
     odd: int
@@ -68,6 +71,7 @@ def read_status(folder: ArchiveFolder) -> ArchiveStatus:
             if (now := there[name]) is not None and not now.is_same(sidecar.source)
         ),
         gone=tuple(name for name, source in there.items() if source is None),
+        left_over=tuple(folder.left_over(found)),
         copies=_copies(done),
         odd=sum(bool(s.summary.flaws) for s in done.values() if s.summary),
         problems=(*index.unusable, *filter(None, map(problem_of, found.values()))),
@@ -83,7 +87,7 @@ def print_status(console: Console, status: ArchiveStatus) -> None:
     if status.running is not None:
         console.print(f"a run is at it: {status.running}")
     if status.odd:
-        console.print(f"{status.odd} done though something is odd in the file; see summary")
+        console.print(f"{status.odd} done though something is odd in the file; see summary --csv")
     for problem in status.problems:
         console.print(f"{problem.state}: {problem.recording}: {problem.sentence}")
     for name in status.changed:
@@ -92,6 +96,8 @@ def print_status(console: Console, status: ArchiveStatus) -> None:
         console.print(f"of the same content as {other}, and both are counted: {name}")
     for name in status.gone:
         console.print(f"no longer there, or out of reach: {name}")
+    for name in status.left_over:
+        console.print(f"no recording is called so any more, its estimates are still there: {name}")
 
 
 def _copies(done: Mapping[str, Sidecar]) -> dict[str, str]:

@@ -23,9 +23,14 @@ if TYPE_CHECKING:
 _LOOPBACK = "127.0.0.1"
 _CONNECT_S = 20
 _AGAIN_S = 5.0
-"""So often a queue is asked for the workers that are missing, s."""
+"""So often those workers are begun that are missing, s."""
 _MEMORY = "2GB"
 """Of each process of a queue's job, unless told otherwise."""
+_WHEN_FULL = {f"distributed.worker.memory.{what}": False for what in ("target", "spill", "pause")}
+"""Dask keeps nothing here that a worker could spill, and one that pauses would never go on: what
+it holds is the allocator's. One that reaches its limit is ended all the same."""
+_ONE_AT_A_TIME = {"distributed.scheduler.worker-saturation": 1.0}
+"""What waits at a worker would share the blame with what ends it."""
 
 
 @contextmanager
@@ -56,9 +61,11 @@ def open_cluster(options: ClusterOptions, shared: Path) -> Iterator["Client"]:
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")
     with extra():
         # Here, not above: what is not installed is no obstacle to the other commands.
+        import dask  # noqa: PLC0415
         from distributed import Client  # noqa: PLC0415
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with ExitStack() as stack:
+        stack.enter_context(dask.config.set(_WHEN_FULL | _ONE_AT_A_TIME))
         where: Any = options.scheduler or stack.enter_context(_start(options, shared))
         try:
             client = Client(where, timeout=_CONNECT_S, set_as_default=False)
@@ -69,15 +76,38 @@ def open_cluster(options: ClusterOptions, shared: Path) -> Iterator["Client"]:
         yield stack.enter_context(client)
 
 
-def _start(options: ClusterOptions, shared: Path) -> Any:
-    if options.queue is not None:
-        return _kept_queue(options, shared)
+@contextmanager
+def _start(options: ClusterOptions, shared: Path) -> Iterator[Any]:
+    """Give a cluster in which workers that end, by a job's walltime say, are replaced.
+
+    Dask replaces none that was away for 15 s, as one that begins again on a busy machine may be.
+
+    Raises:
+        ClusterError: the queue takes no job.
+    """
+    from tornado.ioloop import PeriodicCallback  # noqa: PLC0415  as above
+
+    n = options.workers or len(os.sched_getaffinity(0))
+    with ExitStack() as stack:
+        if options.queue is not None:
+            cluster = stack.enter_context(_open_jobs(options, shared))
+        else:
+            cluster = stack.enter_context(_open_local(n, options.memory))
+        again = PeriodicCallback(lambda: cluster.scale(n), 1e3 * _AGAIN_S)
+        cluster.loop.add_callback(again.start)
+        try:
+            yield cluster
+        finally:
+            cluster.loop.add_callback(again.stop)
+
+
+def _open_local(n: int, memory: str) -> Any:
     from distributed import LocalCluster  # noqa: PLC0415  as above
 
     return LocalCluster(
-        n_workers=options.workers or len(os.sched_getaffinity(0)),
+        n_workers=n,
         threads_per_worker=1,
-        memory_limit=options.memory,
+        memory_limit=memory,
         host=_LOOPBACK,
         dashboard_address=f"{_LOOPBACK}:0",
         security=True,
@@ -86,18 +116,43 @@ def _start(options: ClusterOptions, shared: Path) -> Any:
 
 
 @contextmanager
-def _kept_queue(options: ClusterOptions, shared: Path) -> Iterator[Any]:
-    """Give a cluster of jobs in which those that end, by their walltime say, are replaced."""
-    from tornado.ioloop import PeriodicCallback  # noqa: PLC0415  as above
+def _open_jobs(options: ClusterOptions, shared: Path) -> Iterator[Any]:
+    """Give a cluster whose first jobs are submitted.
 
-    with open_queue(options, shared) as cluster:
-        cluster.scale(options.workers)
-        again = PeriodicCallback(lambda: cluster.scale(options.workers), 1e3 * _AGAIN_S)
-        cluster.loop.add_callback(again.start)
+    Raises:
+        ClusterError: the queue takes none.
+    """
+    with ExitStack() as stack:
         try:
-            yield cluster
-        finally:
-            cluster.loop.add_callback(again.stop)
+            cluster = stack.enter_context(open_queue(options, shared))
+            stack.callback(_remove_certificates, cluster)
+            cluster.sync(_submit, cluster, options.workers)
+        except (OSError, RuntimeError, ValueError) as error:
+            said = str(error)
+            found = " ".join((said.rpartition("stderr:")[2].strip() or said).split())
+            raise ClusterError(
+                f"--{options.queue}: expected the queue to take a job, found: {found}"
+            ) from error
+        yield cluster
+
+
+async def _submit(cluster: Any, n: int) -> None:
+    """Submit the first jobs; raises what a queue that takes none of them raises."""
+    from distributed import Status  # noqa: PLC0415  as above
+
+    cluster.scale(n)
+    try:
+        await cluster._correct_state()  # noqa: SLF001  nothing else tells that a job was refused
+    except Exception:
+        for job in cluster.workers.values():  # or closing the cluster would complain of them
+            job.status = Status.failed
+        raise
+
+
+def _remove_certificates(cluster: Any) -> None:
+    """Remove what dask-jobqueue would only with the cluster, which a traceback may hold."""
+    for what in ("ca_file", "cert", "key"):
+        getattr(cluster, f"_job_{what}").close()
 
 
 def open_queue(options: ClusterOptions, shared: Path) -> Any:
@@ -121,6 +176,7 @@ def open_queue(options: ClusterOptions, shared: Path) -> Any:
         job_script_prologue=[
             f"export PYTHONPATH={hypnod.HOME}${{PYTHONPATH:+:$PYTHONPATH}}",
             "export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1",
+            *(f"export DASK_{k.upper().replace('.', '__')}={v}" for k, v in _WHEN_FULL.items()),
         ],
         log_directory=str(logs),
         shared_temp_directory=str(shared),

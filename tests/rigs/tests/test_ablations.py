@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ from models.scored_epochs import ScoredEpochs
 from models.sdreamer.net import new_spec
 from models.weights import build_model
 from tests.rigs.ablations import VARIANTS, Budget, _add_noise, load_table, main
+from tests.support.paths import ROOT
 
 TINY_BUDGET = {"training": 1, "validation": 1, "test": 1, "hours": 0.04}
 
@@ -18,7 +21,11 @@ def _run(out: Path, only: str, **budget: float) -> None:
 
 def test_a_variant_is_trained_once_and_told_in_both_files(tmp_path: Path) -> None:
     out = tmp_path / "ablations"
-    _run(out, "patch-64")
+    options = [f"--{name}={value}" for name, value in TINY_BUDGET.items()]
+    options += [f"--out={out}", "--passes=1", "--only=patch-64"]
+    subprocess.run(  # as `make ablations` does; without an end where workers cannot be told
+        [sys.executable, "-m", "tests.rigs.ablations", *options], check=True, cwd=ROOT, timeout=300
+    )
     first = out.with_suffix(".json").read_bytes()
     _run(out, "patch-64")
     assert out.with_suffix(".json").read_bytes() == first

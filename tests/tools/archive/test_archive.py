@@ -10,12 +10,14 @@ import sys
 import threading
 from pathlib import Path
 
+import msgspec
+import pyarrow.dataset as ds
 import pytest
 from distributed import Client
 from typer.testing import CliRunner
 
 import hypnod
-from models.errors import ConfigError, RecordingError
+from models.errors import ConfigError, RecordingError, UnitError
 from models.recordings.hypnogram import Hypnogram
 from models.recordings.writers import write_csv
 from tests.support.archive import run_without_rights, write_night
@@ -58,10 +60,12 @@ def test_an_archive_from_files_to_the_cohort(tmp_path, cluster, archive):
     write_night(lab / "m1" / "again.edf")
     told = archive("score", lab / "m1", "--out", out, *at)  # its part of the same archive
     assert (told["recordings"], told["done"], told["skipped"]) == (2, 1, 1)
+    assert archive("status", out)["left_over"] == []
     (lab / "m1" / "again.edf").unlink()
     archive("score", lab / "m1", "--out", out)
     status = archive("status", out)
     assert (status["recordings"], status["done"], status["waiting"]) == (4, 4, 0)
+    assert status["left_over"] == ["lab/m1/again.edf"]
     archive("score", lab / "m1" / "night.edf", "--out", out, fails_with=ConfigError)
     os.utime(lab / "m1" / "night.edf", ns=(1, 1))
     (lab / "m2" / "night.edf").unlink()
@@ -72,6 +76,9 @@ def test_an_archive_from_files_to_the_cohort(tmp_path, cluster, archive):
     assert [row["subject"] for row in rows] == ["broken", "m1", "m2", "m3"]
     first = rows[1]["stages"]
     assert sum(stage["seconds"] for stage in first.values()) == 20
+    opened = ds.dataset(out, format="parquet", exclude_invalid_files=True).to_table()
+    names = {"lab/broken.edf", *(f"lab/m{k}/night.edf" for k in (1, 2, 3)), "lab/m1/again.edf"}
+    assert {*opened["recording"].to_pylist()} == names  # the one that is left over, too
     lines = (tmp_path / "cohort.csv").read_text("utf-8").splitlines()
     assert len(lines) == 1 + 4 * 5  # three stages, ART and UNKNOWN
     assert lines[0].startswith("recording,subject,start,hours,stage,seconds,share,bouts")
@@ -96,6 +103,13 @@ def test_an_archive_is_held_against_experts(tmp_path, cluster, archive, bundle):
         assert one["pooled"]["confusion"] == other["pooled"]["confusion"]
         assert one["pooled"]["kappa"] == pytest.approx(other["pooled"]["kappa"])
         assert {*one["subjects"]} == {"m1", "m2"}
+    folder = ArchiveFolder(out)
+    unscored = folder.read("lab/m3/night.edf")
+    follows = msgspec.structs.replace(unscored.follows, bundle="0" * 64)
+    folder.write(msgspec.structs.replace(unscored, follows=follows))
+    words = ["archive", "evaluate", str(out), "--bundle", str(bundle)]
+    assert "staged 1 more: --bundle names it" in CliRunner().invoke(app, words).stderr
+    folder.write(unscored)
     estimates = ArchiveFolder(out).estimates_path("lab/m1/night.edf")
     content = bytearray(estimates.read_bytes())
     content[100] ^= 1
@@ -166,8 +180,10 @@ def test_a_recording_that_ends_every_worker_is_one_row(tmp_path):
     kept = keep(folder, job, WorkersLostError("expected it to live"))
     assert not estimates.exists()
     assert (kept.state, folder.read(job.name)) == ("failed", kept)
-    kept = keep(folder, job, ValueError("odd"))
-    assert kept.sentence == "expected it to be staged, found ValueError: odd"
+    kept = keep(folder, job, UnitError("they look like mV: give --unit EEG=mV"))
+    assert kept.sentence.endswith("--unit EEG=mV; in an archive by its entry in archive.toml")
+    kept = keep(folder, job, ValueError("odd\nindeed"))
+    assert kept.sentence == "expected it to be staged, found ValueError: odd indeed"
 
 
 def test_two_runs_on_one_folder_are_one_too_many(tmp_path, archive):
@@ -179,9 +195,12 @@ def test_two_runs_on_one_folder_are_one_too_many(tmp_path, archive):
         assert f"process {os.getpid()}" in said
         assert f"process {os.getpid()}" in folder.running()
     assert folder.running() is None
-    (folder.path / ".n.edf.parquet.77.part").touch()
+    theirs = folder.path / ".night.edf.part"  # of who copies a recording, should it lie here
+    for draft in (theirs, folder.path / ".n.edf.parquet.77.part"):
+        draft.touch()
     with folder.held():
         assert not (folder.path / ".n.edf.parquet.77.part").exists()
+        assert theirs.exists()
 
 
 def test_no_scheduler_is_one_sentence(tmp_path, archive, monkeypatch):
@@ -224,6 +243,25 @@ def test_a_full_disk_ends_the_run_and_what_is_done_stays(tmp_path, bundle):
     left = done.stdout.split()
     assert 0 < len([name for name in left if name.endswith(".json")]) < 12
     assert not [name for name in left if name.endswith(".part")]
+
+
+def test_a_disk_that_was_full_before_is_one_sentence(tmp_path):
+    within = ["unshare", "--map-root-user", "--mount"]
+    if subprocess.run([*within, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("needs a mount namespace")
+    write_night(tmp_path / "lab" / "a.edf")
+    out = tmp_path / "out"
+    out.mkdir()
+    command = hypnod.command("archive", "score", str(tmp_path / "lab"), "--out", str(out))
+    script = 'mount -t tmpfs -o size=4k none "$0" && head -c 4096 /dev/zero > "$0/full"; "$@"'
+    done = subprocess.run(
+        [*within, "sh", "-c", script, str(out), *command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 14, done.stderr
+    assert done.stderr.startswith(f"hypnod: {out}: expected a folder to write to, found: ")
 
 
 @pytest.mark.parametrize("missing", ["pyarrow", "distributed"])

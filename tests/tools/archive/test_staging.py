@@ -3,6 +3,7 @@
 import os
 import shutil
 from importlib import metadata
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -21,6 +22,7 @@ from tools.archive.jobs import find_jobs, is_settled, listed, to_do
 from tools.archive.rules import ArchiveRules, RecordingRule, load_rules, settle
 from tools.archive.staging import stage_job
 from tools.archive.status import read_status
+from tools.cluster.errors import ClusterError
 from tools.score.offline import stage_recording
 
 TWO = ("EEG m1", "EMG m1", "EEG m2", "EMG m2")
@@ -184,6 +186,10 @@ def test_patterns_say_how_recordings_are_read(tmp_path, bundle):
         ("[[recordings]]\nsubject = '('", "expected a regular expression as subject"),
         ("[[recordings]]\nsubject = 'x'", "expected one group in the regular expression"),
         ("[[recordings]]\nunit = 'kV'", "recordings.*unit"),
+        (
+            "[[recordings]]\nsubjects = [" + 2 * "{ name = 'm', channels = { eeg = 'A' } }, " + "]",
+            "expected subjects of different names, found m, m",
+        ),
     ],
 )
 def test_a_rule_that_cannot_be_meant_is_one_sentence(tmp_path, text, sentence):
@@ -248,9 +254,13 @@ def test_a_folder_that_nobody_may_search_is_told(tmp_path):
     (lab / "denied").mkdir(parents=True)
     (lab / (240 * "x" + ".edf")).write_bytes(b"")
     (lab / "denied").chmod(0)
+    (lab / "listed").mkdir()
+    (lab / "listed" / "a.edf").touch()
+    (lab / "listed").chmod(0o444)  # its names may be read, and no more
     found = run_without_rights("archive", "score", str(lab), "--out", str(out))
     assert found.returncode == 6, found.stderr
-    _, denied, long = found.stdout.splitlines()  # a sentence a line, however long it is
+    _, denied, listed, long = found.stdout.splitlines()  # a sentence a line, however long it is
+    assert listed.startswith("lab/listed/a.edf: [Errno 13] Permission denied")
     assert denied.startswith("lab/denied: expected a folder that can be searched, found")
     assert long.endswith("rename it")
 
@@ -260,6 +270,41 @@ def test_two_folders_of_one_name_are_refused(tmp_path, bundle):
         write_night(tmp_path / lab / "lab" / "n.edf")
     with pytest.raises(ConfigError, match="expected folders of different names"):
         jobs_of(tmp_path / "a" / "lab", tmp_path / "b" / "lab", out=tmp_path, bundle=bundle)
+
+
+def test_the_root_of_all_has_no_name_to_call_recordings_by(tmp_path):
+    with pytest.raises(ConfigError, match="expected a folder with a name"):
+        jobs_of(Path("/"), out=tmp_path, bundle=None)
+
+
+def test_a_link_to_a_recording_that_is_not_there_is_told(tmp_path, bundle):
+    write_night(tmp_path / "lab" / "a.edf")
+    (tmp_path / "lab" / "b.edf").symlink_to("../store/b.edf")  # as git-annex has what is elsewhere
+    (tmp_path / "lab" / "c.edf").symlink_to("c.edf")
+    jobs, _, unusable = find_jobs([tmp_path / "lab"], ArchiveRules(), bundle, tmp_path / "out")
+    assert [job.name for job in jobs] == ["lab/a.edf"]
+    assert {p.recording: p.sentence for p in unusable} == {
+        "lab/b.edf": "expected a recording, found a link to nothing: No such file or directory",
+        "lab/c.edf": "expected a recording, found a link to nothing: Too many levels of symbolic "
+        "links",
+    }
+
+
+def test_one_bundle_is_not_for_all_species(tmp_path, bundle):
+    write_night(tmp_path / "lab" / "a.edf")
+    rules = ArchiveRules(recordings=(RecordingRule(species="human"),))
+    with pytest.raises(
+        ConfigError, match=r"a bundle of the species human.* found one of the species mouse: .*\[bu"
+    ):
+        jobs_of(tmp_path / "lab", out=tmp_path / "out", bundle=bundle, rules=rules)
+
+
+def test_another_version_does_not_stage_in_the_name_of_this_one(tmp_path, bundle):
+    write_night(tmp_path / "lab" / "a.edf")
+    (job,) = jobs_of(tmp_path / "lab", out=tmp_path / "out", bundle=bundle)
+    other = msgspec.structs.replace(job, follows=msgspec.structs.replace(job.follows, hypnod="9.9"))
+    with pytest.raises(ClusterError, match=r"expected hypnod 9\.9 as on the machine where"):
+        stage_job(other)
 
 
 def test_links_are_called_what_they_are_called(tmp_path, bundle):
