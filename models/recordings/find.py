@@ -11,6 +11,7 @@ from models.errors import RecordingError
 from models.recordings.hypnograms.read import is_own
 from models.recordings.psg.layout import Layout
 from models.recordings.psg.layouts import find_collection
+from models.recordings.wfdb import samples_of
 
 RECORDINGS = (".edf", ".bdf", ".rec", ".mat", ".xdf", ".hea")
 """Extensions of what is taken for a recording."""
@@ -167,10 +168,24 @@ def _hypnogram_of(recording: Path) -> tuple[Path | None, tuple[Path, ...]]:
     return (recording if recording.suffix.lower() in _INSIDE else None), own
 
 
+def files_of(recording: Path) -> tuple[Path, ...]:
+    """Return the files that a recording's samples are in: of a WFDB record two, else itself."""
+    if recording.suffix.lower() != ".hea":
+        return (recording,)
+    try:
+        samples = samples_of(recording)
+    except RecordingError:  # who opens it says why
+        return (recording,)
+    return (recording, samples) if samples.is_file() else (recording,)
+
+
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a recording's file, by which bundles know what they learnt from."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Return the SHA-256 of a recording's files, by which bundles know what they learnt from."""
+    found = hashlib.sha256()
+    for each in files_of(path):
+        with each.open("rb") as file:
+            hashlib.file_digest(file, lambda: found)
+    return found.hexdigest()
 
 
 def find_copies(recordings: Iterable[Path]) -> dict[Path, Path]:

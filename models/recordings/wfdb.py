@@ -117,6 +117,11 @@ def open_wfdb(path: Path, channels: Sequence[str] | None = None) -> WfdbRecordin
     return WfdbRecording(path, header.signals, chosen, samples, description)
 
 
+def samples_of(path: Path) -> Path:
+    """Return where a record's samples are, by its header; raises RecordingError if that is bad."""
+    return _read_header(path).data
+
+
 def read_wfdb_annotations(path: Path) -> tuple[list[Annotation], float]:
     """Return the texts of an annotation file beside its header; the record's length, s.
 

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from models.recordings.bouts import Bouts
+from models.recordings.find import files_of
 from models.recordings.writers import replacing
 from tools.archive.errors import ArchiveError
 from tools.score.summary import Summary
@@ -22,7 +23,7 @@ _FORMAT = 1
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The recording's file."""
+    """The recording's file; of a WFDB record its header, and the samples with it."""
 
     path: str
     size: int
@@ -89,9 +90,13 @@ class Sidecar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 def source_of(path: Path) -> Source:
-    """Return what a recording's file is now; raises OSError where that cannot be seen."""
-    state = path.stat()
-    return Source(path=str(path), size=state.st_size, mtime_ns=state.st_mtime_ns)
+    """Return what a recording's files are now; raises OSError where that cannot be seen."""
+    states = [each.stat() for each in files_of(path)]
+    return Source(
+        path=str(path),
+        size=sum(state.st_size for state in states),
+        mtime_ns=max(state.st_mtime_ns for state in states),
+    )
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from models.errors import RecordingError
+from models.recordings.find import files_of, hash_file
 from models.recordings.open import open_recording
 from models.recordings.wfdb import read_wfdb_annotations
 from tests.support.recordings.wfdb import write_annotations, write_record
@@ -33,6 +34,20 @@ def test_a_record_is_read_as_it_was_written(record):
     np.testing.assert_allclose(recording.read(0, 6000), written, atol=1e-4)
     one = open_recording(path, ["E1-M2"])
     np.testing.assert_allclose(one.read(100, 200)[:, 0], data["E1-M2"][100:200], atol=1e-4)
+
+
+def test_the_same_header_over_other_samples_is_another_recording(record):
+    path, _ = record
+    samples = path.with_suffix(".mat")
+    assert files_of(path) == (path, samples)
+    before = hash_file(path)
+    assert hash_file(path) == before
+    samples.write_bytes(samples.read_bytes()[:-1] + b"x")
+    assert hash_file(path) != before
+    samples.unlink()
+    assert files_of(path) == (path,)
+    path.write_text("no header")
+    assert files_of(path) == (path,)
 
 
 TEXTS = [(0, "W"), (900, "(arousal"), (100_000, "N1"), (100_000, "arousal)"), (9_000_000, "R")]

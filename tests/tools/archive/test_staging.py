@@ -16,6 +16,7 @@ from models.errors import ConfigError, HypnodError, RecordingError, SpeciesError
 from models.recordings.find import hash_file
 from models.recordings.open import open_recording
 from tests.support.archive import run_without_rights, write_night
+from tests.support.recordings.wfdb import write_record
 from tools.archive.estimates import read_estimates
 from tools.archive.folder import ArchiveFolder
 from tools.archive.jobs import find_jobs, is_settled, listed, to_do
@@ -101,6 +102,21 @@ def test_only_what_has_changed_is_staged_again(tmp_path, bundle):
     ):
         assert to_do(folder, [changed], again=False) == [changed]
     estimates.write_bytes(b"cut short")
+    assert to_do(folder, [job], again=False) == [job]
+
+
+def test_other_samples_beside_the_same_header_are_staged_again(tmp_path, bundle):
+    rng = np.random.default_rng(0)
+    record = tmp_path / "lab" / "a.hea"
+    write_record(record, {name: rng.normal(0, 30, 2600) for name in ("EEG", "EMG")})
+    out = tmp_path / "out"
+    folder = ArchiveFolder(out)
+    (job,) = jobs_of(tmp_path / "lab", out=out, bundle=bundle)
+    stage_job(job)
+    assert to_do(folder, [job], again=False) == []
+    with record.with_suffix(".mat").open("ab") as samples:
+        samples.write(bytes(4))
+    (job,) = jobs_of(tmp_path / "lab", out=out, bundle=bundle)
     assert to_do(folder, [job], again=False) == [job]
 
 
