@@ -59,6 +59,8 @@ class RuleState(msgspec.Struct, frozen=True, kw_only=True):
     wait_s: float | None = None
     """A stay was long enough, and so long out of the stages must follow."""
     pulse: Pulse | None = None
+    followed: bool = False
+    """Of a yoked rule: its pulse was the longest, and that of its leader still goes on."""
     n_pulses: int = 0
     free_at: float = 0.0
     """`least` at which the refractory ends, and `free_real` the same by `real`."""
@@ -138,6 +140,7 @@ def _watch(rule: Rule, state: RuleState, sight: Sight) -> RuleState:
         armed_at=armed_at,
         since=state.since if stays else None,
         wait_s=None if unseen else state.wait_s,
+        followed=state.followed and sight.leads,
     )
     if doubt(rule, sight) is not None:
         return state
@@ -179,6 +182,7 @@ def _begin(rule: Rule, state: RuleState, sight: Sight) -> Decided:
 def _go_on(rule: Rule, state: RuleState, pulse: Pulse, sight: Sight) -> Decided:
     if _left_s(rule, state, pulse) <= _TINY_S:
         state = _end(rule, sight.subject, state, pulse)
+        state = msgspec.structs.replace(state, followed=sight.leads)
         return state, Decision(action="off", reason=f"on for {rule.on_s:g} s, the longest")
     untrusted = doubt(rule, sight)
     if untrusted is not None and rule.hold == "time" and rule.yoked_to is None:
@@ -223,6 +227,8 @@ def _left_s(rule: Rule, state: RuleState, pulse: Pulse) -> float:
 def _missing(rule: Rule, state: RuleState, sight: Sight) -> str | None:
     """Return what a pulse waits for; None where nothing is missing."""
     if rule.yoked_to is not None:
+        if state.followed:
+            return f"this pulse of {rule.yoked_to.subject} was followed for {rule.on_s:g} s"
         return None if sight.leads else f"{rule.yoked_to.subject} is not stimulated"
     if rule.wait_s is not None and state.wait_s is not None:
         out_s = state.least - state.out

@@ -431,6 +431,16 @@ def test_a_yoked_subject_follows_the_other_whatever_its_own_stage_is():
     assert runs(play(rule, seen)) == [(1, 2, "on"), (5, 1, "on")]
 
 
+@pytest.mark.parametrize(("on_s", "found"), [(2.0, [(1, 2, "on"), (7, 2, "on")]), (4.0, None)])
+def test_a_yoked_subject_gets_one_pulse_for_one_of_the_other_s_however_long_that_is(on_s, found):
+    rule = Rule(name="y", on_s=on_s, yoked_to=Leader(rule="rem", subject="m2"))
+    leads = [False, True, True, True, True, True, False, True, True, True, True]
+    leads = [*leads[:5], *leads[6:]] if found is None else leads
+    told = list(play(rule, [sight("Wake", hop, leads=lead) for hop, lead in enumerate(leads)]))
+    assert runs(told) == (found or [(1, 4, "on"), (6, 4, "on")])
+    assert found is None or told[4].reason == "this pulse of m2 was followed for 2 s"
+
+
 def test_a_yoked_pulse_ends_with_what_cannot_be_trusted_even_if_it_is_held_for_a_time():
     rule = Rule(name="y", on_s=9.0, hold="time", yoked_to=Leader(rule="rem", subject="m2"))
     seen = [sight(ART if hop == 2 else "Wake", hop, leads=True) for hop in range(6)]
