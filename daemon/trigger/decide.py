@@ -33,7 +33,7 @@ class Pulse(msgspec.Struct, frozen=True):
     began_real: float
     began_utc: float
     cut: bool = False
-    """Whether a restart came: nobody said `off`, so it may have lived on until the next decision."""
+    """Whether a restart came: nobody said `off`, so it may have lasted until the next decision."""
 
 
 class RuleState(msgspec.Struct, frozen=True, kw_only=True):
