@@ -1,5 +1,6 @@
 """TTL by a serial port: an Arduino with tools/pulse/arduino/, or what speaks its protocol."""
 
+import errno
 import termios
 import time
 
@@ -11,6 +12,7 @@ from tools.pulse.output import Output
 _START_S = 5.0  # a board restarts when its port is opened, and has a boot loader
 _ANSWER_S = 0.4  # a busy computer may be late, and the pin goes low by itself 0.1 s later
 _ASK_AGAIN_S = 0.25
+_TAKEN = (errno.EAGAIN, errno.EBUSY)
 
 
 class SerialOutput(Output):
@@ -32,6 +34,11 @@ class SerialOutput(Output):
                 port, baud, timeout=_ANSWER_S, write_timeout=_ANSWER_S, exclusive=True
             )
         except (serial.SerialException, ValueError, OSError, termios.error) as error:
+            if isinstance(error, OSError) and error.errno in _TAKEN:
+                raise OutputError(
+                    f"{port}: expected a serial port that is free, found that another program has "
+                    "it, perhaps another hypnod pulse or a serial monitor: end that first"
+                ) from error
             raise OutputError(f"{port}: expected a serial port, found: {error}") from error
         until = time.monotonic() + _START_S
         while not self._is_off():

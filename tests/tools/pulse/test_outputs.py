@@ -64,6 +64,14 @@ def test_a_port_without_a_board_is_refused(monkeypatch):
         open_output("serial", {"port": "/dev/no-such-port"})
 
 
+def test_a_port_that_another_program_has_says_so():
+    with Board() as board:
+        first = open_output("serial", {"port": board.port})
+        with pytest.raises(OutputError, match="another program has it, perhaps another hypnod pul"):
+            open_output("serial", {"port": board.port})
+        first.close()
+
+
 def test_a_board_that_is_unplugged_is_an_error_and_is_let_go_of():
     with Board() as board:
         output = open_output("serial", {"port": board.port})
