@@ -1,13 +1,16 @@
 """TTL by a serial port: an Arduino with tools/pulse/arduino/, or what speaks its protocol."""
 
 import errno
+import os
 import termios
 import time
+from collections.abc import Mapping
+from pathlib import Path
 
 import serial
 
 from tools.pulse.errors import OutputError
-from tools.pulse.output import Output
+from tools.pulse.output import Output, Value
 
 _START_S = 5.0  # a board restarts when its port is opened, and has a boot loader
 _ANSWER_S = 0.4  # a busy computer may be late, and the pin goes low by itself 0.1 s later
@@ -48,6 +51,14 @@ class SerialOutput(Output):
                     f"{port}: expected a board with the sketch of tools/pulse/arduino/, "
                     f"found no answer in {_START_S:g} s"
                 )
+
+    @classmethod
+    def look(cls, options: Mapping[str, Value]) -> None:
+        """See whether the port is there and may be written; opening it would restart the board."""
+        port = str(options["port"])
+        if not os.access(port, os.R_OK | os.W_OK):
+            found = "one that you may not open" if Path(port).exists() else "none"
+            raise OutputError(f"{port}: expected a serial port, found {found}")
 
     def set(self, *, on: bool) -> None:
         """Set the pin, and wait for the board to say so."""
