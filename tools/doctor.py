@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.baseline import read_baselines
-from daemon.config import Config, JournalConfig, StreamConfig, load_config
+from daemon.config import Config, JournalConfig, PulseConfig, StreamConfig, load_config
 from daemon.errors import JournalError
 from daemon.journal.file import journal_path
 from daemon.journal.forecast import bytes_a_day, measure_room
@@ -50,6 +50,7 @@ from models.signal.conditioning import check_sfreq
 from models.signal.montage import Montage
 from models.spec import ModelSpec
 from models.species import contradict
+from tools.pulse.output import look_at_output
 from tools.shared.plain import plain_console
 from tools.shared.visible import VisibleStream, find_streams, full_info, inspect
 
@@ -86,8 +87,9 @@ def doctor(
     Looks at liblsl, ZeroMQ, the engines, a GPU that crashed or hung, the model bundle and the LSL
     streams that are visible, with their channels, rates and units. With a config: does its model
     read the modalities, does exactly one visible stream match each of its streams, is that as
-    configured, has it all the labels, do its timestamps agree with the arrival of its samples, and
-    is the journal one that this version can go on with, and for how long has its disk room?
+    configured, has it all the labels, do its timestamps agree with the arrival of its samples, is
+    the journal one that this version can go on with, and for how long has its disk room, and could
+    each output of `hypnod pulse` be opened, as far as can be seen without touching it?
 
     The exit code is 0 where all is well (warnings included), 1 where something needed is broken.
 
@@ -209,6 +211,7 @@ def _check_config(path: Path, infos: Sequence[Any], shipped: Bundle | None) -> l
         finding, bundle = _check_bundle(engine.folder, engine.species)
         findings.append(finding)
     findings.append(_check_journal(config, bundle))
+    findings += _check_outputs(config.pulse)
     modalities = bundle.spec.modalities if bundle else _modalities(config)
     try:
         check_endpoint(config.security, config.publish.bind, "publish.bind")
@@ -238,6 +241,19 @@ def _check_config(path: Path, infos: Sequence[Any], shipped: Bundle | None) -> l
     if bundle is not None:
         findings += [_check_baselines(stream, config, bundle) for stream in with_baseline]
     return findings
+
+
+def _check_outputs(outputs: Sequence[PulseConfig]) -> Iterator[Finding]:
+    """Yield for each output whether it could be opened; it is not, since it may be driven now."""
+    for k, output in enumerate(outputs):
+        check = f"output {k}, {output.driver}"
+        try:
+            look_at_output(output.driver, output.options)
+        except HypnodError as error:
+            do = "correct [[pulse]] in the config, or run hypnod doctor as who runs hypnod pulse"
+            yield Finding(check=check, level="error", found=str(error), do=do)
+        else:
+            yield Finding(check=check, level="ok", found="could be opened, and was not")
 
 
 def _check_journal(config: Config, bundle: Bundle | None) -> Finding:

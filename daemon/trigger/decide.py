@@ -30,7 +30,10 @@ class Pulse(msgspec.Struct, frozen=True):
     sham: bool
     began_least: float
     began_most: float
+    began_real: float
     began_utc: float
+    cut: bool = False
+    """Whether a restart came: nobody said `off`, so it may have lasted until the next decision."""
 
 
 class RuleState(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +47,8 @@ class RuleState(msgspec.Struct, frozen=True, kw_only=True):
     """So much time has passed at least since the rule first saw the subject."""
     most: float = 0.0
     """And so much at most."""
+    real: float = 0.0
+    """As `least`, by when the estimates came: later ones may have waited less than earlier ones."""
     since: float | None = None
     """`least` when the present stay in the stages began; None out of them."""
     within: float | None = None
@@ -54,9 +59,12 @@ class RuleState(msgspec.Struct, frozen=True, kw_only=True):
     wait_s: float | None = None
     """A stay was long enough, and so long out of the stages must follow."""
     pulse: Pulse | None = None
+    followed: bool = False
+    """Of a yoked rule: its pulse was the longest, and that of its leader still goes on."""
     n_pulses: int = 0
     free_at: float = 0.0
-    """`least` at which the refractory ends."""
+    """`least` at which the refractory ends, and `free_real` the same by `real`."""
+    free_real: float = 0.0
     starts: tuple[float, ...] = ()
     """`least` at the last pulses' beginnings, as many as the highest cap looks at."""
     armed_at: float | None = None
@@ -84,16 +92,20 @@ def decide(rule: Rule, state: RuleState, sight: Sight) -> Decided:
     """Return what a rule says of an estimate, and its state after that."""
     if sight.hop <= state.hop:  # never twice
         return state, Decision(action="off", reason=f"hop {sight.hop} was decided on before")
-    state = _watch(rule, _pass_time(state, sight), sight)
+    state = _pass_time(state, sight)
+    if state.pulse is not None and state.pulse.cut:
+        state = _end(rule, sight.subject, state, state.pulse)
+    state = _watch(rule, state, sight)
     if state.pulse is not None:
         return _go_on(rule, state, state.pulse, sight)
     return _begin(rule, state, sight)
 
 
-def interrupted(rule: Rule, subject: str, state: RuleState) -> RuleState:
-    """Return the state after a restart: a pulse has ended, a stay begins anew."""
+def interrupted(state: RuleState) -> RuleState:
+    """Return the state after a restart: a pulse does not go on, a stay begins anew."""
     if state.pulse is not None:
-        state = _end(rule, subject, state, state.least)
+        pulse = msgspec.structs.replace(state.pulse, cut=True)
+        state = msgspec.structs.replace(state, pulse=pulse)
     return _leave(state)
 
 
@@ -101,8 +113,9 @@ def _pass_time(state: RuleState, sight: Sight) -> RuleState:
     by_source, by_wall = sight.end - state.end, sight.utc - state.utc
     if state.hop < 0:
         by_source = by_wall = 0.0
-    elif abs(by_source - by_wall) <= AGREE_S:
-        by_wall = by_source
+    real = max(0.0, min(by_source, by_wall))
+    if abs(by_source - by_wall) <= AGREE_S:
+        real, by_wall = by_wall, by_source
     return msgspec.structs.replace(
         state,
         hop=sight.hop,
@@ -110,6 +123,7 @@ def _pass_time(state: RuleState, sight: Sight) -> RuleState:
         utc=sight.utc,
         least=state.least + max(0.0, min(by_source, by_wall)),
         most=state.most + max(0.0, by_source, by_wall),
+        real=state.real + real,
     )
 
 
@@ -126,6 +140,7 @@ def _watch(rule: Rule, state: RuleState, sight: Sight) -> RuleState:
         armed_at=armed_at,
         since=state.since if stays else None,
         wait_s=None if unseen else state.wait_s,
+        followed=state.followed and sight.leads,
     )
     if doubt(rule, sight) is not None:
         return state
@@ -156,7 +171,7 @@ def _begin(rule: Rule, state: RuleState, sight: Sight) -> Decided:
         return state, Decision(action="refused", reason=forbidden)
     sham = _random(rule, sight.subject, state.n_pulses, "sham").random() < rule.sham
     kept = max(rule.per_hour or 0, rule.per_night or 0)
-    pulse = Pulse(sham, state.least, state.most, state.utc)
+    pulse = Pulse(sham, state.least, state.most, state.real, state.utc)
     starts = (*state.starts, state.least)[-kept:] if kept else ()
     state = msgspec.structs.replace(
         state, pulse=pulse, n_pulses=state.n_pulses + 1, starts=starts, wait_s=None
@@ -166,22 +181,28 @@ def _begin(rule: Rule, state: RuleState, sight: Sight) -> Decided:
 
 def _go_on(rule: Rule, state: RuleState, pulse: Pulse, sight: Sight) -> Decided:
     if _left_s(rule, state, pulse) <= _TINY_S:
-        ended = min(state.least, pulse.began_least + rule.on_s)
-        state = _end(rule, sight.subject, state, ended)
+        state = _end(rule, sight.subject, state, pulse)
+        state = msgspec.structs.replace(state, followed=sight.leads)
         return state, Decision(action="off", reason=f"on for {rule.on_s:g} s, the longest")
     untrusted = doubt(rule, sight)
     if untrusted is not None and rule.hold == "time" and rule.yoked_to is None:
         return state, Decision(action="off", reason=untrusted)  # it may go on once that is over
     reason = untrusted or _closed(rule, state, sight) or _left(rule, state, sight)
     if reason is not None:
-        state = _end(rule, sight.subject, state, state.least)
+        state = _end(rule, sight.subject, state, pulse)
         return state, Decision(action="off", reason=reason)
     return state, _say_on(rule, state, pulse, sight, "goes on")
 
 
-def _end(rule: Rule, subject: str, state: RuleState, ended: float) -> RuleState:
+def _end(rule: Rule, subject: str, state: RuleState, pulse: Pulse) -> RuleState:
     refractory_s = _draw(rule, subject, state.n_pulses, "refractory", rule.refractory_s)
-    state = msgspec.structs.replace(state, pulse=None, free_at=ended + refractory_s, wait_s=None)
+    state = msgspec.structs.replace(
+        state,
+        pulse=None,
+        free_at=min(state.least, pulse.began_least + rule.on_s) + refractory_s,
+        free_real=min(state.real, pulse.began_real + rule.on_s) + refractory_s,
+        wait_s=None,
+    )
     return _leave(state) if rule.dwell_anew else state
 
 
@@ -206,6 +227,8 @@ def _left_s(rule: Rule, state: RuleState, pulse: Pulse) -> float:
 def _missing(rule: Rule, state: RuleState, sight: Sight) -> str | None:
     """Return what a pulse waits for; None where nothing is missing."""
     if rule.yoked_to is not None:
+        if state.followed:
+            return f"this pulse of {rule.yoked_to.subject} was followed for {rule.on_s:g} s"
         return None if sight.leads else f"{rule.yoked_to.subject} is not stimulated"
     if rule.wait_s is not None and state.wait_s is not None:
         out_s = state.least - state.out
@@ -258,8 +281,9 @@ def _too_soon(rule: Rule, state: RuleState) -> str | None:
     since_armed_s = state.least - (state.armed_at or 0.0)
     if since_armed_s < rule.leave_out_s - _TINY_S:
         return f"armed for {whole(since_armed_s)} s, the first {rule.leave_out_s:g} s are left out"
-    if state.least < state.free_at - _TINY_S:
-        return f"refractory for another {whole(state.free_at - state.least)} s"
+    refractory_s = max(state.free_at - state.least, state.free_real - state.real)
+    if refractory_s > _TINY_S:
+        return f"refractory for another {whole(refractory_s)} s"
     for cap, hours in ((rule.per_hour, 1), (rule.per_night, _NIGHT_H)):
         recent = sum(state.least - at < hours * 3600.0 for at in state.starts)
         if cap is not None and recent >= cap:

@@ -39,7 +39,7 @@ class Rulebook:
         for rule, whom in self._whom.items():
             for subject in whom:
                 state = (before or {}).get(subject, {}).get(rule.name, RuleState())
-                self._states[subject][rule.name] = interrupted(rule, subject, state)
+                self._states[subject][rule.name] = interrupted(state)
         self._last: dict[tuple[str, str], Told] = {}
 
     def look(self, sights: Mapping[str, Sight], is_armed: Callable[[str, str], bool]) -> list[Told]:

@@ -7,10 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from daemon.config import PublishConfig
+from daemon.config import PublishConfig, PulseConfig
 from daemon.sockets.publisher import Publisher
 from tests.support.nights import stage
 from tests.support.paths import ROOT
+from tools.pulse.command import Driven
+from tools.pulse.gate import Pulse
+from tools.pulse.output import open_output
 
 
 @pytest.fixture
@@ -30,6 +33,24 @@ def loop(publisher, tmp_path):
     with subprocess.Popen([sys.executable, file], stdout=subprocess.PIPE, text=True) as process:
         yield process
         process.kill()
+
+
+def test_the_driver_of_five_lines_is_found_and_switched(tmp_path, monkeypatch, capsys):
+    text = (ROOT / "README.md").read_text("utf-8")
+    (code,) = (b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "Output" in b)
+    assert len([line for line in code.splitlines() if line]) <= 5
+    (group, point) = re.search(r'entry-points\."(.*?)"\]` and `(.*?)`', text).groups()
+    (tmp_path / "my_package.py").write_text(code, "utf-8")
+    info = tmp_path / "own-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{point.replace(chr(34), '')}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    driven = Driven(PulseConfig(driver="my-laser"), open_output("my-laser", {}), lambda *_: None)
+    driven.follow({Pulse("rem", "m1", "s", 0)}, 0.0)
+    driven.end()
+    said = capsys.readouterr().out.splitlines()
+    assert [line for line in said if not line.startswith("{")] == ["on", "off"]
 
 
 def test_it_is_on_for_a_fresh_and_sure_live_stage_alone(loop, publisher):

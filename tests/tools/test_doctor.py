@@ -25,6 +25,7 @@ from tests.rigs.lsl import Source
 from tests.support.bundles import human_spec, make_bundle_of
 from tests.support.nights import write_journal
 from tests.support.paths import ROOT
+from tools.bench.board import Board
 
 
 def examine(
@@ -144,6 +145,34 @@ def test_a_missing_echo_line_is_named(tmp_path: Path) -> None:
         code, findings, _ = examine("--config", path)
     assert code == 1
     assert "echo of m01: expected a channel 'TTL'" in findings["stream cage"]["found"]
+
+
+def test_outputs_are_looked_at_and_not_touched(tmp_path: Path) -> None:
+    outputs = {
+        "serial": ("none.tty", 'port = "none.tty"'),
+        "osc": ("no.host.invalid:9", 'host = "no.host.invalid", port = 9'),
+        "open-ephys": ("no.host.invalid:5556", 'host = "no.host.invalid"'),
+        "lsl": ("name: Expected `str`", 'name = ""'),
+        "laser": ("expected a driver of", ""),
+    }
+    with Board() as board:
+        good = {"serial": f'port = "{board.port}"', "osc": 'host = "localhost", port = 9'}
+        good |= {"open-ephys": "", "lsl": ""}
+        options = [*good.items(), *((driver, bad) for driver, (_, bad) in outputs.items())]
+        path = write_config(tmp_path, "absent")
+        path.write_text(
+            path.read_text()
+            + '[[triggers]]\nname = "r"\nstages = ["REM"]\non_s = 1\n'
+            + "".join(f'[[pulse]]\ndriver = "{d}"\noptions = {{ {o} }}\n' for d, o in options)
+        )
+        code, findings, _ = examine("--config", path, "--timeout", 0.5)
+        assert not board.edges
+    assert code == 1
+    assert [findings[f"output {k}, {d}"]["level"] for k, (d, _) in enumerate(options)] == (
+        ["ok"] * 4 + ["error"] * 5
+    )
+    for k, (driver, (word, _)) in enumerate(outputs.items(), 4):
+        assert word in findings[f"output {k}, {driver}"]["found"]
 
 
 def test_a_baseline_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:

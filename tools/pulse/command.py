@@ -22,9 +22,12 @@ from tools.pulse.errors import OutputError
 from tools.pulse.gate import Gate, Pulse
 from tools.pulse.output import Output, open_output, reporting
 from tools.pulse.teller import Teller
+from tools.shared.plain import plain_console
 from tools.shared.stopping import stopping
 
 _KEEP_ALIVE_S = 0.1
+_UNHEARD_S = 5.0
+"""Without a connection for so long, one says so."""
 
 
 def pulse(
@@ -36,7 +39,8 @@ def pulse(
 
     Each `[[pulse]]` of the config is an output. It is on while a rule says `on` for a subject of
     its, and off once the time to live of that is over, whatever became of the daemon. Every change
-    is a line of JSON on standard output, and told to the daemon for its journal. An output that
+    is a line of JSON on standard output, and told to the daemon for its journal; what keeps all of
+    them off, such as a wrong clock, is a sentence on standard error. An output that
     fails switches all of them off, with exit code 12. docs/closed-loop.md goes from a board in a
     box to a tested rule.
 
@@ -46,6 +50,11 @@ def pulse(
     if not settings.pulse:
         raise ConfigError(f"{config}: expected [[pulse]], an output, found none")
     keys = read_keys(server_key, client_key)
+    if settings.security.clients and keys is None:
+        raise ConfigError(
+            f"{config}: expected --server-key and --client-key, since [security] clients lets "
+            "nobody hear without, found neither"
+        )
     endpoint = dial(settings.publish.bind)
     told = _teller_endpoint(settings.publish.catchup_bind)
     with stopping() as stop, ExitStack() as stack:
@@ -148,7 +157,8 @@ def run(heard: Subscriber, driven: Sequence[Driven], teller: Teller, stop: list[
     Raises:
         OutputError: an output did not do what it was told.
     """
-    gate = Gate()
+    gate, heard_at = Gate(), _clock()
+    said: str | None = None
     while not stop:
         for received in heard.receive(gate.next_s(_clock(), _KEEP_ALIVE_S / 2)):
             message = received.message
@@ -161,6 +171,19 @@ def run(heard: Subscriber, driven: Sequence[Driven], teller: Teller, stop: list[
         for each in driven:
             each.follow(gate.on(_clock()), time.time())
         teller.send()
+        now = _clock()
+        heard_at = now if heard.connected else heard_at
+        trouble = _unheard(heard.endpoint) if now - heard_at > _UNHEARD_S else gate.trouble
+        if trouble != said:
+            _warn(trouble or "that is over: decisions are followed")
+            said = trouble
+
+
+def _unheard(endpoint: str) -> str:
+    return (
+        f"expected the daemon at {endpoint}, found none: see that it runs, that this is its "
+        "publish.bind, and that it knows your key, if it wants one"
+    )
 
 
 def _clock() -> float:
@@ -182,6 +205,10 @@ def _open(config: PulseConfig, tell: Callable[[Pulse, Done, float], None]) -> It
         yield driven
     finally:
         driven.end()
+
+
+def _warn(sentence: str) -> None:
+    plain_console(stderr=True, soft_wrap=True).print(sentence)
 
 
 def _say(event: str, **facts: object) -> None:

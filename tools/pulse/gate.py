@@ -24,9 +24,14 @@ class Pulse(NamedTuple):
 
 
 class Gate:
-    """Holds for each rule and subject which pulse is on, and until when."""
+    """Holds for each rule and subject which pulse is on, and until when.
+
+    Attributes:
+        trouble: why the last decisions switched nothing on, whatever they said; None: they do.
+    """
 
     def __init__(self) -> None:
+        self.trouble: str | None = None
         self._until: dict[tuple[str, str], tuple[float, Pulse]] = {}
         self._newest: dict[tuple[str, str], tuple[str, int]] = {}
 
@@ -49,6 +54,7 @@ class Gate:
             return None
         self._newest[key] = (message.session, message.seq)
         left_s = message.ttl_s - max(0.0, age_s)
+        self._look_at_clocks(message, age_s, left_s)
         self._until.pop(key, None)
         if message.pulse is None or age_s < -_AHEAD_S or left_s <= 0:
             return None
@@ -56,6 +62,20 @@ class Gate:
         if message.action == "on":
             self._until[key] = monotonic + left_s, pulse
         return pulse if message.action == "sham" else None
+
+    def _look_at_clocks(self, message: TriggerMessage, age_s: float, left_s: float) -> None:
+        acts = message.pulse is not None
+        if age_s < -_AHEAD_S:
+            found = f"one from {-age_s:.1f} s ahead"
+        elif acts and left_s <= 0:
+            found = f"one {age_s:.1f} s old"
+        else:
+            self.trouble = None if acts else self.trouble  # an "off" may be as old as it likes
+            return
+        self.trouble = self.trouble or (
+            f"expected decisions that were just made, found {found}: such ones switch nothing on; "
+            "see that the clocks of the daemon's computer and of this one agree"
+        )
 
     def on(self, monotonic: float) -> set[Pulse]:
         """Return the pulses that are on now."""

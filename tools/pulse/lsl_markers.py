@@ -1,11 +1,12 @@
 """Changes as an LSL stream of markers, for LabRecorder and whatever reads LSL."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from msgspec import Meta
 
 from daemon.lsl.library import load_pylsl
-from tools.pulse.output import Output
+from tools.pulse.output import Output, Value
 
 
 class LslOutput(Output):
@@ -26,6 +27,11 @@ class LslOutput(Output):
             source_id=name,
         )
         self._outlet = lsl.StreamOutlet(info)
+
+    @classmethod
+    def look(cls, options: Mapping[str, Value]) -> None:
+        """See whether there is liblsl."""
+        load_pylsl()
 
     def set(self, *, on: bool) -> None:
         """Push a marker."""

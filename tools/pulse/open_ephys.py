@@ -6,13 +6,14 @@ follows: an old one takes no notice of Line and State, and sets channel 1 to 0.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Annotated
 
 import zmq
 from msgspec import Meta
 
 from tools.pulse.errors import OutputError
-from tools.pulse.output import Output, Port
+from tools.pulse.output import Output, Port, Value, find_host
 
 _ANSWER_MS = 200
 
@@ -50,6 +51,11 @@ class OpenEphysOutput(Output):
         except OutputError:
             self.close()
             raise
+
+    @classmethod
+    def look(cls, options: Mapping[str, Value]) -> None:
+        """See whether the host's address is known."""
+        find_host(str(options.get("host", "127.0.0.1")), int(options.get("port", 5556)))
 
     def set(self, *, on: bool) -> None:
         """Set the line."""

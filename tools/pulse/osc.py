@@ -1,12 +1,13 @@
 """Changes as OSC messages (UDP): nobody says whether they came."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from msgspec import Meta
 from pythonosc.udp_client import SimpleUDPClient
 
 from tools.pulse.errors import OutputError
-from tools.pulse.output import Output, Port
+from tools.pulse.output import Output, Port, Value, find_host
 
 
 class OscOutput(Output):
@@ -34,6 +35,11 @@ class OscOutput(Output):
         except (OSError, ValueError) as error:
             raise OutputError(f"{host}:{port}: expected a host for OSC, found: {error}") from error
         self.set(on=False)
+
+    @classmethod
+    def look(cls, options: Mapping[str, Value]) -> None:
+        """See whether the host's address is known."""
+        find_host(str(options["host"]), int(options["port"]))
 
     def set(self, *, on: bool) -> None:
         """Send a message."""

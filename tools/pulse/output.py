@@ -6,6 +6,7 @@ the group `hypnod.pulse`, such as `my-laser = "my_package:Laser"`; the config th
 """
 
 import inspect
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -36,6 +37,14 @@ class Output(ABC):
     error ends `hypnod pulse` after every other output was switched off.
     """
 
+    @classmethod  # noqa: B027  where another's hardware is, nobody knows here
+    def look(cls, options: Mapping[str, Value]) -> None:
+        """See whether it could be opened, without touching it: it may be driven meanwhile.
+
+        Raises:
+            OutputError: it cannot be.
+        """
+
     @abstractmethod
     def set(self, *, on: bool) -> None:
         """Switch on or off."""
@@ -57,6 +66,36 @@ def open_output(driver: str, options: Mapping[str, Value]) -> Output:
         ConfigError: there is no such driver, it cannot be loaded, or it knows no such option.
         OutputError: it cannot be opened.
     """
+    kind = _find(driver, options)
+    with reporting(driver):
+        return kind(**options)
+
+
+def look_at_output(driver: str, options: Mapping[str, Value]) -> None:
+    """See whether an output could be opened, without touching it.
+
+    Raises:
+        ConfigError: there is no such driver, it cannot be loaded, or it knows no such option.
+        OutputError: it cannot be opened, as far as that can be seen.
+    """
+    kind = _find(driver, options)
+    with reporting(driver):
+        kind.look(options)
+
+
+def find_host(host: str, port: int) -> None:
+    """See whether a host's address is known.
+
+    Raises:
+        OutputError: it is not.
+    """
+    try:
+        socket.getaddrinfo(host, port)
+    except (OSError, UnicodeError) as error:
+        raise OutputError(f"{host}:{port}: expected a host, found: {error}") from error
+
+
+def _find(driver: str, options: Mapping[str, Value]) -> type[Output]:
     own = [EntryPoint(name, value, _GROUP) for name, value in _OWN.items()]
     found = {point.name: point for point in (*entry_points(group=_GROUP), *own)}
     if driver not in found:
@@ -70,8 +109,7 @@ def open_output(driver: str, options: Mapping[str, Value]) -> Output:
         raise ConfigError(
             f"pulse: expected options of the driver {driver!r}, found: {error}"
         ) from error
-    with reporting(driver):
-        return kind(**options)
+    return kind
 
 
 @contextmanager

@@ -1,16 +1,21 @@
 """TTL by a serial port: an Arduino with tools/pulse/arduino/, or what speaks its protocol."""
 
+import errno
+import os
 import termios
 import time
+from collections.abc import Mapping
+from pathlib import Path
 
 import serial
 
 from tools.pulse.errors import OutputError
-from tools.pulse.output import Output
+from tools.pulse.output import Output, Value
 
 _START_S = 5.0  # a board restarts when its port is opened, and has a boot loader
 _ANSWER_S = 0.4  # a busy computer may be late, and the pin goes low by itself 0.1 s later
 _ASK_AGAIN_S = 0.25
+_TAKEN = (errno.EAGAIN, errno.EBUSY)
 
 
 class SerialOutput(Output):
@@ -32,6 +37,11 @@ class SerialOutput(Output):
                 port, baud, timeout=_ANSWER_S, write_timeout=_ANSWER_S, exclusive=True
             )
         except (serial.SerialException, ValueError, OSError, termios.error) as error:
+            if isinstance(error, OSError) and error.errno in _TAKEN:
+                raise OutputError(
+                    f"{port}: expected a serial port that is free, found that another program has "
+                    "it, perhaps another hypnod pulse or a serial monitor: end that first"
+                ) from error
             raise OutputError(f"{port}: expected a serial port, found: {error}") from error
         until = time.monotonic() + _START_S
         while not self._is_off():
@@ -41,6 +51,14 @@ class SerialOutput(Output):
                     f"{port}: expected a board with the sketch of tools/pulse/arduino/, "
                     f"found no answer in {_START_S:g} s"
                 )
+
+    @classmethod
+    def look(cls, options: Mapping[str, Value]) -> None:
+        """See whether the port is there and may be written; opening it would restart the board."""
+        port = str(options["port"])
+        if not os.access(port, os.R_OK | os.W_OK):
+            found = "one that you may not open" if Path(port).exists() else "none"
+            raise OutputError(f"{port}: expected a serial port, found {found}")
 
     def set(self, *, on: bool) -> None:
         """Set the pin, and wait for the board to say so."""

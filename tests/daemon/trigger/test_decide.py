@@ -126,7 +126,7 @@ def live_through(rule: Rule, course: Sequence[Step], hop_s: float) -> list[Told]
         source_set += step.source_set_s
         wall_set += step.wall_set_s
         if step.restart:
-            state = interrupted(rule, "m1", state)
+            state = interrupted(state)
         told_of = {"age_s": step.age_s, "armed": step.armed, "leads": step.leads} | step.changes
         plain = sight(step.stage, hop, hop_s, **told_of)
         seen = msgspec.structs.replace(plain, end=plain.end + source_set, utc=plain.utc + wall_set)
@@ -232,7 +232,8 @@ def test_nothing_is_done_that_a_rule_does_not_allow(rule, course, hop_s):
         check_beginning(rule, told, pulse[0])
         if ended is not None:
             assert begins.at - ended >= limits_of(rule.refractory_s)[0] - 1e-6
-        ended = last.at  # the next decision ends it, or its time to live
+        after = told[pulse[-1] + 1].at if pulse[-1] + 1 < len(told) else math.inf
+        ended = min(after, last.at + last.decision.ttl_s)
     starts = [told[pulse[0]].at for pulse in pulses.values()]
     for cap, within_s in ((rule.per_hour, 3600), (rule.per_night, 12 * 3600)):
         for first in starts:
@@ -277,7 +278,7 @@ def test_a_state_that_was_written_and_read_again_goes_on_the_same(course, at):
     told = live_through(RULE, course, 1.0)
     for i, each in enumerate(told):
         if each.fresh:
-            state = interrupted(RULE, "m1", state)
+            state = interrupted(state)
         if i == at:
             state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=RuleState)
         state, decision = decide(RULE, state, each.sight)
@@ -318,19 +319,46 @@ def test_a_pulse_is_over_in_time_however_late_its_estimates_come(ages, hop_s):
             assert each.utc + decision.ttl_s - first <= rule.on_s + 1e-6
 
 
+@given(st.lists(st.floats(0, 4.9), min_size=30, max_size=30), st.sampled_from([0.25, 1.0]))
+def test_no_pulse_begins_within_the_refractory_however_late_the_estimates_before_came(ages, hop_s):
+    """One that was held back for a while may be followed by the next ones at once."""
+    rule = msgspec.structs.replace(RULE, on_s=0.7, dwell_s=0.0, refractory_s=2.0, max_age_s=5.0)
+    seen: list[Sight] = []
+    for hop, age_s in enumerate(ages):
+        plain = sight("REM", hop, hop_s, age_s=age_s)
+        utc = max(plain.utc + age_s, seen[-1].utc if seen else 0.0)
+        seen.append(msgspec.structs.replace(plain, utc=utc))
+    last, over = None, -math.inf
+    for each, decision in zip(seen, play(rule, seen), strict=True):
+        over = min(over, each.utc) if last is not None else over
+        if decision.action == "on":
+            assert decision.pulse == last or each.utc - over >= 2.0 - 1e-5
+            over = each.utc + decision.ttl_s
+        last = decision.pulse
+
+
+@pytest.mark.parametrize("clock", ["end", "utc"])
+def test_a_clock_that_is_set_back_makes_a_refractory_longer_by_a_hop_and_no_more(clock):
+    rule = msgspec.structs.replace(RULE, refractory_s=30.0)
+    seen = [sight("REM", hop) for hop in range(40)]
+    back = {hop: {clock: getattr(seen[hop], clock) - 3600} for hop in range(6, 40)}
+    told = play(rule, [msgspec.structs.replace(s, **back.get(s.hop, {})) for s in seen])
+    assert runs(told) == [(1, 3, "on"), (35, 3, "on")]
+
+
 def test_a_restart_ends_a_pulse_and_the_refractory_begins():
     rule = msgspec.structs.replace(RULE, refractory_s=10.0)
     state = RuleState()
     for hop in range(2):
         state, decision = decide(rule, state, sight("REM", hop))
     assert decision.action == "on"
-    state = interrupted(rule, "m1", state)
+    state = interrupted(state)
     actions = []
     for hop in range(2, 20):
         state, decision = decide(rule, state, sight("REM", hop))
         actions.append(decision.action)
-    assert actions.index("on") == 9
-    assert set(actions[1:9]) == {"refused"}
+    assert actions.index("on") == 10  # nobody said "off" before hop 2
+    assert set(actions[1:10]) == {"refused"}
 
 
 @pytest.mark.parametrize(("cap", "n"), [("per_hour", 60), ("per_night", 720)])
@@ -401,6 +429,16 @@ def test_a_yoked_subject_follows_the_other_whatever_its_own_stage_is():
     seen = [sight("Wake", hop, leads=lead) for hop, lead in enumerate(leads)]
     seen[4] = msgspec.structs.replace(seen[4], stage=ART, reason="eeg clipped")
     assert runs(play(rule, seen)) == [(1, 2, "on"), (5, 1, "on")]
+
+
+@pytest.mark.parametrize(("on_s", "found"), [(2.0, [(1, 2, "on"), (7, 2, "on")]), (4.0, None)])
+def test_a_yoked_subject_gets_one_pulse_for_one_of_the_other_s_however_long_that_is(on_s, found):
+    rule = Rule(name="y", on_s=on_s, yoked_to=Leader(rule="rem", subject="m2"))
+    leads = [False, True, True, True, True, True, False, True, True, True, True]
+    leads = [*leads[:5], *leads[6:]] if found is None else leads
+    told = list(play(rule, [sight("Wake", hop, leads=lead) for hop, lead in enumerate(leads)]))
+    assert runs(told) == (found or [(1, 4, "on"), (6, 4, "on")])
+    assert found is None or told[4].reason == "this pulse of m2 was followed for 2 s"
 
 
 def test_a_yoked_pulse_ends_with_what_cannot_be_trusted_even_if_it_is_held_for_a_time():

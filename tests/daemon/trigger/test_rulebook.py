@@ -76,8 +76,8 @@ def test_a_restart_ends_a_pulse_and_forgets_neither_its_number_nor_the_refractor
     heir = Rulebook([rule], ["m1"], book.states(["m1"]))
     (told,) = heir.look({"m1": see(1)["m1"]}, everyone)
     assert told.decision.action == "refused"
-    assert "refractory for another 9 s" in told.decision.reason
-    (told,) = heir.look({"m1": see(10)["m1"]}, everyone)
+    assert "refractory for another 10 s" in told.decision.reason
+    (told,) = heir.look({"m1": see(11)["m1"]}, everyone)
     assert (told.decision.action, told.decision.pulse) == ("on", 1)
 
 

@@ -46,6 +46,25 @@ def test_what_is_old_or_replayed_or_was_heard_or_is_from_the_future_switches_not
     assert gate.on(100.0) == set()
 
 
+def test_it_tells_once_why_nothing_is_switched_on_and_until_something_is():
+    gate = Gate()
+    for seq, (at, action, word) in enumerate(
+        (
+            (0.0, "on", None),
+            (0.3, "off", "found one from 0.3 s ahead"),
+            (5.0, "on", "found one from 0.3 s ahead"),
+            (0.0, "off", "found one from 0.3 s ahead"),
+            (0.05, "sham", None),
+            (-9.0, "off", None),
+            (-2.5, "on", "found one 2.5 s old"),
+            (-1.5, "on", None),
+        )
+    ):
+        gate.take(trigger(seq, action, published_utc=iso(EVENING + at)), EVENING, 100.0)
+        assert (gate.trouble is None) == (word is None)
+        assert (word or "") in (gate.trouble or "")
+
+
 def test_rules_and_subjects_are_apart():
     gate = Gate()
     gate.take(on(0, EVENING), EVENING, 100.0)

@@ -3,18 +3,20 @@
 import socket
 import threading
 import time
+from contextlib import ExitStack
 
 import pylsl
 import pytest
 import zmq
 from pythonosc.osc_message import OscMessage
 
-from daemon.config import PulseConfig
+from daemon.config import PublishConfig, PulseConfig
+from daemon.sockets.publisher import Publisher
 from models.errors import ConfigError
 from tests.support.nights import iso, trigger
 from tools.bench.board import Board
-from tools.client.subscriber import Received
-from tools.pulse import serial_ttl
+from tools.client.subscriber import Received, Subscriber
+from tools.pulse import command, serial_ttl
 from tools.pulse.command import Driven, run
 from tools.pulse.errors import OutputError
 from tools.pulse.gate import Pulse
@@ -60,6 +62,14 @@ def test_a_port_without_a_board_is_refused(monkeypatch):
         open_output("serial", {"port": board.port})
     with pytest.raises(OutputError, match="expected a serial port, found"):
         open_output("serial", {"port": "/dev/no-such-port"})
+
+
+def test_a_port_that_another_program_has_says_so():
+    with Board() as board:
+        first = open_output("serial", {"port": board.port})
+        with pytest.raises(OutputError, match="another program has it, perhaps another hypnod pul"):
+            open_output("serial", {"port": board.port})
+        first.close()
 
 
 def test_a_board_that_is_unplugged_is_an_error_and_is_let_go_of():
@@ -208,6 +218,8 @@ def test_a_computer_that_was_suspended_within_a_pulse_wakes_up_with_it_off(monke
     decided = trigger(0, "on", published_utc=iso(time.time()), ttl_s=3600.0)
 
     class Heard:
+        connected = True
+
         def receive(self, _timeout_s):
             yield Received("trigger.m1", decided, 0.0, 0.0)
             if switched:
@@ -222,6 +234,55 @@ def test_a_computer_that_was_suspended_within_a_pulse_wakes_up_with_it_off(monke
         driven = Driven(PulseConfig(driver="line"), Line(), lambda *_: None)
         run(Heard(), [driven], teller, stop)
     assert switched == [True, False]
+
+
+class Rounds:
+    """In the place of a teller: ends what runs once `over` says so, and counts its rounds."""
+
+    def __init__(self, over):
+        self.stop, self.n, self._over = [], 0, over
+
+    def send(self):
+        self.n += 1
+        if self._over(self.n):
+            self.stop.append(1)
+
+
+def test_a_daemon_that_is_not_heard_is_told_once_and_so_is_that_it_is_again(capsys, monkeypatch):
+    monkeypatch.setattr(command, "_UNHEARD_S", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        endpoint = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    with Subscriber(endpoint, ["trigger."]) as heard, ExitStack() as stack:
+
+        def come(n):
+            if n == 3:
+                stack.enter_context(Publisher(PublishConfig(bind=endpoint)))
+            return heard.connected
+
+        rounds = Rounds(come)
+        run(heard, [], rounds, rounds.stop)
+    lost, found = capsys.readouterr().err.splitlines()
+    assert lost.startswith(f"expected the daemon at {endpoint}, found none: see that it runs")
+    assert found == "that is over: decisions are followed"
+
+
+def test_a_clock_that_is_wrong_is_told_once_and_so_is_that_it_is_right(capsys):
+    """Every decision of it is refused."""
+    ahead_s = [30.0, 30.0, 0.0, 0.0]
+
+    class Heard:
+        connected = True
+
+        def receive(self, _timeout_s):
+            seq = rounds.n
+            made = iso(time.time() + ahead_s[seq])
+            yield Received("trigger.m1", trigger(seq, "on", published_utc=made), 0.0, 0.0)
+
+    rounds = Rounds(lambda n: n == len(ahead_s))
+    run(Heard(), [], rounds, rounds.stop)
+    wrong, right = capsys.readouterr().err.splitlines()
+    assert "found one from 30.0 s ahead: such ones switch nothing on" in wrong
+    assert right == "that is over: decisions are followed"
 
 
 def test_osc_messages_are_received():

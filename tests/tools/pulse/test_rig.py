@@ -194,6 +194,15 @@ def test_what_was_done_and_what_was_seen_is_in_the_journal(request, bundle, tmp_
         assert told["pulses"][0]["seen"]["low_s"] is None
 
 
+def test_without_the_keys_that_the_daemon_asks_for_it_does_not_begin(tmp_path):
+    (tmp_path / "clients").mkdir()
+    more = f'{RULE}[[pulse]]\ndriver = "lsl"\n[security]\nclients = "{tmp_path}/clients"\n'
+    config = write_config(tmp_path, one_stream("absent"), tmp_path, more=more)
+    found = forked.run("pulse", "--config", config)
+    assert found.returncode == 3
+    assert "expected --server-key and --client-key, since [security] clients" in found.stderr
+
+
 def test_where_only_the_daemon_knows_its_port_nothing_is_told_and_hardware_is_driven(tmp_path):
     """As of a config with free ports."""
     with Board() as board:
