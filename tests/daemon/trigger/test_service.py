@@ -95,7 +95,7 @@ def decide_again(path, rule):
 def test_every_live_estimate_is_decided_on_and_the_journal_decides_the_same_again(
     source, run, journal, tmp_path
 ):
-    rules = f"{ALWAYS}sham = 0.5\nseed = 3\nexit_s = 1\n"
+    rules = f"{ALWAYS}sham = 0.5\nseed = 7\nexit_s = 1\n"
     with run(rules) as daemon:
         ready(daemon, source)
         with Listener(daemon.endpoint) as subscriber:
