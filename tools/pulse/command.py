@@ -22,7 +22,6 @@ from tools.pulse.errors import OutputError
 from tools.pulse.gate import Gate, Pulse
 from tools.pulse.output import Output, open_output, reporting
 from tools.pulse.teller import Teller
-from tools.shared.plain import plain_console
 from tools.shared.stopping import stopping
 
 _KEEP_ALIVE_S = 0.1
@@ -208,7 +207,8 @@ def _open(config: PulseConfig, tell: Callable[[Pulse, Done, float], None]) -> It
 
 
 def _warn(sentence: str) -> None:
-    plain_console(stderr=True, soft_wrap=True).print(sentence)
+    sys.stderr.write(f"{sentence}\n")  # a console's first line takes a keep-alive's time
+    sys.stderr.flush()
 
 
 def _say(event: str, **facts: object) -> None:
