@@ -214,11 +214,22 @@ def test_no_scheduler_is_one_sentence(tmp_path, archive, monkeypatch):
     assert said.startswith("--scheduler: expected a Dask scheduler at tcp://127.0.0.1:9, found: ")
 
 
-def test_a_full_disk_ends_the_run_and_what_is_done_stays(tmp_path, bundle):
-    """In a real file system without room, on workers of this run's own."""
+def in_a_mount_namespace(script, folder, command):
+    """Run a script of the shell that may mount; its $0 is the folder, its $@ the command."""
     within = ["unshare", "--map-root-user", "--mount"]
     if subprocess.run([*within, "true"], check=False, capture_output=True).returncode:
         pytest.skip("needs a mount namespace")
+    return subprocess.run(
+        [*within, "sh", "-c", script, str(folder), *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+
+
+def test_a_full_disk_ends_the_run_and_what_is_done_stays(tmp_path, bundle):
+    """In a real file system without room, on workers of this run's own."""
     lab, out = tmp_path / "lab", tmp_path / "out"
     out.mkdir()
     for k in range(12):
@@ -228,13 +239,7 @@ def test_a_full_disk_ends_the_run_and_what_is_done_stays(tmp_path, bundle):
         *("--workers", "1"),
     )
     script = 'mount -t tmpfs -o size=100k none "$0" && "$@"; code=$?; ls -A "$0/lab"; exit $code'
-    done = subprocess.run(
-        [*within, "sh", "-c", script, str(out), *command],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
+    done = in_a_mount_namespace(script, out, command)
     assert done.returncode == 14, done.stderr
     last = done.stderr.splitlines()[-1]
     assert last.startswith("hypnod: ")
@@ -246,20 +251,12 @@ def test_a_full_disk_ends_the_run_and_what_is_done_stays(tmp_path, bundle):
 
 
 def test_a_disk_that_was_full_before_is_one_sentence(tmp_path):
-    within = ["unshare", "--map-root-user", "--mount"]
-    if subprocess.run([*within, "true"], check=False, capture_output=True).returncode:
-        pytest.skip("needs a mount namespace")
     write_night(tmp_path / "lab" / "a.edf")
     out = tmp_path / "out"
     out.mkdir()
     command = hypnod.command("archive", "score", str(tmp_path / "lab"), "--out", str(out))
     script = 'mount -t tmpfs -o size=4k none "$0" && head -c 4096 /dev/zero > "$0/full"; "$@"'
-    done = subprocess.run(
-        [*within, "sh", "-c", script, str(out), *command],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = in_a_mount_namespace(script, out, command)
     assert done.returncode == 14, done.stderr
     assert done.stderr.startswith(f"hypnod: {out}: expected a folder to write to, found: ")
 
