@@ -71,7 +71,7 @@ def test_two_hypnograms_beside_a_recording_are_named(tmp_path):
 
 
 def test_what_holds_no_recording_is_named(tmp_path):
-    with pytest.raises(RecordingError, match="found a folder without any$"):
+    with pytest.raises(RecordingError, match=r"found a folder without any$"):
         find_recordings([tmp_path])
     with pytest.raises(RecordingError, match=r"nowhere: expected recordings .* found no file or"):
         find_recordings([tmp_path / "nowhere"])
