@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 from models.training.devices import open_device
 from models.training.splits import Split, dataset_of, leave_one_dataset_out, leave_one_out
-from tools.cluster.open import open_cluster
+from tools.cluster.open import open_cluster, watched_at
 from tools.cluster.options import ClusterOptions
 from tools.cluster.work import work
 from tools.train.command import TrainOptions
@@ -59,7 +59,7 @@ def _spread(nets: Nets, folds: list[Split], cluster: ClusterOptions) -> Counted:
     tasks = {name: FoldTask(nets.options, i) for i, name in enumerate(names)}
     found: dict[str, Counted] = {}
     with open_cluster(cluster, nets.options.state) as client:
-        nets.say(f"{len(names)} folds; the workers: {client.dashboard_link}")
+        nets.say(f"{len(names)} folds; the workers: {watched_at(client, cluster)}")
         for name, result in work(client, count_fold, tasks):
             if isinstance(result, Exception):
                 raise result
