@@ -95,7 +95,7 @@ def print_report(report: TrainReport) -> None:
 
 
 def _print_seeds(report: TrainReport) -> None:
-    """Print what each seed gave; the last column is none of the choice."""
+    """Print what each seed gave; the test decides nothing."""
     columns = ("seed", "κ on what stops it", "κ in the test, live", "final")
     table = Table(*columns, title="seeds; the highest κ on what stops it is in the bundle")
     for each in report.seeds:
