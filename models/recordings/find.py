@@ -74,9 +74,9 @@ def find_recordings(
             continue
         recordings = [path] if path.is_file() else _search(path)
         if not recordings:
-            what = "an empty folder" if path.is_dir() else "nothing"
+            found_there = "a folder without any" if path.is_dir() else "no file or folder there"
             raise RecordingError(
-                f"{path}: expected recordings ({', '.join(RECORDINGS)}), found {what} of the kind"
+                f"{path}: expected recordings ({', '.join(RECORDINGS)}), found {found_there}"
             )
         for recording in recordings:
             pair, own = _hypnogram_of(recording) if hypnograms else (None, ())

@@ -21,14 +21,14 @@ from models.recordings.channels import choose
 from models.recordings.find import Found, find_recordings, hash_file
 from models.recordings.open import check_match
 from models.scored_epochs import ScoredEpochs
-from models.spec import MIXED
+from models.spec import MIXED, ModelSpec
 from models.species import contradict
 from models.teacher import mouse_teacher, teach_recording, teacher_hash
 from models.training.calibration import fit_temperatures, fold_temperatures
 from models.training.devices import Device, open_device
 from models.training.evaluate import evaluate
 from models.training.export import export_bundle
-from models.training.run import best_pass
+from models.training.run import Pass, best_pass
 from models.training.simulated import FIRST_UNSEEN_SEED, pack, simulate_many
 from models.training.splits import Split
 from models.training.taught import read_whole, surely, uncontradicted, why_not
@@ -40,6 +40,7 @@ from tools.adapt.report import READINGS, AdaptReport, Change, Gain, Taught
 from tools.train.bars import Bars, open_bars
 from tools.train.data import learnt_from, mixed
 from tools.train.outcome import made_with
+from tools.train.parts import Trainings, do_parts
 from tools.train.report import PassReport
 
 LAB_SHARE = 1.0
@@ -88,6 +89,32 @@ class Mice(NamedTuple):
     held_out: list[ScoredEpochs]
 
 
+class Given(NamedTuple):
+    """What a run learns from."""
+
+    heard: list[Heard]
+    recordings: tuple[Taught, ...]
+    mice: Mice
+
+
+class Judged(NamedTuple):
+    """What is said of what was held out."""
+
+    before: list[Answers]
+    """By the bundle that it began with."""
+    after: list[Answers]
+
+
+class Learnt(NamedTuple):
+    """A net, and what came out of making it."""
+
+    model: Model
+    history: list[Pass]
+    taken: int
+    changed: dict[str, float]
+    """What its logits are divided by, to be as sure of simulated mice as before."""
+
+
 def run(options: AdaptOptions, console: Console) -> AdaptReport:
     """Do it all.
 
@@ -102,7 +129,27 @@ def run(options: AdaptOptions, console: Console) -> AdaptReport:
         open_device(options.device) as device,
         open_bars(console) as progress,
     ):
-        return _Work(options, bundle, device, progress).do(started)
+        return _Work(options, bundle, device, progress).do(prepare(options, progress), started)
+
+
+def prepare(options: AdaptOptions, progress: Progress) -> Given:
+    """Let the teacher stage every recording, and simulate mice.
+
+    Raises:
+        HypnodError: a recording or the bundle cannot be used, or the teacher is trusted in none.
+    """
+    bundle = open_bundle(options.start)
+    heard, recordings = _Hearing(options, bundle, progress).hear_all()
+    if options.leave_one_out:
+        check_several(heard)
+    return Given(heard, recordings, _simulate(options, bundle.spec, progress))
+
+
+def judge_without(options: AdaptOptions, given: Given, progress: Progress, number: int) -> Judged:
+    """Learn without an animal, and judge by it, in a worker."""
+    with open_device(options.device) as device:
+        work = _Work(options, open_bundle(options.start), device, progress)
+        return work.without(given, number)
 
 
 def check_teachable(bundle: Bundle) -> None:
@@ -117,29 +164,56 @@ def check_teachable(bundle: Bundle) -> None:
             )
 
 
-def divide(heard: Sequence[Heard], seed: int) -> Parts:
-    """Hold out a third: of the animals where there are several, else of the time, the last.
+def animals_of(heard: Sequence[Heard]) -> list[str]:
+    """Return the animals, in order."""
+    return sorted({each.animal for each in heard})
 
-    Of what is learnt from, the last quarter of each recording decides when to stop.
-    """
-    animals = sorted({each.animal for each in heard})
+
+def check_several(heard: Sequence[Heard]) -> None:
+    """Raise RecordingError where there is nobody to learn from while one animal is left out."""
+    animals = animals_of(heard)
+    if len(animals) < 2:
+        raise RecordingError(
+            "--leave-one-animal-out: expected two animals or more in whom the teacher is trusted, "
+            f"found {animals[0]} alone"
+        )
+
+
+def divide(heard: Sequence[Heard], seed: int) -> Parts:
+    """Hold out a third: of the animals where there are several, else of the time, the last."""
+    animals = animals_of(heard)
     if len(animals) > 1:
         shuffled = [animals[i] for i in np.random.default_rng(seed).permutation(len(animals))]
-        n_held = max(1, len(animals) // 3)
-        held, learning = tuple(shuffled[:n_held]), tuple(shuffled[n_held:])
-        described = ", ".join(held)
-        whole = [each.lesson for each in heard if each.animal in learning]
-        held_out = [each.sure for each in heard if each.animal in held]
-    else:
-        held, learning = (), (animals[0],)
-        described = f"the last third of {animals[0]}"
-        whole = [cut(each.lesson, 0, 2 / 3) for each in heard]
-        held_out = [cut(each.sure, 2 / 3, 1) for each in heard]
-    return Parts(
-        [cut(each, 0, 3 / 4) for each in whole],
-        [cut(each, 3 / 4, 1) for each in whole],
-        held_out,
+        return hold_out(heard, tuple(shuffled[: max(1, len(animals) // 3)]))
+    (animal,) = animals
+    return _parts(
+        [cut(each.lesson, 0, 2 / 3) for each in heard],
+        [cut(each.sure, 2 / 3, 1) for each in heard],
+        Split((animal,), (), ()),
+        f"the last third of {animal}",
+    )
+
+
+def hold_out(heard: Sequence[Heard], held: tuple[str, ...]) -> Parts:
+    """Learn from all animals but these."""
+    learning = tuple(animal for animal in animals_of(heard) if animal not in held)
+    return _parts(
+        [each.lesson for each in heard if each.animal in learning],
+        [each.sure for each in heard if each.animal in held],
         Split(learning, held, ()),
+        ", ".join(held),
+    )
+
+
+def _parts(
+    lessons: Sequence[ScoredEpochs], held_out: list[ScoredEpochs], split: Split, described: str
+) -> Parts:
+    """Let the last quarter of each recording that is learnt from decide when to stop."""
+    return Parts(
+        [cut(each, 0, 3 / 4) for each in lessons],
+        [cut(each, 3 / 4, 1) for each in lessons],
+        held_out,
+        split,
         described,
     )
 
@@ -157,92 +231,18 @@ def cut(subject: ScoredEpochs, first: float, stop: float) -> ScoredEpochs:
     )
 
 
-class _Work:
-    """A run."""
+class _Hearing:
+    """Asks the teacher."""
 
-    def __init__(
-        self, options: AdaptOptions, bundle: Bundle, device: Device, progress: Progress
-    ) -> None:
+    def __init__(self, options: AdaptOptions, bundle: Bundle, progress: Progress) -> None:
         self.options, self.bundle, self.spec = options, bundle, bundle.spec
-        self.grammar = bundle.manifest.grammar
-        self.start = load_model(bundle.path)
-        self.device, self.progress = device, progress
-        self.lag = min(_LAG, self.spec.n_context - 1)
-        config = TrainConfig(
-            passes=options.passes,
-            patience=options.passes,
-            learning_rate=options.learning_rate,
-            keep=KEPT,
-            seed=options.seed,
-        )
-        self.config = with_loss(config, self.spec.model)
-
-    def do(self, started: float) -> AdaptReport:
-        """Teach, train, compare, and write the bundle where there is a gain."""
-        heard, recordings = self._hear_all()
-        parts = divide(heard, self.options.seed)
-        mice = self._simulate()
-        model, history = train(
-            self.spec,
-            mixed(mice.learnt, parts.learnt, LAB_SHARE),
-            mixed(mice.stopping, parts.stopping, LAB_SHARE),
-            self.config,
-            self.device,
-            start=self.start,
-            watcher=Bars(self.progress, ""),
-        )
-        model.cpu()
-        taken = best_pass(history).number
-        self._say(f"took pass {taken} of {history[-1].number}, and compares")
-        changed = self._calibrate(model, mice.stopping) if taken else {}
-        n_stages = len(self.spec.stages)
-        before, after = (self._answers(each, parts.held_out) for each in (self.start, model))
-        gain = gain_of(before, after, n_stages)
-        own = [evaluate(m, mice.held_out, every=_EVERY)[MIXED, 0].kappa for m in self._both(model)]
-        simulated = Change(before=own[0], after=own[1])
-        left = why_not_written(taken, gain, simulated)
-        report = AdaptReport(
-            command=shlex.join(["hypnod", *sys.argv[1:]]),
-            bundle=f"{self.bundle.manifest.name} {self.bundle.hash[:12]}",
-            teacher=teacher_hash(),
-            device=str(self.device),
-            minutes=round((time.monotonic() - started) / 60, 1),
-            recordings=recordings,
-            held_out=parts.described,
-            history=msgspec.convert(msgspec.to_builtins(history), tuple[PassReport, ...]),
-            taken=taken,
-            kappa={
-                reading: Change(
-                    before=kappa_of(before, reading, n_stages),
-                    after=kappa_of(after, reading, n_stages),
-                )
-                for reading in READINGS
-            },
-            gain=gain,
-            share={
-                stage: Change(before=b, after=a)
-                for stage, b, a in zip(
-                    self.spec.stages,
-                    shares_of(before, n_stages),
-                    shares_of(after, n_stages),
-                    strict=True,
-                )
-            },
-            simulated=simulated,
-            written=None if left else str(self.options.out),
-            outcome=left or f"wrote {self.options.out}",
-        )
-        if not left:
-            self._write(model, report, changed, heard, parts.split)
-        return report
-
-    def _both(self, model: Model) -> tuple[Model, Model]:
-        return self.start, model
+        self.progress = progress
+        self.grammar, self.start = bundle.manifest.grammar, load_model(bundle.path)
 
     def _say(self, what: str) -> None:
         self.progress.console.print(what)
 
-    def _hear_all(self) -> tuple[list[Heard], tuple[Taught, ...]]:
+    def hear_all(self) -> tuple[list[Heard], tuple[Taught, ...]]:
         """Let the teacher stage every recording; raises RecordingError if it is trusted in none."""
         found = find_recordings(self.options.paths)
         check_match([each.recording for each in found], self.options.lab.match)
@@ -298,20 +298,139 @@ class _Work:
                 None if left_out else Heard(animal, file, lesson, all_sure),
             )
 
-    def _simulate(self) -> Mice:
-        """Simulate what keeps the net from forgetting, what it is stopped by and judged on."""
-        n = self.options.mice
-        n_judges = max(3, n // 4)
-        first = _FIRST_SEED + _SEEDS * self.options.seed
-        seeds = (
-            *range(first, first + n + n_judges),
-            *range(_FIRST_TEST_SEED, _FIRST_TEST_SEED + n_judges),
+
+def _simulate(options: AdaptOptions, spec: ModelSpec, progress: Progress) -> Mice:
+    """Simulate what keeps the net from forgetting, what it is stopped by and judged on."""
+    n = options.mice
+    n_judges = max(3, n // 4)
+    first = _FIRST_SEED + _SEEDS * options.seed
+    seeds = (
+        *range(first, first + n + n_judges),
+        *range(_FIRST_TEST_SEED, _FIRST_TEST_SEED + n_judges),
+    )
+    simulated = simulate_many(spec, seeds, options.hours, options.threads, wide=True)
+    mice = list(progress.track(simulated, len(seeds), description="simulating"))
+    return Mice(mice[:n], mice[n : n + n_judges], mice[n + n_judges :])
+
+
+class _Work:
+    """A run, once the teacher has spoken."""
+
+    def __init__(
+        self, options: AdaptOptions, bundle: Bundle, device: Device, progress: Progress
+    ) -> None:
+        self.options, self.bundle, self.spec = options, bundle, bundle.spec
+        self.grammar = bundle.manifest.grammar
+        self.start = load_model(bundle.path)
+        self.device, self.progress = device, progress
+        self.lag = min(_LAG, self.spec.n_context - 1)
+        config = TrainConfig(
+            passes=options.passes,
+            patience=options.passes,
+            learning_rate=options.learning_rate,
+            keep=KEPT,
+            seed=options.seed,
         )
-        simulated = simulate_many(
-            self.spec, seeds, self.options.hours, self.options.threads, wide=True
+        self.config = with_loss(config, self.spec.model)
+
+    def do(self, given: Given, started: float) -> AdaptReport:
+        """Train, compare, and write the bundle where there is a gain."""
+        heard, recordings, mice = given
+        if self.options.leave_one_out:
+            judged, parts = self._in_turn(given), hold_out(heard, ())
+            n = len(parts.split.training)
+            described = f"{n} animals, each with a net that never saw it"
+            learnt = self._learn(parts, mice, "")
+        else:
+            parts = divide(heard, self.options.seed)
+            described = parts.described
+            learnt = self._learn(parts, mice, "")
+            judged = self._judge(learnt.model, parts.held_out)
+        model, history, taken, changed = learnt
+        before, after = judged
+        n_stages = len(self.spec.stages)
+        gain = gain_of(before, after, n_stages)
+        own = [evaluate(m, mice.held_out, every=_EVERY)[MIXED, 0].kappa for m in self._both(model)]
+        simulated = Change(before=own[0], after=own[1])
+        left = why_not_written(taken, gain, simulated)
+        report = AdaptReport(
+            command=shlex.join(["hypnod", *sys.argv[1:]]),
+            bundle=f"{self.bundle.manifest.name} {self.bundle.hash[:12]}",
+            teacher=teacher_hash(),
+            device=str(self.device),
+            minutes=round((time.monotonic() - started) / 60, 1),
+            recordings=recordings,
+            held_out=described,
+            history=msgspec.convert(msgspec.to_builtins(history), tuple[PassReport, ...]),
+            taken=taken,
+            kappa={
+                reading: Change(
+                    before=kappa_of(before, reading, n_stages),
+                    after=kappa_of(after, reading, n_stages),
+                )
+                for reading in READINGS
+            },
+            gain=gain,
+            share={
+                stage: Change(before=b, after=a)
+                for stage, b, a in zip(
+                    self.spec.stages,
+                    shares_of(before, n_stages),
+                    shares_of(after, n_stages),
+                    strict=True,
+                )
+            },
+            simulated=simulated,
+            written=None if left else str(self.options.out),
+            outcome=left or f"wrote {self.options.out}",
         )
-        mice = list(self.progress.track(simulated, len(seeds), description="simulating"))
-        return Mice(mice[:n], mice[n : n + n_judges], mice[n + n_judges :])
+        if not left:
+            self._write(model, report, changed, heard, parts.split)
+        return report
+
+    def without(self, given: Given, number: int) -> Judged:
+        """Learn without an animal, and judge by it."""
+        animal = animals_of(given.heard)[number]
+        parts = hold_out(given.heard, (animal,))
+        learnt = self._learn(parts, given.mice, f"without {animal}, ")
+        return self._judge(learnt.model, parts.held_out)
+
+    def _in_turn(self, given: Given) -> Judged:
+        """Judge by every animal, here or where the options say."""
+        animals, cluster = animals_of(given.heard), self.options.cluster
+        if cluster is None:
+            found = [self.without(given, i) for i in range(len(animals))]
+        else:
+            names = [f"without {animal}" for animal in animals]
+            each = Trainings(self.options, prepare, judge_without)
+            shared = self.options.out.with_name(f"{self.options.out.name}.state")
+            found = do_parts(each, names, cluster, shared, self._say)
+        return Judged(
+            [answers for judged in found for answers in judged.before],
+            [answers for judged in found for answers in judged.after],
+        )
+
+    def _learn(self, parts: Parts, mice: Mice, title: str) -> Learnt:
+        model, history = train(
+            self.spec,
+            mixed(mice.learnt, parts.learnt, LAB_SHARE),
+            mixed(mice.stopping, parts.stopping, LAB_SHARE),
+            self.config,
+            self.device,
+            start=self.start,
+            watcher=Bars(self.progress, title),
+        )
+        model.cpu()
+        taken = best_pass(history).number
+        self._say(f"{title}took pass {taken} of {history[-1].number}, and compares")
+        changed = self._calibrate(model, mice.stopping) if taken else {}
+        return Learnt(model, history, taken, changed)
+
+    def _both(self, model: Model) -> tuple[Model, Model]:
+        return self.start, model
+
+    def _say(self, what: str) -> None:
+        self.progress.console.print(what)
 
     def _calibrate(self, model: Model, mice: Sequence[ScoredEpochs]) -> dict[str, float]:
         """Make the net as sure of simulated mice as it was; return what its logits are divided by.
@@ -326,8 +445,13 @@ class _Work:
         fold_temperatures(model, changed)
         return changed
 
-    def _answers(self, model: Model, held_out: Sequence[ScoredEpochs]) -> list[Answers]:
-        return [answers_of(model, each, self.grammar, self.lag) for each in held_out]
+    def _judge(self, model: Model, held_out: Sequence[ScoredEpochs]) -> Judged:
+        return Judged(
+            *(
+                [answers_of(each, subject, self.grammar, self.lag) for subject in held_out]
+                for each in self._both(model)
+            )
+        )
 
     def _write(
         self,

@@ -10,6 +10,16 @@ from engines.bundle import open_bundle
 from models.recordings.lab import LabOptions
 from models.training.choices import DeviceName
 from tools.adapt.report import print_report
+from tools.cluster.options import (
+    ClusterOptions,
+    LsfOption,
+    MemoryOption,
+    PbsOption,
+    SchedulerOption,
+    SlurmOption,
+    WorkersOption,
+    read_spread,
+)
 from tools.shared.match import MatchOption, read_match
 from tools.shared.plain import plain_console
 from tools.shared.source import EegOption, EmgOption
@@ -35,6 +45,10 @@ class AdaptOptions(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     device: DeviceName
     threads: int
+    leave_one_out: bool = False
+    """Whether each animal is left out in turn, in place of a third of them."""
+    cluster: ClusterOptions | None = None
+    """Where that is done; None: here, one after the other."""
 
 
 def adapt(
@@ -56,8 +70,22 @@ def adapt(
     hours: Annotated[float, typer.Option(min=0.02, help="Of each simulated mouse.")] = 0.5,
     learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 3e-5,
     seed: Annotated[int, typer.Option(min=0, max=999, help="Of everything random.")] = 0,
+    leave_one_animal_out: Annotated[
+        bool,
+        typer.Option(
+            "--leave-one-animal-out",
+            help="Judge by each animal, with a net that learnt from the others; the bundle learns "
+            "from all.",
+        ),
+    ] = False,
     device: Annotated[DeviceName, typer.Option(help="auto: a GPU if there is one.")] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 1,
+    workers: WorkersOption = None,
+    memory: MemoryOption = "auto",
+    scheduler: SchedulerOption = None,
+    slurm: SlurmOption = None,
+    pbs: PbsOption = None,
+    lsf: LsfOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Fit a bundle to a lab's own rig by **unscored recordings** of its animals.
@@ -74,12 +102,16 @@ def adapt(
 
         hypnod adapt recordings/ --eeg EEG2 --emg EMG2a-EMG2b --out ourrig
 
+        hypnod adapt recordings/ --out ourrig --leave-one-animal-out --workers 4
+
         hypnod evaluate scored/ --bundle ourrig
 
     Recordings in which a stage hardly occurs are left out: the teacher is often wrong there.
     Hypnograms beside the recordings are not read; `hypnod train` learns from those.
     """
     check_out(out)
+    wants = None if leave_one_animal_out else "--leave-one-animal-out"
+    cluster = read_spread(workers, memory, scheduler, slurm, pbs, lsf, wants)
     options = AdaptOptions(
         paths=tuple(recordings),
         out=out,
@@ -92,6 +124,8 @@ def adapt(
         seed=seed,
         device=device,
         threads=threads,
+        leave_one_out=leave_one_animal_out,
+        cluster=cluster,
     )
     with train_extra():
         from tools.adapt.adapting import run  # noqa: PLC0415

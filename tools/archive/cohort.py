@@ -17,6 +17,9 @@ from tools.archive.sidecar import Sidecar
 from tools.score.drift import DriftSummary
 from tools.view.live import STAGE_STYLES
 
+_NAME_WIDTH = 12
+"""A name is never cut, and a longer one broken no shorter than this."""
+
 
 class StageTime(msgspec.Struct, frozen=True, kw_only=True):
     """One stage of one subject in one recording."""
@@ -129,10 +132,13 @@ def print_cohort(console: Console, rows: Sequence[SubjectRow]) -> None:
     for row in rows:
         by_subject[row.subject].append(row)
     stages = list(dict.fromkeys(stage for row in rows for stage in row.stages))
-    table = Table("subject", "n", "hours", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    table.add_column("subject", overflow="fold", min_width=_NAME_WIDTH)
+    for column in ("n", "hours"):
+        table.add_column(column, justify="right", no_wrap=True)
     for stage in stages:
-        table.add_column(f"{stage} %", justify="right", style=STAGE_STYLES[stage], no_wrap=True)
-    table.add_column("changes/h", justify="right")
+        table.add_column(stage, justify="right", style=STAGE_STYLES[stage], no_wrap=True)
+    table.add_column("changes/h", justify="right", no_wrap=True)
     shares = {subject: _percentages(mine) for subject, mine in sorted(by_subject.items())}
     for subject, mine_shares in shares.items():
         mine = by_subject[subject]
@@ -147,7 +153,7 @@ def print_cohort(console: Console, rows: Sequence[SubjectRow]) -> None:
         sds = [_say(float(np.std(f, ddof=1)) if len(f) > 1 else None) for f in known]
         table.add_row("mean of subjects", "", "", *means, "")
         table.add_row("their SD", "", "", *sds, "")
-    console.print("time in stage as a share of what was recorded, ART and UNKNOWN included")
+    console.print("time in stage, % of what was recorded, ART and UNKNOWN included")
     console.print(table)
     for line in dict.fromkeys(c for row in rows for c in row.contradictions):
         console.print(line)

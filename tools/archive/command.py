@@ -15,7 +15,7 @@ from tools.archive.folder import ArchiveFolder
 from tools.archive.jobs import find_jobs, listed, to_do
 from tools.archive.rules import load_rules
 from tools.archive.status import print_status, problem_of, read_status
-from tools.cluster.open import extra, open_cluster
+from tools.cluster.open import extra, open_cluster, watched_at
 from tools.cluster.options import (
     LsfOption,
     MemoryOption,
@@ -107,7 +107,8 @@ def score(
                 dashboard = client.dashboard_link
                 n_workers = len(client.scheduler_info()["workers"])
                 console.print(
-                    f"{len(waiting)} recordings to stage; {n_workers} workers so far: {dashboard}",
+                    f"{len(waiting)} recordings to stage; {n_workers} workers so far: "
+                    f"{watched_at(client, options)}",
                     markup=False,
                 )
                 outcome = run(folder, waiting, client, console)

@@ -6,24 +6,31 @@ certificates of its own, made anew each time, and on one machine it listens to n
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import hypnod
 from models.errors import ConfigError
 from tools.cluster.errors import ClusterError
+from tools.cluster.jobs import Jobs, refusal, submit
 from tools.cluster.options import ClusterOptions, Queue
 
 if TYPE_CHECKING:
     from distributed import Client
 
 _LOOPBACK = "127.0.0.1"
+_LINK = {"distributed.dashboard.link": f"{{scheme}}://{_LOOPBACK}:{{port}}/status"}
+"""Dask's own names the scheduler's address, where the dashboard does not listen."""
 _CONNECT_S = 20
 _AGAIN_S = 5.0
 """So often those workers are begun that are missing, s."""
+_ASK_S = 20.0
+"""So often a queue is asked for jobs that have no worker here, s."""
 _MEMORY = "2GB"
 """Of each process of a queue's job, unless told otherwise."""
 _WHEN_FULL = {f"distributed.worker.memory.{what}": False for what in ("target", "spill", "pause")}
@@ -66,6 +73,8 @@ def open_cluster(options: ClusterOptions, shared: Path) -> Iterator["Client"]:
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(_WHEN_FULL | _ONE_AT_A_TIME))
+        if options.scheduler is None:
+            stack.enter_context(dask.config.set(_LINK))
         where: Any = options.scheduler or stack.enter_context(_start(options, shared))
         try:
             client = Client(where, timeout=_CONNECT_S, set_as_default=False)
@@ -76,6 +85,15 @@ def open_cluster(options: ClusterOptions, shared: Path) -> Iterator["Client"]:
         yield stack.enter_context(client)
 
 
+def watched_at(client: "Client", options: ClusterOptions) -> str:
+    """Say where the workers can be watched, and how from another machine than this one."""
+    link: str = client.dashboard_link
+    if options.queue is None:
+        return link
+    there = f"{_LOOPBACK}:{urlsplit(link).port}"
+    return f"{link} (from elsewhere after: ssh -L {there}:{there} {socket.getfqdn()})"
+
+
 @contextmanager
 def _start(options: ClusterOptions, shared: Path) -> Iterator[Any]:
     """Give a cluster in which workers that end, by a job's walltime say, are replaced.
@@ -83,20 +101,27 @@ def _start(options: ClusterOptions, shared: Path) -> Iterator[Any]:
     Dask replaces none that was away for 15 s, as one that begins again on a busy machine may be.
 
     Raises:
-        ClusterError: the queue takes no job.
+        ClusterError: the queue takes no job, or what it takes brings no worker.
     """
     from tornado.ioloop import PeriodicCallback  # noqa: PLC0415  as above
 
     n = options.workers or len(os.sched_getaffinity(0))
+    jobs = None
     with ExitStack() as stack:
         if options.queue is not None:
             cluster = stack.enter_context(_open_jobs(options, shared))
+            jobs = Jobs(cluster, options.queue, n, str(_logs(shared)))
+            again = PeriodicCallback(jobs.look, 1e3 * _ASK_S)
         else:
             cluster = stack.enter_context(_open_local(n, options.memory))
-        again = PeriodicCallback(lambda: cluster.scale(n), 1e3 * _AGAIN_S)
+            again = PeriodicCallback(lambda: cluster.scale(n), 1e3 * _AGAIN_S)
         cluster.loop.add_callback(again.start)
         try:
             yield cluster
+        except ClusterError as error:
+            if jobs is not None and jobs.why is not None:
+                raise ClusterError(jobs.why) from error
+            raise
         finally:
             cluster.loop.add_callback(again.stop)
 
@@ -126,33 +151,21 @@ def _open_jobs(options: ClusterOptions, shared: Path) -> Iterator[Any]:
         try:
             cluster = stack.enter_context(open_queue(options, shared))
             stack.callback(_remove_certificates, cluster)
-            cluster.sync(_submit, cluster, options.workers)
+            cluster.sync(submit, cluster, options.workers)
         except (OSError, RuntimeError, ValueError) as error:
-            said = str(error)
-            found = " ".join((said.rpartition("stderr:")[2].strip() or said).split())
-            raise ClusterError(
-                f"--{options.queue}: expected the queue to take a job, found: {found}"
-            ) from error
+            raise refusal(options.queue, error) from error
         yield cluster
-
-
-async def _submit(cluster: Any, n: int) -> None:
-    """Submit the first jobs; raises what a queue that takes none of them raises."""
-    from distributed import Status  # noqa: PLC0415  as above
-
-    cluster.scale(n)
-    try:
-        await cluster._correct_state()  # noqa: SLF001  nothing else tells that a job was refused
-    except Exception:
-        for job in cluster.workers.values():  # or closing the cluster would complain of them
-            job.status = Status.failed
-        raise
 
 
 def _remove_certificates(cluster: Any) -> None:
     """Remove what dask-jobqueue would only with the cluster, which a traceback may hold."""
     for what in ("ca_file", "cert", "key"):
         getattr(cluster, f"_job_{what}").close()
+
+
+def _logs(shared: Path) -> Path:
+    """Return where the jobs of a queue write what they say."""
+    return shared / "jobs"
 
 
 def open_queue(options: ClusterOptions, shared: Path) -> Any:
@@ -166,7 +179,7 @@ def open_queue(options: ClusterOptions, shared: Path) -> Any:
 
     name = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}[options.queue or ""]
     cores = int(options.job.get("cores", 1))
-    logs = shared / "jobs"
+    logs = _logs(shared)
     logs.mkdir(parents=True, exist_ok=True)
     return getattr(dask_jobqueue, name)(
         cores=cores,

@@ -101,6 +101,30 @@ def read_cluster(
     return ClusterOptions(workers=workers, memory=memory, scheduler=scheduler)
 
 
+def read_spread(
+    workers: int | None,
+    memory: str,
+    scheduler: str | None,
+    slurm: Sequence[str] | None,
+    pbs: Sequence[str] | None,
+    lsf: Sequence[str] | None,
+    wants: str | None,
+) -> ClusterOptions | None:
+    """Return where several trainings are done at once; None: nobody asked for it.
+
+    `wants` names the options that make several of one, where none of them is given.
+
+    Raises:
+        ConfigError: as `read_cluster`, or there is one training only.
+    """
+    cluster = read_cluster(workers, memory, scheduler, slurm, pbs, lsf)
+    if cluster == ClusterOptions():
+        return None
+    if wants is not None:
+        raise ConfigError(f"expected --workers, --scheduler, … with {wants} only")
+    return cluster
+
+
 def _read_job(queue: Queue, pairs: Sequence[str]) -> dict[str, str]:
     try:
         words = [word for pair in pairs for word in shlex.split(pair)]

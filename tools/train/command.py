@@ -20,7 +20,7 @@ from tools.cluster.options import (
     SchedulerOption,
     SlurmOption,
     WorkersOption,
-    read_cluster,
+    read_spread,
 )
 from tools.shared import expert
 from tools.shared.match import MatchOption, read_match
@@ -59,13 +59,15 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True):
     batch_size: int | None
     learning_rate: float | None
     seed: int
+    seeds: int = 1
+    """How many to train from, `seed` and those after it; one of the nets is taken."""
     state: Path
     report: Path
     device: DeviceName
     precision: DtypeName
     threads: int
     cluster: ClusterOptions | None = None
-    """Where the subjects are left out in turn; None: here, one after the other."""
+    """Where seeds are tried, or subjects left out in turn; None: here, one after the other."""
 
 
 def train(
@@ -153,6 +155,14 @@ def train(
         bool, typer.Option("--skip-unscored", help="Leave recordings out that nobody scored.")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, max=999, help="Of everything random.")] = 0,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=100,
+            help="Train from so many seeds; the bundle is the one best on what stops it.",
+        ),
+    ] = 1,
     state: Annotated[
         Path | None, typer.Option(help="Where to keep the run; default: OUT.state, until the end.")
     ] = None,
@@ -184,6 +194,8 @@ def train(
 
         hypnod train recordings/ --out ourlab --leave-one-subject-out --workers 4
 
+        hypnod train recordings/ --out ourlab --seeds 5 --workers 5
+
         hypnod train recordings/ --out ourlab --from-scratch --recipe paper
 
         hypnod train --simulated 20 --hours 0.5 --out trial
@@ -191,8 +203,8 @@ def train(
         hypnod train sleep-edfx hmc isruc shhs p2018 --out table --species human --from-scratch
         --recipe paper --leave-one-dataset-out
 
-    With --workers, --scheduler or a queue the nets without a subject are trained at once, on this
-    machine or on many (docs/archives.md); what comes out is the same.
+    With --workers, --scheduler or a queue the nets of each seed, or without a subject, are trained
+    at once, on this machine or on many (docs/archives.md); what comes out is the same.
 
     Writes the folder OUT, OUT-report.json and OUT-report.png.
     """
@@ -201,7 +213,14 @@ def train(
     leave_out = _read_folds(
         dirs or [], simulated, subject=leave_one_subject_out, dataset=leave_one_dataset_out
     )
-    cluster = read_cluster(workers, memory, scheduler, slurm, pbs, lsf)
+    if seeds > 1 and leave_out is not None:
+        raise ConfigError(
+            "expected --seeds without a subject or dataset left out in turn, found both: each is "
+            "tested by a net of its own, of one seed"
+        )
+    several = "--seeds, --leave-one-subject-out or --leave-one-dataset-out"
+    wants = several if leave_out is None and seeds == 1 else None
+    cluster = read_spread(workers, memory, scheduler, slurm, pbs, lsf, wants)
     if wide and not simulated:
         raise RecordingError("expected --wide with --simulated only")
     if from_bundle and from_scratch:
@@ -241,12 +260,13 @@ def train(
         batch_size=batch_size,
         learning_rate=learning_rate,
         seed=seed,
+        seeds=seeds,
         state=state or out.with_name(f"{out.name}.state"),
         report=report or out.with_name(f"{out.name}-report"),
         device=device,
         precision=precision,
         threads=threads,
-        cluster=_check_folds(cluster, leave_out),
+        cluster=cluster,
     )
     with train_extra():
         from tools.train.training import run  # noqa: PLC0415
@@ -285,18 +305,6 @@ def _read_folds(
             f"different names, found {', '.join(map(str, dirs)) or 'none'}"
         )
     return "dataset"
-
-
-def _check_folds(cluster: ClusterOptions, leave_out: str | None) -> ClusterOptions | None:
-    """Return where nets are trained at once; None: nobody asked for it."""
-    if cluster == ClusterOptions():
-        return None
-    if leave_out is None:
-        raise ConfigError(
-            "expected --workers, --scheduler, … with --leave-one-subject-out or "
-            "--leave-one-dataset-out only"
-        )
-    return cluster
 
 
 def check_out(out: Path) -> None:

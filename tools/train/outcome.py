@@ -18,20 +18,26 @@ from models.recordings import scores
 from models.recordings.scores import Scores, Tally
 from models.scored_epochs import ScoredEpochs
 from models.signal.drift import fit_reference
-from models.spec import Grammar, LearntAs, Reference
+from models.spec import MIXED, Grammar, LearntAs, Reference
 from models.training.evaluate import Reading, as_answered, pool, published, read_all
 from models.training.export import export_bundle
 from models.training.splits import Split, dataset_of
 from tools.train.data import describe, learnt_from
 from tools.train.nets import Counted, Nets, Trained
-from tools.train.report import PassReport, TrainReport
+from tools.train.report import PassReport, SeedReport, TrainReport
+from tools.train.seeds import Tried
 from tools.view.training import Example, draw_report
 
 _EXAMPLE_S = 3 * 3600.0
 
 
 def report_of(
-    nets: Nets, split: Split, trained: Trained, counted: Counted, started: float
+    nets: Nets,
+    split: Split,
+    trained: Trained,
+    counted: Counted,
+    tried: Sequence[Tried],
+    started: float,
 ) -> TrainReport:
     """Return what is reported of a run.
 
@@ -40,6 +46,7 @@ def report_of(
         split: the subjects of the net in the bundle.
         trained: that net.
         counted: of the test subjects.
+        tried: what came of each seed, where there are several.
         started: `time.monotonic()` when the run began, s.
     """
     stages = nets.spec.stages
@@ -57,11 +64,22 @@ def report_of(
         temperatures=trained.temperatures,
         grammar=trained.grammar,
         scores={_name(reading): each for reading, each in pooled.items()},
+        seeds=tuple(_seed_report(each, stages) for each in tried),
         datasets=_by_dataset(nets, counted),
         subjects={
             name: {_name(r): scores.score(t, stages) for r, t in tallies.items()}
             for name, tallies in sorted(counted.items())
         },
+    )
+
+
+def _seed_report(tried: Tried, stages: tuple[str, ...]) -> SeedReport:
+    pooled = pool(list(tried.counted.values()), stages)
+    return SeedReport(
+        seed=tried.seed,
+        taken=tried.taken.number,
+        stopped_by=tried.taken.kappa[MIXED],
+        scores={_name(reading): each for reading, each in pooled.items()},
     )
 
 

@@ -6,7 +6,7 @@ import msgspec
 from rich.table import Table
 
 from models.recordings.scores import Scores
-from models.spec import Grammar
+from models.spec import MIXED, Grammar
 from tools.evaluate.evaluation import SubjectSource
 from tools.shared.plain import plain_console
 
@@ -24,6 +24,18 @@ class PassReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Validation κ by pathway, read live."""
     accuracy: dict[str, float]
     """Validation accuracy by pathway, read live."""
+
+
+class SeedReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One of several seeds that the same was trained from."""
+
+    seed: int
+    taken: int
+    """Which pass."""
+    stopped_by: float
+    """κ of that pass on the subjects that stop the training, live, mixed: the highest is taken."""
+    scores: dict[str, Scores]
+    """All test subjects' epochs together, by pathway and reading."""
 
 
 class TrainReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -55,6 +67,8 @@ class TrainReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """All test subjects' epochs together, by pathway and reading."""
     subjects: dict[str, dict[str, Scores]]
     """The same of each test subject."""
+    seeds: tuple[SeedReport, ...] = ()
+    """All that were tried, where they were several; `config` names the one in the bundle."""
     datasets: dict[str, dict[str, Scores]] = {}
     """The same of each dataset, where one was left out in turn."""
 
@@ -75,6 +89,19 @@ def print_report(report: TrainReport) -> None:
         figures = [(s.accuracy, s.macro_f1, s.kappa, s.ece) for s in live.values()]
         means = map(_mean, zip(*figures, strict=True))
         table.add_row("mean of the datasets", *map(digits, means))
+    plain_console().print(table)
+    if report.seeds:
+        _print_seeds(report)
+
+
+def _print_seeds(report: TrainReport) -> None:
+    """Print what each seed gave; the test decides nothing."""
+    columns = ("seed", "κ on what stops it", "κ in the test, live", "final")
+    table = Table(*columns, title="seeds; the highest κ on what stops it is in the bundle")
+    for each in report.seeds:
+        mark = " ←" if each.seed == report.config["seed"] else ""
+        tested = [s.kappa for name, s in each.scores.items() if name.startswith(MIXED)]
+        table.add_row(f"{each.seed}{mark}", *map(digits, (each.stopped_by, *tested)))
     plain_console().print(table)
 
 

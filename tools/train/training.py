@@ -13,6 +13,7 @@ from tools.train.folds import count_folds
 from tools.train.nets import Nets, read
 from tools.train.outcome import report_of, write
 from tools.train.report import TrainReport
+from tools.train.seeds import Tried, best_of, take, try_seeds
 
 
 def run(options: TrainOptions, console: Console) -> TrainReport | None:
@@ -35,12 +36,19 @@ def _train(nets: Nets, started: float) -> TrainReport:
     """Train, test, and write bundle and report."""
     names = [s.name for s in nets.data.subjects]
     in_turn = nets.options.leave_out is not None
-    counted = count_folds(nets) if in_turn else {}
     split = (hold_out if in_turn else split_subjects)(names, nets.config.seed)
-    trained = nets.train(split, "", "all")
-    if not in_turn:
-        counted = nets.test(trained, split)
-    report = report_of(nets, split, trained, counted, started)
+    tried: list[Tried] = []
+    if nets.options.seeds > 1:
+        tried = try_seeds(nets)
+        best = best_of(tried)
+        counted = best.counted
+        nets, trained = take(nets, best.seed)
+    else:
+        counted = count_folds(nets) if in_turn else {}
+        trained = nets.train(split, "", "all")
+        if not in_turn:
+            counted = nets.test(trained, split)
+    report = report_of(nets, split, trained, counted, tried, started)
     if nets.device.rank == 0:
         write(nets, split, trained.model, report)
         nets.forget()

@@ -71,9 +71,9 @@ def test_two_hypnograms_beside_a_recording_are_named(tmp_path):
 
 
 def test_what_holds_no_recording_is_named(tmp_path):
-    with pytest.raises(RecordingError, match="found an empty folder"):
+    with pytest.raises(RecordingError, match=r"found a folder without any$"):
         find_recordings([tmp_path])
-    with pytest.raises(RecordingError, match=r"nowhere: expected recordings .* found nothing"):
+    with pytest.raises(RecordingError, match=r"nowhere: expected recordings .* found no file or"):
         find_recordings([tmp_path / "nowhere"])
 
 

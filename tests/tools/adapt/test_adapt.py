@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from engines.bundle import open_bundle
 from engines.onnxruntime import OnnxRuntimeEngine
-from models.errors import RecordingError, SpecError
+from models.errors import ConfigError, RecordingError, SpecError
 from models.recordings.lab import read_one
 from models.scored_epochs import ScoredEpochs
 from models.simulator.mouse.simulate import SimulatedMice
@@ -22,12 +22,13 @@ from models.spec import SPEC_FILE, WEIGHTS_FILE
 from models.stages import MOUSE
 from models.training.devices import open_device
 from models.training.simulated import simulate_subject
+from models.training.splits import Split
 from models.training.train import TrainConfig, train
 from models.weights import load_model, save_weights
 from tests.support.bundles import TINY, change_manifest, make_bundle
 from tools.adapt import adapting
-from tools.adapt.adapting import Heard, divide
-from tools.adapt.gain import Answers, gain_of
+from tools.adapt.adapting import Heard, divide, hold_out
+from tools.adapt.gain import BLOCK, Answers, gain_of
 from tools.adapt.report import Change, Gain
 from tools.cli import app
 from tools.simulate import write_edf
@@ -168,6 +169,51 @@ def test_a_third_of_the_animals_is_held_out_or_of_the_time_of_one() -> None:
     assert [(len(s.epochs), s.stages[0]) for s in alone.held_out] == [(300, 600)] * 2
     assert [(len(s.epochs), s.stages[0]) for s in alone.learnt] == [(450, 0)] * 2
     assert [(len(s.epochs), s.stages[0]) for s in alone.stopping] == [(150, 450)] * 2
+
+
+def test_an_animal_that_is_left_out_teaches_nothing_and_all_teach_the_bundle() -> None:
+    heard = [_heard(name) for name in "aabc"]
+    for animal in "abc":
+        parts = hold_out(heard, (animal,))
+        assert {s.name for s in parts.held_out} == {animal}
+        assert {s.name for s in (*parts.learnt, *parts.stopping)} == {*"abc"} - {animal}
+    every = hold_out(heard, ())
+    assert every.split == Split(("a", "b", "c"), (), ())
+    assert {s.name for s in every.learnt} == {*"abc"}
+
+
+@pytest.mark.timeout(600)  # three trainings, and two recordings are staged twice
+def test_each_animal_is_left_out_in_turn_by_workers_too(
+    rig: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapting, "why_not_written", lambda *_: None)
+    monkeypatch.setattr(adapting, "best_pass", lambda history: history[-1])
+    lab, out = tmp_path / "lab", tmp_path / "ours"
+    lab.mkdir()
+    shutil.copy(rig, lab / "a.edf")
+    _write(lab / "b.edf", 2, COURSE[:SECONDS])
+    done = _adapt(start, lab, "--out", out, "--json", "--leave-one-animal-out", "--workers", 1)
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["held_out"] == "2 animals, each with a net that never saw it"
+    alone = [each for each in report["recordings"] if not each["left_out"]]
+    assert [each["animal"] for each in alone] == ["a", "b"]
+    assert report["gain"]["n_blocks"] == 2 * -(-SECONDS // BLOCK)
+    learnt = open_bundle(out).manifest.learnt_from
+    hashes = {hashlib.sha256(path.read_bytes()).hexdigest() for path in lab.iterdir()}
+    assert learnt == {"0" * 64: "stopped on"} | dict.fromkeys(hashes, "trained")
+
+
+def test_nobody_is_left_out_of_one_animal(rig: Path, start: Path, tmp_path: Path) -> None:
+    done = _adapt(start, rig, "--out", tmp_path / "x", "--leave-one-animal-out")
+    with pytest.raises(RecordingError, match=r"--leave-one-animal-out: .* found a alone"):
+        raise done.exception or AssertionError
+
+
+def test_one_training_is_not_spread(rig: Path, start: Path, tmp_path: Path) -> None:
+    done = _adapt(start, rig, "--out", tmp_path / "x", "--workers", 2)
+    with pytest.raises(ConfigError, match=r"--workers, .* with --leave-one-animal-out only"):
+        raise done.exception or AssertionError
 
 
 def _heard(name: str) -> Heard:

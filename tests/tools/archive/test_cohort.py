@@ -30,10 +30,14 @@ def row(subject, seconds, stages=MOUSE, rate=10.0):
     )
 
 
-def printed(*rows):
+def drawn(*rows, width=200):
     file = StringIO()
-    print_cohort(plain_console(file=file, width=200), rows)
-    _, _, *lines = file.getvalue().splitlines()
+    print_cohort(plain_console(file=file, width=width, soft_wrap=True), rows)
+    return file.getvalue().splitlines()
+
+
+def printed(*rows):
+    _, _, *lines = drawn(*rows)
     return [line.split() for line in lines]
 
 
@@ -47,3 +51,16 @@ def test_a_stage_that_a_model_does_not_know_is_no_zero():
     *_, mean, sd = printed(*mice, row("p", [20, 20, 20, 20, 20, 0, 0], HUMAN))
     assert mean[3:] == ["40.0", "60.0", "6.7", "0.0", "0.0", "20.0", "20.0", "20.0", "20.0"]
     assert sd[2:] == ["14.1", "14.1", "11.5", "0.0", "0.0", "–", "–", "–", "–"]
+
+
+def test_a_terminal_of_80_columns_holds_mice_and_people_and_cuts_no_name():
+    name = "mouse_eeg_emg_29min_of_a_long_project/m1"
+    mouse, person = row(name, [360000, 0, 0, 0, 0]), row("p", [20, 20, 20, 20, 20, 0, 0], HUMAN)
+    lines = drawn(mouse, person, width=80)
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines if "…" in line]
+    assert lines[1].split() == [
+        *("subject", "n", "hours", "Wake", "NREM", "REM", "ART", "UNKNOWN", "W", "N1", "N2"),
+        *("N3", "changes/h"),
+    ]
+    assert name in "".join(line.split()[0] for line in lines[2:-3])

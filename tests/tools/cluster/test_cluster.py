@@ -2,16 +2,22 @@
 
 import os
 import signal
+import socket
 import sys
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import dask
+import psutil
 import pytest
 
 import hypnod
 from models.errors import ConfigError
+from tools.cluster import jobs as keeping
 from tools.cluster import open as opening
 from tools.cluster.errors import ClusterError, WorkersLostError
-from tools.cluster.open import open_cluster, open_queue
+from tools.cluster.jobs import Jobs, submit
+from tools.cluster.open import open_cluster, open_queue, watched_at
 from tools.cluster.options import read_cluster
 from tools.cluster.work import work
 
@@ -87,6 +93,137 @@ def test_a_queue_that_takes_no_job_is_one_sentence(tmp_path, monkeypatch):
     sbatch.unlink()
     with pytest.raises(ClusterError, match="No such file"), open_cluster(options, shared):
         pass
+
+
+COMMANDS = {
+    "slurm": ("sbatch", "squeue", "scancel", "Submitted batch job $!", "$job RUNNING"),
+    "pbs": ("qsub", "qselect", "qdel", "$!.server", "$job.server"),
+    "lsf": ("bsub", "bjobs", "bkill", "Job <$!> is submitted to queue <x>.", "$job"),
+}
+IS_OVER = {"slurm": "echo $job CANCELLED", "pbs": "true", "lsf": "true"}
+NONE_LEFT = {
+    "slurm": "true",
+    "pbs": "true",
+    "lsf": "echo 'No unfinished job found' >&2; exit 255",
+}
+
+
+@pytest.fixture
+def queue_of(tmp_path, monkeypatch):
+    """Give a folder whose commands are a queue's: a job is a session of processes.
+
+    Jobs are refused once it holds a file `refuse`; what `instead` holds is done in place of theirs.
+    """
+
+    def make(queue):
+        folder = tmp_path / "queue"
+        folder.mkdir()
+        submit, listing, cancel, said, line = COMMANDS[queue]
+        scripts = {
+            submit: f"""script=$(mktemp {folder}/XXXX); cat ${{1:-}} > $script; cd {folder}
+[ -e refuse ] && {{ echo 'job limit reached' >&2; exit 1; }}
+[ -e instead ] && cp instead $script
+setsid bash $script > /dev/null 2>&1 &
+echo $! >> jobs; echo "{said}" """,
+            listing: f"""cd {folder}; left=
+for job in $(cat jobs); do
+if kill -0 -- -$job; then left=1; echo {line}; else {IS_OVER[queue]}; fi; done
+[ $left ] || {{ {NONE_LEFT[queue]}; }}""",
+            cancel: "kill -9 -- -${1%%.*}",
+        }
+        for name, text in scripts.items():
+            (folder / name).write_text(f"#!/bin/bash\n{text}\n")
+            (folder / name).chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+        monkeypatch.setattr(opening, "_ASK_S", 0.1)
+        return folder
+
+    return make
+
+
+def cancel(job):
+    """Return when a job of one process is over."""
+    process = psutil.Process(int(job))
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("queue", COMMANDS)
+def test_what_a_queue_dropped_is_submitted_again_and_nothing_else(queue, tmp_path, queue_of):
+    folder = queue_of(queue)
+    (folder / "instead").write_text("exec sleep infinity\n")  # as one that waits for its turn
+    where = "partition=x" if queue == "slurm" else "queue=x"
+    with open_queue(read(workers=3, **{queue: [where]}), tmp_path) as cluster:
+        cluster.sync(submit, cluster, 3)
+        jobs = Jobs(cluster, queue, 3, "logs")
+        cluster.sync(jobs.look)
+        first, *others = (folder / "jobs").read_text().split()
+        assert len(others) == 2
+        cancel(first)
+        cluster.sync(jobs.look)
+        *before, last = (folder / "jobs").read_text().split()
+        assert before == [first, *others]
+        assert {job.job_id for job in cluster.workers.values()} == {*others, last}
+        for job in (*others, last):
+            cancel(job)
+        cluster.sync(jobs.look)
+        assert len((folder / "jobs").read_text().split()) == 7
+        (folder / COMMANDS[queue][1]).unlink()  # who cannot be asked has dropped none
+        cluster.sync(jobs.look)
+        assert len((folder / "jobs").read_text().split()) == 7
+
+
+def end_the_job(mark):
+    """End all processes of the job that does this, the first time."""
+    if not mark.exists():
+        mark.touch()
+        os.killpg(0, signal.SIGKILL)
+    return os.getpgid(0)
+
+
+@pytest.mark.timeout(600)  # six processes begin, two of them after the others
+def test_a_job_of_several_processes_that_is_cancelled_is_submitted_again(tmp_path, queue_of):
+    folder = queue_of("slurm")
+    with open_cluster(read(workers=2, slurm=["partition=x cores=2"]), tmp_path) as client:
+        (found,) = dict(work(client, end_the_job, {"a": tmp_path / "mark"})).values()
+    assert str(found) in (folder / "jobs").read_text().split()[1:]
+
+
+def test_a_queue_that_takes_no_job_any_more_ends_the_run_with_what_it_said(
+    tmp_path, queue_of, monkeypatch
+):
+    folder = queue_of("slurm")
+    monkeypatch.setattr(keeping, "_REFUSALS", 2)
+    said = "--slurm: expected the queue to take a job, found: job limit reached"
+    with (
+        pytest.raises(ClusterError, match=said),
+        open_cluster(read(workers=1, slurm=["partition=x"]), tmp_path) as client,
+    ):
+        dict(work(client, end_the_job, {"a": folder / "refuse"}))
+
+
+def test_jobs_that_all_end_without_a_worker_end_the_run(tmp_path, queue_of):
+    folder = queue_of("slurm")
+    (folder / "instead").write_text("exit 1\n")
+    said = f"--slurm: expected a worker of each job, .* {tmp_path}/jobs has what they said"
+    with (
+        pytest.raises(ClusterError, match=said),
+        open_cluster(read(workers=2, slurm=["partition=x"]), tmp_path) as client,
+    ):
+        dict(work(client, die_of, {"a": "a"}))
+
+
+def test_a_queue_s_dashboard_listens_to_this_machine_alone_and_ssh_leads_there(tmp_path, queue_of):
+    (queue_of("slurm") / "instead").write_text("exec sleep infinity\n")
+    options = read(workers=1, slurm=["partition=x"])
+    with open_cluster(options, tmp_path) as client:
+        link, _, how = watched_at(client, options).partition(" ")
+        at = urlsplit(link)
+        assert how == f"(from elsewhere after: ssh -L {at.netloc}:{at.netloc} {socket.getfqdn()})"
+        urlopen(link).close()
+        outside = urlsplit(client.scheduler.address).hostname, at.port
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(outside)
 
 
 def die_of(name):

@@ -19,10 +19,11 @@ from models.recordings.lab import open_lab, read_one
 from models.recordings.writers import write_csv
 from models.scored_epochs import ScoredEpochs
 from models.signal.relative import relative_of
-from models.spec import WEIGHTS_FILE, Grammar, ModelSpec
+from models.spec import MIXED, WEIGHTS_FILE, Grammar, ModelSpec
 from models.stages import MOUSE
 from models.training.calibration import BETAS, fit_confidence
 from models.training.evaluate import evaluate
+from models.training.run import Pass
 from models.training.simulated import pack
 from models.training.splits import split_subjects
 from models.weights import load_model
@@ -31,6 +32,7 @@ from tests.support.bundles import TINY, change_manifest, make_bundle
 from tests.support.training import train_options, write_mice
 from tools.cli import app
 from tools.train.data import FINE_TUNING
+from tools.train.seeds import Tried, best_of
 from tools.train.training import run
 
 pytestmark = pytest.mark.timeout(600)  # five trainings, after the simulation and an export
@@ -94,6 +96,36 @@ def test_the_bundle_says_which_files_it_learnt_from_by_their_content(
                 expected[hashlib.sha256(path.read_bytes()).hexdigest()] = what
     assert report.split["test"]
     assert open_bundle(tmp_path / "ours").manifest.learnt_from == expected
+
+
+def test_of_several_seeds_one_is_taken_and_all_are_told_wherever_they_are_tried(
+    lab: Path, start: Path, tmp_path: Path
+) -> None:
+    options = ["--from-bundle", start, "--passes", 1, "--learning-rate", 1e-3, "--device", "cpu"]
+    options += ["--seeds", 2, "--seed", 5, "--precision", "float32", "--workers", 1, "--json"]
+    done = forked.run("train", lab, "--out", tmp_path / "there", *options)
+    assert done.returncode == 0, done.stderr
+    there = json.loads(done.stdout)
+    assert [each["seed"] for each in there["seeds"]] == [5, 6]
+    taken = next(e for e in there["seeds"] if e["seed"] == there["config"]["seed"])
+    assert taken["stopped_by"] == max(each["stopped_by"] for each in there["seeds"])
+    assert taken["scores"] == there["scores"]
+    assert max(p["kappa"]["mixed"] for p in there["history"]) == taken["stopped_by"]
+    assert not [*tmp_path.glob("*.state")]
+    changes = {"passes": 1, "learning_rate": 1e-3, "seeds": 2, "seed": 5}
+    here = run(train_options(lab, start, tmp_path / "here", **changes), Console(quiet=True))
+    assert here is not None
+    assert json.loads(msgspec.json.encode(here.seeds)) == there["seeds"]
+    weights = [(tmp_path / where / WEIGHTS_FILE).read_bytes() for where in ("here", "there")]
+    assert weights[0] == weights[1]
+
+
+def test_the_seed_that_does_best_on_what_stops_it_is_taken_whatever_the_test_says() -> None:
+    found = [
+        Tried(seed, Pass(1, 0.0, {MIXED: kappa}, {MIXED: 0.5}), {})
+        for seed, kappa in ((3, 0.4), (4, 0.6), (5, 0.6))
+    ]
+    assert best_of(found).seed == 4
 
 
 @pytest.mark.parametrize("copy", ["lab/e/1.edf", "lab/c/again.edf", "judges/judge.edf", None])
@@ -213,7 +245,11 @@ def test_widened_mice_and_a_recording_train_a_net_of_levels_that_another_stops(
         (["d", "--out", "x", "--context", "64"], SpecError("--from-scratch")),
         (
             ["d", "--out", "x", "--workers", "2"],
-            ConfigError("expected --workers, --scheduler, … with --leave-one-subject-out or"),
+            ConfigError("expected --workers, --scheduler, … with --seeds, --leave-one-subject-out"),
+        ),
+        (
+            ["d", "--out", "x", "--seeds", "2", "--leave-one-subject-out"],
+            ConfigError("expected --seeds without a subject or dataset left out in turn"),
         ),
         (
             ["d", "--out", "x", "--simulated", "3", "--leave-one-subject-out"],
