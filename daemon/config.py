@@ -83,9 +83,10 @@ class StagingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """When epochs are staged and read again."""
 
     hop_s: Interval | None = None
-    """Time between two epochs' onsets, s; the epoch length must be a multiple of it. Default: the
-    epoch length. For people, of 30 s, `hypnod init` writes 5 s: less than that between two stages
-    costs more steps of the model and says little new."""
+    """Time between two live epochs' onsets, s; the epoch length must be a multiple of it, and final
+    ones are an epoch length apart. Default: the epoch length. For people, of 30 s, `hypnod init`
+    writes 5 s: less than that between two stages costs more steps of the model and says little new.
+    """
     final_lag: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 4
     """Epoch lengths after which an epoch is read again as `final`, below n_context."""
     stall_s: Interval = 2.0

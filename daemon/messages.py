@@ -92,9 +92,9 @@ class StageMessage(Published, frozen=True, kw_only=True):
     stream: str
     """The stream the subject is in, as named in the config."""
     kind: Kind
-    """`live`: read at once from the last slot of the context window, for closed loop; never sent
-    again. `final`: the same epoch read again when its right-hand context has arrived, for the
-    record."""
+    """`live`: read at once from the last slot of the context window, for closed loop, at every hop;
+    never sent again. `final`: the same epoch read again when its right-hand context has arrived,
+    for the record, once an epoch length."""
     epoch: int
     """Counts the stream's epochs from 0, over restarts too; a new time grid goes on counting.
     With a hop shorter than the epoch, those that begin within one epoch length have one number."""
@@ -106,7 +106,7 @@ class StageMessage(Published, frozen=True, kw_only=True):
     epoch_s: float
     """Length of the epoch, s."""
     hop_s: float
-    """From one epoch's onset to the next one's, s."""
+    """From one `live` epoch's onset to the next one's, s; `final` ones are `epoch_s` apart."""
     stage: str
     """A stage of the model's set, or ART (signal there, but an artefact), or UNKNOWN (no usable
     signal)."""
@@ -400,6 +400,11 @@ Message = (
 _STRUCTS: dict[str, type[Message]] = {
     struct.TOPIC.partition(".")[0]: struct for struct in get_args(Message)
 }
+
+
+def is_read_again(hop: int, epoch_s: float, hop_s: float) -> bool:
+    """Whether the epoch of a live message gets a final one: those that do, do not overlap."""
+    return hop % round(epoch_s / hop_s) == 0
 
 
 def is_served(topic: str) -> bool:

@@ -68,7 +68,7 @@ class _Row:
     number: int
     subject: str
     pending: deque[Estimate]
-    """Live estimates whose final reading is still due, oldest first."""
+    """Live estimates from the oldest one on that is to be read again."""
 
 
 class Stager:
@@ -135,6 +135,9 @@ class Stager:
 
     def stage(self, batches: Sequence[EpochBatch]) -> list[Estimate]:
         """Stage ready epochs; return the live estimates and the final ones now due.
+
+        Live ones come at every hop, final ones of the epochs that do not overlap: of those that
+        begin at the first hop of an epoch length.
 
         The first ready epoch of every stream goes to the engine in one call, then the second
         of those that have one, and so on.
@@ -203,7 +206,7 @@ class Stager:
         Args:
             stream: as named in the config.
             slots: by how many epochs ago it was, 1 to `n_slots`; the missing ones are masked.
-            due: live estimates whose final reading is still due, oldest first.
+            due: live estimates from the oldest one on that is to be read again.
 
         Raises:
             EngineError: the arrays do not fit, or are not finite.
@@ -260,12 +263,14 @@ class Stager:
         for row, estimate, n in zip(rows, fresh, filled, strict=True):
             row.pending.append(replace(estimate, slots_filled=n))
         estimates = self._read("live", rows, filled, ago=0)
+        self._pass_over(rows)
         due = [i for i, row in enumerate(rows) if len(row.pending) > self._lag]
         if due:
             late = [rows[i] for i in due]
             estimates += self._read("final", late, [filled[i] for i in due], self._lag)
             for row in late:
                 row.pending.popleft()
+            self._pass_over(late)
         return estimates
 
     def _flush(self, row: _Row) -> Iterator[Estimate]:
@@ -274,7 +279,15 @@ class Stager:
             filled = row.pending[0].slots_filled
             yield from self._read("final", [row], [filled], len(row.pending) - 1)
             row.pending.popleft()
+            self._pass_over([row])
         self._pathways[row.number] = _NONE
+
+    def _pass_over(self, rows: Sequence[_Row]) -> None:
+        """Let go of the oldest epochs that are not read again: they overlap with one that is."""
+        for row in rows:
+            while row.pending and row.pending[0].hop % self.hops_per_epoch:
+                row.pending.popleft()
+            self._pathways[row.number, : self._lag + 1 - len(row.pending)] = _NONE
 
     def _read(
         self, kind: Kind, rows: Sequence[_Row], filled: Sequence[int], ago: int

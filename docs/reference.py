@@ -72,8 +72,10 @@ With its dot `stage.m1.` gives m1 and nobody else, since no name has a dot in it
 `stage.m1` gives m10 as well.
 
 **Live or final.** Every epoch comes twice: as `stage.<subject>.live` at once, and as
-`stage.<subject>.final` when its right-hand context has arrived. Closed loop acts on live, the
-record keeps final; do not mix them.
+`stage.<subject>.final` when its right-hand context has arrived. With a hop shorter than the epoch
+live ones come at every hop and overlap; final ones come once an epoch length, of the epochs whose
+`hop` is a whole number of them, and do not. Closed loop acts on live, the record keeps final; do
+not mix them.
 
 **Probabilities or evidence.** `evidence` is what the net itself says of an epoch. `probabilities`
 weigh it against which stage follows which, and how often, in scored animals (models/grammar.py);

@@ -52,5 +52,6 @@ def bytes_a_day(config: Config, epoch_s: float) -> float:
         epoch_s: length of an epoch, s.
     """
     decisions = sum(rule.is_for(subject) for rule in config.triggers for subject in config.subjects)
-    a_hop = 2 * len(config.subjects) * _STAGE_BYTES + decisions * _DECISION_BYTES
-    return a_hop * _DAY_S / (config.staging.hop_s or epoch_s)
+    estimates = len(config.subjects) * _STAGE_BYTES
+    a_hop = (estimates + decisions * _DECISION_BYTES) / (config.staging.hop_s or epoch_s)
+    return (a_hop + estimates / epoch_s) * _DAY_S

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import dropwhile
 from pathlib import Path
 
 import structlog
@@ -10,7 +11,7 @@ import structlog
 from daemon.errors import JournalError
 from daemon.journal.reader import PIECE, JournalReader
 from daemon.journal.writer import Journal
-from daemon.messages import Kind, StageMessage, StreamMessage
+from daemon.messages import Kind, StageMessage, StreamMessage, is_read_again
 from daemon.restart.point import Arrays, StreamState, boot_id, decode_arrays, decode_state
 from daemon.state import State
 
@@ -28,7 +29,7 @@ class History:
     slots: Mapping[str, Mapping[int, Arrays]]
     """By stream and hop."""
     due: Mapping[str, Sequence[StageMessage]]
-    """Live estimates without a final one, by subject, oldest first."""
+    """Live estimates from the oldest one on that has no final one but is to get it, by subject."""
     next_hop: Mapping[str, int]
     """By subject."""
     next_epoch: Mapping[str, int]
@@ -78,7 +79,10 @@ def read_history(path: Path) -> History:
     for subject in {topic.split(".")[1] for topic in next_seq if topic.startswith("stage.")}:
         lives, finals = _stages(reader, subject, "live"), _stages(reader, subject, "final", 1)
         final_until = finals[-1].hop if finals else -1
-        due[subject] = [m for m in lives if m.hop > final_until]
+        later = [m for m in lives if m.hop > final_until]
+        due[subject] = list(
+            dropwhile(lambda m: not is_read_again(m.hop, m.epoch_s, m.hop_s), later)
+        )
         next_hop[subject] = max(m.hop for m in lives + finals) + 1
         next_epoch[subject] = max(m.epoch for m in lives + finals) + 1
     states, slots = {}, {}

@@ -2,8 +2,8 @@
 
 One row of the journal holds a stream's state and is written over at every epoch; the tokens of an
 epoch are written once, to the slot of its number modulo the slots of the context window, so a tick
-writes no more than it computed. The live estimates whose final reading is due are no part of it:
-the journal has them.
+writes no more than it computed. The live estimates that are to be read again are no part of it: the
+journal has them.
 """
 
 import hashlib

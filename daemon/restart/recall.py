@@ -1,7 +1,7 @@
 """How a restarted daemon goes on: what each stream left in the journal, until it is found again.
 
-Every live estimate of before the restart gets its final one: of a stream that goes on warm when it
-is due, of any other at once, with what its last reading said.
+Every epoch of before the restart gets its final estimate: of a stream that goes on warm when it is
+due, of any other at once, with what its last reading said. Live ones between them get none.
 """
 
 import time
@@ -13,7 +13,7 @@ import structlog
 from daemon.compose import Composer
 from daemon.config import Config, StreamConfig
 from daemon.journal.tick import RestartPoint
-from daemon.messages import StageMessage
+from daemon.messages import StageMessage, is_read_again
 from daemon.outbox import Outbox
 from daemon.restart.history import History
 from daemon.restart.point import Arrays, encode_arrays, encode_state, fingerprint
@@ -147,7 +147,9 @@ class Recall:
             return due
         finals = self._stager.last_words(stream, slots, [_estimate(m, 0.0) for m in due])
         last = {(final.subject, final.hop): final for final in finals}
-        return [self._compose.read_again(m, last[m.subject, m.hop]) for m in due]
+        return [
+            self._compose.read_again(m, last[m.subject, m.hop]) for m in due if _is_read_again(m)
+        ]
 
     def _is_whole(self, next_hop: int, due: Sequence[StageMessage], agos: set[int]) -> bool:
         """Whether the journal holds all that is due up to a hop, and what it is read from."""
@@ -161,8 +163,8 @@ class Recall:
         )
 
     def _close(self, lives: Sequence[StageMessage]) -> None:
-        if lives:
-            self._outbox.send([self._compose.last_word(live) for live in lives])
+        if words := [self._compose.last_word(live) for live in filter(_is_read_again, lives)]:
+            self._outbox.send(words)
 
     def _past(self, stream: StreamConfig) -> Past:
         history, state = self._history, self._history.states.get(stream.name)
@@ -207,6 +209,10 @@ class Recall:
 
     def _take(self, subjects: Iterable[str]) -> list[StageMessage]:
         return [message for subject in subjects for message in self._due.pop(subject, [])]
+
+
+def _is_read_again(live: StageMessage) -> bool:
+    return is_read_again(live.hop, live.epoch_s, live.hop_s)
 
 
 def _estimate(live: StageMessage, shift: float) -> Estimate:

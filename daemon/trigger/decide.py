@@ -32,6 +32,7 @@ class Pulse(msgspec.Struct, frozen=True):
     began_most: float
     began_real: float
     began_utc: float
+    began_age_s: float = 0.0
     cut: bool = False
     """Whether a restart came: nobody said `off`, so it may have lasted until the next decision."""
 
@@ -43,6 +44,8 @@ class RuleState(msgspec.Struct, frozen=True, kw_only=True):
     """The last one seen."""
     end: float = 0.0
     utc: float = 0.0
+    age_s: float = 0.0
+    """Of the last one; 0 where it is not known."""
     least: float = 0.0
     """So much time has passed at least since the rule first saw the subject."""
     most: float = 0.0
@@ -121,6 +124,7 @@ def _pass_time(state: RuleState, sight: Sight) -> RuleState:
         hop=sight.hop,
         end=sight.end,
         utc=sight.utc,
+        age_s=sight.age_s if sight.age_s is not None and math.isfinite(sight.age_s) else 0.0,
         least=state.least + max(0.0, min(by_source, by_wall)),
         most=state.most + max(0.0, by_source, by_wall),
         real=state.real + real,
@@ -171,7 +175,7 @@ def _begin(rule: Rule, state: RuleState, sight: Sight) -> Decided:
         return state, Decision(action="refused", reason=forbidden)
     sham = _random(rule, sight.subject, state.n_pulses, "sham").random() < rule.sham
     kept = max(rule.per_hour or 0, rule.per_night or 0)
-    pulse = Pulse(sham, state.least, state.most, state.real, state.utc)
+    pulse = Pulse(sham, state.least, state.most, state.real, state.utc, state.age_s)
     starts = (*state.starts, state.least)[-kept:] if kept else ()
     state = msgspec.structs.replace(
         state, pulse=pulse, n_pulses=state.n_pulses + 1, starts=starts, wait_s=None
@@ -220,8 +224,13 @@ def _say_on(rule: Rule, state: RuleState, pulse: Pulse, sight: Sight, reason: st
 
 
 def _left_s(rule: Rule, state: RuleState, pulse: Pulse) -> float:
-    """Return for how long a pulse may last from now, also where estimates come later than first."""
-    return rule.on_s - max(state.most - pulse.began_most, state.utc - pulse.began_utc)
+    """Return for how long a pulse may last from now, also where estimates come later than first.
+
+    By their age they do so, too, where the wall's clock was set back meanwhile.
+    """
+    passed_s = state.most - pulse.began_most
+    later_s = state.age_s - pulse.began_age_s
+    return rule.on_s - max(passed_s, passed_s + later_s, state.utc - pulse.began_utc)
 
 
 def _missing(rule: Rule, state: RuleState, sight: Sight) -> str | None:

@@ -1,5 +1,6 @@
 """All rules and all subjects, hop by hop: who is asked in which order, and what each remembers."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -41,6 +42,7 @@ class Rulebook:
                 state = (before or {}).get(subject, {}).get(rule.name, RuleState())
                 self._states[subject][rule.name] = interrupted(state)
         self._last: dict[tuple[str, str], Told] = {}
+        self._utc = -math.inf
 
     def look(self, sights: Mapping[str, Sight], is_armed: Callable[[str, str], bool]) -> list[Told]:
         """Return what every rule says of the subjects that there is a live estimate of.
@@ -50,6 +52,10 @@ class Rulebook:
             is_armed: tells of a rule and a subject whether a person armed it.
         """
         told = []
+        utc = max((sight.utc for sight in sights.values()), default=self._utc)
+        if utc < self._utc:  # the clock was set back: nobody knows how old what was said is
+            self._last.clear()
+        self._utc = utc
         for rule, whom in self._whom.items():
             for subject in filter(whom.__contains__, sights):
                 key = rule.name, subject

@@ -243,7 +243,7 @@ def _config(channels: Mapping[str, Mapping[str, str]], bundle: Path, engine: str
 def _stage(run: _Run, speed: str, folder: Path, console: Console) -> tuple[Collector, float]:
     """Run the daemon and the replay; return what the subscriber received, and the start-up, s."""
     environ = confined_lsl(folder)
-    collector = Collector(run.truth)
+    collector = Collector(run.truth, hops_per_epoch(run.hop_s, run.spec))
     with ExitStack() as stack:
         config = write_config(folder, run.config)
         daemon = stack.enter_context(DaemonProcess(config, environ))

@@ -44,8 +44,10 @@ class DemoReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """From one of them to the next, s."""
     epochs_published: int
     """Live messages received."""
+    finals_expected: int
+    """Those of them that do not overlap."""
     finals_published: int
-    """Final messages received; as many are expected."""
+    """Final messages received."""
     problems: tuple[str, ...]
     """What is missing, double or out of order; empty when all is well."""
     live: Agreement
@@ -79,10 +81,12 @@ class Collector:
 
     Args:
         truth: the true stage of each epoch, one a hop, by subject.
+        hops_per_epoch: of so many, the first one gets a final estimate.
     """
 
-    def __init__(self, truth: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, truth: Mapping[str, Sequence[str]], hops_per_epoch: int = 1) -> None:
         self.truth = truth
+        self._every = hops_per_epoch
         self.expected = sum(map(len, truth.values()))
         self.latencies_s: list[float] = []
         self.received: list[float] = []
@@ -114,22 +118,27 @@ class Collector:
         """Return a subject's messages in the order they came."""
         return self._messages[kind][subject]
 
+    def due(self, kind: Kind, subject: str) -> range:
+        """Return the hops of which an estimate is due."""
+        return range(0, len(self.truth[subject]), self._every if kind == "final" else 1)
+
     def find_problems(self) -> Iterable[str]:
         """Yield a sentence for whatever is not each epoch once and in order."""
         for kind in ("live", "final"):
-            for subject, truth in self.truth.items():
+            for subject in self.truth:
+                due = [*self.due(kind, subject)]
                 epochs = [message.hop for message in self.of(kind, subject)]
-                if epochs != list(range(len(truth))):
-                    missing = len(set(range(len(truth))).difference(epochs))
+                if epochs != due:
+                    missing = len(set(due).difference(epochs))
                     yield (
-                        f"{subject}: expected {len(truth)} {kind} epochs, each once and in order, "
+                        f"{subject}: expected {len(due)} {kind} epochs, each once and in order, "
                         f"found {len(epochs)}, of which {missing} are missing"
                     )
 
     def hypnogram(self, kind: Kind, subject: str) -> list[str]:
-        """Return the stage of each epoch of the truth; UNKNOWN where none came."""
+        """Return the stage of each epoch that is due; UNKNOWN where none came."""
         found = {message.hop: message.stage for message in self.of(kind, subject)}
-        return [found.get(hop, UNKNOWN) for hop in range(len(self.truth[subject]))]
+        return [found.get(hop, UNKNOWN) for hop in self.due(kind, subject)]
 
     def probabilities(self, kind: Kind, subject: str, stages: Sequence[str]) -> NDArray[np.float64]:
         """Return the probabilities of each epoch, (n_epochs, n_stages); NaN where none came."""
@@ -170,6 +179,7 @@ def make_report(
         epochs_expected=collector.expected,
         hop_s=first.hop_s if first else 0.0,
         epochs_published=collector.count("live"),
+        finals_expected=sum(len(collector.due("final", s)) for s in collector.truth),
         finals_published=collector.count("final"),
         problems=tuple(collector.find_problems()),
         live=live,
@@ -204,7 +214,7 @@ def _agree(
     collector: Collector, kind: Kind, subjects: Iterable[str], stages: Sequence[str]
 ) -> Agreement:
     subjects = list(subjects)
-    truth = [stage for subject in subjects for stage in collector.truth[subject]]
+    truth = [collector.truth[s][hop] for s in subjects for hop in collector.due(kind, s)]
     found = [stage for subject in subjects for stage in collector.hypnogram(kind, subject)]
     return compare(truth, found, stages)
 
@@ -260,8 +270,8 @@ def _draw_lines(report: DemoReport) -> Iterable[Text]:
         )
     yield Text.assemble(
         ("epochs    ", "dim"),
-        f"{report.epochs_published} live and {report.finals_published} final of "
-        f"{report.epochs_expected} expected",
+        f"{report.epochs_published} live of {report.epochs_expected} expected, "
+        f"{report.finals_published} final of {report.finals_expected}",
         "" if report.problems else ("  each once, in order", "green"),
     )
     yield Text.assemble(

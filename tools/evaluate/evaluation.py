@@ -163,7 +163,7 @@ def evaluate_recordings(
         engine: name of the engine, or auto.
         epoch_s: length of the epochs compared, s; default: of each hypnogram what it was scored
             in, where it tells and the model's epochs are not longer; else the model's.
-        hop_s: from one estimate to the next, s; default: the model's epoch.
+        hop_s: from one live estimate to the next, s; default: the model's epoch.
         advance: progress.
 
     Raises:
@@ -318,25 +318,26 @@ def count(
         nights: its estimates, by subject as in the recording, and kind.
         without: what was withheld.
         spec: of the model.
-        hop_s: from one estimate to the next, s.
+        hop_s: from one live estimate to the next, s.
         lengths: of the epochs compared, by subject, s.
     """
     for (name, kind), estimates in nights.items():
         length = lengths[name]
         hypnogram, subject = lab.hypnograms[name], lab.subjects[name]
-        hops = round(spec.epoch_s / hop_s)
+        apart_s = spec.epoch_s if kind == "final" else hop_s
+        hops = round(spec.epoch_s / apart_s)
         epochs = aggregate(estimates[::hops], spec.epoch_s, length, spec.stages)
         truth = to_indices(hypnogram.to_epochs(length, len(epochs)), spec.stages)
         for part, n in ((ALL, len(epochs)), (FIRST_MINUTE, math.ceil(FIRST_MINUTE_S / length))):
             count = counts.setdefault(Case(without, kind, part), Count(spec.stages))
             count.add(subject, epochs[:n], truth[:n])
         bouts = tally_both(truth, _indices(epochs, spec), length, spec.stages)
-        # each hop shows a newest part of its epoch that no earlier one did
-        newest = hypnogram.to_epochs(hop_s, hops - 1 + len(estimates))[hops - 1 :]
+        # each estimate shows a newest part of its epoch that no earlier one did
+        newest = hypnogram.to_epochs(apart_s, hops - 1 + len(estimates))[hops - 1 :]
         delays = find_delays(
             to_indices(newest, spec.stages),
             _indices(estimates, spec),
-            hop_s,
+            apart_s,
             len(spec.stages),
         )
         counts[Case(without, kind, ALL)].add_course(subject, CourseTally(*bouts, delays))

@@ -89,7 +89,8 @@ class History:
         """
         onset = datetime.fromisoformat(message.utc).timestamp()
         first = math.floor(onset / self.step_s + _SAME)
-        end = math.floor((onset + message.hop_s) / self.step_s + _SAME)
+        length_s = message.epoch_s if message.kind == "final" else message.hop_s
+        end = math.floor((onset + length_s) / self.step_s + _SAME)
         for step in range(first, max(first + 1, end)):
             self._add_at(step, message)
 

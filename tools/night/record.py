@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from daemon.errors import JournalError
 from daemon.journal.reader import Entry, JournalReader, Session
-from daemon.messages import Features, Kind, StreamMessage
+from daemon.messages import Features, Kind, StreamMessage, is_read_again
 from models.recordings.hypnogram import Hypnogram
 from models.stages import ART, MOUSE, STAGE_SETS, UNKNOWN
 
@@ -87,7 +87,7 @@ class Record:
     """(n_epochs, n_bands + 1), power of the EEG in the bands of `models.signal.features`, then of
     the EMG, dB re 1 µV²; NaN where it is not known."""
     hop_s: float
-    """From one epoch's onset to the next one's, s."""
+    """From one epoch's onset to the next one's, s: they do not overlap."""
     start: float
     """Unix time that onsets count from, a whole second, s."""
 
@@ -98,7 +98,7 @@ class Record:
 
     @cached_property
     def durations(self) -> NDArray[np.float64]:
-        """(n_epochs,), a hop each, or until the next one where it comes sooner, s."""
+        """(n_epochs,), as long as they are, or until the next one where it comes sooner, s."""
         steps = np.diff(self.times, append=np.inf)
         follows = np.abs(steps - self.hop_s) < _SAME_STEP * self.hop_s
         return np.where(follows, steps, np.minimum(steps, self.hop_s))
@@ -142,7 +142,7 @@ class Record:
 
     @cached_property
     def grid(self) -> list[str]:
-        """The stage of every hop since the first epoch, UNKNOWN where there is none."""
+        """The stage of every epoch since the first one, UNKNOWN where there is none."""
         span_s = self.times[-1] + self.durations[-1] - self.times[0]
         onsets = self.times - self.times[0]
         steps = max(1, round(span_s / self.hop_s))
@@ -235,7 +235,7 @@ def read_records(
             latencies=np.array(found.latencies),
             ages=np.array(found.ages),
             features=found.features,
-            hop_s=found.epochs[0].hop_s,
+            hop_s=found.epochs[0].epoch_s,
             start=math.floor(min(firsts)),
         )
         for name, found in merged.items()
@@ -288,6 +288,8 @@ def _merge(entries: Iterable[Entry]) -> _Merged:
             latencies.append(message.latency_s)
         if message.kind == "live" and message.age_s is not None:
             ages.append(message.age_s)
+        if not is_read_again(message.hop, message.epoch_s, message.hop_s):
+            continue  # it overlaps with one that is
         i = at.get(message.hop)
         if i is not None and abs(times[i] - entry.utc) < message.epoch_s:
             if message.kind == "final":

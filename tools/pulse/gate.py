@@ -3,6 +3,7 @@
 No clock of its own: what of time it needs is given to it.
 """
 
+from collections import deque
 from datetime import datetime
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from daemon.messages import TriggerMessage
 
 _AHEAD_S = 0.1
 """A decision from the future by more is not trusted: one of both clocks is wrong."""
+_SET_BACK_S = 10.0
+"""For so long after the clock was set back, decisions may come that were made before."""
 
 
 class Pulse(NamedTuple):
@@ -32,6 +35,8 @@ class Gate:
 
     def __init__(self) -> None:
         self.trouble: str | None = None
+        self._clocks: deque[tuple[float, float]] = deque()
+        """How far the time of day was ahead of the other clock, falling, and since when."""
         self._until: dict[tuple[str, str], tuple[float, Pulse]] = {}
         self._newest: dict[tuple[str, str], tuple[str, int]] = {}
 
@@ -48,7 +53,8 @@ class Gate:
         """
         key = message.rule, message.subject
         session, seq = self._newest.get(key, ("", -1))
-        age_s = wall - datetime.fromisoformat(message.published_utc).timestamp()
+        latest = self._latest(wall, monotonic)
+        age_s = latest - datetime.fromisoformat(message.published_utc).timestamp()
         follows = session != message.session or message.seq > seq
         if message.replayed or not follows:
             return None
@@ -62,6 +68,16 @@ class Gate:
         if message.action == "on":
             self._until[key] = monotonic + left_s, pulse
         return pulse if message.action == "sham" else None
+
+    def _latest(self, wall: float, monotonic: float) -> float:
+        """Return the time of day, as if it had not been set back in the last seconds."""
+        since, ahead = monotonic, wall - monotonic
+        while self._clocks and self._clocks[-1][1] <= ahead:
+            since, _ = self._clocks.pop()
+        self._clocks.append((since, ahead))
+        while len(self._clocks) > 1 and monotonic - self._clocks[1][0] >= _SET_BACK_S:
+            self._clocks.popleft()
+        return monotonic + self._clocks[0][1]
 
     def _look_at_clocks(self, message: TriggerMessage, age_s: float, left_s: float) -> None:
         acts = message.pulse is not None

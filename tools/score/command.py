@@ -127,7 +127,8 @@ def score(
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     print_channels(console, found)
     hop_s = (None if offline else base.staging.hop_s) or by.spec.epoch_s
-    check_epoch(hop_s if epoch_s is None else epoch_s, hop_s)
+    apart_s = hop_s if kind == "live" else by.spec.epoch_s
+    check_epoch(apart_s if epoch_s is None else epoch_s, apart_s)
     names = [s.name for s in chosen.subjects]
     legend = expert.read_legend(hypnogram_epoch, codes, ignore, same_start)
     references = {}

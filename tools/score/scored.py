@@ -59,7 +59,7 @@ class Scored:
     kind: Kind
     """Which estimates make the hypnogram."""
     hop_s: float
-    """From one estimate to the next, s."""
+    """From one live estimate to the next, s."""
     epoch_s: float | None = None
     """Length of the epochs to give out, s; default: one for each estimate."""
     estimates: Sequence[Estimate]
@@ -92,7 +92,15 @@ class Scored:
     @property
     def step_s(self) -> float:
         """From one epoch given out to the next, s."""
-        return self.epoch_s or self.hop_s
+        return self.step_of(self.kind)
+
+    def step_of(self, kind: Kind) -> float:
+        """Return the time from one epoch of a kind to the next that is given out, s."""
+        return max(self.epoch_s or 0.0, self._apart_s(kind))
+
+    def _apart_s(self, kind: Kind) -> float:
+        """Return how far apart the estimates of a kind are, s."""
+        return self.by.spec.epoch_s if kind == "final" else self.hop_s
 
     @cached_property
     def _estimates(self) -> Mapping[tuple[str, Kind], list[Estimate]]:
@@ -104,14 +112,14 @@ class Scored:
     @cached_property
     def _epochs(self) -> dict[tuple[str, Kind], list[Estimate]]:
         return {
-            (subject.name, kind): self._at(subject.name, kind, self.step_s)
+            (subject.name, kind): self._at(subject.name, kind, self.step_of(kind))
             for subject in self.stream.subjects
             for kind in self.by.kinds
         }
 
     def _at(self, subject: str, kind: Kind, epoch_s: float, every: int = 1) -> list[Estimate]:
         estimates = self._estimates[subject, kind][::every]
-        return aggregate(estimates, every * self.hop_s, epoch_s, self.by.spec.stages)
+        return aggregate(estimates, every * self._apart_s(kind), epoch_s, self.by.spec.stages)
 
     def epochs(self, subject: str, kind: Kind | None = None) -> list[Estimate]:
         """Return one subject's estimates of a kind (default: the chosen one), by epoch."""
@@ -147,7 +155,7 @@ class Scored:
         if epoch_s is None:
             return None
         # epochs of a short hop overlap: those that do not are compared
-        every = 1 if self.epoch_s else round(self.by.spec.epoch_s / self.hop_s)
+        every = 1 if self.epoch_s else round(self.by.spec.epoch_s / self.step_s)
         found = [e.stage for e in self._at(subject, self.kind, epoch_s, every)]
         truth = self.references[subject].to_epochs(epoch_s, len(found))
         return compare(truth, found, self.by.spec.stages)

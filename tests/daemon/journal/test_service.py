@@ -173,6 +173,8 @@ def test_epochs_count_epochs_and_hops_hops_and_go_on_with_another_hop(
         assert former.hop < later.hop
         assert former.epoch <= later.epoch
         assert former.epoch < later.epoch or former.hop_s == later.hop_s
+    due = [m.hop for m in found if m.hop_s != 0.5 and m.hop % round(1 / m.hop_s) == 0]
+    assert [e.hop for e in entries(tmp_path, FINAL)][: len(due)] == due
 
 
 def test_a_second_daemon_on_one_journal_ends_in_one_sentence(tmp_path, name, source, bundle):

@@ -304,19 +304,29 @@ def test_what_must_have_passed_goes_by_the_slower_clock_and_what_must_not_by_the
     assert "refractory for another" in told[34].reason
 
 
-@given(st.lists(st.floats(0, 0.9), min_size=12, max_size=12), st.sampled_from([0.25, 1.0]))
-def test_a_pulse_is_over_in_time_however_late_its_estimates_come(ages, hop_s):
-    """What a driver held back for a while is trusted, and does not make the pulse longer."""
+@given(
+    st.lists(st.floats(0, 0.9), min_size=12, max_size=12),
+    st.sampled_from([0.25, 1.0]),
+    st.integers(0, 12),
+    st.sampled_from([0.0, -0.1, -0.9, -30.0]),
+)
+def test_a_pulse_is_over_in_time_however_late_its_estimates_come(ages, hop_s, at, set_s):
+    """What a driver held back for a while is trusted, and does not make the pulse longer.
+
+    Neither does a clock that is set back within it.
+    """
     rule = msgspec.structs.replace(RULE, on_s=2.0)
-    seen = []
+    seen, true = [], []
     for hop, age_s in enumerate(ages):
         plain = sight("REM", hop, hop_s, age_s=age_s)
-        seen.append(msgspec.structs.replace(plain, utc=plain.utc + age_s))
+        true.append(plain.utc + age_s)
+        wall = true[-1] + (set_s if hop >= at else 0.0)
+        seen.append(msgspec.structs.replace(plain, utc=wall))
     began: dict[int, float] = {}
-    for each, decision in zip(seen, play(rule, seen), strict=True):
+    for now, decision in zip(true, play(rule, seen), strict=True):
         if decision.action == "on":
-            first = began.setdefault(decision.pulse, each.utc)
-            assert each.utc + decision.ttl_s - first <= rule.on_s + 1e-6
+            first = began.setdefault(decision.pulse, now)
+            assert now + decision.ttl_s - first <= rule.on_s + 1e-6
 
 
 @given(st.lists(st.floats(0, 4.9), min_size=30, max_size=30), st.sampled_from([0.25, 1.0]))

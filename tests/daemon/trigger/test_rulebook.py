@@ -54,6 +54,20 @@ def test_a_pulse_of_another_is_followed_for_no_longer_than_it_lives():
         assert actions(book, {"m2": see(hop)["m2"]}) == {"m2": action}
 
 
+def test_a_clock_that_is_set_back_makes_no_pulse_of_another_live_longer():
+    book = Rulebook([LEADER, YOKED], ["m1", "m2"])
+    assert actions(book, see(0)) == {"m1": "on", "m2": "on"}
+    alone = see(1)["m2"]  # the leader's stream says nothing more
+    back = msgspec.structs.replace(alone, utc=alone.utc - 1.5)
+    assert actions(book, {"m2": back}) == {"m2": "off"}
+    later = see(2)["m2"]
+    assert actions(book, {"m2": msgspec.structs.replace(later, utc=later.utc - 1.5)}) == {
+        "m2": "off"
+    }
+    anew = {name: msgspec.structs.replace(s, utc=s.utc - 1.5) for name, s in see(3).items()}
+    assert actions(book, anew) == {"m1": "on", "m2": "on"}
+
+
 def test_a_rule_that_follows_nobody_has_no_leader():
     (told,) = Rulebook([LEADER], ["m1"]).look({"m1": see(0)["m1"]}, everyone)
     assert not told.sight.leads

@@ -1,5 +1,6 @@
 """The accounts of a soak: what a subscriber received, what the journal has, and what was due."""
 
+import math
 import sqlite3
 from array import array
 from collections.abc import Iterable, Mapping
@@ -74,8 +75,9 @@ class Account:
     """What became of the epochs that were due of one or all subjects, live and final alike."""
 
     expected: int
+    """Estimates due."""
     journalled: int
-    """Of those due; epochs after the last sample do not count."""
+    """Of those; epochs after the last sample do not count."""
     received: int
     """The same."""
     duplicates: int
@@ -88,33 +90,39 @@ class Account:
     @property
     def lost(self) -> int:
         """Estimates due that are not in the journal or were not received."""
-        return 2 * self.expected - min(self.journalled, self.received)
+        return self.expected - min(self.journalled, self.received)
 
     @property
     def is_whole(self) -> bool:
         """Whether every estimate due is there once, and nothing else is told."""
         wrong = self.lost or self.duplicates or self.seq_gaps or self.differing
-        return not wrong and self.journalled == 2 * self.expected
+        return not wrong and self.journalled == self.expected
 
     def __add__(self, other: "Account") -> "Account":
         mine, others = astuple(self), astuple(other)
         return Account(*(a + b for a, b in zip(mine, others, strict=True)))
 
 
-def account(expected: int, journal: Rows, received: Rows) -> Account:
-    """Hold a subject's record against what was due: epochs 0 to `expected`, live and final."""
+def account(epochs: int, journal: Rows, received: Rows, hops_per_epoch: int = 1) -> Account:
+    """Hold a subject's record against what was due.
+
+    Args:
+        epochs: so many are due live, one a hop, and the first one of an epoch length final.
+        journal, received: the messages.
+        hops_per_epoch: grid points an epoch length.
+    """
     return Account(
-        expected=expected,
-        journalled=_due(journal, expected),
-        received=_due(received, expected),
+        expected=epochs + math.ceil(epochs / hops_per_epoch),
+        journalled=_due(journal, epochs),
+        received=_due(received, epochs),
         duplicates=_doubled(journal) + _doubled(received),
         seq_gaps=_missing(journal) + _missing(received),
         differing=len(set(map(tuple, received.tolist())) - set(map(tuple, journal.tolist()))),
     )
 
 
-def _due(rows: Rows, expected: int) -> int:
-    return len(np.unique(rows[rows[:, 1] < 2 * expected, 1]))
+def _due(rows: Rows, epochs: int) -> int:
+    return len(np.unique(rows[rows[:, 1] < 2 * epochs, 1]))
 
 
 def _doubled(rows: Rows) -> int:

@@ -18,7 +18,7 @@ class SoakReport(msgspec.Struct, frozen=True, kw_only=True):
     epochs_expected: int
     """Of all subjects: grid points between a stream's first and its last sample."""
     estimates: Account
-    """Live and final ones, two of each epoch, and what became of them."""
+    """Live and final ones, and what became of them."""
     late_joiner: Account
     """The same for a subscriber that came when all was over."""
     lost: int

@@ -282,9 +282,11 @@ class Soak:
     def _report(
         self, faults: Counter[str], memory: list[Memory], fetched: int, wall_s: float
     ) -> SoakReport:
+        spec = self._bundle.spec
+        hops = round(spec.epoch_s / spec.live_hop_s)
         accounts, late = (
             [
-                account(n, read_journal(self._journal, s), heard.rows(s))
+                account(n, read_journal(self._journal, s), heard.rows(s), hops)
                 for s, n in self._expected.items()
             ]
             for heard in (self._heard, self._late)
@@ -298,7 +300,7 @@ class Soak:
             hours=self._hours,
             subjects=len(self._expected),
             seed=self._seed,
-            epochs_expected=estimates.expected,
+            epochs_expected=sum(self._expected.values()),
             estimates=estimates,
             late_joiner=joiner,
             lost=max(estimates.lost, joiner.lost),

@@ -10,7 +10,8 @@ W, N, R = (LETTERS[name] for name in ("Wake", "NREM", "REM"))
 
 def fill(history, stages, first=0, hop_s=1.0):
     for k, name in enumerate(stages, start=first):
-        history.add(stage(k, kind="final", stage=name, utc=iso(EVENING + k * hop_s), hop_s=hop_s))
+        at = {"utc": iso(EVENING + k * hop_s), "epoch_s": hop_s, "hop_s": hop_s}
+        history.add(stage(k, kind="final", stage=name, **at))
 
 
 def test_a_cell_is_the_commonest_stage_of_its_epochs():
@@ -85,6 +86,21 @@ def test_steps_fit_every_hop(hop_s, step_s, cell_s):
         history.add(stage(k, kind="final", utc=iso(begin + k * hop_s), hop_s=hop_s))
     cell = history.cell(begin)
     assert history.strip(cell, cell + 1) == N + NOTHING
+
+
+def test_a_final_stage_is_that_of_its_whole_epoch_and_features_those_of_a_hop():
+    history = History(1.0, hop_s=5.0)
+    for k in range(6):
+        features = Features(eeg_db=(float(k),), emg_db=0.0)
+        at = EVENING + 5 * k
+        history.add(stage(k, utc=iso(at), hop_s=5.0, epoch_s=30.0, features=features))
+    for k in (0, 6):
+        message = stage(k, kind="final", utc=iso(EVENING + 5 * k), hop_s=5.0, epoch_s=30.0)
+        history.add(message)
+    shown = history.window(EVENING, EVENING + 65, most=13)
+    assert shown.stages == 12 * N + NOTHING
+    assert shown.eeg_db[0][:6] == list(range(6))
+    assert history.rewritten == 0
 
 
 def test_a_daemon_that_goes_on_with_another_hop_leaves_its_past():

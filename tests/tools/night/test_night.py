@@ -187,16 +187,23 @@ def test_times_with_a_steered_clock_do_not_overlap(tmp_path):
     assert record.grid == ["NREM"] * 100
 
 
-def test_epochs_at_a_hop_are_a_hop_long(tmp_path):
-    messages = [
-        stage(k, utc=iso(EVENING + 0.5 * k), epoch=k // 2, hop=k, hop_s=0.5) for k in range(20)
-    ]
+def test_epochs_that_overlap_are_no_part_of_the_record(tmp_path):
+    def said(seq, hop, **changes):
+        at = {"utc": iso(EVENING + 0.5 * hop), "epoch": hop // 2, "hop": hop, "hop_s": 0.5}
+        return stage(seq, **at, **changes)
+
+    messages = [said(k, k, latency_s=0.01) for k in range(20)]
+    messages += [said(k, 2 * k, kind="final", stage="REM") for k in range(6)]
     path = write_journal(tmp_path / "j.sqlite", messages, session("s"))
     (record,) = read_records(JournalReader(path), Selection(), [])
     assert record.hypnogram.end == pytest.approx(10)
     assert run(path, "--session", "s", "--csv", tmp_path / "night.csv").exit_code == 0
     with (tmp_path / "night.csv").open() as file:
-        assert [int(row["hop"]) for row in csv.DictReader(file)] == list(range(20))
+        rows = list(csv.DictReader(file))
+    assert [(int(row["hop"]), row["stage"]) for row in rows] == [
+        (k, "REM" if k < 12 else "NREM") for k in range(0, 20, 2)
+    ]
+    assert len(record.latencies) == 20
 
 
 def test_exports_say_what_the_journal_says(path, tmp_path):

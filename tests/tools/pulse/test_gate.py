@@ -1,5 +1,7 @@
 """Nothing stays on that is not said again, whatever comes and whatever the clocks do."""
 
+import math
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,19 +102,50 @@ def test_a_sham_pulse_is_told_but_not_on():
     )
 )
 def test_it_is_never_on_for_longer_than_two_seconds_after_the_last_on_was_heard(course):
-    gate, now, set_s, heard = Gate(), 100.0, 0.0, None
+    gate, now, set_s, heard, back_at = Gate(), 100.0, 0.0, None, -math.inf
     for seq, (action, later_s, way_s, by_s) in enumerate(course):
         now += later_s
         if gate.on(now):
             assert heard is not None
             assert now - heard < 2.0
         set_s += by_s
+        back_at = now if by_s < 0 else back_at
         message = msgspec.structs.replace(
             trigger(seq, action), published_utc=iso(EVENING + now + set_s - way_s)
         )
         gate.take(message, EVENING + now + set_s, now)
         if action == "on":
             heard = now
-            assert (KEY in gate.on(now)) == (way_s < 2.0) or abs(way_s - 2.0) < 0.01
+            if gate.on(now):
+                assert way_s < 2.01
+            elif now - back_at > 60:  # and it has been heard since
+                assert way_s > 1.99
         else:
             assert gate.on(now) == set()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0, 3),  # made so much later than the one before, s
+            st.floats(0, 8),  # on its way, s
+            st.sampled_from([0.0, 0.0, -0.05, -1.5, -30.0]),  # set after it was made, s
+        ),
+        max_size=40,
+    )
+)
+def test_a_clock_that_is_set_back_lets_nothing_be_on_for_longer(course):
+    """Decisions are dated by the clock as it was when they were made, and heard in their order."""
+    gate, made, set_s, sent, heard = Gate(), 100.0, 0.0, [], 100.0
+    gate.take(on(0, EVENING + made), EVENING + made, made)
+    sets = [(made, 0.0)]
+    for later_s, way_s, by_s in course:
+        made += later_s
+        heard = max(heard, made + way_s)
+        sent.append((made, EVENING + made + set_s, heard))
+        set_s += by_s
+        sets.append((made, set_s))
+    for seq, (at, dated, now) in enumerate(sent, start=1):
+        wall = EVENING + now + [by for since, by in sets if since <= now][-1]
+        gate.take(on(seq, dated), wall, now)
+        assert gate.on(max(now, at + 2.01)) == set()

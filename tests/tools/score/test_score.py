@@ -227,18 +227,22 @@ def test_a_hypnogram_is_compared_epoch_by_epoch(tmp_path, bundle):
     assert "over 9 epochs of 4 s" in text
 
 
-def test_a_short_hop_gives_a_stage_each_hop_and_is_compared_an_epoch_at_a_time(tmp_path, bundle):
+@pytest.mark.parametrize(("kind", "apart_s"), [("live", 0.25), ("final", 1.0)])
+def test_a_short_hop_gives_live_stages_each_hop_and_final_ones_each_epoch(
+    tmp_path, bundle, kind, apart_s
+):
     night = write_night(tmp_path / "night.edf")
     Path("hypnod.toml").write_text(CONFIG + "[staging]\nhop_s = 0.25\n")
     Path("expert.txt").write_text("Wake\n" * SECONDS)
     options = ["--bundle", bundle, "--config", "hypnod.toml", "--stream", "other"]
     options += ["--hypnogram", "expert.txt", "--hypnogram-epoch", 1, "--csv", "o.csv", "--json"]
-    summary = json.loads(score(night, *options))
-    found = [row for row in rows(Path("o.csv")) if row["kind"] == "live"]
-    assert [int(row["hop"]) for row in found] == list(range(4 * (SECONDS - 1) + 1))
-    assert [float(row["onset"]) for row in found] == [k / 4 for k in range(len(found))]
-    assert {row["duration"] for row in found} == {"0.25"}
-    assert summary["hop_s"] == 0.25
+    summary = json.loads(score(night, *options, "--kind", kind))
+    for each, every in (("live", 1), ("final", 4)):
+        found = [row for row in rows(Path("o.csv")) if row["kind"] == each]
+        assert [int(row["hop"]) for row in found] == list(range(0, 4 * (SECONDS - 1) + 1, every))
+        assert [float(row["onset"]) for row in found] == [k * every / 4 for k in range(len(found))]
+        assert {row["duration"] for row in found} == {f"{every / 4:g}"}
+    assert summary["hop_s"] == apart_s
     agreement = summary["subjects"]["b"]["agreement"]
     assert agreement["n_epochs"] + agreement["n_unscored"] == SECONDS
 
