@@ -48,7 +48,6 @@ def start(name, systemd, bundle, tmp_path):
         tmp_path,
         one_stream(name),
         bundle,
-        more="[staging]\nstall_s = 600.0",  # a GPU that gets ready slowly makes no gap
         environ={"NOTIFY_SOCKET": systemd.getsockname(), **environ},
         arguments=("-m", "tests.rigs.gpu_daemon", kind, str(tmp_path / "lost")),
     )

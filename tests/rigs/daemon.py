@@ -50,9 +50,11 @@ def write_config(
         more: TOML of other sections.
         publish: of [publish]; a test waits for heartbeats, and may be slow to read.
     """
+    told = tomllib.loads(f"{streams}\n{more}")
     config = {
         "quality": {"no_brain": False},  # most tests' animals are made of noise
-        **tomllib.loads(f"{streams}\n{more}"),
+        **told,
+        "staging": {"stall_s": 60.0, **told.get("staging", {})},  # a test's source may have to wait
         "engine": {"kind": "onnxruntime", "bundle": str(bundle)},
         "publish": {"heartbeat_s": 0.2, "high_water_mark": 10_000, **publish},
         "metrics": {"port": port},
