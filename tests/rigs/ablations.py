@@ -40,7 +40,13 @@ from models.training.simulated import FIRST_UNSEEN_SEED, simulate_many
 from models.training.train import TrainConfig, train
 from tests.rigs.accuracy.page import table as markdown
 from tools.cluster.open import open_cluster
-from tools.cluster.options import SchedulerOption, SlurmOption, read_cluster
+from tools.cluster.options import (
+    LsfOption,
+    PbsOption,
+    SchedulerOption,
+    SlurmOption,
+    read_cluster,
+)
 from tools.cluster.work import work
 
 FINAL_LAG = 4
@@ -309,6 +315,8 @@ def main(
     ] = None,
     scheduler: SchedulerOption = None,
     slurm: SlurmOption = None,
+    pbs: PbsOption = None,
+    lsf: LsfOption = None,
     scratch: Annotated[
         Path | None, typer.Option(help="Folder for the mice that all workers see.")
     ] = None,
@@ -319,7 +327,7 @@ def main(
         training=training, validation=validation, test=test, hours=hours, passes=passes, seed=seed
     )
     here = jobs if scheduler else jobs or 1
-    cluster = read_cluster(here, _NO_LIMIT, scheduler, slurm, None, None)
+    cluster = read_cluster(here, _NO_LIMIT, scheduler, slurm, pbs, lsf)
     with open_device("auto") as device:
         described = str(device)
     table = load_table(out.with_suffix(".json"), budget, described)

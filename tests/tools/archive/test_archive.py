@@ -140,7 +140,7 @@ def test_killed_workers_lose_nothing_and_double_nothing(tmp_path, archive, bundl
     done, chosen, killed = threading.Event(), random.Random(0), []
 
     def kill():
-        for wanted in (10, 100):
+        for wanted in (10, 60, 110, 160):
             while not done.wait(0.05):
                 if len(list(out.glob("lab/*.json"))) >= wanted:
                     killed.append(chosen.choice(worker_pids(cluster)))
@@ -157,7 +157,7 @@ def test_killed_workers_lose_nothing_and_double_nothing(tmp_path, archive, bundl
     finally:
         done.set()
         killer.join()
-    assert len(killed) == 2
+    assert len(killed) == 4
     told = json.loads(printed)
     assert told["done"] == 199
     assert [problem["recording"] for problem in told["problems"]] == ["lab/n199.edf"]
@@ -168,6 +168,30 @@ def test_killed_workers_lose_nothing_and_double_nothing(tmp_path, archive, bundl
     assert len({s.estimates.rows for s in sidecars[:-1]}) == 1
     assert len(estimates) == 199  # each names its recording
     assert archive("status", out)["done"] == 199
+
+
+def test_a_slow_worker_holds_up_nothing_but_its_own(tmp_path, archive, cluster):
+    lab, out = tmp_path / "lab", tmp_path / "out"
+    night = write_night(lab / "n00.edf", seconds=6)
+    for k in range(1, 20):
+        shutil.copyfile(night, lab / f"n{k:02}.edf")
+    done, slow = threading.Event(), worker_pids(cluster)[0]
+
+    def hold():
+        while not done.is_set():
+            os.kill(slow, signal.SIGSTOP)
+            done.wait(0.3)
+            os.kill(slow, signal.SIGCONT)
+            done.wait(0.03)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    try:
+        told = archive("score", lab, "--out", out, "--scheduler", cluster.scheduler_address)
+    finally:
+        done.set()
+        holder.join()
+    assert (told["done"], told["problems"]) == (20, [])
 
 
 def test_a_recording_that_ends_every_worker_is_one_row(tmp_path):
