@@ -81,7 +81,7 @@ def measure_trigger(
             raise ChildError(f"expected a pulse within {_CONNECT_S:g} s, found none")
         began = time.monotonic()
         while (passed := time.monotonic() - began) < seconds or (
-            len(decided) < _LEAST and passed < seconds + _CONNECT_S
+            passed < seconds + _CONNECT_S and min(len(decided), len(_rises(board, began))) < _LEAST
         ):
             tick(passed)
             daemon.check_alive()
@@ -92,7 +92,7 @@ def measure_trigger(
                     floor.append(now - message.onset - epoch_s)
                 elif isinstance(message, TriggerMessage) and message.action == "on":
                     decided.append(message)
-        rises = [moment for moment, high in board.edges if high]
+        rises = _rises(board, began)
     pin, told = [], []
     for message, following in zip(decided, [*decided[1:], None], strict=True):
         composed = _composed_at(message, epoch_s)
@@ -102,6 +102,11 @@ def measure_trigger(
             pin.append(rise - message.onset - epoch_s)
             told.append(rise - composed)
     return TriggerTimes(pin, told, floor)
+
+
+def _rises(board: Board, since: float) -> list[float]:
+    """Return when the pin went high, by the monotonic clock, s."""
+    return [moment for moment, high in board.edges if high and moment >= since]
 
 
 def _composed_at(message: TriggerMessage, epoch_s: float) -> float:
