@@ -288,16 +288,25 @@ def test_the_source_goes_and_the_same_comes_back(source, daemon, subscriber):
     assert {m.reason for m in live if m.stage == "UNKNOWN"} == {"eeg missing, emg missing"}
 
 
-def test_a_silent_source_is_stalled_and_not_ready(source, daemon, subscriber):
-    push(source, 10)
-    subscriber.until(lambda m: isinstance(m, StreamMessage) and m.state == "STALLED")
-    code, text = daemon.get("/readyz")
-    assert code == 503
-    assert json.loads(text)["problems"]["cage"].startswith("STALLED: connected, but no sample")
-    assert daemon.get("/healthz")[0] == 200
-    message = subscriber.until(lambda m: isinstance(m, StageMessage) and m.stage == "UNKNOWN")
-    assert message.latency_s is None
-    assert message.probabilities == {}
+def test_a_silent_source_is_stalled_and_not_ready(source, name, bundle, tmp_path):
+    soon = "[staging]\nstall_s = 0.5"
+    with Daemon(tmp_path, one_stream(name), bundle, more=soon) as daemon:
+        daemon.listen()
+        daemon.event("ready")
+        source.wait_for_consumers()
+        with Listener(daemon.endpoint) as subscriber:
+            push(source, 10)
+            subscriber.until(lambda m: isinstance(m, StreamMessage) and m.state == "STALLED")
+            code, text = daemon.get("/readyz")
+            assert code == 503
+            said = json.loads(text)["problems"]["cage"]
+            assert said.startswith("STALLED: connected, but no sample")
+            assert daemon.get("/healthz")[0] == 200
+            message = subscriber.until(
+                lambda m: isinstance(m, StageMessage) and m.stage == "UNKNOWN" and m.kind == "live"
+            )
+            assert message.latency_s is None
+            assert message.probabilities == {}
 
 
 def test_an_absent_source_is_waited_for(name, bundle, tmp_path):

@@ -31,7 +31,7 @@ def test_a_stale_page_is_said_and_left_alone(tmp_path, page):
 def test_a_field_is_told_by_the_text_below_it():
     docs = field_docs(StagingConfig)
     assert set(docs) == set(StagingConfig.__struct_fields__)
-    assert docs["hop_s"].startswith("Time between two epochs' onsets, s; the epoch length must be")
+    assert docs["hop_s"].startswith("Time between two live epochs' onsets, s; the epoch length")
 
 
 def test_tables_have_types_bounds_and_defaults():

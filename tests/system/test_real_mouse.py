@@ -92,7 +92,8 @@ def test_the_gap_masks_exactly_the_epochs_it_touches(shared_data, tmp_path):
     assert touched
     name = f"gap-{uuid.uuid4().hex}"
     source = Source(name, sfreq=1000.0, labels=["EEG", "EMG"], units=["uV", "uV"])
-    with source, Daemon(tmp_path, one_stream(name), open_bundle().path) as daemon:
+    ends = "[staging]\nstall_s = 2.0"  # the last epoch lacks its last samples
+    with source, Daemon(tmp_path, one_stream(name), open_bundle().path, more=ends) as daemon:
         daemon.listen()
         with Listener(daemon.endpoint, "stage.m1.") as subscriber:
             daemon.event("connected")
