@@ -3,39 +3,40 @@
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import Progress
 
 from engines.bundle import Bundle, open_bundle
 from models.base import Model
-from models.errors import RecordingError, SpecError, SpeciesError
-from models.recordings.as_stream import condition
-from models.recordings.channels import choose
-from models.recordings.find import Found, find_recordings, hash_file
-from models.recordings.open import check_match
+from models.errors import SpecError
 from models.scored_epochs import ScoredEpochs
 from models.spec import MIXED, ModelSpec
-from models.species import contradict
-from models.teacher import mouse_teacher, teach_recording, teacher_hash
+from models.teacher import mouse_teacher, teacher_hash
 from models.training.calibration import fit_temperatures, fold_temperatures
 from models.training.devices import Device, open_device
 from models.training.evaluate import evaluate
 from models.training.export import export_bundle
 from models.training.run import Pass, best_pass
-from models.training.simulated import FIRST_UNSEEN_SEED, pack, simulate_many
+from models.training.simulated import FIRST_UNSEEN_SEED, simulate_many
 from models.training.splits import Split
-from models.training.taught import read_whole, surely, uncontradicted, why_not
 from models.training.train import TrainConfig, train, with_loss
 from models.weights import load_model
 from tools.adapt.command import AdaptOptions
 from tools.adapt.gain import BLOCK, LEAST_BLOCKS, Answers, answers_of, gain_of, kappa_of, shares_of
+from tools.adapt.lessons import (
+    Heard,
+    Hearing,
+    Parts,
+    animals_of,
+    check_several,
+    divide,
+    hold_out,
+)
 from tools.adapt.report import READINGS, AdaptReport, Change, Gain, Taught
 from tools.train.bars import Bars, open_bars
 from tools.train.data import learnt_from, mixed
@@ -54,31 +55,6 @@ _SEEDS = 100  # simulated mice that one seed of a run may have
 _FIRST_TEST_SEED = FIRST_UNSEEN_SEED + 500_000
 _LAG = 4  # of final, in epochs
 _EVERY = 4  # epoch of simulated mice is read
-
-
-class Heard(NamedTuple):
-    """One animal in one recording that the teacher is trusted in."""
-
-    animal: str
-    file: str
-    """SHA-256."""
-    lesson: ScoredEpochs
-    """With the stages to learn."""
-    sure: ScoredEpochs
-    """With the stages that the teacher is sure of, whatever the net says."""
-
-
-class Parts(NamedTuple):
-    """What is for what."""
-
-    learnt: list[ScoredEpochs]
-    stopping: list[ScoredEpochs]
-    held_out: list[ScoredEpochs]
-    """With the stages that the teacher is sure of."""
-    split: Split
-    """The animals."""
-    described: str
-    """What is held out, in words."""
 
 
 class Mice(NamedTuple):
@@ -139,7 +115,7 @@ def prepare(options: AdaptOptions, progress: Progress) -> Given:
         HypnodError: a recording or the bundle cannot be used, or the teacher is trusted in none.
     """
     bundle = open_bundle(options.start)
-    heard, recordings = _Hearing(options, bundle, progress).hear_all()
+    heard, recordings = Hearing(options, bundle, progress).hear_all()
     if options.leave_one_out:
         check_several(heard)
     return Given(heard, recordings, _simulate(options, bundle.spec, progress))
@@ -161,141 +137,6 @@ def check_teachable(bundle: Bundle) -> None:
             raise SpecError(
                 f"{bundle.manifest.name}: expected a bundle with the {what} of the teacher, "
                 f"{expected}, found {found}"
-            )
-
-
-def animals_of(heard: Sequence[Heard]) -> list[str]:
-    """Return the animals, in order."""
-    return sorted({each.animal for each in heard})
-
-
-def check_several(heard: Sequence[Heard]) -> None:
-    """Raise RecordingError where there is nobody to learn from while one animal is left out."""
-    animals = animals_of(heard)
-    if len(animals) < 2:
-        raise RecordingError(
-            "--leave-one-animal-out: expected two animals or more in whom the teacher is trusted, "
-            f"found {animals[0]} alone"
-        )
-
-
-def divide(heard: Sequence[Heard], seed: int) -> Parts:
-    """Hold out a third: of the animals where there are several, else of the time, the last."""
-    animals = animals_of(heard)
-    if len(animals) > 1:
-        shuffled = [animals[i] for i in np.random.default_rng(seed).permutation(len(animals))]
-        return hold_out(heard, tuple(shuffled[: max(1, len(animals) // 3)]))
-    (animal,) = animals
-    return _parts(
-        [cut(each.lesson, 0, 2 / 3) for each in heard],
-        [cut(each.sure, 2 / 3, 1) for each in heard],
-        Split((animal,), (), ()),
-        f"the last third of {animal}",
-    )
-
-
-def hold_out(heard: Sequence[Heard], held: tuple[str, ...]) -> Parts:
-    """Learn from all animals but these."""
-    learning = tuple(animal for animal in animals_of(heard) if animal not in held)
-    return _parts(
-        [each.lesson for each in heard if each.animal in learning],
-        [each.sure for each in heard if each.animal in held],
-        Split(learning, held, ()),
-        ", ".join(held),
-    )
-
-
-def _parts(
-    lessons: Sequence[ScoredEpochs], held_out: list[ScoredEpochs], split: Split, described: str
-) -> Parts:
-    """Let the last quarter of each recording that is learnt from decide when to stop."""
-    return Parts(
-        [cut(each, 0, 3 / 4) for each in lessons],
-        [cut(each, 3 / 4, 1) for each in lessons],
-        held_out,
-        split,
-        described,
-    )
-
-
-def cut(subject: ScoredEpochs, first: float, stop: float) -> ScoredEpochs:
-    """Return a part of a recording, by fractions of its epochs."""
-    n = len(subject.epochs)
-    part = slice(round(first * n), round(stop * n))
-    return replace(
-        subject,
-        epochs=subject.epochs[part],
-        stages=subject.stages[part],
-        usable=subject.usable[part],
-        looks=None,
-    )
-
-
-class _Hearing:
-    """Asks the teacher."""
-
-    def __init__(self, options: AdaptOptions, bundle: Bundle, progress: Progress) -> None:
-        self.options, self.bundle, self.spec = options, bundle, bundle.spec
-        self.progress = progress
-        self.grammar, self.start = bundle.manifest.grammar, load_model(bundle.path)
-
-    def _say(self, what: str) -> None:
-        self.progress.console.print(what)
-
-    def hear_all(self) -> tuple[list[Heard], tuple[Taught, ...]]:
-        """Let the teacher stage every recording; raises RecordingError if it is trusted in none."""
-        found = find_recordings(self.options.paths)
-        check_match([each.recording for each in found], self.options.lab.match)
-        shown = self.progress.track(found, description="teaching")
-        pairs = [pair for each in shown for pair in self._hear(each)]
-        heard = [each for _, each in pairs if each is not None]
-        for taught, _ in pairs:
-            if taught.left_out:
-                self._say(f"left out {taught.recording}, {taught.animal}: {taught.left_out}")
-        if not heard:
-            raise RecordingError(
-                "; ".join(f"{taught.recording}: {taught.left_out}" for taught, _ in pairs)
-            )
-        return heard, tuple(taught for taught, _ in pairs)
-
-    def _hear(self, found: Found) -> Iterator[tuple[Taught, Heard | None]]:
-        """Yield of each subject of a recording what the teacher is trusted in."""
-        lab, file = self.options.lab, hash_file(found.recording)
-        labels = {"eeg": lab.eeg, "emg": lab.emg}
-        chosen = choose(found.recording, None, labels, (), self.spec, lab.match)
-        for line in (*chosen.guess, *chosen.left_out):
-            self._say(f"{found.recording}: {line}")
-        recording = chosen.recording
-        strange = contradict((*recording.ch_names, *recording.skipped), self.spec)
-        if strange:
-            raise SpeciesError(f"{found.recording}: {strange}")
-        stream = msgspec.structs.replace(chosen.stream, unit=lab.unit)
-        taught_all = teach_recording(recording, stream)
-        epochs, usable, _ = condition(recording, stream, self.spec)
-        several = len(stream.subjects) > 1
-        for i, (subject, taught) in enumerate(zip(stream.subjects, taught_all, strict=True)):
-            animal = f"{found.subject}/{subject.name}" if several else found.subject
-            said = read_whole(self.start, epochs[i], usable[i], self.grammar)
-            sure = surely(taught)
-            stages = uncontradicted(sure, said)
-            left_out = why_not(taught, said, usable[i], self.spec)
-            lesson, all_sure = (
-                pack(ScoredEpochs(animal, epochs[i], each, usable[i])) for each in (stages, sure)
-            )
-            by_stage = {
-                s: int(np.count_nonzero(stages == k)) for k, s in enumerate(self.spec.stages)
-            }
-            yield (
-                Taught(
-                    recording=str(found.recording),
-                    animal=animal,
-                    channels=dict(subject.channels),
-                    hours=round(float(usable[i].all(axis=1).sum()) * self.spec.epoch_s / 3600, 2),
-                    seconds={} if left_out else by_stage,
-                    left_out=left_out,
-                    learnt=self.bundle.manifest.learnt_from.get(file),
-                ),
-                None if left_out else Heard(animal, file, lesson, all_sure),
             )
 
 

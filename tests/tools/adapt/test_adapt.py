@@ -27,8 +27,8 @@ from models.training.train import TrainConfig, train
 from models.weights import load_model, save_weights
 from tests.support.bundles import TINY, change_manifest, make_bundle
 from tools.adapt import adapting
-from tools.adapt.adapting import Heard, divide, hold_out
 from tools.adapt.gain import BLOCK, Answers, gain_of
+from tools.adapt.lessons import Heard, divide, hold_out
 from tools.adapt.report import Change, Gain
 from tools.cli import app
 from tools.simulate import write_edf
