@@ -4,6 +4,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -90,6 +91,11 @@ class Learnt(NamedTuple):
     changed: dict[str, float]
     """What its logits are divided by, to be as sure of simulated mice as before."""
 
+    @property
+    def kappa(self) -> float:
+        """κ live of the pass that was taken, on what stops it."""
+        return best_pass(self.history).kappa[MIXED]
+
 
 def run(options: AdaptOptions, console: Console) -> AdaptReport:
     """Do it all.
@@ -119,6 +125,14 @@ def prepare(options: AdaptOptions, progress: Progress) -> Given:
     if options.leave_one_out:
         check_several(heard)
     return Given(heard, recordings, _simulate(options, bundle.spec, progress))
+
+
+def try_seed(options: AdaptOptions, given: Given, progress: Progress, number: int) -> float:
+    """Learn from one of several seeds, in a worker; return κ live on what stops it."""
+    with open_device(options.device) as device:
+        work = _Work(options, open_bundle(options.start), device, progress)
+        parts = divide(given.heard, options.seed)
+        return work.learn(parts, given.mice, options.seed + number).kappa
 
 
 def judge_without(options: AdaptOptions, given: Given, progress: Progress, number: int) -> Judged:
@@ -177,15 +191,16 @@ class _Work:
     def do(self, given: Given, started: float) -> AdaptReport:
         """Train, compare, and write the bundle where there is a gain."""
         heard, recordings, mice = given
+        seeds: dict[int, float] = {}
         if self.options.leave_one_out:
             judged, parts = self._in_turn(given), hold_out(heard, ())
             n = len(parts.split.training)
             described = f"{n} animals, each with a net that never saw it"
-            learnt = self._learn(parts, mice, "")
+            learnt = self.learn(parts, mice, self.options.seed)
         else:
             parts = divide(heard, self.options.seed)
             described = parts.described
-            learnt = self._learn(parts, mice, "")
+            learnt, seeds = self._best(parts, given)
             judged = self._judge(learnt.model, parts.held_out)
         model, history, taken, changed = learnt
         before, after = judged
@@ -204,6 +219,7 @@ class _Work:
             held_out=described,
             history=msgspec.convert(msgspec.to_builtins(history), tuple[PassReport, ...]),
             taken=taken,
+            seeds=seeds,
             kappa={
                 reading: Change(
                     before=kappa_of(before, reading, n_stages),
@@ -233,7 +249,7 @@ class _Work:
         """Learn without an animal, and judge by it."""
         animal = animals_of(given.heard)[number]
         parts = hold_out(given.heard, (animal,))
-        learnt = self._learn(parts, given.mice, f"without {animal}, ")
+        learnt = self.learn(parts, given.mice, self.options.seed, f"without {animal}, ")
         return self._judge(learnt.model, parts.held_out)
 
     def _in_turn(self, given: Given) -> Judged:
@@ -244,19 +260,42 @@ class _Work:
         else:
             names = [f"without {animal}" for animal in animals]
             each = Trainings(self.options, prepare, judge_without)
-            shared = self.options.out.with_name(f"{self.options.out.name}.state")
-            found = do_parts(each, names, cluster, shared, self._say)
+            found = do_parts(each, names, cluster, self._shared, self._say)
         return Judged(
             [answers for judged in found for answers in judged.before],
             [answers for judged in found for answers in judged.after],
         )
 
-    def _learn(self, parts: Parts, mice: Mice, title: str) -> Learnt:
+    @property
+    def _shared(self) -> Path:
+        return self.options.out.with_name(f"{self.options.out.name}.state")
+
+    def _best(self, parts: Parts, given: Given) -> tuple[Learnt, dict[int, float]]:
+        """Learn from every seed; return what does best on what stops it, and κ there by seed."""
+        first, n, cluster = self.options.seed, self.options.seeds, self.options.cluster
+        seeds = [first + i for i in range(n)]
+        if n == 1 or cluster is None:
+            titles = [f"seed {seed}, " if n > 1 else "" for seed in seeds]
+            learnt = [
+                self.learn(parts, given.mice, seed, title)
+                for seed, title in zip(seeds, titles, strict=True)
+            ]
+            kappas = dict(zip(seeds, (each.kappa for each in learnt), strict=True))
+            return max(learnt, key=lambda each: each.kappa), kappas
+        each = Trainings(self.options, prepare, try_seed)
+        names = [f"seed {seed}" for seed in seeds]
+        found = do_parts(each, names, cluster, self._shared, self._say)
+        kappas = dict(zip(seeds, found, strict=True))
+        best = max(kappas, key=kappas.__getitem__)
+        return self.learn(parts, given.mice, best, f"seed {best} again, "), kappas
+
+    def learn(self, parts: Parts, mice: Mice, seed: int, title: str = "") -> Learnt:
+        """Fine-tune the bundle's net from a seed, and take the best pass."""
         model, history = train(
             self.spec,
             mixed(mice.learnt, parts.learnt, LAB_SHARE),
             mixed(mice.stopping, parts.stopping, LAB_SHARE),
-            self.config,
+            msgspec.structs.replace(self.config, seed=seed),
             self.device,
             start=self.start,
             watcher=Bars(self.progress, title),

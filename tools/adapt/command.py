@@ -7,6 +7,7 @@ import msgspec
 import typer
 
 from engines.bundle import open_bundle
+from models.errors import ConfigError
 from models.recordings.lab import LabOptions
 from models.training.choices import DeviceName
 from tools.adapt.report import print_report
@@ -45,6 +46,8 @@ class AdaptOptions(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     device: DeviceName
     threads: int
+    seeds: int = 1
+    """So many, of which the best on what stops it is taken."""
     leave_one_out: bool = False
     """Whether each animal is left out in turn, in place of a third of them."""
     cluster: ClusterOptions | None = None
@@ -70,6 +73,12 @@ def adapt(
     hours: Annotated[float, typer.Option(min=0.02, help="Of each simulated mouse.")] = 0.5,
     learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 3e-5,
     seed: Annotated[int, typer.Option(min=0, max=999, help="Of everything random.")] = 0,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            min=1, max=99, help="Learn from so many seeds; the best on what stops it is judged."
+        ),
+    ] = 1,
     leave_one_animal_out: Annotated[
         bool,
         typer.Option(
@@ -110,7 +119,12 @@ def adapt(
     Hypnograms beside the recordings are not read; `hypnod train` learns from those.
     """
     check_out(out)
-    wants = None if leave_one_animal_out else "--leave-one-animal-out"
+    if seeds > 1 and leave_one_animal_out:
+        raise ConfigError(
+            "expected --seeds or --leave-one-animal-out, found both: each is a training more"
+        )
+    several = seeds > 1 or leave_one_animal_out
+    wants = None if several else "--seeds or --leave-one-animal-out"
     cluster = read_spread(workers, memory, scheduler, slurm, pbs, lsf, wants)
     options = AdaptOptions(
         paths=tuple(recordings),
@@ -124,6 +138,7 @@ def adapt(
         seed=seed,
         device=device,
         threads=threads,
+        seeds=seeds,
         leave_one_out=leave_one_animal_out,
         cluster=cluster,
     )

@@ -62,6 +62,8 @@ class AdaptReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Of the training."""
     taken: int
     """Which pass; 0: none was better."""
+    seeds: dict[int, float]
+    """κ live on what stopped it, by seed; the best was taken. Empty: animals left out in turn."""
     kappa: dict[str, Change]
     """Agreement with the teacher on what was held out, by reading."""
     gain: Gain
@@ -83,6 +85,9 @@ def print_report(report: AdaptReport) -> None:
         learnt = ", ".join(f"{stage} {s / 60:.0f}" for stage, s in each.seconds.items())
         table.add_row(each.animal, f"{each.hours:.1f}", each.left_out or learnt)
     console.print(table)
+    if len(report.seeds) > 1:
+        found = ", ".join(f"{seed}: {digits(kappa)}" for seed, kappa in report.seeds.items())
+        console.print(f"κ on what stops it, by seed: {found}")
     table = Table("", "before", "after", title=f"on {report.held_out}")
     for reading, change in report.kappa.items():
         table.add_row(f"κ with the teacher, {reading}", *_row(change))

@@ -204,6 +204,21 @@ def test_each_animal_is_left_out_in_turn_by_workers_too(
     assert learnt == {"0" * 64: "stopped on"} | dict.fromkeys(hashes, "trained")
 
 
+def test_of_several_seeds_the_best_on_what_stops_it_is_judged(
+    rig: Path, start: Path, tmp_path: Path
+) -> None:
+    several = _adapt(start, rig, "--out", tmp_path / "x", "--json", "--seeds", 2, "--workers", 1)
+    assert several.exit_code == 0, several.output
+    report = json.loads(several.stdout)
+    assert [*report["seeds"]] == ["0", "1"]
+    best = max(report["seeds"], key=report["seeds"].get)
+    alone = _adapt(start, rig, "--out", tmp_path / "x", "--json", "--seed", best)
+    told = json.loads(alone.stdout)
+    assert told["seeds"] == {best: report["seeds"][best]}
+    for what in ("taken", "kappa", "gain", "share"):
+        assert told[what] == report[what]
+
+
 def test_nobody_is_left_out_of_one_animal(rig: Path, start: Path, tmp_path: Path) -> None:
     done = _adapt(start, rig, "--out", tmp_path / "x", "--leave-one-animal-out")
     with pytest.raises(RecordingError, match=r"--leave-one-animal-out: .* found a alone"):
@@ -212,7 +227,7 @@ def test_nobody_is_left_out_of_one_animal(rig: Path, start: Path, tmp_path: Path
 
 def test_one_training_is_not_spread(rig: Path, start: Path, tmp_path: Path) -> None:
     done = _adapt(start, rig, "--out", tmp_path / "x", "--workers", 2)
-    with pytest.raises(ConfigError, match=r"--workers, .* with --leave-one-animal-out only"):
+    with pytest.raises(ConfigError, match=r"--workers, .* with --seeds or --leave-one-animal-out"):
         raise done.exception or AssertionError
 
 
