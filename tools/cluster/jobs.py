@@ -17,15 +17,17 @@ _LISTS: Mapping[Queue, tuple[str, ...]] = {
 _JOB = re.compile(r"^(\d+)\S*[ \t]*(\S*)", re.MULTILINE)
 _ENDED = frozenset(
     (
-        *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL"),
-        *("OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
+        *("BOOT_FAIL", "CANCELLED", "COMPLETED", "COMPLETING", "DEADLINE", "FAILED"),
+        *("NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
     )
 )
-"""What SLURM still lists some minutes of jobs that are over."""
+"""What SLURM still lists some minutes of jobs that are over, or ending."""
 _NONE = "No unfinished job found"
 """LSF's failure to list none."""
 _REFUSALS = 15
 """In a row, with no job left: then the queue takes none. One that restarts may need minutes."""
+_EVERY = 4
+"""Look of which the queue is asked, unless a job lost its worker: it has better to do."""
 _IN_VAIN = 3
 """Times that jobs ended before a worker came of any: then none will come."""
 
@@ -48,11 +50,13 @@ class Jobs:
         self._cluster, self._queue, self._n, self._logs = cluster, queue, n, logs
         self._came: set[str] = set()
         """Jobs that a worker came of."""
-        self._refusals = self._in_vain = 0
+        self._looks = self._refusals = self._in_vain = 0
 
     async def look(self) -> None:
         """Submit again what the queue has no more, and give up where that leads nowhere."""
-        if self.why is None:
+        self._looks += 1
+        has_lost = not self._came.isdisjoint(self._without_workers().values())
+        if self.why is None and (has_lost or self._looks % _EVERY == 0):
             self.why = await self._look()
         if self.why is not None:
             scheduler = self._cluster.scheduler

@@ -28,9 +28,7 @@ _LINK = {"distributed.dashboard.link": f"{{scheme}}://{_LOOPBACK}:{{port}}/statu
 """Dask's own names the scheduler's address, where the dashboard does not listen."""
 _CONNECT_S = 20
 _AGAIN_S = 5.0
-"""So often those workers are begun that are missing, s."""
-_ASK_S = 20.0
-"""So often a queue is asked for jobs that have no worker here, s."""
+"""So often it is seen to that workers are begun that are missing, s."""
 _MEMORY = "2GB"
 """Of each process of a queue's job, unless told otherwise."""
 _WHEN_FULL = {f"distributed.worker.memory.{what}": False for what in ("target", "spill", "pause")}
@@ -111,7 +109,7 @@ def _start(options: ClusterOptions, shared: Path) -> Iterator[Any]:
         if options.queue is not None:
             cluster = stack.enter_context(_open_jobs(options, shared))
             jobs = Jobs(cluster, options.queue, n, str(_logs(shared)))
-            again = PeriodicCallback(jobs.look, 1e3 * _ASK_S)
+            again = PeriodicCallback(jobs.look, 1e3 * _AGAIN_S)
         else:
             cluster = stack.enter_context(_open_local(n, options.memory))
             again = PeriodicCallback(lambda: cluster.scale(n), 1e3 * _AGAIN_S)

@@ -39,7 +39,7 @@ _JOB = "partition=short walltime=00:10:00 memory=1GB"
 
 def slurm(folder: Path) -> str:
     """Two jobs of a queue score an archive; one is cancelled on the way, and replaced."""
-    lab = Lab(folder, 24, seconds=400)
+    lab = Lab(folder, 72, seconds=400)  # a while: the queue is not asked all the time
     with _slurm(folder) as conf:
         os.environ["SLURM_CONF"] = QUIET["SLURM_CONF"] = str(conf)
         run = lab.start("--workers", "2", "--slurm", _JOB)

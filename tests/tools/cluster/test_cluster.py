@@ -84,7 +84,7 @@ def test_a_queue_that_takes_no_job_is_one_sentence(tmp_path, monkeypatch):
     sbatch = tmp_path / "sbatch"
     sbatch.write_text("#!/bin/sh\necho 'sbatch: error: no such partition' >&2; exit 1\n")
     sbatch.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("PATH", str(tmp_path))  # this computer may have a SLURM
     options, shared = read(workers=2, slurm=["partition=x"]), tmp_path / "shared"
     said = "--slurm: expected the queue to take a job, found: sbatch: error: no such partition"
     with pytest.raises(ClusterError, match=said), open_cluster(options, shared):
@@ -135,7 +135,8 @@ if kill -0 -- -$job; then left=1; echo {line}; else {IS_OVER[queue]}; fi; done
             (folder / name).write_text(f"#!/bin/bash\n{text}\n")
             (folder / name).chmod(0o755)
         monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
-        monkeypatch.setattr(opening, "_ASK_S", 0.1)
+        monkeypatch.setattr(opening, "_AGAIN_S", 0.1)
+        monkeypatch.setattr(keeping, "_EVERY", 1)
         return folder
 
     return make
