@@ -22,6 +22,7 @@ from tools.client.subscriber import Subscriber, dial
 Pairs = set[tuple[str, str]]
 """Rule and subject."""
 
+_LOOK_S = 0.5  # Ctrl-C just before a wait is heeded after it
 _OTHERWISE = (
     'to end its pulses now, end hypnod pulse; with armed = "by hand" in the config, and the daemon '
     "started again, it obeys"
@@ -163,7 +164,7 @@ def _wait(heard: Subscriber, missing: Pairs, wait_s: float, *, armed: bool) -> N
     """Take from `missing` what the daemon says that it heeds, until nothing is left."""
     until = time.monotonic() + wait_s
     while missing and (left_s := until - time.monotonic()) > 0:
-        for received in heard.receive(left_s):
+        for received in heard.receive(min(left_s, _LOOK_S)):
             message = received.message
             if isinstance(message, TriggerMessage) and message.armed == armed:
                 missing.discard((message.rule, message.subject))
