@@ -87,14 +87,14 @@ class Learnt(NamedTuple):
 
     model: Model
     history: list[Pass]
-    taken: int
+    taken: Pass
     changed: dict[str, float]
     """What its logits are divided by, to be as sure of simulated mice as before."""
 
     @property
     def kappa(self) -> float:
         """κ live of the pass that was taken, on what stops it."""
-        return best_pass(self.history).kappa[MIXED]
+        return self.taken.kappa[MIXED]
 
 
 def run(options: AdaptOptions, console: Console) -> AdaptReport:
@@ -184,7 +184,6 @@ class _Work:
             patience=options.passes,
             learning_rate=options.learning_rate,
             keep=KEPT,
-            seed=options.seed,
         )
         self.config = with_loss(config, self.spec.model)
 
@@ -208,7 +207,7 @@ class _Work:
         gain = gain_of(before, after, n_stages)
         own = [evaluate(m, mice.held_out, every=_EVERY)[MIXED, 0].kappa for m in self._both(model)]
         simulated = Change(before=own[0], after=own[1])
-        left = why_not_written(taken, gain, simulated)
+        left = why_not_written(taken.number, gain, simulated)
         report = AdaptReport(
             command=shlex.join(["hypnod", *sys.argv[1:]]),
             bundle=f"{self.bundle.manifest.name} {self.bundle.hash[:12]}",
@@ -218,7 +217,7 @@ class _Work:
             recordings=recordings,
             held_out=described,
             history=msgspec.convert(msgspec.to_builtins(history), tuple[PassReport, ...]),
-            taken=taken,
+            taken=taken.number,
             seeds=seeds,
             kappa={
                 reading: Change(
@@ -301,9 +300,9 @@ class _Work:
             watcher=Bars(self.progress, title),
         )
         model.cpu()
-        taken = best_pass(history).number
-        self._say(f"{title}took pass {taken} of {history[-1].number}, and compares")
-        changed = self._calibrate(model, mice.stopping) if taken else {}
+        taken = best_pass(history)
+        self._say(f"{title}took pass {taken.number} of {history[-1].number}, and compares")
+        changed = self._calibrate(model, mice.stopping, seed) if taken.number else {}
         return Learnt(model, history, taken, changed)
 
     def _both(self, model: Model) -> tuple[Model, Model]:
@@ -312,14 +311,13 @@ class _Work:
     def _say(self, what: str) -> None:
         self.progress.console.print(what)
 
-    def _calibrate(self, model: Model, mice: Sequence[ScoredEpochs]) -> dict[str, float]:
+    def _calibrate(self, model: Model, mice: Sequence[ScoredEpochs], seed: int) -> dict[str, float]:
         """Make the net as sure of simulated mice as it was; return what its logits are divided by.
 
         Their stages are true. The teacher's are not, and would make it too sure.
         """
         before, after = (
-            fit_temperatures(each, mice, every=_EVERY, seed=self.config.seed)
-            for each in self._both(model)
+            fit_temperatures(each, mice, every=_EVERY, seed=seed) for each in self._both(model)
         )
         changed = {pathway: t / before[pathway] for pathway, t in after.items()}
         fold_temperatures(model, changed)

@@ -76,7 +76,7 @@ def adapt(
     seeds: Annotated[
         int,
         typer.Option(
-            min=1, max=99, help="Learn from so many seeds; the best on what stops it is judged."
+            min=1, max=100, help="Learn from so many seeds; the best on what stops it is judged."
         ),
     ] = 1,
     leave_one_animal_out: Annotated[
@@ -121,7 +121,8 @@ def adapt(
     check_out(out)
     if seeds > 1 and leave_one_animal_out:
         raise ConfigError(
-            "expected --seeds or --leave-one-animal-out, found both: each is a training more"
+            "expected --seeds without --leave-one-animal-out, found both: each animal is judged by "
+            "a net of its own, of one seed"
         )
     several = seeds > 1 or leave_one_animal_out
     wants = None if several else "--seeds or --leave-one-animal-out"

@@ -207,16 +207,16 @@ def test_each_animal_is_left_out_in_turn_by_workers_too(
 def test_of_several_seeds_the_best_on_what_stops_it_is_judged(
     rig: Path, start: Path, tmp_path: Path
 ) -> None:
-    several = _adapt(start, rig, "--out", tmp_path / "x", "--json", "--seeds", 2, "--workers", 1)
-    assert several.exit_code == 0, several.output
-    report = json.loads(several.stdout)
-    assert [*report["seeds"]] == ["0", "1"]
-    best = max(report["seeds"], key=report["seeds"].get)
-    alone = _adapt(start, rig, "--out", tmp_path / "x", "--json", "--seed", best)
-    told = json.loads(alone.stdout)
-    assert told["seeds"] == {best: report["seeds"][best]}
-    for what in ("taken", "kappa", "gain", "share"):
-        assert told[what] == report[what]
+    several = ("--out", tmp_path / "x", "--json", "--seeds", 2)
+    here, spread = (_adapt(start, rig, *several, *more) for more in ((), ("--workers", 1)))
+    assert (here.exit_code, spread.exit_code) == (0, 0), here.output + spread.output
+    one, other = json.loads(here.stdout), json.loads(spread.stdout)
+    assert [*one["seeds"]] == ["0", "1"]
+    best = max(one["seeds"].values())
+    (taken,) = [each for each in one["history"] if each["number"] == one["taken"]]
+    assert taken["kappa"]["mixed"] == best
+    for what in ("seeds", "taken", "kappa", "gain", "share"):
+        assert other[what] == one[what]
 
 
 def test_nobody_is_left_out_of_one_animal(rig: Path, start: Path, tmp_path: Path) -> None:
@@ -226,6 +226,9 @@ def test_nobody_is_left_out_of_one_animal(rig: Path, start: Path, tmp_path: Path
 
 
 def test_one_training_is_not_spread(rig: Path, start: Path, tmp_path: Path) -> None:
+    both = _adapt(start, rig, "--out", tmp_path / "x", "--seeds", 2, "--leave-one-animal-out")
+    with pytest.raises(ConfigError, match="--seeds without --leave-one-animal-out, found both"):
+        raise both.exception or AssertionError
     done = _adapt(start, rig, "--out", tmp_path / "x", "--workers", 2)
     with pytest.raises(ConfigError, match=r"--workers, .* with --seeds or --leave-one-animal-out"):
         raise done.exception or AssertionError
