@@ -110,6 +110,6 @@ def test_sleeper_and_late_joiner_end_with_the_record_of_one_that_was_there(daemo
     assert late.fetched > 1000
 
     (record, *_) = read_records(published, Selection(), ["m0"])
-    assert record.hop_s == 1.0
+    assert record.epoch_s == 1.0
     assert [m.hop for m in record.epochs][:EPOCHS] == list(range(0, LAST + 1, HOPS_PER_S))
     assert json.loads(published.sessions()[0].config)["staging"]["hop_s"] == 1 / HOPS_PER_S

@@ -152,7 +152,7 @@ def _tell_night(
     console = plain_console(stderr=True)
     watch = partial(track, description="reading", console=console, transient=True)
     records = read_records(reader, selection, subjects, watch)
-    rule.check(max(record.hop_s for record in records))
+    rule.check(max(record.epoch_s for record in records))
     counted = {record.subject: figures_of(record, rule, day) for record in records}
     figures = {subject: each.figures for subject, each in counted.items()}
     if files.csv is not None:

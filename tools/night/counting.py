@@ -128,11 +128,11 @@ class Course:
 def count(record: Record, rule: Rule) -> Course:
     """Return a record's epochs by a rule."""
     stages: Sequence[str] = _as_staged(record)
-    if rule.epoch_s is not None and abs(rule.epoch_s - record.hop_s) > _TOLERANCE_S:
-        stages = _longer(record, stages, rule.epoch_s / record.hop_s)
+    if rule.epoch_s is not None and abs(rule.epoch_s - record.epoch_s) > _TOLERANCE_S:
+        stages = _longer(record, stages, rule.epoch_s / record.epoch_s)
     return Course(
         start=float(record.times[0]),
-        epoch_s=rule.epoch_s or record.hop_s,
+        epoch_s=rule.epoch_s or record.epoch_s,
         names=record.stages,
         stages=stages,
         min_bout_s=rule.min_bout_s,

@@ -104,7 +104,7 @@ def figures_of(record: Record, rule: Rule, day: Day) -> Counted:
     asleep = next((b.start for b in bouts if b.stage != record.stages[0]), None)
     rem = next((b.start for b in bouts if b.stage == _REM), None)
     found = Figures(
-        rule=rule.in_words(record.hop_s),
+        rule=rule.in_words(record.epoch_s),
         epoch_s=course.epoch_s,
         min_bout_s=rule.min_bout_s,
         seconds=_seconds(stages, shown, course.epoch_s),
@@ -118,7 +118,7 @@ def figures_of(record: Record, rule: Rule, day: Day) -> Counted:
         sleep=sleep_figures_of(course),
         probability=_probability(record),
         drift_most=or_null(np.nanmax(record.drift)) if np.isfinite(record.drift).any() else None,
-        drift_s=float(np.count_nonzero(record.drift > LIMIT) * record.hop_s),
+        drift_s=float(np.count_nonzero(record.drift > LIMIT) * record.epoch_s),
         hours=_hours(course, day, shown),
     )
     return Counted(course, found)

@@ -45,12 +45,12 @@ def write_pictures(records: Sequence[Record], png: Path, journal: Path, day: Day
             title=record.subject,
             subtitle="  ·  ".join([*facts, f"model {record.epochs[-1].model}"]),
             stages=record.stages,
-            hop_s=record.hop_s,
+            hop_s=record.epoch_s,
             hypnogram=record.grid,
             probabilities=hypnodensity(record),
             quality=quality,
             overview=signals_of(record),
-            clock=Clock(day=day, start=start, end=start + n * record.hop_s),
+            clock=Clock(day=day, start=start, end=start + n * record.epoch_s),
         )
         written.append(png.with_name(name))
         plot_night(written[-1], picture)
@@ -64,7 +64,7 @@ def signals_of(record: Record, most: int = 1500) -> "Told | None":
     grid = np.full((len(record.grid), record.features.shape[1]), np.nan, np.float32)
     for row, (i, _) in zip(record.features, record.grid_epochs(), strict=True):
         grid[i] = row
-    told = Told(grid, record.hop_s, most)
+    told = Told(grid, record.epoch_s, most)
     return told if told.has_eeg else None
 
 

@@ -86,8 +86,8 @@ class Record:
     features: NDArray[np.float32]
     """(n_epochs, n_bands + 1), power of the EEG in the bands of `models.signal.features`, then of
     the EMG, dB re 1 µV²; NaN where it is not known."""
-    hop_s: float
-    """From one epoch's onset to the next one's, s: they do not overlap."""
+    epoch_s: float
+    """Length of an epoch, and from one's onset to the next one's, s."""
     start: float
     """Unix time that onsets count from, a whole second, s."""
 
@@ -100,8 +100,8 @@ class Record:
     def durations(self) -> NDArray[np.float64]:
         """(n_epochs,), as long as they are, or until the next one where it comes sooner, s."""
         steps = np.diff(self.times, append=np.inf)
-        follows = np.abs(steps - self.hop_s) < _SAME_STEP * self.hop_s
-        return np.where(follows, steps, np.minimum(steps, self.hop_s))
+        follows = np.abs(steps - self.epoch_s) < _SAME_STEP * self.epoch_s
+        return np.where(follows, steps, np.minimum(steps, self.epoch_s))
 
     @cached_property
     def drift(self) -> NDArray[np.float64]:
@@ -145,18 +145,20 @@ class Record:
         """The stage of every epoch since the first one, UNKNOWN where there is none."""
         span_s = self.times[-1] + self.durations[-1] - self.times[0]
         onsets = self.times - self.times[0]
-        steps = max(1, round(span_s / self.hop_s))
-        return Hypnogram(onsets, self.durations, self.hypnogram.stages).to_epochs(self.hop_s, steps)
+        steps = max(1, round(span_s / self.epoch_s))
+        return Hypnogram(onsets, self.durations, self.hypnogram.stages).to_epochs(
+            self.epoch_s, steps
+        )
 
     def grid_epochs(self) -> Iterator[tuple[int, Epoch]]:
         """Yield each epoch, and where in `grid` it is."""
-        at = np.round((self.times - self.times[0]) / self.hop_s).astype(int)
+        at = np.round((self.times - self.times[0]) / self.epoch_s).astype(int)
         return zip(np.minimum(at, len(self.grid) - 1).tolist(), self.epochs, strict=True)
 
     def holes(self) -> Iterator[tuple[float, bool]]:
         """Yield each span without any message, s, and whether the daemon was restarted in it."""
         ends = self.times + self.durations
-        apart = self.times[1:] - ends[:-1] > _SAME_STEP * self.hop_s
+        apart = self.times[1:] - ends[:-1] > _SAME_STEP * self.epoch_s
         for i in np.flatnonzero(apart).tolist():
             restarted = self.epochs[i].session != self.epochs[i + 1].session
             yield float(self.times[i + 1] - ends[i]), restarted
@@ -235,7 +237,7 @@ def read_records(
             latencies=np.array(found.latencies),
             ages=np.array(found.ages),
             features=found.features,
-            hop_s=found.epochs[0].epoch_s,
+            epoch_s=found.epochs[0].epoch_s,
             start=math.floor(min(firsts)),
         )
         for name, found in merged.items()

@@ -50,7 +50,7 @@ class SubjectNight(msgspec.Struct, frozen=True, kw_only=True):
     """End of the last epoch, UTC, ISO 8601."""
     epochs: int
     """As they were staged."""
-    hop_s: float
+    epoch_s: float
     live_only: int
     """Epochs without a final estimate yet: their live one counts."""
     figures: Figures
@@ -167,7 +167,7 @@ def _summarise(record: Record, figures: Figures) -> SubjectNight:
         start=to_iso(record.times[0]),
         end=to_iso(record.times[-1] + record.durations[-1]),
         epochs=len(record.epochs),
-        hop_s=record.hop_s,
+        epoch_s=record.epoch_s,
         live_only=record.n_live,
         figures=figures,
         missing_s=_missing(record),

@@ -58,7 +58,7 @@ def add_subject(
         section,
         "p",
         f"{begin:%Y-%m-%d %H:%M:%S} to {end:%m-%d %H:%M:%S}, {told.epochs} epochs, "
-        f"one every {record.hop_s:g} s",
+        f"one every {record.epoch_s:g} s",
         class_="faint",
     )
     for remark in remarks_on(subject):
