@@ -22,9 +22,10 @@ from models.base import NEW_MODELS, part_of
 from models.errors import RecordingError
 from models.fit.tables import rounded, write_table
 from models.recordings.as_stream import epochs_of
+from models.relative_spec import RelativeSpec
 from models.signal.features import Powers
 from models.signal.relative import RELATIVE_FILES, Relative
-from models.spec import ModelSpec, RelativeSpec
+from models.spec import ModelSpec
 from models.training.simulated import draw_sfreq, simulate_subject
 
 EDGES_HZ: dict[str, tuple[tuple[float, ...], ...]] = {

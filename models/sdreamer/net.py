@@ -25,7 +25,8 @@ from torch.nn import functional as F  # noqa: N812  everybody's name for it
 
 from models.base import AttentionMaps, Model, Watched, Weights, watching
 from models.errors import SpecError
-from models.spec import MIXED, Band, Hyperparameter, ModelSpec, RelativeSpec
+from models.relative_spec import RelativeSpec
+from models.spec import MIXED, Band, Hyperparameter, ModelSpec
 from models.stages import MOUSE
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]

@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from models.errors import SpecError
+from models.relative_spec import RelativeSpec
 from models.signal.conditioning import robust_sd
 from models.signal.features import Powers
 from models.signal.state import check_shapes
-from models.spec import ModelSpec, RelativeSpec
+from models.spec import ModelSpec
 
 _LEAST_SHARE = 1e-4  # of a band: filters and quantisation differ below
 _LEAST_UV = 1e-3

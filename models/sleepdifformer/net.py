@@ -38,7 +38,8 @@ from torch import Tensor, nn
 
 from models.base import AttentionMaps, Model, Watched, Weights, watching
 from models.errors import SpecError
-from models.spec import MIXED, Band, Hyperparameter, ModelSpec, RelativeSpec
+from models.relative_spec import RelativeSpec
+from models.spec import MIXED, Band, Hyperparameter, ModelSpec
 from models.stages import HUMAN
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]

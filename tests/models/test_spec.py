@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from models.errors import SpecError
-from models.spec import Band, BundleManifest, Grammar, ModelSpec, RelativeSpec
+from models.relative_spec import RelativeSpec
+from models.spec import Band, BundleManifest, Grammar, ModelSpec
 from tests.support.bundles import human_spec, mouse_grammar, mouse_spec
 from tests.support.signals import LEVELS, SPEC
 

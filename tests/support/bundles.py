@@ -14,6 +14,7 @@ import msgspec
 
 from models import grammar
 from models.base import part_of
+from models.relative_spec import RelativeSpec
 from models.signal.drift import band_edges
 from models.signal.relative import relative_of
 from models.spec import (
@@ -23,7 +24,6 @@ from models.spec import (
     Grammar,
     ModelSpec,
     Reference,
-    RelativeSpec,
 )
 from models.stages import HUMAN, MOUSE
 from tests.support.paths import ROOT

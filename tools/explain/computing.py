@@ -16,7 +16,8 @@ from torch import Tensor
 from engines.bundle import Bundle
 from models.base import AttentionMaps, Model, Weights
 from models.recordings.open import Recording
-from models.spec import MIXED, ModelSpec, RelativeSpec
+from models.relative_spec import RelativeSpec
+from models.spec import MIXED, ModelSpec
 from models.weights import load_model
 from tools.explain.decision import Decision
 from tools.explain.explanation import Band, Explanation, Part, Slot

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from models.fit import population
+from models.relative_spec import RelativeSpec
 from models.signal.relative import RELATIVE_FILES, relative_of
-from models.spec import RelativeSpec
 
 SHORT = ["--subjects", "3", "--hours", "0.03", "--processes", "2", "--out"]
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import SpecError
+from models.relative_spec import RelativeSpec
 from models.signal.features import Powers
 from models.signal.relative import Relative, relative_of
-from models.spec import RelativeSpec
 from tests.support.signals import LEVELS, SPEC, noise, pipeline, run
 
 N_EEG, N_EMG = relative_of("mouse").n_features

@@ -13,9 +13,10 @@ from hypothesis.extra import numpy as arrays
 from torch import Tensor, nn
 
 from models.errors import SpecError
+from models.relative_spec import RelativeSpec
 from models.sleepdifformer import net as sleepdifformer
 from models.sleepdifformer.net import lambda_init, new_spec, released
-from models.spec import Band, RelativeSpec
+from models.spec import Band
 from tests.support.bundles import everything, human_spec, random_model
 
 TINY = human_spec()
