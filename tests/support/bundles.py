@@ -205,6 +205,7 @@ def _make_once(encoded: bytes) -> Path:
         "models/base.py",
         "models/graphs.py",
         "models/weights.py",
+        "models/relative_spec.py",
         "models/spec.py",
     )
     for name in sources:
