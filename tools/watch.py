@@ -54,11 +54,12 @@ def watch(
 ) -> None:
     """Show **every stream and subject live**: stage, probabilities, the last epochs, quality.
 
-    One cell of the strip is one epoch, the newest on the right: ▇ Wake, ▅ REM, ▂ NREM, × artefact,
-    · unknown, blank where there is none. *latency* is from the arrival of the epoch's last sample
-    to publishing, *age* how long ago the epoch ended. The daemon need not run yet, and may be
-    restarted. What was said before, or was missed, is fetched from the daemon's journal; with
-    --since the strip shows all of it, the commonest stage in each cell. Ctrl-C ends.
+    One cell of the strip is one live estimate, one a hop (`[staging] hop_s`), the newest on the
+    right: ▇ Wake, ▅ REM, ▂ NREM, × artefact, · unknown, blank where there is none. *latency* is
+    from the arrival of the epoch's last sample to publishing, *age* how long ago the epoch ended.
+    The daemon need not run yet, and may be restarted. What was said before, or was missed, is
+    fetched from the daemon's journal; with --since the strip shows all of it, the commonest stage
+    in each cell. Ctrl-C ends.
 
         hypnod watch --config hypnod.toml
 

@@ -3,9 +3,10 @@
 Sources run in real time in processes of their own; they are killed, frozen, changed and fed with
 the faults of `hypnod replay --fault`. A row is as expected when the daemon says what it should;
 in every scenario the epochs must come one after the other on one grid, and no message be lost.
-Every other scenario has a hop of a quarter of the epoch.
+Every other scenario has a hop of a quarter of the epoch, or all have the one given.
 
     python -m tests.rigs.chaos.run --species human 0 25
+    python -m tests.rigs.chaos.run --hop 0.25
 """
 
 import signal
@@ -22,6 +23,7 @@ import typer
 from rich.console import Console
 
 from daemon.messages import Message, StageMessage, StreamMessage
+from daemon.stager import hops_per_epoch
 from engines.bundle import Bundle, open_bundle
 from models.spec import ModelSpec
 from tests.rigs.chaos.rehearsal import Rehearsal, Says
@@ -315,9 +317,14 @@ def main(
     numbers: Annotated[list[str] | None, typer.Argument(help="Which; default: all.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Default: the one shipped.")] = None,
     species: SpeciesOption = None,
+    hop: Annotated[
+        float | None,
+        typer.Option(help="From one estimate to the next, s; default: the epoch and a quarter."),
+    ] = None,
 ) -> None:
     """Run every scenario, or those of the numbers given, and print a table."""
     opened = open_bundle(bundle, species)
+    every = HOPS if hop is None else (hops_per_epoch(hop, opened.spec, "--hop"),)
     planned = scenarios(opened.spec)
     chosen = choose(numbers or (), len(planned))
     console, machine = Console(soft_wrap=True, highlight=False), describe_machine()
@@ -329,7 +336,7 @@ def main(
     bad = 0
     with tempfile.TemporaryDirectory(prefix="hypnod-chaos-") as scratch:
         for k in chosen:
-            for row in run(planned[k], Path(scratch) / str(k), opened, HOPS[k % 2]):
+            for row in run(planned[k], Path(scratch) / str(k), opened, every[k % len(every)]):
                 bad += not row.good
                 took = "" if row.seconds is None else f"{row.seconds:.2f}"
                 seen = row.seen if row.good else f"**{row.seen}**"

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from engines.bundle import open_bundle
-from tests.rigs.chaos.run import choose, run, scenarios
+from models.errors import ConfigError
+from tests.rigs.chaos.run import choose, main, run, scenarios
 from tests.support.bundles import human_spec, make_bundle_of, mouse_spec
 
 N = len(scenarios(mouse_spec()))
@@ -21,6 +22,22 @@ def test_a_scenario_that_is_not_there_ends_the_run(number: str) -> None:
     """It used to run nothing, and to find all as expected."""
     with pytest.raises(SystemExit, match=f"expected numbers of scenarios, .* found '{number}'"):
         choose(["1", number], N)
+
+
+@pytest.mark.parametrize(("hop_s", "hops"), [(None, [1, 4, 1]), (0.25, [4, 4, 4]), (1.0, [1] * 3)])
+def test_every_scenario_has_the_hop_asked_for_or_every_other_one_a_short_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hop_s: float | None, hops: list[int]
+) -> None:
+    bundle, found = make_bundle_of(mouse_spec(), tmp_path), []
+    monkeypatch.setattr("tests.rigs.chaos.run.run", lambda *given: found.append(given[3]) or ())
+    with pytest.raises(SystemExit, match=r"^False$"):
+        main(["0", "1", "2"], bundle, hop=hop_s)
+    assert found == hops
+
+
+def test_a_hop_that_is_no_fraction_of_an_epoch_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--hop: expected a whole fraction of the epoch of 1 s"):
+        main(["0"], make_bundle_of(mouse_spec(), tmp_path), hop=0.3)
 
 
 def test_faults_are_as_long_as_the_epochs_need() -> None:
