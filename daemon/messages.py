@@ -140,6 +140,11 @@ class StageMessage(Published, frozen=True, kw_only=True):
     features: Features | None = None
     """Of a `live` one: band powers of its EEG and level of its EMG; null where neither could be
     used. A `final` one does not repeat them: they are those of its live one, of the same `hop`."""
+    lead_off: float | None = None
+    """Of a `live` one: log odds that the EEG's lead has just come off, so that in its last two
+    seconds it is noise, compared with those before. Above 0 no rule of a closed loop switches
+    anything on; the stage does not rest on it. null where it is not known: of people, in the first
+    ten seconds of signal, and where the EEG cannot be used."""
     latency_s: float | None
     """From the arrival of the epoch's last sample until this message was composed, s. Writing it
     to the journal and sending it come after that: a message holds the same numbers wherever it is

@@ -59,6 +59,8 @@ class Estimate(msgspec.Struct, frozen=True):
     """How unlike the training animals the subject looks; None where that is not known."""
     features: Features | None = None
     """What its signal looks like; None where nothing of it is usable, or that was told before."""
+    lead_off: float | None = None
+    """Log odds that the EEG's lead has just come off; None where that is not known."""
 
 
 @dataclass(slots=True)
@@ -129,7 +131,7 @@ class Stager:
         """
         rows = self._rows[batch.stream]
         self._engine.check_inputs(batch.epochs, _numbers(rows), batch.usable)
-        for name in ("reasons", "drift", "features"):
+        for name in ("reasons", "drift", "features", "lead_off"):
             if (n := len(getattr(batch, name))) != len(rows):
                 raise EngineError(f"expected {name} of {len(rows)} subjects, found of {n}")
 
@@ -393,9 +395,9 @@ def unread(batch: EpochBatch, subjects: Sequence[str], spec: ModelSpec) -> Itera
     """
     pathways = [(*spec.pathways, None)[p] for p in _pathways(batch.usable, spec).tolist()]
     drift, reasons = _most(batch.drift), batch.reasons.tolist()
-    features = _features(batch.features)
-    for subject, why, pathway, unlike, seen in zip(
-        subjects, reasons, pathways, drift, features, strict=True
+    features, leads_off = _features(batch.features), batch.lead_off.tolist()
+    for subject, why, pathway, unlike, seen, off in zip(
+        subjects, reasons, pathways, drift, features, leads_off, strict=True
     ):
         stage, validity, reason = _verdict(tuple(why), spec.modalities)
         yield Estimate(
@@ -414,6 +416,7 @@ def unread(batch: EpochBatch, subjects: Sequence[str], spec: ModelSpec) -> Itera
             arrived=batch.arrived,
             drift=unlike,
             features=seen,
+            lead_off=None if math.isnan(off) else off,
         )
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from daemon.messages import StageMessage
 from daemon.trigger.rules import Rule
+from models.signal import lead_off
 from models.signal.drift import LIMIT
 from models.stages import ART, UNKNOWN
 
@@ -35,6 +36,8 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     usable: float
     """Share of the context window that holds usable epochs."""
     drift: float | None
+    lead_off: float | None
+    """Log odds that the EEG's lead has just come off; None: not known."""
     armed: bool
     """Whether the rule is armed for this subject, by a person or always."""
     trouble: str | None = None
@@ -61,6 +64,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
             reason=live.reason,
             usable=live.slots_filled / live.n_context,
             drift=live.drift,
+            lead_off=live.lead_off,
             armed=armed,
             trouble=trouble,
             leads=leads,
@@ -94,6 +98,8 @@ def doubt(rule: Rule, sight: Sight) -> str | None:
         return f"{100 * sight.usable:.0f} % of the context usable, expected {100 * rule.usable:g} %"
     if sight.drift is not None and not sight.drift <= LIMIT:
         return f"drift {sight.drift:.3g}, expected at most {LIMIT:g}"
+    if sight.lead_off is not None and not sight.lead_off <= lead_off.LIMIT:
+        return "noise in the place of EEG, as of a lead that has just come off"
     numbers = (*sight.probabilities.values(), *sight.evidence.values())
     if not sight.probabilities or not all(map(math.isfinite, numbers)):
         return "its probabilities are not known"

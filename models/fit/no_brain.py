@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from models.fit.tables import rounded, write_table
+from models.signal.lead_off import LeadOffRule
 from models.signal.no_brain import RULE_FILES, NoBrain, NoBrainRule, log_variance
 from models.signal.quality import OK, Quality, QualityLimits
 from models.simulator.no_brain import KINDS, draw_no_brain
@@ -66,7 +67,8 @@ def measure(data: list[NDArray[np.floating]], sfreq: float) -> Features:
     n, channels = round(sfreq), len(data)
     x = np.stack(data, axis=1).astype(np.float64)
     quality = Quality(QualityLimits(), ("eeg",), channels, sfreq)
-    check = NoBrain(unfitted(), ("eeg",), channels, sfreq, 1.0, 1.0)
+    soon = LeadOffRule(source="nothing", memory_s=1.0, bias=0.0, stays=0.0, weights={})
+    check = NoBrain(unfitted(), soon, ("eeg",), channels, sfreq, 1.0, 1.0)
     found = [np.zeros((0, 2, len(EDGES_HZ)))]
     for second in range(len(x) // n):
         raw = x[second * n : (second + 1) * n]

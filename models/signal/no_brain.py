@@ -15,6 +15,8 @@ wire: then only that electrode is lost. A lead that swings between its rails mov
 Every step is a recursion from epoch to epoch, so chunking cannot change a bit. Where the spectrum
 jumps as steady noise never does, the averages begin anew: a lead that comes off has to be judged
 by what comes after it. And what was a brain beyond doubt is not lost without a jump so easily.
+
+Ten seconds are long for a closed loop: `lead_off.py` looks at the last two, and stages nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +27,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from models.signal.averages import Averages, Floats
+from models.signal.lead_off import LeadOff, LeadOffRule, read_lead_off_rule
 from models.signal.quality import MISSING, NO_BRAIN, NOT_FINITE, OK, within_range
 from models.signal.state import check_shapes
 from models.spec import ModelSpec
@@ -38,14 +42,11 @@ _EMG_HZ = 200.0  # the same of the EMG, where what hum does is steady
 _LEAST_POWER = 1e-9  # µV²/Hz, µV²
 _LEAST_LEVEL = np.log(1e-6)  # mean log density of EEG below which a wire is dead, not noisy
 _LEAST_VARIANCE = 1e-3  # of a log power
-_SETTLED_S = 8.0  # of signal, before which nothing is said
 _JUMP = 45.0  # sum of the bins' squared steps in log power that is no steady noise's
 _CHANCE = 3.5  # variance of the log power of so many differences of noise, times their number
 _LEAST_MOVE, _MOST_MOVE = 4.0, 60.0
 """What muscles do to the variance of an EMG's level, by that of noise; rails do more."""
-_STATE = "no_brain"  # by this name it is found after a restart
-
-Floats = NDArray[np.float64]
+_STATE, _LEAD_OFF = "no_brain", "lead_off"  # by these names it is found after a restart
 
 
 class NoBrainRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -150,54 +151,12 @@ class _Bands:
         return found
 
 
-class Averages:
-    """Running means and variances of the features of one modality of all subjects."""
-
-    def __init__(self, n_subjects: int, n_features: int) -> None:
-        self.mean: Floats = np.zeros((n_subjects, n_features))
-        self.variance: Floats = np.zeros((n_subjects, n_features))
-        self.seen_s: Floats = np.zeros(n_subjects)
-        """Signal that they were made of, s."""
-        self.lost: NDArray[np.bool_] = np.zeros(n_subjects, bool)
-        """Whether they were last taken for those of noise."""
-
-    @property
-    def settled(self) -> NDArray[np.bool_]:
-        """(n_subjects,), whether they were made of enough."""
-        return self.seen_s >= _SETTLED_S
-
-    def restart(self, where: NDArray[np.bool_]) -> None:
-        """Forget what was, (n_subjects,)."""
-        self.seen_s = np.where(where, 0.0, self.seen_s)
-
-    def follow(
-        self, found: Floats, came: NDArray[np.bool_], piece_s: float, memory_s: float
-    ) -> None:
-        """Let them follow the features of a piece so long, s."""
-        self.seen_s = self.seen_s + np.where(came, piece_s, 0.0)
-        weight = np.clip(self.seen_s, piece_s, memory_s)
-        gain = np.where(came, piece_s / weight, 0.0)[:, None]
-        step = found - self.mean
-        self.mean = self.mean + gain * step
-        self.variance = (1 - gain) * (self.variance + gain * np.square(step))
-
-    def state(self) -> Floats:
-        """Return all of them, (n_subjects, 2 × n_features + 2)."""
-        parts = (self.mean, self.variance, self.seen_s[:, None], self.lost[:, None])
-        return np.concatenate(parts, axis=1)
-
-    def load_state(self, state: Floats) -> None:
-        """Go on from `state()`."""
-        n = self.mean.shape[1]
-        self.mean, self.variance = state[:, :n].copy(), state[:, n : 2 * n].copy()
-        self.seen_s, self.lost = state[:, -2].copy(), state[:, -1] > 0
-
-
 class NoBrain:
     """The check of all subjects of one stream; `check_for` makes it.
 
     Args:
         rule: what a brain is told from noise by.
+        soon: what a lead that has just come off is told by.
         modalities: in the model's order; `eeg` is one of them.
         n_subjects: subjects of the stream.
         sfreq: sampling rate of the raw samples, Hz.
@@ -208,6 +167,7 @@ class NoBrain:
     def __init__(
         self,
         rule: NoBrainRule,
+        soon: LeadOffRule,
         modalities: Sequence[str],
         n_subjects: int,
         sfreq: float,
@@ -223,17 +183,22 @@ class NoBrain:
         self._piece_s = epoch_s / round(epoch_s)
         self.eeg = Averages(n_subjects, len(rule.edges_hz))
         """What the rule is given, and what it said."""
+        self.lead_off = LeadOff(soon, n_subjects, self._weight)
+        """What is said of the last two pieces."""
         self._emg = Averages(n_subjects, 1)
         self._known = np.zeros(n_subjects, bool)  # whether a brain was ever seen
         self._sure = np.zeros(n_subjects, bool)  # and since the spectrum jumped without a doubt
 
-    def mark(self, raw: Floats, hop: int, reasons: NDArray[np.object_]) -> None:
+    def mark(self, raw: Floats, hop: int, reasons: NDArray[np.object_]) -> Floats:
         """Write `no_brain` over `ok` where it holds.
 
         Args:
             raw: (n_in, n_subjects × n_modalities), µV, NaN where missing.
             hop: the epoch's number in the grid.
             reasons: (n_subjects, n_modalities), of the other checks.
+
+        Returns:
+            (n_subjects,), log odds that a lead has just come off, NaN where that is not known.
         """
         of = {modality: i for i, modality in enumerate(self._modalities)}
         if hop % self._hops == 0:
@@ -244,6 +209,7 @@ class NoBrain:
         if "emg" in of:
             lost = self.eeg.lost & self._emg.lost
             reasons[lost & (reasons[:, of["emg"]] == OK), of["emg"]] = NO_BRAIN
+        return np.where(reasons[:, of["eeg"]] == OK, self.lead_off.log_odds, np.nan)
 
     def _judge_eeg(self, raw: Floats, came: NDArray[np.bool_]) -> None:
         """Follow and judge (n_in, n_subjects), where samples came."""
@@ -257,6 +223,7 @@ class NoBrain:
             eeg.restart(jumped)
             self._sure &= ~jumped
             eeg.follow(found, noisy, self._piece_s, rule.memory_s)
+            self.lead_off.follow(found, noisy, self._piece_s)
         score = rule.score(eeg.mean, eeg.variance)
         self._sure |= eeg.settled & (score > rule.sure_above)
         self._known |= self._sure
@@ -276,9 +243,10 @@ class NoBrain:
         emg.lost = ~(self._known & moves)
 
     def recent(self) -> dict[str, Floats]:
-        """Return what a restart needs to go on exactly here: one array (n_subjects, n_values)."""
+        """Return what a restart needs to go on exactly here: arrays (n_subjects, n_values)."""
         brain = np.stack([self._known, self._sure], axis=1)
-        return {_STATE: np.concatenate([self.eeg.state(), self._emg.state(), brain], axis=1)}
+        state = np.concatenate([self.eeg.state(), self._emg.state(), brain], axis=1)
+        return {_STATE: state, _LEAD_OFF: self.lead_off.state()}
 
     def load_recent(self, recent: Mapping[str, NDArray[np.generic]]) -> None:
         """Go on from the `recent()` of as many subjects; begin anew where the check was off.
@@ -286,13 +254,14 @@ class NoBrain:
         Raises:
             SpecError: it is of another shape.
         """
-        if _STATE not in recent:
+        if not {_STATE, _LEAD_OFF} <= recent.keys():
             return
         check_shapes("recent signal", recent, self.recent())
         values, n = np.array(recent[_STATE], np.float64), self.eeg.state().shape[1]
         self.eeg.load_state(values[:, :n])
         self._emg.load_state(values[:, n:-2])
         self._known, self._sure = values[:, -2] > 0, values[:, -1] > 0
+        self.lead_off.load_state(np.array(recent[_LEAD_OFF], np.float64))
 
 
 def _came(reasons: NDArray[np.object_]) -> NDArray[np.bool_]:
@@ -302,7 +271,7 @@ def _came(reasons: NDArray[np.object_]) -> NDArray[np.bool_]:
 
 def check_for(spec: ModelSpec, n_subjects: int, sfreq: float, hop_s: float) -> NoBrain | None:
     """Return the check for a model's epochs; None for those that no rule can judge."""
-    rule = read_rule(spec.species)
-    if rule is None or "eeg" not in spec.modalities or spec.epoch_s < 1.0:
+    rule, soon = read_rule(spec.species), read_lead_off_rule(spec.species)
+    if rule is None or soon is None or "eeg" not in spec.modalities or spec.epoch_s < 1.0:
         return None
-    return NoBrain(rule, spec.modalities, n_subjects, sfreq, spec.epoch_s, hop_s)
+    return NoBrain(rule, soon, spec.modalities, n_subjects, sfreq, spec.epoch_s, hop_s)

@@ -58,6 +58,8 @@ class EpochBatch:
     """(n_subjects, n_modalities, n_times), filtered and no more, µV."""
     features: NDArray[np.float64]
     """(n_subjects, n_bands + 1), what `BandLevels` says of them, dB; NaN where not usable."""
+    lead_off: NDArray[np.float64]
+    """(n_subjects,), log odds that the EEG's lead has just come off; NaN where not known."""
 
 
 class Pipeline:
@@ -283,8 +285,9 @@ class Pipeline:
     def _batch(self, cut: CutEpoch) -> EpochBatch:
         reasons = self._quality.assess(cut.raw, cut.missing, cut.settling)
         reasons[self._absent] = MISSING
+        lead_off = np.full(len(reasons), np.nan)
         if self._no_brain is not None:
-            self._no_brain.mark(cut.raw, cut.hop, reasons)
+            lead_off = self._no_brain.mark(cut.raw, cut.hop, reasons)
         usable = reasons == OK
         self._check_units(cut)
         microvolts = self._conditioner.resample(cut.filtered)
@@ -312,6 +315,7 @@ class Pipeline:
             looks=looks,
             microvolts=microvolts,
             features=self._features(powers, whole),
+            lead_off=lead_off,
         )
 
     def _state(self) -> PipelineState:

@@ -31,7 +31,7 @@ def engine(bundle, n_rows, hops=1):
     return open_engine(bundle, "onnxruntime", n_rows=n_rows, hops_per_epoch=hops)
 
 
-def batch(epoch, reasons, stream="a", hop_s=1.0, drift=None, features=None):
+def batch(epoch, reasons, stream="a", hop_s=1.0, drift=None, features=None, lead_off=None):
     """An epoch of noise; `reasons` (n_subjects, n_modalities)."""
     reasons = np.array(reasons, dtype=object)
     rng = np.random.default_rng(epoch + 1000 * len(stream))
@@ -40,10 +40,11 @@ def batch(epoch, reasons, stream="a", hop_s=1.0, drift=None, features=None):
     learnt = Adaptation(*(nothing for _ in Adaptation.__slots__))
     after = PipelineState(0.0, epoch + 1, epoch + 1.0, 0.0, 0.0, learnt, {})
     drift = np.full(reasons.shape, np.nan) if drift is None else np.array(drift)
+    off = np.full(len(reasons), np.nan) if lead_off is None else np.array(lead_off)
     onset, usable = epoch * hop_s, reasons == "ok"
     return EpochBatch(
         *(stream, epoch, onset, epochs, usable, reasons, float(epoch), after, drift, nothing),
-        *(epochs, np.array(features if features is not None else nothing)),
+        *(epochs, np.array(features if features is not None else nothing), off),
     )
 
 
@@ -153,6 +154,12 @@ def test_what_is_usable_of_an_epoch_is_told_with_it(bundle):
         Features(eeg_db=(12.3, -4.5), emg_db=None),
         None,
     ]
+
+
+def test_whose_lead_has_just_come_off_is_told_of_that_subject_alone(bundle):
+    stager = Stager(engine(bundle, 2), {"a": ["m1", "m2"]}, StagingConfig())
+    live = stager.stage([batch(0, GOOD * 2, lead_off=[float("nan"), 3.4])])
+    assert [(e.subject, e.lead_off) for e in live] == [("m1", None), ("m2", 3.4)]
 
 
 def test_an_epoch_that_the_engine_failed_on_shifts_no_final_one(bundle, monkeypatch):

@@ -1,4 +1,5 @@
-"""How often noise gets a stage and a brain none, by the check for a brain; the table of faults.md.
+"""How often noise gets a stage and a brain none, by the check for a brain, and how soon a lead that
+comes off is told; the tables of faults.md.
 
 python -m tests.rigs.no_brain
 """
@@ -8,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 import typer
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 from models.recordings.as_stream import epochs_of
 from models.recordings.open import open_recording
+from models.signal.lead_off import LIMIT
 from models.signal.montage import StreamChannels, SubjectChannels
 from models.signal.no_brain import check_for
 from models.signal.pipeline import EpochBatch, Pipeline
@@ -32,6 +35,8 @@ WIRE_SFREQS = (100.0, 128.0, 200.0, 256.0, 512.0, 1000.0, 2000.0, 4000.0)
 _WIRE_S = 60.0
 _BRAIN_S = 40.0
 _FIRST_SEED = FIRST_UNSEEN_SEED + 700_000
+_LEAD_BRAIN_S, _LEAD_NOISE_S = 25.0, 20.0
+_STAYS_S = 10
 _COST_SFREQ = 512.0
 _COST_EPOCHS = 200
 
@@ -67,18 +72,74 @@ def draw_wire(seed: int, brain_s: float = 0.0) -> tuple[NDArray[np.bool_], str]:
     return (reasons == OK).any(axis=1), kind
 
 
+class Lead(NamedTuple):
+    """A lead that came off a simulated mouse."""
+
+    kind: str
+    """Of noise."""
+    seen_s: float
+    """From then to the end of the first epoch that a rule refuses; inf: never."""
+    stays: float
+    """Share of the epochs of the ten seconds after that one that a rule refuses, too."""
+
+
+def draw_lead(seed: int) -> Lead:
+    """Let a lead come off a widened simulated mouse, within a second; rates and kinds take turns.
+
+    A rule refuses what is told here, and an EEG that another check calls unusable.
+    """
+    rng = np.random.default_rng([seed, 46])
+    sfreqs = SIMULATORS["mouse"].sfreqs
+    sfreq, kind = sfreqs[seed % len(sfreqs)], list(KINDS)[seed // len(sfreqs) % len(KINDS)]
+    off_s = _LEAD_BRAIN_S + rng.random()
+    mouse = simulate_subject("mouse", _FIRST_SEED + seed, 60 / 3600, sfreq, wide=True).open()
+    noise, _ = draw_no_brain(rng, _LEAD_NOISE_S, sfreq, kind)
+    data = np.concatenate([mouse.read(0, round(off_s * sfreq)), noise])
+    batches = read(data, sfreq)
+    refused = (off_of(batches) > LIMIT) | (reasons_of(batches)[:, 0] != OK)
+    after = refused[int(_LEAD_BRAIN_S) :]
+    first = int(after.argmax()) if after.any() else None
+    if first is None:
+        return Lead(kind, np.inf, 0.0)
+    stays = float(after[first + 1 :][:_STAYS_S].mean())
+    return Lead(kind, first + 1 - off_s % 1, stays)
+
+
+def off_of(batches: Iterable[EpochBatch]) -> NDArray[np.float64]:
+    """Return the first subject's log odds that its lead has just come off, (n_epochs,)."""
+    return np.array([batch.lead_off[0] for batch in batches])
+
+
+def look_at_real(path: Path) -> NDArray[np.bool_]:
+    """Return in which epochs of a real mouse its lead is said to have come off."""
+    return off_of(_real(path)) > LIMIT
+
+
+def look_at_simulated(seed: int, hours: float, *, wide: bool) -> NDArray[np.bool_]:
+    """Return in which epochs of a simulated mouse its lead is said to have come off."""
+    return off_of(_simulated(seed, hours, wide=wide)) > LIMIT
+
+
 def mark_real(path: Path) -> NDArray[np.bool_]:
     """Return which epochs of a real mouse's EEG are marked."""
-    subject = SubjectChannels(name="mouse", channels=CHANNELS)
-    stream = StreamChannels(name="real", subjects=(subject,))
-    return _marked(epochs_of(open_recording(path), stream, SPEC))
+    return _marked(_real(path))
 
 
 def mark_simulated(seed: int, hours: float, *, wide: bool) -> NDArray[np.bool_]:
     """Return which epochs of a simulated mouse's EEG are marked."""
+    return _marked(_simulated(seed, hours, wide=wide))
+
+
+def _real(path: Path) -> Iterable[EpochBatch]:
+    subject = SubjectChannels(name="mouse", channels=CHANNELS)
+    stream = StreamChannels(name="real", subjects=(subject,))
+    return epochs_of(open_recording(path), stream, SPEC)
+
+
+def _simulated(seed: int, hours: float, *, wide: bool) -> Iterable[EpochBatch]:
     sfreqs = SIMULATORS["mouse"].sfreqs
     mouse = simulate_subject("mouse", seed, hours, sfreqs[seed % len(sfreqs)], wide=wide)
-    return _marked(epochs_of(mouse.open(), mouse.stream, SPEC))
+    return epochs_of(mouse.open(), mouse.stream, SPEC)
 
 
 def time_check(n_subjects: int) -> float:
@@ -102,7 +163,12 @@ def main() -> None:
     parser.add_argument("--wires", type=int, default=576)
     parser.add_argument("--mice", type=int, default=240, help="widened; half as many plain ones")
     parser.add_argument("--hours", type=float, default=0.11, help="of each; default: %(default)s")
+    parser.add_argument("--leads", type=int, default=900)
+    parser.add_argument("--soon", action="store_true", help="only leads that come off")
     arguments = parser.parse_args()
+    _measure_leads(arguments.leads, arguments.mice, arguments.hours)
+    if arguments.soon:
+        return
     for name, brain_s in (("wires", 0.0), ("leads that come off", _BRAIN_S)):
         by_kind = defaultdict(list)
         for seed in range(arguments.wires):
@@ -117,6 +183,23 @@ def main() -> None:
         _say(name, [mark_simulated(seed, arguments.hours, wide=wide) for seed in seeds])
     for n_subjects in (1, 64):
         typer.echo(f"{n_subjects} subjects: {time_check(n_subjects):.2f} ms an epoch")
+
+
+def _measure_leads(n_leads: int, n_mice: int, hours: float) -> None:
+    by_kind = defaultdict(list)
+    for seed in range(n_leads):
+        lead = draw_lead(seed)
+        by_kind[lead.kind].append(lead)
+    every = [lead for leads in by_kind.values() for lead in leads]
+    for kind, leads in [("leads that come off, told", every), *by_kind.items()]:
+        seen = np.array([lead.seen_s for lead in leads])
+        within = ", ".join(f"{np.mean(seen <= s):.1%} within {s} s" for s in (2, 3, 4))
+        stays = np.mean([lead.stays for lead in leads])
+        typer.echo(f"{kind}: {len(leads)}, {within}; {stays:.1%} of the epochs after")
+    _say("leads of real mice, told to come off", [look_at_real(path) for path in RECORDINGS])
+    for name, n, wide in (("widened", n_mice, True), ("plain", n_mice // 2, False)):
+        seeds = range(_FIRST_SEED, _FIRST_SEED + n)
+        _say(f"of {name}", [look_at_simulated(seed, hours, wide=wide) for seed in seeds])
 
 
 def _marked(batches: Iterable[EpochBatch]) -> NDArray[np.bool_]:

@@ -25,7 +25,7 @@ from typing import Annotated, Any, NamedTuple, Self
 import numpy as np
 import typer
 
-from daemon.messages import TriggerMessage
+from daemon.messages import StageMessage, TriggerMessage
 from models.simulator.mouse.simulate import SimulatedMice
 from tests.rigs.accuracy.page import table, write_sections
 from tests.rigs.closed_loop import PAGE
@@ -220,7 +220,14 @@ def measure_noise(bundle: Path, folder: Path) -> float:
         Player(source) as player,
         running(source, bundle, folder, f"{RULE}[quality]\nno_brain = true\n") as rig,
     ):
+        with Listener(rig.daemon.endpoint, "stage.") as subscriber:
+            subscriber.until(knows_lead)
         return high_after(rig, player.play_noise)
+
+
+def knows_lead(message: object) -> bool:
+    """Whether it is a live estimate of which it is known whether its lead has just come off."""
+    return isinstance(message, StageMessage) and message.lead_off is not None
 
 
 def changes_by_another(bundle: Path, folder: Path) -> int:

@@ -34,6 +34,7 @@ def sight(stage: str, hop: int, hop_s: float = 1.0, **changes: object) -> Sight:
         reason=None if read else "eeg missing, emg missing",
         usable=1.0,
         drift=0.4,
+        lead_off=-5.0,
         armed=True,
     )
     return msgspec.structs.replace(seen, **changes)

@@ -43,6 +43,7 @@ def make_message(
         slots_filled=16,
         n_context=16,
         features=_FEATURES if kind == "live" else None,
+        lead_off=-12.3 if kind == "live" else None,
         latency_s=0.0123456789,
         age_s=0.0123456789,
         published_utc="2026-01-01T00:00:00.123456+00:00",

@@ -94,6 +94,7 @@ def as_if(
         msgspec.structs.replace(
             sight,
             drift=None,
+            lead_off=None,
             **of_stage[known[sight.subject][_newest(sight)] if sight.subject in known else UNKNOWN],
         )
         for sight in sights
@@ -152,6 +153,7 @@ def _see(estimate: Estimate, spec: ModelSpec, timing: Timing) -> Sight:
         reason=estimate.reason,
         usable=estimate.slots_filled / spec.n_context,
         drift=estimate.drift,
+        lead_off=estimate.lead_off,
         armed=True,
     )
 

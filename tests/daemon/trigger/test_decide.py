@@ -42,6 +42,7 @@ BAD = (
     {"pathway": "eeg"},
     {"usable": 0.2},
     {"drift": 1.5},
+    {"lead_off": 0.1},
     {"trouble": "the journal cannot be written"},
     {"probabilities": {}},
     {"evidence": {"REM": float("nan")}},
@@ -483,6 +484,24 @@ def test_a_rule_says_why_it_does_nothing(changes, reason):
     *_, decision = play(rule, [sight(stage, hop) for hop, stage in enumerate(stays(("REM", 2)))])
     assert (decision.action == "on") == (reason is None)
     assert (reason or "") in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("log_odds", "reason"),
+    [
+        (None, None),
+        (-20.0, None),
+        (0.0, None),
+        (0.1, "noise in the place of EEG, as of a lead that has just come off"),
+        (float("nan"), "noise in the place of EEG, as of a lead that has just come off"),
+    ],
+)
+def test_a_lead_that_has_just_come_off_switches_off_and_says_why(log_odds, reason):
+    rem = [sight("REM", hop) for hop in range(3)]
+    *_, decision = play(RULE, [*rem, sight("REM", 3, lead_off=log_odds)])
+    assert (decision.action, decision.reason) == (
+        ("on", "goes on") if reason is None else ("off", reason)
+    )
 
 
 @pytest.mark.parametrize(

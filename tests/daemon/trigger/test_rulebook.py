@@ -111,6 +111,7 @@ def test_a_rule_sees_all_of_a_live_estimate():
         "pathway": "eeg",
         "reason": "emg missing",
         "drift": 0.9,
+        "lead_off": -3.2,
     }
     live = stage(
         7,

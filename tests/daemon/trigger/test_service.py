@@ -13,6 +13,7 @@ from daemon.messages import Heartbeat, StreamMessage, TriggerMessage
 from daemon.trigger.armed import armed_path, read_armed, write_armed
 from daemon.trigger.decide import Decision, RuleState, decide, interrupted
 from daemon.trigger.sight import Sight
+from models.simulator.mouse.simulate import SimulatedMice
 from tests.rigs import forked
 from tests.rigs.daemon import Daemon, Listener, one_stream, write_config
 from tests.rigs.forked import Forked
@@ -114,6 +115,30 @@ def test_every_live_estimate_is_decided_on_and_the_journal_decides_the_same_agai
     assert {m.action for m in heard} >= {"on", "off", "refused"}
     assert all((m.ttl_s > 0) == (m.action in ("on", "sham")) for m in heard)
     assert heard == in_journal(journal, "trigger.m1")
+    (rule,) = load_config(tmp_path / "hypnod.toml").triggers
+    pairs = decide_again(journal, rule)
+    assert len(pairs) == 20
+    assert all(was == again for was, again in pairs)
+
+
+def test_noise_after_a_brain_switches_off_and_the_journal_decides_the_same_again(
+    source, run, journal, tmp_path
+):
+    rules = f"{ALWAYS.replace('on_s = 3', 'on_s = 60')}[quality]\nno_brain = true\n"
+    mouse = SimulatedMice(seed=1, duration_s=16, sfreq=SFREQ, n_subjects=1).record().data
+    with run(rules) as daemon:
+        ready(daemon, source)
+        with Listener(daemon.endpoint) as subscriber:
+            source.push(len(mouse), data=mouse.round(1))
+            push(source, 4)
+            subscriber.until(is_trigger(19))
+            heard = said(subscriber.heard)
+    assert {m.action for m in heard[:16]} == {"on"}
+    off = [m.epoch for m in heard if "lead that has just come off" in m.reason]
+    assert off
+    assert off[0] in (16, 17, 18)
+    live = in_journal(journal, "stage.m1.live")[:20]
+    assert [m.epoch for m in live if m.lead_off is not None and m.lead_off > 0] == off
     (rule,) = load_config(tmp_path / "hypnod.toml").triggers
     pairs = decide_again(journal, rule)
     assert len(pairs) == 20

@@ -24,6 +24,7 @@ def assert_same(left, right):
         assert np.array_equal(a.epochs, b.epochs)
         assert np.array_equal(a.reasons, b.reasons)
         assert np.array_equal(a.features, b.features, equal_nan=True)
+        assert np.array_equal(a.lead_off, b.lead_off, equal_nan=True)
 
 
 @pytest.mark.parametrize("sfreq", [100.0, 128.0, 511.96, 512.0, 512.5, 1000.0, 2000.0, 4000.0])

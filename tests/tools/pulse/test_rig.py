@@ -14,7 +14,7 @@ from tests.rigs import forked, pin
 from tests.rigs.daemon import Listener, one_stream, write_config
 from tests.rigs.forked import Forked
 from tests.rigs.lsl import Source
-from tests.rigs.pin import RULE, SFREQ, Player, limit_files
+from tests.rigs.pin import RULE, SFREQ, Player, knows_lead, limit_files
 from tests.support.bundles import TINY, make_bundle
 from tools.bench.board import Board
 
@@ -149,10 +149,21 @@ def test_noise_in_the_place_of_a_brain_ends_a_pulse(request, bundle, tmp_path):
         running(source, bundle, tmp_path, rule) as (_, daemon, _, board),
     ):
         assert board.wait_for(high=True)
-        with Listener(daemon.endpoint, "trigger.") as subscriber:
+        with Listener(daemon.endpoint, "") as subscriber:
+            subscriber.until(knows_lead)
             player.play_noise()
-            subscriber.until(lambda m: "no_brain" in m.reason)
-        assert board.wait_for(high=False)
+            told = subscriber.until(is_doubted)
+            assert told.reason == "noise in the place of EEG, as of a lead that has just come off"
+            assert board.wait_for(high=False)
+            subscriber.until(lambda m: isinstance(m, TriggerMessage) and m.hop > told.hop)
+            (live,) = [m for m in subscriber.heard if knows_lead(m) and m.hop == told.hop]
+            assert live.lead_off > 0
+            assert live.stage in live.probabilities  # no stage rests on it
+            subscriber.until(lambda m: isinstance(m, TriggerMessage) and "no_brain" in m.reason)
+
+
+def is_doubted(message):
+    return isinstance(message, TriggerMessage) and message.action == "off"
 
 
 def test_what_was_done_and_what_was_seen_is_in_the_journal(request, bundle, tmp_path):
