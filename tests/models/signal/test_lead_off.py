@@ -6,6 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.signal.lead_off import read_lead_off_rule
+from models.signal.no_brain import check_for
 from models.signal.pipeline import EpochBatch, Pipeline
 from models.signal.quality import OK, QualityLimits
 from models.simulator.no_brain import KINDS, draw_no_brain
@@ -136,6 +137,21 @@ def test_a_restart_at_an_epochs_end_goes_on_bit_by_bit(cut_s: float) -> None:
     after = run(heir, data[cut:], times[cut:], [700])
     assert len(before) == cut_s
     assert_same(whole, before + after)
+
+
+def test_what_was_told_is_told_again_after_a_restart_before_anything_new_came() -> None:
+    data, _ = coming_off()
+    check = check_for(SPEC, 1, SFREQ, 0.25)
+    assert check is not None
+    told = []
+    for second, raw in enumerate(data[: 30 * 256].reshape(30, 256, 2).astype(np.float64)):
+        told.append(check.mark(raw, 4 * second, np.full((1, 2), OK, object))[0])
+        heir = check_for(SPEC, 1, SFREQ, 0.25)
+        assert heir is not None
+        heir.load_recent(check.recent())
+        again = heir.mark(raw, 4 * second + 1, np.full((1, 2), OK, object))
+        np.testing.assert_array_equal(again, told[-1:])
+    assert np.diff(np.flatnonzero(np.array(told) > 0)).min() == 1
 
 
 def test_what_was_missing_counts_as_nothing() -> None:

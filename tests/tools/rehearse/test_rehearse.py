@@ -6,6 +6,7 @@ import subprocess
 import numpy as np
 import pytest
 
+from daemon.stager import Estimate
 from daemon.trigger.rulebook import Rulebook
 from daemon.trigger.rules import Leader, Rule
 from models.errors import ConfigError
@@ -15,9 +16,10 @@ from tests.rigs import forked
 from tests.support.bundles import TINY, make_bundle
 from tests.support.recordings.xdf import XdfStream, write_streams, write_xdf
 from tests.support.sights import sight, stays
+from tests.support.signals import SPEC
 from tools.rehearse.command import rehearse
 from tools.rehearse.judge import judge
-from tools.rehearse.rehearsal import pulses
+from tools.rehearse.rehearsal import Timing, as_if, pulses, see
 from tools.rehearse.report import report_rule, without_numbers
 
 RULE = Rule(name="rem", stages=("REM",), on_s=2.0, dwell_s=2.0, sham=0.0)
@@ -38,6 +40,32 @@ def test_a_pulse_begins_with_the_age_of_its_estimate_and_ends_with_its_reason():
     _, (first, second) = found(RULE, ("NREM", 10), ("REM", 6), ("Wake", 3))
     assert (first.start, first.end) == (12.5, 14.5)
     assert (second.start, second.end) == (16.5, 17.5)
+
+
+def test_a_lead_that_comes_off_is_seen_as_live_and_not_in_the_true_stages():
+    sure = np.array([0, 0, 1], np.float32)
+    estimate = Estimate(
+        subject="m1",
+        stream="cage",
+        kind="live",
+        hop=0,
+        onset=0.0,
+        stage="REM",
+        probabilities=sure,
+        evidence=sure,
+        pathway="mixed",
+        validity={},
+        reason=None,
+        slots_filled=16,
+        arrived=None,
+        drift=0.9,
+        lead_off=2.0,
+    )
+    (seen,) = see([estimate], SPEC, Timing(start=None, age_s=AGE_S, hop_s=1.0))
+    assert (seen.drift, seen.lead_off) == (0.9, 2.0)
+    truth = {"m1": Hypnogram.from_epochs(["REM"], 1.0)}
+    (true,) = as_if([seen], truth, SPEC.stages)
+    assert (true.drift, true.lead_off) == (None, None)
 
 
 def test_pulses_are_held_against_the_truth():
