@@ -122,6 +122,7 @@ COURSE_OF_NIGHT = (
 
 
 @pytest.mark.timeout(300)  # a night is simulated twice, and ten short ones
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # of speed alone
 def test_people_are_adapted_by_the_same_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
