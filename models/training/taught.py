@@ -2,10 +2,12 @@
 
 It is sure of itself where it is wrong, too. What is high or low is so for the recording, so where a
 stage hardly occurs, another is taken for it. The net knows levels of the population, so it is
-asked as well: a second is learnt where the teacher is sure and the net says the same, or is not
-sure of another stage. Where they rarely agree, or the teacher does not find every stage, it is not
-believed at all. docs/training.md says what that was chosen by.
+asked as well: an epoch is learnt where the teacher is sure and the net says the same, or is not
+sure of another stage. Where they rarely agree, or the teacher does not find the common stages, it
+is not believed at all. docs/training.md says what that was chosen by.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,23 +15,36 @@ from numpy.typing import NDArray
 from models.base import Model
 from models.grammar import Filter
 from models.recordings.agreement import kappa
-from models.spec import Grammar, ModelSpec
+from models.spec import Grammar
 from models.stages import UNSCORED
-from models.teacher import Taught
+from models.teacher import Taught, TeacherWeights
 from models.training.evaluate import as_answered, read_all
 
 SURE = 0.9
 """Probability, given the whole recording, from which on the teacher is sure."""
 CONTRADICTS = 0.7
 """Probability from which on the net contradicts it."""
-LEAST_S = 1800.0
-"""Usable signal of all modalities that a recording needs, s."""
-LEAST_SHARES = {"Wake": 0.05, "NREM": 0.05}
-"""Of the commonest stages, by the teacher; of others 0.01. Of one it makes two, but not all."""
 LEAST_KAPPA = 0.4
 """Of teacher and net, over the recording."""
 
-_LEAST_SHARE = 0.01
+
+class Least(NamedTuple):
+    """What a recording needs for the teacher to be believed in it."""
+
+    usable_s: float
+    """Signal of the modalities that the teacher needs, s."""
+    shares: dict[str, float]
+    """Of stages, by the teacher. Of one stage it makes two, but not all."""
+    advice: str
+    """What to give instead."""
+
+
+LEAST = {
+    "mouse": Least(1800.0, {"Wake": 0.05, "NREM": 0.05, "REM": 0.01}, "hours of day and night"),
+    "human": Least(7200.0, {"W": 0.02, "N2": 0.1, "REM": 0.03}, "a whole night"),
+}
+"""By species. Of 208 scored nights of people 98 % have as much; many have no N3, some hardly N1."""
+
 _LAG = 4  # epochs after the one that is read: some, as for final
 _EVERY = 4
 
@@ -87,30 +102,33 @@ def uncontradicted(sure: Stages, said: Floats) -> Stages:
     return np.where(there & (agrees | (known.max(axis=1) < CONTRADICTS)), sure, UNSCORED)
 
 
-def why_not(taught: Taught, said: Floats, usable: NDArray[np.bool_], spec: ModelSpec) -> str | None:
+def why_not(
+    taught: Taught, said: Floats, usable: NDArray[np.bool_], weights: TeacherWeights
+) -> str | None:
     """Say why the teacher is not to be believed in a recording; None: it is.
 
     Args:
         taught: by the teacher.
         said: (n, S), as `read_whole` gives it.
         usable: (n, M).
-        spec: the net.
+        weights: the teacher.
     """
-    seconds = np.count_nonzero(usable.all(axis=1)) * spec.epoch_s
-    if seconds < LEAST_S:
+    spec, least = weights.spec, LEAST[weights.spec.species]
+    seconds = np.count_nonzero(usable[:, weights.needed_rows].all(axis=1)) * spec.epoch_s
+    if seconds < least.usable_s:
         return (
-            f"expected at least {LEAST_S / 60:g} min of usable {' and '.join(spec.modalities)}, "
-            f"found {seconds / 60:.1f}: give a longer recording"
+            f"expected at least {least.usable_s / 60:g} min of usable "
+            f"{' and '.join(weights.needed)}, found {seconds / 60:.1f}: give a longer recording"
         )
     read = np.isfinite(said).all(axis=1) & np.isfinite(taught.evidence).all(axis=1)
     stages, net = taught.stages[read], said[read].argmax(axis=1)
     for index, stage in enumerate(spec.stages):
-        least = LEAST_SHARES.get(stage, _LEAST_SHARE)
+        wanted = least.shares.get(stage, 0.0)
         share = np.count_nonzero(stages == index) / max(1, len(stages))
-        if share < least:
+        if share < wanted:
             return (
-                f"expected at least {100 * least:g} % of {stage}, found {100 * share:.1f} % by the "
-                "teacher, which needs every stage: give hours of day and night"
+                f"expected at least {100 * wanted:g} % of {stage}, found {100 * share:.1f} % by "
+                f"the teacher, which takes others for it: give {least.advice}"
             )
     confusion = np.zeros((len(spec.stages),) * 2, np.int64)
     np.add.at(confusion, (stages, net), 1)

@@ -130,15 +130,15 @@ def make_bundle_of(spec: ModelSpec, folder: Path) -> Path:
     return shutil.copytree(_make_once(msgspec.json.encode(spec)), folder / "bundle")
 
 
-def human_levels() -> ModelSpec:
-    """Return the spec of a small SleepDIFFormer that is given levels."""
-    relative = RelativeSpec(
+def human_levels(epoch_s: float = 4.0, relative: RelativeSpec | None = None) -> ModelSpec:
+    """Return the spec of a small SleepDIFFormer that is given levels; default: few of them."""
+    relative = relative or RelativeSpec(
         source="a test",
         edges_hz=((0.5, 4.0, 8.0, 30.0), (0.5, 30.0)),
         mean=((0.0,) * 4, (0.0,) * 2),
         sd=((1.0,) * 4, (1.0,) * 2),
     )
-    return _given_levels(human_spec(), relative)
+    return _given_levels(human_spec(epoch_s=epoch_s), relative)
 
 
 def _given_levels(spec: ModelSpec, relative: RelativeSpec) -> ModelSpec:

@@ -17,7 +17,7 @@ from models.base import Model
 from models.errors import SpecError
 from models.scored_epochs import ScoredEpochs
 from models.spec import MIXED, ModelSpec
-from models.teacher import mouse_teacher, teacher_hash
+from models.teacher import teacher_hash, teacher_of
 from models.training.calibration import fit_temperatures, fold_temperatures
 from models.training.devices import Device, open_device
 from models.training.evaluate import evaluate
@@ -28,17 +28,18 @@ from models.training.splits import Split
 from models.training.train import TrainConfig, train, with_loss
 from models.weights import load_model
 from tools.adapt.command import AdaptOptions
-from tools.adapt.gain import BLOCK, LEAST_BLOCKS, Answers, answers_of, gain_of, kappa_of, shares_of
+from tools.adapt.gain import LEAST_BLOCKS, Answers, answers_of, gain_of, kappa_of, shares_of
 from tools.adapt.lessons import (
     Heard,
     Hearing,
     Parts,
-    animals_of,
     check_several,
     divide,
     hold_out,
+    subjects_of,
 )
 from tools.adapt.report import READINGS, AdaptReport, Change, Gain, Taught
+from tools.adapt.usual import USUAL
 from tools.train.bars import Bars, open_bars
 from tools.train.data import learnt_from, mixed
 from tools.train.outcome import made_with
@@ -46,20 +47,20 @@ from tools.train.parts import Trainings, do_parts
 from tools.train.report import PassReport
 
 LAB_SHARE = 1.0
-"""How often recordings are read, by simulated mice."""
+"""How often recordings are read, by simulated subjects."""
 KEPT = 0.5
 """Of the weights of the bundle that it begins with."""
 MOST_LOST = 0.01
-"""κ that the simulated mice may lose."""
+"""κ that the simulated subjects may lose."""
 _FIRST_SEED = 900_000
-_SEEDS = 100  # simulated mice that one seed of a run may have
+_SEEDS = 100  # simulated subjects that one seed of a run may have
 _FIRST_TEST_SEED = FIRST_UNSEEN_SEED + 500_000
 _LAG = 4  # of final, in epochs
-_EVERY = 4  # epoch of simulated mice is read
+_EVERY = 4  # epoch of simulated subjects is read
 
 
-class Mice(NamedTuple):
-    """Simulated ones."""
+class Simulated(NamedTuple):
+    """Simulated subjects."""
 
     learnt: list[ScoredEpochs]
     stopping: list[ScoredEpochs]
@@ -71,7 +72,7 @@ class Given(NamedTuple):
 
     heard: list[Heard]
     recordings: tuple[Taught, ...]
-    mice: Mice
+    simulated: Simulated
 
 
 class Judged(NamedTuple):
@@ -89,7 +90,7 @@ class Learnt(NamedTuple):
     history: list[Pass]
     taken: Pass
     changed: dict[str, float]
-    """What its logits are divided by, to be as sure of simulated mice as before."""
+    """What its logits are divided by, to be as sure of simulated subjects as before."""
 
     @property
     def kappa(self) -> float:
@@ -115,7 +116,7 @@ def run(options: AdaptOptions, console: Console) -> AdaptReport:
 
 
 def prepare(options: AdaptOptions, progress: Progress) -> Given:
-    """Let the teacher stage every recording, and simulate mice.
+    """Let the teacher stage every recording, and simulate subjects.
 
     Raises:
         HypnodError: a recording or the bundle cannot be used, or the teacher is trusted in none.
@@ -132,11 +133,11 @@ def try_seed(options: AdaptOptions, given: Given, progress: Progress, number: in
     with open_device(options.device) as device:
         work = _Work(options, open_bundle(options.start), device, progress)
         parts = divide(given.heard, options.seed)
-        return work.learn(parts, given.mice, options.seed + number).kappa
+        return work.learn(parts, given.simulated, options.seed + number).kappa
 
 
 def judge_without(options: AdaptOptions, given: Given, progress: Progress, number: int) -> Judged:
-    """Learn without an animal, and judge by it, in a worker."""
+    """Learn without a subject, and judge by it, in a worker."""
     with open_device(options.device) as device:
         work = _Work(options, open_bundle(options.start), device, progress)
         return work.without(given, number)
@@ -144,8 +145,8 @@ def judge_without(options: AdaptOptions, given: Given, progress: Progress, numbe
 
 def check_teachable(bundle: Bundle) -> None:
     """Raise SpecError unless a bundle has the stages, channels and epochs of the teacher."""
-    spec, taught = bundle.spec, mouse_teacher().spec
-    for what in ("species", "stages", "modalities", "epoch_s"):
+    spec, taught = bundle.spec, teacher_of(bundle.spec.species).spec
+    for what in ("stages", "modalities", "epoch_s"):
         expected, found = getattr(taught, what), getattr(spec, what)
         if expected != found:
             raise SpecError(
@@ -154,18 +155,20 @@ def check_teachable(bundle: Bundle) -> None:
             )
 
 
-def _simulate(options: AdaptOptions, spec: ModelSpec, progress: Progress) -> Mice:
+def _simulate(options: AdaptOptions, spec: ModelSpec, progress: Progress) -> Simulated:
     """Simulate what keeps the net from forgetting, what it is stopped by and judged on."""
-    n = options.mice
+    n = options.simulated
     n_judges = max(3, n // 4)
     first = _FIRST_SEED + _SEEDS * options.seed
     seeds = (
         *range(first, first + n + n_judges),
         *range(_FIRST_TEST_SEED, _FIRST_TEST_SEED + n_judges),
     )
-    simulated = simulate_many(spec, seeds, options.hours, options.threads, wide=True)
-    mice = list(progress.track(simulated, len(seeds), description="simulating"))
-    return Mice(mice[:n], mice[n : n + n_judges], mice[n + n_judges :])
+    simulated = simulate_many(
+        spec, seeds, options.hours, options.threads, read=USUAL[spec.species].read, wide=True
+    )
+    found = list(progress.track(simulated, len(seeds), description="simulating"))
+    return Simulated(found[:n], found[n : n + n_judges], found[n + n_judges :])
 
 
 class _Work:
@@ -189,13 +192,13 @@ class _Work:
 
     def do(self, given: Given, started: float) -> AdaptReport:
         """Train, compare, and write the bundle where there is a gain."""
-        heard, recordings, mice = given
+        heard, recordings, simulated = given
         seeds: dict[int, float] = {}
         if self.options.leave_one_out:
             judged, parts = self._in_turn(given), hold_out(heard, ())
             n = len(parts.split.training)
-            described = f"{n} animals, each with a net that never saw it"
-            learnt = self.learn(parts, mice, self.options.seed)
+            described = f"{n} subjects, each with a net that never saw it"
+            learnt = self.learn(parts, simulated, self.options.seed)
         else:
             parts = divide(heard, self.options.seed)
             described = parts.described
@@ -204,14 +207,17 @@ class _Work:
         model, history, taken, changed = learnt
         before, after = judged
         n_stages = len(self.spec.stages)
-        gain = gain_of(before, after, n_stages)
-        own = [evaluate(m, mice.held_out, every=_EVERY)[MIXED, 0].kappa for m in self._both(model)]
-        simulated = Change(before=own[0], after=own[1])
-        left = why_not_written(taken.number, gain, simulated)
+        block_s = USUAL[self.spec.species].block_s
+        gain = gain_of(before, after, n_stages, round(block_s / self.spec.epoch_s))
+        own = [
+            evaluate(m, simulated.held_out, every=_EVERY)[MIXED, 0].kappa for m in self._both(model)
+        ]
+        forgotten = Change(before=own[0], after=own[1])
+        left = why_not_written(taken.number, gain, forgotten, block_s)
         report = AdaptReport(
             command=shlex.join(["hypnod", *sys.argv[1:]]),
             bundle=f"{self.bundle.manifest.name} {self.bundle.hash[:12]}",
-            teacher=teacher_hash(),
+            teacher=teacher_hash(self.spec.species),
             device=str(self.device),
             minutes=round((time.monotonic() - started) / 60, 1),
             recordings=recordings,
@@ -236,7 +242,7 @@ class _Work:
                     strict=True,
                 )
             },
-            simulated=simulated,
+            simulated=forgotten,
             written=None if left else str(self.options.out),
             outcome=left or f"wrote {self.options.out}",
         )
@@ -245,19 +251,19 @@ class _Work:
         return report
 
     def without(self, given: Given, number: int) -> Judged:
-        """Learn without an animal, and judge by it."""
-        animal = animals_of(given.heard)[number]
-        parts = hold_out(given.heard, (animal,))
-        learnt = self.learn(parts, given.mice, self.options.seed, f"without {animal}, ")
+        """Learn without a subject, and judge by it."""
+        subject = subjects_of(given.heard)[number]
+        parts = hold_out(given.heard, (subject,))
+        learnt = self.learn(parts, given.simulated, self.options.seed, f"without {subject}, ")
         return self._judge(learnt.model, parts.held_out)
 
     def _in_turn(self, given: Given) -> Judged:
-        """Judge by every animal, here or where the options say."""
-        animals, cluster = animals_of(given.heard), self.options.cluster
+        """Judge by every subject, here or where the options say."""
+        subjects, cluster = subjects_of(given.heard), self.options.cluster
         if cluster is None:
-            found = [self.without(given, i) for i in range(len(animals))]
+            found = [self.without(given, i) for i in range(len(subjects))]
         else:
-            names = [f"without {animal}" for animal in animals]
+            names = [f"without {subject}" for subject in subjects]
             each = Trainings(self.options, prepare, judge_without)
             found = do_parts(each, names, cluster, self._shared, self._say)
         return Judged(
@@ -276,7 +282,7 @@ class _Work:
         if n == 1 or cluster is None:
             titles = [f"seed {seed}, " if n > 1 else "" for seed in seeds]
             learnt = [
-                self.learn(parts, given.mice, seed, title)
+                self.learn(parts, given.simulated, seed, title)
                 for seed, title in zip(seeds, titles, strict=True)
             ]
             kappas = dict(zip(seeds, (each.kappa for each in learnt), strict=True))
@@ -286,14 +292,14 @@ class _Work:
         found = do_parts(each, names, cluster, self._shared, self._say)
         kappas = dict(zip(seeds, found, strict=True))
         best = max(kappas, key=kappas.__getitem__)
-        return self.learn(parts, given.mice, best, f"seed {best} again, "), kappas
+        return self.learn(parts, given.simulated, best, f"seed {best} again, "), kappas
 
-    def learn(self, parts: Parts, mice: Mice, seed: int, title: str = "") -> Learnt:
+    def learn(self, parts: Parts, simulated: Simulated, seed: int, title: str = "") -> Learnt:
         """Fine-tune the bundle's net from a seed, and take the best pass."""
         model, history = train(
             self.spec,
-            mixed(mice.learnt, parts.learnt, LAB_SHARE),
-            mixed(mice.stopping, parts.stopping, LAB_SHARE),
+            mixed(simulated.learnt, parts.learnt, LAB_SHARE),
+            mixed(simulated.stopping, parts.stopping, LAB_SHARE),
             msgspec.structs.replace(self.config, seed=seed),
             self.device,
             start=self.start,
@@ -302,7 +308,7 @@ class _Work:
         model.cpu()
         taken = best_pass(history)
         self._say(f"{title}took pass {taken.number} of {history[-1].number}, and compares")
-        changed = self._calibrate(model, mice.stopping, seed) if taken.number else {}
+        changed = self._calibrate(model, simulated.stopping, seed) if taken.number else {}
         return Learnt(model, history, taken, changed)
 
     def _both(self, model: Model) -> tuple[Model, Model]:
@@ -311,13 +317,15 @@ class _Work:
     def _say(self, what: str) -> None:
         self.progress.console.print(what)
 
-    def _calibrate(self, model: Model, mice: Sequence[ScoredEpochs], seed: int) -> dict[str, float]:
-        """Make the net as sure of simulated mice as it was; return what its logits are divided by.
+    def _calibrate(
+        self, model: Model, simulated: Sequence[ScoredEpochs], seed: int
+    ) -> dict[str, float]:
+        """Make the net as sure of simulated subjects as it was; return what divides its logits.
 
-        Their stages are true. The teacher's are not, and would make it too sure.
+        Of recordings the teacher's stages alone are known, which would make it too sure.
         """
         before, after = (
-            fit_temperatures(each, mice, every=_EVERY, seed=seed) for each in self._both(model)
+            fit_temperatures(each, simulated, every=_EVERY, seed=seed) for each in self._both(model)
         )
         changed = {pathway: t / before[pathway] for pathway, t in after.items()}
         fold_temperatures(model, changed)
@@ -352,7 +360,7 @@ class _Work:
             temperatures={p: t * changed[p] for p, t in manifest.temperatures.items()} or changed,
             grammar=self.grammar,
             learnt_from=learnt_from(
-                [(each.file, frozenset([each.animal])) for each in heard],
+                [(each.file, frozenset([each.subject])) for each in heard],
                 split,
                 manifest.learnt_from,
             ),
@@ -360,15 +368,15 @@ class _Work:
         )
 
 
-def why_not_written(taken: int, gain: Gain, simulated: Change) -> str | None:
+def why_not_written(taken: int, gain: Gain, simulated: Change, block_s: float) -> str | None:
     """Say why a bundle is left alone, None where there is a gain."""
     left = "wrote nothing, the bundle stays as it is"
     if not taken:
         return f"{left}: no pass was better than it"
     if gain.n_blocks < LEAST_BLOCKS:
         return (
-            f"{left}: expected at least {LEAST_BLOCKS} blocks of {BLOCK} s to compare by, found "
-            f"{gain.n_blocks}: give longer recordings"
+            f"{left}: expected at least {LEAST_BLOCKS} blocks of {block_s:g} s to compare by, "
+            f"found {gain.n_blocks}: give longer recordings"
         )
     if gain.low <= 0:
         return (
@@ -377,7 +385,7 @@ def why_not_written(taken: int, gain: Gain, simulated: Change) -> str | None:
         )
     lost = (simulated.before or 0.0) - (simulated.after or 0.0)
     if lost > MOST_LOST:
-        return f"{left}: simulated mice lost {lost:.3f} of κ, more than {MOST_LOST:g}"
+        return f"{left}: simulated subjects lost {lost:.3f} of κ, more than {MOST_LOST:g}"
     return None
 
 
@@ -386,7 +394,7 @@ def _provenance(report: AdaptReport) -> dict[str, str]:
     hours = sum(each.hours for each in report.recordings if not each.left_out)
     figures = {
         f"κ with the teacher, {name}": f"{change.before:.4f} before, {change.after:.4f} after"
-        for name, change in (*report.kappa.items(), ("simulated mice", report.simulated))
+        for name, change in (*report.kappa.items(), ("simulated subjects", report.simulated))
     }
     return {
         "adapted from": report.bundle,

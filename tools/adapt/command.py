@@ -1,7 +1,7 @@
-"""`hypnod adapt`: from unscored recordings of a lab's own animals to a bundle for its rig."""
+"""`hypnod adapt`: from unscored recordings of a lab's own subjects to a bundle for its rig."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import typer
@@ -11,6 +11,7 @@ from models.errors import ConfigError
 from models.recordings.lab import LabOptions
 from models.training.choices import DeviceName
 from tools.adapt.report import print_report
+from tools.adapt.usual import USUAL
 from tools.cluster.options import (
     ClusterOptions,
     LsfOption,
@@ -23,7 +24,7 @@ from tools.cluster.options import (
 )
 from tools.shared.match import MatchOption, read_match
 from tools.shared.plain import plain_console
-from tools.shared.source import EegOption, EmgOption
+from tools.shared.source import EegOption, EmgOption, EogOption
 from tools.shared.train_extra import train_extra
 from tools.shared.unit import UnitOption, read_unit
 from tools.train.command import check_out
@@ -38,10 +39,10 @@ class AdaptOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Bundle to go on from."""
     lab: LabOptions
     passes: int
-    mice: int
-    """Simulated ones to learn from beside the recordings."""
+    simulated: int
+    """Simulated subjects to learn from beside the recordings."""
     hours: float
-    """Of each simulated mouse."""
+    """Of each simulated subject."""
     learning_rate: float
     seed: int
     device: DeviceName
@@ -49,7 +50,7 @@ class AdaptOptions(msgspec.Struct, frozen=True, kw_only=True):
     seeds: int = 1
     """So many, of which the best on what stops it is taken."""
     leave_one_out: bool = False
-    """Whether each animal is left out in turn, in place of a third of them."""
+    """Whether each subject is left out in turn, in place of a third of them."""
     cluster: ClusterOptions | None = None
     """Where that is done; None: here, one after the other."""
 
@@ -62,15 +63,33 @@ def adapt(
     from_bundle: Annotated[
         Path | None, typer.Option(help="Bundle to begin with; default: the shipped one.")
     ] = None,
+    species: Annotated[
+        Literal["mouse", "human"] | None,
+        typer.Option(
+            help="Whose shipped bundle; default: mouse. With --from-bundle: whose it has to be."
+        ),
+    ] = None,
     eeg: EegOption = None,
     emg: EmgOption = None,
+    eog: EogOption = None,
     unit: UnitOption = None,
     match: MatchOption = None,
     passes: Annotated[int, typer.Option(min=1, help="At most, through what is learnt from.")] = 2,
-    mice: Annotated[
-        int, typer.Option(min=4, max=80, help="Simulated mice to learn from beside the recordings.")
-    ] = 24,
-    hours: Annotated[float, typer.Option(min=0.02, help="Of each simulated mouse.")] = 0.5,
+    simulated: Annotated[
+        int | None,
+        typer.Option(
+            min=4,
+            max=80,
+            help="Simulated subjects to learn from beside the recordings; default: 24 mice, "
+            "8 people.",
+        ),
+    ] = None,
+    hours: Annotated[
+        float | None,
+        typer.Option(
+            min=0.02, help="Of each simulated subject; default: 0.5 of mice, 7 of people."
+        ),
+    ] = None,
     learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 3e-5,
     seed: Annotated[int, typer.Option(min=0, max=999, help="Of everything random.")] = 0,
     seeds: Annotated[
@@ -79,11 +98,11 @@ def adapt(
             min=1, max=100, help="Learn from so many seeds; the best on what stops it is judged."
         ),
     ] = 1,
-    leave_one_animal_out: Annotated[
+    leave_one_subject_out: Annotated[
         bool,
         typer.Option(
-            "--leave-one-animal-out",
-            help="Judge by each animal, with a net that learnt from the others; the bundle learns "
+            "--leave-one-subject-out",
+            help="Judge by each subject, with a net that learnt from the others; the bundle learns "
             "from all.",
         ),
     ] = False,
@@ -97,12 +116,12 @@ def adapt(
     lsf: LsfOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Fit a bundle to a lab's own rig by **unscored recordings** of its animals.
+    """Fit a bundle to a lab's own rig by **unscored recordings** of its animals or people.
 
     The offline teacher (`hypnod score --offline`) stages each recording as a whole. What it is
-    sure of, and the bundle does not contradict, is learnt, beside simulated mice, so that nothing
-    else is forgotten. Give it hours that hold both sleep and waking, of several animals if there
-    are some: those that nothing was learnt from tell whether it helped.
+    sure of, and the bundle does not contradict, is learnt, beside simulated subjects, so that
+    nothing else is forgotten. Give it hours that hold both sleep and waking, of several subjects if
+    there are some: those that nothing was learnt from tell whether it helped.
 
     Where it did not, no bundle is written, and that is said: the teacher is a machine, and agreeing
     with it is not being right. If an hour was scored by hand, ask `hypnod evaluate` about both.
@@ -111,36 +130,46 @@ def adapt(
 
         hypnod adapt recordings/ --eeg EEG2 --emg EMG2a-EMG2b --out ourrig
 
-        hypnod adapt recordings/ --out ourrig --leave-one-animal-out --workers 4
+        hypnod adapt nights/ --species human --out oursleeplab
+
+        hypnod adapt recordings/ --out ourrig --leave-one-subject-out --workers 4
 
         hypnod evaluate scored/ --bundle ourrig
 
-    Recordings in which a stage hardly occurs are left out: the teacher is often wrong there.
+    Recordings in which a common stage hardly occurs are left out: the teacher is often wrong there.
     Hypnograms beside the recordings are not read; `hypnod train` learns from those.
     """
     check_out(out)
-    if seeds > 1 and leave_one_animal_out:
+    if seeds > 1 and leave_one_subject_out:
         raise ConfigError(
-            "expected --seeds without --leave-one-animal-out, found both: each animal is judged by "
-            "a net of its own, of one seed"
+            "expected --seeds without --leave-one-subject-out, found both: each subject is judged "
+            "by a net of its own, of one seed"
         )
-    several = seeds > 1 or leave_one_animal_out
-    wants = None if several else "--seeds or --leave-one-animal-out"
+    several = seeds > 1 or leave_one_subject_out
+    wants = None if several else "--seeds or --leave-one-subject-out"
     cluster = read_spread(workers, memory, scheduler, slurm, pbs, lsf, wants)
+    bundle = open_bundle(from_bundle, species)
+    usual = USUAL[bundle.spec.species]
     options = AdaptOptions(
         paths=tuple(recordings),
         out=out,
-        start=open_bundle(from_bundle).path,
-        lab=LabOptions(eeg=eeg or (), emg=emg or (), unit=read_unit(unit), match=read_match(match)),
+        start=bundle.path,
+        lab=LabOptions(
+            eeg=eeg or (),
+            emg=emg or (),
+            eog=eog or (),
+            unit=read_unit(unit),
+            match=read_match(match),
+        ),
         passes=passes,
-        mice=mice,
-        hours=hours,
+        simulated=simulated or usual.simulated,
+        hours=hours or usual.hours,
         learning_rate=learning_rate,
         seed=seed,
         device=device,
         threads=threads,
         seeds=seeds,
-        leave_one_out=leave_one_animal_out,
+        leave_one_out=leave_one_subject_out,
         cluster=cluster,
     )
     with train_extra():

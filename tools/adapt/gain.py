@@ -14,8 +14,6 @@ from models.stages import UNSCORED
 from models.training.evaluate import evidence, published, read_all
 from tools.adapt.report import Gain
 
-BLOCK = 120
-"""Epochs that are drawn together: those near each other are alike."""
 LEAST_BLOCKS = 5
 """That tell a gain from chance."""
 _N_RESAMPLES = 2000
@@ -53,7 +51,7 @@ def answers_of(model: Model, subject: ScoredEpochs, grammar: Grammar | None, lag
 
 def kappa_of(answers: Sequence[Answers], reading: str, n_stages: int) -> float | None:
     """Return κ with the teacher, of all recordings together; None where there is none."""
-    return or_null(kappa(_blocks(answers, reading, n_stages).sum(axis=0)))
+    return or_null(kappa(_blocks(answers, reading, n_stages, None).sum(axis=0)))
 
 
 def shares_of(answers: Sequence[Answers], n_stages: int) -> list[float]:
@@ -63,9 +61,16 @@ def shares_of(answers: Sequence[Answers], n_stages: int) -> list[float]:
     return [float(n) for n in counts / max(1, counts.sum())]
 
 
-def gain_of(before: Sequence[Answers], after: Sequence[Answers], n_stages: int) -> Gain:
-    """Return by how much κ live rose, with the interval over blocks drawn with replacement."""
-    both = np.stack([_blocks(each, "live", n_stages) for each in (before, after)])
+def gain_of(before: Sequence[Answers], after: Sequence[Answers], n_stages: int, block: int) -> Gain:
+    """Return by how much κ live rose, with the interval over blocks drawn with replacement.
+
+    Args:
+        before: by the bundle that it began with.
+        after: by the one that learnt.
+        n_stages: that there are.
+        block: epochs that are drawn together: those near each other are alike.
+    """
+    both = np.stack([_blocks(each, "live", n_stages, block) for each in (before, after)])
     n_blocks = both.shape[1]
     drawn = np.random.default_rng(0).integers(n_blocks, size=(_N_RESAMPLES, n_blocks))
     first, last = kappa(both[:, drawn].sum(axis=2))
@@ -74,13 +79,19 @@ def gain_of(before: Sequence[Answers], after: Sequence[Answers], n_stages: int) 
     return Gain(kappa=float(whole[0]), low=float(low), high=float(high), n_blocks=n_blocks)
 
 
-def _blocks(answers: Sequence[Answers], reading: str, n_stages: int) -> NDArray[np.int64]:
-    """Return the confusion of each block that the teacher says anything of, (n, S, S)."""
+def _blocks(
+    answers: Sequence[Answers], reading: str, n_stages: int, block: int | None
+) -> NDArray[np.int64]:
+    """Return the confusion of each block that the teacher says anything of, (n, S, S).
+
+    None: each recording is a block.
+    """
     blocks = []
     for each in answers:
         found = each.live if reading == "live" else each.final
-        for first in range(0, len(found), BLOCK):
-            truth, said = each.teacher[first : first + BLOCK], found[first : first + BLOCK]
+        size = block or max(1, len(found))
+        for first in range(0, len(found), size):
+            truth, said = each.teacher[first : first + size], found[first : first + size]
             both = (truth != UNSCORED) & (said != UNSCORED)
             confusion = np.zeros((n_stages, n_stages), np.int64)
             np.add.at(confusion, (truth[both], said[both]), 1)

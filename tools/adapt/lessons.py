@@ -16,7 +16,7 @@ from models.recordings.find import Found, find_recordings, hash_file
 from models.recordings.open import check_match
 from models.scored_epochs import ScoredEpochs
 from models.species import contradict
-from models.teacher import teach_recording
+from models.teacher import teach_recording, teacher_of
 from models.training.simulated import pack
 from models.training.splits import Split
 from models.training.taught import read_whole, surely, uncontradicted, why_not
@@ -26,9 +26,9 @@ from tools.adapt.report import Taught
 
 
 class Heard(NamedTuple):
-    """One animal in one recording that the teacher is trusted in."""
+    """One subject in one recording that the teacher is trusted in."""
 
-    animal: str
+    subject: str
     file: str
     """SHA-256."""
     lesson: ScoredEpochs
@@ -45,7 +45,7 @@ class Parts(NamedTuple):
     held_out: list[ScoredEpochs]
     """With the stages that the teacher is sure of."""
     split: Split
-    """The animals."""
+    """The subjects."""
     described: str
     """What is held out, in words."""
 
@@ -76,7 +76,7 @@ class Hearing:
         heard = [each for _, each in pairs if each is not None]
         for taught, _ in pairs:
             if taught.left_out:
-                self._say(f"left out {taught.recording}, {taught.animal}: {taught.left_out}")
+                self._say(f"left out {taught.recording}, {taught.subject}: {taught.left_out}")
         if not heard:
             raise RecordingError(
                 "; ".join(f"{taught.recording}: {taught.left_out}" for taught, _ in pairs)
@@ -86,7 +86,7 @@ class Hearing:
     def _hear(self, found: Found) -> Iterator[tuple[Taught, Heard | None]]:
         """Yield of each subject of a recording what the teacher is trusted in."""
         lab, file = self.options.lab, hash_file(found.recording)
-        labels = {"eeg": lab.eeg, "emg": lab.emg}
+        labels = {"eeg": lab.eeg, "emg": lab.emg, "eog": lab.eog}
         chosen = choose(found.recording, None, labels, (), self.spec, lab.match)
         for line in (*chosen.guess, *chosen.left_out):
             self._say(f"{found.recording}: {line}")
@@ -95,71 +95,74 @@ class Hearing:
         if strange:
             raise SpeciesError(f"{found.recording}: {strange}")
         stream = msgspec.structs.replace(chosen.stream, unit=lab.unit)
-        taught_all = teach_recording(recording, stream)
+        weights = teacher_of(self.spec.species)
+        taught_all = teach_recording(recording, stream, weights)
         epochs, usable, _ = condition(recording, stream, self.spec)
         several = len(stream.subjects) > 1
         for i, (subject, taught) in enumerate(zip(stream.subjects, taught_all, strict=True)):
-            animal = f"{found.subject}/{subject.name}" if several else found.subject
+            name = f"{found.subject}/{subject.name}" if several else found.subject
             said = read_whole(self.start, epochs[i], usable[i], self.grammar)
             sure = surely(taught)
             stages = uncontradicted(sure, said)
-            left_out = why_not(taught, said, usable[i], self.spec)
+            left_out = why_not(taught, said, usable[i], weights)
             lesson, all_sure = (
-                pack(ScoredEpochs(animal, epochs[i], each, usable[i])) for each in (stages, sure)
+                pack(ScoredEpochs(name, epochs[i], each, usable[i])) for each in (stages, sure)
             )
             by_stage = {
-                s: int(np.count_nonzero(stages == k)) for k, s in enumerate(self.spec.stages)
+                s: round(np.count_nonzero(stages == k) * self.spec.epoch_s)
+                for k, s in enumerate(self.spec.stages)
             }
+            there = usable[i][:, weights.needed_rows].all(axis=1)
             yield (
                 Taught(
                     recording=str(found.recording),
-                    animal=animal,
+                    subject=name,
                     channels=dict(subject.channels),
-                    hours=round(float(usable[i].all(axis=1).sum()) * self.spec.epoch_s / 3600, 2),
+                    hours=round(float(there.sum()) * self.spec.epoch_s / 3600, 2),
                     seconds={} if left_out else by_stage,
                     left_out=left_out,
                     learnt=self.bundle.manifest.learnt_from.get(file),
                 ),
-                None if left_out else Heard(animal, file, lesson, all_sure),
+                None if left_out else Heard(name, file, lesson, all_sure),
             )
 
 
-def animals_of(heard: Sequence[Heard]) -> list[str]:
-    """Return the animals, in order."""
-    return sorted({each.animal for each in heard})
+def subjects_of(heard: Sequence[Heard]) -> list[str]:
+    """Return the subjects, in order."""
+    return sorted({each.subject for each in heard})
 
 
 def check_several(heard: Sequence[Heard]) -> None:
-    """Raise RecordingError where there is nobody to learn from while one animal is left out."""
-    animals = animals_of(heard)
-    if len(animals) < 2:
+    """Raise RecordingError where there is nobody to learn from while one subject is left out."""
+    subjects = subjects_of(heard)
+    if len(subjects) < 2:
         raise RecordingError(
-            "--leave-one-animal-out: expected two animals or more in whom the teacher is trusted, "
-            f"found {animals[0]} alone"
+            "--leave-one-subject-out: expected two subjects or more in whom the teacher is "
+            f"trusted, found {subjects[0]} alone"
         )
 
 
 def divide(heard: Sequence[Heard], seed: int) -> Parts:
-    """Hold out a third: of the animals where there are several, else of the time, the last."""
-    animals = animals_of(heard)
-    if len(animals) > 1:
-        shuffled = [animals[i] for i in np.random.default_rng(seed).permutation(len(animals))]
-        return hold_out(heard, tuple(shuffled[: max(1, len(animals) // 3)]))
-    (animal,) = animals
+    """Hold out a third: of the subjects where there are several, else of the time, the last."""
+    subjects = subjects_of(heard)
+    if len(subjects) > 1:
+        shuffled = [subjects[i] for i in np.random.default_rng(seed).permutation(len(subjects))]
+        return hold_out(heard, tuple(shuffled[: max(1, len(subjects) // 3)]))
+    (subject,) = subjects
     return _parts(
         [cut(each.lesson, 0, 2 / 3) for each in heard],
         [cut(each.sure, 2 / 3, 1) for each in heard],
-        Split((animal,), (), ()),
-        f"the last third of {animal}",
+        Split((subject,), (), ()),
+        f"the last third of {subject}",
     )
 
 
 def hold_out(heard: Sequence[Heard], held: tuple[str, ...]) -> Parts:
-    """Learn from all animals but these."""
-    learning = tuple(animal for animal in animals_of(heard) if animal not in held)
+    """Learn from all subjects but these."""
+    learning = tuple(subject for subject in subjects_of(heard) if subject not in held)
     return _parts(
-        [each.lesson for each in heard if each.animal in learning],
-        [each.sure for each in heard if each.animal in held],
+        [each.lesson for each in heard if each.subject in learning],
+        [each.sure for each in heard if each.subject in held],
         Split(learning, held, ()),
         ", ".join(held),
     )

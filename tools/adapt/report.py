@@ -11,16 +11,16 @@ READINGS = ("live", "final")
 
 
 class Taught(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One animal in one recording."""
+    """One subject in one recording."""
 
     recording: str
-    animal: str
+    subject: str
     channels: dict[str, str]
     """Label by modality."""
     hours: float
     """Of usable signal."""
     seconds: dict[str, int]
-    """What the teacher is trusted in, by stage; empty where it is not."""
+    """What the teacher is trusted in, by stage, s; empty where it is not."""
     left_out: str | None
     """Why nothing is learnt from it; null: it is."""
     learnt: LearntAs | None
@@ -63,14 +63,14 @@ class AdaptReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     taken: int
     """Which pass; 0: none was better."""
     seeds: dict[int, float]
-    """κ live on what stopped it, by seed; the best was taken. Empty: animals left out in turn."""
+    """κ live on what stopped it, by seed; the best was taken. Empty: subjects left out in turn."""
     kappa: dict[str, Change]
     """Agreement with the teacher on what was held out, by reading."""
     gain: Gain
     share: dict[str, Change]
     """Of each stage, live, in what was held out."""
     simulated: Change
-    """κ live, the net's own, on simulated mice that nobody learnt from."""
+    """κ live, the net's own, on simulated subjects that nobody learnt from."""
     written: str | None
     """The bundle; null: nothing was gained."""
     outcome: str
@@ -80,10 +80,10 @@ class AdaptReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 def print_report(report: AdaptReport) -> None:
     """Print what was taught and what changed."""
     console = plain_console()
-    table = Table("animal", "hours", "learnt from, min", title="recordings")
+    table = Table("subject", "hours", "learnt from, min", title="recordings")
     for each in report.recordings:
         learnt = ", ".join(f"{stage} {s / 60:.0f}" for stage, s in each.seconds.items())
-        table.add_row(each.animal, f"{each.hours:.1f}", each.left_out or learnt)
+        table.add_row(each.subject, f"{each.hours:.1f}", each.left_out or learnt)
     console.print(table)
     if len(report.seeds) > 1:
         found = ", ".join(f"{seed}: {digits(kappa)}" for seed, kappa in report.seeds.items())
@@ -94,7 +94,7 @@ def print_report(report: AdaptReport) -> None:
     for stage, change in report.share.items():
         table.add_row(f"share of {stage}, live", *_row(change))
     table.add_section()
-    table.add_row("κ on simulated mice, live", *_row(report.simulated))
+    table.add_row("κ on simulated subjects, live", *_row(report.simulated))
     console.print(table)
 
 

@@ -19,6 +19,7 @@ from models.recordings.hypnograms.read import read_hypnograms
 from models.recordings.open import Recording
 from models.signal.montage import StreamChannels
 from models.species import contradict
+from models.teacher import TeacherWeights, teacher_of
 from tools.score.aggregate import check_epoch
 from tools.score.drift import DriftLog, summarise
 from tools.score.offline import open_configured, stage_configured
@@ -105,21 +106,25 @@ def score(
 
         hypnod score night.edf --offline --csv night-best.csv
 
+        hypnod score psg.edf --species human --offline --csv psg-best.csv
+
     `--offline` gives the best hypnogram of a finished recording instead: not what a live model
     can know, and not by the bundle (docs/evaluation.md). Every output says so.
     """
     check_outputs([file, config, hypnogram], [csv, edf, tsv, png])
     check_places(file, [csv, edf, tsv])
     base = load_config(config) if config else Config(streams=())
-    if offline and (bundle or species or engine or kind):
-        raise ConfigError(
-            "expected --offline without --bundle, --species, --engine or --kind: no model runs, "
-            "and the teacher is of mice"
-        )
+    if offline and (bundle or engine or kind):
+        raise ConfigError("expected --offline without --bundle, --engine or --kind: no model runs")
     if hypnogram is None and (codes or ignore or same_start):
         raise ConfigError("expected --codes, --ignore and --same-start with --hypnogram only")
-    opened = None if offline else source.open_asked(bundle, species, base)
-    by = by_teacher() if opened is None else by_bundle(opened)
+    opened: Bundle | TeacherWeights
+    if offline:
+        opened = teacher_of(species or base.engine.species or "mouse")
+        by = by_teacher(opened)
+    else:
+        opened = source.open_asked(bundle, species, base)
+        by = by_bundle(opened)
     configured = base.stream(stream) if config else None
     channels = {"eeg": eeg, "emg": emg, "eog": eog}
     found = source.choose_asked(file, by.spec, configured, channels, subject, unit, match)
@@ -198,7 +203,7 @@ def check_places(recording: Path, outputs: Sequence[Path | None]) -> None:
 
 
 def stage_recorded(
-    bundle: Bundle | None,
+    by: Bundle | TeacherWeights,
     kind: str | None,
     recording: Recording,
     stream: StreamChannels,
@@ -206,31 +211,36 @@ def stage_recorded(
     drift: DriftLog,
     console: Console,
 ) -> tuple[list[Estimate], str]:
-    """Stage the recording behind a progress bar; return also what the engine says of itself.
-
-    Without a bundle it is the teacher that stages.
-    """
-    if bundle is None:
-        return _stage_whole(recording, stream, config, console), "numpy"
+    """Stage the recording behind a progress bar; return also what the engine says of itself."""
+    if isinstance(by, TeacherWeights):
+        return _stage_whole(by, recording, stream, config, console), "numpy"
     estimates: list[Estimate] = []
-    engine = open_configured(bundle, kind, config, n_rows=len(stream.subjects))
+    engine = open_configured(by, kind, config, n_rows=len(stream.subjects))
     with engine, _progress(console) as progress:
         task = progress.add_task("staging", total=recording.n_samples)
-        for n_read, new in stage_configured(bundle, engine, recording, stream, config, drift):
+        for n_read, new in stage_configured(by, engine, recording, stream, config, drift):
             estimates += new
             progress.update(task, completed=n_read)
         return estimates, engine.description
 
 
 def _stage_whole(
-    recording: Recording, stream: StreamChannels, config: Config, console: Console
+    weights: TeacherWeights,
+    recording: Recording,
+    stream: StreamChannels,
+    config: Config,
+    console: Console,
 ) -> list[Estimate]:
     """Stage the recording by the teacher behind a progress bar."""
     with _progress(console) as progress:
         task = progress.add_task("measuring", total=recording.duration)
         advance = partial(progress.update, task)
         return stage_whole(
-            recording, stream, config.quality, lambda end_s: advance(completed=end_s)
+            recording,
+            stream,
+            weights,
+            config.quality,
+            lambda end_s: advance(completed=end_s),
         )
 
 

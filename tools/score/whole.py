@@ -14,20 +14,20 @@ from models.teacher import (
     NAME,
     Levels,
     Taught,
+    TeacherWeights,
     check_modalities,
-    mouse_teacher,
     teach,
     teacher_hash,
 )
 from tools.score.scored import StagedBy
 
 
-def by_teacher() -> StagedBy:
-    """Return what there is to say of the teacher."""
+def by_teacher(weights: TeacherWeights) -> StagedBy:
+    """Return what there is to say of a teacher."""
     return StagedBy(
         name=NAME,
-        hash=teacher_hash(),
-        spec=mouse_teacher().spec,
+        hash=teacher_hash(weights.spec.species),
+        spec=weights.spec,
         has_grammar=True,
         kinds={"final": NAME},  # it is the last word on each epoch
     )
@@ -36,6 +36,7 @@ def by_teacher() -> StagedBy:
 def stage_whole(
     recording: Recording,
     stream: StreamChannels,
+    weights: TeacherWeights,
     quality: QualityLimits,
     advance: Callable[[float], None],
 ) -> list[Estimate]:
@@ -44,15 +45,15 @@ def stage_whole(
     Args:
         recording: timestamps of estimates count from its first sample, s.
         stream: the subjects and their channels.
+        weights: the teacher.
         quality: when an epoch cannot be used.
         advance: called with the end of each epoch that was measured, s.
 
     Raises:
         HypnodError: a modality is missing, or the recording does not fit its channels or unit.
     """
-    weights = mouse_teacher()
     spec, names = weights.spec, [s.name for s in stream.subjects]
-    check_modalities(stream, spec)
+    check_modalities(stream, weights)
     levels = Levels(spec, len(names))
     known: list[list[Estimate]] = [[] for _ in names]
     for batch in epochs_of(recording, stream, spec, quality=quality):

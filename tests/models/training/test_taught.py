@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.stages import UNSCORED
-from models.teacher import Taught
+from models.teacher import Taught, teacher_of
 from models.training.taught import read_whole, surely, uncontradicted, why_not
 from tests.support.bundles import TINY, mouse_grammar, mouse_spec, random_model
 
@@ -37,7 +37,7 @@ def test_a_recording_teaches_only_if_it_is_long_holds_every_stage_and_the_net_ag
     n = 2000
     usable = np.ones((n, 2), bool)
     half = [WAKE] * 900 + [NREM] * 1000 + [REM] * 100
-    assert why_not(_taught(half), np.array(half), usable, SPEC) is None
+    assert why_not(_taught(half), np.array(half), usable, teacher_of("mouse")) is None
     cases = {
         "30 min of usable eeg and emg, found 26.7": (
             half,
@@ -50,9 +50,26 @@ def test_a_recording_teaches_only_if_it_is_long_holds_every_stage_and_the_net_ag
         "(κ 0.4), found κ 0.00": (half, [NREM] * n, usable),
     }
     for expected, (rows, said, there) in cases.items():
-        found = why_not(_taught(rows), np.array(said), there, SPEC)
+        found = why_not(_taught(rows), np.array(said), there, teacher_of("mouse"))
         assert found is not None
         assert expected in found
+
+
+def test_a_person_needs_two_hours_of_eeg_and_neither_n1_nor_n3_nor_an_eog() -> None:
+    w, _, n2, _, rem = np.eye(5)
+    n, weights = 600, teacher_of("human")
+    usable = np.tile([True, False], (n, 1))
+    night = [w] * 100 + [n2] * 400 + [rem] * 100
+    assert why_not(_taught(night), np.array(night), usable, weights) is None
+    short = usable & (np.arange(n) < 200)[:, None]
+    found = why_not(_taught(night), np.array(night), short, weights)
+    assert found is not None
+    assert "120 min of usable eeg, found 100.0" in found
+    awake = [w] * 500 + [n2] * 100
+    found = why_not(_taught(awake), np.array(awake), usable, weights)
+    assert found is not None
+    assert "3 % of REM, found 0.0 %" in found
+    assert "give a whole night" in found
 
 
 def test_the_whole_reading_is_of_each_epoch_with_some_that_follow() -> None:

@@ -22,12 +22,14 @@ from models.recordings.agreement import compare
 from models.recordings.base import ArrayRecording, Description
 from models.signal.montage import StreamChannels, SubjectChannels
 from models.stages import HUMAN, UNKNOWN
+from models.teacher import teach_recording, teacher_of
 from tests.support.paths import DATA, ROOT
 from tools.score.offline import stage_recording
 
 UCDDB = DATA / "human_raw" / "ucddb_dev.npz"
 SEDF = DATA / "human_raw" / "sleepedfx_9_raw_epochs.npz"
 SCORERS = ROOT / "docs" / "people-scorers.csv"
+OFFLINE = "offline teacher"
 WHOLE_NIGHT = "018"
 """The subject of whom nearly every epoch of the night is there."""
 
@@ -37,6 +39,9 @@ _KINDS: tuple[Kind, ...] = ("live", "final")
 SURE = (0.5, 0.6, 0.7, 0.8)
 """Probabilities that a rule may ask for."""
 _EPOCH_S = 30.0
+_STREAM = StreamChannels(
+    name="people", subjects=(SubjectChannels(name="p", channels={"eeg": "EEG"}),)
+)
 LOST_S = {20.0: 1.0, 30.0: 10.0}
 """Of each so many s how many are lost, at a random place, to see what that costs."""
 
@@ -134,10 +139,7 @@ def stage_pieces(
         bundle: stages them.
         each_s: a key of `LOST_S`: of each so many s some are lost; None: nothing is.
     """
-    n = pieces.data.shape[1]
-    place = pieces.place - pieces.place[0]
-    times = (place[:, None] * _EPOCH_S + np.arange(n) / pieces.sfreq).ravel()
-    data = pieces.data.reshape(-1, 1)
+    times, data = _samples(pieces)
     if each_s is not None:
         since = times % each_s
         at = np.random.default_rng(0).uniform(0, each_s - LOST_S[each_s], len(times))
@@ -145,22 +147,40 @@ def stage_pieces(
         there = (since < at) | (since >= at + LOST_S[each_s])
         there |= times > times[-1] - each_s  # the last epoch is known to be whole by its end
         times, data = times[there], data[there]
-    description = Description(
-        ch_names=("EEG",), units=("uV",), sfreq=pieces.sfreq, n_samples=times.size
-    )
-    recording = ArrayRecording(Path(pieces.subject), description, data, times)
-    stream = StreamChannels(
-        name="people", subjects=(SubjectChannels(name="p", channels={"eeg": "EEG"}),)
-    )
+    recording = _recording(pieces, times, data)
     with open_engine(bundle, AUTO, n_rows=1) as engine:
-        staged = stage_recording(recording, stream, engine, grammar=bundle.manifest.grammar)
+        staged = stage_recording(recording, _STREAM, engine, grammar=bundle.manifest.grammar)
         every = [e for _, new in staged for e in new]
+    place = pieces.place - pieces.place[0]
     wanted = {int(k): i for i, k in enumerate(place)}
     found: dict[Kind, list[Estimate]] = {}
     for kind in _KINDS:
         by_place = {wanted[e.hop]: e for e in every if e.kind == kind and e.hop in wanted}
         found[kind] = [by_place[i] for i in range(len(place))]
     return found
+
+
+def teach_pieces(pieces: Pieces) -> list[str]:
+    """Return what `hypnod score --offline` says of a subject's epochs."""
+    weights = teacher_of("human")
+    (taught,) = teach_recording(_recording(pieces, *_samples(pieces)), _STREAM, weights)
+    return [HUMAN[k] for k in taught.stages[pieces.place - pieces.place[0]]]
+
+
+def _samples(pieces: Pieces) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Return times, s, and samples (n, 1) of epochs that lie where they were in the night."""
+    place = (pieces.place - pieces.place[0])[:, None] * _EPOCH_S
+    times = (place + np.arange(pieces.data.shape[1]) / pieces.sfreq).ravel()
+    return times, pieces.data.reshape(-1, 1)
+
+
+def _recording(
+    pieces: Pieces, times: NDArray[np.float64], data: NDArray[np.float32]
+) -> ArrayRecording:
+    description = Description(
+        ch_names=("EEG",), units=("uV",), sfreq=pieces.sfreq, n_samples=times.size
+    )
+    return ArrayRecording(Path(pieces.subject), description, data, times)
 
 
 def look_at_people(bundle: Bundle) -> People:
@@ -175,6 +195,7 @@ def look_at_people(bundle: Bundle) -> People:
         night = found["live"] if pieces.subject == WHOLE_NIGHT else night
         _add(truth, said, part, pieces.stages, found)
         if pieces.subject == WHOLE_NIGHT:
+            said[part][OFFLINE] = teach_pieces(pieces)
             for each_s in LOST_S:
                 lossy = stage_pieces(pieces, bundle, each_s)
                 _add(truth, said, f"018-{each_s:g}", pieces.stages, lossy)

@@ -20,7 +20,7 @@ from models.recordings.hypnograms.read import read_hypnogram
 from models.recordings.open import open_recording
 from models.signal.montage import StreamChannels, SubjectChannels
 from models.stages import UNKNOWN
-from models.teacher import mouse_teacher, teach_recording
+from models.teacher import teach_recording, teacher_of
 from tests.rigs.accuracy.real_mouse import CHANNELS, measure_seconds, stage
 from tests.rigs.accuracy.threshold_scorer import EPOCH_S, score_by_thresholds
 from tests.support.paths import DATA, ROOT
@@ -86,8 +86,10 @@ def _teach(path: Path) -> list[str]:
     """Return what `hypnod score --offline --epoch-s 4` says."""
     subject = SubjectChannels(name="mouse", channels=CHANNELS)
     recording = open_recording(path, list(CHANNELS.values()))
-    (taught,) = teach_recording(recording, StreamChannels(name="real", subjects=(subject,)))
-    spec = mouse_teacher().spec
+    weights = teacher_of("mouse")
+    stream = StreamChannels(name="real", subjects=(subject,))
+    (taught,) = teach_recording(recording, stream, weights)
+    spec = weights.spec
     per_epoch = round(EPOCH_S / spec.epoch_s)
     n = len(taught.probabilities) // per_epoch
     means = taught.probabilities[: n * per_epoch].reshape(n, per_epoch, -1).mean(axis=1)

@@ -228,8 +228,12 @@ def _of_sources(spec: ModelSpec) -> Iterator[Scenario]:
 
 def _of_samples(spec: ModelSpec) -> Iterator[Scenario]:
     at, unseen = _begin(spec), "no epoch masked"
-    reordered_s = max(0.4, 0.03 * spec.epoch_s)  # more than may be missing
-    yield injected("samples lost for 3 s", "gap@+3", "UNKNOWN", missing(spec), at)
+    in_parts = spec.relative is not None and spec.relative.n_parts > 1
+    lost_s = 1.5 * spec.epoch_s if in_parts else 3.0  # most of an epoch, wherever it begins
+    reordered_s = 2 * lost_s if in_parts else 0.4  # half of it is late; more than may be missing
+    yield injected(
+        f"samples lost for {lost_s:g} s", f"gap@+{lost_s:g}", "UNKNOWN", missing(spec), at
+    )
     yield injected("outlet closed for 1 s", "drop@+1", "reconnected", noted("reconnected"), at)
     paced = max(_PACED_AT_S, at)
     yield injected("restart, stamped anew from 10 s", "reboot@+2", "same grid", noted("set"), paced)

@@ -6,8 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from engines.errors import BundleError
-from models.errors import ConfigError, SpeciesError
+from models.errors import RecordingError, SpeciesError
 from models.species import SHIPPED
+from models.teacher import NAME, teacher_hash
 from tests.support.bundles import change_manifest, human_spec, make_bundle_of
 from tests.support.recordings.psg import write_psg
 from tools.cli import app
@@ -71,5 +72,21 @@ def test_the_species_chooses_the_shipped_bundle(tmp_path, bundle, monkeypatch):
     assert "people" in score(tmp_path / "p.edf", "--species", "human", "--json").stdout
     with pytest.raises(BundleError, match="of the species mouse, found one of the species human"):
         score(tmp_path / "p.edf", "--species", "mouse", "--bundle", bundle)
-    with pytest.raises(ConfigError, match="the teacher is of mice"):
-        score(tmp_path / "p.edf", "--species", "human", "--offline")
+
+
+def test_the_offline_teacher_stages_a_psg_with_or_without_an_eog_and_is_named(tmp_path):
+    for name, labels in (("both", LABELS), ("alone", {"C3-A2": 100})):
+        psg, table = tmp_path / f"{name}.edf", tmp_path / f"{name}-out.csv"
+        write_psg(psg, labels, ["W", "N2", "N3", "N2"] * 10)
+        options = ["--species", "human", "--offline", "--json", "--csv", table]
+        summary = json.loads(score(psg, *options).stdout)
+        said = (summary["bundle"], summary["kind"], summary["model"])
+        assert said == (NAME, NAME, teacher_hash("human")[:12])
+        assert summary["subjects"]["m1"]["epochs"] == 40
+        text = table.read_text(encoding="utf-8")
+        assert text.count(f"hypnod: {NAME} {teacher_hash('human')[:12]}") == 40
+    with pytest.raises(SpeciesError, match="--species human"):
+        score(tmp_path / "both.edf", "--offline")
+    write_psg(tmp_path / "eye.edf", {"EOG E1-M2": 100}, ["W", "N2"])
+    with pytest.raises(RecordingError, match="found no eeg"):
+        score(tmp_path / "eye.edf", "--species", "human", "--offline", "--eog", "EOG E1-M2")

@@ -563,11 +563,11 @@ def test_the_offline_teacher_is_named_in_every_output(tmp_path, monkeypatch):
     monkeypatch.setattr("tools.view.night.plot_night", lambda _, night: drawn.append(night))
     summary = json.loads(score(night, *BOTH, "--offline", "--json", *options))
     said = (summary["bundle"], summary["kind"], summary["model"])
-    assert said == (NAME, NAME, teacher_hash()[:12])
+    assert said == (NAME, NAME, teacher_hash("mouse")[:12])
     table = rows(outputs["csv"])
     assert {row["kind"] for row in table} == {NAME}
     assert len(table) == 2 * SECONDS
-    whom = f"{NAME} {teacher_hash()[:12]}"
+    whom = f"{NAME} {teacher_hash('mouse')[:12]}"
     assert [night.subtitle for night in drawn] == [whom, whom]
     assert read_edf_annotations(outputs["edf"])[0][0].text == f"staged by hypnod: {whom}"
     for each in (table, rows(outputs["tsv"], "\t")):
