@@ -9,7 +9,6 @@ Two seconds are too few to be sure. So no stage changes by it, and nothing is ca
 rules that stimulate switch nothing on while it is above 0 (`daemon.trigger.sight`).
 """
 
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -42,12 +41,6 @@ class LeadOffRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     weights: dict[str, tuple[float, ...]]
     """By what `describe` says, in its order."""
 
-    def log_odds(self, described: Mapping[str, Floats]) -> Floats:
-        """Return the log odds of each (n,) row."""
-        parts = [described[name] @ np.array(of) for name, of in self.weights.items()]
-        found: Floats = self.bias + np.sum(parts, axis=0)
-        return found
-
 
 @cache
 def read_lead_off_rule(species: str) -> LeadOffRule | None:
@@ -70,7 +63,7 @@ def describe(pieces: Floats, mean: Floats, variance: Floats, weight: Floats) -> 
     """
     now = pieces.mean(axis=1)
     shape, step = now[:, 1:], now - mean
-    rows, columns = np.triu_indices(shape.shape[1])
+    rows, columns = _pairs(shape.shape[1])
     return {
         "shape": shape,
         "products": shape[:, rows] * shape[:, columns],
@@ -81,6 +74,12 @@ def describe(pieces: Floats, mean: Floats, variance: Floats, weight: Floats) -> 
         "distance": np.abs(step),
         "jumps": np.log1p(np.square(pieces - mean[:, None]) @ weight),
     }
+
+
+@cache
+def _pairs(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return all pairs of n, each once."""
+    return np.triu_indices(n)
 
 
 class LeadOff:
@@ -94,6 +93,7 @@ class LeadOff:
 
     def __init__(self, rule: LeadOffRule, n_subjects: int, weight: NDArray[np.floating]) -> None:
         self._rule, self._weight = rule, np.asarray(weight, np.float64)
+        self._of_described = {name: np.array(of) for name, of in rule.weights.items()}
         self._pieces = np.zeros((n_subjects, _N_PIECES, len(weight)))
         self._n_held = np.zeros(n_subjects)
         self._before = Averages(n_subjects, len(weight))
@@ -122,7 +122,9 @@ class LeadOff:
         return describe(self._pieces, self._before.mean, self._before.variance, self._weight)
 
     def _judge(self) -> None:
-        found = np.round(self._rule.log_odds(self.described()) + self._added, 1)
+        described = self.described()
+        parts = [described[name] @ of for name, of in self._of_described.items()]
+        found = np.round(self._rule.bias + sum(parts, self._added), 1)
         self.log_odds = np.where(self.settled, found, np.nan)
 
     def state(self) -> Floats:

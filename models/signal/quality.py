@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -117,8 +117,8 @@ class Quality:
 
     def lost_parts(self, missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Tell which parts of an epoch lack too many of its samples, (n_in,); (n_parts,)."""
-        edges = _edges(len(missing), self._n_parts)
-        return _fractions(missing[None], edges)[:, 0] > self._limits.max_missing
+        parts = _parts(len(missing), self._n_parts)
+        return _fractions(missing[None], parts)[:, 0] > self._limits.max_missing
 
     def assess(
         self,
@@ -149,11 +149,11 @@ class Quality:
         hum = self._mains_power(x) / np.maximum(power, 1e-12)
         reasons = np.full(len(x), OK, dtype=object)
         # From the least to the most telling: the later one stands.
-        edges = _edges(n, max(1, round(n / self._sfreq)))  # its seconds
-        beyond = _fractions(out, edges) > self._max_out
-        clipped = _clipped(x, within, edges) > limits.max_clipped
+        parts = _parts(n, max(1, round(n / self._sfreq)))  # its seconds
+        beyond = _fractions(out, parts) > self._max_out
+        clipped = _clipped(x, within, parts) > limits.max_clipped
         if settling.any():  # seldom, and an epoch of people has many seconds
-            seconds = np.split(settling, edges[1:-1])
+            seconds = np.split(settling, parts.begins[1:])
             rings = [_ringing(second) > self._max_out for second in seconds]
             reasons[_lost(np.logical_or(rings, beyond))] = SETTLING
         reasons[hum > limits.max_mains] = MAINS
@@ -181,16 +181,24 @@ def _wave(frequency: float, n: int) -> NDArray[np.float64]:
     return np.stack([np.cos(phase), np.sin(phase)], axis=1)
 
 
+class _Parts(NamedTuple):
+    """Equal parts of an epoch, (n_parts,) each."""
+
+    begins: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+
 @lru_cache
-def _edges(n: int, n_parts: int) -> NDArray[np.int64]:
-    """Return where equal parts of an epoch of n samples begin, and its end."""
-    return np.linspace(0, n, n_parts + 1).round().astype(np.int64)
+def _parts(n: int, n_parts: int) -> _Parts:
+    """Return the parts of an epoch of n samples."""
+    edges = np.linspace(0, n, n_parts + 1).round().astype(np.int64)
+    return _Parts(edges[:-1], np.diff(edges))
 
 
-def _fractions(samples: NDArray[np.bool_], edges: NDArray[np.int64]) -> NDArray[np.float64]:
+def _fractions(samples: NDArray[np.bool_], parts: _Parts) -> NDArray[np.float64]:
     """Return the fraction of each part's samples, (n_channels, n), as (n_parts, n_channels)."""
-    counts = np.add.reduceat(samples, edges[:-1], axis=1, dtype=np.int64)
-    return np.asarray((counts / np.diff(edges)).T, np.float64)
+    counts = np.add.reduceat(samples, parts.begins, axis=1, dtype=np.int64)
+    return np.asarray((counts / parts.lengths).T, np.float64)
 
 
 def _lost(seconds: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -200,12 +208,12 @@ def _lost(seconds: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _clipped(
-    x: NDArray[np.float64], within: NDArray[np.bool_], edges: NDArray[np.int64]
+    x: NDArray[np.float64], within: NDArray[np.bool_], parts: _Parts
 ) -> NDArray[np.float64]:
     """Return the fraction of each second at the epoch's highest or lowest value, the larger."""
     at_top = within & (x == x.max(axis=1)[:, None])
     at_bottom = within & (x == x.min(axis=1)[:, None])
-    return np.maximum(_fractions(at_top, edges), _fractions(at_bottom, edges))
+    return np.maximum(_fractions(at_top, parts), _fractions(at_bottom, parts))
 
 
 def _ringing(settling: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -151,8 +151,9 @@ class Relative:
 
     def _learnt(self) -> Iterator[tuple[Floats, Floats]]:
         """Yield the animals' centres and squared spreads (n, M, features), as views, by kind."""
-        n = len(self._learners)
-        yield from zip(np.split(self._mean, n, -1), np.split(self._variance, n, -1), strict=True)
+        n = self._mean.shape[-1] // len(self._learners)
+        for first in range(0, self._mean.shape[-1], n):
+            yield self._mean[..., first : first + n], self._variance[..., first : first + n]
 
     def _learn(self, found: Floats, usable: NDArray[np.bool_]) -> None:
         """Let the running centres and spreads follow; (n, M, n_parts, features)."""

@@ -67,7 +67,7 @@ def test_simulated_mice_keep_their_leads() -> None:
 def test_no_stage_and_no_reason_rests_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
     given = coming_off()
     one = run(pipeline(), *given, [1000])
-    monkeypatch.setattr("models.signal.lead_off.LeadOffRule.log_odds", lambda *_: np.zeros(1))
+    monkeypatch.setattr("models.signal.lead_off.LeadOff.follow", lambda *_: None)
     other = run(pipeline(), *given, [1000])
     assert (off_of(one) > 0).any()
     assert not (off_of(other) > 0).any()
