@@ -77,7 +77,7 @@ class ContextWindow:
     def slots_filled(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
         """Count the slots valid in any modality, the newest token's included; shape (n,)."""
         mask = self._mask_at(rows, self._window[self._next[rows]])
-        filled = reduce(np.logical_or, np.moveaxis(mask, -1, 0))  # .any() takes 20 times as long
+        filled = reduce(np.logical_or, mask.transpose(2, 0, 1))  # .any() takes 20 times as long
         n_filled: NDArray[np.intp] = filled.sum(axis=1, dtype=np.intp)
         return n_filled
 

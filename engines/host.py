@@ -62,7 +62,7 @@ class ContextEngine(Engine):
         spec, n = self.spec, len(rows)
         mask = np.concatenate([self._context.mask(rows), valid[:, None]], axis=1)
         # one modality after the other: numpy takes ten times as long for all at once
-        anywhere = np.stack([of.any(axis=1) for of in np.moveaxis(mask, -1, 0)], axis=-1)
+        anywhere = np.stack([of.any(axis=1) for of in mask.transpose(2, 0, 1)], axis=-1)
         readable = spec.readable(anywhere)  # (n, n_pathways)
         wanted = readable.copy()
         wanted[:, 1:] &= np.broadcast_to(unimodal, n)[:, None]

@@ -139,8 +139,8 @@ class Quality:
         limits, n = self._limits, len(raw)
         x = raw.T.copy()
         within = within_range(x)
-        n_finite = np.count_nonzero(np.isfinite(x), axis=1)
-        n_within = np.count_nonzero(within, axis=1)
+        n_finite = np.isfinite(x).sum(axis=1)
+        n_within = within.sum(axis=1)
         x[~within] = 0.0
         x -= (x.sum(axis=1) / np.maximum(n_within, 1))[:, None]
         x[~within] = 0.0
@@ -203,7 +203,7 @@ def _fractions(samples: NDArray[np.bool_], parts: _Parts) -> NDArray[np.float64]
 
 def _lost(seconds: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Tell which channels' epochs are lost with their seconds, (n_seconds, n_channels)."""
-    lost: NDArray[np.bool_] = np.mean(seconds, axis=0) > _MOST_LOST
+    lost: NDArray[np.bool_] = seconds.sum(axis=0) > _MOST_LOST * len(seconds)
     return lost
 
 
