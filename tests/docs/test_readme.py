@@ -74,7 +74,9 @@ def test_it_is_on_for_a_fresh_and_sure_live_stage_alone(loop, publisher):
             ("off", {"late_s": 1.0}),  # it waited in a queue
             ("on", {}),
             ("off", {"age_s": -30.0}),
-            ("on", {}),
+            ("on", {"lead_off": -4.2}),
+            ("off", {"lead_off": 0.1}),
+            ("on", {"lead_off": None}),
         )
     ):
         say(seq, **said)

@@ -76,8 +76,8 @@ def replay(
         hypnod replay a.edf b.edf --loop --start 3600
 
     **Faults** rehearse what a night brings: `--fault KIND[=AMOUNT][@START[+DURATION]][:CHANNEL]`,
-    times in seconds of recording time, a channel by its label or part of it, for one stream of
-    several as `NAME/KIND…`:
+    times in seconds of recording time since the start (with `--start`: since there), a channel by
+    its label or part of it, for one stream of several as `NAME/KIND…`:
 
     KINDS
 
