@@ -124,6 +124,7 @@ def queue_of(tmp_path, monkeypatch):
 [ -e refuse ] && {{ echo 'job limit reached' >&2; exit 1; }}
 [ -e instead ] && cp instead $script
 setsid bash $script > /dev/null 2>&1 &
+until kill -0 -- -$! || ! kill -0 $!; do :; done 2> /dev/null  # a session of its own, or over
 echo $! >> jobs; echo "{said}" """,
             listing: f"""cd {folder}; left=
 for job in $(cat jobs); do
