@@ -40,12 +40,14 @@ def pipeline(
     hop_s: float | None = None,
     unit: str = "µV",
     spec: ModelSpec = SPEC,
+    *,
+    no_brain: bool = False,  # `noise` is what it is for
 ) -> Pipeline:
     return Pipeline(
         stream_config(n_subjects),
         spec,
         description(n_subjects, sfreq, unit),
-        quality=QualityLimits(no_brain=False),  # `noise` is what it is for
+        quality=QualityLimits(no_brain=no_brain),
         hop_s=hop_s,
         stall_s=StagingConfig().stall_s,
     )

@@ -1,7 +1,7 @@
 """`hypnod adapt`: from unscored recordings of a lab's own subjects to a bundle for its rig."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 import typer
@@ -25,6 +25,7 @@ from tools.cluster.options import (
 from tools.shared.match import MatchOption, read_match
 from tools.shared.plain import plain_console
 from tools.shared.source import EegOption, EmgOption, EogOption
+from tools.shared.species import SpeciesOption
 from tools.shared.train_extra import train_extra
 from tools.shared.unit import UnitOption, read_unit
 from tools.train.command import check_out
@@ -63,12 +64,7 @@ def adapt(
     from_bundle: Annotated[
         Path | None, typer.Option(help="Bundle to begin with; default: the shipped one.")
     ] = None,
-    species: Annotated[
-        Literal["mouse", "human"] | None,
-        typer.Option(
-            help="Whose shipped bundle; default: mouse. With --from-bundle: whose it has to be."
-        ),
-    ] = None,
+    species: SpeciesOption = None,
     eeg: EegOption = None,
     emg: EmgOption = None,
     eog: EogOption = None,

@@ -8,7 +8,8 @@ import typer
 SpeciesOption = Annotated[
     Literal["mouse", "human"] | None,
     typer.Option(
-        "--species", help="Whose shipped bundle; default: mouse. With --bundle: whose it has to be."
+        "--species",
+        help="Whose shipped bundle; default: mouse. Of a bundle given: whose it has to be.",
     ),
 ]
 BundleOption = Annotated[

@@ -1,5 +1,7 @@
 """A lead that comes off: told within seconds, next to never of a brain; no stage changes."""
 
+from functools import partial
+
 import msgspec
 import numpy as np
 import pytest
@@ -8,24 +10,17 @@ from numpy.typing import NDArray
 from models.signal.lead_off import read_lead_off_rule
 from models.signal.no_brain import check_for
 from models.signal.pipeline import EpochBatch, Pipeline
-from models.signal.quality import OK, QualityLimits
+from models.signal.quality import OK
 from models.simulator.no_brain import KINDS, draw_no_brain
 from models.training.simulated import simulate_subject
 from tests.rigs.accuracy.real_mice import RECORDINGS
 from tests.rigs.no_brain import draw_lead, look_at_real, look_at_simulated, off_of, read
+from tests.support import signals
 from tests.support.signals import SPEC, description, run, stream_config
 
 SFREQ = 256.0
 
-
-def pipeline(hop_s: float = 1.0, *, on: bool = True) -> Pipeline:
-    return Pipeline(
-        stream_config(unit="µV"),
-        SPEC,
-        description(1, SFREQ),
-        quality=QualityLimits(no_brain=on),
-        hop_s=hop_s,
-    )
+pipeline = partial(signals.pipeline, sfreq=SFREQ, hop_s=1.0, no_brain=True)
 
 
 def coming_off(
@@ -112,7 +107,7 @@ def test_it_is_not_known_at_first_nor_where_the_eeg_cannot_be_used() -> None:
 @pytest.mark.parametrize("hop_s", [1.0, 0.25])
 def test_chunking_changes_no_bit(hop_s: float) -> None:
     given = coming_off()
-    whole, pieces = (run(pipeline(hop_s), *given, n) for n in ([len(given[0])], [37, 801, 3]))
+    whole, pieces = (run(pipeline(hop_s=hop_s), *given, n) for n in ([len(given[0])], [37, 801, 3]))
     assert (off_of(whole) > 0).any()
     for one, other in zip(whole, pieces, strict=True):
         np.testing.assert_array_equal(one.lead_off, other.lead_off)
@@ -121,7 +116,7 @@ def test_chunking_changes_no_bit(hop_s: float) -> None:
 
 def test_epochs_that_overlap_count_once() -> None:
     given = coming_off()
-    whole, often = (run(pipeline(hop_s), *given, [1000]) for hop_s in (1.0, 0.25))
+    whole, often = (run(pipeline(hop_s=hop_s), *given, [1000]) for hop_s in (1.0, 0.25))
     for one, other in zip(whole, often[::4], strict=True):
         np.testing.assert_array_equal(one.lead_off, other.lead_off)
 
@@ -169,7 +164,7 @@ def test_it_can_be_switched_off_and_says_nothing_of_people() -> None:
     data, times = coming_off()
     human = msgspec.structs.replace(SPEC, species="human")
     person = Pipeline(stream_config(unit="µV"), human, description(1, SFREQ))
-    for pipe in (pipeline(on=False), person):
+    for pipe in (pipeline(no_brain=False), person):
         assert np.isnan(off_of(run(pipe, data, times, [1000]))).all()
 
 

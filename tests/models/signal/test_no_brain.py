@@ -1,5 +1,6 @@
 """No brain on the wire: said within ten seconds, at any rate, and never of a brain."""
 
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -10,24 +11,17 @@ from numpy.typing import NDArray
 from models.errors import SpecError
 from models.signal.no_brain import check_for
 from models.signal.pipeline import Pipeline
-from models.signal.quality import NO_BRAIN, OK, QualityLimits
+from models.signal.quality import NO_BRAIN, OK
 from models.simulator.no_brain import draw_no_brain
 from models.training.simulated import simulate_subject
 from tests.rigs.accuracy.real_mice import RECORDINGS
 from tests.rigs.no_brain import WITHIN_S, draw_wire, mark_real, read, reasons_of
+from tests.support import signals
 from tests.support.signals import SPEC, description, run, stream_config
 
 SFREQ = 256.0
 
-
-def pipeline(hop_s: float = 1.0, *, on: bool = True) -> Pipeline:
-    return Pipeline(
-        stream_config(unit="µV"),
-        SPEC,
-        description(1, SFREQ),
-        quality=QualityLimits(no_brain=on),
-        hop_s=hop_s,
-    )
+pipeline = partial(signals.pipeline, sfreq=SFREQ, hop_s=1.0, no_brain=True)
 
 
 def mouse(seed: int, sfreq: float = SFREQ, seconds: float = 60.0) -> NDArray[np.float64]:
@@ -163,7 +157,7 @@ def test_a_restart_after_which_it_is_switched_on_begins_it_anew() -> None:
     data = wire(5, 30.0, kind="white").astype(np.float32)
     times = 50.0 + np.arange(len(data)) / SFREQ
     cut = round(15 * SFREQ)
-    before = run(pipeline(on=False), data[:cut], times[:cut], [700])
+    before = run(pipeline(no_brain=False), data[:cut], times[:cut], [700])
     heir = pipeline()
     heir.recall(before[-1].after)
     reasons = reasons_of(run(heir, data[cut:], times[cut:], [700]))
@@ -188,7 +182,7 @@ def test_one_number_that_no_amplifier_gives_is_a_missing_one(number: float) -> N
 def test_it_can_be_switched_off_and_says_nothing_of_people() -> None:
     data = wire(5, kind="white").astype(np.float32)
     times = 50.0 + np.arange(len(data)) / SFREQ
-    assert (reasons_of(run(pipeline(on=False), data, times, [1000])) == OK).all()
+    assert (reasons_of(run(pipeline(no_brain=False), data, times, [1000])) == OK).all()
     human = msgspec.structs.replace(SPEC, species="human")
     pipe = Pipeline(stream_config(unit="µV"), human, description(1, SFREQ))
     assert (reasons_of(run(pipe, data, times, [1000])) == OK).all()
