@@ -91,7 +91,7 @@ class Rehearsal:
 
     def until(self, says: Says, since: float) -> Received | None:
         """Return the first message since a time that says so; None where none comes."""
-        looked, end = 0, time.monotonic() + _TIMEOUT_S + self.spec.epoch_s
+        looked, end = 0, max(since, time.monotonic()) + _TIMEOUT_S + self.spec.epoch_s
         while time.monotonic() < end:
             for received in self.heard[looked:]:
                 if received.monotonic >= since and says(received.message):
