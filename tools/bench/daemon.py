@@ -1,5 +1,6 @@
 """How the daemon does from outside: its latency, its appetite for time and memory, its start."""
 
+import math
 import os
 import subprocess
 import time
@@ -27,10 +28,10 @@ from tools.simulate import write_edf
 
 HOPS = 8
 """So much shorter than the usual live hop is the one where latency is measured: that many more to
-take percentiles of. Each ends with a chunk."""
+take percentiles of. Each ends with a chunk, however often the recording is played."""
 _CHUNK = 32  # samples, at most
 DAEMON, FLOOR, RACK = "daemon", "floor", "rack"
-_SIMULATED_S = 16
+SIMULATED_S = 16
 _CONNECT_S = 30.0
 _POLL_S = 0.2
 _LEAST_HOPS = 2
@@ -203,7 +204,7 @@ def simulate(spec: ModelSpec, folder: Path, n_subjects: int) -> Path:
     """Write a short recording that is played round and round."""
     who = SIMULATORS[spec.species]
     subjects = who(
-        seed=0, duration_s=_SIMULATED_S, sfreq=who.default_sfreq, n_subjects=n_subjects
+        seed=0, duration_s=SIMULATED_S, sfreq=who.default_sfreq, n_subjects=n_subjects
     ).subjects()
     labelled = max(2, n_subjects)  # a person alone has labels of electrodes
     write_edf(folder / "simulated.edf", subjects, who.default_sfreq, labelled)
@@ -214,11 +215,16 @@ def play(
     recording: Path, spec: ModelSpec, name: str, environ: Mapping[str, str], *more: object
 ) -> ReplayProcess:
     """Play a recording round and round as the stream `name`."""
-    shortest = _hop_samples(spec, HOPS)
-    chunk = next(n for n in range(_CHUNK, 0, -1) if shortest % n == 0)
     return ReplayProcess(
-        recording, "--name", name, "--loop", "--chunk", chunk, *more, environ=environ
+        recording, "--name", name, "--loop", "--chunk", chunk_of(spec), *more, environ=environ
     )
+
+
+def chunk_of(spec: ModelSpec) -> int:
+    """Return the samples played at once: a hop ends with them, and so does the recording."""
+    played = round(SIMULATED_S * SIMULATORS[spec.species].default_sfreq)
+    common = math.gcd(_hop_samples(spec, HOPS), played)
+    return next(n for n in range(_CHUNK, 0, -1) if common % n == 0)
 
 
 def _hop_samples(spec: ModelSpec, hops: int) -> int:

@@ -6,8 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from engines.bundle import open_bundle
+from models.simulator.species import SIMULATORS
 from tests.support import bundles
-from tools.bench.daemon import measure_latency
+from tools.bench.daemon import HOPS, SIMULATED_S, chunk_of, measure_latency
 from tools.bench.engine import time_in_turns
 from tools.bench.report import TriggerCost, judge
 from tools.cli import app
@@ -90,6 +91,16 @@ def test_people_are_measured_by_their_own_simulation_at_a_hop_within_the_epoch(t
     assert len(found.floor) >= 3
     assert 0 < np.median(found.floor) < 1
     assert 0 < np.median(found.daemon) < 1
+
+
+@pytest.mark.parametrize("species", ["mouse", "human"])
+def test_every_hop_ends_with_a_chunk_however_often_the_recording_is_played(species):
+    """Else the last sample of an epoch waits for the next ones, and latencies are of chunks."""
+    spec = open_bundle(None, species).spec
+    sfreq, chunk = SIMULATORS[species].default_sfreq, chunk_of(spec)
+    assert chunk > 1
+    assert spec.live_hop_s * sfreq / HOPS % chunk == 0
+    assert SIMULATED_S * sfreq % chunk == 0
 
 
 def test_turns_time_each_call_as_often():
