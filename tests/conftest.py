@@ -55,6 +55,27 @@ def _forked_children() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def scheduler() -> Iterator[str]:
+    """Where a worker can be had that is a thread of this process: one apart loads torch for 5 s.
+
+    What it is sent is packed as for any other.
+    """
+    # Here, not above: most tests need none.
+    from distributed import LocalCluster  # noqa: PLC0415
+
+    with LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tcp",
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",  # any: other suites may run here
+        silence_logs=50,
+    ) as started:
+        yield started.scheduler_address
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Return the folder of shared recordings beside the checkout, or skip."""
     if not DATA.is_dir():

@@ -37,7 +37,8 @@ ENGINES: list[type[Engine]] = [OnnxRuntimeEngine, TorchEngine]
 ATOL = 1e-4
 MADE_BY = [
     *(f"models/{model}/{name}.py" for model in MODELS for name in ("net", "authors")),
-    *(f"models/{name}.py" for name in ("base", "checkpoint", "graphs", "spec", "training/export")),
+    *(f"models/{name}.py" for name in ("base", "checkpoint", "graphs", "relative_spec", "spec")),
+    "models/training/export.py",
     "tools/import_checkpoint.py",
 ]
 

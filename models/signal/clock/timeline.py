@@ -44,6 +44,20 @@ class SampleRun:
     """Samples are missing before the first one."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Tracked:
+    """What the tracker says of samples, were all of them in one run."""
+
+    residual: NDArray[np.float64]
+    """Distance of their timestamps from the nominal grid, s."""
+    error: NDArray[np.float64]
+    """Distance of their timestamps from what was predicted, s."""
+    times: NDArray[np.float64]
+    """Their smoothed times, s."""
+    zi: NDArray[np.float64]
+    """The filter's state after them."""
+
+
 class Timeline:
     """Tracks the timestamps of one stream.
 
@@ -131,8 +145,9 @@ class Timeline:
         runs: list[SampleRun] = []
         first = 0
         self._arrived = arrived
-        bad = np.flatnonzero(~are_times(timestamps))
-        self._newest = float(np.delete(timestamps, bad)[-1]) if len(bad) < len(timestamps) else 0.0
+        good = are_times(timestamps)
+        bad, times = np.flatnonzero(~good), timestamps[good]
+        self._newest = float(times[-1]) if len(times) else 0.0
         while first < len(timestamps):
             if self._is_unusable(timestamps[first]):
                 self._after_gap |= self._drop(float(timestamps[first]))
@@ -141,12 +156,13 @@ class Timeline:
             if np.isnan(self._reference):
                 self._start(float(timestamps[first]) + self._clock_shift)
             until = int(next(iter(bad[bad > first]), len(timestamps)))
-            residual, error = self._track(timestamps[first:until] + self._clock_shift)
+            tracked = self._track(timestamps[first:until] + self._clock_shift)
+            error = tracked.error
             off = np.flatnonzero(np.abs(error) > self._jitter_s)
             accepted = int(off[0]) if len(off) else len(error)
             if accepted:
                 samples = slice(first, first + accepted)
-                runs.append(SampleRun(samples, self._accept(residual[:accepted]), self._after_gap))
+                runs.append(SampleRun(samples, self._accept(tracked, accepted), self._after_gap))
                 self._after_gap = False
             first += accepted
             if accepted < len(error) and error[accepted] > 0:
@@ -195,22 +211,22 @@ class Timeline:
         self.recall(self.drift, self._clock_shift)  # predicts `timestamp` for the next sample
         self._reference, self._count, self._behind = timestamp, 0, 0
 
-    def _track(
-        self, timestamps: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return residuals from the nominal grid and errors of the tracker's predictions."""
+    def _track(self, timestamps: NDArray[np.float64]) -> _Tracked:
         nominal = self._reference + (self._count + np.arange(len(timestamps))) * self._dt
         residual = timestamps - nominal
-        smooth, _ = signal.lfilter(self._b, self._a, residual, zi=self._zi)
-        return residual, (residual - smooth) / (1.0 - self._gain)
+        smooth, zi = signal.lfilter(self._b, self._a, residual, zi=self._zi)
+        error = (residual - smooth) / (1.0 - self._gain)
+        return _Tracked(residual, error, nominal + smooth, zi)
 
-    def _accept(self, residual: NDArray[np.float64]) -> NDArray[np.float64]:
-        nominal = self._reference + (self._count + np.arange(len(residual))) * self._dt
-        smooth, self._zi = signal.lfilter(self._b, self._a, residual, zi=self._zi)
-        self._count += len(residual)
+    def _accept(self, tracked: _Tracked, n: int) -> NDArray[np.float64]:
+        """Take the first n samples; return their times."""
+        zi = tracked.zi
+        if n < len(tracked.error):
+            _, zi = signal.lfilter(self._b, self._a, tracked.residual[:n], zi=self._zi)
+        self._zi = zi
+        self._count += n
         self._behind = self.strange = 0
-        times: NDArray[np.float64] = nominal + smooth
-        return times
+        return tracked.times[:n]
 
     def _drop(self, timestamp: float) -> bool:
         """Drop a sample from the past; return whether the clock was found to be set back.

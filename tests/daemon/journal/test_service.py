@@ -136,6 +136,21 @@ def test_after_too_long_it_starts_cold_and_every_live_estimate_gets_its_final_on
     assert [r for r in reasons if r.startswith("started cold: 9.0 s are missing")]
 
 
+def test_a_net_whose_running_means_look_back_further_than_its_window_resumes_warm(
+    tmp_path, name, source
+):
+    bundle = make_bundle(tmp_path, n_context=5, levels=True, **TINY)
+    with running(tmp_path, name, source, bundle) as (daemon, subscriber):
+        push(source, subscriber, 6, epoch=5)
+        daemon.process.kill()
+    source.push(9 * SFREQ)  # more than the window of 5 s, less than the mean of 64 s
+    with running(tmp_path, name, source, bundle) as (daemon, subscriber):
+        push(source, subscriber, 2, epoch=16)
+    reasons = [e.message.reason for e in entries(tmp_path, "stream.cage")]
+    assert [r for r in reasons if r.startswith("resumed warm: 9.0 s are missing")]
+    assert [e.hop for e in entries(tmp_path)] == list(range(17))  # in the same time grid
+
+
 def test_another_model_starts_cold(tmp_path, name, source, bundle):
     with running(tmp_path, name, source, bundle) as (daemon, subscriber):
         push(source, subscriber, 3, epoch=2)

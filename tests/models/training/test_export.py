@@ -20,6 +20,7 @@ from tests.support.bundles import (
     make_bundle_of,
     mouse_spec,
     random_model,
+    separate_epochs_spec,
 )
 
 N, M, T = 16, 2, 512
@@ -110,7 +111,7 @@ def test_export_by_a_likeness_gives_the_same_and_replaces_a_bundle_whole(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again"]
 
 
-@pytest.mark.parametrize("spec", [human_spec(), mouse_spec(5, **TINY, separate_epochs=True)])
+@pytest.mark.parametrize("spec", [human_spec(), separate_epochs_spec()])
 def test_graphs_follow_from_the_spec_alone(spec: ModelSpec, tmp_path: Path) -> None:
     made = make_bundle_of(spec, tmp_path)
     export_bundle(random_model(spec, seed=1), spec, tmp_path / "other", "other", {})

@@ -255,10 +255,12 @@ def test_each_subject_is_left_out_in_turn_by_workers_too(
 
 
 def test_of_several_seeds_the_best_on_what_stops_it_is_judged(
-    rig: Path, start: Path, tmp_path: Path
+    rig: Path, start: Path, tmp_path: Path, scheduler: str
 ) -> None:
     several = ("--out", tmp_path / "x", "--json", "--seeds", 2)
-    here, spread = (_adapt(start, rig, *several, *more) for more in ((), ("--workers", 1)))
+    here, spread = (
+        _adapt(start, rig, *several, *more) for more in ((), ("--scheduler", scheduler))
+    )
     assert (here.exit_code, spread.exit_code) == (0, 0), here.output + spread.output
     one, other = json.loads(here.stdout), json.loads(spread.stdout)
     assert [*one["seeds"]] == ["0", "1"]

@@ -79,7 +79,7 @@ def test_of_a_person_the_electrodes_are_found_by_name_and_a_stage_comes_within_t
     tmp_path: Path,
 ) -> None:
     write_person(tmp_path / "night.edf")
-    bundle = make_bundle_of(human_spec(epoch_s=8.0), tmp_path)
+    bundle = make_bundle_of(human_spec(epoch_s=30.0), tmp_path)
     asked = ("init", "--recording", "night.edf", "--species", "human", "--bundle", str(bundle))
     done = run(tmp_path, *asked, says="\n\n")
     assert done.returncode == 0, done.stderr
@@ -88,7 +88,7 @@ def test_of_a_person_the_electrodes_are_found_by_name_and_a_stage_comes_within_t
     (person,) = config.streams[0].subjects
     assert (person.name, person.channels) == ("p1", {"eeg": "C4-M1", "eog": "E1-M2"})
     assert (config.engine.species, config.engine.folder) == ("human", bundle)
-    assert config.staging.hop_s == 4.0
+    assert config.staging.hop_s == 5.0
     wrong = run(tmp_path, *asked, "b.toml", "--eeg", "C4-M1", "--emg", "EMG chin")
     assert wrong.returncode == 2
     assert "expected --eeg or --eog for the species human, found --emg" in said(wrong)

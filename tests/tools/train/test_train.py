@@ -99,12 +99,13 @@ def test_the_bundle_says_which_files_it_learnt_from_by_their_content(
 
 
 def test_of_several_seeds_one_is_taken_and_all_are_told_wherever_they_are_tried(
-    lab: Path, start: Path, tmp_path: Path
+    lab: Path, start: Path, tmp_path: Path, scheduler: str
 ) -> None:
     options = ["--from-bundle", start, "--passes", 1, "--learning-rate", 1e-3, "--device", "cpu"]
-    options += ["--seeds", 2, "--seed", 5, "--precision", "float32", "--workers", 1, "--json"]
-    done = forked.run("train", lab, "--out", tmp_path / "there", *options)
-    assert done.returncode == 0, done.stderr
+    options += ["--seeds", 2, "--seed", 5, "--precision", "float32", "--scheduler", scheduler]
+    words = ["train", lab, "--out", tmp_path / "there", *options, "--json"]
+    done = CliRunner().invoke(app, [*map(str, words)])
+    assert done.exit_code == 0, done.output
     there = json.loads(done.stdout)
     assert [each["seed"] for each in there["seeds"]] == [5, 6]
     taken = next(e for e in there["seeds"] if e["seed"] == there["config"]["seed"])
