@@ -54,11 +54,12 @@ def _forked_children() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def scheduler() -> Iterator[str]:
     """Where a worker can be had that is a thread of this process: one apart loads torch for 5 s.
 
-    What it is sent is packed as for any other.
+    What it is sent is packed as for any other. It ends with the test, since it draws from `random`,
+    and Hypothesis takes that for a strategy that does.
     """
     # Here, not above: most tests need none.
     from distributed import LocalCluster  # noqa: PLC0415
