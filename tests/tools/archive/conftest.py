@@ -19,9 +19,13 @@ def bundle(tmp_path_factory):
     return change_manifest(made, reference=reference, grammar=mouse_grammar())
 
 
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory):
-    """Two processes of this machine, by their address: starting them takes seconds."""
+@pytest.fixture(scope="package")
+def cluster():
+    """Two processes of this machine, by their address: starting them takes seconds.
+
+    They end with these tests, since their scheduler draws from `random`, and Hypothesis takes that
+    for a strategy that does.
+    """
     with LocalCluster(
         n_workers=2,
         threads_per_worker=1,
