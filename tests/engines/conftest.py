@@ -2,19 +2,16 @@ import numpy as np
 import pytest
 
 from engines.bundle import Bundle, open_bundle
-from tests.support.bundles import TINY, human_spec, make_bundle, make_bundle_of
+from tests.support.bundles import human_spec, make_bundle, make_bundle_of
 from tests.support.engines import ENGINES, open_kind
 
 
 @pytest.fixture(scope="session")
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A small sDREAMER, or the model that the test asks for, with random weights.
-
-    Those of the papers' sizes run in every engine in tests/models/test_golden.py.
-    """
+    """sDREAMER as its paper has it, or the model that the test asks for, with random weights."""
     folder = tmp_path_factory.mktemp("bundle")
     if getattr(request, "param", "sdreamer") == "sdreamer":
-        return open_bundle(make_bundle(folder, **TINY))
+        return open_bundle(make_bundle(folder))
     return open_bundle(make_bundle_of(human_spec(), folder))
 
 

@@ -82,7 +82,7 @@ def test_network_with_other_outputs(altered):
             {"sfreq": 256.0},
             r"expected epochs \(B, 2, 256\) as in its spec, found \['\w+', 2, 512\]",
         ),
-        ({"n_context": 5}, r"expected tokens \(B, 4, 2, 16\)"),
+        ({"n_context": 5}, r"expected tokens \(B, 4, 2, 128\)"),
         ({"token_shape": (2, 64)}, r"expected tokens \(B, 15, 2, 64\)"),
     ],
 )
