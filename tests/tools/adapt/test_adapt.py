@@ -234,7 +234,7 @@ def test_a_subject_that_is_left_out_teaches_nothing_and_all_teach_the_bundle() -
 
 @pytest.mark.timeout(600)  # three trainings, and two recordings are staged twice
 def test_each_subject_is_left_out_in_turn_by_workers_too(
-    rig: Path, start: Path, tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
+    rig: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adapting, "why_not_written", lambda *_: None)
     monkeypatch.setattr(adapting, "best_pass", lambda history: history[-1])
@@ -242,9 +242,7 @@ def test_each_subject_is_left_out_in_turn_by_workers_too(
     lab.mkdir()
     shutil.copy(rig, lab / "a.edf")
     _write(lab / "b.edf", 2, COURSE[:SECONDS])
-    done = _adapt(
-        start, lab, "--out", out, "--json", "--leave-one-subject-out", "--scheduler", scheduler
-    )
+    done = _adapt(start, lab, "--out", out, "--json", "--leave-one-subject-out", "--workers", 1)
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
     assert report["held_out"] == "2 subjects, each with a net that never saw it"
