@@ -110,7 +110,7 @@ class Pipeline:
         self._drift = Drift(spec, reference, n_subjects, hop_s) if reference is not None else None
         self._looks = Looks(spec, reference)
         relative = spec.relative
-        self._relative = None if relative is None else Relative(spec, n_subjects, hop_s)
+        self._relative = None if relative is None else Relative(spec, n_subjects, hop_s, sfreq)
         n_parts = 1 if relative is None else relative.n_parts
         n_in, n_channels = self._conditioner.n_in, self._conditioner.n_channels
         self._features = BandLevels(spec)

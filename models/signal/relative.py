@@ -20,11 +20,11 @@ from statistics import NormalDist
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
+from scipy import fft, signal
 
 from models.errors import SpecError
 from models.relative_spec import RelativeSpec
-from models.signal.conditioning import robust_sd
+from models.signal.conditioning import design_filter, interpolation_matrix, robust_sd
 from models.signal.features import Powers
 from models.signal.state import check_shapes
 from models.spec import ModelSpec
@@ -38,6 +38,8 @@ _QUANTILE = 0.05  # and what lies so far from the other end
 _NORMAL = NormalDist()
 _QUANTILE_SDS = -_NORMAL.inv_cdf(_QUANTILE)  # from the middle, in a normal distribution
 _DRAWN = 2.0  # times what the newest epoch weighs
+_WHOLE = 4.0  # samples in a period of the highest edge: a stream that has so many lacks nothing
+_TONE_HZ = 0.25  # apart, of the tones that try out what a slow stream lacks
 _QUANTILE_DENSITY = _NORMAL.pdf(_QUANTILE_SDS)  # there, per SD
 
 RELATIVE_FILES = {
@@ -72,12 +74,15 @@ class Relative:
         spec: a model with `relative`.
         n_subjects: subjects in the stream.
         hop_s: seconds between epochs.
+        sfreq: of the stream, Hz; default: the model's own.
 
     Raises:
         SpecError: the spec has no `relative`.
     """
 
-    def __init__(self, spec: ModelSpec, n_subjects: int, hop_s: float) -> None:
+    def __init__(
+        self, spec: ModelSpec, n_subjects: int, hop_s: float, sfreq: float | None = None
+    ) -> None:
         if spec.relative is None:
             raise SpecError("expected a model that is given relative levels, found one of samples")
         self._spec, self._relative, self._hop_s = spec, spec.relative, hop_s
@@ -87,6 +92,7 @@ class Relative:
         self._centre, self._scale = np.zeros(n[1:]), np.ones(n[1:])
         for m, (mean, sd) in enumerate(zip(spec.relative.mean, spec.relative.sd, strict=True)):
             self._centre[m, : len(mean)], self._scale[m, : len(sd)] = mean, sd
+            self._centre[m, : spec.relative.n_bands[m]] += self._lacking(m, sfreq or spec.sfreq)
         own = spec.relative.own
         self._learners = [_BY_NAME[name] for name in (_BY_NAME if own == "both" else [own])]
         learnt = (*n[:2], len(self._learners) * n[2])
@@ -142,6 +148,33 @@ class Relative:
             found = _bands(powers.spectrum(m), bins) if len(bins) else _amplitudes(powers, m)
             out[:, m, :n] = found[:, :n]
         return out
+
+    def _lacking(self, modality: int, sfreq: float) -> Floats | float:
+        """Return by how much a stream's rate changes the log share of each band."""
+        edges = self._relative.edges_hz[modality]
+        enough = min(self._spec.sfreq, _WHOLE * edges[-1]) if edges else 0.0
+        if sfreq >= enough:
+            return 0.0
+        slow, fast = (self._shares_at(modality, rate) for rate in (sfreq, enough))
+        return slow - fast
+
+    def _shares_at(self, modality: int, sfreq: float) -> Floats:
+        """Return the log share of each band of the usual spectrum, sampled at a rate."""
+        spec, edges = self._spec, np.array(self._relative.edges_hz[modality])
+        n_in, n_parts = round(sfreq * spec.epoch_s), self._relative.n_parts
+        tones = np.arange(edges[0] + _TONE_HZ / 2, sfreq / 2, _TONE_HZ)
+        middle = np.sqrt(np.maximum(edges[:-1], _TONE_HZ) * edges[1:])
+        usual = np.array(self._relative.mean[modality][: len(middle)]) - np.log(np.diff(edges))
+        usual = np.exp(np.interp(np.log(tones), np.log(middle), usual))
+        _, passed = signal.sosfreqz(design_filter(spec.bands[modality], sfreq), tones, fs=sfreq)
+        heights = np.sqrt(usual) * np.abs(passed)
+        phases = 2 * np.pi * tones[:, None] * np.arange(n_in) / sfreq
+        waves = heights[:, None] * np.cos(phases + np.arange(len(tones))[:, None])  # no two in step
+        matrix = interpolation_matrix(sfreq, spec.sfreq, n_in, spec.n_times)
+        waves = waves if matrix is None else (matrix @ waves.T).T
+        powers = Powers(waves[:, None], spec.sfreq).in_parts(n_parts)
+        together = powers.spectrum(0).sum(axis=0, keepdims=True)
+        return _bands(together, self._bins[modality])[0, :-1]
 
     def _gains(self, usable: NDArray[np.bool_]) -> Floats:
         """Count the usable epochs, and return how much the newest weighs, (n, M, 1)."""

@@ -1,15 +1,22 @@
 """Levels relative to the animal's own: causal, the same under any chunking, and soon its own."""
 
+from fractions import Fraction
+
 import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import resample_poly
 
 from models.errors import SpecError
 from models.relative_spec import RelativeSpec
+from models.signal.chunk import StreamDescription
 from models.signal.features import Powers
+from models.signal.montage import StreamChannels, SubjectChannels
+from models.signal.pipeline import Pipeline
 from models.signal.relative import Relative, relative_of
+from tests.support.bundles import human_levels
 from tests.support.signals import LEVELS, SPEC, noise, pipeline, run
 
 N_EEG, N_EMG = relative_of("mouse").n_features
@@ -42,6 +49,19 @@ def through(relative, epochs, usable=None):
     pairs = zip(epochs, usable, strict=True)
     found = [relative(powers(e[None], u[None]), u[None]) for e, u in pairs]
     return np.concatenate(found) if found else np.empty((0, 2, LEVELS.n_inputs), np.float32)
+
+
+def usual_eeg(n_samples, sfreq=1000.0):
+    """Return noise (n_samples,) of a person's usual spectrum, µV, which goes on falling."""
+    relative = relative_of("human")
+    edges, mean = np.array(relative.edges_hz[0]), np.array(relative.mean[0])
+    middle, density = np.sqrt(edges[:-1] * edges[1:]), np.exp(mean) / np.diff(edges)
+    frequency = np.fft.rfftfreq(n_samples, 1 / sfreq)
+    power = np.exp(np.interp(np.log(np.maximum(frequency, 0.3)), np.log(middle), np.log(density)))
+    power *= np.where(frequency > middle[-1], (middle[-1] / np.maximum(frequency, 1)) ** 2, 1.0)
+    white = np.fft.rfft(np.random.default_rng(0).standard_normal(n_samples))
+    x = np.fft.irfft(white * np.sqrt(power), n_samples)
+    return 20 * x / x.std()
 
 
 def assert_same_state(a, b):
@@ -422,3 +442,23 @@ def test_what_does_not_fit_is_one_sentence():
 def test_a_species_that_nobody_measured_is_refused():
     with pytest.raises(SpecError, match="whose levels were measured, mouse or human, found rat"):
         relative_of("rat")
+
+
+@pytest.mark.parametrize("slow_hz", [50, 56, 64, 80])
+def test_what_a_slow_stream_cannot_show_is_not_taken_for_a_quiet_band(slow_hz):
+    n_s, spec = 600, human_levels(30.0, relative_of("human"))
+    eeg = usual_eeg(n_s * 1000)
+    levels = []
+    for down in (1000 / 250, 1000 / slow_hz):
+        fraction = Fraction(down).limit_denominator()
+        data = resample_poly(eeg, fraction.denominator, fraction.numerator)
+        subject = SubjectChannels(name="p1", channels={"eeg": "EEG"})
+        pipe = Pipeline(
+            StreamChannels(name="bed", subjects=(subject,)),
+            spec,
+            StreamDescription("bed", ("EEG",), ("µV",), 1000 / down),
+        )
+        found = inputs_of(pipe, data[:, None].astype(np.float32), [10_000], 1000 / down)
+        levels.append(found[:, 0].mean(axis=0))
+    fast, slow = levels
+    np.testing.assert_allclose(slow, fast, atol=0.45)

@@ -7,12 +7,16 @@ word, and learnt from real people; their stages are in docs/people-scorers.csv, 
 """
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import butter, resample_poly, sosfilt
 
 from daemon.messages import Kind
 from daemon.stager import Estimate
@@ -81,6 +85,34 @@ class Pieces(msgspec.Struct, frozen=True, kw_only=True):
     """(n,) of each in the night, in epochs."""
     stages: tuple[str, ...]
     """By the expert."""
+
+
+def _at_rate(pieces: Pieces, sfreq: int) -> Pieces:
+    ratio = Fraction(sfreq) / Fraction(pieces.sfreq)
+    data = resample_poly(pieces.data.ravel(), ratio.numerator, ratio.denominator)
+    return _with(pieces, data, float(sfreq))
+
+
+def _filtered(pieces: Pieces, kind: Literal["lowpass", "highpass"], corner_hz: float) -> Pieces:
+    sos = butter(_ORDERS[kind], corner_hz, kind, fs=pieces.sfreq, output="sos")
+    return _with(pieces, sosfilt(sos, pieces.data.ravel()), pieces.sfreq)
+
+
+def _with(pieces: Pieces, data: NDArray[np.floating], sfreq: float) -> Pieces:
+    """Return the same epochs with other samples, which come one after the other."""
+    data = data.reshape(len(pieces.data), -1).astype(np.float32)
+    return msgspec.structs.replace(pieces, data=data, sfreq=sfreq)
+
+
+_ORDERS = {"lowpass": 4, "highpass": 2}
+RECORDERS: dict[str, Callable[[Pieces], Pieces]] = {
+    "at 64 Hz": partial(_at_rate, sfreq=64),
+    "at 50 Hz": partial(_at_rate, sfreq=50),
+    "low-passed at 25 Hz": partial(_filtered, kind="lowpass", corner_hz=25.0),
+    "low-passed at 20 Hz": partial(_filtered, kind="lowpass", corner_hz=20.0),
+    "high-passed at 1 Hz": partial(_filtered, kind="highpass", corner_hz=1.0),
+}
+"""As which other recorders would have given the whole night, to see what that costs."""
 
 
 def read_ucddb() -> list[Pieces]:
@@ -199,6 +231,8 @@ def look_at_people(bundle: Bundle) -> People:
             for each_s in LOST_S:
                 lossy = stage_pieces(pieces, bundle, each_s)
                 _add(truth, said, f"018-{each_s:g}", pieces.stages, lossy)
+            for how, change in RECORDERS.items():
+                _add(truth, said, how, pieces.stages, stage_pieces(change(pieces), bundle))
         for scorer, stages in outside.items():
             rows = [stages[pieces.subject, int(k)] for k in pieces.place]
             said[part].setdefault(scorer, []).extend(rows)
@@ -209,6 +243,7 @@ def look_at_people(bundle: Bundle) -> People:
         "eleven": "W and S3/S4 of eleven others of Dublin, 90 epochs each; N2 is right for S3/S4",
         "sleep-edf": "Sleep-EDF, 9 epochs by two EEGs each",
         **{f"018-{t:g}": f"018 with {s:g} s of each {t:g} lost" for t, s in LOST_S.items()},
+        **{how: f"018 {how}" for how in RECORDERS},
     }
     return People(
         bundle=f"{bundle.manifest.name} {bundle.hash[:12]}",
