@@ -11,7 +11,7 @@ import argparse
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from models.fit import no_brain
 from models.fit.tables import rounded, write_table
-from models.signal.lead_off import LEAD_OFF_FILES, LeadOffRule, describe
+from models.signal.lead_off import LEAD_OFF_FILES, LeadOff, LeadOffRule, describe
 from models.signal.no_brain import NoBrain
 from models.signal.quality import OK, Quality, QualityLimits
 from models.simulator.no_brain import KINDS, draw_no_brain
@@ -64,15 +64,15 @@ def measure(data: NDArray[np.floating], sfreq: float) -> list[Features]:
     """
     n, channels = round(sfreq), data.shape[1]
     quality = Quality(QualityLimits(), ("eeg",), channels, sfreq)
-    check = NoBrain(no_brain.unfitted(), unfitted(), ("eeg",), channels, sfreq, 1.0, 1.0)
-    found = []
+    check = NoBrain(no_brain.unfitted("mouse"), unfitted(), ("eeg",), channels, sfreq, 1.0, 1.0)
+    soon, found = cast(LeadOff, check.lead_off), []
     for second in range(len(data) // n):
         raw = data[second * n : (second + 1) * n].astype(np.float64)
         reasons = quality.assess(raw, np.zeros(n, bool), np.zeros(raw.shape, bool))
         usable = reasons[:, 0] == OK
         check.mark(raw, second, reasons)
-        seen = np.concatenate([*check.lead_off.described().values()], axis=1)
-        found.append(np.where((usable & check.lead_off.settled)[:, None], seen, np.nan))
+        seen = np.concatenate([*soon.described().values()], axis=1)
+        found.append(np.where((usable & soon.settled)[:, None], seen, np.nan))
     return found
 
 

@@ -1,10 +1,11 @@
-"""Fit what tells a mouse's EEG from noise: `models.signal.no_brain` reads it.
+"""Fit what tells a brain from noise: `models.signal.no_brain` reads it.
 
     python -m models.fit.no_brain
+    python -m models.fit.no_brain --species human --subjects 200 --hours 0.4
 
-The brains are widened simulated mice, the noise is that of `models.simulator.no_brain`, both with
-seeds that no training and no test draws. No real recording takes part, so real ones tell how good
-it is.
+The brains are widened simulated mice or people, the noise is that of `models.simulator.no_brain`,
+both with seeds that no training and no test draws. No real recording takes part, so real ones tell
+how good it is.
 """
 
 import argparse
@@ -18,8 +19,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from models.fit.tables import rounded, write_table
-from models.signal.lead_off import LeadOffRule
+from models.fit.tables import WHO, rounded, write_table
 from models.signal.no_brain import RULE_FILES, NoBrain, NoBrainRule, log_variance
 from models.signal.quality import OK, Quality, QualityLimits
 from models.simulator.no_brain import KINDS, draw_no_brain
@@ -29,11 +29,16 @@ from models.training.simulated import draw_sfreq, simulate_subject
 EDGES_HZ = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 11.0, 13.0, 16.0, 20.0, 24.0)
 """Of the bands: what every amplifier passes, finer at theta."""
 MEMORY_S = 6.0
-LOST_BELOW, FOUND_ABOVE = 0.0, 2.0
+LOST_BELOW = {"mouse": 0.0, "human": -3.0}
+"""Log odds at which a brain is said to be lost; the night of a person is long."""
+FOUND_AFTER = 2.0
+"""By so much they have to rise until it is there again."""
 SURE_ABOVE, DOUBTED_BELOW = 4.0, -4.0
-"""Log odds at which a brain is said to be lost, and to be there again."""
+NOISE = {"mouse": tuple(KINDS), "human": ("white", "hum", "modulated", "quantised")}
+"""What is told from a brain: people's quiet EEG is as pink and brown as noise may be."""
 
-_NOISE_SFREQS = (100.0, *SIMULATORS["mouse"].sfreqs, 4000.0)
+_SEE_A_BRAIN = {"mouse": ("eeg",), "human": ("eeg", "eog")}
+_OTHER_SFREQS = {"mouse": (100.0, 4000.0), "human": (50.0, 4000.0)}
 _NOISE_S = 40.0
 _FIRST_SEED = 995_000
 _GROUP = 12  # wires measured at once
@@ -44,15 +49,15 @@ _DIGITS = 5
 Features = NDArray[np.float64]
 
 
-def unfitted() -> NoBrainRule:
-    """Return a rule that gives nothing any weight."""
+def unfitted(species: str) -> NoBrainRule:
+    """Return a rule of a species that gives nothing any weight."""
     n = len(EDGES_HZ) - 1
     return NoBrainRule(
         source="nothing",
         edges_hz=EDGES_HZ,
         memory_s=MEMORY_S,
-        lost_below=LOST_BELOW,
-        found_above=FOUND_ABOVE,
+        lost_below=LOST_BELOW[species],
+        found_above=LOST_BELOW[species] + FOUND_AFTER,
         sure_above=SURE_ABOVE,
         doubted_below=DOUBTED_BELOW,
         bias=0.0,
@@ -67,8 +72,7 @@ def measure(data: list[NDArray[np.floating]], sfreq: float) -> Features:
     n, channels = round(sfreq), len(data)
     x = np.stack(data, axis=1).astype(np.float64)
     quality = Quality(QualityLimits(), ("eeg",), channels, sfreq)
-    soon = LeadOffRule(source="nothing", memory_s=1.0, bias=0.0, stays=0.0, weights={})
-    check = NoBrain(unfitted(), soon, ("eeg",), channels, sfreq, 1.0, 1.0)
+    check = NoBrain(unfitted("mouse"), None, ("eeg",), channels, sfreq, 1.0, 1.0)
     found = [np.zeros((0, 2, len(EDGES_HZ)))]
     for second in range(len(x) // n):
         raw = x[second * n : (second + 1) * n]
@@ -76,28 +80,31 @@ def measure(data: list[NDArray[np.floating]], sfreq: float) -> Features:
         usable = reasons[:, 0] == OK
         check.mark(raw, second, reasons)
         if second % _STRIDE == 0:
-            averages = np.stack([check.eeg.mean, check.eeg.variance], axis=1)
-            found.append(averages[usable & check.eeg.settled])
+            averages = np.stack([check.wires.mean, check.wires.variance], axis=1)
+            found.append(averages[usable & check.wires.settled])
     return np.concatenate(found)
 
 
-def measure_mouse(hours: float, seed: int) -> Features:
-    """Measure a widened simulated mouse."""
-    sfreq = draw_sfreq("mouse", seed)
-    mouse = simulate_subject("mouse", seed, hours, sfreq, wide=True).open()
-    return measure([mouse.read(0, mouse.n_samples)[:, 0]], sfreq)
+def measure_subject(species: str, hours: float, seed: int) -> Features:
+    """Measure what sees the brain of a widened simulated subject."""
+    sfreq = draw_sfreq(species, seed)
+    subject = simulate_subject(species, seed, hours, sfreq, wide=True).open()
+    data = subject.read(0, subject.n_samples)
+    return measure([data[:, i] for i in range(len(_SEE_A_BRAIN[species]))], sfreq)
 
 
-def measure_wires(group: int) -> Features:
+def measure_wires(species: str, group: int) -> Features:
     """Measure a group of wires without a brain, at one rate; the kinds take turns."""
     rng = np.random.default_rng([_FIRST_SEED, group])
-    sfreq = _NOISE_SFREQS[group % len(_NOISE_SFREQS)]
-    kinds = [list(KINDS)[(group + i) % len(KINDS)] for i in range(_GROUP)]
+    slow, fast = _OTHER_SFREQS[species]
+    sfreqs = (slow, *SIMULATORS[species].sfreqs, fast)
+    sfreq, every = sfreqs[group % len(sfreqs)], NOISE[species]
+    kinds = [every[(group + i) % len(every)] for i in range(_GROUP)]
     return measure([draw_no_brain(rng, _NOISE_S, sfreq, kind)[0][:, 0] for kind in kinds], sfreq)
 
 
-def fit(brains: Features, noise: Features) -> NoBrainRule:
-    """Return the rule that tells running means and variances (n, 2, 1 + n_bands) apart."""
+def fit(species: str, brains: Features, noise: Features) -> NoBrainRule:
+    """Return a species' rule that tells running means and variances (n, 2, 1 + n_bands) apart."""
     n = len(EDGES_HZ) - 1
     rows, columns = np.triu_indices(n)
     found = np.concatenate([brains, noise])
@@ -114,7 +121,7 @@ def fit(brains: Features, noise: Features) -> NoBrainRule:
     curvature = np.zeros((n, n))
     curvature[rows, columns] = pairs
     return msgspec.structs.replace(
-        unfitted(),
+        unfitted(species),
         bias=rounded([bias], _DIGITS)[0],
         shape=rounded(linear, _DIGITS),
         curvature=tuple(rounded(row, _DIGITS) for row in curvature),
@@ -123,24 +130,27 @@ def fit(brains: Features, noise: Features) -> NoBrainRule:
 
 
 def main() -> None:
-    """Fit what tells a mouse's EEG from noise."""
+    """Fit what tells a brain from noise."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--mice", type=int, default=400)
+    parser.add_argument("--species", choices=RULE_FILES, default="mouse")
+    parser.add_argument("--subjects", type=int, default=400)
     parser.add_argument("--hours", type=float, default=0.2, help="of each; default: %(default)s")
     parser.add_argument("--wires", type=int, default=2160)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=RULE_FILES["mouse"])
+    parser.add_argument("--out", type=Path, help="default: the packaged rule of the species")
     arguments = parser.parse_args()
+    species = arguments.species
     with ProcessPoolExecutor(arguments.processes) as pool:
-        seeds = range(_FIRST_SEED, _FIRST_SEED + arguments.mice)
-        mice = list(pool.map(partial(measure_mouse, arguments.hours), seeds))
-        wires = list(pool.map(measure_wires, range(arguments.wires // _GROUP)))
+        seeds = range(_FIRST_SEED, _FIRST_SEED + arguments.subjects)
+        brains = list(pool.map(partial(measure_subject, species, arguments.hours), seeds))
+        groups = range(arguments.wires // _GROUP)
+        wires = list(pool.map(partial(measure_wires, species), groups))
     rule = msgspec.structs.replace(
-        fit(np.concatenate(mice), np.concatenate(wires)),
-        source=f"{arguments.mice} widened simulated mice of {arguments.hours:g} h, "
+        fit(species, np.concatenate(brains), np.concatenate(wires)),
+        source=f"{arguments.subjects} widened simulated {WHO[species]} of {arguments.hours:g} h, "
         f"{arguments.wires} wires without a brain of {_NOISE_S:g} s",
     )
-    write_table(arguments.out, rule)
+    write_table(arguments.out or RULE_FILES[species], rule)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from models.base import NEW_MODELS, part_of
 from models.errors import RecordingError
-from models.fit.tables import rounded, write_table
+from models.fit.tables import WHO, rounded, write_table
 from models.recordings.as_stream import epochs_of
 from models.relative_spec import RelativeSpec
 from models.signal.features import Powers
@@ -52,7 +52,6 @@ _OTHERWISE: dict[str, dict[str, Any]] = {
 running means would add nothing; parts of 3 s show spindles and slow waves come and go. Gains of
 people's recordings differ by ten, and shares without the power of all stage as well."""
 
-_WHO = {"mouse": "mice", "human": "people"}
 _FIRST_SEED = 990_000
 _DIGITS = 4
 
@@ -114,7 +113,7 @@ def fit(species: str, n_subjects: int, hours: float, processes: int) -> Relative
     mean, variance = np.median(found, axis=0)
     return msgspec.structs.replace(
         features,
-        source=f"medians over {len(found)} widened simulated {_WHO[species]} of {hours:g} h",
+        source=f"medians over {len(found)} widened simulated {WHO[species]} of {hours:g} h",
         mean=_by_modality(mean, features.n_features),
         sd=_by_modality(np.sqrt(variance), features.n_features),
     )

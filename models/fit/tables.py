@@ -6,6 +6,9 @@ from pathlib import Path
 
 import msgspec
 
+WHO = {"mouse": "mice", "human": "people"}
+"""What many of a species are called."""
+
 
 def rounded(values: Iterable[float], digits: int) -> tuple[float, ...]:
     """Return values with so many significant digits."""

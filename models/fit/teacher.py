@@ -27,7 +27,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from models.base import NEW_MODELS, part_of
-from models.fit.tables import rounded, write_table
+from models.fit.tables import WHO, rounded, write_table
 from models.grammar import equilibrium, grammar_of
 from models.recordings.as_stream import epochs_of
 from models.recordings.lab import LabRecording, open_lab
@@ -78,7 +78,6 @@ RECIPES = {
 _FIRST_SEED = 980_000
 _DIGITS = 4
 _LEAST_SD = 1e-6  # of a column: below it is rounding
-_WHO = {"mouse": "mice", "human": "people"}
 
 Floats = NDArray[np.float64]
 
@@ -240,7 +239,7 @@ def main() -> None:
         if arguments.scored is None:
             seeds = range(_FIRST_SEED, _FIRST_SEED + n)
             found = list(pool.map(partial(measure_simulated, spec, hours), seeds))
-            source = f"{n} widened simulated {_WHO[species]} of {hours:g} h"
+            source = f"{n} widened simulated {WHO[species]} of {hours:g} h"
         else:
             labs, _ = open_lab([arguments.scored], spec)
             paths = [lab.path for lab in labs if lab.path is not None]

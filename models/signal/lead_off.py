@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from models.signal.averages import Averages, Floats
 
 LEAD_OFF_FILES = {"mouse": Path(__file__).with_name("mouse_lead_off.json")}
-"""By species. Noise is not told from people's EEG at all; see `no_brain.RULE_FILES`."""
+"""By species. Noise is not told from people's EEG in two seconds."""
 
 LIMIT = 0.0
 """Log odds above which nothing is switched on."""

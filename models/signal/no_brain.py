@@ -1,11 +1,12 @@
 """Whether there is a brain on the wire at all, which a net for sleep would never ask.
 
 A lead that came off, an open input and an unplugged headstage give noise, and a net calls noise
-some stage. Over ten seconds a mouse's EEG differs from noise in how its power is spread over 1 to
-24 Hz, which is not smooth, and in how much that fluctuates: noise fluctuates by chance alone. So
-the log powers of narrow bands are averaged with their variances, and a quadratic rule, fitted by
+some stage. Over ten seconds an EEG differs from noise in how its power is spread over 1 to 24 Hz,
+which is not smooth, and in how much that fluctuates: noise fluctuates by chance alone. So the log
+powers of narrow bands are averaged with their variances, and a quadratic rule, fitted by
 `models.fit.no_brain`, weighs both. Neither the level nor what lies above 24 Hz counts, since
-amplifiers differ in them.
+amplifiers differ in them. A person's EOG sees the brain, too, and is judged like the EEG. People's
+quiet EEG is so near to pink noise that only noise of other colours is told from it.
 
 An EMG is noise itself, and in quiet sleep as steady as noise. So it is judged only while its
 subject's EEG shows no brain: most often the headstage is unplugged, and the EMG's wire is as dead.
@@ -33,8 +34,12 @@ from models.signal.quality import MISSING, NO_BRAIN, NOT_FINITE, OK, within_rang
 from models.signal.state import check_shapes
 from models.spec import ModelSpec
 
-RULE_FILES = {"mouse": Path(__file__).with_name("mouse_no_brain.json")}
-"""By species. People's quiet EEG is too near to pink noise to be told from it in ten seconds."""
+RULE_FILES = {
+    species: Path(__file__).with_name(f"{species}_no_brain.json") for species in ("mouse", "human")
+}
+"""By species."""
+
+_SEE_A_BRAIN = ("eeg", "eog")
 
 _LEAST_HZ = 400.0  # sampling is brought down to no less: hum must not fold into the bands
 _N_TAPERS = 3
@@ -47,6 +52,7 @@ _CHANCE = 3.5  # variance of the log power of so many differences of noise, time
 _LEAST_MOVE, _MOST_MOVE = 4.0, 60.0
 """What muscles do to the variance of an EMG's level, by that of noise; rails do more."""
 _STATE, _LEAD_OFF = "no_brain", "lead_off"  # by these names it is found after a restart
+_PIECE_S = 1.0  # about, of the pieces of which powers are told
 
 
 class NoBrainRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -154,9 +160,11 @@ class _Bands:
 class NoBrain:
     """The check of all subjects of one stream; `check_for` makes it.
 
+    A wire is a channel that should see a brain: each subject's EEG, and EOG if there is one.
+
     Args:
         rule: what a brain is told from noise by.
-        soon: what a lead that has just come off is told by.
+        soon: what a lead that has just come off is told by; None: it is not told.
         modalities: in the model's order; `eeg` is one of them.
         n_subjects: subjects of the stream.
         sfreq: sampling rate of the raw samples, Hz.
@@ -167,30 +175,38 @@ class NoBrain:
     def __init__(
         self,
         rule: NoBrainRule,
-        soon: LeadOffRule,
+        soon: LeadOffRule | None,
         modalities: Sequence[str],
         n_subjects: int,
         sfreq: float,
         epoch_s: float,
         hop_s: float,
     ) -> None:
-        self._rule, self._modalities = rule, tuple(modalities)
-        self._hops = max(1, round(epoch_s / hop_s))  # epochs that overlap would count twice
-        self._bands = _Bands(sfreq, epoch_s, rule.edges_hz)
+        self._rule, self._epoch_s = rule, epoch_s
+        self._every = max(1, round(_PIECE_S / hop_s))  # samples in two epochs count once
+        self._new_s = min(epoch_s, self._every * hop_s)
+        self._n_new = round(sfreq * self._new_s)
+        self._begun = False
+        self._bands = _Bands(sfreq, self._new_s, rule.edges_hz)
         n_bins = self._bands.n_bins
         self._weight = np.append(n_bins.sum(), n_bins)  # of the features, in a jump
-        self._emg_pieces = _Pieces(sfreq, epoch_s, _EMG_HZ)
-        self._piece_s = epoch_s / round(epoch_s)
-        self.eeg = Averages(n_subjects, len(rule.edges_hz))
-        """What the rule is given, and what it said."""
-        self.lead_off = LeadOff(soon, n_subjects, self._weight)
+        self._emg_pieces = _Pieces(sfreq, self._new_s, _EMG_HZ)
+        self._piece_s = self._new_s / round(self._new_s)
+        self._see = [i for i, m in enumerate(modalities) if m in _SEE_A_BRAIN]
+        self._eeg, self._n_modalities = self._see.index(modalities.index("eeg")), len(modalities)
+        self._emg_at = modalities.index("emg") if "emg" in modalities else None
+        n_wires = n_subjects * len(self._see)
+        self.wires = Averages(n_wires, len(rule.edges_hz))
+        """What the rule is given, and what it said, subject by subject."""
+        self.lead_off = None if soon is None else LeadOff(soon, n_subjects, self._weight)
         """What is said of the last two pieces."""
         self._emg = Averages(n_subjects, 1)
-        self._known = np.zeros(n_subjects, bool)  # whether a brain was ever seen
-        self._sure = np.zeros(n_subjects, bool)  # and since the spectrum jumped without a doubt
+        self._known = np.zeros(n_wires, bool)  # whether a brain was ever seen
+        self._sure = np.zeros(n_wires, bool)  # and since the spectrum jumped without a doubt
+        self._found_s = np.full(n_wires, np.inf)  # signal since a brain was last lost
 
     def mark(self, raw: Floats, hop: int, reasons: NDArray[np.object_]) -> Floats:
-        """Write `no_brain` over `ok` where it holds.
+        """Write `no_brain` over `ok` where it holds, also for a part of the epoch.
 
         Args:
             raw: (n_in, n_subjects × n_modalities), µV, NaN where missing.
@@ -200,53 +216,77 @@ class NoBrain:
         Returns:
             (n_subjects,), log odds that a lead has just come off, NaN where that is not known.
         """
-        of = {modality: i for i, modality in enumerate(self._modalities)}
-        if hop % self._hops == 0:
-            self._judge_eeg(raw[:, of["eeg"] :: len(of)], _came(reasons[:, of["eeg"]]))
-            if "emg" in of:
-                self._judge_emg(raw[:, of["emg"] :: len(of)], _came(reasons[:, of["emg"]]))
-        reasons[self.eeg.lost & (reasons[:, of["eeg"]] == OK), of["eeg"]] = NO_BRAIN
-        if "emg" in of:
-            lost = self.eeg.lost & self._emg.lost
-            reasons[lost & (reasons[:, of["emg"]] == OK), of["emg"]] = NO_BRAIN
-        return np.where(reasons[:, of["eeg"]] == OK, self.lead_off.log_odds, np.nan)
+        if hop % self._every == 0:
+            n_spans = 1 if self._begun else len(raw) // self._n_new
+            spans = raw[-n_spans * self._n_new :].reshape(n_spans, self._n_new, -1)
+            for span in spans:
+                self._judge(span, _came(reasons))
+            self._begun = True
+        lost = self._by_subject(self._found_s < self._epoch_s)
+        seen = reasons[:, self._see]
+        reasons[:, self._see] = np.where(lost & (seen == OK), NO_BRAIN, seen)
+        if self._emg_at is not None:
+            emg = reasons[:, self._emg_at]
+            emg[lost[:, self._eeg] & self._emg.lost & (emg == OK)] = NO_BRAIN
+        if self.lead_off is None:
+            return np.full(len(reasons), np.nan)
+        return np.where(seen[:, self._eeg] == OK, self.lead_off.log_odds, np.nan)
 
-    def _judge_eeg(self, raw: Floats, came: NDArray[np.bool_]) -> None:
-        """Follow and judge (n_in, n_subjects), where samples came."""
-        eeg, rule = self.eeg, self._rule
+    def _judge(self, raw: Floats, came: NDArray[np.bool_]) -> None:
+        """Judge (n_new, n_subjects × n_modalities), where samples came, by subject and modality."""
+        by_modality = raw.reshape(len(raw), -1, self._n_modalities)
+        wires = by_modality[:, :, self._see].reshape(len(raw), -1)
+        self._judge_wires(wires, came[:, self._see].ravel())
+        if self._emg_at is not None:
+            self._judge_emg(by_modality[:, :, self._emg_at], came[:, self._emg_at])
+
+    def _by_subject(self, of_wires: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(n_wires,) → (n_subjects, wires of each)."""
+        return of_wires.reshape(-1, len(self._see))
+
+    def _judge_wires(self, raw: Floats, came: NDArray[np.bool_]) -> None:
+        """Follow and judge (n_in, n_wires), where samples came."""
+        wires, rule = self.wires, self._rule
         for found in self._bands(raw):
             noisy = came & (found[:, 0] > _LEAST_LEVEL)
             # Also after the piece in which a lead came off; a brain may jump before it is known.
-            fresh = eeg.settled | (eeg.seen_s <= self._piece_s)
-            step = np.square(found - eeg.mean) @ self._weight
+            fresh = wires.settled | (wires.seen_s <= self._piece_s)
+            step = np.square(found - wires.mean) @ self._weight
             jumped = noisy & fresh & (step > _JUMP)
-            eeg.restart(jumped)
+            wires.restart(jumped)
             self._sure &= ~jumped
-            eeg.follow(found, noisy, self._piece_s, rule.memory_s)
-            self.lead_off.follow(found, noisy, self._piece_s)
-        score = rule.score(eeg.mean, eeg.variance)
-        self._sure |= eeg.settled & (score > rule.sure_above)
+            wires.follow(found, noisy, self._piece_s, rule.memory_s)
+            if self.lead_off is not None:
+                eeg = slice(self._eeg, None, len(self._see))
+                self.lead_off.follow(found[eeg], noisy[eeg], self._piece_s)
+        score = rule.score(wires.mean, wires.variance)
+        self._sure |= wires.settled & (score > rule.sure_above)
         self._known |= self._sure
         lost = score < np.where(self._sure, rule.doubted_below, rule.lost_below)
-        lost |= eeg.lost & (score < rule.found_above)
-        eeg.lost = np.where(eeg.settled, lost, eeg.lost)
+        lost |= wires.lost & (score < rule.found_above)
+        wires.lost = np.where(wires.settled, lost, wires.lost)
+        self._found_s = np.where(wires.lost, 0.0, self._found_s + self._new_s)
 
     def _judge_emg(self, raw: Floats, came: NDArray[np.bool_]) -> None:
         """Follow and judge the level of (n_in, n_subjects), where samples came and no brain is."""
-        emg, without = self._emg, self.eeg.lost
+        emg, without = self._emg, self._by_subject(self.wires.lost)[:, self._eeg]
         emg.restart(~without)
         for piece in self._emg_pieces(raw) if without.any() else ():
             level = np.log(np.square(np.diff(piece, 2, axis=0)).mean(axis=0) + _LEAST_POWER)
             emg.follow(level[:, None], came & without, self._piece_s, self._rule.memory_s)
         move = emg.variance[:, 0] * self._emg_pieces.n / _CHANCE
         moves = emg.settled & (move > _LEAST_MOVE) & (move < _MOST_MOVE)
-        emg.lost = ~(self._known & moves)
+        emg.lost = ~(self._by_subject(self._known)[:, self._eeg] & moves)
 
     def recent(self) -> dict[str, Floats]:
         """Return what a restart needs to go on exactly here: arrays (n_subjects, n_values)."""
-        brain = np.stack([self._known, self._sure], axis=1)
-        state = np.concatenate([self.eeg.state(), self._emg.state(), brain], axis=1)
-        return {_STATE: state, _LEAD_OFF: self.lead_off.state()}
+        n = len(self._emg.seen_s)
+        brain = np.stack([self._known, self._sure, self._found_s], axis=1)
+        wires = np.concatenate([self.wires.state(), brain], axis=1)
+        recent = {_STATE: np.concatenate([wires.reshape(n, -1), self._emg.state()], axis=1)}
+        if self.lead_off is not None:
+            recent[_LEAD_OFF] = self.lead_off.state()
+        return recent
 
     def load_recent(self, recent: Mapping[str, NDArray[np.generic]]) -> None:
         """Go on from the `recent()` of as many subjects; begin anew where the check was off.
@@ -254,24 +294,30 @@ class NoBrain:
         Raises:
             SpecError: it is of another shape.
         """
-        if not {_STATE, _LEAD_OFF} <= recent.keys():
+        own = self.recent()
+        if not own.keys() <= recent.keys():
             return
-        check_shapes("recent signal", recent, self.recent())
-        values, n = np.array(recent[_STATE], np.float64), self.eeg.state().shape[1]
-        self.eeg.load_state(values[:, :n])
-        self._emg.load_state(values[:, n:-2])
-        self._known, self._sure = values[:, -2] > 0, values[:, -1] > 0
-        self.lead_off.load_state(np.array(recent[_LEAD_OFF], np.float64))
+        check_shapes("recent signal", recent, own)
+        self._begun = True
+        values = np.array(recent[_STATE], np.float64)
+        n = values.shape[1] - self._emg.state().shape[1]
+        self._emg.load_state(values[:, n:])
+        wires = values[:, :n].reshape(len(self._known), -1)
+        self.wires.load_state(wires[:, :-3])
+        self._known, self._sure, self._found_s = wires[:, -3] > 0, wires[:, -2] > 0, wires[:, -1]
+        if self.lead_off is not None:
+            self.lead_off.load_state(np.array(recent[_LEAD_OFF], np.float64))
 
 
 def _came(reasons: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """(n_subjects,), whether samples came, of the reasons of one modality."""
+    """Return where samples came, of the same shape."""
     return np.asarray((reasons != MISSING) & (reasons != NOT_FINITE), bool)
 
 
 def check_for(spec: ModelSpec, n_subjects: int, sfreq: float, hop_s: float) -> NoBrain | None:
     """Return the check for a model's epochs; None for those that no rule can judge."""
-    rule, soon = read_rule(spec.species), read_lead_off_rule(spec.species)
-    if rule is None or soon is None or "eeg" not in spec.modalities or spec.epoch_s < 1.0:
+    rule = read_rule(spec.species)
+    if rule is None or "eeg" not in spec.modalities or spec.epoch_s < _PIECE_S:
         return None
+    soon = read_lead_off_rule(spec.species)
     return NoBrain(rule, soon, spec.modalities, n_subjects, sfreq, spec.epoch_s, hop_s)

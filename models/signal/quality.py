@@ -76,9 +76,10 @@ class QualityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     mains_hz: Literal[50, 60] = 50
     """Mains frequency, Hz."""
     no_brain: bool = True
-    """Whether EEG that is steady noise, as of a lead that came off, is an artefact (`no_brain`)
-    after about ten seconds, and the EMG with it where it is as steady; and whether rules switch
-    nothing on from some three seconds after it began (`lead_off` of messages). Only for mice."""
+    """Whether EEG, or a person's EOG, that is steady noise, as of a lead that came off, is an
+    artefact (`no_brain`) after about ten seconds, and the EMG with it where it is as steady; and
+    whether rules switch nothing on from some three seconds after it began (`lead_off` of messages;
+    only for mice)."""
     eeg: ModalityLimits = ModalityLimits(min_rms_uv=0.5, max_abs_uv=3000.0)
     """Amplitude limits of EEG."""
     emg: ModalityLimits = ModalityLimits(min_rms_uv=0.1, max_abs_uv=5000.0)

@@ -2,6 +2,7 @@
 comes off is told; the tables of faults.md.
 
 python -m tests.rigs.no_brain
+python -m tests.rigs.no_brain --species human --hours 1 --subjects 80
 """
 
 import argparse
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from models.recordings.as_stream import epochs_of
 from models.recordings.open import open_recording
+from models.signal.chunk import StreamDescription
 from models.signal.lead_off import LIMIT
 from models.signal.montage import StreamChannels, SubjectChannels
 from models.signal.no_brain import check_for
@@ -25,15 +27,22 @@ from models.signal.quality import NO_BRAIN, OK
 from models.simulator.no_brain import KINDS, draw_no_brain
 from models.simulator.species import SIMULATORS
 from models.training.simulated import FIRST_UNSEEN_SEED, simulate_subject
+from tests.rigs.accuracy.people import STREAM as PEOPLE
+from tests.rigs.accuracy.people import Pieces, read_sleep_edf, read_ucddb, recording_of
 from tests.rigs.accuracy.real_mice import RECORDINGS
 from tests.rigs.accuracy.real_mouse import CHANNELS
-from tests.support.signals import SPEC, description, noise, run, stream_config
+from tests.support.bundles import human_spec
+from tests.support.signals import SPEC, noise, run
 
-WITHIN_S = 10
-"""So soon noise has no stage any more."""
-WIRE_SFREQS = (100.0, 128.0, 200.0, 256.0, 512.0, 1000.0, 2000.0, 4000.0)
-_WIRE_S = 60.0
-_BRAIN_S = 40.0
+WITHIN_S = {"mouse": 10, "human": 15}
+"""So soon noise has no stage any more: eight seconds of it, and the hop after."""
+WIRE_SFREQS = {
+    "mouse": (100.0, 128.0, 200.0, 256.0, 512.0, 1000.0, 2000.0, 4000.0),
+    "human": (100.0, 128.0, 200.0, 256.0, 500.0, 1000.0),
+}
+_SPECS = {"mouse": SPEC, "human": human_spec(epoch_s=30.0)}
+_WIRE_S = {"mouse": 60.0, "human": 120.0}
+_BRAIN_S = {"mouse": 40.0, "human": 120.0}
 _FIRST_SEED = FIRST_UNSEEN_SEED + 700_000
 _LEAD_BRAIN_S, _LEAD_NOISE_S = 25.0, 20.0
 _STAYS_S = 10
@@ -41,10 +50,17 @@ _COST_SFREQ = 512.0
 _COST_EPOCHS = 200
 
 
-def read(data: NDArray[np.floating], sfreq: float) -> list[EpochBatch]:
+def read(data: NDArray[np.floating], sfreq: float, species: str = "mouse") -> list[EpochBatch]:
     """Return the epochs of (n_samples, 2 × n_subjects), µV, of a live stream."""
-    n_subjects = data.shape[1] // 2
-    pipeline = Pipeline(stream_config(n_subjects, unit="µV"), SPEC, description(n_subjects, sfreq))
+    spec, n_subjects = _SPECS[species], data.shape[1] // 2
+    labels = [f"{m}{s}" for s in range(n_subjects) for m in spec.modalities]
+    subjects = tuple(
+        SubjectChannels(name=f"s{s}", channels={m: f"{m}{s}" for m in spec.modalities})
+        for s in range(n_subjects)
+    )
+    described = StreamDescription("wires", tuple(labels), ("µV",) * len(labels), sfreq)
+    stream = StreamChannels(name="wires", subjects=subjects, unit="µV")
+    pipeline = Pipeline(stream, spec, described, hop_s=spec.live_hop_s)
     times = 50.0 + np.arange(len(data)) / sfreq
     return run(pipeline, data.astype(np.float32), times, [1000])
 
@@ -54,22 +70,28 @@ def reasons_of(batches: Iterable[EpochBatch]) -> NDArray[np.object_]:
     return np.stack([batch.reasons[0] for batch in batches])
 
 
-def draw_wire(seed: int, brain_s: float = 0.0) -> tuple[NDArray[np.bool_], str]:
+def draw_wire(
+    seed: int, *, after_brain: bool = False, species: str = "mouse"
+) -> tuple[NDArray[np.bool_], str]:
     """Return which epochs of a wire without a brain get a stage after `WITHIN_S`, and its kind.
 
     The rates take turns, and so do the kinds.
 
     Args:
         seed: draws it.
-        brain_s: so long the lead was on a mouse before, s.
+        after_brain: the lead was on somebody before.
+        species: of whom.
     """
-    sfreq, kind = WIRE_SFREQS[seed % len(WIRE_SFREQS)], list(KINDS)[seed % len(KINDS)]
-    data, _ = draw_no_brain(np.random.default_rng([seed, 4]), _WIRE_S, sfreq, kind)
-    if brain_s:
-        mouse = simulate_subject("mouse", _FIRST_SEED + seed, brain_s / 3600, sfreq).open()
-        data = np.concatenate([mouse.read(0, mouse.n_samples), data])
-    reasons = reasons_of(read(data, sfreq))[round(brain_s) + WITHIN_S :]
-    return (reasons == OK).any(axis=1), kind
+    sfreqs, kinds, spec = WIRE_SFREQS[species], list(KINDS), _SPECS[species]
+    sfreq, kind = sfreqs[seed % len(sfreqs)], kinds[seed % len(kinds)]
+    data, _ = draw_no_brain(np.random.default_rng([seed, 4]), _WIRE_S[species], sfreq, kind)
+    brain_s = _BRAIN_S[species] if after_brain else 0.0
+    if after_brain:
+        subject = simulate_subject(species, _FIRST_SEED + seed, brain_s / 3600, sfreq).open()
+        data = np.concatenate([subject.read(0, subject.n_samples), data])
+    reasons = reasons_of(read(data, sfreq, species))
+    ends = spec.live_hop_s * np.arange(len(reasons)) + spec.epoch_s
+    return (reasons[ends > brain_s + WITHIN_S[species] + 1e-6] == OK).any(axis=1), kind
 
 
 class Lead(NamedTuple):
@@ -117,7 +139,7 @@ def look_at_real(path: Path) -> NDArray[np.bool_]:
 
 def look_at_simulated(seed: int, hours: float, *, wide: bool) -> NDArray[np.bool_]:
     """Return in which epochs of a simulated mouse its lead is said to have come off."""
-    return off_of(_simulated(seed, hours, wide=wide)) > LIMIT
+    return off_of(_simulated("mouse", seed, hours, wide=wide)) > LIMIT
 
 
 def mark_real(path: Path) -> NDArray[np.bool_]:
@@ -125,9 +147,16 @@ def mark_real(path: Path) -> NDArray[np.bool_]:
     return _marked(_real(path))
 
 
-def mark_simulated(seed: int, hours: float, *, wide: bool) -> NDArray[np.bool_]:
-    """Return which epochs of a simulated mouse's EEG are marked."""
-    return _marked(_simulated(seed, hours, wide=wide))
+def mark_people(pieces: Pieces) -> NDArray[np.bool_]:
+    """Return which epochs of a real person's EEG are marked, of those that are there."""
+    place = pieces.place - pieces.place[0]
+    batches = epochs_of(recording_of(pieces), PEOPLE, _SPECS["human"])
+    return _marked([batch for batch in batches if batch.hop in place])
+
+
+def mark_simulated(species: str, seed: int, hours: float, *, wide: bool) -> NDArray[np.bool_]:
+    """Return which epochs of a simulated subject's EEG are marked."""
+    return _marked(_simulated(species, seed, hours, wide=wide))
 
 
 def _real(path: Path) -> Iterable[EpochBatch]:
@@ -136,10 +165,11 @@ def _real(path: Path) -> Iterable[EpochBatch]:
     return epochs_of(open_recording(path), stream, SPEC)
 
 
-def _simulated(seed: int, hours: float, *, wide: bool) -> Iterable[EpochBatch]:
-    sfreqs = SIMULATORS["mouse"].sfreqs
-    mouse = simulate_subject("mouse", seed, hours, sfreqs[seed % len(sfreqs)], wide=wide)
-    return epochs_of(mouse.open(), mouse.stream, SPEC)
+def _simulated(species: str, seed: int, hours: float, *, wide: bool) -> Iterable[EpochBatch]:
+    sfreqs = SIMULATORS[species].sfreqs
+    sfreq = sfreqs[seed % len(sfreqs)]
+    subject = simulate_subject(species, seed, hours, sfreq, wide=wide).open()
+    return read(subject.read(0, subject.n_samples), sfreq, species)
 
 
 def time_check(n_subjects: int) -> float:
@@ -160,29 +190,41 @@ def time_check(n_subjects: int) -> float:
 def main() -> None:
     """Measure the check for a brain."""
     parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--species", choices=_SPECS, default="mouse")
     parser.add_argument("--wires", type=int, default=576)
-    parser.add_argument("--mice", type=int, default=240, help="widened; half as many plain ones")
+    parser.add_argument("--subjects", type=int, default=240, help="widened; half as many plain")
     parser.add_argument("--hours", type=float, default=0.11, help="of each; default: %(default)s")
     parser.add_argument("--leads", type=int, default=900)
-    parser.add_argument("--soon", action="store_true", help="only leads that come off")
+    parser.add_argument("--soon", action="store_true", help="only leads that come off mice")
     arguments = parser.parse_args()
-    _measure_leads(arguments.leads, arguments.mice, arguments.hours)
+    species, n = arguments.species, arguments.subjects
+    if species == "mouse":
+        _measure_leads(arguments.leads, n, arguments.hours)
     if arguments.soon:
         return
-    for name, brain_s in (("wires", 0.0), ("leads that come off", _BRAIN_S)):
+    _measure_wires(species, arguments.wires)
+    if species == "mouse":
+        _say("real mice", [mark_real(path) for path in RECORDINGS])
+    else:
+        for pieces in (*read_ucddb(), *read_sleep_edf()):
+            _say(f"real person {pieces.subject}", [mark_people(pieces)])
+    for name, n_drawn, wide in (("widened", n, True), ("plain", n // 2, False)):
+        seeds = range(_FIRST_SEED, _FIRST_SEED + n_drawn)
+        _say(name, [mark_simulated(species, s, arguments.hours, wide=wide) for s in seeds])
+    if species == "mouse":
+        for n_subjects in (1, 64):
+            typer.echo(f"{n_subjects} subjects: {time_check(n_subjects):.2f} ms an epoch")
+
+
+def _measure_wires(species: str, n_wires: int) -> None:
+    for name, after_brain in (("wires", False), ("leads that come off", True)):
         by_kind = defaultdict(list)
-        for seed in range(arguments.wires):
-            staged, kind = draw_wire(seed, brain_s)
+        for seed in range(n_wires):
+            staged, kind = draw_wire(seed, after_brain=after_brain, species=species)
             by_kind[kind].append(staged)
         _say(name, [staged for each in by_kind.values() for staged in each])
         for kind, each in by_kind.items():
             _say(kind, each)
-    _say("real mice", [mark_real(path) for path in RECORDINGS])
-    for name, n, wide in (("widened", arguments.mice, True), ("plain", arguments.mice // 2, False)):
-        seeds = range(_FIRST_SEED, _FIRST_SEED + n)
-        _say(name, [mark_simulated(seed, arguments.hours, wide=wide) for seed in seeds])
-    for n_subjects in (1, 64):
-        typer.echo(f"{n_subjects} subjects: {time_check(n_subjects):.2f} ms an epoch")
 
 
 def _measure_leads(n_leads: int, n_mice: int, hours: float) -> None:

@@ -43,7 +43,7 @@ _KINDS: tuple[Kind, ...] = ("live", "final")
 SURE = (0.5, 0.6, 0.7, 0.8)
 """Probabilities that a rule may ask for."""
 _EPOCH_S = 30.0
-_STREAM = StreamChannels(
+STREAM = StreamChannels(
     name="people", subjects=(SubjectChannels(name="p", channels={"eeg": "EEG"}),)
 )
 LOST_S = {20.0: 1.0, 30.0: 10.0}
@@ -179,9 +179,9 @@ def stage_pieces(
         there = (since < at) | (since >= at + LOST_S[each_s])
         there |= times > times[-1] - each_s  # the last epoch is known to be whole by its end
         times, data = times[there], data[there]
-    recording = _recording(pieces, times, data)
+    recording = _timed(pieces, times, data)
     with open_engine(bundle, AUTO, n_rows=1) as engine:
-        staged = stage_recording(recording, _STREAM, engine, grammar=bundle.manifest.grammar)
+        staged = stage_recording(recording, STREAM, engine, grammar=bundle.manifest.grammar)
         every = [e for _, new in staged for e in new]
     place = pieces.place - pieces.place[0]
     wanted = {int(k): i for i, k in enumerate(place)}
@@ -195,7 +195,7 @@ def stage_pieces(
 def teach_pieces(pieces: Pieces) -> list[str]:
     """Return what `hypnod score --offline` says of a subject's epochs."""
     weights = teacher_of("human")
-    (taught,) = teach_recording(_recording(pieces, *_samples(pieces)), _STREAM, weights)
+    (taught,) = teach_recording(recording_of(pieces), STREAM, weights)
     return [HUMAN[k] for k in taught.stages[pieces.place - pieces.place[0]]]
 
 
@@ -206,9 +206,12 @@ def _samples(pieces: Pieces) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     return times, pieces.data.reshape(-1, 1)
 
 
-def _recording(
-    pieces: Pieces, times: NDArray[np.float64], data: NDArray[np.float32]
-) -> ArrayRecording:
+def recording_of(pieces: Pieces) -> ArrayRecording:
+    """Return a subject's epochs, which lie where they were in the night; nothing lies between."""
+    return _timed(pieces, *_samples(pieces))
+
+
+def _timed(pieces: Pieces, times: NDArray[np.float64], data: NDArray[np.float32]) -> ArrayRecording:
     description = Description(
         ch_names=("EEG",), units=("uV",), sfreq=pieces.sfreq, n_samples=times.size
     )

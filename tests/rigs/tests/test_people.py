@@ -7,6 +7,7 @@ import pytest
 
 from engines.bundle import open_bundle
 from models.recordings.lab import open_lab, read_subjects
+from models.simulator.noise import pink_noise
 from models.stages import HUMAN
 from tests.rigs.accuracy import people
 from tests.rigs.accuracy.people import SCORERS, WHOLE_NIGHT, look_at_people, read_ucddb
@@ -15,7 +16,8 @@ from tests.support.bundles import human_spec, make_bundle_of
 
 
 def test_what_was_staged_is_read_back_as_a_lab_s_recording(tmp_path):
-    data = np.random.default_rng(0).normal(0, 20, (100 * 90, 2)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    data = np.stack([20 * pink_noise(rng, 100 * 90) for _ in range(2)], axis=1).astype(np.float32)
     labels, stages = ("EEG C3-M2", "EOG E1-M2"), ["W", "N2", "REM"]
     write_staged(tmp_path / "p0001" / "both.edf", data, labels, 100.0, stages)
     write_staged(tmp_path / "p0001" / "eeg.edf", data[:, :1], labels, 100.0, stages[::-1])

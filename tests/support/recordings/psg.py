@@ -7,6 +7,8 @@ from pathlib import Path
 import edfio
 import numpy as np
 
+from models.simulator.noise import pink_noise
+
 EPOCH_S = 30
 _UV = {"W": 5.0, "N1": 10.0, "N2": 20.0, "N3": 40.0, "R": 80.0}
 """Amplitude of a channel by stage, so that a net can learn something."""
@@ -39,9 +41,9 @@ def write_psg(
 
 
 def signal_of(stages: Sequence[str], sfreq: float, seed: int) -> np.ndarray:
-    """Return noise whose amplitude follows the stages, µV."""
+    """Return pink noise, as a brain may be, whose amplitude follows the stages, µV."""
     amplitude = np.repeat([_UV.get(stage, 5.0) for stage in stages], round(EPOCH_S * sfreq))
-    noise = np.random.default_rng(seed).standard_normal(len(amplitude))
+    noise = pink_noise(np.random.default_rng(seed), len(amplitude))
     return np.clip(amplitude * noise, -499, 499)
 
 

@@ -12,7 +12,7 @@ from models.recordings.lab import LabOptions, open_lab, read_subjects
 from models.recordings.psg.layouts import find_collection
 from models.stages import HUMAN
 from tests.support.bundles import human_spec
-from tests.support.recordings.psg import epochs, write_psg, write_stages
+from tests.support.recordings.psg import epochs, signal_of, write_psg, write_stages
 from tests.support.recordings.wfdb import write_annotations, write_record
 
 SPEC = human_spec(epoch_s=2.0)
@@ -90,9 +90,8 @@ def shhs_profusion(folder):
 
 def p2018(folder):
     labels = ("F3-M2", "F4-M1", "C3-M2", "C4-M1", "E1-M2", "Chin1-Chin2", "SaO2")
-    rng = np.random.default_rng(0)
     header = folder / "tr03-0005" / "tr03-0005.hea"
-    write_record(header, {label: rng.normal(0, 20, 30 * 200 * len(STAGES)) for label in labels})
+    write_record(header, {x: signal_of(STAGES, 200, i) for i, x in enumerate(labels)})
     changes = [i for i, s in enumerate(STAGES) if i == 0 or s != STAGES[i - 1]]
     texts = [(6000 * i, STAGES[i]) for i in changes]
     texts += [(7000, "(resp_hypopnea"), (9000, "resp_hypopnea)")]
