@@ -242,9 +242,9 @@ def look_at_people(bundle: Bundle) -> People:
     for pieces in read_sleep_edf():
         _add(truth, said, "sleep-edf", pieces.stages, stage_pieces(pieces, bundle))
     what = {
-        "018": "Dublin 018, a whole night",
-        "eleven": "W and S3/S4 of eleven others of Dublin, 90 epochs each; N2 is right for S3/S4",
-        "sleep-edf": "Sleep-EDF, 9 epochs by two EEGs each",
+        "018": "Dublin 018 (looked at), a whole night",
+        "eleven": "W and S3/S4 of eleven others (looked at), 90 epochs each; N2 is right for S3/S4",
+        "sleep-edf": "Sleep-EDF (looked at), 9 epochs by two EEGs each",
         **{f"018-{t:g}": f"018 with {s:g} s of each {t:g} lost" for t, s in LOST_S.items()},
         **{how: f"018 {how}" for how in RECORDERS},
     }
