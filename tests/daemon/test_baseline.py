@@ -19,6 +19,7 @@ from models.recordings.open import ArrayRecording, open_recording
 from models.scored_epochs import ScoredEpochs
 from models.signal.drift import fit_reference
 from models.signal.quality import QualityLimits
+from models.simulator.noise import pink_noise
 from models.spec import SPEC_FILE
 from tests.rigs.daemon import Daemon, Listener, is_live
 from tests.support.bundles import TINY, make_bundle
@@ -34,8 +35,8 @@ N_LIVE = 90
 def noise(seconds, seed=0, level=50.0):
     """Return EEG and EMG of an animal of noise, µV in steps that an EDF keeps."""
     rng = np.random.default_rng(seed)
-    data = rng.normal(0, level * rng.uniform(0.8, 1.2, 2), (seconds * SFREQ, 2))
-    data[:, 0] += 0.5 * np.roll(data[:, 0], 1)
+    data = np.stack([pink_noise(rng, seconds * SFREQ) for _ in range(2)], axis=1)
+    data *= level * rng.uniform(0.8, 1.2, 2)
     return np.clip(data, -300, 300).round(1)
 
 
@@ -56,7 +57,7 @@ def bundle(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundle")
     folder = make_bundle(folder, n_context=5, levels=request.param, **TINY)
     manifest = open_bundle(folder).manifest
-    # Noise has no mouse's brain, so the animals are people, of whom nothing is asked.
+    # Noise has no mouse's brain, so the animals are people, whose brain may be as pink.
     spec = msgspec.structs.replace(manifest.spec, species="human", normaliser_s=NORMALISER_S)
     animals = []
     for seed in range(6):
