@@ -1,5 +1,6 @@
 """Steady noise in the place of a person's EEG or EOG: said within a quarter of a minute."""
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -72,7 +73,8 @@ def test_people_have_a_brain() -> None:
 def test_real_people_have_a_brain() -> None:
     for pieces in read_ucddb():
         if pieces.subject in NIGHTS:
-            assert not mark_people(pieces).any()
+            in_a_row = msgspec.structs.replace(pieces, place=np.arange(len(pieces.place)))
+            assert not mark_people(in_a_row).any()
 
 
 def test_a_restart_changes_no_bit() -> None:

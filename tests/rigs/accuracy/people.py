@@ -220,7 +220,7 @@ def _timed(pieces: Pieces, times: NDArray[np.float64], data: NDArray[np.float32]
 
 def look_at_people(bundle: Bundle) -> People:
     """Stage everybody and compare."""
-    outside = _read_scorers()
+    outside = read_scorers()
     truth: dict[str, list[str]] = {}
     said: dict[str, dict[str, list[str]]] = {}
     night: list[Estimate] = []
@@ -327,7 +327,7 @@ def _calibration_error(estimates: Sequence[Estimate], truth: Sequence[str]) -> f
     return float(sum(gaps) / len(known))
 
 
-def _read_scorers() -> dict[str, dict[tuple[str, int], str]]:
+def read_scorers() -> dict[str, dict[tuple[str, int], str]]:
     """Return the stages of each outside scorer by subject and place."""
     with SCORERS.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
