@@ -132,19 +132,24 @@ def off_of(batches: Iterable[EpochBatch]) -> NDArray[np.float64]:
     return np.array([batch.lead_off[0] for batch in batches])
 
 
-def look_at_real(path: Path) -> NDArray[np.bool_]:
-    """Return in which epochs of a real mouse its lead is said to have come off."""
-    return off_of(_real(path)) > LIMIT
+class Looked(NamedTuple):
+    """What is said of the epochs of a real mouse, (n_epochs,) each."""
+
+    lost: NDArray[np.bool_]
+    """Its EEG is marked."""
+    off: NDArray[np.bool_]
+    """Its lead is said to have come off."""
+
+
+def look_at_real(path: Path) -> Looked:
+    """Read a real mouse."""
+    batches = list(_real(path))
+    return Looked(_marked(batches), off_of(batches) > LIMIT)
 
 
 def look_at_simulated(seed: int, hours: float, *, wide: bool) -> NDArray[np.bool_]:
     """Return in which epochs of a simulated mouse its lead is said to have come off."""
     return off_of(_simulated("mouse", seed, hours, wide=wide)) > LIMIT
-
-
-def mark_real(path: Path) -> NDArray[np.bool_]:
-    """Return which epochs of a real mouse's EEG are marked."""
-    return _marked(_real(path))
 
 
 def mark_people(pieces: Pieces) -> NDArray[np.bool_]:
@@ -204,7 +209,7 @@ def main() -> None:
         return
     _measure_wires(species, arguments.wires)
     if species == "mouse":
-        _say("real mice", [mark_real(path) for path in RECORDINGS])
+        _say("real mice", [look_at_real(path).lost for path in RECORDINGS])
     else:
         for pieces in (*read_ucddb(), *read_sleep_edf()):
             _say(f"real person {pieces.subject}", [mark_people(pieces)])
@@ -238,7 +243,7 @@ def _measure_leads(n_leads: int, n_mice: int, hours: float) -> None:
         within = ", ".join(f"{np.mean(seen <= s):.1%} within {s} s" for s in (2, 3, 4))
         stays = np.mean([lead.stays for lead in leads])
         typer.echo(f"{kind}: {len(leads)}, {within}; {stays:.1%} of the epochs after")
-    _say("leads of real mice, told to come off", [look_at_real(path) for path in RECORDINGS])
+    _say("leads of real mice, told to come off", [look_at_real(path).off for path in RECORDINGS])
     for name, n, wide in (("widened", n_mice, True), ("plain", n_mice // 2, False)):
         seeds = range(_FIRST_SEED, _FIRST_SEED + n)
         _say(f"of {name}", [look_at_simulated(seed, hours, wide=wide) for seed in seeds])

@@ -13,8 +13,7 @@ from models.signal.pipeline import EpochBatch, Pipeline
 from models.signal.quality import OK
 from models.simulator.no_brain import KINDS, draw_no_brain
 from models.training.simulated import simulate_subject
-from tests.rigs.accuracy.real_mice import RECORDINGS
-from tests.rigs.no_brain import draw_lead, look_at_real, look_at_simulated, off_of, read
+from tests.rigs.no_brain import draw_lead, look_at_simulated, off_of, read
 from tests.support import signals
 from tests.support.signals import SPEC, description, run, stream_config
 
@@ -47,11 +46,6 @@ def test_noise_of_any_kind_is_told_and_goes_on_being_told(kind: str) -> None:
     assert not told[:20].any()
     assert stopped[20:24].any()
     assert np.mean(stopped[24:]) > 0.7
-
-
-@pytest.mark.usefixtures("shared_data")
-def test_real_mice_keep_their_leads() -> None:
-    assert np.mean(np.concatenate([look_at_real(path) for path in RECORDINGS])) < 0.005
 
 
 def test_simulated_mice_keep_their_leads() -> None:

@@ -1,7 +1,6 @@
 """No brain on the wire: said within ten seconds, at any rate, and never of a brain."""
 
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from models.simulator.no_brain import draw_no_brain
 from models.training.simulated import simulate_subject
 from tests.rigs.accuracy.real_mice import RECORDINGS
 from tests.rigs.no_brain import WITHIN_S as BY_SPECIES
-from tests.rigs.no_brain import draw_wire, mark_real, read, reasons_of
+from tests.rigs.no_brain import draw_wire, look_at_real, read, reasons_of
 from tests.support import signals
 from tests.support.signals import SPEC, description, run
 
@@ -45,9 +44,10 @@ def test_simulated_mice_have_a_brain(sfreq: float) -> None:
 
 
 @pytest.mark.usefixtures("shared_data")
-@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
-def test_real_mice_have_a_brain(path: Path) -> None:
-    assert np.mean(mark_real(path)) < 0.001
+def test_real_mice_have_a_brain_and_keep_their_leads() -> None:
+    looked = [look_at_real(path) for path in RECORDINGS]
+    assert all(np.mean(each.lost) < 0.001 for each in looked)
+    assert np.mean(np.concatenate([each.off for each in looked])) < 0.005
 
 
 @pytest.mark.parametrize("kind", ["white", "brown", "hum", "floating"])
