@@ -72,7 +72,7 @@ def measure(data: list[NDArray[np.floating]], sfreq: float) -> Features:
     n, channels = round(sfreq), len(data)
     x = np.stack(data, axis=1).astype(np.float64)
     quality = Quality(QualityLimits(), ("eeg",), channels, sfreq)
-    check = NoBrain(unfitted("mouse"), None, ("eeg",), channels, sfreq, 1.0, 1.0)
+    check = NoBrain(unfitted("mouse"), None, ("eeg",), channels, sfreq, 1.0, 1.0)  # any bounds do
     found = [np.zeros((0, 2, len(EDGES_HZ)))]
     for second in range(len(x) // n):
         raw = x[second * n : (second + 1) * n]

@@ -51,7 +51,7 @@ _JUMP = 45.0  # sum of the bins' squared steps in log power that is no steady no
 _CHANCE = 3.5  # variance of the log power of so many differences of noise, times their number
 _LEAST_MOVE, _MOST_MOVE = 4.0, 60.0
 """What muscles do to the variance of an EMG's level, by that of noise; rails do more."""
-_STATE, _LEAD_OFF = "no_brain", "lead_off"  # by these names it is found after a restart
+_STATE, _LEAD_OFF = "wires", "lead_off"  # by these names it is found after a restart
 _PIECE_S = 1.0  # about, of the pieces of which powers are told
 
 

@@ -105,7 +105,7 @@ def _compose(
     recent = {
         "sum": np.full((*shape, 3, 25), 3.21, np.float32),
         "weight": np.ones((*shape, 3), np.float32),
-        "no_brain": np.full((n_subjects, 36), 3.21),
+        "wires": np.full((n_subjects, 37), 3.21),
         "lead_off": np.full((n_subjects, 60), 3.21),
     }
     state = PipelineState(1e5 + 0.123, tick + 1, 1e5 + tick, 1e-9, 0.0, learnt, recent)

@@ -33,7 +33,7 @@ LEARNT = Adaptation(
 RECENT = {
     "sum": np.arange(4, dtype=np.float32),
     "weight": np.ones(1, np.float32),
-    "no_brain": np.arange(36.0).reshape(1, 36),
+    "wires": np.arange(37.0).reshape(1, 37),
     "lead_off": np.arange(60.0).reshape(1, 60),
 }
 STATE = PipelineState(100.0, 50, 150.1, 1e-7, 2.0, LEARNT, RECENT)

@@ -97,7 +97,7 @@ def test_chunking_changes_no_bit(hop_s: float) -> None:
     assert {NO_BRAIN, OK} <= set(reasons_of(whole).ravel())
     for one, other in zip(whole, pieces, strict=True):
         np.testing.assert_array_equal(one.reasons, other.reasons)
-        np.testing.assert_array_equal(one.after.recent["no_brain"], other.after.recent["no_brain"])
+        np.testing.assert_array_equal(one.after.recent["wires"], other.after.recent["wires"])
 
 
 def test_epochs_that_overlap_count_once() -> None:
@@ -105,7 +105,7 @@ def test_epochs_that_overlap_count_once() -> None:
     times = 50.0 + np.arange(len(data)) / SFREQ
     whole, often = (run(pipeline(hop_s=hop_s), data, times, [1000]) for hop_s in (1.0, 0.25))
     for one, other in zip(whole, often[::4], strict=True):
-        np.testing.assert_array_equal(one.after.recent["no_brain"], other.after.recent["no_brain"])
+        np.testing.assert_array_equal(one.after.recent["wires"], other.after.recent["wires"])
 
 
 def other_mains() -> NDArray[np.float64]:
@@ -138,7 +138,7 @@ def test_a_restart_at_an_epochs_end_goes_on_bit_by_bit() -> None:
     after = run(heir, data[cut:], times[cut:], [700])
     assert len(before) == 26
     for one, other in zip(whole, before + after, strict=True):
-        np.testing.assert_array_equal(one.after.recent["no_brain"], other.after.recent["no_brain"])
+        np.testing.assert_array_equal(one.after.recent["wires"], other.after.recent["wires"])
         np.testing.assert_array_equal(one.reasons, other.reasons)
 
 
@@ -175,7 +175,7 @@ def test_one_number_that_no_amplifier_gives_is_a_missing_one(number: float) -> N
         data[place] = value
         found.append(run(pipeline(), data, times, [700]))
     for one, other in zip(*found, strict=True):
-        np.testing.assert_array_equal(one.after.recent["no_brain"], other.after.recent["no_brain"])
+        np.testing.assert_array_equal(one.after.recent["wires"], other.after.recent["wires"])
     assert not (reasons_of(found[0]) == NO_BRAIN).any()
 
 

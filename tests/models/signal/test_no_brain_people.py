@@ -94,5 +94,5 @@ def test_a_restart_changes_no_bit() -> None:
         other.mark(epoch, hop, reasons[1])
         before = check.recent()
         np.testing.assert_array_equal(*reasons)
-        np.testing.assert_array_equal(before["no_brain"], other.recent()["no_brain"])
-    assert sorted(before) == ["no_brain"]
+        np.testing.assert_array_equal(before["wires"], other.recent()["wires"])
+    assert sorted(before) == ["wires"]
