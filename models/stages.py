@@ -16,6 +16,8 @@ MOUSE = ("Wake", "NREM", "REM")
 HUMAN = ("W", "N1", "N2", "N3", "REM")
 STAGE_SETS = (MOUSE, HUMAN)
 SPECIES = ("mouse", "human")
+INITIAL = {"mouse": "m", "human": "p"}
+"""By species, before the number of a subject whom nobody named."""
 
 ART = "ART"
 UNKNOWN = "UNKNOWN"

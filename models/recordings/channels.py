@@ -19,6 +19,7 @@ from models.recordings.psg.montage import Pick, pick_channels, why_left
 from models.signal.montage import Nothing, StreamChannels, SubjectChannels, parts_of
 from models.spec import ModelSpec
 from models.species import contradict
+from models.stages import INITIAL
 
 _NAME = "recording"
 _ANIMAL = re.compile(
@@ -103,7 +104,7 @@ def choose(
         path: the recording.
         stream: from a config; takes precedence.
         channels: labels by modality, one a subject; empty: they are guessed.
-        names: of the subjects; default: m1, m2, …
+        names: of the subjects; default: m1, m2, …, of people p1.
         spec: the model.
         match: properties of the stream to read, in an XDF file.
         preferred: derivations of a person to take before all others, by modality.
@@ -119,7 +120,7 @@ def choose(
             "expected channels and subjects from the config or one by one, found both"
         )
     if stream is None and named:
-        stream = StreamChannels(name=_NAME, subjects=named_subjects(channels, names))
+        stream = StreamChannels(name=_NAME, subjects=named_subjects(channels, names, spec.species))
     guessed = stream is None
     picked: Mapping[str, Pick] = {}
     if stream is None:
@@ -127,7 +128,7 @@ def choose(
         try:
             if spec.species == "human":
                 picked = pick_channels(unread.readable, spec.modalities, preferred, unread.skipped)
-            subjects = _subjects_of(unread, names, spec.modalities, picked)
+            subjects = _subjects_of(unread, names, spec, picked)
         except ConfigError as error:
             labels = (*unread.ch_names, *unread.skipped)
             if (strange := contradict(labels, spec)) is not None:
@@ -151,18 +152,19 @@ def _is_eye(label: str) -> bool:
 def _subjects_of(
     recording: Recording,
     names: Sequence[str],
-    modalities: Sequence[str],
+    spec: ModelSpec,
     picked: Mapping[str, Pick],
 ) -> tuple[SubjectChannels, ...]:
     """Return the subjects of a recording: the person whose channels were picked, or animals."""
+    modalities = spec.modalities
     if picked:
-        return named_subjects({m: [pick.label] for m, pick in picked.items()}, names)
+        return named_subjects({m: [p.label] for m, p in picked.items()}, names, spec.species)
     others = {n: why for n, why in recording.skipped.items() if n not in recording.readable}
     subjects = guess_subjects(recording.readable, modalities, others, len(names))
     if not names:
         return subjects
     found = {m: [s.channels[m] for s in subjects if m in s.channels] for m in modalities}
-    return named_subjects(found, names)
+    return named_subjects(found, names, spec.species)
 
 
 def _unused(
@@ -275,20 +277,21 @@ def _in_words(subject: SubjectChannels, reasons: Mapping[str, str]) -> str:
 
 
 def named_subjects(
-    channels: Mapping[str, Sequence[str]], names: Sequence[str]
+    channels: Mapping[str, Sequence[str]], names: Sequence[str], species: str
 ) -> tuple[SubjectChannels, ...]:
     """Return the subjects whose channels were named one by one.
 
     Args:
         channels: labels by modality, one a subject; a modality may have none.
-        names: of the subjects; default: m1, m2, …
+        names: of the subjects; default: m1, m2, …, of people p1.
+        species: of the subjects.
 
     Raises:
         ConfigError: the numbers do not match.
     """
     given = {modality: labels for modality, labels in channels.items() if labels}
     n = max(map(len, given.values()))
-    names = names or [f"m{i}" for i in range(1, n + 1)]
+    names = names or [f"{INITIAL[species]}{i}" for i in range(1, n + 1)]
     if {len(names), *map(len, given.values())} != {n}:
         counts = ", ".join(f"{len(labels)} × --{m}" for m, labels in given.items())
         raise ConfigError(

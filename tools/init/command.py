@@ -25,6 +25,7 @@ from models.signal.montage import Montage, Unit, Units, parts_of, to_microvolts
 from models.simulator.species import SIMULATORS
 from models.spec import ModelSpec
 from models.species import contradict
+from models.stages import INITIAL
 from tools.init.counting import check_step, count_up
 from tools.shared.match import MatchOption, read_match
 from tools.shared.species import SpeciesOption
@@ -265,7 +266,7 @@ def _compose(
 ) -> str:
     """Return the config as TOML, with what to do with it on top, after the replay that it needs."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", match["name"]).strip("-_") or "stream"
-    prefix = SIMULATORS[spec.species].subject.prefix
+    prefix = INITIAL[spec.species]
     lines = [f"# {line}" for line in (*replay, *_commands(out))]
     lines += [
         "# every key: docs/config.md",

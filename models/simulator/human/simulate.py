@@ -25,7 +25,7 @@ from models.simulator.recording import (
     draw_artefacts,
 )
 from models.simulator.simulation import Simulation
-from models.stages import HUMAN
+from models.stages import HUMAN, INITIAL
 
 _QUIET_UV = 15.0  # what artefacts are measured against
 
@@ -36,7 +36,7 @@ class SimulatedPerson(SimulatedSubject):
 
     modalities = ("eeg", "eog")
     stages = HUMAN
-    prefix = "p"
+    prefix = INITIAL["human"]
 
     person: Person
     events: tuple[Event, ...]

@@ -24,7 +24,7 @@ from models.simulator.recording import (
     draw_artefacts,
 )
 from models.simulator.simulation import Simulation
-from models.stages import MOUSE
+from models.stages import INITIAL, MOUSE
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SimulatedMouse(SimulatedSubject):
 
     modalities = ("eeg", "emg")
     stages = MOUSE
-    prefix = "m"
+    prefix = INITIAL["mouse"]
 
     animal: Animal
 

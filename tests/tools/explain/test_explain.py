@@ -128,7 +128,7 @@ def test_decisions_on_a_person_are_those_of_score(person, bundles, which):
     rows = scored(person, *options)
     for at, onset in (("+00:00:05", 4), ("22:01:00", 60), ("2001-01-01T22:01:59", 116)):
         why = explain(person, *options, "--at", at)
-        check_same(why, rows["final", "m1", onset], HUMAN)
+        check_same(why, rows["final", "p1", onset], HUMAN)
         check_sums(why)
         assert why["clock"] == f"2001-01-01T22:{onset // 60:02}:{onset % 60:02}"
 
@@ -177,7 +177,7 @@ def test_what_is_told_fits_what_the_net_is_given(mice, person, bundles):
 
 def test_the_table_says_what_counts(person, bundles):
     said = run("explain", person, "--bundle", bundles["people samples"], "--at", "22:01:00")
-    assert "m1 at 22:01:00: " in said
+    assert "p1 at 22:01:00: " in said
     assert "the epoch itself" in said
     assert "the net's own" in said
 

@@ -32,7 +32,7 @@ def score(*arguments):
 def test_a_psg_is_staged_from_the_channels_that_a_table_names(tmp_path, bundle):
     write_psg(tmp_path / "p.edf", LABELS, ["W", "N2"])
     result = score(tmp_path / "p.edf", "--bundle", bundle, "--json")
-    subject = json.loads(result.stdout)["subjects"]["m1"]
+    subject = json.loads(result.stdout)["subjects"]["p1"]
     assert subject["channels"] == {"eeg": "EEG C4-M1", "eog": "EOG E1-M2"}
     assert subject["epochs"] == 30
     table = " ".join(result.stderr.split())
@@ -45,7 +45,7 @@ def test_channels_that_are_named_are_taken_and_no_table_is_shown(tmp_path, bundl
     write_psg(tmp_path / "p.edf", LABELS, ["W", "N2"])
     options = ["--bundle", bundle, "--eeg", "EEG F4-M1", "--json"]
     result = score(tmp_path / "p.edf", *options)
-    assert json.loads(result.stdout)["subjects"]["m1"]["channels"] == {"eeg": "EEG F4-M1"}
+    assert json.loads(result.stdout)["subjects"]["p1"]["channels"] == {"eeg": "EEG F4-M1"}
     assert "comes before it" not in result.stderr
 
 
@@ -82,7 +82,7 @@ def test_the_offline_teacher_stages_a_psg_with_or_without_an_eog_and_is_named(tm
         summary = json.loads(score(psg, *options).stdout)
         said = (summary["bundle"], summary["kind"], summary["model"])
         assert said == (NAME, NAME, teacher_hash("human")[:12])
-        assert summary["subjects"]["m1"]["epochs"] == 40
+        assert summary["subjects"]["p1"]["epochs"] == 40
         text = table.read_text(encoding="utf-8")
         assert text.count(f"hypnod: {NAME} {teacher_hash('human')[:12]}") == 40
     with pytest.raises(SpeciesError, match="--species human"):

@@ -392,9 +392,9 @@ def test_how_many_subjects_there_are_tells_two_pairs_apart():
 
 def test_as_many_channels_as_subjects_are_named():
     with pytest.raises(ConfigError, match="found 2 × --eeg, 1 × --emg for 2 subjects"):
-        named_subjects({"eeg": ["a", "b"], "emg": ["c"], "eog": []}, [])
+        named_subjects({"eeg": ["a", "b"], "emg": ["c"], "eog": []}, [], "mouse")
     with pytest.raises(ConfigError, match="found 1 × --eeg for 2 subjects"):
-        named_subjects({"eeg": ["a"]}, ["m1", "m2"])
+        named_subjects({"eeg": ["a"]}, ["m1", "m2"], "mouse")
 
 
 def test_a_unit_can_be_set_where_the_file_has_none_or_a_wrong_one(tmp_path, bundle):

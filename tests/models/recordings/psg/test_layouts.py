@@ -159,7 +159,7 @@ def test_two_nights_of_a_person_have_one_name(tmp_path):
         write_psg(tmp_path / f"SC400{night}E0-PSG.edf", rates, ["2"] * 2, seed=night)
         write_stages(tmp_path / f"SC400{night}EC-Hypnogram.edf", epochs(["2"] * 2))
     labs, _ = open_lab([tmp_path], SPEC)
-    assert [lab.subjects for lab in labs] == [{"m1": "SC400"}] * 2
+    assert [lab.subjects for lab in labs] == [{"p1": "SC400"}] * 2
 
 
 def test_what_nobody_scored_is_told_in_the_words_of_the_collection(tmp_path):
