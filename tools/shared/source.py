@@ -33,7 +33,7 @@ EmgOption = Annotated[
     list[str] | None, typer.Option("--emg", help="Label of its EMG; `A-B` is a difference.")
 ]
 SubjectOption = Annotated[
-    list[str] | None, typer.Option("--subject", help="Its name; default: m1, m2, …")
+    list[str] | None, typer.Option("--subject", help="Its name; default: m1, m2, …, of people p1.")
 ]
 EogOption = Annotated[list[str] | None, typer.Option("--eog", help="Label of its EOG.")]
 EngineOption = Annotated[
