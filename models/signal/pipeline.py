@@ -3,9 +3,9 @@
 The daemon feeds it from LSL, `hypnod score` from a file: the same samples give the same epochs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 
 import numpy as np
@@ -52,14 +52,24 @@ class EpochBatch:
     drift: NDArray[np.float64]
     """(n_subjects, n_modalities), how unlike the training animals they look; NaN where that is
     not known."""
-    looks: NDArray[np.float64]
-    """(n_subjects, n_modalities, features), what drift is measured from."""
+    look: Callable[[], NDArray[np.float64]]
+    """Gives `looks`: what few ask for is computed when somebody does."""
     microvolts: NDArray[np.float32]
     """(n_subjects, n_modalities, n_times), filtered and no more, µV."""
-    features: NDArray[np.float64]
-    """(n_subjects, n_bands + 1), what `BandLevels` says of them, dB; NaN where not usable."""
+    measure: Callable[[], NDArray[np.float64]]
+    """Gives `features`, likewise."""
     lead_off: NDArray[np.float64]
     """(n_subjects,), log odds that the EEG's lead has just come off; NaN where not known."""
+
+    @property
+    def looks(self) -> NDArray[np.float64]:
+        """(n_subjects, n_modalities, features), what drift is measured from."""
+        return self.look()
+
+    @property
+    def features(self) -> NDArray[np.float64]:
+        """(n_subjects, n_bands + 1), what `BandLevels` says of them, dB; NaN where not usable."""
+        return self.measure()
 
 
 class Pipeline:
@@ -181,13 +191,13 @@ class Pipeline:
     @property
     def adaptation(self) -> Adaptation:
         """What was learnt of the animals so far."""
-        levels = self._conditioner.state()
+        levels = self._conditioner.learnt()
         drift = {} if self._drift is None else self._drift.state()
         relative = {} if self._relative is None else self._relative.state()
         nothing = np.empty((self._absent.shape[0], self._absent.shape[1], 0))
         return Adaptation(
-            level=np.asarray(levels["level"], np.float64),
-            seen_s=np.asarray(levels["seen_s"], np.float64),
+            level=levels["level"],
+            seen_s=levels["seen_s"],
             averages=drift.get("averages", nothing),
             averaged_s=drift.get("seen_s", np.zeros(self._absent.shape)),
             relative_mean=relative.get("mean", nothing),
@@ -294,10 +304,10 @@ class Pipeline:
         lost = self._quality.lost_parts(cut.missing)
         whole = usable & ~lost.any()
         normalised = self._conditioner.normalise(microvolts, whole)
-        looks = self._looks(normalised)
+        look = cache(partial(self._looks, normalised))
         drift = np.full(usable.shape, np.nan)
         if self._drift is not None:
-            drift = self._drift.update(looks, whole)
+            drift = self._drift.update(look(), whole)
         powers = Powers(microvolts, self._spec.sfreq, usable)
         given = normalised
         if self._relative is not None:
@@ -312,9 +322,9 @@ class Pipeline:
             arrived=cut.arrived,
             after=self._state(),
             drift=drift,
-            looks=looks,
+            look=look,
             microvolts=microvolts,
-            features=self._features(powers, whole),
+            measure=cache(partial(self._features, powers, whole)),
             lead_off=lead_off,
         )
 
