@@ -23,11 +23,12 @@ from scipy.special import softmax
 
 from models.errors import RecordingError, SpecError
 from models.grammar import Filter, grammar_of
-from models.recordings.as_stream import epochs_of
+from models.recordings.as_stream import Conditioned, condition, epochs_of
 from models.recordings.open import Recording
 from models.relative_spec import RelativeSpec
 from models.signal.features import Powers
 from models.signal.montage import StreamChannels
+from models.signal.pipeline import EpochBatch
 from models.signal.relative import Relative
 from models.spec import ModelSpec
 from models.stages import SPECIES
@@ -208,6 +209,35 @@ def teach_recording(
     for batch in epochs_of(recording, stream, weights.spec):
         levels.add(batch.microvolts, batch.usable)
     return [teach(*levels.of(i), weights) for i in range(n)]
+
+
+def condition_and_teach(
+    recording: Recording, stream: StreamChannels, spec: ModelSpec, weights: TeacherWeights
+) -> tuple[Conditioned, list[Taught]]:
+    """Return what a net is given of a recording, and how its subjects are staged; see `teach`.
+
+    A net that reads the teacher's signal, as the shipped ones do, is given it as it is measured.
+
+    Raises:
+        HypnodError: a modality is missing, or the recording does not fit its channels or unit.
+    """
+    if _signal_of(spec) != _signal_of(weights.spec):
+        return condition(recording, stream, spec), teach_recording(recording, stream, weights)
+    check_modalities(stream, weights)
+    n = len(stream.subjects)
+    levels = Levels(weights.spec, n)
+
+    def measure(batch: EpochBatch) -> None:
+        levels.add(batch.microvolts, batch.usable)
+
+    conditioned = condition(recording, stream, spec, measure)
+    return conditioned, [teach(*levels.of(i), weights) for i in range(n)]
+
+
+def _signal_of(spec: ModelSpec) -> tuple[object, ...]:
+    """Return all that a recording's signal and what is usable of it depend on."""
+    n_parts = 1 if spec.relative is None else spec.relative.n_parts
+    return spec.species, spec.modalities, spec.bands, spec.sfreq, spec.epoch_s, n_parts
 
 
 def scaled(found: Floats, usable: NDArray[np.bool_]) -> Floats:

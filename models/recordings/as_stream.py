@@ -1,6 +1,6 @@
 """A recording in the place of a stream."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple
@@ -117,8 +117,19 @@ class Conditioned(NamedTuple):
     """(n_subjects, n, M, features), what drift is measured from."""
 
 
-def condition(recording: Recording, stream: StreamChannels, spec: ModelSpec) -> Conditioned:
+def condition(
+    recording: Recording,
+    stream: StreamChannels,
+    spec: ModelSpec,
+    look: Callable[[EpochBatch], None] | None = None,
+) -> Conditioned:
     """Return all of a recording's epochs, written in place: a day of eight mice may be 3 GB.
+
+    Args:
+        recording: the samples.
+        stream: the subjects and their channels.
+        spec: the model the epochs are for.
+        look: called with each of them.
 
     Raises:
         HypnodError: the recording does not fit its channels or unit, or has no whole epoch.
@@ -133,6 +144,8 @@ def condition(recording: Recording, stream: StreamChannels, spec: ModelSpec) -> 
             )
         epochs[:, batch.hop], usable[:, batch.hop] = batch.epochs, batch.usable
         looks[:, batch.hop] = batch.looks
+        if look is not None:
+            look(batch)
         n = batch.hop + 1
     if n == 0:
         raise RecordingError(

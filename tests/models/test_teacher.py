@@ -6,13 +6,15 @@ import pytest
 
 from models.errors import RecordingError, SpecError
 from models.recordings.agreement import compare
-from models.recordings.as_stream import epochs_of
+from models.recordings.as_stream import condition, epochs_of
 from models.signal.montage import StreamChannels, SubjectChannels
+from models.spec import Band
 from models.stages import MOUSE, to_indices
 from models.teacher import (
     Levels,
     around,
     check_modalities,
+    condition_and_teach,
     scaled,
     teach,
     teach_recording,
@@ -42,6 +44,28 @@ def test_it_stages_a_simulated_mouse_that_it_never_saw(mouse):
     assert sure.mean() > 0.8
     assert right[sure].mean() > 0.95
     assert np.count_nonzero(np.diff(taught.stages)) < 90
+
+
+@pytest.mark.parametrize(
+    ("species", "changes"),
+    [
+        ("mouse", {}),
+        ("human", {}),
+        ("human", {"relative": None}),
+        ("mouse", {"sfreq": 128.0, "bands": (Band(0.5, 50.0), Band(10.0, 60.0)), "relative": None}),
+    ],
+)
+def test_read_for_a_net_at_the_same_time_it_stages_alike(species, changes):
+    weights = teacher_of(species)
+    spec = msgspec.structs.replace(weights.spec, **changes)
+    hours, sfreq = {"mouse": (0.05, 250.0), "human": (0.25, 128.0)}[species]
+    lab = simulate_subject(species, FIRST_UNSEEN_SEED + 702, hours, sfreq)
+    found, (taught,) = condition_and_teach(lab.open(), lab.stream, spec, weights)
+    (alone,) = teach_recording(lab.open(), lab.stream, weights)
+    for one, other in zip(
+        (*found, *taught), (*condition(lab.open(), lab.stream, spec), *alone), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_gain_changes_nothing(mouse):

@@ -10,13 +10,12 @@ from rich.progress import Progress
 
 from engines.bundle import Bundle
 from models.errors import RecordingError, SpeciesError
-from models.recordings.as_stream import condition
 from models.recordings.channels import choose
 from models.recordings.find import Found, find_recordings, hash_file
 from models.recordings.open import check_match
 from models.scored_epochs import ScoredEpochs
 from models.species import contradict
-from models.teacher import teach_recording, teacher_of
+from models.teacher import condition_and_teach, teacher_of
 from models.training.simulated import pack
 from models.training.splits import Split
 from models.training.taught import read_whole, surely, uncontradicted, why_not
@@ -96,8 +95,8 @@ class Hearing:
             raise SpeciesError(f"{found.recording}: {strange}")
         stream = msgspec.structs.replace(chosen.stream, unit=lab.unit)
         weights = teacher_of(self.spec.species)
-        taught_all = teach_recording(recording, stream, weights)
-        epochs, usable, _ = condition(recording, stream, self.spec)
+        conditioned, taught_all = condition_and_teach(recording, stream, self.spec, weights)
+        epochs, usable, _ = conditioned
         several = len(stream.subjects) > 1
         for i, (subject, taught) in enumerate(zip(stream.subjects, taught_all, strict=True)):
             name = f"{found.subject}/{subject.name}" if several else found.subject

@@ -2,18 +2,17 @@
 
 from typing import NamedTuple
 
-from models.recordings.as_stream import condition
 from models.recordings.lab import LabRecording, read_one
 from models.scored_epochs import ScoredEpochs
 from models.spec import ModelSpec
-from models.teacher import teach_recording, teacher_of
+from models.teacher import condition_and_teach, teacher_of
 from models.training.simulated import Read
 
 
 def read_as_taught(lab: LabRecording, spec: ModelSpec) -> ScoredEpochs:
     """Condition a recording of one subject, with the stages that the teacher finds in it."""
-    epochs, usable, _ = condition(lab.open(), lab.stream, spec)
-    (taught,) = teach_recording(lab.open(), lab.stream, teacher_of(spec.species))
+    weights = teacher_of(spec.species)
+    (epochs, usable, _), (taught,) = condition_and_teach(lab.open(), lab.stream, spec, weights)
     (name,) = lab.subjects.values()
     return ScoredEpochs(name=name, epochs=epochs[0], stages=taught.stages, usable=usable[0])
 
