@@ -83,11 +83,11 @@ def test_a_recording_is_scored(hypnod_there, tmp_path):
     assert csv.exists()
 
 
-def test_the_demo_and_its_children_run(hypnod_there, tmp_path):
+def test_the_demo_and_its_children_run(lab, tmp_path):
+    """In the lab's folder, which is on PYTHONPATH as well."""
     png = str(tmp_path / "demo.png")
-    code, _, stderr = hypnod_there(
-        "demo", "--minutes", "0.5", "--speed", "max", "--subjects", "1", "--png", png
-    )
+    options = ("--minutes", "0.5", "--speed", "max", "--subjects", "1", "--png", png)
+    code, _, stderr = run(lab, [lab, ROOT], "demo", *options)
     assert code == 0, stderr
 
 
