@@ -27,7 +27,6 @@ from models.training.run import Pass
 from models.training.simulated import pack
 from models.training.splits import split_subjects
 from models.weights import load_model
-from tests.rigs import forked
 from tests.support.bundles import TINY, change_manifest, make_bundle
 from tests.support.training import train_options, write_mice
 from tools.cli import app
@@ -57,9 +56,9 @@ def test_a_lab_trains_tests_on_each_animal_and_gets_a_bundle(
 ) -> None:
     out = tmp_path / "ours"
     options = ["--out", out, "--from-bundle", start, "--passes", "1", "--device", "cpu"]
-    options += ["--leave-one-subject-out", "--workers", "1", "--json"]  # in another process
-    done = forked.run("train", lab, *options)
-    assert done.returncode == 0, done.stderr
+    options += ["--leave-one-subject-out", "--workers", "1", "--json"]  # a process apart
+    done = CliRunner().invoke(app, ["train", *map(str, (lab, *options))])
+    assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
     assert json.loads((tmp_path / "ours-report.json").read_text()) == report
     assert sorted(report["subjects"]) == list(MICE)
