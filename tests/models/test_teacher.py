@@ -34,8 +34,7 @@ def mouse():
 
 def test_it_stages_a_simulated_mouse_that_it_never_saw(mouse):
     lab, found, usable = mouse
-    (taught,) = teach_recording(lab.open(), lab.stream, teacher_of("mouse"))
-    np.testing.assert_array_equal(taught.stages, teach(found, usable, teacher_of("mouse")).stages)
+    taught = teach(found, usable, teacher_of("mouse"))
     truth = lab.hypnograms["m1"].to_epochs(1.0, len(found))
     names = [MOUSE[s] for s in taught.stages.tolist()]
     assert compare(truth, names, MOUSE).kappa > 0.9
@@ -62,6 +61,10 @@ def test_read_for_a_net_at_the_same_time_it_stages_alike(species, changes):
     lab = simulate_subject(species, FIRST_UNSEEN_SEED + 702, hours, sfreq)
     found, (taught,) = condition_and_teach(lab.open(), lab.stream, spec, weights)
     (alone,) = teach_recording(lab.open(), lab.stream, weights)
+    levels = Levels(weights.spec, 1)
+    for batch in epochs_of(lab.open(), lab.stream, weights.spec):
+        levels.add(batch.microvolts, batch.usable)
+    np.testing.assert_array_equal(alone.stages, teach(*levels.of(0), weights).stages)
     for one, other in zip(
         (*found, *taught), (*condition(lab.open(), lab.stream, spec), *alone), strict=True
     ):
