@@ -7,7 +7,7 @@ from daemon.metrics import Metrics
 from daemon.watch.timestamps import TimestampWatch
 from models.signal.clock.timeline import Timeline
 
-SFREQ = 256.0
+SFREQ = 128.0
 MINUTES = 21
 
 
@@ -26,7 +26,7 @@ def test_a_clock_that_does_not_run_is_said_at_times(stamp):
     timeline = Timeline(SFREQ, 0.02)
     watch = TimestampWatch("cage", 0.02, Metrics(), said.append)
     for i in range(MINUTES * 60 * 10):
-        time = (i + np.arange(26) / 26) / 10
+        time = (i + np.arange(13) / 13) / 10
         timeline.place(stamp(time), 0.1 * i)
         watch.look(timeline, len(time))
     again = [what for what in said if "was set 6 times within 60 s" in what]
