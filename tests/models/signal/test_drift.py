@@ -36,10 +36,9 @@ def subject(data, name="m", usable=True):
     return ScoredEpochs(name, epochs, stages, np.full(shape, usable), looks=looks)
 
 
-def measure(data, reference):
-    """Return the drift measure after each epoch, (n, 2)."""
+def measure(found, reference):
+    """Return the drift measure after each epoch of a subject, (n, 2)."""
     drift = Drift(SPEC, reference, 1)
-    found = subject(data)
     return np.concatenate(
         [drift.update(e[None], u[None]) for e, u in zip(found.looks, found.usable, strict=True)]
     )
@@ -61,20 +60,26 @@ def mouse():
     return signals(100)
 
 
-def test_an_ordinary_mouse_stays_below_the_limit_once_enough_was_seen(mouse, reference):
-    found = measure(mouse, reference)
+@pytest.fixture(scope="module")
+def ordinary(mouse):
+    """Its epochs."""
+    return subject(mouse)
+
+
+def test_an_ordinary_mouse_stays_below_the_limit_once_enough_was_seen(ordinary, reference):
+    found = measure(ordinary, reference)
     first = round(SPEC.normaliser_s / 3)
     assert np.isnan(found[: first - 1]).all()
     assert (found[first - 1 :] < 1).all()
 
 
-def test_an_extreme_one_is_told_from_the_first_minute_on(mouse, reference):
+def test_an_extreme_one_is_told_from_the_first_minute_on(ordinary, reference):
     near = msgspec.structs.replace(reference, limit=(reference.limit[0] / 50, reference.limit[1]))
-    found, ordinary = measure(mouse, near), measure(mouse, reference)
+    found, usual = measure(ordinary, near), measure(ordinary, reference)
     first = round(EARLY_S)
     assert np.isnan(found[: first - 1]).all()
     assert (found[first - 1 :, 0] > EXTREME).all()
-    np.testing.assert_array_equal(found[:, 1], ordinary[:, 1])  # each modality for itself
+    np.testing.assert_array_equal(found[:, 1], usual[:, 1])  # each modality for itself
 
 
 def white(data):
@@ -98,7 +103,8 @@ def line_noise(data):
     ids=["swapped", "white noise", "slow", "hum"],
 )
 def test_what_no_mouse_looks_like_passes_the_limit(change, mouse, reference):
-    assert measure(change(mouse), reference)[-1, 0] > 1  # of the EEG; an EMG is much like noise
+    found = measure(subject(change(mouse)), reference)
+    assert found[-1, 0] > 1  # of the EEG; an EMG is much like noise
 
 
 def test_it_says_in_what_an_animal_differs(mouse, reference):
@@ -109,9 +115,9 @@ def test_it_says_in_what_an_animal_differs(mouse, reference):
     assert float(found["power at 31.6 to 56.2 Hz"].removesuffix(" SD")) > 2
 
 
-def test_unusable_epochs_change_nothing(mouse, reference):
+def test_unusable_epochs_change_nothing(ordinary, reference):
     drift = Drift(SPEC, reference, 1)
-    looks = subject(mouse).looks
+    looks = ordinary.looks
     usable = np.ones((1, 2), bool)
     for each in looks[:200]:
         before = drift.update(each[None], usable)
@@ -119,16 +125,16 @@ def test_unusable_epochs_change_nothing(mouse, reference):
     np.testing.assert_array_equal(after, before)
 
 
-def test_subjects_are_measured_each_for_itself(mouse, reference):
-    first, second = subject(mouse).looks, subject(signals(101)).looks
+def test_subjects_are_measured_each_for_itself(ordinary, reference):
+    first, second = ordinary.looks, subject(signals(101)).looks
     both = Drift(SPEC, reference, 2)
     for a, b in zip(first, second, strict=True):
         found = both.update(np.stack([a, b]), np.ones((2, 2), bool))
-    np.testing.assert_allclose(found[:1], measure(mouse, reference)[-1:], rtol=1e-4)
+    np.testing.assert_allclose(found[:1], measure(ordinary, reference)[-1:], rtol=1e-4)
 
 
-def test_it_goes_on_from_its_state(mouse, reference):
-    looks, usable = subject(mouse).looks, np.ones((1, 2), bool)
+def test_it_goes_on_from_its_state(ordinary, reference):
+    looks, usable = ordinary.looks, np.ones((1, 2), bool)
     whole, first, second = (Drift(SPEC, reference, 1) for _ in range(3))
     for each in looks[:180]:
         whole.update(each[None], usable)
