@@ -53,11 +53,11 @@ class EpochBatch:
     """(n_subjects, n_modalities), how unlike the training animals they look; NaN where that is
     not known."""
     look: Callable[[], NDArray[np.float64]]
-    """Gives `looks`: what few ask for is computed when somebody does."""
+    """Gives `looks`: where no drift is measured, they are for who trains."""
     microvolts: NDArray[np.float32]
     """(n_subjects, n_modalities, n_times), filtered and no more, µV."""
-    measure: Callable[[], NDArray[np.float64]]
-    """Gives `features`, likewise."""
+    features: NDArray[np.float64]
+    """(n_subjects, n_bands + 1), what `BandLevels` says of them, dB; NaN where not usable."""
     lead_off: NDArray[np.float64]
     """(n_subjects,), log odds that the EEG's lead has just come off; NaN where not known."""
 
@@ -65,11 +65,6 @@ class EpochBatch:
     def looks(self) -> NDArray[np.float64]:
         """(n_subjects, n_modalities, features), what drift is measured from."""
         return self.look()
-
-    @property
-    def features(self) -> NDArray[np.float64]:
-        """(n_subjects, n_bands + 1), what `BandLevels` says of them, dB; NaN where not usable."""
-        return self.measure()
 
 
 class Pipeline:
@@ -324,7 +319,7 @@ class Pipeline:
             drift=drift,
             look=look,
             microvolts=microvolts,
-            measure=cache(partial(self._features, powers, whole)),
+            features=self._features(powers, whole),
             lead_off=lead_off,
         )
 

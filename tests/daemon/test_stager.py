@@ -45,7 +45,7 @@ def batch(epoch, reasons, stream="a", hop_s=1.0, drift=None, features=None, lead
     measured = np.array(features if features is not None else nothing)
     return EpochBatch(
         *(stream, epoch, onset, epochs, usable, reasons, float(epoch), after, drift),
-        *(lambda: nothing, epochs, lambda: measured, off),
+        *(lambda: nothing, epochs, measured, off),
     )
 
 
