@@ -244,12 +244,9 @@ class Conditioner:
             "firsts": self._firsts.copy(),
             "settled": self._settled.copy(),
             "last": self._last.copy(),
-            **self.learnt(),
+            "level": self._level.copy(),
+            "seen_s": self._seen_s.copy(),
         }
-
-    def learnt(self) -> dict[str, NDArray[np.float64]]:
-        """Return copies of those of them that were learnt of the subjects."""
-        return {"level": self._level.copy(), "seen_s": self._seen_s.copy()}
 
     def load_state(self, state: Mapping[str, NDArray[np.generic]]) -> None:
         """Go on from `state()` of a conditioner of the same spec, rate and subjects.

@@ -3,9 +3,9 @@
 The daemon feeds it from LSL, `hypnod score` from a file: the same samples give the same epochs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -52,19 +52,14 @@ class EpochBatch:
     drift: NDArray[np.float64]
     """(n_subjects, n_modalities), how unlike the training animals they look; NaN where that is
     not known."""
-    look: Callable[[], NDArray[np.float64]]
-    """Gives `looks`: where no drift is measured, they are for who trains."""
+    looks: NDArray[np.float64]
+    """(n_subjects, n_modalities, features), what drift is measured from."""
     microvolts: NDArray[np.float32]
     """(n_subjects, n_modalities, n_times), filtered and no more, µV."""
     features: NDArray[np.float64]
     """(n_subjects, n_bands + 1), what `BandLevels` says of them, dB; NaN where not usable."""
     lead_off: NDArray[np.float64]
     """(n_subjects,), log odds that the EEG's lead has just come off; NaN where not known."""
-
-    @property
-    def looks(self) -> NDArray[np.float64]:
-        """(n_subjects, n_modalities, features), what drift is measured from."""
-        return self.look()
 
 
 class Pipeline:
@@ -186,13 +181,13 @@ class Pipeline:
     @property
     def adaptation(self) -> Adaptation:
         """What was learnt of the animals so far."""
-        levels = self._conditioner.learnt()
+        levels = self._conditioner.state()
         drift = {} if self._drift is None else self._drift.state()
         relative = {} if self._relative is None else self._relative.state()
         nothing = np.empty((self._absent.shape[0], self._absent.shape[1], 0))
         return Adaptation(
-            level=levels["level"],
-            seen_s=levels["seen_s"],
+            level=np.asarray(levels["level"], np.float64),
+            seen_s=np.asarray(levels["seen_s"], np.float64),
             averages=drift.get("averages", nothing),
             averaged_s=drift.get("seen_s", np.zeros(self._absent.shape)),
             relative_mean=relative.get("mean", nothing),
@@ -299,10 +294,10 @@ class Pipeline:
         lost = self._quality.lost_parts(cut.missing)
         whole = usable & ~lost.any()
         normalised = self._conditioner.normalise(microvolts, whole)
-        look = cache(partial(self._looks, normalised))
+        looks = self._looks(normalised)
         drift = np.full(usable.shape, np.nan)
         if self._drift is not None:
-            drift = self._drift.update(look(), whole)
+            drift = self._drift.update(looks, whole)
         powers = Powers(microvolts, self._spec.sfreq, usable)
         given = normalised
         if self._relative is not None:
@@ -317,7 +312,7 @@ class Pipeline:
             arrived=cut.arrived,
             after=self._state(),
             drift=drift,
-            look=look,
+            looks=looks,
             microvolts=microvolts,
             features=self._features(powers, whole),
             lead_off=lead_off,

@@ -42,10 +42,9 @@ def batch(epoch, reasons, stream="a", hop_s=1.0, drift=None, features=None, lead
     drift = np.full(reasons.shape, np.nan) if drift is None else np.array(drift)
     off = np.full(len(reasons), np.nan) if lead_off is None else np.array(lead_off)
     onset, usable = epoch * hop_s, reasons == "ok"
-    measured = np.array(features if features is not None else nothing)
     return EpochBatch(
-        *(stream, epoch, onset, epochs, usable, reasons, float(epoch), after, drift),
-        *(lambda: nothing, epochs, measured, off),
+        *(stream, epoch, onset, epochs, usable, reasons, float(epoch), after, drift, nothing),
+        *(epochs, np.array(features if features is not None else nothing), off),
     )
 
 

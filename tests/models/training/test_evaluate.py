@@ -117,8 +117,8 @@ def _batch(number: int, epoch: np.ndarray, usable: np.ndarray) -> EpochBatch:
     reasons = np.where(usable, "ok", "flat")[None]
     epochs, drift = epoch[None], np.full((1, 2), np.nan)
     return EpochBatch(
-        *("a", number, number, epochs, usable[None], reasons, None, after, drift),
-        *(lambda: nothing, epochs, nothing, np.full(1, np.nan)),
+        *("a", number, number, epochs, usable[None], reasons, None, after, drift, nothing, epochs),
+        *(nothing, np.full(1, np.nan)),
     )
 
 
