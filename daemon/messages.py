@@ -154,8 +154,9 @@ class StageMessage(Published, frozen=True, kw_only=True):
     """From the end of the epoch, by the source's clock brought to this machine's, until this
     message was composed, s: what a closed loop must look at, since it holds what the source, its
     driver and the network took, too. Where the arrival of samples contradicts that clock, it is by
-    their arrival (docs/faults.md). Below 0 where a replay is ahead of time; null where it is not
-    known: in the last word on an epoch of before a restart."""
+    their arrival (docs/faults.md). Of an epoch whose last sample never came, where `latency_s` is
+    null, what there is of it is older than that. Below 0 where a replay is ahead of time; null
+    where it is not known: in the last word on an epoch of before a restart."""
     published_utc: str
     """When this message was composed, in UTC, ISO 8601, to the µs: what `age_s` and `latency_s`
     end at. Whoever adds the time since then to `age_s` has the journal's share in it, too."""

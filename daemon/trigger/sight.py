@@ -27,6 +27,8 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     """When the estimate was made, Unix time, s."""
     age_s: float | None
     """From the end of the epoch to then, s; None: not known."""
+    ended: bool
+    """Whether the epoch's last sample came; if not, what is seen is older than `age_s` says."""
     stage: str
     probabilities: Mapping[str, float]
     evidence: Mapping[str, float]
@@ -57,6 +59,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
             end=live.onset + live.epoch_s,
             utc=datetime.fromisoformat(live.published_utc).timestamp(),
             age_s=live.age_s,
+            ended=live.latency_s is not None,
             stage=live.stage,
             probabilities=live.probabilities,
             evidence=live.evidence,
@@ -90,8 +93,8 @@ def doubt(rule: Rule, sight: Sight) -> str | None:
         return "its age is not known"
     if not abs(sight.age_s) <= rule.max_age_s:
         return f"{whole(sight.age_s)} s old, expected at most {rule.max_age_s:g} s"
-    if sight.stage in (ART, UNKNOWN):
-        return f"{sight.stage}: {sight.reason}"
+    if (why := _unseen(sight)) is not None:
+        return why
     if sight.pathway not in rule.pathways:
         return f"read from {sight.pathway} alone"
     if not sight.usable >= rule.usable:
@@ -104,6 +107,13 @@ def doubt(rule: Rule, sight: Sight) -> str | None:
     if not sight.probabilities or not all(map(math.isfinite, numbers)):
         return "its probabilities are not known"
     return None
+
+
+def _unseen(sight: Sight) -> str | None:
+    """Return why an estimate does not show what the subject does now, None where it does."""
+    if sight.stage in (ART, UNKNOWN):
+        return f"{sight.stage}: {sight.reason}"
+    return None if sight.ended else "its last sample never came"
 
 
 def whole(seconds: float) -> str:

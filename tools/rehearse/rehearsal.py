@@ -95,6 +95,7 @@ def as_if(
             sight,
             drift=None,
             lead_off=None,
+            ended=True,
             **of_stage[known[sight.subject][_newest(sight)] if sight.subject in known else UNKNOWN],
         )
         for sight in sights
@@ -146,6 +147,7 @@ def _see(estimate: Estimate, spec: ModelSpec, timing: Timing) -> Sight:
         end=end,
         utc=timing.utc(end),
         age_s=timing.age_s,
+        ended=estimate.arrived is not None,
         stage=estimate.stage,
         probabilities=_by_stage(estimate.probabilities, spec),
         evidence=_by_stage(estimate.evidence, spec),

@@ -43,6 +43,7 @@ BAD = (
     {"usable": 0.2},
     {"drift": 1.5},
     {"lead_off": 0.1},
+    {"ended": False},
     {"trouble": "the journal cannot be written"},
     {"probabilities": {}},
     {"evidence": {"REM": float("nan")}},

@@ -145,6 +145,25 @@ def test_noise_after_a_brain_switches_off_and_the_journal_decides_the_same_again
     assert all(was == again for was, again in pairs)
 
 
+def test_nothing_is_switched_on_where_the_last_samples_of_an_epoch_never_came(source, run, journal):
+    """So few are missing that the epoch is staged; its `age_s` knows nothing of them."""
+    rules = ALWAYS.replace("on_s = 3", "on_s = 60").replace("refractory_s = 2", "")
+    with run(f"{rules}[quality]\nmax_missing = 0.1\n") as daemon:
+        ready(daemon, source)
+        with Listener(daemon.endpoint) as subscriber:
+            data = np.random.default_rng(0).normal(0, 50, (6 * SFREQ, 2)).round(1)
+            came = np.ones(len(data), bool)
+            came[4 * SFREQ - 30 : 4 * SFREQ] = False
+            times = source.clock() + np.arange(len(data)) / SFREQ
+            source.push(np.count_nonzero(came), data=data[came], timestamps=times[came])
+            subscriber.until(is_trigger(5))
+            heard = said(subscriber.heard)
+    assert [m.epoch for m in heard if m.action != "on"] == [3]
+    assert heard[3].reason == "its last sample never came"
+    live = in_journal(journal, "stage.m1.live")[3]
+    assert (live.validity, live.latency_s) == ({"eeg": "ok", "emg": "ok"}, None)
+
+
 def test_a_restart_within_a_pulse_ends_it_and_keeps_the_refractory(source, run, journal):
     rules = ALWAYS.replace("refractory_s = 2", "refractory_s = 5")
     with run(rules) as daemon:

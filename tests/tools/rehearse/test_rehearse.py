@@ -62,10 +62,10 @@ def test_a_lead_that_comes_off_is_seen_as_live_and_not_in_the_true_stages():
         lead_off=2.0,
     )
     (seen,) = see([estimate], SPEC, Timing(start=None, age_s=AGE_S, hop_s=1.0))
-    assert (seen.drift, seen.lead_off) == (0.9, 2.0)
+    assert (seen.drift, seen.lead_off, seen.ended) == (0.9, 2.0, False)
     truth = {"m1": Hypnogram.from_epochs(["REM"], 1.0)}
     (true,) = as_if([seen], truth, SPEC.stages)
-    assert (true.drift, true.lead_off) == (None, None)
+    assert (true.drift, true.lead_off, true.ended) == (None, None, True)
 
 
 def test_pulses_are_held_against_the_truth():
