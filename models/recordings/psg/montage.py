@@ -11,7 +11,7 @@ AASM Manual for the Scoring of Sleep and Associated Events, rules for adults: re
 derivations F4-M1, C4-M1, O2-M1, back-ups F3-M2, C3-M2, O1-M2; EOG E1-M2 and E2-M2.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from models.electrodes import Lead, read_label
@@ -82,12 +82,7 @@ def pick_channels(
         if candidates:
             found[modality] = min(candidates, key=lambda c: c.rank).pick  # of equals the first
     if "eeg" not in found:
-        unread = [f"{n} ({why})" for n, why in others.items() if n not in labels]
-        raise ConfigError(
-            "expected an EEG by its label, such as C4-M1, EEG Fpz-Cz or EEG, found "
-            f"{', '.join(labels) or 'no channel that can be read'}"
-            f"{'; not read: ' * bool(unread)}{', '.join(unread)}: name it, as in --eeg LABEL"
-        )
+        raise ConfigError(_no_eeg(labels, {n: w for n, w in others.items() if n not in labels}))
     return found
 
 
@@ -99,6 +94,22 @@ def why_left(label: str, found: Mapping[str, Pick]) -> str:
     if lead.kind in found:
         return f"{found[lead.kind].label} comes before it"
     return "a mastoid that nothing is held against" if _is_mastoid(lead) else "not read"
+
+
+def _no_eeg(labels: Sequence[str], unread: Mapping[str, str]) -> str:
+    """Say that there is no EEG: none that can be read, or none by its label, that may be named."""
+    eegs = [n for n in unread if (lead := read_label(n)) is not None and lead.kind == "eeg"]
+    if eegs:
+        return f"expected an EEG that can be read, found {_listed(unread, eegs)}"
+    return (
+        "expected an EEG by its label, such as C4-M1, EEG Fpz-Cz or EEG, found "
+        f"{', '.join(labels) or 'no channel that can be read'}"
+        f"{'; not read: ' * bool(unread)}{_listed(unread, unread)}: name it, as in --eeg LABEL"
+    )
+
+
+def _listed(unread: Mapping[str, str], labels: Iterable[str]) -> str:
+    return ", ".join(f"{label} ({unread[label]})" for label in labels)
 
 
 def _is_mastoid(lead: Lead) -> bool:

@@ -92,6 +92,14 @@ def test_other_sensors_are_neither_eeg_nor_eog(label):
         chosen([label])
 
 
+def test_an_eeg_that_cannot_be_read_is_not_asked_for_by_name():
+    unread = {"EEG C4-M1": "25 Hz, too slow to be staged", "SaO2": "1 Hz, too slow to be staged"}
+    with pytest.raises(ConfigError) as raised:
+        pick_channels(["E1-M2"], READ, others=unread)
+    expected = "an EEG that can be read, found EEG C4-M1 (25 Hz, too slow to be staged)"
+    assert str(raised.value) == f"expected {expected}"
+
+
 def test_without_an_eog_the_eeg_alone_is_taken():
     assert chosen(["C3-A2", "EMG"]) == ["C3-A2"]
 
