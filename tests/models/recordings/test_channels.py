@@ -48,7 +48,7 @@ def test_a_channel_that_is_too_slow_is_said_to_be_and_not_to_be_missing(tmp_path
     sentence = f"no EOG that can be read, E1-M2 {why}, ROC {why}: staged by the EEG alone"
     assert found.absent == [sentence]
     write_psg(tmp_path / "q.edf", {"C3-M2": 25, "EMG chin": 100}, ["W"])
-    sentence = r"found EMG chin; not read: C3-M2 \(25 Hz, too slow to be staged\): name it"
+    sentence = r"expected an EEG that can be read, found C3-M2 \(25 Hz, too slow to be staged\)"
     with pytest.raises(ConfigError, match=sentence):
         choose(tmp_path / "q.edf", None, {}, (), PERSON)
 
