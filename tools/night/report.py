@@ -12,6 +12,7 @@ from rich.table import Table
 
 from daemon.errors import JournalError
 from daemon.journal.reader import JournalReader, Session
+from models.signal.quality import OK
 from models.stages import ART, UNKNOWN
 from tools.night.figures import Figures
 from tools.night.record import Record, Selection, read_restarts, to_iso
@@ -57,6 +58,8 @@ class SubjectNight(msgspec.Struct, frozen=True, kw_only=True):
     """Counted by its rule."""
     missing_s: dict[str, float]
     """Time without a stage, by the reason, s."""
+    without_s: dict[str, float]
+    """Time staged without a modality, by which and why, s."""
     latency_s: dict[str, float]
     """p50, p95 and p99 of the live estimates, s; empty where none was measured."""
     age_s: dict[str, float]
@@ -171,6 +174,7 @@ def _summarise(record: Record, figures: Figures) -> SubjectNight:
         live_only=record.n_live,
         figures=figures,
         missing_s=_missing(record),
+        without_s=_without(record),
         latency_s=_centiles(record.latencies),
         age_s=_centiles(record.ages),
         sessions=record.sessions,
@@ -190,7 +194,22 @@ def _missing(record: Record) -> dict[str, float]:
             missing[f"{message.stage}: {message.reason or 'no reason told'}"] += duration
     for duration, restarted in record.holes():
         missing["the daemon did not run" if restarted else "no message"] += duration
-    longest = sorted(missing.items(), key=lambda pair: -pair[1])
+    return _longest_first(missing)
+
+
+def _without(record: Record) -> dict[str, float]:
+    """Return the time staged without a modality, by which and why, the longest first, s."""
+    without: defaultdict[str, float] = defaultdict(float)
+    for message, duration in zip(record.epochs, record.durations.tolist(), strict=True):
+        if message.stage not in (ART, UNKNOWN):
+            for modality, found in message.validity.items():
+                if found != OK:
+                    without[f"{modality} {found}"] += duration
+    return _longest_first(without)
+
+
+def _longest_first(times: Mapping[str, float]) -> dict[str, float]:
+    longest = sorted(times.items(), key=lambda pair: -pair[1])
     return {why: round(time, 3) for why, time in longest}
 
 
@@ -242,6 +261,9 @@ def _details(each: SubjectNight) -> list[str]:
         lines.append(f"{what}: {', '.join(times) or 'not measured'}")
     missing = [f"{_span(time)} {why}" for why, time in each.missing_s.items()]
     lines.append(f"without a stage: {_below(missing) or 'nothing'}")
+    without = [f"{_span(time)} {why}" for why, time in each.without_s.items()]
+    if without:
+        lines.append(f"staged without: {_below(without)}")
     if each.live_only:
         lines.append(f"{each.live_only} epochs have no final estimate: their live one counts")
     return lines

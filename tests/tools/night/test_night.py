@@ -140,6 +140,16 @@ def test_a_night_with_a_crash_in_it_is_one_record(path):
         assert text in shown
 
 
+def test_what_was_staged_without_a_modality_is_told(tmp_path):
+    lost = {"eeg": "ok", "emg": "flat"}
+    messages = [stage(k, validity=lost if k < 12 else {"eeg": "ok"}) for k in range(30)]
+    messages.append(stage(30, stage="ART", probabilities={}, validity=lost))
+    path = write_journal(tmp_path / "j.sqlite", messages, session("s"))
+    (m1,) = read(path, "--session", "s")["subjects"].values()
+    assert m1["without_s"] == {"emg flat": 12}
+    assert "staged without: 0:00:12 emg flat" in run(path, "--session", "s").stdout
+
+
 def test_all_of_it_fits_a_terminal_of_80_characters(tmp_path):
     """The most stages there are, and names as people give them."""
     path, names = tmp_path / "j.sqlite", ("patient-7-second-night-without-drug", "m1")
