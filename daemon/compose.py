@@ -88,7 +88,11 @@ class Composer:
                     features=estimate.features if estimate.kind == "live" else None,
                     lead_off=estimate.lead_off if estimate.kind == "live" else None,
                     latency_s=None if estimate.arrived is None else now - estimate.arrived,
-                    age_s=now - (estimate.onset + offset) - spec.epoch_s + older,
+                    age_s=now
+                    - (estimate.onset + offset)
+                    - spec.epoch_s
+                    + older
+                    + estimate.unseen_s,
                     published_utc=published,
                     model=run.model,
                     engine=run.engine,

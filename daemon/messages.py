@@ -151,12 +151,13 @@ class StageMessage(Published, frozen=True, kw_only=True):
     read. Of a `final` one it is about `final_lag` epochs, since the samples after its epoch had to
     come first. null where the sample never came, or came before a restart."""
     age_s: float | None
-    """From the end of the epoch, by the source's clock brought to this machine's, until this
-    message was composed, s: what a closed loop must look at, since it holds what the source, its
-    driver and the network took, too. Where the arrival of samples contradicts that clock, it is by
-    their arrival (docs/faults.md). Of an epoch whose last sample never came, where `latency_s` is
-    null, what there is of it is older than that. Below 0 where a replay is ahead of time; null
-    where it is not known: in the last word on an epoch of before a restart."""
+    """From the newest sample that was read until this message was composed, s, by the source's
+    clock brought to this machine's: what a closed loop must look at, since it holds what the
+    source, its driver and the network took, too. That sample is the epoch's last, but for what
+    never came at its end, and seconds there in which a modality that was read is flat. Where the
+    arrival of samples contradicts that clock, it is by their arrival (docs/faults.md). Below 0
+    where a replay is ahead of time; null where it is not known: in the last word on an epoch of
+    before a restart."""
     published_utc: str
     """When this message was composed, in UTC, ISO 8601, to the µs: what `age_s` and `latency_s`
     end at. Whoever adds the time since then to `age_s` has the journal's share in it, too."""

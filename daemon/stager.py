@@ -61,6 +61,8 @@ class Estimate(msgspec.Struct, frozen=True):
     """What its signal looks like; None where nothing of it is usable, or that was told before."""
     lead_off: float | None = None
     """Log odds that the EEG's lead has just come off; None where that is not known."""
+    unseen_s: float = 0.0
+    """How long before the end of the epoch the newest sample lies that was read, s."""
 
 
 @dataclass(slots=True)
@@ -131,7 +133,7 @@ class Stager:
         """
         rows = self._rows[batch.stream]
         self._engine.check_inputs(batch.epochs, _numbers(rows), batch.usable)
-        for name in ("reasons", "drift", "features", "lead_off"):
+        for name in ("reasons", "drift", "features", "lead_off", "unseen_s"):
             if (n := len(getattr(batch, name))) != len(rows):
                 raise EngineError(f"expected {name} of {len(rows)} subjects, found of {n}")
 
@@ -396,8 +398,9 @@ def unread(batch: EpochBatch, subjects: Sequence[str], spec: ModelSpec) -> Itera
     pathways = [(*spec.pathways, None)[p] for p in _pathways(batch.usable, spec).tolist()]
     drift, reasons = _most(batch.drift), batch.reasons.tolist()
     features, leads_off = _features(batch.features), batch.lead_off.tolist()
-    for subject, why, pathway, unlike, seen, off in zip(
-        subjects, reasons, pathways, drift, features, leads_off, strict=True
+    unseen = batch.unseen_s.tolist()
+    for subject, why, pathway, unlike, seen, off, unseen_s in zip(
+        subjects, reasons, pathways, drift, features, leads_off, unseen, strict=True
     ):
         stage, validity, reason = _verdict(tuple(why), spec.modalities)
         yield Estimate(
@@ -417,6 +420,7 @@ def unread(batch: EpochBatch, subjects: Sequence[str], spec: ModelSpec) -> Itera
             drift=unlike,
             features=seen,
             lead_off=None if math.isnan(off) else off,
+            unseen_s=unseen_s,
         )
 
 

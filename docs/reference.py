@@ -83,9 +83,10 @@ weigh it against which stage follows which, and how often, in scored animals (mo
 on animals that training never saw, is [measured](accuracy.md). A bundle without such a grammar
 publishes its evidence as both.
 
-**How old it is.** `age_s` is how long ago the epoch ended when its message was composed, right
-before it was journalled and sent. A closed loop that must act within some seconds of the signal
-compares it, and does what is safe where it is larger.
+**How old it is.** `age_s` is how old the newest sample that was read of the epoch was when its
+message was composed, right before it was journalled and sent. Where the last seconds of the epoch
+never came, or are flat, that is before its end. A closed loop that must act within some seconds of
+the signal compares it, and does what is safe where it is larger.
 
 **Nothing is lost.** `seq` counts the messages of each topic without a gap: a jump means that this
 subscriber missed some, because it was too slow or came late. A second socket has them all:

@@ -26,9 +26,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     utc: float
     """When the estimate was made, Unix time, s."""
     age_s: float | None
-    """From the end of the epoch to then, s; None: not known."""
-    ended: bool
-    """Whether the epoch's last sample came; if not, what is seen is older than `age_s` says."""
+    """From the newest sample that was read to then, s; None: not known."""
     stage: str
     probabilities: Mapping[str, float]
     evidence: Mapping[str, float]
@@ -59,7 +57,6 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
             end=live.onset + live.epoch_s,
             utc=datetime.fromisoformat(live.published_utc).timestamp(),
             age_s=live.age_s,
-            ended=live.latency_s is not None,
             stage=live.stage,
             probabilities=live.probabilities,
             evidence=live.evidence,
@@ -93,8 +90,8 @@ def doubt(rule: Rule, sight: Sight) -> str | None:
         return "its age is not known"
     if not abs(sight.age_s) <= rule.max_age_s:
         return f"{whole(sight.age_s)} s old, expected at most {rule.max_age_s:g} s"
-    if (why := _unseen(sight)) is not None:
-        return why
+    if sight.stage in (ART, UNKNOWN):
+        return f"{sight.stage}: {sight.reason}"
     if sight.pathway not in rule.pathways:
         return f"read from {sight.pathway} alone"
     if not sight.usable >= rule.usable:
@@ -107,13 +104,6 @@ def doubt(rule: Rule, sight: Sight) -> str | None:
     if not sight.probabilities or not all(map(math.isfinite, numbers)):
         return "its probabilities are not known"
     return None
-
-
-def _unseen(sight: Sight) -> str | None:
-    """Return why an estimate does not show what the subject does now, None where it does."""
-    if sight.stage in (ART, UNKNOWN):
-        return f"{sight.stage}: {sight.reason}"
-    return None if sight.ended else "its last sample never came"
 
 
 def whole(seconds: float) -> str:

@@ -68,7 +68,7 @@ def measure(data: NDArray[np.floating], sfreq: float) -> list[Features]:
     soon, found = cast(LeadOff, check.lead_off), []
     for second in range(len(data) // n):
         raw = data[second * n : (second + 1) * n].astype(np.float64)
-        reasons = quality.assess(raw, np.zeros(n, bool), np.zeros(raw.shape, bool))
+        reasons = quality.assess(raw, np.zeros(n, bool), np.zeros(raw.shape, bool)).reasons
         usable = reasons[:, 0] == OK
         check.mark(raw, second, reasons)
         seen = np.concatenate([*soon.described().values()], axis=1)

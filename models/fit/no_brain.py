@@ -76,7 +76,7 @@ def measure(data: list[NDArray[np.floating]], sfreq: float) -> Features:
     found = [np.zeros((0, 2, len(EDGES_HZ)))]
     for second in range(len(x) // n):
         raw = x[second * n : (second + 1) * n]
-        reasons = quality.assess(raw, np.zeros(n, bool), np.zeros(raw.shape, bool))
+        reasons = quality.assess(raw, np.zeros(n, bool), np.zeros(raw.shape, bool)).reasons
         usable = reasons[:, 0] == OK
         check.mark(raw, second, reasons)
         if second % _STRIDE == 0:

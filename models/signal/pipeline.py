@@ -60,6 +60,9 @@ class EpochBatch:
     """(n_subjects, n_bands + 1), what `BandLevels` says of them, dB; NaN where not usable."""
     lead_off: NDArray[np.float64]
     """(n_subjects,), log odds that the EEG's lead has just come off; NaN where not known."""
+    unseen_s: NDArray[np.float64]
+    """(n_subjects,), how long before its end the newest sample lies of the modality of those usable
+    that came last, s: what is flat or never came in between is not seen."""
 
 
 class Pipeline:
@@ -283,7 +286,7 @@ class Pipeline:
         return [self._batch(cut) for cut in islice(self._buffer.pop(overdue), most)]
 
     def _batch(self, cut: CutEpoch) -> EpochBatch:
-        reasons = self._quality.assess(cut.raw, cut.missing, cut.settling)
+        reasons, lost, unseen_s = self._quality.assess(cut.raw, cut.missing, cut.settling)
         reasons[self._absent] = MISSING
         lead_off = np.full(len(reasons), np.nan)
         if self._no_brain is not None:
@@ -291,8 +294,7 @@ class Pipeline:
         usable = reasons == OK
         self._check_units(cut)
         microvolts = self._conditioner.resample(cut.filtered)
-        lost = self._quality.lost_parts(cut.missing)
-        whole = usable & ~lost.any()
+        whole = usable & ~lost.any(axis=-1)
         normalised = self._conditioner.normalise(microvolts, whole)
         looks = self._looks(normalised)
         drift = np.full(usable.shape, np.nan)
@@ -316,6 +318,7 @@ class Pipeline:
             microvolts=microvolts,
             features=self._features(powers, whole),
             lead_off=lead_off,
+            unseen_s=np.where(usable, unseen_s, 0.0).max(axis=1),
         )
 
     def _state(self) -> PipelineState:

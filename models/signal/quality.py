@@ -49,7 +49,8 @@ class ModalityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """What a usable epoch of one modality looks like."""
 
     min_rms_uv: Annotated[float, msgspec.Meta(ge=0, le=MAX_UV)]
-    """Below this standard deviation the channel is flat, µV."""
+    """A second is flat below this standard deviation, µV, and an epoch when more than half of its
+    seconds are."""
     max_abs_uv: Annotated[float, msgspec.Meta(gt=0, le=MAX_UV)]
     """A sample further than this from the epoch's mean is out of range, µV. One that is further
     from 0 after the high-pass filter makes it ring, and the epochs until that is gone settling."""
@@ -65,7 +66,8 @@ class QualityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     max_missing: Fraction = 0.02
     """Fraction of a part's samples missing above which it is lost. Levels of people are measured in
     parts of 3 s, and an epoch is missing when more than half of its parts are lost; the parts of
-    other models are whole epochs."""
+    other models are whole epochs. For what a part with a flat second shows, as for one that is
+    lost, the mean of the others stands."""
     max_not_finite: Fraction = 0.02
     """Fraction of the epoch's samples that may be NaN or infinite; they are held."""
     max_clipped: Fraction = 0.05
@@ -86,6 +88,19 @@ class QualityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Amplitude limits of EMG."""
     eog: ModalityLimits = ModalityLimits(min_rms_uv=0.5, max_abs_uv=3000.0)
     """Amplitude limits of EOG."""
+
+
+class Assessment(NamedTuple):
+    """What was found of an epoch of all subjects of a stream."""
+
+    reasons: NDArray[np.object_]
+    """(n_subjects, n_modalities) of str: `ok` or the gravest reason."""
+    lost: NDArray[np.bool_]
+    """(n_subjects, n_modalities, n_parts), the parts that lack too many samples, or are flat for a
+    second."""
+    unseen_s: NDArray[np.float64]
+    """(n_subjects, n_modalities), how long before the end of the epoch the newest sample came that
+    is not in a flat second, s."""
 
 
 class Quality:
@@ -116,26 +131,18 @@ class Quality:
         self._max_abs = np.array([limit.max_abs_uv for limit in each])
         self._max_out = np.array([limit.max_out_of_range for limit in each])
 
-    def lost_parts(self, missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Tell which parts of an epoch lack too many of its samples, (n_in,); (n_parts,)."""
-        parts = _parts(len(missing), self._n_parts)
-        return _fractions(missing[None], parts)[:, 0] > self._limits.max_missing
-
     def assess(
         self,
         raw: NDArray[np.float64],
         missing: NDArray[np.bool_],
         settling: NDArray[np.bool_],
-    ) -> NDArray[np.object_]:
-        """Return `ok` or the gravest reason, for each subject and modality.
+    ) -> Assessment:
+        """Judge an epoch.
 
         Args:
             raw: (n_in, n_channels), µV, NaN where missing.
             missing: (n_in,), the samples that never came.
             settling: (n_in, n_channels), where the filter rings of what was out of range.
-
-        Returns:
-            (n_subjects, n_modalities) of str.
         """
         limits, n = self._limits, len(raw)
         x = raw.T.copy()
@@ -145,12 +152,16 @@ class Quality:
         x[~within] = 0.0
         x -= (x.sum(axis=1) / np.maximum(n_within, 1))[:, None]
         x[~within] = 0.0
-        power = np.square(x).sum(axis=1) / np.maximum(n_within, 1)
+        squares = np.square(x)
+        power = squares.sum(axis=1) / np.maximum(n_within, 1)
         out = (np.abs(x) > self._max_abs[:, None]) | (np.isfinite(raw.T) & ~within)
         hum = self._mains_power(x) / np.maximum(power, 1e-12)
         reasons = np.full(len(x), OK, dtype=object)
-        # From the least to the most telling: the later one stands.
         parts = _parts(n, max(1, round(n / self._sfreq)))  # its seconds
+        flat = self._flat(x, squares, within, parts)
+        never_came = _fractions(missing[None], _parts(n, self._n_parts)) > limits.max_missing
+        lost = never_came | _any(flat, self._n_parts)
+        # From the least to the most telling: the later one stands.
         beyond = _fractions(out, parts) > self._max_out
         clipped = _clipped(x, within, parts) > limits.max_clipped
         if settling.any():  # seldom, and an epoch of people has many seconds
@@ -160,14 +171,41 @@ class Quality:
         reasons[hum > limits.max_mains] = MAINS
         reasons[_lost(beyond)] = OUT_OF_RANGE
         reasons[_lost(clipped)] = CLIPPED
-        reasons[power < np.square(self._min_rms)] = FLAT
+        reasons[_lost(flat | (_fractions(missing[None], parts) == 1))] = FLAT
         reasons[n_within == 0] = OUT_OF_RANGE
         n_came = n - np.count_nonzero(missing)
         reasons[n_came - n_finite > limits.max_not_finite * n] = NOT_FINITE
         reasons[n_finite == 0] = NOT_FINITE
-        if self.lost_parts(missing).mean() > _MOST_LOST:
+        if _lost(never_came).all():  # of all channels alike
             reasons[:] = MISSING
-        return reasons.reshape(self._shape)
+        return Assessment(
+            reasons.reshape(self._shape),
+            lost.T.reshape(*self._shape, -1),
+            self._unseen_s(within, flat, parts).reshape(self._shape),
+        )
+
+    def _flat(
+        self,
+        x: NDArray[np.float64],
+        squares: NDArray[np.float64],
+        within: NDArray[np.bool_],
+        parts: "_Parts",
+    ) -> NDArray[np.bool_]:
+        """Tell which seconds came and hardly move, (n_seconds, n_channels)."""
+        n = np.add.reduceat(within, parts.begins, axis=1, dtype=np.int64)
+        sums, powers = (np.add.reduceat(of, parts.begins, axis=1) for of in (x, squares))
+        at_least_one = np.maximum(n, 1)
+        variance = powers / at_least_one - np.square(sums / at_least_one)
+        flat: NDArray[np.bool_] = (variance < np.square(self._min_rms)[:, None]) & (n > 0)
+        return flat.T
+
+    def _unseen_s(
+        self, within: NDArray[np.bool_], flat: NDArray[np.bool_], parts: "_Parts"
+    ) -> NDArray[np.float64]:
+        """Return for how long nothing came at the end but flat seconds, (n_channels,)."""
+        seen = within & ~np.repeat(flat.T, parts.lengths, axis=1)
+        newest = np.where(seen.any(axis=1), seen[:, ::-1].argmax(axis=1), seen.shape[1])
+        return np.asarray(newest / self._sfreq, np.float64)
 
     def _mains_power(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean power at the mains frequency of (n_channels, n_in); (n_channels,), µV²."""
@@ -202,10 +240,17 @@ def _fractions(samples: NDArray[np.bool_], parts: _Parts) -> NDArray[np.float64]
     return np.asarray((counts / parts.lengths).T, np.float64)
 
 
-def _lost(seconds: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell which channels' epochs are lost with their seconds, (n_seconds, n_channels)."""
-    lost: NDArray[np.bool_] = seconds.sum(axis=0) > _MOST_LOST * len(seconds)
+def _lost(parts: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which channels' epochs are lost with so many of their parts, (n_parts, n_channels)."""
+    lost: NDArray[np.bool_] = parts.sum(axis=0) > _MOST_LOST * len(parts)
     return lost
+
+
+def _any(seconds: NDArray[np.bool_], n_parts: int) -> NDArray[np.bool_]:
+    """Tell in which parts of an epoch any of its seconds is, (n_seconds, n_channels)."""
+    if n_parts > len(seconds):
+        return np.repeat(seconds, _parts(n_parts, len(seconds)).lengths, axis=0)
+    return np.logical_or.reduceat(seconds, _parts(len(seconds), n_parts).begins, axis=0)
 
 
 def _clipped(

@@ -112,8 +112,8 @@ class Relative:
         Args:
             powers: of an epoch of each subject.
             usable: (n_subjects, n_modalities); the others change nothing.
-            lost: (n_parts,), those whose samples never came, for which the mean of the others
-                stands. Default: none.
+            lost: (n_subjects, n_modalities, n_parts), those that are flat or never came, for which
+                the mean of the others stands. Default: none.
 
         Returns:
             (n_subjects, n_modalities, n_inputs): of each part, SDs from the animal's centre, by
@@ -124,8 +124,9 @@ class Relative:
         parts = self.measure(powers.in_parts(self._relative.n_parts))
         parts = parts.reshape(len(usable), self._relative.n_parts, *parts.shape[1:])
         found = (parts.swapaxes(1, 2) - self._centre[:, None]) / self._scale[:, None]
-        if lost is not None and lost.any() and not lost.all():
-            found[:, :, lost] = found[:, :, ~lost].mean(axis=2, keepdims=True)
+        if lost is not None and lost.any():
+            lost = (lost & ~lost.all(axis=-1, keepdims=True))[..., None]
+            found = np.where(lost, found.mean(axis=2, keepdims=True, where=~lost), found)
         self._learn(found, usable)
         levels = np.zeros((*found.shape[:3], self._recent.shape[-1]), np.float32)
         for k, (mean, variance) in enumerate(self._learnt()):

@@ -31,7 +31,9 @@ def engine(bundle, n_rows, hops=1):
     return open_engine(bundle, "onnxruntime", n_rows=n_rows, hops_per_epoch=hops)
 
 
-def batch(epoch, reasons, stream="a", hop_s=1.0, drift=None, features=None, lead_off=None):
+def batch(
+    epoch, reasons, stream="a", hop_s=1.0, drift=None, features=None, lead_off=None, unseen_s=None
+):
     """An epoch of noise; `reasons` (n_subjects, n_modalities)."""
     reasons = np.array(reasons, dtype=object)
     rng = np.random.default_rng(epoch + 1000 * len(stream))
@@ -45,6 +47,7 @@ def batch(epoch, reasons, stream="a", hop_s=1.0, drift=None, features=None, lead
     return EpochBatch(
         *(stream, epoch, onset, epochs, usable, reasons, float(epoch), after, drift, nothing),
         *(epochs, np.array(features if features is not None else nothing), off),
+        np.zeros(len(reasons)) if unseen_s is None else np.array(unseen_s),
     )
 
 
@@ -156,10 +159,13 @@ def test_what_is_usable_of_an_epoch_is_told_with_it(bundle):
     ]
 
 
-def test_whose_lead_has_just_come_off_is_told_of_that_subject_alone(bundle):
+def test_whose_newest_seconds_show_no_brain_is_told_of_that_subject_alone(bundle):
     stager = Stager(engine(bundle, 2), {"a": ["m1", "m2"]}, StagingConfig())
-    live = stager.stage([batch(0, GOOD * 2, lead_off=[float("nan"), 3.4])])
-    assert [(e.subject, e.lead_off) for e in live] == [("m1", None), ("m2", 3.4)]
+    live = stager.stage([batch(0, GOOD * 2, lead_off=[float("nan"), 3.4], unseen_s=[0.0, 2.0])])
+    assert [(e.subject, e.lead_off, e.unseen_s) for e in live] == [
+        ("m1", None, 0.0),
+        ("m2", 3.4, 2.0),
+    ]
 
 
 def test_an_epoch_that_the_engine_failed_on_shifts_no_final_one(bundle, monkeypatch):

@@ -77,7 +77,6 @@ def test_it_is_on_for_a_fresh_and_sure_live_stage_alone(loop, publisher):
             ("on", {"lead_off": -4.2}),
             ("off", {"lead_off": 0.1}),
             ("on", {"lead_off": None}),
-            ("off", {"latency_s": None}),
         )
     ):
         say(seq, **said)

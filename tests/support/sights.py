@@ -27,7 +27,6 @@ def sight(stage: str, hop: int, hop_s: float = 1.0, **changes: object) -> Sight:
         end=(hop + 1) * hop_s,
         utc=NOON + (hop + 1) * hop_s,
         age_s=0.02,
-        ended=True,
         stage=stage,
         probabilities=sure,
         evidence=sure,

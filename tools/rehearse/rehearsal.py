@@ -87,6 +87,7 @@ def as_if(
         stages: of the model.
     """
     hop_s = sights[0].hop_s
+    age_s = min(sight.age_s or 0.0 for sight in sights)  # of those that were seen to their end
     n_hops = 1 + max(_newest(sight) for sight in sights)
     known = {name: each.to_epochs(hop_s, n_hops) for name, each in truth.items()}
     of_stage = {s: _sure(s, stages) for s in (*stages, ART, UNKNOWN)}
@@ -95,7 +96,7 @@ def as_if(
             sight,
             drift=None,
             lead_off=None,
-            ended=True,
+            age_s=age_s,
             **of_stage[known[sight.subject][_newest(sight)] if sight.subject in known else UNKNOWN],
         )
         for sight in sights
@@ -146,8 +147,7 @@ def _see(estimate: Estimate, spec: ModelSpec, timing: Timing) -> Sight:
         hop_s=timing.hop_s,
         end=end,
         utc=timing.utc(end),
-        age_s=timing.age_s,
-        ended=estimate.arrived is not None,
+        age_s=timing.age_s + estimate.unseen_s,
         stage=estimate.stage,
         probabilities=_by_stage(estimate.probabilities, spec),
         evidence=_by_stage(estimate.evidence, spec),

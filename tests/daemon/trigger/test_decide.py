@@ -43,7 +43,6 @@ BAD = (
     {"usable": 0.2},
     {"drift": 1.5},
     {"lead_off": 0.1},
-    {"ended": False},
     {"trouble": "the journal cannot be written"},
     {"probabilities": {}},
     {"evidence": {"REM": float("nan")}},

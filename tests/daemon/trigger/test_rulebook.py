@@ -100,8 +100,7 @@ def test_states_are_of_the_subjects_that_are_asked_for():
     assert book.states(["m2"]) == {"m2": {"y": RuleState()}}
 
 
-@pytest.mark.parametrize(("latency_s", "ended"), [(0.004, True), (None, False)])
-def test_a_rule_sees_all_of_a_live_estimate(latency_s, ended):
+def test_a_rule_sees_all_of_a_live_estimate():
     as_it_is = {
         "hop": 29,
         "hop_s": 0.25,
@@ -121,7 +120,6 @@ def test_a_rule_sees_all_of_a_live_estimate(latency_s, ended):
         published_utc=datetime.fromtimestamp(NOON).astimezone().isoformat(),
         slots_filled=16,
         n_context=64,
-        latency_s=latency_s,
         **as_it_is,
     )
     assert isinstance(live, StageMessage)
@@ -129,7 +127,6 @@ def test_a_rule_sees_all_of_a_live_estimate(latency_s, ended):
         subject="m1",
         end=1007.25,
         utc=NOON,
-        ended=ended,
         usable=0.25,
         armed=True,
         trouble="t",

@@ -3,6 +3,7 @@
 import resource
 import signal
 import threading
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
@@ -145,10 +146,9 @@ def test_noise_after_a_brain_switches_off_and_the_journal_decides_the_same_again
     assert all(was == again for was, again in pairs)
 
 
-def test_nothing_is_switched_on_where_the_last_samples_of_an_epoch_never_came(source, run, journal):
-    """So few are missing that the epoch is staged; its `age_s` knows nothing of them."""
-    rules = ALWAYS.replace("on_s = 3", "on_s = 60").replace("refractory_s = 2", "")
-    with run(f"{rules}[quality]\nmax_missing = 0.1\n") as daemon:
+def test_an_estimate_is_as_old_as_the_newest_sample_of_it_that_came(source, run, journal):
+    """So few are missing that the epoch is staged; no rule may take it for fresh."""
+    with run(f"{ALWAYS}[quality]\nmax_missing = 0.1\n") as daemon:
         ready(daemon, source)
         with Listener(daemon.endpoint) as subscriber:
             data = np.random.default_rng(0).normal(0, 50, (6 * SFREQ, 2)).round(1)
@@ -158,10 +158,16 @@ def test_nothing_is_switched_on_where_the_last_samples_of_an_epoch_never_came(so
             source.push(np.count_nonzero(came), data=data[came], timestamps=times[came])
             subscriber.until(is_trigger(5))
             heard = said(subscriber.heard)
-    assert [m.epoch for m in heard if m.action != "on"] == [3]
-    assert heard[3].reason == "its last sample never came"
-    live = in_journal(journal, "stage.m1.live")[3]
-    assert (live.validity, live.latency_s) == ({"eeg": "ok", "emg": "ok"}, None)
+    found = in_journal(journal, "stage.m1.live")[:6]
+    assert {m.stage for m in found} <= {"Wake", "NREM", "REM"}
+    assert [m.age_s for m in heard] == [m.age_s for m in found]
+    composed = [datetime.fromisoformat(m.published_utc) for m in found]
+    ended = [datetime.fromisoformat(m.utc) + timedelta(seconds=m.epoch_s) for m in found]
+    unseen = [
+        m.age_s - (now - end).total_seconds()
+        for m, now, end in zip(found, composed, ended, strict=True)
+    ]
+    assert unseen == pytest.approx([0, 0, 0, 30 / SFREQ, 0, 0], abs=2e-3)  # `utc` is in ms
 
 
 def test_a_restart_within_a_pulse_ends_it_and_keeps_the_refractory(source, run, journal):

@@ -53,10 +53,10 @@ def without(channel, where, value, masked, spec):
     assess = pipe._quality.assess
 
     def assess_and_mask(*epoch):
-        reasons = assess(*epoch)
+        found = assess(*epoch)
         if next(hops) in masked:
-            reasons[divmod(channel, 2)] = SETTLING
-        return reasons
+            found.reasons[divmod(channel, 2)] = SETTLING
+        return found
 
     pipe._quality.assess = assess_and_mask
     return run(pipe, with_bad(where, kept, channel), TIMES, [100])

@@ -25,6 +25,7 @@ def assert_same(left, right):
         assert np.array_equal(a.reasons, b.reasons)
         assert np.array_equal(a.features, b.features, equal_nan=True)
         assert np.array_equal(a.lead_off, b.lead_off, equal_nan=True)
+        assert np.array_equal(a.unseen_s, b.unseen_s)
 
 
 @pytest.mark.parametrize("sfreq", [100.0, 128.0, 511.96, 512.0, 512.5, 1000.0, 2000.0, 4000.0])
@@ -183,10 +184,14 @@ def test_a_stream_that_is_too_slow_for_the_species_is_refused():
     assert pipeline(sfreq=50.0, spec=msgspec.structs.replace(SPEC, species="human"))
 
 
+def in_parts_of_a_second():
+    relative = msgspec.structs.replace(LEVELS.relative, n_parts=10)
+    return msgspec.structs.replace(LEVELS, epoch_s=10.0, relative=relative)
+
+
 @pytest.mark.parametrize(("lost_s", "usable"), [(4.0, True), (7.0, False)])
 def test_what_is_left_of_an_epoch_is_staged_where_its_levels_are_measured_in_parts(lost_s, usable):
-    relative = msgspec.structs.replace(LEVELS.relative, n_parts=10)
-    spec = msgspec.structs.replace(LEVELS, epoch_s=10.0, relative=relative)
+    spec = in_parts_of_a_second()
     timestamps = regular(30 * 512, 512.0)
     since = timestamps - timestamps[0] - 12.0
     there = (since < 0) | (since >= lost_s)
@@ -196,3 +201,31 @@ def test_what_is_left_of_an_epoch_is_staged_where_its_levels_are_measured_in_par
     assert np.isnan(gappy.features).all()  # they are of whole epochs
     assert first.usable.all()
     assert last.usable.all()
+
+
+@pytest.mark.parametrize(
+    ("flat_s", "lost", "unseen_s"),
+    [
+        ({0: (5, 8)}, "", 0.0),
+        ({0: (6, 10)}, "", 4.0),
+        ({0: (7, 10), 1: (6, 10)}, "", 4.0),
+        ({0: (2, 10)}, "eeg", 0.0),
+        ({0: (2, 10), 1: (9, 10)}, "eeg", 1.0),
+    ],
+)
+def test_flat_seconds_are_not_seen_and_the_rest_of_the_epoch_is(flat_s, lost, unseen_s):
+    """What a recorder writes where it lost the signal says nothing of it; as if it never came."""
+    spec, data, timestamps = in_parts_of_a_second(), noise(20 * 512), regular(20 * 512, 512.0)
+    for channel, (begin, end) in flat_s.items():
+        data[(10 + begin) * 512 : (10 + end) * 512, channel] = 0.0
+    first, second = run(pipeline(spec=spec), data, timestamps, [100])
+    assert (first.usable.all(), first.unseen_s.tolist()) == (True, [0.0])
+    reasons = dict(zip(spec.modalities, second.reasons[0], strict=True))
+    assert [m for m, reason in reasons.items() if reason == "flat"] == [lost] * bool(lost)
+    assert second.unseen_s.tolist() == [unseen_s]
+    of_each = second.epochs.reshape(2, *spec.relative.shape)[:, :10]
+    for channel, (begin, end) in flat_s.items():
+        flat = np.isin(np.arange(10), np.arange(begin, end))
+        if second.usable[0, channel]:
+            mean = np.tile(of_each[channel, ~flat].mean(axis=0), (np.count_nonzero(flat), 1))
+            np.testing.assert_allclose(of_each[channel, flat], mean, atol=1e-5)

@@ -3,6 +3,8 @@ from dataclasses import replace
 import edfio
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from models.signal.chunk import StreamDescription
 from models.signal.quality import ModalityLimits, Quality, QualityLimits, doubt_unit
@@ -19,8 +21,13 @@ def epoch():
     return np.random.default_rng(0).normal(0, 60, (SFREQ, 2))
 
 
+def judge(quality, raw, missing=None, settling=None):
+    missing = np.zeros(len(raw), bool) if missing is None else missing
+    return quality.assess(raw, missing, np.zeros(raw.shape, bool) if settling is None else settling)
+
+
 def eeg_reason(raw, missing=WHOLE):
-    reasons = QUALITY.assess(raw, missing, CALM)
+    reasons = QUALITY.assess(raw, missing, CALM).reasons
     assert missing.any() or reasons[0, 1] == "ok"
     return reasons[0, 0]
 
@@ -74,9 +81,9 @@ def test_a_second_is_lost_with_more_samples_than_the_limit_allows(n, uv, reason)
     raw = np.concatenate([epoch()] * 3)
     raw[:n, 0] = uv
     calm = np.zeros(raw.shape, bool)
-    assert QUALITY.assess(raw, np.zeros(len(raw), bool), calm)[0, 0] == "ok"  # one of three
+    assert QUALITY.assess(raw, np.zeros(len(raw), bool), calm).reasons[0, 0] == "ok"  # one of three
     raw[2 * SFREQ : 2 * SFREQ + n, 0] = uv
-    assert QUALITY.assess(raw, np.zeros(len(raw), bool), calm).tolist() == [[reason, "ok"]]
+    assert QUALITY.assess(raw, np.zeros(len(raw), bool), calm).reasons.tolist() == [[reason, "ok"]]
 
 
 @pytest.mark.parametrize("number", [3.4e38, -4e8, 1.1e6])
@@ -93,19 +100,19 @@ def test_no_amplifier_gives_such_a_number(number):
 def test_settling():
     settling = CALM.copy()
     settling[:5, 0] = True
-    assert (QUALITY.assess(epoch(), WHOLE, settling) == "ok").all()
+    assert (QUALITY.assess(epoch(), WHOLE, settling).reasons == "ok").all()
     settling[:6, 0] = True
-    assert QUALITY.assess(epoch(), WHOLE, settling).tolist() == [["settling", "ok"]]
+    assert QUALITY.assess(epoch(), WHOLE, settling).reasons.tolist() == [["settling", "ok"]]
 
 
 @pytest.mark.parametrize("left", [1, 5, 6, 300])
 def test_what_goes_on_after_the_epoch_counts_wherever_it_began(left):
     settling = CALM.copy()
     settling[-left:, 1] = True
-    assert QUALITY.assess(epoch(), WHOLE, settling).tolist() == [["ok", "settling"]]
+    assert QUALITY.assess(epoch(), WHOLE, settling).reasons.tolist() == [["ok", "settling"]]
     emg = ModalityLimits(min_rms_uv=0.1, max_abs_uv=5000.0, max_out_of_range=1.0)
     bears_it = Quality(QualityLimits(emg=emg), ("eeg", "emg"), 1, SFREQ)
-    assert (bears_it.assess(epoch(), WHOLE, settling) == "ok").all()
+    assert (bears_it.assess(epoch(), WHOLE, settling).reasons == "ok").all()
 
 
 PERSON = Quality(QualityLimits(), ("eeg", "eog"), 1, 128)
@@ -130,7 +137,9 @@ def test_a_long_epoch_is_lost_with_more_than_half_of_its_seconds(how, reason, la
             raw[:, 0] = np.clip(raw[:, 0], -125, 125)
         else:
             settling[bad, 0] = True
-        assert PERSON.assess(raw, np.zeros(len(raw), bool), settling).tolist() == [[found, "ok"]]
+        assert PERSON.assess(raw, np.zeros(len(raw), bool), settling).reasons.tolist() == [
+            [found, "ok"]
+        ]
 
 
 IN_PARTS = Quality(QualityLimits(), ("eeg", "eog"), 1, 128, n_parts=10)
@@ -144,11 +153,52 @@ def test_an_epoch_whose_levels_are_measured_in_parts_is_missing_with_more_than_h
     raw, missing = np.random.default_rng(0).normal(0, 30, HALF_MINUTE), np.zeros(30 * 128, bool)
     missing[3 * 384 : (3 + n_lost) * 384 : 48] = True
     raw[missing] = np.nan
-    assert np.flatnonzero(IN_PARTS.lost_parts(missing)).tolist() == [*range(3, 3 + n_lost)]
-    assert (IN_PARTS.assess(raw, missing, np.zeros(HALF_MINUTE, bool)) == reason).all()
+    found = judge(IN_PARTS, raw, missing)
+    assert (found.reasons == reason).all()
+    assert (found.lost[0] == np.isin(np.arange(10), np.arange(3, 3 + n_lost))).all()
     missing[:] = False
     missing[::64] = True
-    assert not IN_PARTS.lost_parts(missing).any()  # 1.6 % of each
+    assert not judge(IN_PARTS, raw, missing).lost.any()  # 1.6 % of each
+
+
+@settings(max_examples=50)
+@given(first=st.integers(0, 29), seconds=st.integers(1, 30), at_uv=st.sampled_from([0.0, 100.0]))
+def test_a_part_that_is_flat_for_a_second_is_lost_as_if_it_had_never_come(first, seconds, at_uv):
+    """As where a recorder writes zeros for what it lost; whatever follows, it is not now."""
+    raw = np.random.default_rng(0).normal(0, 30, HALF_MINUTE)
+    last = min(first + seconds, 30)
+    raw[first * 128 : last * 128, 0] = at_uv
+    found = judge(IN_PARTS, raw)
+    flat = np.zeros(30, bool)
+    flat[first:last] = True
+    parts = flat.reshape(10, 3).any(axis=1)
+    assert found.lost.tolist() == [[parts.tolist(), [False] * 10]]
+    assert found.reasons.tolist() == [["flat" if flat.sum() > 15 else "ok", "ok"]]
+    unseen = last - first if last == 30 else 0
+    assert found.unseen_s.tolist() == [[unseen, 0]]
+    gap = raw.copy()
+    gap[first * 128 : last * 128] = np.nan
+    missing = np.isnan(gap[:, 0])
+    found = judge(IN_PARTS, gap, missing)
+    assert found.lost.tolist() == [[parts.tolist()] * 2]
+    assert found.unseen_s.tolist() == [[unseen] * 2]
+
+
+def test_what_is_flat_for_less_than_a_second_was_seen_until_it_began():
+    raw = epoch()
+    raw[-100:, 0] = 0.0
+    assert judge(QUALITY, raw).unseen_s.tolist() == [[0, 0]]
+    missing = np.arange(SFREQ) >= SFREQ - 100
+    raw[missing] = np.nan
+    assert judge(QUALITY, raw, missing).unseen_s.tolist() == [[100 / SFREQ] * 2]
+
+
+@pytest.mark.parametrize(("n_missing", "reason"), [(7, "ok"), (8, "flat"), (16, "missing")])
+def test_what_is_flat_and_what_never_came_are_lost_together(n_missing, reason):
+    raw = np.random.default_rng(0).normal(0, 30, HALF_MINUTE)
+    raw[: 8 * 128] = 0.0
+    raw[-n_missing * 128 :] = np.nan
+    assert (judge(IN_PARTS, raw, np.isnan(raw[:, 0])).reasons == reason).all()
 
 
 def test_what_rings_of_a_movement_is_lost_with_it():
@@ -156,14 +206,16 @@ def test_what_rings_of_a_movement_is_lost_with_it():
     raw += np.random.default_rng(0).normal(0, 30, HALF_MINUTE)
     raw[: 10 * 128, 0] = np.random.default_rng(1).normal(0, 20_000, 10 * 128)
     settling[10 * 128 : 16 * 128, 0] = True
-    assert PERSON.assess(raw, np.zeros(len(raw), bool), settling)[0, 0] == "settling"
+    assert PERSON.assess(raw, np.zeros(len(raw), bool), settling).reasons[0, 0] == "settling"
 
 
 def test_blinks_are_no_artefact():
     t = np.arange(HALF_MINUTE[0]) / 128
     raw = np.random.default_rng(0).normal(0, 20, HALF_MINUTE)
     raw[:, 1] += 1000 * np.exp(-0.5 * ((t % 3 - 1.5) / 0.1) ** 2)
-    assert (PERSON.assess(raw, np.zeros(len(raw), bool), np.zeros(HALF_MINUTE, bool)) == "ok").all()
+    assert (
+        PERSON.assess(raw, np.zeros(len(raw), bool), np.zeros(HALF_MINUTE, bool)).reasons == "ok"
+    ).all()
 
 
 def test_mains():
@@ -173,7 +225,9 @@ def test_mains():
 
 
 def test_missing_masks_every_modality():
-    assert (QUALITY.assess(epoch(), np.arange(SFREQ) < 0.05 * SFREQ, CALM) == "missing").all()
+    assert (
+        QUALITY.assess(epoch(), np.arange(SFREQ) < 0.05 * SFREQ, CALM).reasons == "missing"
+    ).all()
 
 
 @pytest.mark.parametrize(
@@ -221,18 +275,20 @@ def people(shared_data):
 
 
 def test_epochs_of_people_are_usable_and_their_unit_is_not_doubted(shared_data):
+    n_flat = 0
     for modality, epochs in people(shared_data):
         n_times = epochs.shape[1]
         quality = Quality(QualityLimits(), (modality,), 1, n_times / 30)
         for epoch in epochs:
             raw = epoch[:, None].astype(float)
-            assert (
-                quality.assess(raw, np.zeros(len(raw), bool), np.zeros_like(raw, bool))[0, 0]
-                == "ok"
-            )
+            seconds = epoch.reshape(30, -1).std(axis=1)  # in some, the signal drops out and returns
+            usual = "ok" if np.count_nonzero(seconds < 0.5) <= 15 else "flat"
+            assert judge(quality, raw).reasons[0, 0] == usual
+            n_flat += usual == "flat"
         rms_uv = float(np.median(epochs.std(axis=1)))
         assert doubt_unit(rms_uv, "µV", f"{modality} of p1", RIG) == ""
         assert "look like V" in doubt_unit(rms_uv / 1e6, "µV", f"{modality} of p1", RIG)
+    assert n_flat == 7  # of 1,842
 
 
 @pytest.mark.parametrize("rms_uv", [1.0, 8.0, 120.0])  # chin EMG in REM, quiet EEG, EOG

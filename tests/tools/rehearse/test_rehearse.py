@@ -3,6 +3,7 @@
 import json
 import subprocess
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -60,12 +61,15 @@ def test_a_lead_that_comes_off_is_seen_as_live_and_not_in_the_true_stages():
         arrived=None,
         drift=0.9,
         lead_off=2.0,
+        unseen_s=12.0,
     )
-    (seen,) = see([estimate], SPEC, Timing(start=None, age_s=AGE_S, hop_s=1.0))
-    assert (seen.drift, seen.lead_off, seen.ended) == (0.9, 2.0, False)
-    truth = {"m1": Hypnogram.from_epochs(["REM"], 1.0)}
-    (true,) = as_if([seen], truth, SPEC.stages)
-    assert (true.drift, true.lead_off, true.ended) == (None, None, True)
+    timing = Timing(start=None, age_s=AGE_S, hop_s=1.0)
+    fine = msgspec.structs.replace(estimate, hop=1, onset=1.0, lead_off=None, unseen_s=0.0)
+    bad, good = see([estimate, fine], SPEC, timing)
+    assert (bad.drift, bad.lead_off, bad.age_s, good.age_s) == (0.9, 2.0, AGE_S + 12.0, AGE_S)
+    truth = {"m1": Hypnogram.from_epochs(["REM"] * 2, 1.0)}
+    for true in as_if([bad, good], truth, SPEC.stages):
+        assert (true.drift, true.lead_off, true.age_s) == (None, None, AGE_S)
 
 
 def test_pulses_are_held_against_the_truth():
