@@ -26,7 +26,7 @@ _MAX_LOG_STEP = 1.0  # an epoch pulls the running log amplitude at most as if e-
 _MAX_AMPLITUDE_RATIO = 20.0  # an epoch pulls the running standard deviation at most as if so large
 _MIN_AMPLITUDE = 1e-3  # µV; a flatter epoch would be divided by nothing
 _N_FIRST = 3  # good samples whose median a channel starts from: one of them may be out of range
-_GONE_UV = 1.0  # ringing below this is gone: the slow bands of a quiet EEG hold some µV
+_GONE_UV = 0.3  # ringing below this is gone: it adds to some µV in the slow bands of a quiet EEG
 
 Floats = NDArray[np.float64]
 
