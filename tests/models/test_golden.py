@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from typer.testing import CliRunner
 
 from engines.base import Engine
 from engines.bundle import Bundle, open_bundle
@@ -28,10 +27,10 @@ from models.base import MODELS
 from models.sdreamer import net as sdreamer
 from models.stages import HUMAN, MOUSE
 from models.weights import load_model
+from tests.rigs import forked
 from tests.support.bundles import everything, mouse_spec
 from tests.support.checkpoints import save_as_authors
 from tests.support.paths import ROOT
-from tools.cli import app
 
 GOLDEN = ROOT.parent / "shared" / "data" / "golden"
 ENGINES: list[type[Engine]] = [OnnxRuntimeEngine, TorchEngine]
@@ -116,9 +115,7 @@ def _import(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
         torch.save(weights, checkpoint)  # plain, as SleepDIFFormer's authors do
     else:
         save_as_authors(weights, checkpoint)
-    words = ["import", str(checkpoint), "--out", str(folder / "bundle"), "--json"]
-    done = CliRunner().invoke(app, words)  # here, where torch is loaded
-    assert done.exit_code == 0, done.output
+    done = forked.run("import", checkpoint, "--out", folder / "bundle", "--json", check=True)
     (folder / "report.json").write_text(done.stdout)
 
 
