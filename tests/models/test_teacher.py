@@ -1,5 +1,7 @@
 """The offline teacher: on mice it never saw, under other gains, and with signals lost; people's."""
 
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from models.errors import RecordingError, SpecError
 from models.recordings.agreement import compare
 from models.recordings.as_stream import condition, epochs_of
+from models.recordings.open import ArrayRecording, Description
 from models.signal.montage import StreamChannels, SubjectChannels
 from models.spec import Band
 from models.stages import MOUSE, to_indices
@@ -59,14 +62,23 @@ def test_read_for_a_net_at_the_same_time_it_stages_alike(species, changes):
     spec = msgspec.structs.replace(weights.spec, **changes)
     hours, sfreq = {"mouse": (0.05, 250.0), "human": (0.25, 128.0)}[species]
     lab = simulate_subject(species, FIRST_UNSEEN_SEED + 702, hours, sfreq)
-    found, (taught,) = condition_and_teach(lab.open(), lab.stream, spec, weights)
-    (alone,) = teach_recording(lab.open(), lab.stream, weights)
+    whole = lab.open()
+    data, n = whole.read(0, whole.n_samples), whole.n_samples
+    data[n // 4 : n // 2, 0] = 0.0  # the EEG's electrode is off
+    data[n // 3 : n // 2] = 0.0  # then the other's, too
+    lost = round(0.2 * spec.epoch_s * sfreq)  # parts of an epoch, which not every net forgives
+    came = np.delete(np.arange(n), np.arange(n * 3 // 4, n * 3 // 4 + lost))
+    said = Description(ch_names=whole.ch_names, units=("µV",) * 2, sfreq=sfreq, n_samples=len(came))
+    night = ArrayRecording(Path("night"), said, data[came], came / sfreq)
+    found, (taught,) = condition_and_teach(night, lab.stream, spec, weights)
+    (alone,) = teach_recording(night, lab.stream, weights)
     levels = Levels(weights.spec, 1)
-    for batch in epochs_of(lab.open(), lab.stream, weights.spec):
+    for batch in epochs_of(night, lab.stream, weights.spec):
         levels.add(batch.microvolts, batch.usable)
+    assert set(levels.of(0)[1].sum(axis=1)) == {0, 1, 2}
     np.testing.assert_array_equal(alone.stages, teach(*levels.of(0), weights).stages)
     for one, other in zip(
-        (*found, *taught), (*condition(lab.open(), lab.stream, spec), *alone), strict=True
+        (*found, *taught), (*condition(night, lab.stream, spec), *alone), strict=True
     ):
         np.testing.assert_array_equal(one, other)
 
