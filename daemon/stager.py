@@ -382,7 +382,7 @@ def hops_per_epoch(hop_s: float | None, spec: ModelSpec, asked_by: str = "stagin
     if hop_s and (hops < 1 or abs(hops * hop_s - spec.epoch_s) > 1e-9):
         raise ConfigError(
             f"{asked_by}: expected a whole fraction of the epoch of {spec.epoch_s:g} s, "
-            f"found {hop_s:g} s"
+            f"found {hop_s:.9g} s"
         )
     return hops
 

@@ -292,6 +292,7 @@ def test_nothing_visible_is_a_warning_and_for_a_config_an_error(tmp_path: Path) 
     ("more", "found"),
     [
         ("[staging]\nhop_s = 0.3", "staging.hop_s: expected a whole fraction of the epoch of 1 s"),
+        ("[staging]\nhop_s = 0.9999999", "the epoch of 1 s, found 0.9999999 s"),
         ('[publish]\nbind = "localhost"', "publish.bind: expected tcp://address:port"),
         ('[publish]\ncatchup_bind = "tcp://*:5571"', "publish.catchup_bind: without keys"),
         (
