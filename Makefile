@@ -10,7 +10,7 @@ TYPING  := $(wildcard ../shared/typing)
 # Options of demo, bench, chaos, kill, soak and closed-loop, such as ARGS="--species human".
 ARGS ?=
 
-.PHONY: help install dev demo test test-pythons lint docs bench archives archives-bench chaos floods web-cost kill soak fuzz gpu-check demo-night journal-size bundle bundle-human ablations accuracy closed-loop pin explain clean
+.PHONY: help install dev demo test test-training test-pythons lint docs bench archives archives-bench chaos floods web-cost kill soak fuzz gpu-check demo-night journal-size bundle bundle-human ablations accuracy closed-loop pin explain clean
 
 help:            ## show this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -32,12 +32,15 @@ dev: $(DEV) ## install what development needs too (torch, linters, tests)
 demo: $(RUNTIME) ## simulated mice through the real daemon, seen live
 	$(BIN)/hypnod demo $(ARGS)
 
-# Four workers for two cores: half of the time is waiting, for streams, clocks and processes.
+# Six workers for two cores: half of the time is waiting, for streams, clocks and processes.
 # What is imported is kept compiled, whatever the environment says: the tests start many processes.
-test: export PYTHONDONTWRITEBYTECODE =
-test: $(DEV) ## run the tests
+test test-training: export PYTHONDONTWRITEBYTECODE =
+test: $(DEV) ## run the tests, but for whole trainings
 	$(BIN)/python -m tests.support.bundles
-	$(BIN)/python -m pytest -n 4 --dist worksteal
+	$(BIN)/python -m pytest -n 6 --dist worksteal -m "not training"
+
+test-training: $(DEV) ## run the tests that train nets from the command to the bundle
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m training
 
 OTHER_PYTHONS ?= 3.12 3.13
 # PyPI's torch is a build for GPUs of several GB. EXTRA=dev fetches it, and no test is skipped.

@@ -16,6 +16,7 @@ from tests.support.paths import ROOT
 
 
 @pytest.mark.timeout(300)  # three processes load torch
+@pytest.mark.training
 def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", "2", two_processes.__file__, str(tmp_path)]

@@ -20,6 +20,7 @@ def _run(out: Path, only: str, **more: Any) -> None:
     main(out, **(TINY_BUDGET | {"passes": 1, "seed": 0} | more), only=[only])
 
 
+@pytest.mark.training
 def test_a_variant_is_trained_once_and_told_in_both_files(tmp_path: Path, scheduler: str) -> None:
     out = tmp_path / "ablations"
     options = [f"--{name}={value}" for name, value in TINY_BUDGET.items()]

@@ -86,6 +86,7 @@ def _adapt(start: Path, *arguments: object) -> Result:
     return CliRunner().invoke(app, ["adapt", *map(str, (*arguments, *few))])
 
 
+@pytest.mark.training
 def test_a_gain_becomes_a_bundle_that_says_what_it_learnt_from(
     rig: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,6 +124,7 @@ COURSE_OF_NIGHT = (
 
 @pytest.mark.timeout(300)  # a night is simulated twice, and ten short ones
 @pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # of speed alone
+@pytest.mark.training
 def test_people_are_adapted_by_the_same_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +175,7 @@ def test_a_bundle_is_left_alone_unless_it_gains_and_forgets_nothing(
     assert why is None if expected is None else re.search(expected, why or "")
 
 
+@pytest.mark.training
 def test_where_nothing_is_gained_nothing_is_written(rig: Path, start: Path, tmp_path: Path) -> None:
     done = _adapt(start, rig, "--out", tmp_path / "x", "--learning-rate", "1e-9")
     assert done.exit_code == 0, done.output
@@ -233,6 +236,7 @@ def test_a_subject_that_is_left_out_teaches_nothing_and_all_teach_the_bundle() -
 
 
 @pytest.mark.timeout(600)  # three trainings, and two recordings are staged twice
+@pytest.mark.training
 def test_each_subject_is_left_out_in_turn_by_workers_too(
     rig: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +258,7 @@ def test_each_subject_is_left_out_in_turn_by_workers_too(
     assert learnt == {"0" * 64: "stopped on"} | dict.fromkeys(hashes, "trained")
 
 
+@pytest.mark.training
 def test_of_several_seeds_the_best_on_what_stops_it_is_judged(
     rig: Path, start: Path, tmp_path: Path, scheduler: str
 ) -> None:

@@ -42,6 +42,7 @@ def write_datasets(folder: Path) -> list[Path]:
     return [folder / name for name in ("hmc", "p2018", "ours")]
 
 
+@pytest.mark.training
 def test_each_dataset_is_tested_by_a_net_that_saw_nobody_of_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -51,6 +51,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_bundle(tmp_path_factory.mktemp("start"), 5, **TINY)
 
 
+@pytest.mark.training
 def test_a_lab_trains_tests_on_each_animal_and_gets_a_bundle(
     lab: Path, start: Path, tmp_path: Path
 ) -> None:
@@ -97,6 +98,7 @@ def test_the_bundle_says_which_files_it_learnt_from_by_their_content(
     assert open_bundle(tmp_path / "ours").manifest.learnt_from == expected
 
 
+@pytest.mark.training
 def test_of_several_seeds_one_is_taken_and_all_are_told_wherever_they_are_tried(
     lab: Path, start: Path, tmp_path: Path, scheduler: str
 ) -> None:
@@ -151,6 +153,7 @@ def test_a_recording_that_is_there_twice_of_one_animal_is_no_test_of_another(
     assert run(train_options(own, start, tmp_path / "ours", passes=1), Console(quiet=True))
 
 
+@pytest.mark.training
 def test_the_test_subject_decides_nothing(lab: Path, start: Path, tmp_path: Path) -> None:
     (unseen,) = split_subjects(MICE, seed=0).test
     other = tmp_path / "lab"
@@ -170,6 +173,7 @@ def test_the_test_subject_decides_nothing(lab: Path, start: Path, tmp_path: Path
     assert weights[0] == weights[1]
 
 
+@pytest.mark.training
 def test_recordings_that_a_run_stops_by_decide_and_are_named(
     lab: Path, start: Path, tmp_path: Path
 ) -> None:
@@ -213,6 +217,7 @@ def _temperatures(grammar: Grammar) -> list[float]:
     return [grammar.temperature_live, grammar.temperature_final]
 
 
+@pytest.mark.training
 def test_widened_mice_and_a_recording_train_a_net_of_levels_that_another_stops(
     lab: Path, tmp_path: Path
 ) -> None:
