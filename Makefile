@@ -32,12 +32,12 @@ dev: $(DEV) ## install what development needs too (torch, linters, tests)
 demo: $(RUNTIME) ## simulated mice through the real daemon, seen live
 	$(BIN)/hypnod demo $(ARGS)
 
-# Six workers for two cores: half of the time is waiting, for streams, clocks and processes.
+# Four workers for two cores: a third of the time is waiting, for streams, clocks and processes.
 # What is imported is kept compiled, whatever the environment says: the tests start many processes.
 test test-training: export PYTHONDONTWRITEBYTECODE =
 test: $(DEV) ## run the tests, but for whole trainings
 	$(BIN)/python -m tests.support.bundles
-	$(BIN)/python -m pytest -n 6 --dist worksteal -m "not training"
+	$(BIN)/python -m pytest -n 4 --dist worksteal -m "not training"
 
 test-training: $(DEV) ## run the tests that train nets from the command to the bundle
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m training
