@@ -124,9 +124,9 @@ class StageMessage(Published, frozen=True, kw_only=True):
     `mixed`, as always with the bundle for people: `validity` says what of it could be read. null
     where nothing could be."""
     validity: dict[str, str]
-    """For each modality `ok`, or why this epoch of it could not be used: missing, not_finite,
-    flat, clipped, out_of_range, settling (the filter rings of what was out of range), mains,
-    no_brain."""
+    """For each modality that the subject has a channel of `ok`, or why this epoch of it could not
+    be used: missing, not_finite, flat, clipped, out_of_range, settling (the filter rings of what
+    was out of range), mains, no_brain."""
     reason: str | None
     """Why the stage is ART or UNKNOWN, else null."""
     slots_filled: int

@@ -20,7 +20,7 @@ from engines.errors import EngineError
 from models.errors import ConfigError
 from models.grammar import Filter
 from models.signal.pipeline import EpochBatch
-from models.signal.quality import NO_SIGNAL, OK
+from models.signal.quality import ABSENT, NO_SIGNAL, OK
 from models.spec import Grammar, ModelSpec
 from models.stages import ART, UNKNOWN
 
@@ -48,7 +48,7 @@ class Estimate(msgspec.Struct, frozen=True):
     pathway: str | None
     """What was read; None where the stage is ART or UNKNOWN."""
     validity: Mapping[str, str]
-    """`ok`, or why not, of each modality."""
+    """`ok`, or why not, of each modality that the subject has a channel of."""
     reason: str | None
     """Why the stage is ART or UNKNOWN."""
     slots_filled: int
@@ -429,7 +429,8 @@ def _verdict(
     reasons: tuple[str, ...], modalities: tuple[str, ...]
 ) -> tuple[str, Mapping[str, str], str]:
     """Return an epoch's validity, and its stage and reason where nothing of it is read."""
-    validity = dict(zip(modalities, map(str, reasons), strict=True))
+    found = zip(modalities, map(str, reasons), strict=True)
+    validity = {m: why for m, why in found if why != ABSENT}
     why = ", ".join(f"{m} {w}" for m, w in validity.items() if w != OK)
     return ART if NO_SIGNAL.isdisjoint(reasons) else UNKNOWN, validity, why
 

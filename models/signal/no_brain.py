@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from models.signal.averages import Averages, Floats
 from models.signal.lead_off import LeadOff, LeadOffRule, read_lead_off_rule
-from models.signal.quality import MISSING, NO_BRAIN, NOT_FINITE, OK, within_range
+from models.signal.quality import ABSENT, MISSING, NO_BRAIN, NOT_FINITE, OK, within_range
 from models.signal.state import check_shapes
 from models.spec import ModelSpec
 
@@ -311,7 +311,10 @@ class NoBrain:
 
 def _came(reasons: NDArray[np.object_]) -> NDArray[np.bool_]:
     """Return where samples came, of the same shape."""
-    return np.asarray((reasons != MISSING) & (reasons != NOT_FINITE), bool)
+    came: NDArray[np.bool_] = np.ones(reasons.shape, bool)
+    for why in (ABSENT, MISSING, NOT_FINITE):
+        came &= reasons != why
+    return came
 
 
 def check_for(spec: ModelSpec, n_subjects: int, sfreq: float, hop_s: float) -> NoBrain | None:

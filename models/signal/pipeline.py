@@ -20,7 +20,7 @@ from models.signal.epochs import CutEpoch, EpochBuffer
 from models.signal.features import BandLevels, Powers
 from models.signal.montage import Montage, StreamChannels, misfit, unit_of, units_with
 from models.signal.no_brain import check_for
-from models.signal.quality import MAX_UV, MISSING, OK, Quality, QualityLimits, doubt_unit
+from models.signal.quality import ABSENT, MAX_UV, OK, Quality, QualityLimits, doubt_unit
 from models.signal.relative import Relative
 from models.signal.state import Adaptation, PipelineState
 from models.spec import ModelSpec, Reference
@@ -44,7 +44,7 @@ class EpochBatch:
     usable: NDArray[np.bool_]
     """(n_subjects, n_modalities)."""
     reasons: NDArray[np.object_]
-    """(n_subjects, n_modalities): `ok`, or why it cannot be used."""
+    """(n_subjects, n_modalities): `ok`, or why it cannot be used; `absent` if there is none."""
     arrived: float | None
     """When its last sample arrived, local clock, s; None where it never did."""
     after: PipelineState
@@ -287,7 +287,7 @@ class Pipeline:
 
     def _batch(self, cut: CutEpoch) -> EpochBatch:
         reasons, lost, unseen_s = self._quality.assess(cut.raw, cut.missing, cut.settling)
-        reasons[self._absent] = MISSING
+        reasons[self._absent] = ABSENT
         lead_off = np.full(len(reasons), np.nan)
         if self._no_brain is not None:
             lead_off = self._no_brain.mark(cut.raw, cut.hop, reasons)

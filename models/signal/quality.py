@@ -13,6 +13,8 @@ from models.signal.montage import Unit, Units, advise_unit, microvolts_in
 
 OK = "ok"
 MISSING = "missing"
+ABSENT = "absent"
+"""No channel of a subject is of this modality: nothing is amiss, and nothing of it is told."""
 NOT_FINITE = "not_finite"
 FLAT = "flat"
 CLIPPED = "clipped"

@@ -115,6 +115,16 @@ def test_an_unusable_modality_falls_back_and_none_is_said(bundle, reasons, pathw
             assert estimate.probabilities.sum() == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.parametrize(("why", "stage"), [("ok", None), ("no_brain", "ART"), ("flat", "UNKNOWN")])
+def test_nothing_is_told_of_a_modality_that_a_subject_has_no_channel_of(bundle, why, stage):
+    """It is no trouble, and an artefact of the other is no lack of a signal."""
+    stager = Stager(engine(bundle, 1), {"a": ["m1"]}, StagingConfig(final_lag=LAG))
+    (live,) = stager.stage([batch(0, [[why, "absent"]])])
+    assert live.validity == {"eeg": why}
+    assert live.reason == (None if stage is None else f"eeg {why}")
+    assert stage is None or live.stage == stage
+
+
 def test_unimodal_estimates_are_the_engine_s_unimodal_pathway(bundle):
     reasons = [GOOD, GOOD, [["ok", "flat"]], GOOD, GOOD, GOOD]
     batches = [batch(k, r) for k, r in enumerate(reasons)]

@@ -104,7 +104,9 @@ def read_estimates(path: Path) -> tuple[Written, list[Estimate]]:
             stream="recording",
             probabilities=p[i] if known[i] else None,
             evidence=evidence[i] if known[i] else None,
-            validity=MappingProxyType({m: q[i] for m, q in zip(modalities, quality, strict=True)}),
+            validity=MappingProxyType(
+                {m: q[i] for m, q in zip(modalities, quality, strict=True) if q[i] is not None}
+            ),
             arrived=None,
         )
         for i in range(len(table))
@@ -167,7 +169,7 @@ def _columns(
             name = f"p_{stage}" if what == "probabilities" else f"evidence_{stage}"
             columns[name] = pa.array(column, mask=np.isnan(column))
     for m in spec.modalities:
-        columns[f"{m}_quality"] = [e.validity[m] for e in estimates]
+        columns[f"{m}_quality"] = [e.validity.get(m) for e in estimates]
     return columns
 
 

@@ -72,7 +72,7 @@ def _row(estimate: Estimate, scored: Scored) -> list[object]:
         *(e.subject, kind, e.hop, f"{e.onset:.6f}", f"{scored.step_of(e.kind):g}", e.stage),
         *chain(*(nothing if ps is None else [f"{p:.9g}" for p in ps] for ps in given)),
         *(e.pathway or "", e.slots_filled, e.reason or ""),
-        *(e.validity[modality] for modality in spec.modalities),
+        *(e.validity.get(modality, "") for modality in spec.modalities),
         scored.staged_by,
     ]
 

@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from models.recordings.writers import replacing
+from models.signal.quality import MISSING
 from models.spec import ModelSpec
 from models.stages import COLOURS
 from tools.explain.decision import Decision
@@ -38,7 +39,8 @@ def plot_explanation(
 def draw_explanation(explanation: Explanation, decision: Decision, spec: ModelSpec) -> Figure:
     """Return the picture of a decision: its window above, its epoch and its levels below."""
     e = explanation
-    traces = [m for m in spec.modalities if decision.estimate.validity[m] != "missing"]
+    validity = decision.estimate.validity
+    traces = [m for m in spec.modalities if validity.get(m, MISSING) != MISSING]
     inside = [m for m in traces if len(e.parts.get(m, ())) > 1]
     heights = {"strip": 0.28, "window": 1.0, "over": 0.9, "gap": 0.55}
     for modality in traces:

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from daemon.lsl.inlet import Clocks
 from daemon.restart.point import decode_state, encode_state
 from models.errors import StreamError, UnitError
+from models.signal.chunk import StreamDescription
 from models.signal.epochs import EpochBuffer
+from models.signal.montage import StreamChannels, SubjectChannels
+from models.signal.pipeline import Pipeline
 from tests.support.signals import LEVELS, SPEC, noise, pipeline, run
 
 
@@ -124,6 +127,18 @@ def test_one_channel_lost_leaves_the_other_modality():
         ["ok", "ok"],
     ]
     assert all(np.isfinite(b.epochs).all() for b in batches)
+
+
+def test_a_channel_that_a_subject_has_not_is_absent_and_not_lost():
+    stream = StreamChannels(
+        name="rig", subjects=(SubjectChannels(name="m1", channels={"eeg": "EEG"}),)
+    )
+    description = StreamDescription("rig", ("EEG",), ("µV",), 512.0)
+    pipe = Pipeline(stream, SPEC, description)
+    (batch,) = run(pipe, noise(512)[:, :1], regular(512, 512.0), [100])
+    assert batch.reasons.tolist() == [["ok", "absent"]]
+    assert batch.usable.tolist() == [[True, False]]
+    assert batch.unseen_s.tolist() == [0.0]
 
 
 def test_subjects_do_not_touch_each_other():

@@ -197,11 +197,11 @@ def test_epochs_without_a_stage_are_counted_apart(tmp_path, bundle):
     result = pick(evaluation)
     pooled = result["pooled"]
     assert (pooled["n_epochs"], pooled["n_unscored"], pooled["n_unscorable"]) == (18, 12, 2)
-    assert result["reasons"] == {"eeg missing, emg missing": 2}
+    assert result["reasons"] == {"eeg missing": 2}
     assert result["pathways"] == {"eeg": 18}
     assert set(result["intervals"].values()) == {None}  # of a single subject
     text = run("evaluate", *options[:-1])
-    assert "no stage for 2 × eeg missing, emg missing" in text
+    assert "no stage for 2 × eeg missing" in text
     assert "left out, without a hypnogram" in text
     assert "read 1 × eeg = EEG" in text
 

@@ -133,7 +133,7 @@ def test_an_interruption_takes_its_epochs_and_shifts_none(tmp_path, bundle):
     assert [float(row["onset"]) for row in final] == list(range(30))
     lost = [int(row["hop"]) for row in final if row["stage"] == UNKNOWN]
     assert lost == [12, 13, 14]
-    assert {final[i]["reason"] for i in lost} == {"eeg missing, emg missing"}
+    assert {final[i]["reason"] for i in lost} == {"eeg missing"}
 
 
 @pytest.mark.parametrize("grammar", [None, mouse_grammar()], ids=["evidence", "grammar"])
@@ -280,7 +280,7 @@ def test_a_longer_epoch_that_is_mostly_lost_has_no_stage(tmp_path, bundle):
     summary = json.loads(score("d.edf", "--bundle", bundle, "--epoch-s", 4, "--json"))
     mouse = summary["subjects"]["m1"]
     assert (mouse["epochs"], mouse["seconds"][UNKNOWN]) == (7, 4)
-    assert mouse["unscored"] == {"eeg missing, emg missing (no stage for 3 s of it)": 1}
+    assert mouse["unscored"] == {"eeg missing (no stage for 3 s of it)": 1}
     with pytest.raises(ConfigError, match=r"at least the 1 s between two stages, found 0\.5 s"):
         score("d.edf", "--bundle", bundle, "--epoch-s", 0.5)
     with pytest.raises(RecordingError, match="at least one epoch of 60 s, found 30 s"):
@@ -311,7 +311,7 @@ def test_a_config_says_whose_channels(tmp_path, bundle):
     assert [*summary["subjects"]] == ["a"]
     summary = json.loads(score(*options, "--stream", "other"))
     assert summary["subjects"]["b"]["pathways"].keys() == {"eeg"}
-    assert summary["subjects"]["b"]["unscored"] == {"eeg flat, emg missing": 3}
+    assert summary["subjects"]["b"]["unscored"] == {"eeg flat": 3}
     with pytest.raises(ConfigError, match="one stream in the config, found cage, other"):
         score(*options)
     with pytest.raises(ConfigError, match="found both"):
