@@ -27,6 +27,7 @@ _MICROVOLTS = {
     **{f"{float(power):.1f}": uv for power, uv in _POWERS.items()},
 }
 
+_KINDS = ("EEG", "EMG", "EOG", "ECG")  # nobody who writes one of these in a label means another
 _LISTED = 32
 """Channels that a sentence names."""
 
@@ -255,7 +256,15 @@ def parts_of(label: str, known: Sequence[str]) -> tuple[str, ...]:
 
 def no_channel(label: str, names: Sequence[str], others: Mapping[str, str] = Nothing) -> str:
     """Say that there is no such channel, only these, and others that cannot be read, with why."""
-    near = difflib.get_close_matches(label, names, n=1)
+    if label in others:
+        return (
+            f"expected a channel {label!r} that can be read, found one of {others[label]}: "
+            "leave it out"
+        )
+    kinds = [kind for kind in _KINDS if kind in label.upper()]
+    other_kinds = [kind for kind in _KINDS if kinds and kind not in kinds]
+    alike = [name for name in names if not any(kind in name.upper() for kind in other_kinds)]
+    near = difflib.get_close_matches(label, alike, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     if all(name.isdecimal() for name in names):
         hint = "; without labels in its description, channels go by their numbers: use those"

@@ -58,6 +58,10 @@ def test_what_somebody_names_is_taken_and_nothing_guessed(tmp_path):
     found = choose(tmp_path / "p.edf", None, {"eeg": ["EEG(sec)"]}, (), PERSON)
     assert found.stream.subjects[0].channels == {"eeg": "EEG(sec)"}
     assert (found.table, found.guess) == ([], [])
+    found = choose(tmp_path / "p.edf", None, {"eog": ["EOG(L)"]}, (), PERSON)
+    assert found.guess == [
+        "no EEG: staged by the EOG alone, which nobody has measured on real people"
+    ]
 
 
 def test_fifty_hertz_are_enough_for_people_and_not_for_mice(tmp_path):

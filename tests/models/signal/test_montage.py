@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from daemon.config import StreamConfig, SubjectConfig
 from models.errors import ConfigError, StreamError
 from models.signal.chunk import StreamDescription, number_duplicates
-from models.signal.montage import Montage
+from models.signal.montage import Montage, no_channel
 
 MODALITIES = ("eeg", "emg")
 LABELS = ("EEG1", "EMG1", "EMG2", "Fpz-Cz")
@@ -57,6 +57,30 @@ def test_the_configured_unit_wins():
 def test_missing_label_names_the_nearest_and_all():
     with pytest.raises(StreamError, match=r"channel 'EEG9'.*EEG1, EMG1.*did you mean 'EEG1'"):
         montage({"eeg": "EEG9"})
+
+
+@pytest.mark.parametrize(
+    ("label", "names", "meant"),
+    [
+        ("EEG E1-M2", ("EEG C4-M1", "EOG E1-M2"), "EEG C4-M1"),
+        ("EEG E1-M2", ("P8", "EOG E1-M2"), None),
+        ("eeg e1-m2", ("eeg c4-m1", "eog e1-m2"), "eeg c4-m1"),
+        ("EEG-EOG-1", ("EEG-EOG-2", "EMG-1"), "EEG-EOG-2"),
+        ("E1-M1", ("C4-M1", "EOG E1-M1"), "EOG E1-M1"),
+    ],
+)
+def test_what_is_said_to_be_of_another_kind_is_not_meant(label, names, meant):
+    said = no_channel(label, names)
+    hint = "" if meant is None else f"; did you mean {meant!r}?"
+    assert said == f"expected a channel {label!r}, found {', '.join(names)}{hint}"
+
+
+def test_one_that_cannot_be_read_may_be_left_out():
+    said = no_channel("EOG", ("EEG",), {"EOG": "25 Hz, too slow to be staged"})
+    assert said == (
+        "expected a channel 'EOG' that can be read, found one of 25 Hz, too slow to be staged: "
+        "leave it out"
+    )
 
 
 def test_of_a_label_that_occurs_twice_the_place_says_which_is_meant():
