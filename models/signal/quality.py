@@ -150,17 +150,20 @@ class Quality:
         x = raw.T.copy()
         within = within_range(x)
         n_finite = np.isfinite(x).sum(axis=1)
-        n_within = within.sum(axis=1)
         x[~within] = 0.0
-        x -= (x.sum(axis=1) / np.maximum(n_within, 1))[:, None]
+        parts = _parts(n, max(1, round(n / self._sfreq)))  # its seconds
+        counts = np.add.reduceat(within, parts.begins, axis=1, dtype=np.int64)
+        sums = np.add.reduceat(x, parts.begins, axis=1)
+        n_within = counts.sum(axis=1)
+        mean = (sums.sum(axis=1) / np.maximum(n_within, 1))[:, None]
+        x -= mean
         x[~within] = 0.0
-        squares = np.square(x)
-        power = squares.sum(axis=1) / np.maximum(n_within, 1)
+        powers = np.add.reduceat(np.square(x), parts.begins, axis=1)
+        power = powers.sum(axis=1) / np.maximum(n_within, 1)
         out = (np.abs(x) > self._max_abs[:, None]) | (np.isfinite(raw.T) & ~within)
         hum = self._mains_power(x) / np.maximum(power, 1e-12)
         reasons = np.full(len(x), OK, dtype=object)
-        parts = _parts(n, max(1, round(n / self._sfreq)))  # its seconds
-        flat = self._flat(x, squares, within, parts)
+        flat = self._flat(counts, sums - counts * mean, powers)
         never_came = _fractions(missing[None], _parts(n, self._n_parts)) > limits.max_missing
         lost = never_came | _any(flat, self._n_parts)
         # From the least to the most telling: the later one stands.
@@ -188,23 +191,28 @@ class Quality:
 
     def _flat(
         self,
-        x: NDArray[np.float64],
-        squares: NDArray[np.float64],
-        within: NDArray[np.bool_],
-        parts: "_Parts",
+        counts: NDArray[np.int64],
+        sums: NDArray[np.float64],
+        powers: NDArray[np.float64],
     ) -> NDArray[np.bool_]:
-        """Tell which seconds came and hardly move, (n_seconds, n_channels)."""
-        n = np.add.reduceat(within, parts.begins, axis=1, dtype=np.int64)
-        sums, powers = (np.add.reduceat(of, parts.begins, axis=1) for of in (x, squares))
-        at_least_one = np.maximum(n, 1)
+        """Tell which seconds came and hardly move, (n_seconds, n_channels).
+
+        Args:
+            counts: (n_channels, n_seconds), of the samples that count.
+            sums: likewise, of these.
+            powers: likewise, of their squares.
+        """
+        at_least_one = np.maximum(counts, 1)
         variance = powers / at_least_one - np.square(sums / at_least_one)
-        flat: NDArray[np.bool_] = (variance < np.square(self._min_rms)[:, None]) & (n > 0)
+        flat: NDArray[np.bool_] = (variance < np.square(self._min_rms)[:, None]) & (counts > 0)
         return flat.T
 
     def _unseen_s(
         self, within: NDArray[np.bool_], flat: NDArray[np.bool_], parts: "_Parts"
     ) -> NDArray[np.float64]:
         """Return for how long nothing came at the end but flat seconds, (n_channels,)."""
+        if within[:, -1].all() and not flat[-1].any():  # nearly always
+            return np.zeros(len(within))
         seen = within & ~np.repeat(flat.T, parts.lengths, axis=1)
         newest = np.where(seen.any(axis=1), seen[:, ::-1].argmax(axis=1), seen.shape[1])
         return np.asarray(newest / self._sfreq, np.float64)
