@@ -81,6 +81,7 @@ class Composer:
                     confidence=max(probabilities.values(), default=0.0),
                     pathway=estimate.pathway,
                     validity=dict(estimate.validity),
+                    lost_s=dict(estimate.lost_s),
                     reason=estimate.reason,
                     slots_filled=estimate.slots_filled,
                     n_context=spec.n_context,

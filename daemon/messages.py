@@ -127,6 +127,9 @@ class StageMessage(Published, frozen=True, kw_only=True):
     """For each modality that the subject has a channel of `ok`, or why this epoch of it could not
     be used: missing, not_finite, flat, clipped, out_of_range, settling (the filter rings of what
     was out of range), mains, no_brain."""
+    lost_s: dict[str, float] = {}
+    """How much of the epoch never came, is no number or is flat by the second, s, of each modality
+    that is `ok` nevertheless: of a person's epoch up to half. Of a whole one nothing."""
     reason: str | None
     """Why the stage is ART or UNKNOWN, else null."""
     slots_filled: int

@@ -63,6 +63,9 @@ class Estimate(msgspec.Struct, frozen=True):
     """Log odds that the EEG's lead has just come off; None where that is not known."""
     unseen_s: float = 0.0
     """How long before the end of the epoch the newest sample lies that was read, s."""
+    lost_s: Mapping[str, float] = {}
+    """How much of the epoch is not there of each modality that is `ok`, s; whole ones are left
+    out."""
 
 
 @dataclass(slots=True)
@@ -133,7 +136,7 @@ class Stager:
         """
         rows = self._rows[batch.stream]
         self._engine.check_inputs(batch.epochs, _numbers(rows), batch.usable)
-        for name in ("reasons", "drift", "features", "lead_off", "unseen_s"):
+        for name in ("reasons", "drift", "features", "lead_off", "unseen_s", "lost_s"):
             if (n := len(getattr(batch, name))) != len(rows):
                 raise EngineError(f"expected {name} of {len(rows)} subjects, found of {n}")
 
@@ -398,9 +401,9 @@ def unread(batch: EpochBatch, subjects: Sequence[str], spec: ModelSpec) -> Itera
     pathways = [(*spec.pathways, None)[p] for p in _pathways(batch.usable, spec).tolist()]
     drift, reasons = _most(batch.drift), batch.reasons.tolist()
     features, leads_off = _features(batch.features), batch.lead_off.tolist()
-    unseen = batch.unseen_s.tolist()
-    for subject, why, pathway, unlike, seen, off, unseen_s in zip(
-        subjects, reasons, pathways, drift, features, leads_off, unseen, strict=True
+    unseen, lost = batch.unseen_s.tolist(), batch.lost_s.tolist()
+    for subject, why, pathway, unlike, seen, off, unseen_s, lost_s in zip(
+        subjects, reasons, pathways, drift, features, leads_off, unseen, lost, strict=True
     ):
         stage, validity, reason = _verdict(tuple(why), spec.modalities)
         yield Estimate(
@@ -421,7 +424,18 @@ def unread(batch: EpochBatch, subjects: Sequence[str], spec: ModelSpec) -> Itera
             features=seen,
             lead_off=None if math.isnan(off) else off,
             unseen_s=unseen_s,
+            lost_s=_of_what_is_read(lost_s, why, spec.modalities),
         )
+
+
+def _of_what_is_read(
+    lost_s: Sequence[float], reasons: Sequence[str], modalities: Sequence[str]
+) -> Mapping[str, float]:
+    """Return what is not there of the modalities that are read, to the ms; no whole ones."""
+    if not any(lost_s):  # nearly always
+        return {}
+    every = zip(modalities, lost_s, reasons, strict=True)
+    return {m: round(s, 3) for m, s, why in every if s and why == OK}
 
 
 @lru_cache

@@ -63,6 +63,8 @@ class EpochBatch:
     unseen_s: NDArray[np.float64]
     """(n_subjects,), how long before its end the newest sample lies of the modality of those usable
     that came last, s: what is flat or never came in between is not seen."""
+    lost_s: NDArray[np.float64]
+    """(n_subjects, n_modalities), how much of it never came, is no number or is flat, s."""
 
 
 class Pipeline:
@@ -286,7 +288,8 @@ class Pipeline:
         return [self._batch(cut) for cut in islice(self._buffer.pop(overdue), most)]
 
     def _batch(self, cut: CutEpoch) -> EpochBatch:
-        reasons, lost, unseen_s = self._quality.assess(cut.raw, cut.missing, cut.settling)
+        found = self._quality.assess(cut.raw, cut.missing, cut.settling)
+        reasons, lost = found.reasons, found.lost
         reasons[self._absent] = ABSENT
         lead_off = np.full(len(reasons), np.nan)
         if self._no_brain is not None:
@@ -318,7 +321,8 @@ class Pipeline:
             microvolts=microvolts,
             features=self._features(powers, whole),
             lead_off=lead_off,
-            unseen_s=np.where(usable, unseen_s, 0.0).max(axis=1),
+            unseen_s=np.where(usable, found.unseen_s, 0.0).max(axis=1),
+            lost_s=found.lost_s,
         )
 
     def _state(self) -> PipelineState:

@@ -103,6 +103,8 @@ class Assessment(NamedTuple):
     unseen_s: NDArray[np.float64]
     """(n_subjects, n_modalities), how long before the end of the epoch the newest sample came that
     is not in a flat second, s."""
+    lost_s: NDArray[np.float64]
+    """(n_subjects, n_modalities), how much of the epoch never came, is no number or is flat, s."""
 
 
 class Quality:
@@ -187,6 +189,7 @@ class Quality:
             reasons.reshape(self._shape),
             lost.T.reshape(*self._shape, -1),
             self._unseen_s(within, flat, parts).reshape(self._shape),
+            (n - np.where(flat.T, 0, counts).sum(axis=1)).reshape(self._shape) / self._sfreq,
         )
 
     def _flat(

@@ -32,7 +32,15 @@ def engine(bundle, n_rows, hops=1):
 
 
 def batch(
-    epoch, reasons, stream="a", hop_s=1.0, drift=None, features=None, lead_off=None, unseen_s=None
+    epoch,
+    reasons,
+    stream="a",
+    hop_s=1.0,
+    drift=None,
+    features=None,
+    lead_off=None,
+    unseen_s=None,
+    lost_s=None,
 ):
     """An epoch of noise; `reasons` (n_subjects, n_modalities)."""
     reasons = np.array(reasons, dtype=object)
@@ -48,6 +56,7 @@ def batch(
         *(stream, epoch, onset, epochs, usable, reasons, float(epoch), after, drift, nothing),
         *(epochs, np.array(features if features is not None else nothing), off),
         np.zeros(len(reasons)) if unseen_s is None else np.array(unseen_s),
+        nothing if lost_s is None else np.array(lost_s),
     )
 
 
@@ -113,6 +122,13 @@ def test_an_unusable_modality_falls_back_and_none_is_said(bundle, reasons, pathw
             assert estimate.stage in bundle.spec.stages
             assert estimate.reason is None
             assert estimate.probabilities.sum() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_what_is_lost_of_what_is_read_is_told_and_nothing_of_a_whole_epoch(bundle):
+    stager = Stager(engine(bundle, 2), {"a": ["m1", "m2"]}, StagingConfig())
+    reasons = [["ok", "flat"], ["ok", "ok"]]
+    one, other = stager.stage([batch(0, reasons, lost_s=[[0.0123456, 1.0], [0.0, 0.0]])])
+    assert (one.lost_s, other.lost_s) == ({"eeg": 0.012}, {})
 
 
 @pytest.mark.parametrize(("why", "stage"), [("ok", None), ("no_brain", "ART"), ("flat", "UNKNOWN")])

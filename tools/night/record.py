@@ -41,6 +41,7 @@ class Epoch(msgspec.Struct, frozen=True, gc=False):
     latency_s: float | None
     age_s: float | None
     model: str
+    lost_s: dict[str, float] = {}
     drift: float | None = None
     features: Features | None = None
     """Of a live one, while it is read; `Record.features` has them."""

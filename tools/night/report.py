@@ -205,6 +205,8 @@ def _without(record: Record) -> dict[str, float]:
             for modality, found in message.validity.items():
                 if found != OK:
                     without[f"{modality} {found}"] += duration
+            for modality, lost_s in message.lost_s.items():
+                without[f"{modality} lost within epochs"] += lost_s
     return _longest_first(without)
 
 

@@ -161,6 +161,8 @@ def test_an_estimate_is_as_old_as_the_newest_sample_of_it_that_came(source, run,
     found = in_journal(journal, "stage.m1.live")[:6]
     assert {m.stage for m in found} <= {"Wake", "NREM", "REM"}
     assert [m.age_s for m in heard] == [m.age_s for m in found]
+    lost_s = {"eeg": round(30 / SFREQ, 3), "emg": round(30 / SFREQ, 3)}
+    assert [m.lost_s for m in found] == [{}, {}, {}, lost_s, {}, {}]
     composed = [datetime.fromisoformat(m.published_utc) for m in found]
     ended = [datetime.fromisoformat(m.utc) + timedelta(seconds=m.epoch_s) for m in found]
     unseen = [

@@ -29,6 +29,7 @@ def assert_same(left, right):
         assert np.array_equal(a.features, b.features, equal_nan=True)
         assert np.array_equal(a.lead_off, b.lead_off, equal_nan=True)
         assert np.array_equal(a.unseen_s, b.unseen_s)
+        assert np.array_equal(a.lost_s, b.lost_s)
 
 
 @pytest.mark.parametrize("sfreq", [100.0, 128.0, 511.96, 512.0, 512.5, 1000.0, 2000.0, 4000.0])
@@ -238,6 +239,8 @@ def test_flat_seconds_are_not_seen_and_the_rest_of_the_epoch_is(flat_s, lost, un
     reasons = dict(zip(spec.modalities, second.reasons[0], strict=True))
     assert [m for m, reason in reasons.items() if reason == "flat"] == [lost] * bool(lost)
     assert second.unseen_s.tolist() == [unseen_s]
+    lost_s = [end - begin for begin, end in (flat_s.get(m, (0, 0)) for m in range(2))]
+    assert second.lost_s.tolist() == [lost_s]
     of_each = second.epochs.reshape(2, *spec.relative.shape)[:, :10]
     for channel, (begin, end) in flat_s.items():
         flat = np.isin(np.arange(10), np.arange(begin, end))

@@ -176,12 +176,14 @@ def test_a_part_that_is_flat_for_a_second_is_lost_as_if_it_had_never_come(first,
     assert found.reasons.tolist() == [["flat" if flat.sum() > 15 else "ok", "ok"]]
     unseen = last - first if last == 30 else 0
     assert found.unseen_s.tolist() == [[unseen, 0]]
+    assert found.lost_s.tolist() == [[last - first, 0]]
     gap = raw.copy()
     gap[first * 128 : last * 128] = np.nan
     missing = np.isnan(gap[:, 0])
     found = judge(IN_PARTS, gap, missing)
     assert found.lost.tolist() == [[parts.tolist()] * 2]
     assert found.unseen_s.tolist() == [[unseen] * 2]
+    assert found.lost_s.tolist() == [[last - first] * 2]
 
 
 def test_what_is_flat_for_less_than_a_second_was_seen_until_it_began():

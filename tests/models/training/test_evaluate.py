@@ -118,7 +118,7 @@ def _batch(number: int, epoch: np.ndarray, usable: np.ndarray) -> EpochBatch:
     epochs, drift = epoch[None], np.full((1, 2), np.nan)
     return EpochBatch(
         *("a", number, number, epochs, usable[None], reasons, None, after, drift, nothing, epochs),
-        *(nothing, np.full(1, np.nan), np.zeros(1)),
+        *(nothing, np.full(1, np.nan), np.zeros(1), nothing),
     )
 
 

@@ -143,10 +143,11 @@ def test_a_night_with_a_crash_in_it_is_one_record(path):
 def test_what_was_staged_without_a_modality_is_told(tmp_path):
     lost = {"eeg": "ok", "emg": "flat"}
     messages = [stage(k, validity=lost if k < 12 else {"eeg": "ok"}) for k in range(30)]
+    messages[20:24] = [stage(k, validity={"eeg": "ok"}, lost_s={"eeg": 0.5}) for k in range(20, 24)]
     messages.append(stage(30, stage="ART", probabilities={}, validity=lost))
     path = write_journal(tmp_path / "j.sqlite", messages, session("s"))
     (m1,) = read(path, "--session", "s")["subjects"].values()
-    assert m1["without_s"] == {"emg flat": 12}
+    assert m1["without_s"] == {"emg flat": 12, "eeg lost within epochs": 2}
     assert "staged without: 0:00:12 emg flat" in run(path, "--session", "s").stdout
 
 
