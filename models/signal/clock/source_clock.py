@@ -208,7 +208,8 @@ class SourceClock:
             said += self._say(
                 "declared",
                 f"it declares {self._sfreq:g} Hz, its timestamps say {rate:.2f} Hz: "
-                "filters and epochs are made for what it declares; correct the rate at the source",
+                "filters and epochs are made for what it declares, and an epoch with too few "
+                "samples has no stage; correct the rate at the source",
             )
         return said
 

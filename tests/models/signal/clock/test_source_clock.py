@@ -115,6 +115,7 @@ def test_the_rate_of_timestamps_is_told_as_it_is_though_most_are_masked(off, los
     said = " ".join(Heard(true, true, declared=SFREQ).said)
     told = float(re.search(r"declares 32 Hz, its timestamps say ([\d.]+) Hz", said)[1])
     assert told == pytest.approx(SFREQ * off, rel=1e-3)
+    assert "an epoch with too few samples has no stage" in said
 
 
 @FEW
