@@ -384,7 +384,7 @@ class Stream:
         stall_s = self._config.staging.stall_s
         trouble, since = self._trouble
         if trouble and now - since < _FORGET_TROUBLE_S:
-            return State.STALLED, trouble
+            return State.STALLED, f"nothing is staged until a source fits: {trouble}"
         if self._pipeline is None:
             return State.RESOLVING, f"no stream with {in_words(self._stream.match)} is visible"
         if now - self._heard > stall_s:

@@ -81,11 +81,12 @@ def test_levels_survive_a_change_of_rate(patient, source):
     assert (before != 0).all()
 
 
-def test_a_restart_without_a_needed_channel_stalls_until_it_is_there(rig, source):
+def test_a_restart_without_a_needed_channel_stalls_until_it_is_there(name, rig, source):
     rig.push(source, 0, 4)
     rig.until_epoch(3)
     source.restart(labels=["EEG", "ECG"])
-    rig.until_state("STALLED", "expected a channel 'EMG', found EEG, ECG")
+    why = f"stream {name!r}: expected a channel 'EMG', found EEG, ECG"
+    rig.until_state("STALLED", f"nothing is staged until a source fits: {why}")
     rig.until_epoch(5)  # given up, as time passes
     source.restart(labels=["EEG", "EMG"])
     rig.until_state("FILLING")
