@@ -322,6 +322,9 @@ class Stream:
     def _open(self, description: StreamDescription) -> Pipeline:
         log.info("connected", stream=self.name, **_summary(description))
         self._look_at_labels(description)
+        if (found := self._stream.by_eog_alone) is not None:
+            log.warning(found, stream=self.name)
+            self._note(found)
         pipeline = Pipeline(
             self._stream,
             self._spec,

@@ -57,8 +57,8 @@ class Chosen(NamedTuple):
     @property
     def absent(self) -> list[str]:
         """What of a person is not there, a line."""
-        if any("eog" in s.channels and "eeg" not in s.channels for s in self.stream.subjects):
-            return ["no EEG: staged by the EOG alone, which nobody has measured on real people"]
+        if (found := self.stream.by_eog_alone) is not None:
+            return [found]
         if not self.reasons or "eog" in self.reasons:
             return []
         unread = [f"{n} ({why})" for n, why in self.unused.items() if _is_eye(n)]

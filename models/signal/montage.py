@@ -63,6 +63,17 @@ class StreamChannels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """How far a timestamp may lie from where the sampling rate puts it; a sample later than that
     comes after a gap, s."""
 
+    @property
+    def by_eog_alone(self) -> str | None:
+        """Say who is staged without an EEG; None where nobody is."""
+        names = [s.name for s in self.subjects if {"eeg", "eog"} & s.channels.keys() == {"eog"}]
+        if not names:
+            return None
+        return (
+            f"no EEG of {', '.join(names)}: staged by the EOG alone, which nobody has measured on "
+            "real people"
+        )
+
 
 class _Picked(NamedTuple):
     """A channel that is used."""

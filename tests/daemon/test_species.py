@@ -8,14 +8,19 @@ from daemon.config import load_config
 from daemon.metrics import Metrics
 from daemon.service import Service
 from engines.errors import BundleError
-from tests.rigs.daemon import one_stream, write_config
+from tests.rigs.daemon import Daemon, Listener, one_stream, write_config
 from tests.rigs.lsl import Source, wait_until
 from tests.rigs.stream import SFREQ, Rig
+from tests.support.bundles import human_spec, make_bundle_of
+from tools.daemon_process import to_toml
 
 WORDS = (
     "expected channels of a mouse, found EOG horizontal: labels of a person, whom the bundle "
     "sleepdifformer-human stages (--species human, or species under [engine])"
 )
+
+PERSON = {"name": "p1", "channels": {"eog": "EOG"}}
+ALONE = "no EEG of p1: staged by the EOG alone, which nobody has measured on real people"
 
 
 def said(rig):
@@ -45,6 +50,18 @@ def test_labels_of_a_person_are_said_until_a_source_without_them_comes(name):
 @pytest.mark.usefixtures("source")
 def test_labels_of_a_mouse_are_no_matter(rig):
     assert not any("labels of a person" in reason for reason in said(rig))
+
+
+def test_that_a_person_is_staged_by_the_eog_alone_is_said(name, tmp_path):
+    people = {"name": "lab", "match": {"name": name}, "subjects": [PERSON]}
+    bundle = make_bundle_of(human_spec(), tmp_path)
+    with Daemon(tmp_path, f"[[streams]]\n{to_toml(people)}\n", bundle) as daemon:
+        daemon.listen()
+        with (
+            Listener(daemon.endpoint, "stream.") as subscriber,
+            Source(name, sfreq=SFREQ, labels=("EEG", "EOG")),
+        ):
+            subscriber.until(lambda m: m.reason == ALONE)
 
 
 def test_a_bundle_of_another_species_than_the_config_asks_for_ends_the_start(tmp_path, bundle):

@@ -60,7 +60,7 @@ def test_what_somebody_names_is_taken_and_nothing_guessed(tmp_path):
     assert (found.table, found.guess) == ([], [])
     found = choose(tmp_path / "p.edf", None, {"eog": ["EOG(L)"]}, (), PERSON)
     assert found.guess == [
-        "no EEG: staged by the EOG alone, which nobody has measured on real people"
+        "no EEG of p1: staged by the EOG alone, which nobody has measured on real people"
     ]
 
 
