@@ -22,7 +22,8 @@ def tested(models: Iterable[str]) -> Iterator[str]:
             if found.startswith(model):
                 told = bundle.manifest.provenance
                 figures = [v for k, v in told.items() if k.startswith(f"test, {MIXED} final")]
+                by = f" (stages by {told['stages by']})" if "stages by" in told else ""
                 yield (
                     f"{bundle.manifest.name} {model}, final, of {told['tested']}, that it never "
-                    f"saw: {'; '.join(figures)}."
+                    f"saw, out of {told['data']}{by}: {'; '.join(figures)}."
                 )

@@ -59,6 +59,7 @@ def test_what_is_known_of_the_precision_of_rem_is_told_of_a_shipped_bundle_alone
         (tmp_path / model).mkdir()
         pages[model] = write(tmp_path / model, messages(model=model))
     assert f"sleepdifformer-human {known}, final, of 4 subjects" in pages[known]
+    assert "stages by YASA 0.7.0 of simulated people" in pages[known]  # nobody's κ on a patient
     assert [told in page for page in pages.values()] == [True, False]
 
 
