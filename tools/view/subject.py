@@ -184,8 +184,12 @@ def _transitions(parent: Element, subject: Subject) -> None:
 
 
 def _missing(parent: Element, subject: Subject) -> None:
-    rows = [[why, _clock(seconds)] for why, seconds in subject.told.missing_s.items()]
+    told = subject.told
+    rows = [[why, _clock(seconds)] for why, seconds in told.missing_s.items()]
     add_table(parent, "Time without a stage, and why", ["", "time"], rows or [["nothing", ""]])
+    rows = [[why, _clock(seconds)] for why, seconds in told.without_s.items()]
+    if rows:
+        add_table(parent, "Time staged without a signal, and why", ["", "time"], rows)
 
 
 def _decisions(section: Element, nights: Sequence[TriggerNight], clock: Clock) -> None:

@@ -108,8 +108,10 @@ def test_an_electrode_that_was_lost_is_to_be_looked_at_though_all_was_staged(tmp
         stage(k, utc=iso(DUSK + k), validity={"eeg": "ok", "emg": "flat" if k < 30 else "ok"})
         for k in range(100)
     ]
-    cells = Page(write(tmp_path, said)).cells
-    assert "EMG unusable in 30.0 % of staged time" in cells
+    page = Page(write(tmp_path, said))
+    assert "EMG unusable in 30.0 % of staged time" in page.cells
+    assert "Time staged without a signal, and why" in page.text
+    assert page.cells[page.cells.index("emg flat") + 1].strip() == "0:00:30"
 
 
 def test_light_and_dark_are_apart(night):
