@@ -14,10 +14,10 @@ from daemon.config import parse_config
 from daemon.lsl.library import check_stream, describe, identify, list_visible, matches
 from daemon.lsl.outlet import CONTENT_TYPES
 from engines.bundle import open_bundle
-from models.errors import ConfigError, StreamError
+from models.errors import StreamError
 from models.recordings.as_stream import describe as describe_recording
 from models.recordings.open import check_match, open_recording
-from models.recordings.psg.montage import pick_channels
+from models.recordings.psg.montage import likely_channels
 from models.recordings.writers import replacing
 from models.signal.chunk import StreamDescription, printable
 from models.signal.conditioning import check_sfreq
@@ -218,10 +218,7 @@ def _ask_channels(
 def _guess(labels: Sequence[str], spec: ModelSpec) -> dict[str, str]:
     """Return the likely channel of each modality; of people by the names of the electrodes."""
     if spec.species == "human":
-        try:
-            return {m: pick.label for m, pick in pick_channels(labels, spec.modalities).items()}
-        except ConfigError:
-            return {}  # labels such as CH1 say nothing
+        return {m: pick.label for m, pick in likely_channels(labels, spec.modalities).items()}
     named = {m: [label for label in labels if m in label.lower()] for m in spec.modalities}
     return {modality: several[0] for modality, several in named.items() if several}
 

@@ -72,6 +72,18 @@ def pick_channels(
     Raises:
         ConfigError: no label is that of an EEG.
     """
+    found = likely_channels(labels, modalities, preferred)
+    if "eeg" not in found:
+        raise ConfigError(_no_eeg(labels, {n: w for n, w in others.items() if n not in labels}))
+    return found
+
+
+def likely_channels(
+    labels: Sequence[str],
+    modalities: Sequence[str],
+    preferred: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, Pick]:
+    """Return the channel of each modality that a label names, of a person whose EEG may lack."""
     leads = {label: lead for label in labels if (lead := read_label(label)) is not None}
     mastoids = {label: lead for label, lead in leads.items() if _is_mastoid(lead)}
     found: dict[str, Pick] = {}
@@ -81,8 +93,6 @@ def pick_channels(
         candidates = [*_candidates(of_modality, mastoids, first)]
         if candidates:
             found[modality] = min(candidates, key=lambda c: c.rank).pick  # of equals the first
-    if "eeg" not in found:
-        raise ConfigError(_no_eeg(labels, {n: w for n, w in others.items() if n not in labels}))
     return found
 
 

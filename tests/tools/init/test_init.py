@@ -94,6 +94,15 @@ def test_of_a_person_the_electrodes_are_found_by_name_and_a_stage_comes_within_t
     assert "expected --eeg or --eog for the species human, found --emg" in said(wrong)
 
 
+def test_of_a_person_whose_eeg_no_label_names_the_eog_is_offered(tmp_path: Path) -> None:
+    write_waves(tmp_path / "night.edf", ("Ch 1", "E1-M2"), 64)
+    asked = ("init", "--recording", "night.edf", "--species", "human")
+    done = run(tmp_path, *asked, says="Ch 1\n\n")
+    assert done.returncode == 0, done.stderr
+    (person,) = load_config(tmp_path / "hypnod.toml").streams[0].subjects
+    assert person.channels == {"eeg": "Ch 1", "eog": "E1-M2"}
+
+
 def test_a_person_is_no_mouse(tmp_path: Path) -> None:
     write_person(tmp_path / "night.edf")
     done = run(tmp_path, "init", "--recording", "night.edf", "--eeg", "C4-M1", "--emg", "EMG chin")
