@@ -379,9 +379,10 @@ def why_not_written(taken: int, gain: Gain, simulated: Change, block_s: float) -
             f"found {gain.n_blocks}: give longer recordings"
         )
     if gain.low <= 0:
+        what = "is a loss" if gain.high < 0 else "may be chance"
         return (
             f"{left}: κ with the teacher changed by {gain.kappa:+.3f} where nothing was learnt, "
-            f"which may be chance ({gain.low:+.3f} to {gain.high:+.3f})"
+            f"which {what} ({gain.low:+.3f} to {gain.high:+.3f})"
         )
     lost = (simulated.before or 0.0) - (simulated.after or 0.0)
     if lost > MOST_LOST:

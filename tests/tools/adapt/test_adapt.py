@@ -175,6 +175,12 @@ def test_a_bundle_is_left_alone_unless_it_gains_and_forgets_nothing(
     assert why is None if expected is None else re.search(expected, why or "")
 
 
+def test_what_was_surely_lost_is_not_called_chance() -> None:
+    gain = Gain(kappa=-0.059, low=-0.160, high=-0.001, n_blocks=9)
+    why = adapting.why_not_written(1, gain, Change(before=0.8, after=0.8), 120.0)
+    assert "which is a loss (-0.160 to -0.001)" in (why or "")
+
+
 @pytest.mark.training
 def test_where_nothing_is_gained_nothing_is_written(rig: Path, start: Path, tmp_path: Path) -> None:
     done = _adapt(start, rig, "--out", tmp_path / "x", "--learning-rate", "1e-9")
