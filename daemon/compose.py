@@ -63,6 +63,7 @@ class Composer:
         composed = []
         for estimate in estimates:
             probabilities = self._by_stage(estimate.probabilities)
+            seen_s = spec.epoch_s - estimate.unseen_s
             composed.append(
                 StageMessage(
                     session=run.id,
@@ -89,11 +90,7 @@ class Composer:
                     features=estimate.features if estimate.kind == "live" else None,
                     lead_off=estimate.lead_off if estimate.kind == "live" else None,
                     latency_s=None if estimate.arrived is None else now - estimate.arrived,
-                    age_s=now
-                    - (estimate.onset + offset)
-                    - spec.epoch_s
-                    + older
-                    + estimate.unseen_s,
+                    age_s=now - (estimate.onset + offset) - seen_s + older,
                     published_utc=published,
                     model=run.model,
                     engine=run.engine,

@@ -68,8 +68,8 @@ class QualityLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     max_missing: Fraction = 0.02
     """Fraction of a part's samples missing above which it is lost. Levels of people are measured in
     parts of 3 s, and an epoch is missing when more than half of its parts are lost; the parts of
-    other models are whole epochs. For what a part with a flat second shows, as for one that is
-    lost, the mean of the others stands."""
+    other models are whole epochs. The mean of the others stands for a part that is lost, and for
+    one with a flat second."""
     max_not_finite: Fraction = 0.02
     """Fraction of the epoch's samples that may be NaN or infinite; they are held."""
     max_clipped: Fraction = 0.05

@@ -195,6 +195,13 @@ def test_what_is_flat_for_less_than_a_second_was_seen_until_it_began():
     assert judge(QUALITY, raw, missing).unseen_s.tolist() == [[100 / SFREQ] * 2]
 
 
+def test_a_flat_second_loses_every_part_of_it():
+    quality = Quality(QualityLimits(), ("eeg", "emg"), 1, SFREQ, n_parts=4)
+    raw = epoch()
+    raw[:, 1] = 3.0
+    assert judge(quality, raw).lost.tolist() == [[[False] * 4, [True] * 4]]
+
+
 @pytest.mark.parametrize(("n_missing", "reason"), [(7, "ok"), (8, "flat"), (16, "missing")])
 def test_what_is_flat_and_what_never_came_are_lost_together(n_missing, reason):
     raw = np.random.default_rng(0).normal(0, 30, HALF_MINUTE)
