@@ -206,7 +206,7 @@ class Quality:
             powers: likewise, of their squares.
         """
         at_least_one = np.maximum(counts, 1)
-        variance = powers / at_least_one - np.square(sums / at_least_one)
+        variance = np.maximum(powers / at_least_one - np.square(sums / at_least_one), 0.0)
         flat: NDArray[np.bool_] = (variance < np.square(self._min_rms)[:, None]) & (counts > 0)
         return flat.T
 

@@ -83,7 +83,7 @@ def likely_channels(
     modalities: Sequence[str],
     preferred: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Pick]:
-    """Return the channel of each modality that a label names, of a person whose EEG may lack."""
+    """Return the channel of each modality that a label names, of a person: maybe no EEG."""
     leads = {label: lead for label in labels if (lead := read_label(label)) is not None}
     mastoids = {label: lead for label, lead in leads.items() if _is_mastoid(lead)}
     found: dict[str, Pick] = {}

@@ -195,6 +195,15 @@ def test_what_is_flat_for_less_than_a_second_was_seen_until_it_began():
     assert judge(QUALITY, raw, missing).unseen_s.tolist() == [[100 / SFREQ] * 2]
 
 
+@given(level_uv=st.floats(-9e5, 9e5))
+def test_nothing_is_flat_where_no_standard_deviation_is_asked_for(level_uv):
+    eeg = ModalityLimits(min_rms_uv=0.0, max_abs_uv=1e6)
+    quality = Quality(QualityLimits(eeg=eeg), ("eeg",), 1, 128)
+    raw = np.random.default_rng(0).normal(0, 30, (4 * 128, 1))
+    raw[128:256] = level_uv
+    assert judge(quality, raw).lost_s.tolist() == [[0]]
+
+
 def test_a_flat_second_loses_every_part_of_it():
     quality = Quality(QualityLimits(), ("eeg", "emg"), 1, SFREQ, n_parts=4)
     raw = epoch()
